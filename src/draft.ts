@@ -1,0 +1,127 @@
+import type { Change, Edit } from "./changes.ts";
+import type { OwnTimeouts } from "./record.ts";
+import type { Found } from "./vault.ts";
+
+/** What `regenerate` was asked for; `grace` in seconds. */
+export interface Rotation {
+  readonly grace: number;
+  readonly reauthenticated: boolean;
+}
+
+/** What one request wants stored. */
+export interface Wish {
+  readonly changes: readonly Change[];
+  /** The fields after those changes, if nobody got in between. */
+  readonly fields: ReadonlyMap<string, string>;
+  readonly timeouts: OwnTimeouts | undefined;
+  readonly rotation: Rotation | undefined;
+  readonly started: boolean;
+  readonly touched: boolean;
+}
+
+/** What one request knows of its session, and what it wants of it. Plain bookkeeping: no store, no client. */
+export class Draft {
+  /** The session as the store knows it; null if there is none, undefined while nobody has asked. */
+  origin: Found | null | undefined;
+  /** What `destroy` left to be ended: a session, or what the client presented in place of one. */
+  doomed: Found | string | undefined;
+  /** The id for the session that this request begins or regenerates, once somebody needed it. */
+  nextId: string | undefined;
+  /** Whether `nextId` was handed out, so that it can no longer be exchanged. */
+  nextIdDisclosed = false;
+  /** Whether the client must hear of the session although its id stays the same. */
+  renewed = false;
+  /** Whether the session ended in this request, so that the client must forget it. */
+  ended = false;
+  /** Whether another request has ended or regenerated the session meanwhile. */
+  gone = false;
+  /** Whether the client came without a session, or `destroy` was called since. */
+  isNew = false;
+  /** Whether the response is on its way, so that the client can no longer be told an id. */
+  committed = false;
+
+  timeouts: OwnTimeouts | undefined;
+  rotation: Rotation | undefined;
+  started = false;
+  touched = false;
+
+  #changes: Change[] = [];
+  #fields: ReadonlyMap<string, string> = NO_FIELDS;
+  #copy: Map<string, string> | undefined;
+
+  /** The session's fields as this request sees them. */
+  get fields(): ReadonlyMap<string, string> {
+    return this.#copy ?? this.#fields;
+  }
+
+  /** Whether anything waits to be stored. */
+  get isPending(): boolean {
+    return this.#changes.length > 0 || this.started || this.touched || this.doomed !== undefined ||
+      this.rotation !== undefined || this.timeouts !== undefined;
+  }
+
+  /** Whether there is a session, or will be one when this request is done. */
+  get exists(): boolean {
+    return Boolean(this.origin) || this.started || this.fields.size > 0;
+  }
+
+  /** Records a change that is its own edit. */
+  edit(edit: Edit): void {
+    this.record(edit, edit);
+  }
+
+  /** Records a change, whose outcome on what this request sees is `edit`. */
+  record(change: Change, edit: Edit): void {
+    this.#changes.push(change);
+    // The fields are copied at the first change only: reading a large session must not cost a copy of it.
+    this.#copy ??= new Map(this.#fields);
+    edit(this.#copy);
+  }
+
+  /** Takes what the store answered as the ground on which this request stands. */
+  async settle(origin: Found | null): Promise<void> {
+    const changes = this.#changes;
+    this.origin = origin;
+    this.#fields = origin?.fields ?? NO_FIELDS;
+    this.#copy = changes.length === 0 ? undefined : new Map(this.#fields);
+    for (let next = 0; this.#copy !== undefined && next < changes.length; next++) {
+      await changes[next]?.(this.#copy);
+    }
+  }
+
+  /** Gives up the session, and all that was to be stored in it. */
+  destroy(presented: string | null): void {
+    this.doomed ??= this.origin ?? presented ?? undefined;
+    this.origin = null;
+    this.nextId = undefined;
+    this.nextIdDisclosed = false;
+    this.isNew = true;
+    this.take();
+    this.#fields = NO_FIELDS;
+    this.#copy = undefined;
+  }
+
+  /** Takes out what is to be stored; what is recorded from now on belongs to the next time. */
+  take(): Wish {
+    const { fields, timeouts, rotation, started, touched } = this;
+    const wish = { changes: this.#changes, fields, timeouts, rotation, started, touched };
+    this.#changes = [];
+    this.timeouts = this.rotation = undefined;
+    this.started = this.touched = false;
+    // The wish keeps these fields; the next change makes its own copy.
+    this.#fields = fields;
+    this.#copy = undefined;
+    return wish;
+  }
+
+  /** Puts back what could not be stored, ahead of what came meanwhile. */
+  giveBack(wish: Wish): void {
+    this.#changes = [...wish.changes, ...this.#changes];
+    this.timeouts = wish.timeouts && { ...wish.timeouts, ...this.timeouts };
+    this.rotation ??= wish.rotation;
+    this.started ||= wish.started;
+    this.touched ||= wish.touched;
+  }
+}
+
+const NO_FIELDS: ReadonlyMap<string, string> = new Map();

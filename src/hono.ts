@@ -1,0 +1,71 @@
+/**
+ * Sessions for Hono: a middleware that gives each request its session, as `c.var.session`.
+ *
+ * @module
+ */
+import type { Context, MiddlewareHandler } from "hono";
+import type { SessionOptions } from "./options.ts";
+import { withHeaders } from "./response.ts";
+import { beginSession, isEager, SessionManager, type WaitUntil } from "./session_manager.ts";
+import type { Session, UntypedData } from "./session.ts";
+
+/** The environment of a Hono app whose requests have a session, under the name `As`. */
+export interface SessionEnv<Data extends object = UntypedData, As extends string = "session"> {
+  Variables: { [Name in As]: Session<Data> };
+}
+
+/** The options of the middleware: those of `withSession`, whose store function gets the Hono context. */
+export interface HonoSessionOptions<Data extends object = UntypedData, As extends string = "session">
+  // oxlint-disable-next-line no-explicit-any -- whatever bindings the app has
+  extends SessionOptions<Data, [context: Context<any>]> {
+  /** The name under which handlers find the session; another one for each when there are several. @default {"session"} */
+  readonly as?: As;
+}
+
+/**
+ * Gives each request its session. It is stored when the handler is done; a handler that throws stores nothing.
+ *
+ * @param options The options, or a `SessionManager` to be shared
+ * @returns A middleware for `app.use`. It throws a `SessionError` if the session cannot be loaded or stored
+ * @throws {TypeError} If an option is of the wrong kind, or contradicts another one
+ * @throws {RangeError} If a duration is not one
+ *
+ * @example
+ * ```ts
+ * import { Hono } from "hono";
+ * import { session, type SessionEnv } from "with-session/hono";
+ *
+ * const app = new Hono<SessionEnv<{ visits: number }>>();
+ * app.use(session());
+ * app.get("/", async (c) => c.text(`${await c.var.session.update("visits", (n = 0) => n + 1)}`));
+ * ```
+ */
+export function session<Data extends object = UntypedData, As extends string = "session">(
+  options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
+): MiddlewareHandler<SessionEnv<Data, As>> {
+  const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
+  const name = options instanceof SessionManager ? undefined : options.as;
+  return async (c, next) => {
+    const session = beginSession(sessions, c.req.raw, [c]);
+    c.set((name ?? "session") as As, session);
+    if (isEager(sessions)) await session.size();
+    await next();
+    if (c.error !== undefined) return;
+    const isRedirect = c.res.status >= 300 && c.res.status < 400;
+    const response = withHeaders(c.res, await sessions.commit(session, isRedirect ? undefined : waitUntilOf(c)));
+    if (response === c.res) return;
+    // Hono copies the former response's cookies over a new one's, unless there is no former one.
+    c.res = undefined;
+    c.res = response;
+  };
+}
+
+function waitUntilOf(c: Context): WaitUntil | undefined {
+  try {
+    const { executionCtx } = c;
+    return (promise) => executionCtx.waitUntil(promise);
+  } catch {
+    // Hono throws where the runtime has no such context.
+    return undefined;
+  }
+}

@@ -1,0 +1,318 @@
+import { difference, replay } from "./changes.ts";
+import { Deadline } from "./deadline.ts";
+import { Draft, type Wish } from "./draft.ts";
+import { SessionError } from "./errors.ts";
+import { isTouchDue, type Timeouts } from "./expiry.ts";
+import type { SessionEvent } from "./observe.ts";
+import type { Head, OwnTimeouts } from "./record.ts";
+import type { Contents, Found, Vault } from "./vault.ts";
+
+type Fields = ReadonlyMap<string, string>;
+
+/** What the life of one session depends on, all of it from outside. */
+export interface Surroundings {
+  /** The vault in which the session lies; asked for when the session is first used. */
+  readonly vault: () => Vault | Promise<Vault>;
+  /** What the client presented, null for nothing. */
+  readonly presented: () => string | null | Promise<string | null>;
+  /** A new id. */
+  readonly mint: () => string | Promise<string>;
+  readonly rules: Rules;
+}
+
+/** What holds for every session of one manager. */
+export interface Rules {
+  readonly storeTimeout: number;
+  readonly now: () => number;
+  readonly emit: (event: SessionEvent) => void;
+  /** Whether a failing store means "no session" instead of an error. */
+  readonly toleratesFailure: boolean;
+  /** The timeouts in force for a session. */
+  readonly timeoutsOf: (head: Head) => Timeouts;
+  /** Holds fields against the schema: the fields as it would have them, or null if they do not fit. */
+  readonly admit: (fields: Fields) => Fields | null | Promise<Fields | null>;
+  /** The same before they are stored: throws `ERR_SCHEMA`. */
+  readonly approve: (fields: Fields) => void | Promise<void>;
+}
+
+/** Ids that may be taken before the generator is given up: a random one is never taken twice. */
+const MOST_IDS = 5;
+
+/**
+ * From what a client presented to a record and back: load, then create, change, touch, rotate or end. A change
+ * that meets a conflict is replayed on the newest record, and a write of what is gone says so: this is where no
+ * update is lost and no ended session revived.
+ */
+export class Lifecycle {
+  readonly draft: Draft = new Draft();
+  readonly #around: Surroundings;
+  readonly #rules: Rules;
+  #presented: string | null | undefined;
+  #vault: Vault | undefined;
+  #loading: Promise<void> | undefined;
+  #storing: Promise<void> = Promise.resolve();
+  #unavailable: SessionError | undefined;
+
+  constructor(around: Surroundings) {
+    this.#around = around;
+    this.#rules = around.rules;
+  }
+
+  /** What the client presented; undefined where asking takes time and nobody has waited yet. */
+  get presented(): string | null | undefined {
+    if (this.#presented === undefined) {
+      const presented = this.#around.presented();
+      if (!(presented instanceof Promise)) this.#presented = presented;
+    }
+    return this.#presented;
+  }
+
+  /** Makes sure that the session is loaded. A failure is not remembered: the next call asks again. */
+  async load(): Promise<void> {
+    if (this.draft.origin !== undefined) return;
+    this.#loading ??= this.#load().finally(() => {
+      this.#loading = undefined;
+    });
+    return this.#loading;
+  }
+
+  /** The id that the session will have, minted once. */
+  async nextId(): Promise<string> {
+    const { draft } = this;
+    return draft.nextId ??= await this.#around.mint();
+  }
+
+  /** Stores what waits, one caller after the other. */
+  store(): Promise<void> {
+    const turn = (): Promise<void> => this.#store();
+    this.#storing = this.#storing.then(turn, turn);
+    return this.#storing;
+  }
+
+  /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
+  isTouchDue(touched: boolean = this.draft.touched): boolean {
+    const { origin } = this.draft;
+    if (!origin) return false;
+    const times = { since: origin.head.since, lastSeenAt: origin.lastSeenAt };
+    return touched || isTouchDue(times, this.#rules.timeoutsOf(origin.head), this.#rules.now());
+  }
+
+  /**
+   * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new,
+   * regenerated or ended, the client must not hear of before it is stored.
+   */
+  async isRoutine(): Promise<boolean> {
+    const { draft } = this;
+    if (draft.isPending) await this.load();
+    if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    draft.renewed ||= this.isTouchDue() || draft.timeouts !== undefined;
+    return true;
+  }
+
+  async #load(): Promise<void> {
+    const { draft } = this;
+    const { admit, emit, now } = this.#rules;
+    const presented = this.#presented ??= await this.#around.presented();
+    if (presented === null) return this.#settle(null);
+    const deadline = new Deadline(this.#rules.storeTimeout);
+    let opened;
+    try {
+      this.#vault ??= await this.#around.vault();
+      opened = await this.#vault.open(presented, now(), deadline);
+    } catch (error) {
+      this.#unavailable = this.#failed("load", error);
+      return this.#settle(null);
+    }
+    const fields = typeof opened === "string" ? null : await admit(opened.fields);
+    if (typeof opened === "string" || fields === null) {
+      emit({ type: "rejected", reason: typeof opened === "string" ? opened : "schema" });
+      return this.#settle(null);
+    }
+    emit({ type: "loaded" });
+    await draft.settle({ ...opened, fields });
+  }
+
+  async #settle(origin: null): Promise<void> {
+    this.draft.isNew = true;
+    await this.draft.settle(origin);
+  }
+
+  /** Reports a failure of the store. Answers it where it is to be tolerated, and throws it otherwise. */
+  #failed(during: "load" | "store", error: unknown): SessionError {
+    if (!(error instanceof SessionError)) throw error;
+    this.#rules.emit({ type: "failed", during, error });
+    if (!this.#rules.toleratesFailure) throw error;
+    return error;
+  }
+
+  async #store(): Promise<void> {
+    const { draft } = this;
+    await this.load();
+    if (this.#unavailable !== undefined && draft.isPending) throw this.#unavailable;
+    if (draft.gone && draft.isPending) throw gone();
+    const deadline = new Deadline(this.#rules.storeTimeout);
+    if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
+    const wish = draft.take();
+    try {
+      const { origin } = draft;
+      if (!origin) await this.#create(wish, deadline);
+      else if (wish.rotation === undefined) await this.#change(origin, wish, deadline);
+      else await this.#rotate(origin, wish, deadline);
+    } catch (error) {
+      if (error instanceof SessionError && error.code === "ERR_SESSION_GONE") {
+        draft.gone = true;
+        this.#rules.emit({ type: "gone" });
+      } else {
+        draft.giveBack(wish);
+      }
+      throw error;
+    }
+  }
+
+  async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
+    const { draft } = this;
+    this.#vault ??= await this.#around.vault();
+    await this.#vault.end(doomed, deadline);
+    draft.doomed = undefined;
+    draft.ended = true;
+    this.#rules.emit({ type: "destroyed" });
+  }
+
+  async #create(wish: Wish, deadline: Deadline): Promise<void> {
+    if (!wish.started && wish.fields.size === 0) return;
+    if (this.draft.committed) throw committed();
+    const now = this.#rules.now();
+    const head = withTimeouts({ createdAt: now, since: now }, wish.timeouts);
+    const created = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now }, deadline);
+    await this.#stored(created);
+    this.#rules.emit({ type: "created" });
+  }
+
+  async #createUnderNewId(contents: Contents, deadline: Deadline): Promise<Found> {
+    const { draft } = this;
+    await this.#rules.approve(contents.fields);
+    this.#vault ??= await this.#around.vault();
+    for (let attempt = 0; attempt < MOST_IDS; attempt++) {
+      const created = await this.#vault.create(await this.nextId(), contents, deadline);
+      draft.nextId = undefined;
+      if (created !== "taken") return created;
+      // Somebody was told this id. It names another's session: to go on under a new one would leak it.
+      if (draft.nextIdDisclosed) break;
+    }
+    throw new SessionError("ERR_CONFLICT", "Cannot store the session: the generated ids are taken");
+  }
+
+  async #change(origin: Found, wish: Wish, deadline: Deadline): Promise<void> {
+    const { emit, now, approve } = this.#rules;
+    const touch = this.isTouchDue(wish.touched);
+    let held = origin;
+    let fields = wish.fields;
+    for (let attempts = 1;; attempts++) {
+      const head = withTimeouts(held.head, wish.timeouts);
+      const changed = difference(held.fields, fields);
+      const lastSeenAt = touch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
+      if (changed.size === 0 && head === held.head) {
+        if (touch) await this.#touch(held, deadline);
+        return;
+      }
+      if (changed.size > 0) await approve(fields);
+      const stored = await this.#vault!.change(held, { fields, head, lastSeenAt }, changed, deadline);
+      if (stored === "gone") throw gone();
+      if (stored !== "conflict") {
+        this.draft.renewed ||= touch || head !== held.head;
+        await this.#stored(stored);
+        return emit({ type: "changed", attempts });
+      }
+      emit({ type: "conflict", attempts });
+      held = await this.#newest(held, deadline);
+      fields = await replay(wish.changes, held.fields);
+    }
+  }
+
+  async #touch(held: Found, deadline: Deadline): Promise<void> {
+    const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
+    if (touched === null) throw gone();
+    this.draft.renewed = true;
+    await this.#stored(touched);
+    this.#rules.emit({ type: "touched" });
+  }
+
+  /**
+   * The new session is stored before the old one is retired, so that a failure in between leaves the old one
+   * alive; and it is taken back if the old one could not be retired, so that there is never a second heir.
+   */
+  async #rotate(origin: Found, wish: Wish, deadline: Deadline): Promise<void> {
+    if (this.draft.committed) throw committed();
+    const { emit, now } = this.#rules;
+    const since = wish.rotation?.reauthenticated ? now() : origin.head.since;
+    const head = withTimeouts({ ...origin.head, since }, wish.timeouts);
+    let heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, deadline);
+    try {
+      heir = await this.#retire(origin, heir, wish, deadline);
+    } catch (error) {
+      // Of the two failures, the first is the one to report.
+      await this.#vault!.end(heir, deadline.again()).catch(() => {});
+      throw error;
+    }
+    await this.#stored(heir);
+    emit({ type: "regenerated" });
+  }
+
+  async #retire(origin: Found, heir: Found, wish: Wish, deadline: Deadline): Promise<Found> {
+    const { emit, now } = this.#rules;
+    const graceUntil = now() + (wish.rotation?.grace ?? 0) * 1000;
+    let held = origin;
+    for (let attempts = 1;; attempts++) {
+      const answer = await this.#vault!.retire(held, heir, graceUntil, now(), deadline);
+      if (answer === "retired") return heir;
+      if (answer === "gone") throw gone();
+      emit({ type: "conflict", attempts });
+      held = await this.#newest(held, deadline);
+      // What others stored under the old id in the meantime moves over as well.
+      const fields = await replay(wish.changes, held.fields);
+      const { head, lastSeenAt } = heir;
+      const moved = await this.#vault!.change(
+        heir,
+        { fields, head, lastSeenAt },
+        difference(heir.fields, fields),
+        deadline,
+      );
+      if (typeof moved === "string") throw gone();
+      heir = moved;
+    }
+  }
+
+  /** The newest state of a session, after a conflict. */
+  async #newest(held: Found, deadline: Deadline): Promise<Found> {
+    await deadline.pause();
+    const newest = await this.#vault!.reopen(held, this.#rules.now(), deadline);
+    const fields = newest && await this.#rules.admit(newest.fields);
+    if (newest === null || fields === null) throw gone();
+    return { ...newest, fields };
+  }
+
+  async #stored(held: Found): Promise<void> {
+    const { draft } = this;
+    draft.nextId = undefined;
+    draft.nextIdDisclosed = false;
+    await draft.settle(held);
+  }
+}
+
+/** A head with a session's own timeouts; the very same head if they say nothing new. */
+function withTimeouts(head: Head, own: OwnTimeouts | undefined): Head {
+  if (own === undefined) return head;
+  const timeouts = { ...head.timeouts, ...own };
+  return JSON.stringify(timeouts) === JSON.stringify(head.timeouts) ? head : { ...head, timeouts };
+}
+
+function gone(): SessionError {
+  return new SessionError("ERR_SESSION_GONE", "Cannot store the session: another request has ended or regenerated it");
+}
+
+function committed(): SessionError {
+  return new SessionError(
+    "ERR_COMMITTED",
+    "Cannot begin, regenerate or end a session: the response is already on its way to the client",
+  );
+}

@@ -1,0 +1,108 @@
+import type { SessionRecord } from "./store.ts";
+
+/**
+ * What the core itself keeps in a record, beside the user's data: when the session began, its own
+ * timeouts, and whether another id has taken its place.
+ */
+export interface Head {
+  /** When the session began, in epoch milliseconds. */
+  readonly createdAt: number;
+  /** When the absolute timeout began: with the session, or at the last reauthentication. */
+  readonly since: number;
+  /** The timeouts that `setTimeouts` gave this session, in seconds. */
+  readonly timeouts?: OwnTimeouts | undefined;
+  /** The session that took over when this one's id was regenerated. A record that has one is no session. */
+  readonly successor?: Successor | undefined;
+}
+
+/** Timeouts for one session alone, in seconds; what is absent follows the options. */
+export interface OwnTimeouts {
+  /** Without a request for so long, the session is over. */
+  readonly idle?: number;
+  /** So long after it began, the session is over; `false` for never. */
+  readonly absolute?: number | false;
+  /** The cookie's Max-Age; `null` for a cookie that goes with the browser. */
+  readonly cookie?: number | null;
+}
+
+/** The pointer that a regenerated id leaves behind. */
+export interface Successor {
+  /** The new id, readable only with the old one, which the store never sees. */
+  readonly sealedId: string;
+  /** Until when, in epoch milliseconds, the old id still leads to the new session. */
+  readonly graceUntil: number;
+}
+
+/** Why a record is no session: not readable, of another key, or written by a newer version of this library. */
+export type Unreadable = "corrupt" | "misplaced" | "newer";
+
+/** The field that holds the head. Data begin with `=` and flash values with `~`, so any key can be a name. */
+export const HEAD_FIELD = "@";
+const FORMAT = 1;
+
+/** The field of a session key. */
+export function dataField(key: string): string {
+  return `=${key}`;
+}
+
+/** The field of a flash value. */
+export function flashField(key: string): string {
+  return `~${key}`;
+}
+
+/** The session keys among the fields that begin with `sign`. */
+export function* keysOf(fields: ReadonlyMap<string, string>, sign: "=" | "~"): Generator<string> {
+  for (const name of fields.keys()) {
+    if (name.startsWith(sign)) yield name.slice(1);
+  }
+}
+
+/** The text of a head, bound to the key under which it will be stored. */
+export function headText(head: Head, key: string): string {
+  return JSON.stringify({ ...head, format: FORMAT, key: binding(key) });
+}
+
+/** Reads the head of a record, or tells why it is none. Whatever a store returns, this does not throw. */
+export function readHead(record: SessionRecord, key: string): Head | Unreadable {
+  const head = parseHead(record);
+  if (head === null) return "corrupt";
+  if (typeof head.format === "number" && head.format > FORMAT) return "newer";
+  if (head.format !== FORMAT || !isHead(head)) return "corrupt";
+  return head.key === binding(key) ? head : "misplaced";
+}
+
+/** 64 bits of the key suffice to notice a mix-up; whoever can write to the store could forge any binding. */
+function binding(key: string): string {
+  return key.slice(0, 16);
+}
+
+function parseHead(record: SessionRecord): Record<string, unknown> | null {
+  try {
+    if (!Number.isFinite(record.lastSeenAt)) return null;
+    const parsed: unknown = JSON.parse(record.fields.get(HEAD_FIELD) ?? "");
+    return typeof parsed === "object" ? { ...parsed } : null;
+  } catch {
+    return null;
+  }
+}
+
+function isHead(head: Record<string, unknown>): head is Record<string, unknown> & Head {
+  const { createdAt, since, timeouts, successor } = head;
+  return Number.isFinite(createdAt) && Number.isFinite(since) &&
+    (timeouts === undefined || isOwnTimeouts(timeouts)) &&
+    (successor === undefined || isSuccessor(successor));
+}
+
+function isOwnTimeouts(value: unknown): value is OwnTimeouts {
+  if (typeof value !== "object" || value === null) return false;
+  const { idle, absolute, cookie }: OwnTimeouts = value;
+  return (idle === undefined || Number.isFinite(idle)) &&
+    (absolute === undefined || absolute === false || Number.isFinite(absolute)) &&
+    (cookie === undefined || cookie === null || Number.isFinite(cookie));
+}
+
+function isSuccessor(value: unknown): value is Successor {
+  if (typeof value !== "object" || value === null) return false;
+  const { sealedId, graceUntil }: Partial<Successor> = value;
+  return typeof sealedId === "string" && Number.isFinite(graceUntil);
+}

@@ -1,0 +1,50 @@
+/**
+ * A response with what the session has to say, or the very same one if it has nothing to say. It is always a
+ * copy: headers may be immutable (a redirect, a fetched response), and a handler may answer two requests with one
+ * and the same object, so that writing into it would hand one client's cookie to another. The body is passed on,
+ * not read.
+ */
+export function withHeaders(response: Response, said: Headers): Response {
+  if (isEmpty(said)) return response;
+  const copy = copyOf(response);
+  if (copy === null) return response;
+  for (const cookie of said.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
+  for (const [name, value] of said) {
+    if (name === "vary") addTo(copy.headers, name, value);
+    else if (name === "cache-control") setCacheControl(copy.headers, value);
+    else if (name === "access-control-expose-headers") expose(copy.headers, value);
+    else if (name !== "set-cookie") copy.headers.set(name, value);
+  }
+  return copy;
+}
+
+function isEmpty(headers: Headers): boolean {
+  for (const _ of headers) return false;
+  return true;
+}
+
+/** Null for what cannot be made by hand: an upgrade to another protocol outside of workerd, a network error. */
+function copyOf(response: Response): Response | null {
+  try {
+    return new Response(response.body, response);
+  } catch (error) {
+    if (response.status === 101 || response.type === "error") return null;
+    throw error;
+  }
+}
+
+/** A response that hands out an id must not be kept by any cache, whatever the handler said (RFC 9111, 7.3). */
+function setCacheControl(headers: Headers, value: string): void {
+  if (value === "no-store" || !headers.has("Cache-Control")) headers.set("Cache-Control", value);
+}
+
+/** Scripts of another origin may be shown the id only where the handler lets that origin in at all. */
+function expose(headers: Headers, name: string): void {
+  if (headers.has("Access-Control-Allow-Origin")) addTo(headers, "Access-Control-Expose-Headers", name);
+}
+
+function addTo(headers: Headers, name: string, value: string): void {
+  const present = (headers.get(name) ?? "").split(",").map((item) => item.trim().toLowerCase());
+  const missing = value.split(",").filter((item) => !present.includes(item.trim().toLowerCase()));
+  if (missing.length > 0 && !present.includes("*")) headers.append(name, missing.join(",").trim());
+}

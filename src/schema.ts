@@ -1,0 +1,40 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
+import type { Codec } from "./codec.ts";
+import { SessionError } from "./errors.ts";
+import { dataField, keysOf } from "./record.ts";
+
+type Fields = ReadonlyMap<string, string>;
+
+/** Holds what was loaded against the schema: the fields with the data as it gives them out, or null. */
+export async function admit(schema: StandardSchemaV1, codec: Codec, fields: Fields): Promise<Fields | null> {
+  try {
+    const result = await schema["~standard"].validate(dataOf(codec, fields));
+    if (result.issues !== undefined) return null;
+    const admitted = new Map([...fields].filter(([name]) => !name.startsWith("=")));
+    for (const [key, value] of Object.entries(Object(result.value))) {
+      if (value !== undefined) admitted.set(dataField(key), codec.encode(value));
+    }
+    return admitted;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Holds what is to be stored against the schema.
+ *
+ * @throws {SessionError} `ERR_SCHEMA`, which names the key, never the value or the schema's own message
+ */
+export async function approve(schema: StandardSchemaV1, codec: Codec, fields: Fields): Promise<void> {
+  const { issues } = await schema["~standard"].validate(dataOf(codec, fields));
+  if (issues === undefined) return;
+  const segment = issues[0]?.path?.[0];
+  const key = typeof segment === "object" ? segment.key : segment;
+  const what = key === undefined ? "the data do" : `${JSON.stringify(String(key))} does`;
+  throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${what} not fit the schema`);
+}
+
+function dataOf(codec: Codec, fields: Fields): Record<string, unknown> {
+  const keys = [...keysOf(fields, "=")];
+  return Object.fromEntries(keys.map((key) => [key, codec.decode(fields.get(dataField(key)) ?? "")]));
+}

@@ -1,0 +1,192 @@
+import { withoutSecrets } from "./deadline.ts";
+import { SessionError } from "./errors.ts";
+import { Lifecycle, type Rules } from "./lifecycle.ts";
+import { quiet } from "./observe.ts";
+import { resolveOptions, type SessionOptions, type Settings, timeoutsFor } from "./options.ts";
+import type { Head } from "./record.ts";
+import { admit, approve } from "./schema.ts";
+import { Session, storeGathered, type UntypedData, usedLife } from "./session.ts";
+import { StoreVault } from "./store_vault.ts";
+import type { SessionStore } from "./store.ts";
+import { Exchange } from "./transports/exchange.ts";
+import type { Vault } from "./vault.ts";
+
+/** Keeps the process alive until a promise is settled, as the platforms' `waitUntil` does. */
+export type WaitUntil = (promise: Promise<unknown>) => void;
+
+/** The session of a request that begins anew, whatever this very Request was used for before. */
+export let beginSession: <Data extends object>(
+  sessions: SessionManager<Data>,
+  request: Request,
+  rest: readonly unknown[],
+) => Session<Data>;
+
+/** Whether sessions are to be loaded before the handler runs. */
+export let isEager: <Data extends object>(sessions: SessionManager<Data>) => boolean;
+
+/**
+ * The sessions of one application, without a wrapper: for a WebSocket, a queue or a cron job, where there is no
+ * request, and for frameworks that answer in another way. One manager serves a whole process.
+ *
+ * @example A session by hand: start, modify, persist
+ * ```ts
+ * import { SessionManager } from "with-session";
+ *
+ * const sessions = new SessionManager<{ user?: string }>();
+ *
+ * export async function handler(request: Request): Promise<Response> {
+ *   const session = sessions.start(request);
+ *   session.set("user", "ada");
+ *   await session.save();
+ *   return new Response("Hello", { headers: await sessions.commit(session) });
+ * }
+ * ```
+ */
+export class SessionManager<Data extends object = UntypedData> {
+  readonly #settings: Settings;
+  readonly #rules: Rules;
+  readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
+  readonly #exchanges: WeakMap<Session<Data>, Exchange> = new WeakMap();
+
+  /**
+   * @throws {TypeError} If an option is of the wrong kind, or contradicts another one
+   * @throws {RangeError} If a duration is not one
+   */
+  constructor(options: SessionOptions<Data> = {}) {
+    this.#settings = resolveOptions(options);
+    this.#rules = rulesOf(this.#settings);
+  }
+
+  /**
+   * The session of an id, as `await session.id()` gave it. What is recorded takes effect at `save()`.
+   *
+   * @param rest What the store's function is to be called with, if the store is one
+   */
+  open(id: string, ...rest: unknown[]): Session<Data> {
+    return this.#session(() => id, undefined, rest);
+  }
+
+  /**
+   * The session of a request: always the same for the same `Request`, and the handler's own within `withSession`.
+   *
+   * @param rest What the store's function is to be called with, if the store is one
+   */
+  start(request: Request, ...rest: unknown[]): Session<Data> {
+    return this.#sessions.get(request) ?? this.#begin(request, rest);
+  }
+
+  /**
+   * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or
+   * the id header, and what caches are to be told. There are none if the session was not used.
+   *
+   * @param waitUntil What keeps the process alive until the session is stored, for `persist: "after-response"`
+   * @throws {SessionError} As {@linkcode Session.save} does, but for `ERR_SESSION_GONE`: if another request has ended
+   * the session, what was to be stored is dropped, and the headers touch no cookie
+   */
+  async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
+    const headers = new Headers();
+    const life = usedLife(session);
+    if (life === undefined) return headers;
+    const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && await life.isRoutine();
+    const storing = this.#store(session, life);
+    if (defers) waitUntil(storing.catch(() => {}));
+    const isCertain = defers || await storing;
+    life.draft.committed = true;
+    const exchange = this.#exchanges.get(session);
+    if (exchange !== undefined) this.#answer(headers, life, exchange, isCertain);
+    return headers;
+  }
+
+  /**
+   * Removes the records that have expired, from a store that does not do it by itself.
+   *
+   * @param rest What the store's function is to be called with, if the store is one
+   * @returns How many were removed; 0 where the engine removes them
+   * @throws {SessionError} `ERR_STORE`
+   */
+  async prune(...rest: unknown[]): Promise<number> {
+    const prune = async (): Promise<number> => {
+      const store = await storeOf(this.#settings, rest);
+      return await store.prune?.(this.#settings.now()) ?? 0;
+    };
+    return await withoutSecrets("prune the sessions", prune);
+  }
+
+  #begin(request: Request, rest: readonly unknown[]): Session<Data> {
+    const exchange = new Exchange(this.#settings.transports, request);
+    const session = this.#session(() => exchange.presented(), request, rest);
+    this.#exchanges.set(session, exchange);
+    this.#sessions.set(request, session);
+    return session;
+  }
+
+  #session(
+    presented: () => string | null | Promise<string | null>,
+    request: Request | undefined,
+    rest: readonly unknown[],
+  ): Session<Data> {
+    const { codec, mint } = this.#settings;
+    const rules = this.#rules;
+    const vault = async (): Promise<Vault> => new StoreVault(await storeOf(this.#settings, rest), rules.timeoutsOf);
+    const open = (): Lifecycle => new Lifecycle({ rules, presented, mint: () => mint(request), vault });
+    return new Session(() => ({ rules, codec, life: open() }));
+  }
+
+  /** Stores the session. Answers false if that failed in a way that lets the response go out all the same. */
+  async #store(session: Session<Data>, life: Lifecycle): Promise<boolean> {
+    try {
+      await storeGathered(session, life);
+      return true;
+    } catch (error) {
+      if (error instanceof SessionError && this.#mayGoOn(error)) return false;
+      throw error;
+    }
+  }
+
+  #mayGoOn({ code }: SessionError): boolean {
+    if (code === "ERR_SESSION_GONE") return true;
+    const isOutage = code === "ERR_STORE" || code === "ERR_STORE_TIMEOUT" || code === "ERR_CONFLICT";
+    return isOutage && this.#rules.toleratesFailure;
+  }
+
+  /** Says to the client and to caches what has become of the session. */
+  #answer(headers: Headers, life: Lifecycle, exchange: Exchange, isCertain: boolean): void {
+    const { origin, ended, renewed } = life.draft;
+    if (isCertain && origin && (renewed || this.#settings.refreshes || origin.wire !== life.presented)) {
+      exchange.tell(headers, origin.wire, this.#maxAge(origin.head));
+    } else if (isCertain && ended && !origin) {
+      exchange.forget(headers);
+    } else {
+      exchange.keepPrivate(headers);
+    }
+  }
+
+  #maxAge(head: Head): number | null {
+    const { cookie, idle } = head.timeouts ?? {};
+    if (cookie !== undefined) return cookie;
+    return idle ?? (this.#settings.maxAge === undefined ? this.#settings.timeouts.idle : this.#settings.maxAge);
+  }
+
+  static {
+    beginSession = (sessions, request, rest) => sessions.#begin(request, rest);
+    isEager = (sessions) => sessions.#settings.isEager;
+  }
+}
+
+function rulesOf(settings: Settings): Rules {
+  const { codec, schema, timeouts } = settings;
+  return {
+    storeTimeout: settings.storeTimeout,
+    now: settings.now,
+    emit: quiet(settings.observe),
+    toleratesFailure: settings.toleratesFailure,
+    timeoutsOf: (head) => timeoutsFor(timeouts, head),
+    admit: (fields) => (schema === undefined ? fields : admit(schema, codec, fields)),
+    approve: (fields) => (schema === undefined ? undefined : approve(schema, codec, fields)),
+  };
+}
+
+async function storeOf({ store }: Settings, rest: readonly unknown[]): Promise<SessionStore> {
+  if (typeof store !== "function") return store;
+  return await withoutSecrets("open the store", async () => await store(...rest));
+}

@@ -1,0 +1,144 @@
+/**
+ * Sessions in this process: the fastest store, gone after a restart, and the model for every other store.
+ *
+ * **Setup.** Nothing.
+ *
+ * **Example.** `withSession(handler, { store: memoryStore({ maxSessions: 10_000 }) })`.
+ *
+ * **How expiry behaves.** Every creation drops up to two expired records in passing, so that memory stays within
+ * twice what is alive, without a timer. `prune` drops them all at once.
+ *
+ * **Key format.** The key as it is, in a `Map`.
+ *
+ * **Consistency.** Strong, with compare-and-set; seen by this process only.
+ *
+ * **Limits.** Memory: the encoded record as one string, and about 250 bytes for each session.
+ *
+ * @module
+ */
+
+import { recordFromText, recordToText } from "../record_text.ts";
+import type { SessionRecord, SessionStore } from "../store.ts";
+
+/** Options of {@linkcode memoryStore}. */
+export interface MemoryStoreOptions {
+  /** The most sessions to keep, the least recently used making room; no limit unless given. */
+  readonly maxSessions?: number;
+}
+
+/** A record as one text: it is compact, and nobody can hold a live part of it. */
+interface Entry {
+  readonly text: string;
+  readonly version: number;
+  readonly expiresAt: number;
+}
+
+/**
+ * Keeps sessions in this process.
+ *
+ * @throws {RangeError} When `maxSessions` is not a number of at least 1.
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { memoryStore } from "with-session/stores/memory";
+ *
+ * export default {
+ *   fetch: withSession(
+ *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+ *     { store: memoryStore({ maxSessions: 10_000 }) },
+ *   ),
+ * };
+ * ```
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
+  const { maxSessions = Infinity } = options;
+  if (!(maxSessions >= 1)) {
+    throw new RangeError(`memoryStore: maxSessions must be at least 1, not ${String(maxSessions)}`);
+  }
+  // In the order of their last use, so that the first is the one to make room.
+  const entries = new Map<string, Entry>();
+  let cursor = entries.entries();
+  let latest = 0;
+  let writes = 0;
+
+  function put(key: string, record: SessionRecord, expiresAt: number): number {
+    const entry = { text: recordToText(record), version: ++writes, expiresAt };
+    entries.set(key, entry);
+    use(key, entry);
+    return entry.version;
+  }
+
+  function use(key: string, entry: Entry): void {
+    if (maxSessions === Infinity) return;
+    entries.delete(key);
+    entries.set(key, entry);
+    // Moves the cursor at least as fast as entries move, or it would never see the end and begin anew.
+    dropTwoExpired();
+  }
+
+  function dropTwoExpired(): void {
+    for (let i = 0; i < 2; i++) {
+      const next = cursor.next();
+      if (next.done) cursor = entries.entries();
+      else if (next.value[1].expiresAt < latest) entries.delete(next.value[0]);
+    }
+  }
+
+  return {
+    traits: {
+      compareAndSet: true,
+      consistency: "strong",
+      persistent: false,
+      shared: false,
+      minTtl: 0,
+      maxBytes: Infinity,
+    },
+
+    async load(key) {
+      const entry = entries.get(key);
+      if (entry === undefined) return null;
+      use(key, entry);
+      return { ...recordFromText(entry.text), version: entry.version };
+    },
+
+    async create(key, record, expiresAt) {
+      if (entries.has(key)) return "taken";
+      latest = Math.max(latest, record.lastSeenAt);
+      dropTwoExpired();
+      const version = put(key, record, expiresAt);
+      for (const oldest of entries.keys()) {
+        if (entries.size <= maxSessions) break;
+        entries.delete(oldest);
+      }
+      return version;
+    },
+
+    async change(key, { record }, expected, expiresAt) {
+      const entry = entries.get(key);
+      if (entry === undefined) return "gone";
+      return entry.version === expected ? put(key, record, expiresAt) : "conflict";
+    },
+
+    async touch(key, lastSeenAt, expiresAt) {
+      const entry = entries.get(key);
+      if (entry === undefined) return false;
+      put(key, { ...recordFromText(entry.text), lastSeenAt }, expiresAt);
+      return true;
+    },
+
+    async delete(key, expected) {
+      const entry = entries.get(key);
+      if (entry !== undefined && expected !== undefined && entry.version !== expected) return "conflict";
+      entries.delete(key);
+    },
+
+    async prune(now) {
+      const before = entries.size;
+      for (const [key, { expiresAt }] of entries) {
+        if (expiresAt < now) entries.delete(key);
+      }
+      return before - entries.size;
+    },
+  };
+}

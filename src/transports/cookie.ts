@@ -1,0 +1,150 @@
+import { SessionError } from "../errors.ts";
+import { isToken } from "./token.ts";
+import type { Transport } from "./transport.ts";
+
+/** The attributes of the session cookie. */
+export interface CookieOptions {
+  /**
+   * The name. `__Host-` binds the cookie to this host and to https; with a `domain` take another.
+   *
+   * @default {"__Host-session"}
+   */
+  readonly name?: string;
+  /** The domain whose hosts all get the cookie; absent for this host alone. */
+  readonly domain?: string;
+  /** @default {"/"} */
+  readonly path?: string;
+  /** @default {true} */
+  readonly secure?: boolean;
+  /** @default {true} */
+  readonly httpOnly?: boolean;
+  /** @default {"Lax"} */
+  readonly sameSite?: "Lax" | "Strict" | "None";
+  /** Whether the cookie is kept apart for each site that embeds this one (CHIPS). @default {false} */
+  readonly partitioned?: boolean;
+  /**
+   * How long the browser keeps the cookie, in seconds, at most 400 days (RFC 6265bis, 5.5); `null` for a cookie
+   * that goes with the browser.
+   *
+   * @default The idle timeout
+   */
+  readonly maxAge?: number | null;
+  /**
+   * When the cookie is sent: `"changed"` when something about it did, or `"always"`, with every response
+   * whose session was used.
+   *
+   * @default {"changed"}
+   */
+  readonly refresh?: "changed" | "always";
+}
+
+/** What browsers keep of one cookie, in octets of name and value (RFC 6265bis, 5.7). */
+const MOST_OCTETS = 4096;
+/** RFC 6265bis, 5.5. */
+const LONGEST_AGE = 400 * 24 * 60 * 60;
+const DEFAULT_NAME = "__Host-session";
+
+/**
+ * Carries the id in a cookie.
+ *
+ * @throws {TypeError} If an attribute is malformed, or contradicts another one or the name's prefix
+ */
+export function cookieTransport(options: CookieOptions = {}): Transport {
+  const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
+  const { httpOnly = true, partitioned = false } = options;
+  assertConsistent({ name, path, domain, sameSite, secure, partitioned });
+  const loopbackName = name.replace(PREFIX, "");
+
+  const serialize = (value: string, age: string, request: Request): string => {
+    const isLoopback = isPlainLoopback(request);
+    const sentName = isLoopback ? loopbackName : name;
+    if (sentName.length + value.length > MOST_OCTETS) {
+      throw new SessionError(
+        "ERR_COOKIE_TOO_LARGE",
+        `Cannot send the cookie: it has ${sentName.length + value.length} octets, browsers keep ${MOST_OCTETS}`,
+      );
+    }
+    // SameSite=None and Partitioned need Secure, which plain http has not.
+    const site = isLoopback && sameSite === "None" ? "Lax" : sameSite;
+    let cookie = `${sentName}=${value}${age}; Path=${path}`;
+    if (domain !== undefined) cookie += `; Domain=${domain}`;
+    if (secure && !isLoopback) cookie += "; Secure";
+    if (httpOnly) cookie += "; HttpOnly";
+    cookie += `; SameSite=${site}`;
+    if (partitioned && !isLoopback) cookie += "; Partitioned";
+    return cookie;
+  };
+
+  return {
+    varyOn: "Cookie",
+    read(request) {
+      const header = request.headers.get("Cookie");
+      return header === null ? null : valueOf(header, isPlainLoopback(request) ? loopbackName : name);
+    },
+    write(headers, id, { maxAge, request }) {
+      const age = maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
+      headers.append("Set-Cookie", serialize(id, age, request));
+    },
+    clear(headers, { request }) {
+      const age = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+      headers.append("Set-Cookie", serialize("", age, request));
+    },
+  };
+}
+
+/**
+ * The value of one cookie. Names are compared as they are, and only space and tab are trimmed: whoever decodes
+ * or trims more can be made to see a `__Host-` that no browser would have sent. Two cookies of the name with
+ * different values are nobody's: one of them was planted, and nothing tells which.
+ */
+function valueOf(header: string, name: string): string | null {
+  let found: string | null = null;
+  for (const pair of header.split(";")) {
+    const equals = pair.indexOf("=");
+    if (equals === -1 || trim(pair.slice(0, equals)) !== name) continue;
+    const value = unquote(trim(pair.slice(equals + 1)));
+    if (found !== null && found !== value) return null;
+    found = value;
+  }
+  return found === "" ? null : found;
+}
+
+function trim(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, "");
+}
+
+function unquote(text: string): string {
+  return text.length > 1 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
+}
+
+const PREFIX = /^__(?:Host-Http|Host|Secure|Http)-/i;
+
+/** Plain http to this very machine, where a browser may refuse `Secure` cookies: only there it is left out. */
+function isPlainLoopback(request: Request): boolean {
+  return /^http:\/\/(?:localhost|[^/?#:@]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(?:[:/?#]|$)/.test(request.url);
+}
+
+function assertConsistent(cookie: {
+  name: string;
+  path: string;
+  domain: string | undefined;
+  sameSite: string;
+  secure: boolean;
+  partitioned: boolean;
+}): void {
+  const { name, path, domain, sameSite, secure, partitioned } = cookie;
+  const isAttribute = (value: string): boolean => /^[\x20-\x3a\x3c-\x7e]*$/.test(value);
+  const prefix = PREFIX.exec(name)?.[0].toLowerCase() ?? "";
+  const isHost = prefix.startsWith("__host-");
+  const mistake = !isToken(name) ? "its name is not a token (RFC 9110, 5.6.2)" :
+    !(path.startsWith("/") && isAttribute(path)) ? "its path does not begin with / or has a character that no path may have" :
+    domain !== undefined && !/^\.?[A-Za-z0-9.-]+$/.test(domain) ? "its domain is not a host name" :
+    !["Lax", "Strict", "None"].includes(sameSite) ? 'sameSite is not "Lax", "Strict" or "None"' :
+    !secure && prefix !== "" ? `a name that begins with ${name.slice(0, prefix.length)} needs secure` :
+    isHost && domain !== undefined ? "a name that begins with __Host- cannot have a domain: give it another name" :
+    isHost && path !== "/" ? "a name that begins with __Host- must have the path /: give it another name" :
+    !secure && sameSite === "None" ? "SameSite=None needs secure" :
+    !secure && partitioned ? "partitioned needs secure" :
+    undefined;
+  if (mistake !== undefined) throw new TypeError(`Cannot use the cookie: ${mistake}`);
+}

@@ -1,0 +1,59 @@
+import type { Transport } from "./transport.ts";
+
+/** How one request and its response carry the id: who presented it, and who is to answer. */
+export class Exchange {
+  readonly #transports: readonly Transport[];
+  readonly #request: Request;
+  #asked = 0;
+  #presenter: Transport | undefined;
+
+  constructor(transports: readonly Transport[], request: Request) {
+    this.#transports = transports;
+    this.#request = request;
+  }
+
+  /** What the client presented: the word of the first transport that has one. */
+  presented(): string | null | Promise<string | null> {
+    while (this.#asked < this.#transports.length) {
+      const transport = this.#transports[this.#asked++]!;
+      const presented = transport.read(this.#request);
+      if (presented instanceof Promise) {
+        return presented.then((text) => this.#taken(transport, text) ?? this.presented());
+      }
+      if (this.#taken(transport, presented) !== null) return presented;
+    }
+    return null;
+  }
+
+  /** Tells the client its id, for `maxAge` seconds or as long as it runs. */
+  tell(headers: Headers, id: string, maxAge: number | null): void {
+    this.#answerer.write(headers, id, { maxAge, request: this.#request });
+    if (this.#answerer.exposes !== undefined) headers.set("Access-Control-Expose-Headers", this.#answerer.exposes);
+    headers.set("Cache-Control", "no-store");
+  }
+
+  /** Tells the client to forget its id. */
+  forget(headers: Headers): void {
+    this.#answerer.clear(headers, { request: this.#request });
+    headers.set("Cache-Control", "no-store");
+  }
+
+  /** Tells caches that the response is for this client alone: it depends on every header that was looked at. */
+  keepPrivate(headers: Headers): void {
+    for (const { varyOn } of this.#transports.slice(0, this.#asked)) {
+      if (varyOn !== undefined) headers.append("Vary", varyOn);
+    }
+    headers.set("Cache-Control", "private");
+  }
+
+  /** The transport that presented the id, or the one that the client asks for, or the first. */
+  get #answerer(): Transport {
+    const asked = (): Transport | undefined => this.#transports.find((each) => each.asks?.(this.#request));
+    return this.#presenter ?? asked() ?? this.#transports[0]!;
+  }
+
+  #taken(transport: Transport, presented: string | null): string | null {
+    if (presented !== null) this.#presenter = transport;
+    return presented;
+  }
+}

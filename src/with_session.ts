@@ -1,0 +1,72 @@
+import { withHeaders } from "./response.ts";
+import type { SessionOptions } from "./options.ts";
+import { beginSession, isEager, SessionManager, type WaitUntil } from "./session_manager.ts";
+import { Session, type UntypedData } from "./session.ts";
+
+/** A handler with a session. `rest` is whatever the runtime passes beside the request. */
+export type SessionHandler<Data extends object, Rest extends unknown[]> = (
+  request: Request,
+  session: Session<Data>,
+  ...rest: Rest
+) => Response | Promise<Response>;
+
+/** What a wrapped handler is to a runtime: a handler without a session. */
+export type FetchHandler<Rest extends unknown[]> = (request: Request, ...rest: Rest) => Promise<Response>;
+
+/**
+ * Gives a handler its session. The session is read when the handler first asks, and stored, if it was changed,
+ * when the handler is done; a request that leaves it alone gets the handler's very Response.
+ *
+ * @param handler Gets the request, the session, and whatever the runtime passes beside the request
+ * @param options The options, or a `SessionManager` to be shared
+ * @returns A handler for `Deno.serve`, a Worker's `fetch`, `Bun.serve`, and whatever calls with a Request. It rejects
+ * as the handler does, and with a `SessionError` if the session cannot be loaded or stored: see `onStoreError`
+ * @throws {TypeError} If an option is of the wrong kind, or contradicts another one
+ * @throws {RangeError} If a duration is not one
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ *
+ * export default {
+ *   fetch: withSession(async (_request, session) => {
+ *     const visits = await session.update("visits", (n = 0) => n + 1);
+ *     return new Response(`Visit ${visits}\n`);
+ *   }),
+ * };
+ * ```
+ */
+export function withSession<
+  Data extends object = UntypedData,
+  // oxlint-disable-next-line no-explicit-any -- what a runtime passes beside the request is the handler's to say
+  Rest extends unknown[] = any[],
+>(
+  handler: SessionHandler<Data, Rest>,
+  options: SessionOptions<Data, Rest> | SessionManager<Data> = {},
+): FetchHandler<Rest> {
+  if (typeof handler !== "function") throw new TypeError("withSession needs a handler: a function of a request and a session");
+  const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
+  return async (request, ...rest) => {
+    const session = beginSession(sessions, request, rest.filter((each) => !(each instanceof Session)));
+    if (isEager(sessions)) await session.size();
+    const response = await handler(request, session, ...rest);
+    const headers = await sessions.commit(session, isRedirect(response) ? undefined : waitUntilOf(rest));
+    return withHeaders(response, headers);
+  };
+}
+
+/** A browser follows a redirect at once, and would find the session as it was before. */
+function isRedirect(response: Response): boolean {
+  return response.status >= 300 && response.status < 400 && response.headers.has("Location");
+}
+
+/** The `waitUntil` of the first argument that has one: a Worker's `ctx`, for one. */
+function waitUntilOf(rest: readonly unknown[]): WaitUntil | undefined {
+  for (const each of rest) {
+    if (typeof each === "object" && each !== null && "waitUntil" in each) {
+      const { waitUntil } = each;
+      if (typeof waitUntil === "function") return (promise) => waitUntil.call(each, promise);
+    }
+  }
+  return undefined;
+}
