@@ -5,7 +5,7 @@ import { SessionError } from "./errors.ts";
 import { isTouchDue, type Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
 import type { Head, OwnTimeouts } from "./record.ts";
-import type { Contents, Found, Vault } from "./vault.ts";
+import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 type Fields = ReadonlyMap<string, string>;
 
@@ -37,6 +37,7 @@ export interface Rules {
 
 /** Ids that may be taken before the generator is given up: a random one is never taken twice. */
 const MOST_IDS = 5;
+const HAS_NO_RECORD: ReadonlySet<Refusal | undefined> = new Set(["malformed", "unknown"]);
 
 /**
  * From what a client presented to a record and back: load, then create, change, touch, rotate or end. A change
@@ -47,7 +48,8 @@ export class Lifecycle {
   readonly draft: Draft = new Draft();
   readonly #around: Surroundings;
   readonly #rules: Rules;
-  #presented: string | null | undefined;
+  #presented: string | null | Promise<string | null> | undefined;
+  #refusal: Refusal | undefined;
   #vault: Vault | undefined;
   #loading: Promise<void> | undefined;
   #storing: Promise<void> = Promise.resolve();
@@ -60,11 +62,8 @@ export class Lifecycle {
 
   /** What the client presented; undefined where asking takes time and nobody has waited yet. */
   get presented(): string | null | undefined {
-    if (this.#presented === undefined) {
-      const presented = this.#around.presented();
-      if (!(presented instanceof Promise)) this.#presented = presented;
-    }
-    return this.#presented;
+    const presented = this.#ask();
+    return presented instanceof Promise ? undefined : presented;
   }
 
   /** Makes sure that the session is loaded. A failure is not remembered: the next call asks again. */
@@ -109,10 +108,15 @@ export class Lifecycle {
     return true;
   }
 
+  #ask(): string | null | Promise<string | null> {
+    if (this.#presented === undefined) this.#presented = this.#around.presented();
+    return this.#presented;
+  }
+
   async #load(): Promise<void> {
     const { draft } = this;
     const { admit, emit, now } = this.#rules;
-    const presented = this.#presented ??= await this.#around.presented();
+    const presented = this.#presented = await this.#ask();
     if (presented === null) return this.#settle(null);
     const deadline = new Deadline(this.#rules.storeTimeout);
     let opened;
@@ -125,7 +129,8 @@ export class Lifecycle {
     }
     const fields = typeof opened === "string" ? null : await admit(opened.fields);
     if (typeof opened === "string" || fields === null) {
-      emit({ type: "rejected", reason: typeof opened === "string" ? opened : "schema" });
+      this.#refusal = typeof opened === "string" ? opened : "schema";
+      emit({ type: "rejected", reason: this.#refusal });
       return this.#settle(null);
     }
     emit({ type: "loaded" });
@@ -151,9 +156,10 @@ export class Lifecycle {
     if (this.#unavailable !== undefined && draft.isPending) throw this.#unavailable;
     if (draft.gone && draft.isPending) throw gone();
     const deadline = new Deadline(this.#rules.storeTimeout);
-    if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
-    const wish = draft.take();
+    let wish: Wish | undefined;
     try {
+      if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
+      wish = draft.take();
       const { origin } = draft;
       if (!origin) await this.#create(wish, deadline);
       else if (wish.rotation === undefined) await this.#change(origin, wish, deadline);
@@ -163,7 +169,8 @@ export class Lifecycle {
         draft.gone = true;
         this.#rules.emit({ type: "gone" });
       } else {
-        draft.giveBack(wish);
+        if (wish !== undefined) draft.giveBack(wish);
+        if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
       throw error;
     }
@@ -171,11 +178,14 @@ export class Lifecycle {
 
   async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
     const { draft } = this;
-    this.#vault ??= await this.#around.vault();
-    await this.#vault.end(doomed, deadline);
+    // What was refused may still have a record: an unreadable one, or the pointer to a session that took over.
+    if (typeof doomed !== "string" || !HAS_NO_RECORD.has(this.#refusal)) {
+      this.#vault ??= await this.#around.vault();
+      await this.#vault.end(doomed, deadline);
+      this.#rules.emit({ type: "destroyed" });
+    }
     draft.doomed = undefined;
     draft.ended = true;
-    this.#rules.emit({ type: "destroyed" });
   }
 
   async #create(wish: Wish, deadline: Deadline): Promise<void> {

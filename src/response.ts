@@ -5,7 +5,7 @@
  * not read.
  */
 export function withHeaders(response: Response, said: Headers): Response {
-  if (isEmpty(said)) return response;
+  if (said.keys().next().done) return response;
   const copy = copyOf(response);
   if (copy === null) return response;
   for (const cookie of said.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
@@ -16,11 +16,6 @@ export function withHeaders(response: Response, said: Headers): Response {
     else if (name !== "set-cookie") copy.headers.set(name, value);
   }
   return copy;
-}
-
-function isEmpty(headers: Headers): boolean {
-  for (const _ of headers) return false;
-  return true;
 }
 
 /** Null for what cannot be made by hand: an upgrade to another protocol outside of workerd, a network error. */

@@ -1,9 +1,11 @@
-import { computeField, type Edit, removeFields, removeIfStill, setField } from "./changes.ts";
-import type { Codec } from "./codec.ts";
+import { computeField, removeFields, setField } from "./changes.ts";
+import type { Draft } from "./draft.ts";
 import { SessionError } from "./errors.ts";
 import { expiryOf } from "./expiry.ts";
+import type { Flash } from "./flash.ts";
 import type { Lifecycle, Rules } from "./lifecycle.ts";
-import { dataField, flashField, keysOf, type OwnTimeouts } from "./record.ts";
+import { dataField, keysOf, type OwnTimeouts } from "./record.ts";
+import type { Values } from "./values.ts";
 
 /**
  * What the data look like when nothing says so. `unknown` would ask a cast of every line of untyped code, in
@@ -47,7 +49,8 @@ export interface RegenerateOptions {
 export interface SessionParts {
   readonly life: Lifecycle;
   readonly rules: Rules;
-  readonly codec: Codec;
+  readonly values: Values;
+  readonly flash: Flash;
 }
 
 let lifeOf: <Data extends object>(session: Session<Data>) => Lifecycle | undefined;
@@ -70,16 +73,6 @@ let gather: <Data extends object>(session: Session<Data>) => void;
 export class Session<Data extends object = UntypedData> {
   readonly #open: () => SessionParts;
   #parts: SessionParts | undefined;
-  /** Objects that were handed out, with the text that they had: one changed in place is found by comparing. */
-  readonly #handedOut: Map<string, { readonly value: object; readonly text: string }> = new Map();
-  /** Flash values that this request has been shown, by key. */
-  readonly #shown: Map<string, string> = new Map();
-  /** Flash values shown and not yet removed from the record. */
-  readonly #consumed: Set<string> = new Set();
-  /** Flash values that this request has set: they are for a later one. */
-  readonly #flashed: Set<string> = new Set();
-  readonly #kept: Set<string> = new Set();
-  #keepsAllFlash = false;
 
   /** Sessions come from `withSession`, or from a `SessionManager`. @internal */
   constructor(open: () => SessionParts) {
@@ -101,17 +94,17 @@ export class Session<Data extends object = UntypedData> {
   /** Whether a key has a value. */
   async has(key: KeyOf<Data>): Promise<boolean> {
     await this.#life.load();
-    return this.#flashOf(key) !== undefined || this.#fields.has(dataField(key));
+    return this.#used.flash.peek(key) !== undefined || this.#draft.fields.has(dataField(key));
   }
 
   /** All values, in a plain object without a prototype, which is a copy. */
   async all(): Promise<Partial<Data>> {
     const keys = await this.keys();
-    this.#noticeChangedObjects();
+    const { flash, values } = this.#used;
+    values.noticeChanges();
     const all: Partial<Data> = Object.create(null);
     for (const key of keys) {
-      const flash = this.#showFlash(key);
-      const value = this.#decode(flash ?? this.#fields.get(dataField(key)));
+      const value = values.decode(flash.show(key) ?? this.#draft.fields.get(dataField(key)));
       if (value !== undefined) Object.assign(all, { [key]: value });
     }
     return all;
@@ -120,11 +113,7 @@ export class Session<Data extends object = UntypedData> {
   /** The keys that have a value. */
   async keys(): Promise<KeyOf<Data>[]> {
     await this.#life.load();
-    const keys = new Set(keysOf(this.#fields, "="));
-    for (const key of keysOf(this.#fields, "~")) {
-      if (this.#flashOf(key) !== undefined) keys.add(key);
-    }
-    for (const key of this.#shown.keys()) keys.add(key);
+    const keys = new Set([...keysOf(this.#draft.fields, "="), ...this.#used.flash.keys()]);
     return [...keys] as KeyOf<Data>[];
   }
 
@@ -143,16 +132,17 @@ export class Session<Data extends object = UntypedData> {
   set(values: Partial<Data>): void;
   set(keyOrValues: string | Partial<Data>, value?: unknown): void {
     this.#assertWritable();
-    const values = typeof keyOrValues === "string" ? [[keyOrValues, value] as const] : Object.entries(keyOrValues);
-    const texts = values.map(([key, value]) => ({ key, value, text: this.#encode(key, value) }));
+    const pairs = typeof keyOrValues === "string" ? [[keyOrValues, value] as const] : Object.entries(keyOrValues);
+    const { flash, values } = this.#used;
+    const texts = pairs.map(([key, value]) => ({ key, value, text: values.encode(key, value) }));
     for (const { key, value, text } of texts) {
       if (text === undefined) {
         this.#remove(key);
         continue;
       }
-      this.#replaceFlash(key);
-      this.#edit(setField(dataField(key), text));
-      this.#handOut(key, value, text);
+      flash.yield(key);
+      this.#draft.edit(setField(dataField(key), text));
+      values.handOut(key, value, text);
     }
   }
 
@@ -174,7 +164,7 @@ export class Session<Data extends object = UntypedData> {
   clear(): void {
     this.#assertWritable();
     this.#forget();
-    this.#edit((fields) => {
+    this.#draft.edit((fields) => {
       for (const name of [...fields.keys()]) {
         if (name.startsWith("=") || name.startsWith("~")) fields.delete(name);
       }
@@ -195,21 +185,24 @@ export class Session<Data extends object = UntypedData> {
   ): Promise<Next> {
     await this.#life.load();
     this.#assertWritable();
+    const { draft } = this.#life;
+    const { flash, values } = this.#used;
     const name = dataField(key);
+    const next = async (text: string | undefined): Promise<{ value: Next; text: string | undefined }> => {
+      const value = await change(values.decode(text) as Data[Key] | undefined);
+      return { value, text: values.encode(key, value) };
+    };
     for (;;) {
-      this.#noticeChangedObjects();
-      const before = this.#fields.get(name);
-      const value = await change(this.#decode(before) as Data[Key] | undefined);
-      const text = this.#encode(key, value);
+      values.noticeChanges();
+      const before = draft.fields.get(name);
+      const { value, text } = await next(before);
+      values.noticeChanges();
       // While `change` was awaited, another call of this same request may have written.
-      this.#noticeChangedObjects();
-      if (this.#fields.get(name) !== before) continue;
-      const compute = async (fresh: string | undefined): Promise<string | undefined> =>
-        this.#encode(key, await change(this.#decode(fresh) as Data[Key] | undefined));
-      this.#replaceFlash(key);
+      if (draft.fields.get(name) !== before) continue;
+      flash.yield(key);
       const edit = text === undefined ? removeFields([name]) : setField(name, text);
-      this.#life.draft.record(computeField(name, compute), edit);
-      this.#handOut(key, value, text);
+      draft.record(computeField(name, async (fresh) => (await next(fresh)).text), edit);
+      values.handOut(key, value, text);
       return value;
     }
   }
@@ -231,23 +224,13 @@ export class Session<Data extends object = UntypedData> {
    */
   flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key]): void {
     this.#assertWritable();
-    const text = this.#encode(key, value);
-    if (text === undefined) return this.#edit(removeFields([flashField(key)]));
-    this.#flashed.add(key);
-    this.#edit(setField(flashField(key), text));
+    this.#used.flash.set(key, this.#used.values.encode(key, value));
   }
 
   /** Keeps flash values for one more request: those of the keys, or all. */
   keepFlash(...keys: KeyOf<Data>[]): void {
     this.#assertWritable();
-    const isKept = (key: string): boolean => keys.length === 0 || keys.some((kept) => kept === key);
-    if (keys.length === 0) this.#keepsAllFlash = true;
-    for (const key of keys) this.#kept.add(key);
-    for (const [key, text] of this.#shown) {
-      if (!isKept(key) || this.#flashed.has(key)) continue;
-      // What save() has already removed comes back.
-      if (!this.#consumed.delete(key)) this.#edit(setField(flashField(key), text));
-    }
+    this.#used.flash.keep(keys);
   }
 
   /**
@@ -259,7 +242,7 @@ export class Session<Data extends object = UntypedData> {
   async start(): Promise<string> {
     await this.#life.load();
     this.#assertWritable();
-    if (this.#life.draft.origin === null) this.#life.draft.started = true;
+    if (this.#draft.origin === null) this.#draft.started = true;
     return await this.id() ?? "";
   }
 
@@ -290,7 +273,7 @@ export class Session<Data extends object = UntypedData> {
   async save(): Promise<void> {
     this.#gather();
     await this.#life.store();
-    this.#reconcile();
+    this.#used.values.reconcile();
   }
 
   /**
@@ -326,13 +309,12 @@ export class Session<Data extends object = UntypedData> {
     if (draft.committed) throw tooLate("end");
     draft.destroy(presented ?? null);
     this.#forget();
-    this.#flashed.clear();
   }
 
   /** Pushes the idle deadline out now, without waiting for the touch interval. */
   touch(): void {
     this.#assertWritable();
-    this.#life.draft.touched = true;
+    this.#draft.touched = true;
   }
 
   /** What is known of the session's life. */
@@ -341,10 +323,10 @@ export class Session<Data extends object = UntypedData> {
     const { draft } = this.#life;
     const { isNew } = draft;
     if (!draft.exists) return { isNew, createdAt: null, lastSeenAt: null, expiresAt: null };
-    const now = this.#rules.now();
+    const now = this.#used.rules.now();
     const { head, lastSeenAt } = draft.origin ?? { head: { createdAt: now, since: now }, lastSeenAt: now };
     const since = draft.rotation?.reauthenticated ? now : head.since;
-    const timeouts = this.#rules.timeoutsOf({ ...head, timeouts: { ...head.timeouts, ...draft.timeouts } });
+    const timeouts = this.#used.rules.timeoutsOf({ ...head, timeouts: { ...head.timeouts, ...draft.timeouts } });
     const seen = this.#life.isTouchDue() ? now : lastSeenAt;
     const expiresAt = expiryOf({ since, lastSeenAt: seen }, timeouts);
     return { isNew, createdAt: head.createdAt, lastSeenAt, expiresAt };
@@ -370,127 +352,38 @@ export class Session<Data extends object = UntypedData> {
     return this.#used.life;
   }
 
-  get #rules(): Rules {
-    return this.#used.rules;
-  }
-
-  get #fields(): ReadonlyMap<string, string> {
-    return this.#life.draft.fields;
-  }
-
-  #edit(edit: Edit): void {
-    this.#life.draft.edit(edit);
+  get #draft(): Draft {
+    return this.#used.life.draft;
   }
 
   #read(key: string): unknown {
-    const flash = this.#showFlash(key);
-    if (flash !== undefined) return this.#decode(flash);
-    const text = this.#fields.get(dataField(key));
-    const handedOut = this.#handedOut.get(key);
-    if (handedOut !== undefined || text === undefined) return handedOut?.value;
-    const value = this.#decode(text);
-    this.#handOut(key, value, text);
-    return value;
-  }
-
-  #decode(text: string | undefined): unknown {
-    if (text === undefined) return undefined;
-    try {
-      return this.#used.codec.decode(text);
-    } catch {
-      // A field that some other program spoiled must not fail every request until the session ends.
-      this.#rules.emit({ type: "rejected", reason: "corrupt" });
-      return undefined;
-    }
-  }
-
-  #encode(key: string, value: unknown): string | undefined {
-    if (value === undefined) return undefined;
-    try {
-      return this.#used.codec.encode(value);
-    } catch {
-      // The cause would hold the value.
-      throw new SessionError(
-        "ERR_VALUE",
-        `Cannot store ${JSON.stringify(key)}: its value holds a function, a symbol or an instance of a class`,
-      );
-    }
-  }
-
-  #handOut(key: string, value: unknown, text: string | undefined): void {
-    if (typeof value === "object" && value !== null && text !== undefined) {
-      this.#handedOut.set(key, { value, text });
-    } else {
-      this.#handedOut.delete(key);
-    }
+    const { flash, values } = this.#used;
+    const shown = flash.show(key);
+    return shown === undefined ? values.get(key) : values.decode(shown);
   }
 
   #remove(key: string): void {
-    this.#handedOut.delete(key);
-    this.#shown.delete(key);
-    this.#consumed.delete(key);
-    this.#flashed.delete(key);
-    this.#edit(removeFields([dataField(key), flashField(key)]));
-  }
-
-  /** The flash value that this request may see. */
-  #flashOf(key: string): string | undefined {
-    return this.#shown.get(key) ?? (this.#flashed.has(key) ? undefined : this.#fields.get(flashField(key)));
-  }
-
-  #showFlash(key: string): string | undefined {
-    const text = this.#flashOf(key);
-    if (text === undefined || this.#shown.has(key)) return text;
-    this.#shown.set(key, text);
-    if (!this.#keepsAllFlash && !this.#kept.has(key)) this.#consumed.add(key);
-    return text;
-  }
-
-  /** A value that is written takes the place of a flash value of the same key, but not of one for later. */
-  #replaceFlash(key: string): void {
-    this.#shown.delete(key);
-    this.#consumed.delete(key);
-    if (!this.#flashed.has(key)) this.#edit(removeFields([flashField(key)]));
+    const { flash, values } = this.#used;
+    values.forget(key);
+    flash.remove(key);
+    this.#draft.edit(removeFields([dataField(key)]));
   }
 
   #forget(): void {
-    this.#handedOut.clear();
-    this.#shown.clear();
-    this.#consumed.clear();
-    this.#flashed.clear();
+    this.#used.values.forget();
+    this.#used.flash.forget();
   }
 
   /** Records, before storing, what no call has said: objects changed in place, and flash values seen. */
   #gather(): void {
-    this.#noticeChangedObjects();
-    for (const key of this.#consumed) {
-      const text = this.#shown.get(key);
-      if (text !== undefined && !this.#flashed.has(key)) this.#edit(removeIfStill(flashField(key), text));
-    }
-    this.#consumed.clear();
-  }
-
-  #noticeChangedObjects(): void {
-    for (const [key, { value, text }] of this.#handedOut) {
-      const now = this.#encode(key, value);
-      // A stored text may be another spelling of the same value, written by another program.
-      if (now === undefined || now === text || now === this.#encode(key, this.#decode(text))) continue;
-      this.#edit(setField(dataField(key), now));
-      this.#handedOut.set(key, { value, text: now });
-    }
-  }
-
-  /** Forgets the objects that no longer are what is stored, because another request's change was merged in. */
-  #reconcile(): void {
-    for (const [key, { text }] of this.#handedOut) {
-      if (this.#fields.get(dataField(key)) !== text) this.#handedOut.delete(key);
-    }
+    this.#used.values.noticeChanges();
+    this.#used.flash.settle();
   }
 
   #assertWritable(): void {
-    const { draft, presented } = this.#life;
+    const { draft } = this.#life;
     if (!draft.committed || draft.origin) return;
-    if (draft.origin === null || presented === null) throw tooLate("begin");
+    if (draft.origin === null || this.#life.presented === null) throw tooLate("begin");
   }
 
   static {

@@ -1,5 +1,6 @@
 import { withoutSecrets } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
+import { Flash } from "./flash.ts";
 import { Lifecycle, type Rules } from "./lifecycle.ts";
 import { quiet } from "./observe.ts";
 import { resolveOptions, type SessionOptions, type Settings, timeoutsFor } from "./options.ts";
@@ -9,6 +10,7 @@ import { Session, storeGathered, type UntypedData, usedLife } from "./session.ts
 import { StoreVault } from "./store_vault.ts";
 import type { SessionStore } from "./store.ts";
 import { Exchange } from "./transports/exchange.ts";
+import { Values } from "./values.ts";
 import type { Vault } from "./vault.ts";
 
 /** Keeps the process alive until a promise is settled, as the platforms' `waitUntil` does. */
@@ -128,15 +130,18 @@ export class SessionManager<Data extends object = UntypedData> {
     const { codec, mint } = this.#settings;
     const rules = this.#rules;
     const vault = async (): Promise<Vault> => new StoreVault(await storeOf(this.#settings, rest), rules.timeoutsOf);
-    const open = (): Lifecycle => new Lifecycle({ rules, presented, mint: () => mint(request), vault });
-    return new Session(() => ({ rules, codec, life: open() }));
+    return new Session(() => {
+      const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
+      const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
+      return { rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
+    });
   }
 
   /** Stores the session. Answers false if that failed in a way that lets the response go out all the same. */
   async #store(session: Session<Data>, life: Lifecycle): Promise<boolean> {
     try {
       await storeGathered(session, life);
-      return true;
+      return !life.draft.gone;
     } catch (error) {
       if (error instanceof SessionError && this.#mayGoOn(error)) return false;
       throw error;

@@ -1,0 +1,19 @@
+/**
+ * What tests of sessions need: {@linkcode storeCases} proves a store, {@linkcode fakeClock} moves the time, and
+ * {@linkcode cookieJar} is the browser's side of the cookies. For any test runner, in any runtime.
+ *
+ * @module
+ */
+
+export { storeCases } from "./testing/store_cases.ts";
+export type { OpenedStore, OpenStore, StoreCase } from "./testing/store_cases.ts";
+export { fakeClock } from "./testing/fake_clock.ts";
+export type { FakeClock } from "./testing/fake_clock.ts";
+export { cookieJar } from "./testing/cookie_jar.ts";
+export type {
+  CookieJar,
+  CookieJarOptions,
+  JarCookie,
+  JarRequestInit,
+  SiteContext,
+} from "./testing/cookie_jar.ts";
