@@ -1,5 +1,6 @@
 import type { Change, Edit } from "./changes.ts";
 import type { OwnTimeouts } from "./record.ts";
+import { mintToken } from "./session_id.ts";
 import type { Found } from "./vault.ts";
 
 /** What `regenerate` was asked for; `grace` in seconds. */
@@ -10,6 +11,8 @@ export interface Rotation {
 
 /** What one request wants stored. */
 export interface Wish {
+  /** Names this wish in what it stores. */
+  readonly token: string;
   readonly changes: readonly Change[];
   /** The fields after those changes, if nobody got in between. */
   readonly fields: ReadonlyMap<string, string>;
@@ -104,7 +107,7 @@ export class Draft {
   /** Takes out what is to be stored; what is recorded from now on belongs to the next time. */
   take(): Wish {
     const { fields, timeouts, rotation, started, touched } = this;
-    const wish = { changes: this.#changes, fields, timeouts, rotation, started, touched };
+    const wish = { token: mintToken(), changes: this.#changes, fields, timeouts, rotation, started, touched };
     this.#changes = [];
     this.timeouts = this.rotation = undefined;
     this.started = this.touched = false;
@@ -114,7 +117,7 @@ export class Draft {
     return wish;
   }
 
-  /** Puts back what could not be stored, ahead of what came meanwhile. */
+  /** Puts back what was not stored, ahead of what came meanwhile. */
   giveBack(wish: Wish): void {
     this.#changes = [...wish.changes, ...this.#changes];
     this.timeouts = wish.timeouts && { ...wish.timeouts, ...this.timeouts };

@@ -54,6 +54,8 @@ export class Lifecycle {
   #loading: Promise<void> | undefined;
   #storing: Promise<void> = Promise.resolve();
   #unavailable: SessionError | undefined;
+  /** What was to be stored when the store failed: it may have been done all the same. */
+  #doubt: { readonly wish: Wish; readonly held: Found | null } | undefined;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -86,6 +88,11 @@ export class Lifecycle {
     const turn = (): Promise<void> => this.#store();
     this.#storing = this.#storing.then(turn, turn);
     return this.#storing;
+  }
+
+  /** Whether there is anything to store, or a session that may have to be touched. */
+  get needsStoring(): boolean {
+    return this.draft.isPending || Boolean(this.draft.origin) || this.#doubt !== undefined;
   }
 
   /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
@@ -158,6 +165,7 @@ export class Lifecycle {
     const deadline = new Deadline(this.#rules.storeTimeout);
     let wish: Wish | undefined;
     try {
+      await this.#resolveDoubt(deadline);
       if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
       wish = draft.take();
       const { origin } = draft;
@@ -169,11 +177,44 @@ export class Lifecycle {
         draft.gone = true;
         this.#rules.emit({ type: "gone" });
       } else {
-        if (wish !== undefined) draft.giveBack(wish);
+        if (wish !== undefined) this.#keep(wish, error);
         if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
       throw error;
     }
+  }
+
+  /** Keeps what was not stored for the next attempt; apart, if nobody knows whether it was. */
+  #keep(wish: Wish, error: unknown): void {
+    const isOutage = error instanceof SessionError && /^ERR_STORE(_TIMEOUT)?$/.test(error.code);
+    const isRepeatable = wish.changes.length === 0 && wish.timeouts === undefined && !wish.started;
+    if (isOutage && !isRepeatable && wish.rotation === undefined) {
+      this.#doubt = { wish, held: this.draft.origin ?? null };
+    } else {
+      this.draft.giveBack(wish);
+    }
+  }
+
+  /**
+   * Finds out what became of a write that got no answer, before anything else is stored. To repeat it blindly
+   * could count an `update` twice; where another request has written since, nobody can tell, and the error stands.
+   */
+  async #resolveDoubt(deadline: Deadline): Promise<void> {
+    if (this.#doubt === undefined) return;
+    const { draft } = this;
+    const { wish, held } = this.#doubt;
+    const now = this.#rules.now();
+    const found = held === null
+      ? await this.#vault!.open(await this.nextId(), now, deadline)
+      : await this.#vault!.reopen(held, now, deadline);
+    this.#doubt = undefined;
+    if (found === null) throw gone();
+    if (typeof found === "string" || found.version === held?.version) return draft.giveBack(wish);
+    if (found.head.writtenBy !== wish.token) {
+      throw new SessionError("ERR_STORE", "Cannot tell whether the session was stored: the store failed meanwhile");
+    }
+    draft.renewed = true;
+    await this.#stored(found);
   }
 
   async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
@@ -192,7 +233,7 @@ export class Lifecycle {
     if (!wish.started && wish.fields.size === 0) return;
     if (this.draft.committed) throw committed();
     const now = this.#rules.now();
-    const head = withTimeouts({ createdAt: now, since: now }, wish.timeouts);
+    const head = withTimeouts({ createdAt: now, since: now, writtenBy: wish.token }, wish.timeouts);
     const created = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now }, deadline);
     await this.#stored(created);
     this.#rules.emit({ type: "created" });
@@ -226,7 +267,8 @@ export class Lifecycle {
         return;
       }
       if (changed.size > 0) await approve(fields);
-      const stored = await this.#vault!.change(held, { fields, head, lastSeenAt }, changed, deadline);
+      const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
+      const stored = await this.#vault!.change(held, contents, changed, deadline);
       if (stored === "gone") throw gone();
       if (stored !== "conflict") {
         this.draft.renewed ||= touch || head !== held.head;
@@ -255,7 +297,7 @@ export class Lifecycle {
     if (this.draft.committed) throw committed();
     const { emit, now } = this.#rules;
     const since = wish.rotation?.reauthenticated ? now() : origin.head.since;
-    const head = withTimeouts({ ...origin.head, since }, wish.timeouts);
+    const head = withTimeouts({ ...origin.head, since, writtenBy: wish.token }, wish.timeouts);
     let heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, deadline);
     try {
       heir = await this.#retire(origin, heir, wish, deadline);

@@ -9,6 +9,8 @@ export interface Head {
   readonly createdAt: number;
   /** When the absolute timeout began: with the session, or at the last reauthentication. */
   readonly since: number;
+  /** Names the write that stored this record, so that who got no answer can tell whether it was done. */
+  readonly writtenBy?: string | undefined;
   /** The timeouts that `setTimeouts` gave this session, in seconds. */
   readonly timeouts?: OwnTimeouts | undefined;
   /** The session that took over when this one's id was regenerated. A record that has one is no session. */

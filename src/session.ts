@@ -400,7 +400,7 @@ export function usedLife<Data extends object>(session: Session<Data>): Lifecycle
 /** Stores a session at the end of its request; nothing if the request only looked, or could not even do that. */
 export async function storeGathered<Data extends object>(session: Session<Data>, life: Lifecycle): Promise<void> {
   gather(session);
-  if (life.draft.isPending || life.draft.origin) await life.store();
+  if (life.needsStoring) await life.store();
 }
 
 function tooLate(action: string): SessionError {

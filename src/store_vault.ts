@@ -4,14 +4,13 @@ import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, HEAD_FIELD, headText, readHead } from "./record.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
-import type { Loaded, RecordChange, SessionRecord, SessionStore, Version } from "./store.ts";
+import type { Loaded, RecordChange, SessionRecord, SessionStore } from "./store.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 /** A session in a store: the client holds the id, the store a record under the id's hash. */
 interface Stored extends Found {
   readonly id: string;
   readonly key: string;
-  readonly version: Version;
 }
 
 /**
@@ -74,9 +73,7 @@ export class StoreVault implements Vault<Stored> {
     deadline: Deadline,
   ): Promise<Stored | "conflict" | "gone"> {
     const { head, lastSeenAt } = contents;
-    const change = head === held.head
-      ? { record: { fields: contents.fields, lastSeenAt }, changed }
-      : withHead(contents, changed, held.key);
+    const change = withHead(contents, changed, held.key);
     const expiresAt = this.#expiresAt(head, lastSeenAt);
     const version = await deadline.call(
       STORING,

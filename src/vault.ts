@@ -1,12 +1,14 @@
 import type { Deadline } from "./deadline.ts";
 import type { Head, Unreadable } from "./record.ts";
-import type { SessionRecord } from "./store.ts";
+import type { SessionRecord, Version } from "./store.ts";
 
 /** A session as it was found or has just been stored. */
 export interface Found extends SessionRecord {
   /** What the client holds and presents: the id, in the form in which it travels. */
   readonly wire: string;
   readonly head: Head;
+  /** Differs after every write. */
+  readonly version: Version;
 }
 
 /** Why what a client presented is no session. */
