@@ -1,0 +1,92 @@
+/** A request that the shop does not carry out, and what it answers instead. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+
+  constructor(status: number, message: string, headers: Record<string, string> = {}) {
+    super(message);
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** Far more than any form of this shop needs, in bytes. */
+const MAX_BODY = 16_384;
+
+/**
+ * Refuses what another site makes a visitor's browser send. Every current browser says where a request comes
+ * from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; clients that are no browsers send
+ * neither, and carry nobody's cookies by accident.
+ */
+export function refuseCrossSite(request: Request): void {
+  if (request.method === "GET" || request.method === "HEAD") return;
+  const site = request.headers.get("Sec-Fetch-Site");
+  const origin = request.headers.get("Origin");
+  const own = site === null
+    ? origin === null || origin === new URL(request.url).origin
+    : site === "same-origin" || site === "none";
+  if (!own) throw new Refusal(403, "The shop takes orders from its own pages only.");
+}
+
+/** The fields of a JSON object. */
+export async function readJson(request: Request): Promise<Record<string, unknown>> {
+  const text = await readText(request, "application/json");
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new Refusal(400, "The body is not JSON.");
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new Refusal(400, "The body is not a JSON object.");
+  }
+  return Object.fromEntries(Object.entries(body));
+}
+
+/** The fields of an HTML form. */
+export async function readForm(request: Request): Promise<URLSearchParams> {
+  return new URLSearchParams(await readText(request, "application/x-www-form-urlencoded"));
+}
+
+export function parseProduct(value: unknown): string {
+  return parseText(value, "product");
+}
+
+export function parseUser(value: unknown): string {
+  return parseText(value, "user");
+}
+
+export function parseQuantity(value: unknown): number {
+  if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 99) return value;
+  throw new Refusal(400, "quantity must be a whole number from 1 to 99.");
+}
+
+/** Names are shown on a page and in a line of JSON: no control characters, and no half of a surrogate pair. */
+function parseText(value: unknown, field: string): string {
+  const text = typeof value === "string" ? value.trim() : "";
+  if (/^[^\p{Cc}\p{Cs}]{1,60}$/u.test(text)) return text;
+  throw new Refusal(400, `${field} must be a text of 1 to 60 characters.`);
+}
+
+async function readText(request: Request, type: string): Promise<string> {
+  const given = request.headers.get("Content-Type")?.split(";")[0]?.trim().toLowerCase();
+  if (given !== type) throw new Refusal(415, `The body must be sent as ${type}.`);
+  const bytes = await readBytes(request);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Refusal(400, "The body is not UTF-8.");
+  }
+}
+
+/** Counts while reading, because a body need not be as long as its Content-Length says, nor have one. */
+async function readBytes(request: Request): Promise<Uint8Array> {
+  const bytes = new Uint8Array(MAX_BODY);
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    if (length + chunk.length > MAX_BODY) throw new Refusal(413, `The body is longer than ${MAX_BODY} bytes.`);
+    bytes.set(chunk, length);
+    length += chunk.length;
+  }
+  return bytes.subarray(0, length);
+}

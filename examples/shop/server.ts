@@ -1,0 +1,72 @@
+/**
+ * The shop on Node: `node:http` on one side, Fetch on the other, sessions in a folder.
+ *
+ * `PORT` is where it listens (8787), `SESSION_DIR` where the sessions are kept (a folder under the system's
+ * temporary directory). Stop it and start it again: baskets and logins are still there.
+ *
+ * @module
+ */
+import { createServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { fileStore } from "with-session/stores/file";
+import { shop } from "./shop.ts";
+
+const directory = process.env["SESSION_DIR"] || join(tmpdir(), "with-session-shop");
+const store = fileStore({ directory });
+const handle = shop({ store });
+const server = createServer((incoming, outgoing) => void serve(incoming, outgoing));
+
+// Files do not expire by themselves: what ended while the shop was closed goes now.
+await store.prune?.(Date.now());
+server.listen(Number(process.env["PORT"] || 8787), "127.0.0.1", () => {
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : address;
+  console.log(`The shop is open at http://localhost:${port} (sessions in ${directory})`);
+});
+server.on("error", (error) => {
+  console.error(`The shop cannot open: ${error.message}. PORT chooses another port.`);
+  process.exitCode = 1;
+});
+
+// Requests under way are answered, then nothing is left to wait for and the process ends by itself.
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => server.close());
+
+async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  try {
+    const request = toRequest(incoming);
+    const response = request === null ? new Response("Bad request\n", { status: 400 }) : await handle(request);
+    await send(response, outgoing);
+  } catch (error) {
+    console.error(error);
+    if (!outgoing.headersSent) outgoing.writeHead(500, { "Content-Type": "text/plain" });
+    outgoing.end("The shop has a problem. Please try again.\n");
+  }
+}
+
+/** The same request for Fetch; null if Fetch cannot express it, as with a TRACE or a Host that is no host. */
+function toRequest(incoming: IncomingMessage): Request | null {
+  const { method = "GET", url = "/", headersDistinct } = incoming;
+  const headers = new Headers();
+  for (const [name, values = []] of Object.entries(headersDistinct)) {
+    for (const value of values) headers.append(name, value);
+  }
+  const hasBody = method !== "GET" && method !== "HEAD";
+  // A handler may stop reading a body that is too long; the connection stays, for the answer.
+  const body = hasBody ? ReadableStream.from(incoming.iterator({ destroyOnReturn: false })) : null;
+  const init = { method, headers, body, duplex: "half" } as const;
+  try {
+    return new Request(`http://${headers.get("Host")}${url}`, init);
+  } catch {
+    return null;
+  }
+}
+
+async function send(response: Response, outgoing: ServerResponse): Promise<void> {
+  outgoing.statusCode = response.status;
+  for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
+  if (response.body === null) outgoing.end();
+  else await pipeline(response.body, outgoing);
+}

@@ -1,0 +1,43 @@
+/**
+ * A session with no request: a queue's worker changes the session of the visitor who ordered the work. A WebSocket
+ * does the same: it takes the id when the connection is upgraded, and opens the session for each message.
+ *
+ * @module
+ */
+import { SessionError, SessionManager, withSession } from "with-session";
+
+interface Data {
+  reports?: string[];
+}
+
+/** An order for the worker. The id in it is as secret as a password. */
+export interface Order {
+  readonly sessionId: string;
+  readonly report: string;
+}
+
+export const queue: Order[] = [];
+const sessions = new SessionManager<Data>();
+
+const fetch = withSession(async (request, session) => {
+  if (request.method === "GET") return Response.json(await session.get("reports", []));
+  queue.push({ sessionId: await session.start(), report: `Report ${queue.length + 1}` });
+  return new Response("We are at it\n", { status: 202 });
+}, sessions);
+
+/** Answers whether the visitor still has the session that the order came from. */
+export async function work({ sessionId, report }: Order): Promise<boolean> {
+  const session = sessions.open(sessionId);
+  if ((await session.id()) === null) return false;
+  await session.update("reports", (reports = []) => [...reports, report]);
+  try {
+    await session.save();
+    return true;
+  } catch (error) {
+    // They signed out while the worker was at it. The change is dropped; the session does not come back.
+    if (error instanceof SessionError && error.code === "ERR_SESSION_GONE") return false;
+    throw error;
+  }
+}
+
+export default { fetch };

@@ -1,0 +1,34 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** The demo as users run it: a process of its own, on a free port unless one is given. */
+export interface ShopProcess {
+  /** Its address, without a slash at the end. */
+  readonly url: string;
+  readonly port: number;
+  /** Asks the process to end, as Ctrl-C would, and answers its exit code. */
+  close(): Promise<number | null>;
+}
+
+const server: string = fileURLToPath(new URL("../examples/shop/server.ts", import.meta.url));
+
+/** Starts the demo on a folder of sessions, and waits until it says where it is. */
+export async function openShop(directory: string, port: number = 0): Promise<ShopProcess> {
+  const child = spawn(process.execPath, [server], {
+    env: { ...process.env, PORT: String(port), SESSION_DIR: directory },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  const close = async (): Promise<number | null> => {
+    child.kill("SIGTERM");
+    const [code]: (number | null)[] = await exited;
+    return code ?? null;
+  };
+  for await (const line of createInterface(child.stdout)) {
+    const found = /http:\/\/localhost:(\d+)/.exec(line);
+    if (found) return { url: found[0], port: Number(found[1]), close };
+  }
+  throw new Error("The shop ended before it opened");
+}
