@@ -1,19 +1,6 @@
 /**
  * Sessions in this process: the fastest store, gone after a restart, and the model for every other store.
  *
- * **Setup.** Nothing.
- *
- * **Example.** `withSession(handler, { store: memoryStore({ maxSessions: 10_000 }) })`.
- *
- * **How expiry behaves.** Every creation drops up to two expired records in passing, so that memory stays within
- * twice what is alive, without a timer. `prune` drops them all at once.
- *
- * **Key format.** The key as it is, in a `Map`.
- *
- * **Consistency.** Strong, with compare-and-set; seen by this process only.
- *
- * **Limits.** Memory: the encoded record as one string, and about 250 bytes for each session.
- *
  * @module
  */
 
@@ -35,6 +22,22 @@ interface Entry {
 
 /**
  * Keeps sessions in this process.
+ *
+ * ## Setup
+ * None.
+ *
+ * ## How expiry behaves
+ * Every creation looks at two records and drops those that have expired, so that under steady traffic they never
+ * outnumber the live ones; there is no timer. `prune()` of the manager drops them all.
+ *
+ * ## Key format
+ * The key as it is, in a `Map`.
+ *
+ * ## Consistency
+ * Strong, with compare-and-set; only this process sees the records.
+ *
+ * ## Limits
+ * Memory: a session takes about twice its encoded data, and 200 bytes.
  *
  * @throws {RangeError} When `maxSessions` is not a number of at least 1.
  *
