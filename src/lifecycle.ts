@@ -5,6 +5,7 @@ import { SessionError } from "./errors.ts";
 import { isTouchDue, type Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
 import type { Head, OwnTimeouts } from "./record.ts";
+import type { WireForm } from "./signing.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 type Fields = ReadonlyMap<string, string>;
@@ -27,6 +28,8 @@ export interface Rules {
   readonly emit: (event: SessionEvent) => void;
   /** Whether a failing store means "no session" instead of an error. */
   readonly toleratesFailure: boolean;
+  /** The form in which ids travel. */
+  readonly ids: WireForm;
   /** The timeouts in force for a session. */
   readonly timeoutsOf: (head: Head) => Timeouts;
   /** Holds fields against the schema: the fields as it would have them, or null if they do not fit. */
@@ -37,7 +40,7 @@ export interface Rules {
 
 /** Ids that may be taken before the generator is given up: a random one is never taken twice. */
 const MOST_IDS = 5;
-const HAS_NO_RECORD: ReadonlySet<Refusal | undefined> = new Set(["malformed", "unknown"]);
+const HAS_NO_RECORD: ReadonlySet<Refusal | undefined> = new Set(["malformed", "forged", "unknown"]);
 
 /**
  * From what a client presented to a record and back: load, then create, change, touch, rotate or end. A change
@@ -205,7 +208,7 @@ export class Lifecycle {
     const { wish, held } = this.#doubt;
     const now = this.#rules.now();
     const found = held === null
-      ? await this.#vault!.open(await this.nextId(), now, deadline)
+      ? await this.#vault!.open(this.#rules.ids.toWire(await this.nextId()), now, deadline)
       : await this.#vault!.reopen(held, now, deadline);
     this.#doubt = undefined;
     if (found === null) throw gone();

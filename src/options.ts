@@ -4,6 +4,7 @@ import type { Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
 import type { Head } from "./record.ts";
 import { isId, mintId } from "./session_id.ts";
+import { PLAIN, signedForm, type WireForm } from "./signing.ts";
 import type { UntypedData } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
@@ -36,6 +37,12 @@ export interface SessionOptions<
   readonly absoluteTimeout?: number | false;
   /** How old "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
   readonly touchInterval?: number;
+  /**
+   * Secrets of at least 32 bytes each, the current one first: ids are signed with it, and those that none of them
+   * signed are turned away before the store is asked. To change secrets, put the new one in front, and take the old
+   * one out when its sessions are over.
+   */
+  readonly secrets?: readonly string[];
   /** Whether the session is loaded when it is first used, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /** A Standard Schema, checked on load and before data are stored. It must accept what it gives out. */
@@ -80,6 +87,7 @@ export interface Settings {
   readonly toleratesFailure: boolean;
   readonly storeTimeout: number;
   readonly observe: ((event: SessionEvent) => void) | undefined;
+  readonly ids: WireForm;
   readonly mint: (request?: Request) => string | Promise<string>;
   readonly now: () => number;
 }
@@ -127,6 +135,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
     storeTimeout,
     observe: options.observe,
+    ids: options.secrets === undefined ? PLAIN : signedForm(checkedSecrets(options.secrets)),
     mint: (request) => checked(generateId(request)),
     now: options.now ?? Date.now,
   };
@@ -151,6 +160,22 @@ function transportsOf(
   ];
   if (chosen.length === 0) throw new TypeError("Without a cookie, a header or a transport no client could have a session");
   return chosen;
+}
+
+/** 32 bytes are the 256 bits that HMAC-SHA-256 can use at most (RFC 2104, 3). */
+const LEAST_SECRET = 32;
+
+function checkedSecrets(secrets: readonly string[]): readonly string[] {
+  if (!Array.isArray(secrets) || secrets.length === 0) {
+    throw new TypeError("secrets must be a list of at least one secret, the current one first");
+  }
+  for (const secret of secrets) {
+    if (typeof secret !== "string") throw new TypeError("secrets must be texts");
+    if (new TextEncoder().encode(secret).length < LEAST_SECRET) {
+      throw new RangeError(`secrets must have at least ${LEAST_SECRET} bytes each`);
+    }
+  }
+  return secrets;
 }
 
 function assertDuration(name: string, value: unknown): void {

@@ -259,7 +259,7 @@ export class Session<Data extends object = UntypedData> {
     if (!draft.exists) return null;
     const id = await this.#life.nextId();
     draft.nextIdDisclosed = true;
-    return id;
+    return this.#used.rules.ids.toWire(id);
   }
 
   /**

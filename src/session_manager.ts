@@ -129,7 +129,7 @@ export class SessionManager<Data extends object = UntypedData> {
   ): Session<Data> {
     const { codec, mint } = this.#settings;
     const rules = this.#rules;
-    const vault = async (): Promise<Vault> => new StoreVault(await storeOf(this.#settings, rest), rules.timeoutsOf);
+    const vault = async (): Promise<Vault> => new StoreVault(await storeOf(this.#settings, rest), rules.ids, rules.timeoutsOf);
     return new Session(() => {
       const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
       const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
@@ -185,6 +185,7 @@ function rulesOf(settings: Settings): Rules {
     now: settings.now,
     emit: quiet(settings.observe),
     toleratesFailure: settings.toleratesFailure,
+    ids: settings.ids,
     timeoutsOf: (head) => timeoutsFor(timeouts, head),
     admit: (fields) => (schema === undefined ? fields : admit(schema, codec, fields)),
     approve: (fields) => (schema === undefined ? undefined : approve(schema, codec, fields)),

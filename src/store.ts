@@ -64,13 +64,15 @@ export interface StoreTraits {
  *
  * @example A store in a `Map`, complete
  * ```ts
- * import type { Loaded, SessionStore } from "with-session";
+ * import type { Loaded, SessionRecord, SessionStore } from "with-session";
  *
  * function mapStore(): SessionStore {
  *   const records = new Map<string, Loaded>();
  *   let writes = 0;
- *   const put = (key: string, record: Omit<Loaded, "version">) => {
- *     records.set(key, { ...record, version: ++writes });
+ *   // Copies: what the store keeps, nobody else can change.
+ *   const copy = <Kept extends SessionRecord>(record: Kept) => ({ ...record, fields: new Map(record.fields) });
+ *   const put = (key: string, record: SessionRecord) => {
+ *     records.set(key, { ...copy(record), version: ++writes });
  *     return writes;
  *   };
  *   return {
@@ -78,7 +80,10 @@ export interface StoreTraits {
  *       compareAndSet: true, consistency: "strong", persistent: false, shared: false,
  *       minTtl: 0, maxBytes: Infinity,
  *     },
- *     load: async (key) => records.get(key) ?? null,
+ *     load: async (key) => {
+ *       const found = records.get(key);
+ *       return found === undefined ? null : copy(found);
+ *     },
  *     create: async (key, record) => (records.has(key) ? "taken" : put(key, record)),
  *     change: async (key, change, expected) => {
  *       const found = records.get(key);

@@ -4,7 +4,8 @@ import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, HEAD_FIELD, headText, readHead } from "./record.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
-import type { Loaded, RecordChange, SessionRecord, SessionStore } from "./store.ts";
+import type { WireForm } from "./signing.ts";
+import type { Loaded, RecordChange, SessionRecord, SessionStore, Version } from "./store.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 /** A session in a store: the client holds the id, the store a record under the id's hash. */
@@ -24,15 +25,19 @@ const LONGEST_CHAIN = 8;
 /** The vault whose records lie in a store, under the hash of the id that the client holds. */
 export class StoreVault implements Vault<Stored> {
   readonly #store: SessionStore;
+  readonly #ids: WireForm;
   readonly #timeoutsOf: (head: Head) => Timeouts;
 
-  constructor(store: SessionStore, timeoutsOf: (head: Head) => Timeouts) {
+  constructor(store: SessionStore, ids: WireForm, timeoutsOf: (head: Head) => Timeouts) {
     this.#store = store;
+    this.#ids = ids;
     this.#timeoutsOf = timeoutsOf;
   }
 
   async open(presented: string, now: number, deadline: Deadline): Promise<Stored | Refusal> {
-    let id = presented;
+    const claimed = this.#ids.fromWire(presented);
+    if (claimed === null) return "forged";
+    let id = claimed;
     for (let hop = 0; hop < LONGEST_CHAIN; hop++) {
       if (!isId(id)) return "malformed";
       const key = keyOfId(id);
@@ -41,7 +46,7 @@ export class StoreVault implements Vault<Stored> {
       const head = readHead(loaded, key);
       if (typeof head === "string") return head;
       if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
-      if (head.successor === undefined) return { ...loaded, wire: id, id, key, head };
+      if (head.successor === undefined) return { ...loaded, wire: this.#ids.toWire(id), id, key, head };
       if (head.successor.graceUntil <= now) return "retired";
       const next = await unseal(id, SUCCESSOR, head.successor.sealedId);
       if (next === null) return "corrupt";
@@ -63,7 +68,7 @@ export class StoreVault implements Vault<Stored> {
     const record = recordOf(contents, key);
     const expiresAt = this.#expiresAt(contents.head, contents.lastSeenAt);
     const version = await deadline.call(STORING, () => this.#store.create(key, record, expiresAt));
-    return version === "taken" ? version : { ...record, head: contents.head, wire: id, id, key, version };
+    return version === "taken" ? version : { ...record, head: contents.head, wire: this.#ids.toWire(id), id, key, version };
   }
 
   async change(
@@ -129,10 +134,13 @@ export class StoreVault implements Vault<Stored> {
   }
 
   async end(held: Stored | string, deadline: Deadline): Promise<void> {
-    const id = typeof held === "string" ? held : held.id;
-    if (!isId(id)) return;
+    const id = typeof held === "string" ? this.#ids.fromWire(held) : held.id;
+    if (id !== null && isId(id)) await this.#endId(id, typeof held === "string" ? undefined : held.version, deadline);
+  }
+
+  async #endId(id: string, found: Version | undefined, deadline: Deadline): Promise<void> {
     const key = keyOfId(id);
-    let version = typeof held === "string" ? undefined : held.version;
+    let version = found;
     for (;;) {
       if (version !== undefined) {
         const expected = version;
@@ -146,7 +154,7 @@ export class StoreVault implements Vault<Stored> {
       const successor = typeof head === "string" ? undefined : head.successor;
       const heirId = successor && (await unseal(id, SUCCESSOR, successor.sealedId));
       // The heir first: if this fails in between, the pointer is still there for the next attempt.
-      if (heirId) await this.end(heirId, deadline);
+      if (heirId) await this.#endId(heirId, undefined, deadline);
       version = loaded.version;
     }
   }

@@ -12,7 +12,7 @@ export interface Found extends SessionRecord {
 }
 
 /** Why what a client presented is no session. */
-export type Refusal = Unreadable | "malformed" | "unknown" | "expired" | "retired" | "schema";
+export type Refusal = Unreadable | "malformed" | "forged" | "unknown" | "expired" | "retired" | "schema";
 
 /** Fields to be stored, and the head that goes with them. */
 export interface Contents {

@@ -1,0 +1,53 @@
+import { hmac } from "@noble/hashes/hmac.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+
+/** The form in which ids travel. */
+export interface WireForm {
+  /** What the client is told of an id. */
+  toWire(id: string): string;
+  /** The id of what a client presented, or null if it was not made here. */
+  fromWire(wire: string): string | null;
+}
+
+/** Ids that travel as they are. */
+export const PLAIN: WireForm = { toWire: (id) => id, fromWire: (wire) => wire };
+
+/**
+ * Ids that travel signed, so that a forged one is turned away before the store is asked: HMAC-SHA-256 (RFC 2104). The
+ * first secret signs, all of them verify; comparing takes the same time wherever two texts differ.
+ */
+export function signedForm(secrets: readonly string[]): WireForm {
+  const keys = secrets.map((secret) => keyFor("id", secret));
+  const sign = (key: Uint8Array, id: string): string => toBase64Url(hmac(sha256, key, utf8.encode(id)));
+  return {
+    toWire: (id) => `${id}.${sign(keys[0]!, id)}`,
+    fromWire(wire) {
+      const dot = wire.indexOf(".");
+      if (dot === -1 || dot > LONGEST_ID) return null;
+      const id = wire.slice(0, dot);
+      const signature = wire.slice(dot + 1);
+      let isOurs = false;
+      // Every key is tried, so that the time does not tell which one it was.
+      for (const key of keys) isOurs = isEqual(sign(key, id), signature) || isOurs;
+      return isOurs ? id : null;
+    },
+  };
+}
+
+/** A key for one purpose: what was made for another is worth nothing here. */
+function keyFor(purpose: string, secret: string): Uint8Array {
+  return hmac(sha256, utf8.encode(secret), utf8.encode(`with-session ${purpose}`));
+}
+
+const utf8 = new TextEncoder();
+const LONGEST_ID = 256;
+
+function isEqual(left: string, right: string): boolean {
+  let difference = left.length ^ right.length;
+  for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at);
+  return difference === 0;
+}
+
+function toBase64Url(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}

@@ -1,0 +1,251 @@
+/** Who caused a request, which decides about SameSite. A navigation here is a link or a GET form at the top level. */
+export type SiteContext = "same-site" | "cross-site" | "cross-site-navigation";
+
+/** A cookie as the jar keeps it. */
+export interface JarCookie {
+  /** Its name; empty if it was set without one. */
+  readonly name: string;
+  /** Its value, as it was sent. */
+  readonly value: string;
+  /** The host that set it, or the Domain that it gave. */
+  readonly domain: string;
+  /** Whether it goes back to that very host only, there being no Domain. */
+  readonly hostOnly: boolean;
+  /** The Path, or what stands for it: the folder of the address that set the cookie. */
+  readonly path: string;
+  /** Whether it goes over https only. */
+  readonly secure: boolean;
+  /** Whether scripts of a page cannot read it. */
+  readonly httpOnly: boolean;
+  /** Whether it is kept apart for each top-level site. */
+  readonly partitioned: boolean;
+  /** `"Default"`, without the attribute, is treated as `"Lax"`. */
+  readonly sameSite: "Strict" | "Lax" | "None" | "Default";
+  /** In epoch milliseconds; `null` until the browser is closed. */
+  readonly expiresAt: number | null;
+}
+
+/** Options of {@linkcode cookieJar}. */
+export interface CookieJarOptions {
+  /** The time in epoch milliseconds, such as that of a fake clock; `Date.now` if absent. */
+  readonly now?: () => number;
+}
+
+/** What `fetch` of a jar takes beside the address. */
+export interface JarRequestInit extends RequestInit {
+  /** Who causes the request; `"same-site"` if absent. */
+  readonly context?: SiteContext;
+}
+
+/** The client's side of cookies. */
+export interface CookieJar {
+  /** Keeps what a response's Set-Cookie headers say, or ignores it where a browser would. */
+  store(url: string | URL, response: { readonly headers: Headers }, context?: SiteContext): void;
+  /** The Cookie header of a request, or `null` if no cookie goes with it. */
+  header(url: string | URL, context?: SiteContext): string | null;
+  /** Sends a request with its cookies to a handler, and keeps the cookies of the answer. Follows no redirect. */
+  fetch(
+    handler: (request: Request) => Response | Promise<Response>,
+    url: string | URL,
+    init?: JarRequestInit,
+  ): Promise<Response>;
+  /** All cookies that have not expired, the oldest first. */
+  cookies(): JarCookie[];
+  /** Forgets the cookies without Max-Age and Expires, as a browser does at its end. */
+  closeBrowser(): void;
+}
+
+/**
+ * A cookie jar for tests, which refuses what browsers refuse: the rules of RFC 6265bis, sections 5.6 to 5.8
+ * (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis).
+ *
+ * It knows the prefixes `__Host-` and `__Secure-`, Secure, Domain, Path, SameSite, Max-Age, Expires and Partitioned,
+ * the limit of 4 096 octets for name and value, and that of 400 days. Simpler than a browser: a public suffix is any
+ * domain of one label, Secure wants https on loopback too, as in Safari, and all pages have one top-level site.
+ *
+ * @example
+ * ```ts
+ * import { cookieJar } from "with-session/testing";
+ *
+ * const handler = (request: Request) =>
+ *   new Response(request.headers.get("Cookie"), { headers: { "Set-Cookie": "__Host-a=1; Path=/; Secure" } });
+ *
+ * const jar = cookieJar();
+ * await jar.fetch(handler, "https://shop.example/");
+ * const response = await jar.fetch(handler, "https://shop.example/basket");
+ * await response.text(); // "__Host-a=1"
+ * ```
+ */
+export function cookieJar(options: CookieJarOptions = {}): CookieJar {
+  const { now = Date.now } = options;
+  // In the order of creation: a Map leaves what is replaced in its place.
+  const kept = new Map<string, JarCookie>();
+
+  const isAlive = ({ expiresAt }: JarCookie) => expiresAt === null || expiresAt > now();
+
+  const jar: CookieJar = {
+    store(url, response, context = "same-site") {
+      for (const line of response.headers.getSetCookie()) {
+        const cookie = parseSetCookie(line, new URL(url), now());
+        if (cookie === null || !maySet(cookie, new URL(url), context, jar.cookies())) continue;
+        const key = JSON.stringify([cookie.name, cookie.domain, cookie.hostOnly, cookie.path, cookie.partitioned]);
+        if (isAlive(cookie)) kept.set(key, cookie);
+        else kept.delete(key);
+      }
+    },
+
+    header(url, context = "same-site") {
+      const pairs = jar
+        .cookies()
+        .filter((cookie) => goesWith(cookie, new URL(url), context))
+        .sort((one, two) => two.path.length - one.path.length)
+        .map(({ name, value }) => (name === "" ? value : `${name}=${value}`));
+      return pairs.length === 0 ? null : pairs.join("; ");
+    },
+
+    async fetch(handler, url, init = {}) {
+      const { context, ...rest } = init;
+      const request = new Request(url, rest);
+      const cookies = jar.header(url, context);
+      if (cookies !== null) request.headers.set("Cookie", cookies);
+      const response = await handler(request);
+      jar.store(url, response, context);
+      return response;
+    },
+
+    cookies: () => [...kept.values()].filter(isAlive),
+
+    closeBrowser() {
+      for (const [key, { expiresAt }] of kept) {
+        if (expiresAt === null) kept.delete(key);
+      }
+    },
+  };
+  return jar;
+}
+
+/** Reads one Set-Cookie line (section 5.6); `null` if it is to be ignored. Characters of a header are octets. */
+function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
+  if (hasControls(line)) return null;
+  const [pair = "", ...attributes] = line.split(";");
+  const [name, value] = pair.includes("=") ? splitAtEquals(pair) : ["", trim(pair)];
+  if (name + value === "" || name.length + value.length > 4096) return null;
+
+  // The last attribute of a name counts, and one of more than 1 024 octets not at all.
+  const given = new Map(
+    attributes
+      .map(splitAtEquals)
+      .filter(([, text]) => text.length <= 1024)
+      .map(([attribute, text]) => [attribute.toLowerCase(), text]),
+  );
+  const domain = (given.get("domain") ?? "").replace(/^\./, "").toLowerCase();
+  const path = given.get("path") ?? "";
+  const cookie: JarCookie = {
+    name,
+    value,
+    domain: domain === "" ? url.hostname : domain,
+    // A public suffix may be named by the host that is one, and then means that host.
+    hostOnly: domain === "" || (domain === url.hostname && !domain.includes(".")),
+    path: path.startsWith("/") ? path : defaultPath(url),
+    secure: given.has("secure"),
+    httpOnly: given.has("httponly"),
+    partitioned: given.has("partitioned"),
+    sameSite: sameSiteFrom(given.get("samesite")),
+    expiresAt: expiryFrom(given.get("max-age"), given.get("expires"), now),
+  };
+  return keepsPrefix(cookie, path) ? cookie : null;
+}
+
+/** Whether a cookie is what the prefix of its name, in letters of either case, says it is. */
+function keepsPrefix({ name, value, secure, hostOnly }: JarCookie, givenPath: string): boolean {
+  const prefix = /^__(host|secure)-/i.exec(name === "" ? value : name)?.[1]?.toLowerCase();
+  if (prefix === undefined) return true;
+  // Without a name, it goes out as its value alone, and would pass for one with the prefix.
+  if (name === "" || !secure) return false;
+  return prefix === "secure" || (hostOnly && givenPath === "/");
+}
+
+/** Whether a response may set this cookie (section 5.7). */
+function maySet(cookie: JarCookie, url: URL, context: SiteContext, others: JarCookie[]): boolean {
+  const { secure, domain, hostOnly, path } = cookie;
+  if (!hostOnly && (!domainMatches(url.hostname, domain) || !domain.includes("."))) return false;
+  if (secure && !isSecure(url)) return false;
+  if ((cookie.sameSite === "None" || cookie.partitioned) && !secure) return false;
+  if (context === "cross-site" && cookie.sameSite !== "None") return false;
+
+  // Plain http must not hide a Secure cookie behind one of its own.
+  return (
+    isSecure(url) ||
+    !others.some(
+      (other) =>
+        other.secure &&
+        other.name === cookie.name &&
+        (domainMatches(other.domain, domain) || domainMatches(domain, other.domain)) &&
+        pathMatches(path, other.path),
+    )
+  );
+}
+
+/** Whether a request carries this cookie (section 5.8.3). */
+function goesWith(cookie: JarCookie, url: URL, context: SiteContext): boolean {
+  const { hostname, pathname } = url;
+  return (
+    (cookie.hostOnly ? hostname === cookie.domain : domainMatches(hostname, cookie.domain)) &&
+    pathMatches(pathname, cookie.path) &&
+    (!cookie.secure || isSecure(url)) &&
+    (context === "same-site" ||
+      cookie.sameSite === "None" ||
+      (context === "cross-site-navigation" && cookie.sameSite !== "Strict"))
+  );
+}
+
+function isSecure({ protocol }: URL): boolean {
+  return protocol === "https:" || protocol === "wss:";
+}
+
+function domainMatches(host: string, domain: string): boolean {
+  const isAddress = host.startsWith("[") || /^[\d.]+$/.test(host);
+  return host === domain || (!isAddress && host.endsWith(`.${domain}`));
+}
+
+function pathMatches(path: string, cookiePath: string): boolean {
+  return path === cookiePath || path.startsWith(cookiePath.endsWith("/") ? cookiePath : `${cookiePath}/`);
+}
+
+function defaultPath({ pathname }: URL): string {
+  return pathname.slice(0, Math.max(1, pathname.lastIndexOf("/")));
+}
+
+function sameSiteFrom(text: string | undefined): JarCookie["sameSite"] {
+  switch (text?.toLowerCase()) {
+    case "strict":
+      return "Strict";
+    case "lax":
+      return "Lax";
+    case "none":
+      return "None";
+    default:
+      return "Default";
+  }
+}
+
+function expiryFrom(maxAge: string | undefined, expires: string | undefined, now: number): number | null {
+  const latest = now + 400 * 86_400_000;
+  if (maxAge !== undefined && /^-?\d+$/.test(maxAge)) return Math.min(now + Number(maxAge) * 1000, latest);
+  const date = Date.parse(expires ?? "");
+  return Number.isNaN(date) ? null : Math.min(date, latest);
+}
+
+function splitAtEquals(text: string): [string, string] {
+  const at = text.indexOf("=");
+  return at < 0 ? [trim(text), ""] : [trim(text.slice(0, at)), trim(text.slice(at + 1))];
+}
+
+/** Takes spaces and tabs off, and nothing else: other blanks are part of a name, or prefixes could be forged. */
+function trim(text: string): string {
+  return text.replace(/^[ \t]+|[ \t]+$/g, "");
+}
+
+function hasControls(text: string): boolean {
+  return [...text].some((char) => (char < " " && char !== "\t") || char === "\u007f");
+}

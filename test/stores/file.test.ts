@@ -1,0 +1,309 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { fileStore } from "../../src/stores/file.ts";
+import type { Loaded, SessionStore } from "../../src/store.ts";
+import { storeCases } from "../../src/testing.ts";
+
+const run = promisify(execFile);
+const worker = join(import.meta.dirname, "file.worker.ts");
+const KEY = "0123456789abcdef".repeat(4);
+const OTHER = "fedcba9876543210".repeat(4);
+
+let root: string;
+let directory: string;
+let store: SessionStore;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "file-store-"));
+  directory = join(root, "deep", "sessions");
+  store = fileStore({ directory });
+});
+
+afterEach(() => rm(root, { recursive: true }));
+
+describe("fileStore()", () => {
+  for (const { name, run: runCase } of storeCases()) {
+    it(name, async () => {
+      await runCase(() => ({
+        store,
+        neighbour: fileStore({ directory: join(root, "neighbour") }),
+        // A file where the folder was.
+        fail: async () => {
+          await rename(directory, join(root, "away"));
+          await writeFile(directory, "");
+        },
+      }));
+    });
+  }
+
+  it("keeps everything when a case is over: names of sessions only, and one file in each", async () => {
+    for (const { run: runCase } of storeCases()) await runCase(() => store);
+    const keys = await readdir(directory);
+    expect(keys.filter((key) => !/^[0-9a-f]{64}$/.test(key))).toEqual([]);
+    for (const key of keys) expect(await filesOf(key)).toHaveLength(1);
+  });
+
+  it("lets nobody else in when it creates folders and files", async () => {
+    await create(KEY);
+    await change(KEY, await present(KEY), { a: "2" });
+    await store.touch(KEY, Date.now(), Date.now() + 1000, await present(KEY));
+    const [head = ""] = await readdir(join(directory, KEY));
+    const [data = ""] = await readdir(join(directory, KEY, head));
+    const modes = [directory, join(directory, KEY), join(directory, KEY, head), join(directory, KEY, head, data)];
+    expect(await Promise.all(modes.map(modeOf))).toEqual(["700", "700", "700", "600"]);
+  });
+
+  it("finds what another store on the same folder wrote, when a process starts anew", async () => {
+    await create(KEY, { a: "1" });
+    const again = fileStore({ directory });
+    expect((await again.load(KEY))?.fields).toEqual(new Map([["a", "1"]]));
+  });
+
+  it("leaves the data file alone when it touches", async () => {
+    await create(KEY);
+    const before = await filesOf(KEY);
+    const { ino, mtimeMs } = await stat(join(directory, KEY, before[0] ?? ""));
+    await store.touch(KEY, 5, 10, await present(KEY));
+    const after = await filesOf(KEY);
+    const touched = await stat(join(directory, KEY, after[0] ?? ""));
+    expect([touched.ino, touched.mtimeMs]).toEqual([ino, mtimeMs]);
+    expect(after).not.toEqual(before);
+  });
+
+  it("rejects when a key is not 64 lowercase hexadecimal digits", async () => {
+    const { fields } = await present(await create(KEY));
+    const record = { fields, lastSeenAt: 0 };
+    for (const key of ["", "..", "../escape", KEY.toUpperCase(), `${KEY}0`, `${KEY}\n`, KEY.slice(1)]) {
+      await expect(store.load(key)).rejects.toThrow(TypeError);
+      await expect(store.create(key, record, 1)).rejects.toThrow(TypeError);
+      await expect(store.change(key, { record, changed: new Map() }, 1, 1)).rejects.toThrow(TypeError);
+      await expect(store.touch(key, 1, 1, { ...record, version: 1 })).rejects.toThrow(TypeError);
+      await expect(store.delete(key)).rejects.toThrow(TypeError);
+    }
+  });
+
+  it("answers conflict and touches nothing when a version is not one of its own", async () => {
+    await create(KEY, { a: "1" });
+    const before = await present(KEY);
+    for (const version of ["", ".", "..", `../${KEY}`, "x/y", 7]) {
+      expect(await change(KEY, { ...before, version }, { a: "2" })).toBe("conflict");
+      expect(await store.delete(KEY, version)).toBe("conflict");
+    }
+    expect(await store.load(KEY)).toEqual(before);
+  });
+
+  it("throws when directory is not a path", () => {
+    expect(() => fileStore({ directory: "" })).toThrow(TypeError);
+  });
+
+  it("rejects, and keeps what was stored, when a file cannot be written wholly", async () => {
+    await create(KEY, { a: "1" });
+    const before = await present(KEY);
+    // A limit on the size of files stands for a full disk: the first part can be written, the rest cannot.
+    const limited = ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, worker, "overflow", directory, KEY];
+    const { stdout } = await run("sh", limited);
+    expect(stdout).toBe("EFBIG");
+    expect(await store.load(KEY)).toEqual(before);
+    expect(await filesOf(KEY)).toHaveLength(1);
+  });
+});
+
+describe("fileStore() among processes", () => {
+  it("counts every increment when two processes count in one session", async () => {
+    await create(KEY, { count: "0" });
+    await Promise.all([1, 2].map(() => run(process.execPath, [worker, "increment", directory, KEY, "200"])));
+    const { fields } = await present(KEY);
+    expect(fields.get("count")).toBe("400");
+    expect([...fields.values()].sort()).toEqual(["200", "200", "400"]);
+    expect(await filesOf(KEY)).toHaveLength(1);
+  }, 60_000);
+
+  it("brings no session back when processes change what another one deletes", async () => {
+    const keys = Array.from({ length: 20 }, (_, i) => i.toString(16).padStart(64, "0"));
+    for (const key of keys) await create(key, { count: "0" });
+    const hammers = [1, 2].map(() => run(process.execPath, [worker, "hammer", directory, ...keys]));
+    for (const key of keys) {
+      // Deletes in the thick of it, not before the others have come to this session.
+      while (Number((await present(key)).fields.get("count")) < 10);
+      await store.delete(key);
+    }
+    await Promise.all(hammers);
+    expect(await readdir(directory)).toEqual([]);
+  }, 60_000);
+
+  it("leaves a whole record when a process is killed in the middle of writing", async () => {
+    await create(KEY, { one: "", two: "" });
+    for (let round = 0; round < 5; round++) {
+      const child = spawn(process.execPath, [worker, "rewrite", directory, KEY], { stdio: ["ignore", "pipe", "inherit"] });
+      await once(child.stdout, "data");
+      child.kill("SIGKILL");
+      await once(child, "exit");
+      const { fields } = await present(KEY);
+      expect(fields.get("one")).toBe(fields.get("two")?.repeat(100_000));
+    }
+    await change(KEY, await present(KEY), { one: "", two: "" });
+    expect(await filesOf(KEY)).toHaveLength(1);
+  }, 60_000);
+
+  it("lets exactly one win when a change and a deletion start from one version", async () => {
+    const other = fileStore({ directory });
+    for (let round = 0; round < 100; round++) {
+      const before = await present(await create(KEY));
+      const [deleted, changed] = await Promise.all(
+        round % 2 === 0
+          ? [other.delete(KEY, before.version), change(KEY, before, { a: "2" })]
+          : [change(KEY, before, { a: "2" }), other.delete(KEY, before.version)].reverse(),
+      );
+      const after = await store.load(KEY);
+      if (deleted === "conflict") expect(after?.version).toBe(changed);
+      else expect([changed, after]).toEqual(["gone", null]);
+      await store.delete(KEY);
+    }
+  });
+});
+
+describe("fileStore() after a crash", () => {
+  it("sees no session, and prunes what is left, when a creation was interrupted", async () => {
+    await create(KEY, {}, 1000, 2000);
+    const [head = ""] = await readdir(join(directory, KEY));
+    const [data = ""] = await readdir(join(directory, KEY, head));
+    await rename(join(directory, KEY), join(directory, `${data}.new`));
+    await mkdir(join(directory, "0000000000000000.new"));
+    await mkdir(join(directory, "1111111111111111.new", head), { recursive: true });
+    await writeFile(join(directory, "1111111111111111.new", head, data), "[1000,{");
+    expect(await store.load(KEY)).toBeNull();
+
+    // Another process may be about to finish what has not expired.
+    expect(await store.prune?.(2000)).toBe(0);
+    expect(await readdir(directory)).toHaveLength(2);
+    expect(await store.prune?.(2001)).toBe(0);
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it("finds the older record when a change was interrupted before its rename", async () => {
+    await create(KEY, { a: "1" });
+    const before = await present(KEY);
+    await writeFile(join(directory, KEY, String(before.version), "2222222222222222"), '[1000,{"a":');
+    expect(await store.load(KEY)).toEqual(before);
+
+    expect(await change(KEY, before, { a: "2" })).not.toBe("conflict");
+    expect(await filesOf(KEY)).toHaveLength(1);
+    expect((await present(KEY)).fields).toEqual(new Map([["a", "2"]]));
+  });
+
+  it("finds the newer record when a change was interrupted after its rename", async () => {
+    await create(KEY, { a: "1" });
+    const [old = ""] = await filesOf(KEY);
+    const text = await readFile(join(directory, KEY, old), "utf8");
+    await change(KEY, await present(KEY), { a: "2" });
+    const after = await present(KEY);
+    await writeFile(join(directory, KEY, String(after.version), old.split("/")[1] ?? ""), text);
+    expect(await store.load(KEY)).toEqual(after);
+
+    await change(KEY, after, { a: "3" });
+    expect(await filesOf(KEY)).toHaveLength(1);
+  });
+
+  it("sees no session, and prunes what is left, when a deletion was interrupted before its removal", async () => {
+    await create(KEY);
+    const before = await present(KEY);
+    await rename(join(directory, KEY, String(before.version)), join(directory, String(before.version)));
+    await isMissing(before);
+    await store.delete(KEY);
+    expect(await readdir(directory)).toEqual([String(before.version)]);
+    expect(await store.prune?.(0)).toBe(0);
+    expect(await readdir(directory)).toEqual([]);
+  });
+
+  it("sees no session, and creates or prunes, when a deletion was interrupted before its end", async () => {
+    const before = await present(await create(OTHER));
+    await mkdir(join(directory, KEY));
+    await isMissing(before);
+    await create(KEY, { a: "new" });
+    expect((await present(KEY)).fields.get("a")).toBe("new");
+
+    await store.delete(KEY);
+    await mkdir(join(directory, KEY));
+    expect(await store.prune?.(0)).toBe(0);
+    expect(await readdir(directory)).toEqual([OTHER]);
+  });
+
+  it("finds a record without fields when its data are lost or not its own", async () => {
+    await create(KEY);
+    const [data = ""] = await filesOf(KEY);
+    for (const text of ["", "[", "null", "{}"]) {
+      await writeFile(join(directory, KEY, data), text);
+      expect((await present(KEY)).fields.size).toBe(0);
+    }
+    await rm(join(directory, KEY, data));
+    const lost = await present(KEY);
+    expect(lost.fields.size).toBe(0);
+    expect(await store.delete(KEY, lost.version)).toBeUndefined();
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
+
+describe("fileStore().prune()", () => {
+  it("answers 0 when there is no folder yet", async () => {
+    expect(await store.prune?.(1)).toBe(0);
+  });
+
+  it("leaves what is not its own when it lies in the folder", async () => {
+    await create(KEY, {}, 0, 1);
+    await writeFile(join(directory, ".gitignore"), "*\n");
+    await mkdir(join(directory, "notes"));
+    expect(await store.prune?.(2)).toBe(1);
+    expect((await readdir(directory)).sort()).toEqual([".gitignore", "notes"]);
+  });
+
+  it("counts each record once when two processes prune at once", async () => {
+    for (let i = 0; i < 50; i++) await create(i.toString(16).padStart(64, "0"), {}, 0, 1);
+    const counts = await Promise.all([store.prune?.(2), fileStore({ directory }).prune?.(2)]);
+    expect((counts[0] ?? 0) + (counts[1] ?? 0)).toBe(50);
+    expect(await readdir(directory)).toEqual([]);
+  });
+});
+
+async function create(
+  key: string,
+  fields: Record<string, string> = { a: "1" },
+  lastSeenAt: number = Date.now(),
+  expiresAt: number = lastSeenAt + 3_600_000,
+): Promise<string> {
+  const record = { fields: new Map(Object.entries(fields)), lastSeenAt };
+  expect(await store.create(key, record, expiresAt)).not.toBe("taken");
+  return key;
+}
+
+async function change(key: string, before: Loaded, fields: Record<string, string>) {
+  const changed = new Map(Object.entries(fields));
+  const record = { fields: new Map([...before.fields, ...changed]), lastSeenAt: before.lastSeenAt };
+  return store.change(key, { record, changed }, before.version, before.lastSeenAt + 3_600_000);
+}
+
+async function present(key: string): Promise<Loaded> {
+  const found = await store.load(key);
+  if (found === null) throw new Error("The session is gone");
+  return found;
+}
+
+async function isMissing(before: Loaded): Promise<void> {
+  expect(await store.load(KEY)).toBeNull();
+  expect(await change(KEY, before, { a: "2" })).toBe("gone");
+  expect(await store.touch(KEY, Date.now(), Date.now() + 1000, before)).toBe(false);
+}
+
+/** The files of one session, as `<head>/<data>`. */
+async function filesOf(key: string): Promise<string[]> {
+  const entries = await readdir(join(directory, key), { recursive: true });
+  return entries.filter((entry) => entry.includes("/"));
+}
+
+async function modeOf(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o777).toString(8);
+}
