@@ -271,7 +271,7 @@ export class Lifecycle {
       }
       if (changed.size > 0) await approve(fields);
       const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
-      const stored = await this.#vault!.change(held, contents, changed, deadline);
+      const stored = await this.#vault!.change(held, contents, deadline);
       if (stored === "gone") throw gone();
       if (stored !== "conflict") {
         this.draft.renewed ||= touch || head !== held.head;
@@ -326,12 +326,7 @@ export class Lifecycle {
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
       const { head, lastSeenAt } = heir;
-      const moved = await this.#vault!.change(
-        heir,
-        { fields, head, lastSeenAt },
-        difference(heir.fields, fields),
-        deadline,
-      );
+      const moved = await this.#vault!.change(heir, { fields, head, lastSeenAt }, deadline);
       if (typeof moved === "string") throw gone();
       heir = moved;
     }

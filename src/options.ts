@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { type Codec, structuredCodec } from "./codec.ts";
+import { OPEN, type RecordLock, sealedRecords } from "./encryption.ts";
 import type { Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
 import type { Head } from "./record.ts";
@@ -43,6 +44,14 @@ export interface SessionOptions<
    * one out when its sessions are over.
    */
   readonly secrets?: readonly string[];
+  /**
+   * Whether records are encrypted (AES-256-GCM) under a key that only the id yields, and the current secret if there
+   * is one: whoever has the store alone learns when sessions began and were used, but none of their data or keys.
+   * Records that were stored before it was turned on, or off, are no sessions.
+   *
+   * @default {false}
+   */
+  readonly encrypt?: boolean;
   /** Whether the session is loaded when it is first used, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /** A Standard Schema, checked on load and before data are stored. It must accept what it gives out. */
@@ -88,6 +97,7 @@ export interface Settings {
   readonly storeTimeout: number;
   readonly observe: ((event: SessionEvent) => void) | undefined;
   readonly ids: WireForm;
+  readonly lock: RecordLock;
   readonly mint: (request?: Request) => string | Promise<string>;
   readonly now: () => number;
 }
@@ -136,6 +146,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     storeTimeout,
     observe: options.observe,
     ids: options.secrets === undefined ? PLAIN : signedForm(checkedSecrets(options.secrets)),
+    lock: options.encrypt === true ? sealedRecords(options.secrets) : OPEN,
     mint: (request) => checked(generateId(request)),
     now: options.now ?? Date.now,
   };

@@ -1,23 +1,26 @@
 const utf8 = new TextEncoder();
 
 /**
- * Encrypts and authenticates a text, so that only who knows `secret` can read it, and only for `purpose`:
+ * Encrypts and authenticates a text, so that only who knows `secret` can read it, only for `purpose` and only beside
+ * the same `bond`, a text that is authenticated with it but not in it:
  * AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce, under a key that HKDF-SHA-256 (RFC 5869) derives.
  */
-export async function seal(secret: string, purpose: string, text: string): Promise<string> {
+export async function seal(secret: string, purpose: string, text: string, bond = ""): Promise<string> {
   const nonce = crypto.getRandomValues(new Uint8Array(12));
   const key = await deriveKey(secret, purpose);
-  const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv: nonce }, key, utf8.encode(text));
+  const algorithm = { name: "AES-GCM", iv: nonce, additionalData: utf8.encode(bond) };
+  const sealed = await crypto.subtle.encrypt(algorithm, key, utf8.encode(text));
   return toBase64(nonce) + toBase64(new Uint8Array(sealed));
 }
 
-/** The text that {@linkcode seal} was given, or null if secret, purpose or a single bit differ. */
-export async function unseal(secret: string, purpose: string, sealed: string): Promise<string | null> {
+/** The text that {@linkcode seal} was given, or null if secret, purpose, bond or a single bit differ. */
+export async function unseal(secret: string, purpose: string, sealed: string, bond = ""): Promise<string | null> {
   try {
     const key = await deriveKey(secret, purpose);
     const iv = fromBase64(sealed.slice(0, NONCE_CHARACTERS));
     const data = fromBase64(sealed.slice(NONCE_CHARACTERS));
-    return new TextDecoder().decode(await crypto.subtle.decrypt({ name: "AES-GCM", iv }, key, data));
+    const algorithm = { name: "AES-GCM", iv, additionalData: utf8.encode(bond) };
+    return new TextDecoder().decode(await crypto.subtle.decrypt(algorithm, key, data));
   } catch {
     return null;
   }
@@ -38,7 +41,10 @@ async function deriveKey(secret: string, purpose: string): Promise<CryptoKey> {
 }
 
 function toBase64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
+  let text = "";
+  // Not all at once: a call takes no more arguments than the stack has room for.
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {

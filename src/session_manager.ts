@@ -127,9 +127,10 @@ export class SessionManager<Data extends object = UntypedData> {
     request: Request | undefined,
     rest: readonly unknown[],
   ): Session<Data> {
-    const { codec, mint } = this.#settings;
+    const { codec, lock, mint } = this.#settings;
     const rules = this.#rules;
-    const vault = async (): Promise<Vault> => new StoreVault(await storeOf(this.#settings, rest), rules.ids, rules.timeoutsOf);
+    const vault = async (): Promise<Vault> =>
+      new StoreVault(await storeOf(this.#settings, rest), rules.ids, lock, rules.timeoutsOf);
     return new Session(() => {
       const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
       const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });

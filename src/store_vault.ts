@@ -1,17 +1,20 @@
 import { difference } from "./changes.ts";
 import type { Deadline } from "./deadline.ts";
+import type { RecordLock } from "./encryption.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, HEAD_FIELD, headText, readHead } from "./record.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
 import type { WireForm } from "./signing.ts";
-import type { Loaded, RecordChange, SessionRecord, SessionStore, Version } from "./store.ts";
+import type { Loaded, SessionStore, Version } from "./store.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 /** A session in a store: the client holds the id, the store a record under the id's hash. */
 interface Stored extends Found {
   readonly id: string;
   readonly key: string;
+  /** The fields as the store has them, which may be sealed. */
+  readonly stored: ReadonlyMap<string, string>;
 }
 
 /**
@@ -26,11 +29,13 @@ const LONGEST_CHAIN = 8;
 export class StoreVault implements Vault<Stored> {
   readonly #store: SessionStore;
   readonly #ids: WireForm;
+  readonly #lock: RecordLock;
   readonly #timeoutsOf: (head: Head) => Timeouts;
 
-  constructor(store: SessionStore, ids: WireForm, timeoutsOf: (head: Head) => Timeouts) {
+  constructor(store: SessionStore, ids: WireForm, lock: RecordLock, timeoutsOf: (head: Head) => Timeouts) {
     this.#store = store;
     this.#ids = ids;
+    this.#lock = lock;
     this.#timeoutsOf = timeoutsOf;
   }
 
@@ -46,7 +51,9 @@ export class StoreVault implements Vault<Stored> {
       const head = readHead(loaded, key);
       if (typeof head === "string") return head;
       if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
-      if (head.successor === undefined) return { ...loaded, wire: this.#ids.toWire(id), id, key, head };
+      if (head.successor === undefined) {
+        return await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head }) ?? "corrupt";
+      }
       if (head.successor.graceUntil <= now) return "retired";
       const next = await unseal(id, SUCCESSOR, head.successor.sealedId);
       if (next === null) return "corrupt";
@@ -60,37 +67,39 @@ export class StoreVault implements Vault<Stored> {
     if (loaded === null) return null;
     const head = readHead(loaded, held.key);
     if (typeof head === "string" || head.successor !== undefined) return null;
-    return this.#expiresAt(head, loaded.lastSeenAt) <= now ? null : { ...held, ...loaded, head };
+    if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return null;
+    return await this.#unlocked(loaded, { wire: held.wire, id: held.id, key: held.key, head });
   }
 
   async create(id: string, contents: Contents, deadline: Deadline): Promise<Stored | "taken"> {
     const key = keyOfId(id);
-    const record = recordOf(contents, key);
-    const expiresAt = this.#expiresAt(contents.head, contents.lastSeenAt);
+    const { head, lastSeenAt } = contents;
+    const fields = withHead(contents, key);
+    const stored = await this.#lock.lock(fields, id, key);
+    const expiresAt = this.#expiresAt(head, lastSeenAt);
+    const record = { fields: stored, lastSeenAt };
     const version = await deadline.call(STORING, () => this.#store.create(key, record, expiresAt));
-    return version === "taken" ? version : { ...record, head: contents.head, wire: this.#ids.toWire(id), id, key, version };
+    if (version === "taken") return version;
+    return { fields, lastSeenAt, head, wire: this.#ids.toWire(id), id, key, version, stored };
   }
 
-  async change(
-    held: Stored,
-    contents: Contents,
-    changed: ReadonlyMap<string, string | null>,
-    deadline: Deadline,
-  ): Promise<Stored | "conflict" | "gone"> {
+  async change(held: Stored, contents: Contents, deadline: Deadline): Promise<Stored | "conflict" | "gone"> {
     const { head, lastSeenAt } = contents;
-    const change = withHead(contents, changed, held.key);
+    const fields = withHead(contents, held.key);
+    const stored = await this.#lock.lock(fields, held.id, held.key);
+    const change = { record: { fields: stored, lastSeenAt }, changed: difference(held.stored, stored) };
     const expiresAt = this.#expiresAt(head, lastSeenAt);
     const version = await deadline.call(
       STORING,
       () => this.#store.change(held.key, change, held.version, expiresAt),
     );
     if (version === "conflict" || version === "gone") return version;
-    return { ...held, ...change.record, head, version };
+    return { ...held, fields, lastSeenAt, head, version, stored };
   }
 
   async touch(held: Stored, now: number, deadline: Deadline): Promise<Stored | null> {
     const expiresAt = this.#expiresAt(held.head, now);
-    const loaded = { fields: held.fields, lastSeenAt: held.lastSeenAt, version: held.version };
+    const loaded = { fields: held.stored, lastSeenAt: held.lastSeenAt, version: held.version };
     const found = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
     return found ? { ...held, lastSeenAt: now } : null;
   }
@@ -104,8 +113,8 @@ export class StoreVault implements Vault<Stored> {
   ): Promise<"retired" | "conflict" | "gone"> {
     const sealedId = await seal(held.id, SUCCESSOR, heir.id);
     const head = { ...held.head, successor: { sealedId, graceUntil } };
-    const changed = difference(held.fields, new Map());
-    const change = withHead({ fields: new Map(), head, lastSeenAt: now }, changed, held.key);
+    const fields = withHead({ fields: new Map(), head, lastSeenAt: now }, held.key);
+    const change = { record: { fields, lastSeenAt: now }, changed: difference(held.stored, fields) };
     const expiresAt = Math.max(now + POINTER_LIFE, graceUntil);
     try {
       const answer = await deadline.call(
@@ -159,6 +168,11 @@ export class StoreVault implements Vault<Stored> {
     }
   }
 
+  async #unlocked(loaded: Loaded, of: Pick<Stored, "wire" | "id" | "key" | "head">): Promise<Stored | null> {
+    const fields = await this.#lock.unlock(loaded.fields, of.id, of.key);
+    return fields && { ...loaded, ...of, fields, stored: loaded.fields };
+  }
+
   #expiresAt(head: Head, lastSeenAt: number): number {
     return expiryOf({ since: head.since, lastSeenAt }, this.#timeoutsOf(head));
   }
@@ -173,16 +187,6 @@ const ENDING = "end the session";
 /** What the new id is sealed for in the old one's record. */
 const SUCCESSOR = "successor";
 
-function recordOf(contents: Contents, key: string): SessionRecord {
-  const fields = new Map(contents.fields).set(HEAD_FIELD, headText(contents.head, key));
-  return { fields, lastSeenAt: contents.lastSeenAt };
-}
-
-function withHead(
-  contents: Contents,
-  changed: ReadonlyMap<string, string | null>,
-  key: string,
-): RecordChange {
-  const text = headText(contents.head, key);
-  return { record: recordOf(contents, key), changed: new Map(changed).set(HEAD_FIELD, text) };
+function withHead(contents: Contents, key: string): ReadonlyMap<string, string> {
+  return new Map(contents.fields).set(HEAD_FIELD, headText(contents.head, key));
 }

@@ -36,13 +36,8 @@ export interface Vault<Held extends Found = Found> {
   /** Stores a new session under `id`, or answers `"taken"`. */
   create(id: string, contents: Contents, deadline: Deadline): Promise<Held | "taken">;
 
-  /** Stores contents whose data differ by `changed`, if nothing else was stored since `held` was found. */
-  change(
-    held: Held,
-    contents: Contents,
-    changed: ReadonlyMap<string, string | null>,
-    deadline: Deadline,
-  ): Promise<Held | "conflict" | "gone">;
+  /** Stores changed contents, if nothing else was stored since `held` was found. */
+  change(held: Held, contents: Contents, deadline: Deadline): Promise<Held | "conflict" | "gone">;
 
   /** Notes that the session was used; null if it is gone. */
   touch(held: Held, now: number, deadline: Deadline): Promise<Held | null>;

@@ -1,0 +1,100 @@
+/** What the tests of Cloudflare's stores run inside workerd. */
+
+import { SessionManager } from "../../src/session_manager.ts";
+import type { SessionStore } from "../../src/store.ts";
+import { type CloudflareKvNamespace, cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { durableObjectStore, SessionObject, type SessionObjectNamespace } from "../../src/stores/durable_object.ts";
+import { type OpenedStore, storeCases } from "../../src/testing.ts";
+
+export { SessionObject };
+
+/** A session's object that also tells what it has stored. */
+export class InspectedObject extends SessionObject {
+  readonly #storage: InspectedStorage;
+
+  constructor(state: { readonly storage: InspectedStorage }) {
+    super(state);
+    this.#storage = state.storage;
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    if (request.method !== "GET") return await super.fetch(request);
+    const storage = this.#storage;
+    return Response.json({
+      rows: Array.from(storage.kv.list({}), ([row]) => row),
+      writes: storage.sql.exec("SELECT total_changes() AS writes").toArray()[0]?.["writes"],
+      alarm: await storage.getAlarm(),
+      tables: storage.sql.exec("SELECT name FROM sqlite_master").toArray().map(({ name }) => name),
+    });
+  }
+}
+
+type InspectedStorage = ConstructorParameters<typeof SessionObject>[0]["storage"] & {
+  readonly kv: { list(options: object): Iterable<[string, unknown]> };
+  readonly sql: { exec(query: string): { toArray(): Record<string, unknown>[] } };
+  getAlarm(): Promise<number | null>;
+};
+
+interface Env {
+  readonly KV: CloudflareKvNamespace;
+  readonly SESSIONS: SessionObjectNamespace;
+}
+
+const opened: Record<string, (env: Env) => OpenedStore> = {
+  kv({ KV }) {
+    // Workers KV refuses a key over 512 bytes: a real error of the real engine.
+    let excess = "";
+    const store = cloudflareKvStore({
+      get: (key, type) => KV.get(key + excess, type),
+      put: (key, value, options) => KV.put(key + excess, value, options),
+      delete: (key) => KV.delete(key + excess),
+    });
+    const neighbour = cloudflareKvStore(KV, { prefix: "neighbour:" });
+    return { store, neighbour, fail: () => void (excess = "x".repeat(512)) };
+  },
+  "durable-object"({ SESSIONS }) {
+    let broken = false;
+    const store = durableObjectStore({
+      idFromName: (name) => SESSIONS.idFromName(name),
+      get: (id) => {
+        const object = SESSIONS.get(id);
+        return { fetch: (url, init) => object.fetch(url, broken ? { ...init, body: "no JSON" } : init) };
+      },
+    });
+    return { store, fail: () => void (broken = true) };
+  },
+};
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const { store, name, updates } = Object.fromEntries(new URL(request.url).searchParams);
+    const open = opened[store ?? ""];
+    if (open === undefined) return new Response("Which store?", { status: 404 });
+    try {
+      if (updates !== undefined) return Response.json(await count(open(env).store, Number(updates)));
+      await storeCases().find((each) => each.name === name)?.run(() => open(env));
+      return new Response("passed");
+    } catch (error) {
+      return new Response(String(error));
+    }
+  },
+};
+
+/** What a session holds after so many updates at once, each by a Session of its own. */
+async function count(store: SessionStore, updates: number): Promise<unknown> {
+  const sessions = new SessionManager<Record<string, number>>({ store, storeTimeout: 120 });
+  const first = sessions.start(new Request("https://example.com/"));
+  first.set("count", 0);
+  await first.save();
+  const id = await first.id();
+  if (id === null) throw new Error("There is no session");
+  const update = async (_: unknown, i: number) => {
+    const session = sessions.open(id);
+    session.set(`own-${i}`, i);
+    await session.update("count", (n = 0) => n + 1);
+    await session.save();
+  };
+  await Promise.all(Array.from({ length: updates }, update));
+  const last = sessions.open(id);
+  return { count: await last.get("count"), keys: await last.size() };
+}
