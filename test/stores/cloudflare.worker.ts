@@ -24,7 +24,10 @@ export class InspectedObject extends SessionObject {
       rows: Array.from(storage.kv.list({}), ([row]) => row),
       writes: storage.sql.exec("SELECT total_changes() AS writes").toArray()[0]?.["writes"],
       alarm: await storage.getAlarm(),
-      tables: storage.sql.exec("SELECT name FROM sqlite_master").toArray().map(({ name }) => name),
+      tables: storage.sql
+        .exec("SELECT name FROM sqlite_master")
+        .toArray()
+        .map(({ name }) => name),
     });
   }
 }
@@ -72,7 +75,9 @@ export default {
     if (open === undefined) return new Response("Which store?", { status: 404 });
     try {
       if (updates !== undefined) return Response.json(await count(open(env).store, Number(updates)));
-      await storeCases().find((each) => each.name === name)?.run(() => open(env));
+      await storeCases()
+        .find((each) => each.name === name)
+        ?.run(() => open(env));
       return new Response("passed");
     } catch (error) {
       return new Response(String(error));

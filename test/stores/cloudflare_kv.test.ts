@@ -6,14 +6,18 @@ import { storeCases } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
 
 let worker: Miniflare;
-let kv: CloudflareKvNamespace & { list(): Promise<{ keys: { name: string; expiration?: number }[] }> };
+let kv: ListedNamespace;
 let store: SessionStore;
 /** What Workers KV has been asked since the test began. */
 let calls: unknown[][];
 
+interface ListedNamespace extends CloudflareKvNamespace {
+  list(): Promise<{ keys: { name: string; expiration?: number }[] }>;
+}
+
 beforeAll(async () => {
   worker = await startWorker(new URL("./cloudflare.worker.ts", import.meta.url), { kvNamespaces: ["KV"] });
-  kv = await worker.getKVNamespace("KV");
+  kv = (await worker.getBindings<{ KV: ListedNamespace }>()).KV;
 });
 beforeEach(async () => {
   for (const { name } of (await kv.list()).keys) await kv.delete(name);
@@ -124,9 +128,7 @@ test("change() lets the last one win when two come from one version", async () =
 
 test("create() asks for a life of at least 60 whole seconds", async () => {
   for (const seconds of [0.001, 59, 60, 99.5, 86_400]) await store.create(key, record, now + seconds * 1000);
-  expect(calls.map((call) => call[3])).toEqual(
-    [60, 60, 60, 100, 86_400].map((expirationTtl) => ({ expirationTtl })),
-  );
+  expect(calls.map((call) => call[3])).toEqual([60, 60, 60, 100, 86_400].map((expirationTtl) => ({ expirationTtl })));
 });
 
 test("change() and touch() set the expiry anew", async () => {
@@ -158,12 +160,13 @@ test("create() and change() refuse a record over 25 MiB before any request", asy
   expect(calls).toEqual([]);
 });
 
+async function tooMany(): Promise<never> {
+  throw new Error("KV PUT failed: 429 Too Many Requests");
+}
+
 test("every write rejects when Workers KV answers 429", async () => {
   await create();
   const loaded = await load();
-  const tooMany = async () => {
-    throw new Error("KV PUT failed: 429 Too Many Requests");
-  };
   const limited = cloudflareKvStore({ get: (...args) => kv.get(...args), put: tooMany, delete: tooMany });
   await expect(limited.create(key, record, inAMinute)).rejects.toThrow("429");
   await expect(limited.change(key, changed, "", inAMinute)).rejects.toThrow("429");

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Miniflare } from "miniflare";
@@ -14,6 +14,7 @@ import { storeCases } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
 
 let worker: Miniflare;
+let inspected: InspectedNamespace;
 let store: SessionStore;
 /** The requests to objects since the test began. */
 let requests: number;
@@ -21,22 +22,26 @@ let key: string;
 
 beforeAll(async () => {
   worker = await start();
+  inspected = (await worker.getBindings<{ INSPECTED: InspectedNamespace }>()).INSPECTED;
 });
-beforeEach(async () => {
-  const namespace: SessionObjectNamespace = await worker.getDurableObjectNamespace("INSPECTED");
+beforeEach(() => {
   key = crypto.randomUUID().replaceAll("-", "").repeat(2);
   requests = 0;
   store = durableObjectStore({
-    idFromName: (name) => namespace.idFromName(name),
+    idFromName: (name) => inspected.idFromName(name),
     get: (id) => ({
       fetch(url, init) {
         requests++;
-        return namespace.get(id).fetch(url, init);
+        return inspected.get(id).fetch(url, init);
       },
     }),
   });
 });
 afterAll(() => worker.dispose());
+
+interface InspectedNamespace extends SessionObjectNamespace {
+  get(id: unknown): { fetch(url: string, init?: RequestInit): Promise<Response> };
+}
 
 async function start(folder?: string): Promise<Miniflare> {
   return await startWorker(new URL("./cloudflare.worker.ts", import.meta.url), {
@@ -50,17 +55,33 @@ async function start(folder?: string): Promise<Miniflare> {
 
 /** What the object of the test's session has stored. */
 async function stored(): Promise<{ rows: string[]; writes: number; alarm: number; tables: string[] }> {
-  const namespace = await worker.getDurableObjectNamespace("INSPECTED");
-  const response = await namespace.get(namespace.idFromName(key)).fetch("http://localhost/");
+  const response = await inspected.get(inspected.idFromName(key)).fetch("http://localhost/");
   return JSON.parse(await response.text());
+}
+
+/** Until the alarm, to the nearest hundred. */
+async function secondsLeft(): Promise<number> {
+  return Math.round(((await stored()).alarm - Date.now()) / 100_000) * 100;
 }
 
 const nothing = { rows: [], writes: 0, alarm: null, tables: [] };
 const now = 1_800_000_000_000;
 const inAnHour = now + 3_600_000;
-const record = { fields: new Map([["a", "1"], ["b", "2"]]), lastSeenAt: now };
+const record = {
+  fields: new Map([
+    ["a", "1"],
+    ["b", "2"],
+  ]),
+  lastSeenAt: now,
+};
 const changed = {
-  record: { fields: new Map([["a", "1"], ["b", "3"]]), lastSeenAt: now },
+  record: {
+    fields: new Map([
+      ["a", "1"],
+      ["b", "3"],
+    ]),
+    lastSeenAt: now,
+  },
   changed: new Map([["b", "3"]]),
 };
 
@@ -134,7 +155,6 @@ test("the alarm leaves nothing of an expired session", async () => {
 });
 
 test("create(), change() and touch() set the alarm on the engine's clock, whatever the core's says", async () => {
-  const secondsLeft = async () => Math.round(((await stored()).alarm - Date.now()) / 100_000) * 100;
   const version = await store.create(key, record, now + 1_000_000);
   expect(await secondsLeft()).toBe(1000);
   await store.change(key, changed, version, now + 2_000_000);
@@ -145,7 +165,12 @@ test("create(), change() and touch() set the alarm on the engine's clock, whatev
 });
 
 test("load() finds any text as it was, half surrogate pairs included", async () => {
-  const fields = new Map([["\ud800", "\udfff"], ["head", "\ufeff"], ["", "\0"], ['"', "漢字"]]);
+  const fields = new Map([
+    ["\ud800", "\udfff"],
+    ["head", "\ufeff"],
+    ["", "\0"],
+    ['"', "漢字"],
+  ]);
   await store.create(key, { ...record, fields }, inAnHour);
   expect((await store.load(key))?.fields).toEqual(fields);
 });
@@ -168,41 +193,62 @@ test("create() stores a record of exactly the limit, and refuses one byte more b
   expect(requests).toBe(0);
 });
 
-test("a session outlives a restart, and leaves no file of data after its end", async () => {
+test("a session outlives restarts, and its data are in no file after its end", async () => {
   const folder = await mkdtemp(join(tmpdir(), "with-session-objects-"));
+  const running = async <Result>(use: (store: SessionStore) => Promise<Result>): Promise<Result> => {
+    const restarted = await start(folder);
+    try {
+      const { SESSIONS } = await restarted.getBindings<{ SESSIONS: SessionObjectNamespace }>();
+      return await use(durableObjectStore(SESSIONS));
+    } finally {
+      await restarted.dispose();
+    }
+  };
+  const secret = { ...record, fields: new Map([["a", "to be found"]]) };
   try {
-    let restarted = await start(folder);
-    const open = async () => durableObjectStore(await restarted.getDurableObjectNamespace("SESSIONS"));
-    const version = await (await open()).create(key, record, inAnHour);
-    await restarted.dispose();
-
-    restarted = await start(folder);
-    const loaded = await (await open()).load(key);
-    expect(loaded).toEqual({ ...record, version });
-    const next = await (await open()).change(key, changed, version, inAnHour);
-    expect(next).not.toBe("conflict");
-    expect(await (await open()).change(key, changed, version, inAnHour)).toBe("conflict");
-    await restarted.dispose();
-
-    restarted = await start(folder);
-    expect((await (await open()).load(key))?.fields).toEqual(changed.record.fields);
-    await (await open()).delete(key);
-    expect(await (await open()).load(key)).toBeNull();
-    await restarted.dispose();
-    console.log(await readdir(folder, { recursive: true }));
+    const version = await running((objects) => objects.create(key, secret, inAnHour));
+    expect(await running((objects) => objects.load(key))).toEqual({ ...secret, version });
+    expect(await filesWith("to be found", folder)).toHaveLength(1);
+    const answers = await running(async (objects) => [
+      await objects.change(key, changed, "another", inAnHour),
+      await objects.delete(key, version),
+      await objects.load(key),
+    ]);
+    expect(answers).toEqual(["conflict", undefined, null]);
+    expect(await filesWith("to be found", folder)).toEqual([]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 });
 
+async function filesWith(text: string, folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const contents = await Promise.all(paths.map((path) => readFile(path)));
+  return paths.filter((_, i) => contents[i]?.includes(text));
+}
+
 test("every call rejects when the binding leads to something else", async () => {
-  for (const [ok, text] of [[false, "{}"], [true, "<html>"], [true, "null"], [true, "{}"], [true, "1"]] as const) {
-    const response = { ok, status: 500, text: async () => text };
-    const other = durableObjectStore({ idFromName: (name) => name, get: () => ({ fetch: async () => response }) });
-    await expect(other.load(key), text).rejects.toThrow();
-    if (text !== "1") await expect(other.create(key, record, inAnHour), text).rejects.toThrow();
+  const loaded = { ...record, version: "1" };
+  for (const other of [elsewhere('"gone"', false), elsewhere("<html>"), elsewhere("null")]) {
+    const calls = [
+      other.load(key),
+      other.create(key, record, inAnHour),
+      other.change(key, changed, "1", inAnHour),
+      other.touch(key, now, inAnHour, loaded),
+      other.delete(key),
+    ];
+    const outcomes = await Promise.allSettled(calls);
+    expect(outcomes.map(({ status }) => status)).toEqual(calls.map(() => "rejected"));
   }
+  await expect(elsewhere("1").load(key)).rejects.toThrow("no answer to a read");
 });
+
+/** A store whose binding always answers the same. */
+function elsewhere(text: string, ok: boolean = true): SessionStore {
+  const response = { ok, status: ok ? 200 : 500, text: async () => text };
+  return durableObjectStore({ idFromName: (name) => name, get: () => ({ fetch: async () => response }) });
+}
 
 test("durableObjectStore() throws when the binding is missing", () => {
   const env: Record<string, SessionObjectNamespace> = {};

@@ -1,0 +1,50 @@
+/**
+ * Login, visits and logout in a Worker, each session in a Durable Object of its own. `wrangler deploy` puts it into the
+ * world as it is: `wrangler.jsonc` beside this file names the class and the binding.
+ *
+ * @module
+ */
+import { type Session, withSession } from "with-session";
+import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
+
+export { SessionObject } from "with-session/stores/durable-object";
+
+interface Env {
+  /** `wrangler types` writes this interface as well, with Cloudflare's own types: they fit. */
+  readonly SESSIONS: SessionObjectNamespace;
+}
+
+interface Data {
+  user?: string;
+  visits?: number;
+}
+
+export default {
+  fetch: withSession<Data, [env: Env]>(
+    async (request, session) => {
+      const { pathname, origin } = new URL(request.url);
+      if (request.method === "POST") {
+        // Nobody is to be signed in or out by the form of another site.
+        if (request.headers.get("Origin") !== origin) return new Response("Not from there.\n", { status: 403 });
+        return pathname === "/login" ? await login(request, session) : await logout(session);
+      }
+      const visits = await session.update("visits", (n = 0) => n + 1);
+      return new Response(`Visit ${visits} of ${await session.get("user", "somebody")}\n`);
+    },
+    { store: (env) => durableObjectStore(env.SESSIONS) },
+  ),
+};
+
+async function login(request: Request, session: Session<Data>): Promise<Response> {
+  const user = new URLSearchParams(await request.text()).get("user");
+  if (!user) return new Response("Who is it?\n", { status: 400 });
+  // The visits stay; an id that somebody saw before the login is worth nothing after it.
+  await session.regenerate();
+  session.set("user", user);
+  return new Response(null, { status: 303, headers: { Location: "/" } });
+}
+
+async function logout(session: Session<Data>): Promise<Response> {
+  await session.destroy();
+  return new Response(null, { status: 303, headers: { Location: "/" } });
+}
