@@ -1,0 +1,29 @@
+/**
+ * The portable suite as a Worker, for runtimes that have no process: its answer to any request is the outcomes.
+ *
+ * @module
+ */
+import * as lib from "with-session";
+import { type CloudflareKvNamespace, cloudflareKvStore } from "with-session/stores/cloudflare-kv";
+import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
+import { portableCases } from "./cases.ts";
+import { outcomesOf } from "./outcomes.ts";
+
+export { SessionObject } from "with-session/stores/durable-object";
+
+/** The bindings in workerd; elsewhere there are none. */
+interface Env {
+  readonly KV: CloudflareKvNamespace;
+  readonly SESSIONS: SessionObjectNamespace;
+}
+
+const worker: { fetch(request?: Request, env?: Env): Promise<Response> } = {
+  async fetch(_request, env) {
+    const stores = env && {
+      "Workers KV": () => cloudflareKvStore(env.KV),
+      "Durable Object": () => durableObjectStore(env.SESSIONS),
+    };
+    return Response.json(await outcomesOf(portableCases({ ...lib, ...(stores && { stores }) })));
+  },
+};
+export default worker;

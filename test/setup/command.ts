@@ -1,0 +1,51 @@
+import { spawn } from "node:child_process";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The folder of the checkout. */
+export const ROOT: string = fileURLToPath(new URL("../..", import.meta.url));
+
+/** How a command ended, and what it said. */
+export interface Finished {
+  readonly ok: boolean;
+  readonly stdout: string;
+  /** Both streams, in the order in which they came. */
+  readonly output: string;
+}
+
+/** How to run a command. */
+export interface CommandOptions {
+  /** Whether to pass on what it says as it says it. Default false. */
+  readonly live?: boolean;
+  /** Variables beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Runs a command in the checkout, with the tools of node_modules first, and waits. A missing command is not ok. */
+export function run(
+  command: string,
+  args: readonly string[] = [],
+  { live = false, env = {} }: CommandOptions = {},
+): Promise<Finished> {
+  const path = [join(ROOT, "node_modules", ".bin"), process.env["PATH"]].join(delimiter);
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, PATH: path, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let stdout = "";
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+    output += text;
+    if (live) process.stdout.write(text);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+    if (live) process.stderr.write(text);
+  });
+  return new Promise((resolve) => {
+    child.on("error", (error) => resolve({ ok: false, stdout, output: `${output}${error.message}\n` }));
+    child.on("close", (code) => resolve({ ok: code === 0, stdout, output }));
+  });
+}

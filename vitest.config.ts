@@ -1,0 +1,22 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+import deno from "./deno.json" with { type: "json" };
+
+export default defineConfig({
+  resolve: {
+    // What a test or an example imports by the package's name is the source, as in the type check.
+    alias: Object.entries(deno.exports).map(([path, source]) => ({
+      find: new RegExp(`^with-session${path.slice(1)}$`),
+      replacement: fileURLToPath(new URL(source, import.meta.url)),
+    })),
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    pool: "forks",
+    // Tests start servers and browsers of their own: more files at a time than this starve each other on two cores.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    coverage: { include: ["mod.ts", "src/**"], reporter: ["text", "html"] },
+  },
+});
