@@ -39,10 +39,12 @@ export type SessionErrorCode =
  * ```
  */
 export class SessionError extends Error {
+  /** Always `"SessionError"`. */
   override readonly name: string = "SessionError";
   /** What went wrong, as a word that does not change between versions. */
   readonly code: SessionErrorCode;
 
+  /** @param options May hold a `cause`, which must not hold an id, a store key or a value */
   constructor(code: SessionErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;

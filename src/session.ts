@@ -81,6 +81,7 @@ export class Session<Data extends object = UntypedData> {
 
   /** The value of a key, or undefined, or `fallback` if that is given. */
   get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
+  /** The value of a key, or `fallback`. */
   get<Key extends KeyOf<Data>, Fallback>(
     key: Key,
     fallback: Fallback,
@@ -129,6 +130,7 @@ export class Session<Data extends object = UntypedData> {
    * if the response was committed and there is no session.
    */
   set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined): void;
+  /** Records several values, as `set(key, value)` does one. */
   set(values: Partial<Data>): void;
   set(keyOrValues: string | Partial<Data>, value?: unknown): void {
     this.#assertWritable();
@@ -165,7 +167,7 @@ export class Session<Data extends object = UntypedData> {
     this.#assertWritable();
     this.#forget();
     this.#draft.edit((fields) => {
-      for (const name of [...fields.keys()]) {
+      for (const name of fields.keys()) {
         if (name.startsWith("=") || name.startsWith("~")) fields.delete(name);
       }
     });

@@ -51,6 +51,8 @@ export class SessionManager<Data extends object = UntypedData> {
   readonly #exchanges: WeakMap<Session<Data>, Exchange> = new WeakMap();
 
   /**
+   * Takes the options once, for all requests.
+   *
    * @throws {TypeError} If an option is of the wrong kind, or contradicts another one
    * @throws {RangeError} If a duration is not one
    */

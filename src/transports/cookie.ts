@@ -12,13 +12,13 @@ export interface CookieOptions {
   readonly name?: string;
   /** The domain whose hosts all get the cookie; absent for this host alone. */
   readonly domain?: string;
-  /** @default {"/"} */
+  /** The path under which the cookie is sent. @default {"/"} */
   readonly path?: string;
-  /** @default {true} */
+  /** Whether the cookie is sent over https only. @default {true} */
   readonly secure?: boolean;
-  /** @default {true} */
+  /** Whether scripts in the page are kept from the cookie. @default {true} */
   readonly httpOnly?: boolean;
-  /** @default {"Lax"} */
+  /** Whether the cookie goes with requests that other sites cause. @default {"Lax"} */
   readonly sameSite?: "Lax" | "Strict" | "None";
   /** Whether the cookie is kept apart for each site that embeds this one (CHIPS). @default {false} */
   readonly partitioned?: boolean;

@@ -2,6 +2,7 @@
 export interface WriteContext {
   /** How long the client should keep the id, in seconds; `null` for as long as it runs. */
   readonly maxAge: number | null;
+  /** The request that is answered. */
   readonly request: Request;
 }
 
