@@ -28,7 +28,7 @@ export type { Codec } from "./src/codec.ts";
 export type { SessionEvent } from "./src/observe.ts";
 export type { Refusal } from "./src/vault.ts";
 export type { OwnTimeouts, Unreadable } from "./src/record.ts";
-export type { StandardSchemaV1 } from "@standard-schema/spec";
+export type { Schema, SchemaResult } from "./src/schema.ts";
 export type { CookieOptions } from "./src/transports/cookie.ts";
 export type { HeaderOptions } from "./src/transports/header.ts";
 export type { Transport, WriteContext } from "./src/transports/transport.ts";

@@ -55,7 +55,7 @@ export class Deadline {
 }
 
 /** In milliseconds: long beside one round trip, short beside the five seconds of the default deadline. */
-const LONGEST_PAUSE = 100;
+const LONGEST_PAUSE = 400;
 
 /**
  * Waits for what a client of the store does. Whatever it throws comes out as a `SessionError`, without the

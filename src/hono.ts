@@ -9,8 +9,6 @@ import { withHeaders } from "./response.ts";
 import { beginSession, isEager, SessionManager, type WaitUntil } from "./session_manager.ts";
 import type { Session, UntypedData } from "./session.ts";
 
-export type { Context, MiddlewareHandler };
-
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
 export interface SessionEnv<Data extends object = UntypedData, As extends string = "session"> {
   /** What `c.var` has. */

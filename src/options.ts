@@ -1,4 +1,3 @@
-import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { type Codec, structuredCodec } from "./codec.ts";
 import { OPEN, type RecordLock, sealedRecords } from "./encryption.ts";
 import type { Timeouts } from "./expiry.ts";
@@ -6,6 +5,7 @@ import type { SessionEvent } from "./observe.ts";
 import type { Head } from "./record.ts";
 import { isId, mintId } from "./session_id.ts";
 import { PLAIN, signedForm, type WireForm } from "./signing.ts";
+import type { Schema } from "./schema.ts";
 import type { UntypedData } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
@@ -55,7 +55,7 @@ export interface SessionOptions<
   /** Whether the session is loaded when it is first used, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /** A Standard Schema, checked on load and before data are stored. It must accept what it gives out. */
-  readonly schema?: StandardSchemaV1<unknown, Data>;
+  readonly schema?: Schema<Data>;
   /** How one value becomes a text, and back. @default Structured values */
   readonly codec?: Codec;
   /**
@@ -90,7 +90,7 @@ export interface Settings {
   readonly refreshes: boolean;
   readonly timeouts: Timeouts;
   readonly isEager: boolean;
-  readonly schema: StandardSchemaV1 | undefined;
+  readonly schema: Schema<unknown> | undefined;
   readonly codec: Codec;
   readonly persistsAfterResponse: boolean;
   readonly toleratesFailure: boolean;

@@ -1,12 +1,27 @@
-import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
 import { dataField, keysOf } from "./record.ts";
 
 type Fields = ReadonlyMap<string, string>;
 
+/** What is needed of a Standard Schema (https://standardschema.dev), version 1: zod, valibot, arktype and others are ones. */
+export interface Schema<Data> {
+  /** The schema's own interface to libraries. */
+  readonly "~standard": {
+    /** Holds a value against the schema. */
+    readonly validate: (value: unknown) => SchemaResult<Data> | Promise<SchemaResult<Data>>;
+    /** What the schema takes and gives, for types alone. */
+    readonly types?: { readonly input: unknown; readonly output: Data } | undefined;
+  };
+}
+
+/** What a schema says of a value: the value as it would have it, or what is wrong and where. */
+export type SchemaResult<Data> =
+  | { readonly value: Data; readonly issues?: undefined }
+  | { readonly issues: readonly { readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined }[] };
+
 /** Holds what was loaded against the schema: the fields with the data as it gives them out, or null. */
-export async function admit(schema: StandardSchemaV1, codec: Codec, fields: Fields): Promise<Fields | null> {
+export async function admit(schema: Schema<unknown>, codec: Codec, fields: Fields): Promise<Fields | null> {
   try {
     const result = await schema["~standard"].validate(dataOf(codec, fields));
     if (result.issues !== undefined) return null;
@@ -25,7 +40,7 @@ export async function admit(schema: StandardSchemaV1, codec: Codec, fields: Fiel
  *
  * @throws {SessionError} `ERR_SCHEMA`, which names the key, never the value or the schema's own message
  */
-export async function approve(schema: StandardSchemaV1, codec: Codec, fields: Fields): Promise<void> {
+export async function approve(schema: Schema<unknown>, codec: Codec, fields: Fields): Promise<void> {
   const { issues } = await schema["~standard"].validate(dataOf(codec, fields));
   if (issues === undefined) return;
   const segment = issues[0]?.path?.[0];
