@@ -25,11 +25,14 @@ async function checkAll(): Promise<number> {
         "--unstable-kv",
         ...sources,
         "test/runtimes/deno.ts",
+        "examples/shop/deno_server.ts",
         ...(await filesNamed("**/*_test.deno.ts")),
       ]),
     "tsc: examples in the documentation": checkDocumentation,
     "deno lint": () => run("deno", ["lint", "-q"]),
-    "deno doc --lint": () => run("deno", ["doc", "-q", "--lint", ...sources]),
+    // Hono's own types stand in the middleware's signature, and are not documented to Deno's taste.
+    "deno doc --lint": () =>
+      run("deno", ["doc", "-q", "--lint", ...sources.filter((source) => !source.endsWith("hono.ts"))]),
     "deno publish": () => run("deno", ["publish", "-q", "--dry-run", "--allow-dirty"]),
     "build": () => run("tsdown", ["--logLevel", "warn"]),
     "npm pack": () => run("npm", ["pack", "--dry-run"]),

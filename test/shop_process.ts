@@ -12,14 +12,20 @@ export interface ShopProcess {
   close(): Promise<number | null>;
 }
 
-const server: string = fileURLToPath(new URL("../examples/shop/server.ts", import.meta.url));
+const root: string = fileURLToPath(new URL("..", import.meta.url));
 
 /** Starts the demo on a folder of sessions, and waits until it says where it is. */
 export async function openShop(directory: string, port: number = 0): Promise<ShopProcess> {
-  const child = spawn(process.execPath, [server], {
-    env: { ...process.env, PORT: String(port), SESSION_DIR: directory },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  return await openShopWith({ SESSION_DIR: directory, PORT: String(port) });
+}
+
+/** Starts the demo with its settings in the environment, on this Node or by another command. */
+export async function openShopWith(
+  settings: Record<string, string>,
+  [program, ...args]: readonly [string, ...string[]] = [process.execPath, "examples/shop/server.ts"],
+): Promise<ShopProcess> {
+  const env = { ...process.env, PORT: "0", ...settings };
+  const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const close = async (): Promise<number | null> => {
     child.kill("SIGTERM");

@@ -2,7 +2,7 @@
  * The shop on Node: `node:http` on one side, Fetch on the other, sessions in a folder.
  *
  * `PORT` is where it listens (8787), `SESSION_DIR` where the sessions are kept (a folder under the system's
- * temporary directory). Stop it and start it again: baskets and logins are still there.
+ * temporary directory), `SHOP_STORE` another store than a folder: see store.ts. Stop it and start it again: baskets and logins are still there.
  *
  * @module
  */
@@ -11,11 +11,12 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { fileStore } from "with-session/stores/file";
+import { openStore } from "./store.ts";
 import { shop } from "./shop.ts";
 
 const directory = process.env["SESSION_DIR"] || join(tmpdir(), "with-session-shop");
-const store = fileStore({ directory });
+const place = process.env["SHOP_STORE"] || `file:${directory}`;
+const { store, close } = await openStore(place);
 const handle = shop({ store });
 const server = createServer((incoming, outgoing) => void serve(incoming, outgoing));
 
@@ -24,7 +25,7 @@ await store.prune?.(Date.now());
 server.listen(Number(process.env["PORT"] || 8787), "127.0.0.1", () => {
   const address = server.address();
   const port = typeof address === "object" ? address?.port : address;
-  console.log(`The shop is open at http://localhost:${port} (sessions in ${directory})`);
+  console.log(`The shop is open at http://localhost:${port} (sessions in ${place.replace(/\/\/.*@/, "//")})`);
 });
 server.on("error", (error) => {
   console.error(`The shop cannot open: ${error.message}. PORT chooses another port.`);
@@ -32,7 +33,7 @@ server.on("error", (error) => {
 });
 
 // Requests under way are answered, then nothing is left to wait for and the process ends by itself.
-for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => server.close());
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => server.close(() => void close()));
 
 async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   try {
