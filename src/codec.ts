@@ -35,6 +35,13 @@ function isOrdinary(value: unknown): boolean {
   return typeof value === "number" && Number.isFinite(value) && (value > 0 || Object.is(value, 0));
 }
 
+/** Whether a built-in object is more than one step, or two for a view, away from what all objects are. */
+function hasOwnClass(value: object): boolean {
+  let steps = ArrayBuffer.isView(value) ? 3 : 2;
+  for (let each: unknown = Object.getPrototypeOf(value); each !== null; each = Object.getPrototypeOf(each)) steps--;
+  return steps < 0;
+}
+
 /** devalue refuses instances of a class, but takes one that extends Map, say, for the Map: data would be lost. */
 const refuseInstances: Record<string, (value: unknown) => boolean> = {
   instance(value) {
@@ -42,7 +49,7 @@ const refuseInstances: Record<string, (value: unknown) => boolean> = {
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype === Object.prototype || prototype === Array.prototype || prototype === null) return false;
     const tag = Object.prototype.toString.call(value).slice(8, -1);
-    if (tag === "Object" || value.constructor?.name === tag) return false;
+    if (tag === "Object" || (value.constructor?.name === tag && !hasOwnClass(value))) return false;
     throw new TypeError(`Cannot encode an instance of a class that extends ${tag}`);
   },
 };

@@ -14,9 +14,20 @@ export class Deadline {
     this.#end = performance.now() + seconds * 1000;
   }
 
-  /** The same time once more, for putting in order what a failure left behind. */
-  again(): Deadline {
-    return new Deadline(this.#seconds);
+  /**
+   * Puts in order what a failure left behind: within the same time once more, and in a few attempts, for the store
+   * that failed may fail again. So the task must be safe to repeat.
+   */
+  async repair<T>(task: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const deadline = new Deadline(this.#seconds);
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await task(deadline);
+      } catch (error) {
+        if (attempt === MOST_REPAIRS) throw error;
+        await deadline.pause();
+      }
+    }
   }
 
   /**
@@ -53,6 +64,9 @@ export class Deadline {
     if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
   }
 }
+
+/** Enough to get past a connection that broke; an outage is not waited for. */
+const MOST_REPAIRS = 3;
 
 /** In milliseconds: long beside one round trip, short beside the five seconds of the default deadline. */
 const LONGEST_PAUSE = 400;

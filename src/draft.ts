@@ -84,12 +84,13 @@ export class Draft {
   /** Takes what the store answered as the ground on which this request stands. */
   async settle(origin: Found | null): Promise<void> {
     const changes = this.#changes;
+    const fields = origin?.fields ?? NO_FIELDS;
+    const copy = changes.length === 0 ? undefined : new Map(fields);
+    // Apart from what the request sees until it is done: what is recorded meanwhile is replayed here as well.
+    for (let next = 0; copy !== undefined && next < changes.length; next++) await changes[next]?.(copy);
     this.origin = origin;
-    this.#fields = origin?.fields ?? NO_FIELDS;
-    this.#copy = changes.length === 0 ? undefined : new Map(this.#fields);
-    for (let next = 0; this.#copy !== undefined && next < changes.length; next++) {
-      await changes[next]?.(this.#copy);
-    }
+    this.#fields = fields;
+    this.#copy = copy;
   }
 
   /** Gives up the session, and all that was to be stored in it. */
@@ -99,6 +100,8 @@ export class Draft {
     this.nextId = undefined;
     this.nextIdDisclosed = false;
     this.isNew = true;
+    // Whatever has become of the session: it is to end, and so is the one that took its place.
+    this.gone = false;
     this.take();
     this.#fields = NO_FIELDS;
     this.#copy = undefined;

@@ -25,5 +25,5 @@ export function expiryOf(times: Times, timeouts: Timeouts): number {
 
 /** Whether "last seen" is old enough to be written. Less often would cost a write for every read. */
 export function isTouchDue(times: Times, timeouts: Timeouts, now: number): boolean {
-  return now - times.lastSeenAt >= timeouts.touchInterval * 1000;
+  return now > times.lastSeenAt && now - times.lastSeenAt >= timeouts.touchInterval * 1000;
 }

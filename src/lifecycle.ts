@@ -5,7 +5,6 @@ import { SessionError } from "./errors.ts";
 import { isTouchDue, type Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
 import type { Head, OwnTimeouts } from "./record.ts";
-import type { WireForm } from "./signing.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 type Fields = ReadonlyMap<string, string>;
@@ -28,8 +27,6 @@ export interface Rules {
   readonly emit: (event: SessionEvent) => void;
   /** Whether a failing store means "no session" instead of an error. */
   readonly toleratesFailure: boolean;
-  /** The form in which ids travel. */
-  readonly ids: WireForm;
   /** The timeouts in force for a session. */
   readonly timeoutsOf: (head: Head) => Timeouts;
   /** Holds fields against the schema: the fields as it would have them, or null if they do not fit. */
@@ -86,11 +83,45 @@ export class Lifecycle {
     return draft.nextId ??= await this.#around.mint();
   }
 
+  /** What the client will hold of the session that this request begins or regenerates; null if it cannot be told. */
+  async nextWire(): Promise<string | null> {
+    try {
+      this.#vault ??= await this.#around.vault();
+    } catch (error) {
+      this.#unavailable = this.#failed("load", error);
+      return null;
+    }
+    const { wireOf } = this.#vault;
+    if (wireOf !== null) return wireOf(await this.discloseId());
+    await this.store();
+    return this.draft.origin?.wire ?? null;
+  }
+
+  /** The id that the session will have, for somebody to be told: from now on it cannot be another. */
+  async discloseId(): Promise<string> {
+    const id = await this.nextId();
+    this.draft.nextIdDisclosed = true;
+    return id;
+  }
+
   /** Stores what waits, one caller after the other. */
   store(): Promise<void> {
     const turn = (): Promise<void> => this.#store();
     this.#storing = this.#storing.then(turn, turn);
     return this.#storing;
+  }
+
+  /** Waits for what is being stored; of its failure, whoever asked for it hears. */
+  async idle(): Promise<void> {
+    await this.#storing.catch(() => {});
+  }
+
+  /** Gives up the session, and one that may have been begun although the store gave no answer. */
+  destroy(): void {
+    const { draft } = this;
+    const begun = this.#doubt?.held === null && draft.nextId !== undefined ? this.#vault?.wireOf?.(draft.nextId) : null;
+    draft.destroy(begun ?? this.presented ?? null);
+    this.#doubt = undefined;
   }
 
   /** Whether there is anything to store, or a session that may have to be touched. */
@@ -99,21 +130,24 @@ export class Lifecycle {
   }
 
   /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
-  isTouchDue(touched: boolean = this.draft.touched): boolean {
+  isTouchDue({ touched, timeouts }: Pick<Wish, "touched" | "timeouts"> = this.draft): boolean {
     const { origin } = this.draft;
     if (!origin) return false;
     const times = { since: origin.head.since, lastSeenAt: origin.lastSeenAt };
-    return touched || isTouchDue(times, this.#rules.timeoutsOf(origin.head), this.#rules.now());
+    // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
+    const head = withTimeouts(origin.head, timeouts);
+    return touched || isTouchDue(times, this.#rules.timeoutsOf(head), this.#rules.now());
   }
 
   /**
    * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new,
-   * regenerated or ended, the client must not hear of before it is stored.
+   * regenerated or ended, the client must not hear of before it is stored; and of a sealed session it hears all.
    */
   async isRoutine(): Promise<boolean> {
     const { draft } = this;
     if (draft.isPending) await this.load();
     if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    if (this.#vault?.wireOf === null) return false;
     draft.renewed ||= this.isTouchDue() || draft.timeouts !== undefined;
     return true;
   }
@@ -164,7 +198,7 @@ export class Lifecycle {
     const { draft } = this;
     await this.load();
     if (this.#unavailable !== undefined && draft.isPending) throw this.#unavailable;
-    if (draft.gone && draft.isPending) throw gone();
+    if (draft.gone) throw gone();
     const deadline = new Deadline(this.#rules.storeTimeout);
     let wish: Wish | undefined;
     try {
@@ -189,9 +223,8 @@ export class Lifecycle {
 
   /** Keeps what was not stored for the next attempt; apart, if nobody knows whether it was. */
   #keep(wish: Wish, error: unknown): void {
-    const isOutage = error instanceof SessionError && /^ERR_STORE(_TIMEOUT)?$/.test(error.code);
     const isRepeatable = wish.changes.length === 0 && wish.timeouts === undefined && !wish.started;
-    if (isOutage && !isRepeatable && wish.rotation === undefined) {
+    if (isOutage(error) && !isRepeatable && wish.rotation === undefined) {
       this.#doubt = { wish, held: this.draft.origin ?? null };
     } else {
       this.draft.giveBack(wish);
@@ -206,24 +239,43 @@ export class Lifecycle {
     if (this.#doubt === undefined) return;
     const { draft } = this;
     const { wish, held } = this.#doubt;
-    const now = this.#rules.now();
+    const { emit } = this.#rules;
     const found = held === null
-      ? await this.#vault!.open(this.#rules.ids.toWire(await this.nextId()), now, deadline)
-      : await this.#vault!.reopen(held, now, deadline);
-    this.#doubt = undefined;
+      ? await this.#opened(await this.nextId(), deadline)
+      : await this.#fenced({ ...held, head: withTimeouts(held.head, wish.timeouts) }, deadline);
     if (found === null) throw gone();
-    if (typeof found === "string" || found.version === held?.version) return draft.giveBack(wish);
-    if (found.head.writtenBy !== wish.token) {
+    if (typeof found === "string" || found.head.writtenBy === held?.head.writtenBy) {
+      if (typeof found !== "string") draft.origin = found;
+      draft.giveBack(wish);
+    } else if (found.head.writtenBy === wish.token) {
+      draft.renewed = true;
+      await this.#stored(found);
+      emit(held === null ? { type: "created" } : { type: "changed", attempts: 1 });
+    } else {
       throw new SessionError("ERR_STORE", "Cannot tell whether the session was stored: the store failed meanwhile");
     }
-    draft.renewed = true;
-    await this.#stored(found);
+    this.#doubt = undefined;
+  }
+
+  /** The session of an id that was never told to the client; there is none if nothing but the client could hold it. */
+  async #opened(id: string, deadline: Deadline): Promise<Found | Refusal> {
+    const { wireOf } = this.#vault!;
+    return wireOf === null ? "unknown" : await this.#vault!.open(wireOf(id), this.#rules.now(), deadline);
+  }
+
+  /**
+   * The newest state of a session that a write may still be under way to. A touch moves the version first, so that
+   * the write, should it arrive later, comes to nothing.
+   */
+  async #fenced(held: Found, deadline: Deadline): Promise<Found | null> {
+    const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
+    return touched && await this.#vault!.reopen(held, this.#rules.now(), deadline);
   }
 
   async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
     const { draft } = this;
     // What was refused may still have a record: an unreadable one, or the pointer to a session that took over.
-    if (typeof doomed !== "string" || !HAS_NO_RECORD.has(this.#refusal)) {
+    if (doomed !== this.presented || !HAS_NO_RECORD.has(this.#refusal)) {
       this.#vault ??= await this.#around.vault();
       await this.#vault.end(doomed, deadline);
       this.#rules.emit({ type: "destroyed" });
@@ -258,7 +310,7 @@ export class Lifecycle {
 
   async #change(origin: Found, wish: Wish, deadline: Deadline): Promise<void> {
     const { emit, now, approve } = this.#rules;
-    const touch = this.isTouchDue(wish.touched);
+    const touch = this.isTouchDue(wish);
     let held = origin;
     let fields = wish.fields;
     for (let attempts = 1;; attempts++) {
@@ -301,16 +353,25 @@ export class Lifecycle {
     const { emit, now } = this.#rules;
     const since = wish.rotation?.reauthenticated ? now() : origin.head.since;
     const head = withTimeouts({ ...origin.head, since, writtenBy: wish.token }, wish.timeouts);
-    let heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, deadline);
+    let heir: Found | undefined;
     try {
+      heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, deadline);
       heir = await this.#retire(origin, heir, wish, deadline);
     } catch (error) {
-      // Of the two failures, the first is the one to report.
-      await this.#vault!.end(heir, deadline.again()).catch(() => {});
+      await this.#takeBack(heir, error, deadline);
       throw error;
     }
     await this.#stored(heir);
     emit({ type: "regenerated" });
+  }
+
+  /** Takes back the heir of a rotation that failed, even one of which nobody knows whether it was created. */
+  async #takeBack(heir: Found | undefined, error: unknown, deadline: Deadline): Promise<void> {
+    const { nextId } = this.draft;
+    const made = heir ?? (isOutage(error) && nextId !== undefined ? this.#vault?.wireOf?.(nextId) : undefined);
+    if (made === undefined) return;
+    // Of the two failures, the first is the one to report.
+    await deadline.repair((within) => this.#vault!.end(made, within)).catch(() => {});
   }
 
   async #retire(origin: Found, heir: Found, wish: Wish, deadline: Deadline): Promise<Found> {
@@ -325,7 +386,8 @@ export class Lifecycle {
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
-      const { head, lastSeenAt } = heir;
+      const { head: { since, writtenBy }, lastSeenAt } = heir;
+      const head = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
       const moved = await this.#vault!.change(heir, { fields, head, lastSeenAt }, deadline);
       if (typeof moved === "string") throw gone();
       heir = moved;
@@ -353,7 +415,12 @@ export class Lifecycle {
 function withTimeouts(head: Head, own: OwnTimeouts | undefined): Head {
   if (own === undefined) return head;
   const timeouts = { ...head.timeouts, ...own };
-  return JSON.stringify(timeouts) === JSON.stringify(head.timeouts) ? head : { ...head, timeouts };
+  return JSON.stringify(timeouts) === JSON.stringify({ ...head.timeouts }) ? head : { ...head, timeouts };
+}
+
+/** Whether the store failed, so that nobody knows what became of the write. */
+function isOutage(error: unknown): boolean {
+  return error instanceof SessionError && /^ERR_STORE(_TIMEOUT)?$/.test(error.code);
 }
 
 function gone(): SessionError {

@@ -60,8 +60,16 @@ export function* keysOf(fields: ReadonlyMap<string, string>, sign: "=" | "~"): G
 }
 
 /** The text of a head, bound to the key under which it will be stored. */
-export function headText(head: Head, key: string): string {
+function headText(head: Head, key: string): string {
   return JSON.stringify({ ...head, format: FORMAT, key: binding(key) });
+}
+
+/** Fields to be stored, with their head among them. */
+export function withHead(
+  { fields, head }: { readonly fields: ReadonlyMap<string, string>; readonly head: Head },
+  key: string,
+): ReadonlyMap<string, string> {
+  return new Map(fields).set(HEAD_FIELD, headText(head, key));
 }
 
 /** Reads the head of a record, or tells why it is none. Whatever a store returns, this does not throw. */

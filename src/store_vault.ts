@@ -1,8 +1,9 @@
 import { difference } from "./changes.ts";
 import type { Deadline } from "./deadline.ts";
 import type { RecordLock } from "./encryption.ts";
+import { SessionError } from "./errors.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
-import { type Head, HEAD_FIELD, headText, readHead } from "./record.ts";
+import { type Head, readHead, withHead } from "./record.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
 import type { WireForm } from "./signing.ts";
@@ -11,7 +12,6 @@ import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 /** A session in a store: the client holds the id, the store a record under the id's hash. */
 interface Stored extends Found {
-  readonly id: string;
   readonly key: string;
   /** The fields as the store has them, which may be sealed. */
   readonly stored: ReadonlyMap<string, string>;
@@ -27,6 +27,7 @@ const LONGEST_CHAIN = 8;
 
 /** The vault whose records lie in a store, under the hash of the id that the client holds. */
 export class StoreVault implements Vault<Stored> {
+  readonly wireOf: (id: string) => string;
   readonly #store: SessionStore;
   readonly #ids: WireForm;
   readonly #lock: RecordLock;
@@ -35,6 +36,7 @@ export class StoreVault implements Vault<Stored> {
   constructor(store: SessionStore, ids: WireForm, lock: RecordLock, timeoutsOf: (head: Head) => Timeouts) {
     this.#store = store;
     this.#ids = ids;
+    this.wireOf = ids.toWire;
     this.#lock = lock;
     this.#timeoutsOf = timeoutsOf;
   }
@@ -50,10 +52,11 @@ export class StoreVault implements Vault<Stored> {
       if (loaded === null) return "unknown";
       const head = readHead(loaded, key);
       if (typeof head === "string") return head;
-      if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
       if (head.successor === undefined) {
+        if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
         return await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head }) ?? "corrupt";
       }
+      // The successor's own times say when it is over: it may have been granted more than its predecessor had left.
       if (head.successor.graceUntil <= now) return "retired";
       const next = await unseal(id, SUCCESSOR, head.successor.sealedId);
       if (next === null) return "corrupt";
@@ -79,6 +82,7 @@ export class StoreVault implements Vault<Stored> {
     const expiresAt = this.#expiresAt(head, lastSeenAt);
     const record = { fields: stored, lastSeenAt };
     const version = await deadline.call(STORING, () => this.#store.create(key, record, expiresAt));
+    assertVersion(version);
     if (version === "taken") return version;
     return { fields, lastSeenAt, head, wire: this.#ids.toWire(id), id, key, version, stored };
   }
@@ -93,6 +97,7 @@ export class StoreVault implements Vault<Stored> {
       STORING,
       () => this.#store.change(held.key, change, held.version, expiresAt),
     );
+    assertVersion(version);
     if (version === "conflict" || version === "gone") return version;
     return { ...held, fields, lastSeenAt, head, version, stored };
   }
@@ -101,6 +106,7 @@ export class StoreVault implements Vault<Stored> {
     const expiresAt = this.#expiresAt(held.head, now);
     const loaded = { fields: held.stored, lastSeenAt: held.lastSeenAt, version: held.version };
     const found = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
+    if (typeof found !== "boolean") throw meaningless(STORING);
     return found ? { ...held, lastSeenAt: now } : null;
   }
 
@@ -113,7 +119,7 @@ export class StoreVault implements Vault<Stored> {
   ): Promise<"retired" | "conflict" | "gone"> {
     const sealedId = await seal(held.id, SUCCESSOR, heir.id);
     const head = { ...held.head, successor: { sealedId, graceUntil } };
-    const fields = withHead({ fields: new Map(), head, lastSeenAt: now }, held.key);
+    const fields = withHead({ fields: new Map(), head }, held.key);
     const change = { record: { fields, lastSeenAt: now }, changed: difference(held.stored, fields) };
     const expiresAt = Math.max(now + POINTER_LIFE, graceUntil);
     try {
@@ -121,25 +127,25 @@ export class StoreVault implements Vault<Stored> {
         STORING,
         () => this.#store.change(held.key, change, held.version, expiresAt),
       );
+      assertVersion(answer);
       return answer === "conflict" || answer === "gone" ? answer : "retired";
     } catch (error) {
       // It may have been done although it was answered with an error.
-      if (await this.#isRetired(held, heir, now, deadline.again())) return "retired";
+      if (await this.#isRetired(held, heir, now, deadline)) return "retired";
       throw error;
     }
   }
 
   async #isRetired(held: Stored, heir: Stored, now: number, deadline: Deadline): Promise<boolean> {
-    try {
+    const look = async (within: Deadline): Promise<boolean> => {
       // A touch moves the version, so that what was sent before and is still under way comes to nothing.
-      await this.touch(held, now, deadline).catch(() => {});
-      const loaded = await this.#load(held.key, deadline);
+      await this.touch(held, now, within);
+      const loaded = await this.#load(held.key, within);
       const head = loaded && readHead(loaded, held.key);
       if (head === null || typeof head === "string" || head.successor === undefined) return false;
       return (await unseal(held.id, SUCCESSOR, head.successor.sealedId)) === heir.id;
-    } catch {
-      return false;
-    }
+    };
+    return await deadline.repair(look).catch(() => false);
   }
 
   async end(held: Stored | string, deadline: Deadline): Promise<void> {
@@ -150,11 +156,11 @@ export class StoreVault implements Vault<Stored> {
   async #endId(id: string, found: Version | undefined, deadline: Deadline): Promise<void> {
     const key = keyOfId(id);
     let version = found;
-    for (;;) {
-      if (version !== undefined) {
-        const expected = version;
-        const answer = await deadline.call(ENDING, () => this.#store.delete(key, expected));
-        if (answer !== "conflict") return;
+    for (let isFound = found !== undefined;; isFound = true) {
+      if (isFound) {
+        const answer = await deadline.call(ENDING, () => this.#store.delete(key, version));
+        if (answer === undefined) return;
+        if (answer !== "conflict") throw meaningless(ENDING);
         await deadline.pause();
       }
       const loaded = await this.#load(key, deadline);
@@ -187,6 +193,11 @@ const ENDING = "end the session";
 /** What the new id is sealed for in the old one's record. */
 const SUCCESSOR = "successor";
 
-function withHead(contents: Contents, key: string): ReadonlyMap<string, string> {
-  return new Map(contents.fields).set(HEAD_FIELD, headText(contents.head, key));
+function assertVersion(answer: unknown): void {
+  if (typeof answer !== "string" && typeof answer !== "number") throw meaningless(STORING);
+}
+
+/** The failure of a store that answers what none may, as if a client gave its word for an aborted request. */
+function meaningless(action: string): SessionError {
+  return new SessionError("ERR_STORE", `Cannot ${action}: the store's answer has no meaning`);
 }
