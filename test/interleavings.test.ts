@@ -10,7 +10,7 @@ import { fileStore } from "../src/stores/file.ts";
 import { fakeClock } from "../src/testing.ts";
 import { BEGINNING, GRACE, IDLE, type ProgramName, programs, visit } from "./setup/programs.ts";
 import { type Choose, everySchedule, type Fault, startParty } from "./setup/schedules.ts";
-import { cookieOf, SHOP, temporaryDirectory, visitor } from "./setup/sessions.ts";
+import { cookieOf, keyOf, SHOP, temporaryDirectory, visitor } from "./setup/sessions.ts";
 import { type Live, violations } from "./setup/verdict.ts";
 
 const run = promisify(execFile);
@@ -125,7 +125,7 @@ async function play(meeting: Meeting, choose: Choose): Promise<{ trace: string; 
     const waiting = parties.filter(({ waits }) => waits !== null);
     if (waiting.length === 0) break;
     const party = waiting[waiting.length === 1 ? 0 : choose(waiting.length)] ?? parties[0];
-    const fault: Fault = mayFail && party === parties[0] ? FAULTS[choose(FAULTS.length)] ?? "none" : "none";
+    const fault: Fault = mayFail && party === parties[0] ? (FAULTS[choose(FAULTS.length)] ?? "none") : "none";
     mayFail &&= fault === "none";
     trace.push(`${party === parties[0] ? "left" : "right"} ${party.waits}${fault === "none" ? "" : ` (${fault})`}`);
     await party.step(fault);
@@ -136,10 +136,12 @@ async function play(meeting: Meeting, choose: Choose): Promise<{ trace: string; 
   const now = clock.now();
   const { toWire } = options.secrets === undefined ? PLAIN : signedForm(options.secrets);
   const live = await liveAmong(sessions, ids.map(toWire));
+  const loaded = await Promise.all(ids.map((id) => meeting.store.load(keyOf(id))));
+  const records = loaded.filter((record) => record !== null).length;
   const reached = await sessions.open(firstId).id();
   clock.advance(GRACE);
   const reachedAfterGrace = await sessions.open(firstId).id();
-  const aftermath = { visits: [left, right] as const, firstId, live, reached, reachedAfterGrace };
+  const aftermath = { visits: [left, right] as const, firstId, live, records, reached, reachedAfterGrace };
   const found = [...violations({ ...aftermath, isTouchDue: meeting.after >= 10, lastSeenAt, now })];
   return { trace: trace.join(", "), found };
 }
@@ -152,7 +154,7 @@ async function begin(sessions: SessionManager): Promise<string> {
   session.set(contents);
   session.flash("note", note);
   await session.save();
-  return await session.id() ?? "";
+  return (await session.id()) ?? "";
 }
 
 /** Every session that one of the ids leads to, looked at without touching it. */

@@ -50,7 +50,10 @@ export async function startParty<Result>(
 
   const gated =
     (name: string) =>
-    async <Args extends unknown[], Answer>(verb: (...args: Args) => Promise<Answer>, ...args: Args): Promise<Answer> => {
+    async <Args extends unknown[], Answer>(
+      verb: (...args: Args) => Promise<Answer>,
+      ...args: Args
+    ): Promise<Answer> => {
       const { promise, resolve } = Promise.withResolvers<Fault>();
       waits = name;
       letGo = resolve;
@@ -70,11 +73,12 @@ export async function startParty<Result>(
   };
 
   const arrival = new Promise<void>((resolve) => (arrive = resolve));
-  const done = act(altered(store, verbs)).then((value) => {
-    result = value;
+  const run = async (): Promise<void> => {
+    result = await act(altered(store, verbs));
     waits = null;
     arrive();
-  });
+  };
+  const done = run();
   await Promise.race([arrival, done]);
 
   return {

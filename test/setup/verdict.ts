@@ -17,6 +17,8 @@ export interface Aftermath {
   readonly firstId: string;
   /** Every session that any id which was ever made leads to. */
   readonly live: readonly Live[];
+  /** How many records there are, under any such id. */
+  readonly records: number;
   /** The session that the first id leads to, and after every grace, or null. */
   readonly reached: string | null;
   readonly reachedAfterGrace: string | null;
@@ -28,7 +30,10 @@ export interface Aftermath {
 
 /** What two requests that met have done wrong, in words. */
 export function* violations(aftermath: Aftermath): Generator<string> {
-  const { visits: [one, other], firstId } = aftermath;
+  const {
+    visits: [one, other],
+    firstId,
+  } = aftermath;
   const begun = [one, other].flatMap((visited) => begunBy(visited, aftermath));
   const heirs = aftermath.live.filter(({ id }) => !begun.some((each) => each.id === id));
   const [heir] = heirs;
@@ -42,6 +47,8 @@ export function* violations(aftermath: Aftermath): Generator<string> {
   if (ended.some((each) => isAnswered(each) && isLogout(each))) {
     if (heir !== undefined) yield "a session lives on after a logout";
     if (aftermath.reached !== null) yield "the id still leads to a session after a logout";
+    const mayLeavePointer = [one, other].some(rotates);
+    if (!mayLeavePointer && aftermath.records > aftermath.live.length) yield "a record is left after a logout";
     return;
   }
   if (heir === undefined) {
@@ -53,9 +60,11 @@ export function* violations(aftermath: Aftermath): Generator<string> {
   const expected = possibleContents(one, other);
   if (!expected.has(found)) yield `the session holds ${found}, not ${[...expected].join(" or ")}`;
   const users = [one, other].filter((each) => isAnswered(each) && wasFound(each) && !isGone(each));
+  const mustMove = users.some((each) => aftermath.isTouchDue || does(each, "touch"));
+  if (mustMove && heir.lastSeenAt !== aftermath.now) yield "a touch is lost";
   if (aftermath.isTouchDue && users.length > 0) {
-    if (heir.lastSeenAt !== aftermath.now) yield "a touch is lost";
-    if (!users.some(({ response }) => idIn(ownCookies(response)) !== null)) yield "no response says that the session goes on";
+    if (!users.some(({ response }) => idIn(ownCookies(response)) !== null))
+      yield "no response says that the session goes on";
   }
   const mayMove = aftermath.isTouchDue || [one, other].some((each) => does(each, "touch") || rotates(each));
   if (!mayMove && heir.lastSeenAt !== aftermath.lastSeenAt) yield "last seen was written although it was not due";
@@ -67,10 +76,13 @@ export function* violations(aftermath: Aftermath): Generator<string> {
   const rotators = [one, other].filter((each) => each.events.includes("regenerated"));
   const isDead = rotators.some(({ program, events }) => {
     const rotations = callsOf(program).filter(({ does }) => does?.startsWith("rotate"));
-    return rotations.slice(0, events.filter((type) => type === "regenerated").length).some(({ does }) => does === "rotate");
+    return rotations
+      .slice(0, events.filter((type) => type === "regenerated").length)
+      .some(({ does }) => does === "rotate");
   });
   if (isDead && aftermath.reached !== null) yield "the old id still leads to a session";
-  if (!isDead && (isRotated || !mayBeRotated) && aftermath.reached !== heir.id) yield "the id does not lead to the session";
+  if (!isDead && (isRotated || !mayBeRotated) && aftermath.reached !== heir.id)
+    yield "the id does not lead to the session";
   if (isRotated && aftermath.reachedAfterGrace !== null) yield "the old id still leads to a session after the grace";
 }
 
@@ -78,7 +90,10 @@ export function* violations(aftermath: Aftermath): Generator<string> {
 function* conduct(visited: Visited, other: Visited, aftermath: Aftermath, heir: Live | undefined): Generator<string> {
   const { response, error, events, saves, program } = visited;
   const whose = `the request "${program}"`;
-  if (error !== undefined && !(error instanceof SessionError && error.code === "ERR_STORE" && events.includes("failed"))) {
+  if (
+    error !== undefined &&
+    !(error instanceof SessionError && error.code === "ERR_STORE" && events.includes("failed"))
+  ) {
     yield `${whose} throws ${String(error)}`;
   }
   if (saves.includes("stored, though gone")) yield `save() of ${whose} does not say that the session is gone`;
@@ -87,7 +102,9 @@ function* conduct(visited: Visited, other: Visited, aftermath: Aftermath, heir: 
     yield `save() of ${whose} throws ${saves.join(", ")}`;
   }
   if (events.filter((type) => type === "gone").length > 1) yield `${whose} hears gone twice`;
-  const isCause = ends(other) || other.events.includes("regenerated") ||
+  const isCause =
+    ends(other) ||
+    other.events.includes("regenerated") ||
     (rotates(other) && !isAnswered(other) && heir?.id !== aftermath.firstId);
   if (isGone(visited) && !isCause) yield `${whose} hears gone, but nobody ended or regenerated the session`;
   if (response === undefined) return;
@@ -114,7 +131,8 @@ function* conduct(visited: Visited, other: Visited, aftermath: Aftermath, heir: 
   const isRenewed = does(visited, "touch") || /setTimeouts/.test(program);
   const isDue = wasFound(visited) && (aftermath.isTouchDue || isRenewed);
   if (isRotated && (id === null || id === aftermath.firstId)) yield `${whose} does not say the new id`;
-  if (id === null && (events.includes("touched") || (isDue && does(visited, "touch")))) yield `${whose} does not send the cookie`;
+  if (id === null && (events.includes("touched") || (isDue && does(visited, "touch"))))
+    yield `${whose} does not send the cookie`;
   if (id !== null && !isDue && !isMoved) yield `${whose} sends a cookie for no reason`;
   if (id !== null && id !== heir?.id && !ends(other) && !other.events.includes("regenerated")) {
     yield `${whose} says an id that leads to no session`;
@@ -122,7 +140,10 @@ function* conduct(visited: Visited, other: Visited, aftermath: Aftermath, heir: 
 }
 
 /** The session that a request should have begun, because it ended the one before or found none. */
-function begunBy(visited: Visited, { live }: Aftermath): { readonly id: string | undefined; readonly wrong: string[] }[] {
+function begunBy(
+  visited: Visited,
+  { live }: Aftermath,
+): { readonly id: string | undefined; readonly wrong: string[] }[] {
   if (!isAnswered(visited)) {
     // It may have been begun, or not been ended again, and nobody was told its id.
     const possible = [visited.wanted.filter(({ isAfterEnd }) => isAfterEnd), wasFound(visited) ? [] : visited.wanted];
@@ -134,7 +155,8 @@ function begunBy(visited: Visited, { live }: Aftermath): { readonly id: string |
   const id = idIn(ownCookies(visited.response));
   const found = live.find((each) => each.id === id);
   const contents = found && textOf(found.contents);
-  const wrong = contents === expected ? [] : [`the session begun by "${visited.program}" holds ${contents}, not ${expected}`];
+  const wrong =
+    contents === expected ? [] : [`the session begun by "${visited.program}" holds ${contents}, not ${expected}`];
   return [{ id: found?.id, wrong }];
 }
 

@@ -1,0 +1,373 @@
+import { Hono } from "hono";
+import { describe, expectTypeOf, test } from "vitest";
+import { z } from "zod";
+import { memoryStore, type Session, SessionError, type SessionErrorCode, type SessionEvent } from "../mod.ts";
+import { SessionManager, type SessionStore, withSession } from "../mod.ts";
+import { session as middleware, type SessionEnv } from "../src/hono.ts";
+import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
+
+/** The compiler judges what is here; that it runs as well shows only that no line of it throws. */
+
+type Fruit = { readonly name: string; readonly quantity: number };
+type ShopData = { user?: string; basket: Fruit[]; visits: number };
+interface ShopInterface {
+  user: string;
+  visits: number;
+}
+interface Env {
+  readonly SESSIONS: CloudflareKvNamespace;
+}
+interface Ctx {
+  waitUntil(promise: Promise<unknown>): void;
+}
+
+const ok = new Response("ok");
+const store = memoryStore();
+
+/** What every way of saying that the data are a ShopData must come to. */
+async function shopHandler(_request: Request, session: Session<ShopData>): Promise<Response> {
+  expectTypeOf(session.get("user")).resolves.toEqualTypeOf<string | undefined>();
+  expectTypeOf(session.get("visits")).resolves.toEqualTypeOf<number | undefined>();
+  expectTypeOf(session.get("user", null)).resolves.toEqualTypeOf<string | null>();
+  expectTypeOf(session.get("visits", 0)).resolves.toEqualTypeOf<number>();
+  expectTypeOf(session.pull("basket")).resolves.toEqualTypeOf<Fruit[] | undefined>();
+  expectTypeOf(session.all()).resolves.toEqualTypeOf<Partial<ShopData>>();
+  expectTypeOf(session.keys()).resolves.toEqualTypeOf<("user" | "basket" | "visits")[]>();
+  expectTypeOf(session.has).parameter(0).toEqualTypeOf<"user" | "basket" | "visits">();
+  expectTypeOf(session.update("visits", (n = 0) => n + 1)).resolves.toEqualTypeOf<number>();
+  expectTypeOf(session.update("visits", async (n) => (n === undefined ? undefined : 1))).resolves.toEqualTypeOf<
+    1 | undefined
+  >();
+  session.set("user", "ada");
+  session.set("user", undefined);
+  session.set({ user: "ada", visits: 1 });
+  session.flash("basket", [{ name: "pear", quantity: 1 }]);
+  session.delete("user", "basket");
+  session.keepFlash("user");
+  return ok;
+}
+
+/** What must not compile, and is never called. */
+async function wrongCalls(session: Session<ShopData>): Promise<void> {
+  // @ts-expect-error there is no such key
+  await session.get("usr");
+  // @ts-expect-error there is no such key
+  await session.has("usr");
+  // @ts-expect-error there is no such key
+  await session.pull("usr");
+  // @ts-expect-error there is no such key
+  session.set("usr", "ada");
+  // @ts-expect-error there is no such key
+  session.set({ usr: "ada" });
+  // @ts-expect-error there is no such key
+  session.delete("user", "usr");
+  // @ts-expect-error there is no such key
+  session.flash("usr", "ada");
+  // @ts-expect-error there is no such key
+  session.keepFlash("usr");
+  // @ts-expect-error there is no such key
+  await session.update("usr", () => 1);
+  // @ts-expect-error a user is text
+  session.set("user", 1);
+  // @ts-expect-error a user is text
+  session.set({ user: 1 });
+  // @ts-expect-error a quantity is a number
+  session.set("basket", [{ name: "pear", quantity: "1" }]);
+  // @ts-expect-error visits are a number
+  session.flash("visits", "1");
+  // @ts-expect-error visits are a number
+  await session.update("visits", () => "1");
+  // @ts-expect-error what was there may be undefined
+  await session.update("visits", (n) => n + 1);
+  // @ts-expect-error a user may be undefined
+  (await session.get("user")).trim();
+  // @ts-expect-error grace is a number of seconds
+  await session.regenerate({ grace: "60" });
+  // @ts-expect-error the timeout is called idle
+  session.setTimeouts({ idleTimeout: 60 });
+  // @ts-expect-error an id cannot be chosen
+  await session.start("my-own-id");
+}
+
+function wrongOptions(): void {
+  const handler = async (): Promise<Response> => ok;
+  // @ts-expect-error a text is no Response
+  withSession(async () => "ok");
+  // @ts-expect-error the option is called idleTimeout
+  withSession(handler, { timeout: 60 });
+  // @ts-expect-error a load is lazy or eager
+  withSession(handler, { load: "always" });
+  // @ts-expect-error Lax begins with a capital
+  withSession(handler, { cookie: { sameSite: "lax" } });
+  // @ts-expect-error seconds are a number
+  withSession(handler, { idleTimeout: "60" });
+  // @ts-expect-error a store is no name
+  withSession(handler, { store: "memory" });
+  // @ts-expect-error the function must give a store
+  withSession(handler, { store: () => new Map() });
+  const { delete: _, ...partial } = memoryStore();
+  // @ts-expect-error a verb is missing
+  withSession(handler, { store: partial });
+  // @ts-expect-error there is no such code
+  throw new SessionError("ERR_OTHER", "No");
+}
+
+describe("the data", () => {
+  test("withSession() infers the data when there is a schema", () => {
+    const schema = z.object({
+      user: z.string().optional(),
+      basket: z.array(z.object({ name: z.string(), quantity: z.number() })).default([]),
+    });
+    withSession(
+      async (_request, session) => {
+        expectTypeOf(session).not.toBeAny();
+        expectTypeOf(await session.get("user")).toEqualTypeOf<string | undefined>();
+        expectTypeOf(await session.get("basket")).toEqualTypeOf<{ name: string; quantity: number }[] | undefined>();
+        // @ts-expect-error there is no such key
+        session.set("usr", "ada");
+        // @ts-expect-error a user is text
+        session.set("user", 1);
+        return ok;
+      },
+      { store, schema },
+    );
+    expectTypeOf(new SessionManager({ schema }).open("")).toEqualTypeOf<
+      Session<{ user?: string | undefined; basket: { name: string; quantity: number }[] }>
+    >();
+  });
+
+  test("withSession() infers the data when it gets a manager", () => {
+    const sessions = new SessionManager<ShopData>({ store });
+    withSession((request, session) => {
+      expectTypeOf(session).toEqualTypeOf<Session<ShopData>>();
+      expectTypeOf(request).toEqualTypeOf<Request>();
+      // @ts-expect-error there is no such key
+      session.set("usr", "ada");
+      return shopHandler(request, session);
+    }, sessions);
+    withSession(shopHandler, sessions);
+    expectTypeOf(sessions.open("id")).toEqualTypeOf<Session<ShopData>>();
+    expectTypeOf(sessions.start(new Request("https://shop.example/"))).toEqualTypeOf<Session<ShopData>>();
+    expectTypeOf(sessions.commit).parameter(0).toEqualTypeOf<Session<ShopData>>();
+    // @ts-expect-error the manager's sessions hold something else
+    withSession(shopHandler, new SessionManager<{ user: number }>());
+  });
+
+  test("withSession() takes the data as a type argument", () => {
+    withSession<ShopData>(
+      (request, session) => {
+        expectTypeOf(session).toEqualTypeOf<Session<ShopData>>();
+        return shopHandler(request, session);
+      },
+      { store },
+    );
+    withSession<ShopData>(shopHandler);
+    withSession<ShopData>(
+      async (_request, session, env: Env, ctx: Ctx) => {
+        expectTypeOf(session).toEqualTypeOf<Session<ShopData>>();
+        ctx.waitUntil(Promise.resolve(env));
+        return ok;
+      },
+      { store: (env: Env) => cloudflareKvStore(env.SESSIONS) },
+    );
+  });
+
+  test("withSession() infers the data from the handler's own parameter", () => {
+    expectTypeOf(withSession(shopHandler)).returns.resolves.toEqualTypeOf<Response>();
+    withSession(shopHandler, { store });
+    // @ts-expect-error the schema says something else
+    withSession(shopHandler, { schema: z.object({ user: z.number() }) });
+  });
+
+  test("withSession() takes an interface for the data, not only a type alias", () => {
+    withSession<ShopInterface>(async (_request, session) => {
+      expectTypeOf(await session.get("user")).toEqualTypeOf<string | undefined>();
+      expectTypeOf(await session.all()).toEqualTypeOf<Partial<ShopInterface>>();
+      session.set({ user: "ada" });
+      // @ts-expect-error there is no such key
+      session.set("usr", "ada");
+      return ok;
+    });
+    new SessionManager<ShopInterface>().open("id").set("visits", 1);
+    middleware<ShopInterface>();
+  });
+
+  test("withSession() lets untyped code do what it likes, without a cast", () => {
+    withSession(async (_request, session) => {
+      const visits = await session.update("visits", (n = 0) => n + 1);
+      const list = await session.get("list", []);
+      list.push(visits);
+      session.set("user", { name: "ada" });
+      session.set({ a: 1, b: new Map() });
+      return new Response(`${visits} ${(await session.get("user")).name}`);
+    });
+    new SessionManager().open("id").set("anything", new Date());
+  });
+
+  test("Session refuses wrong keys and values, and withSession() wrong options", () => {
+    expectTypeOf(wrongCalls).toBeFunction();
+    expectTypeOf(wrongOptions).toBeFunction();
+  });
+});
+
+describe("what a runtime passes beside the request", () => {
+  test("withSession() infers env for the store's function from the handler", () => {
+    const handle = withSession(
+      async (request, session, env: Env, ctx: Ctx) => {
+        expectTypeOf(request).toEqualTypeOf<Request>();
+        ctx.waitUntil(Promise.resolve(env));
+        const visits = await session.update("visits", (n = 0) => n + 1);
+        return new Response(`Visit ${visits}\n`);
+      },
+      {
+        store: (env) => {
+          expectTypeOf(env).toEqualTypeOf<Env>();
+          return cloudflareKvStore(env.SESSIONS);
+        },
+      },
+    );
+    expectTypeOf(handle).parameters.toEqualTypeOf<[request: Request, env: Env, ctx: Ctx]>();
+    // @ts-expect-error the handler wants an env and a ctx
+    expectTypeOf(() => handle(new Request("https://shop.example/"))).toBeFunction();
+  });
+
+  test("withSession() infers both, the data from the schema and env from the handler", () => {
+    withSession(
+      async (_request, session, env: Env) => {
+        expectTypeOf(await session.get("user")).toEqualTypeOf<string | undefined>();
+        expectTypeOf(env).toEqualTypeOf<Env>();
+        return ok;
+      },
+      { store: (env) => cloudflareKvStore(env.SESSIONS), schema: z.object({ user: z.string() }) },
+    );
+  });
+
+  test("withSession() takes a store's function of env when the handler takes none", () => {
+    const handle = withSession(async (_request, session) => new Response(`${await session.size()}`), {
+      store: (env: Env) => cloudflareKvStore(env.SESSIONS),
+    });
+    expectTypeOf(handle).toExtend<(request: Request, env: Env, ctx: Ctx) => Promise<Response>>();
+  });
+
+  test("withSession() refuses a store's function of something that the handler does not get", () => {
+    const handler = async (_request: Request, _session: Session, env: Env): Promise<Response> =>
+      new Response(typeof env);
+    withSession(handler, { store: (env: Env) => cloudflareKvStore(env.SESSIONS) });
+    // @ts-expect-error env is an Env
+    withSession(handler, { store: (env: { KV: string }) => cloudflareKvStore(JSON.parse(env.KV)) });
+  });
+
+  test("withSession() gives what Deno.serve, Bun.serve, a Worker and Node's adapters take", () => {
+    type DenoHandler = (
+      request: Request,
+      info: { remoteAddr: { hostname: string }; completed: Promise<void> },
+    ) => Response | Promise<Response>;
+    type BunHandler = (
+      this: { port: number },
+      request: Request,
+      server: { port: number },
+    ) => Response | undefined | Promise<Response | undefined>;
+    type WorkerRequest = Request & { readonly cf?: { readonly country: string } };
+    type WorkerHandler = (request: WorkerRequest, env: Env, ctx: Ctx) => Response | Promise<Response>;
+    type FetchCallback = (request: Request) => unknown;
+
+    const bare = withSession(async () => ok);
+    expectTypeOf(bare).toExtend<DenoHandler>();
+    expectTypeOf(bare).toExtend<BunHandler>();
+    expectTypeOf(bare).toExtend<WorkerHandler>();
+    expectTypeOf(bare).toExtend<FetchCallback>();
+    const worker = withSession(async (_request, _session, env: Env, ctx: Ctx) => {
+      ctx.waitUntil(Promise.resolve(env));
+      return ok;
+    });
+    expectTypeOf({ fetch: worker }).toExtend<{ fetch?: WorkerHandler }>();
+    const deno = withSession(
+      async (_request, _session, info: { remoteAddr: { hostname: string } }) => new Response(info.remoteAddr.hostname),
+    );
+    expectTypeOf(deno).toExtend<DenoHandler>();
+    const bun = withSession((_request, _session, server: { port: number }) => new Response(`${server.port}`));
+    expectTypeOf(bun).toExtend<BunHandler>();
+  });
+
+  test("withSession() composes, each session with its own data", () => {
+    const admin = new SessionManager<{ role: string }>({ cookie: { name: "__Host-admin" } });
+    const shop = new SessionManager<ShopData>();
+    const handle = withSession(
+      withSession(async (_request, adminSession, shopSession: Session<ShopData>, env: Env) => {
+        expectTypeOf(await adminSession.get("role")).toEqualTypeOf<string | undefined>();
+        expectTypeOf(await shopSession.get("visits")).toEqualTypeOf<number | undefined>();
+        expectTypeOf(env).toEqualTypeOf<Env>();
+        return ok;
+      }, admin),
+      shop,
+    );
+    expectTypeOf(handle).parameters.toEqualTypeOf<[request: Request, env: Env]>();
+  });
+});
+
+describe("Hono", () => {
+  test("session() gives c.var.session its data", () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(middleware({ store }));
+    app.get("/", async (c) => {
+      expectTypeOf(c.var.session).toEqualTypeOf<Session<ShopData>>();
+      expectTypeOf(c.get("session")).toEqualTypeOf<Session<ShopData>>();
+      // @ts-expect-error there is no such key
+      c.var.session.set("usr", "ada");
+      return c.text(`${await c.var.session.update("visits", (n = 0) => n + 1)}`);
+    });
+  });
+
+  test("session() infers from a schema, a manager and the name that it is given", () => {
+    new Hono().use(middleware({ schema: z.object({ user: z.string() }) })).get("/", async (c) => {
+      expectTypeOf(await c.var.session.get("user")).toEqualTypeOf<string | undefined>();
+      return c.text("ok");
+    });
+    new Hono().use(middleware(new SessionManager<ShopData>())).get("/", (c) => {
+      expectTypeOf(c.var.session).toEqualTypeOf<Session<ShopData>>();
+      return c.text("ok");
+    });
+    new Hono()
+      .use(middleware<{ role: string }, "admin">({ as: "admin" }))
+      .use(middleware<ShopData>())
+      .get("/", (c) => {
+        expectTypeOf(c.var.admin).toEqualTypeOf<Session<{ role: string }>>();
+        expectTypeOf(c.var.session).toEqualTypeOf<Session<ShopData>>();
+        return c.text("ok");
+      });
+  });
+
+  test("session() takes a store's function of the context, and an app with bindings", () => {
+    const app = new Hono<SessionEnv & { Bindings: Env }>();
+    app.use(middleware({ store: (c) => cloudflareKvStore(c.env.SESSIONS) }));
+    app.get("/", async (c) => {
+      expectTypeOf(c.env.SESSIONS).toEqualTypeOf<CloudflareKvNamespace>();
+      return c.text(`${await c.var.session.update("visits", (n = 0) => n + 1)}`);
+    });
+  });
+});
+
+describe("errors, events and stores", () => {
+  test("SessionError has a code to branch on, of the words that there are", () => {
+    const error: unknown = new SessionError("ERR_STORE", "No");
+    if (!(error instanceof SessionError)) return;
+    expectTypeOf(error.code).toEqualTypeOf<SessionErrorCode>();
+  });
+
+  test("observe tells by its type what an event has", () => {
+    const observe = (event: SessionEvent): void => {
+      if (event.type === "rejected") expectTypeOf(event.reason).toExtend<string>();
+      if (event.type === "failed") expectTypeOf(event.error).toEqualTypeOf<SessionError>();
+      if (event.type === "conflict") expectTypeOf(event.attempts).toEqualTypeOf<number>();
+      // @ts-expect-error nothing else has a reason
+      if (event.type === "loaded") expectTypeOf(event.reason).toBeUndefined();
+    };
+    withSession(async () => ok, { observe });
+  });
+
+  test("a store of one's own is the interface, spread or whole", () => {
+    const own: SessionStore = { ...memoryStore(), load: async () => null };
+    withSession(async () => ok, { store: own });
+    withSession(async () => ok, { store: async () => own });
+  });
+});
