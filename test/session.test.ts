@@ -504,7 +504,7 @@ describe("values", () => {
   class Point {
     x = 1;
   }
-  class Tree extends Map {}
+  class Tree extends Map<number, number> {}
   class Bag extends Set {}
   class List extends Array {}
   class Day extends Date {}

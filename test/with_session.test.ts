@@ -1134,8 +1134,8 @@ describe("a failing store", () => {
   test("an outage is not a logout: the session and its cookie are there when it is over", async () => {
     for (const onStoreError of ["throw", "anonymous"] as const) {
       let fails = false;
-      const fail = (call: (...args: never[]) => Promise<unknown>, ...args: never[]): Promise<never> =>
-        (fails ? Promise.reject(new Error("down")) : call(...args)) as Promise<never>;
+      const fail = <Args extends unknown[], Answer>(call: (...args: Args) => Promise<Answer>, ...args: Args): Promise<Answer> =>
+        fails ? Promise.reject(new Error("down")) : call(...args);
       const store = altered(memoryStore(), { load: fail, create: fail, change: fail, touch: fail, delete: fail });
       const jar = cookieJar();
       const visit = visitor({ store, onStoreError }, { jar });

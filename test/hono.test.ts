@@ -1,0 +1,128 @@
+import { Hono } from "hono";
+import { describe, expect, test } from "vitest";
+import { memoryStore, SessionManager } from "../mod.ts";
+import { session, type SessionEnv } from "../src/hono.ts";
+import { cookieJar } from "../src/testing.ts";
+
+interface ShopData {
+  visits?: number;
+  user?: string;
+}
+
+const SHOP = "https://shop.example";
+
+function visits(app: Hono<SessionEnv<ShopData>>): (path: string) => Promise<Response> {
+  const jar = cookieJar();
+  return (path) => jar.fetch((request) => app.fetch(request), SHOP + path);
+}
+
+/** An app whose every route counts a visit and then answers in its own way. */
+function counting(): Hono<SessionEnv<ShopData>> {
+  const app = new Hono<SessionEnv<ShopData>>();
+  app.use(session<ShopData>());
+  app.use(async (c, next) => {
+    if (c.req.path !== "/idle") await c.var.session.update("visits", (n = 0) => n + 1);
+    await next();
+  });
+  app.get("/idle", (c) => c.text("idle"));
+  app.get("/visits", async (c) => c.text(String(await c.var.session.get("visits"))));
+  app.get("/c-redirect", (c) => c.redirect("/visits"));
+  app.get("/redirect", () => Response.redirect(`${SHOP}/visits`, 303));
+  app.get("/raw", () => new Response("raw", { status: 201, headers: { "Set-Cookie": "mine=1" } }));
+  app.get("/throws", () => {
+    throw new Error("down");
+  });
+  app.onError((_error, c) => c.text("caught", 500));
+  return app;
+}
+
+describe("session()", () => {
+  test.each([["/c-redirect", 302], ["/redirect", 303], ["/raw", 201], ["/missing", 404]])(
+    "[59] gives each request its session, and sets the cookie on %s with its own status",
+    async (path, status) => {
+      const visit = visits(counting());
+      const response = await visit(path);
+      expect(response.status).toBe(status);
+      expect(response.headers.getSetCookie().filter((cookie) => cookie.startsWith("__Host-session="))).toHaveLength(1);
+      expect(await (await visit("/visits")).text()).toBe("2");
+    },
+  );
+
+  test("keeps the handler's own cookies beside the session's", async () => {
+    const response = await visits(counting())("/raw");
+    expect(response.headers.getSetCookie().map((cookie) => cookie.split("=")[0])).toEqual(["mine", "__Host-session"]);
+  });
+
+  test("leaves a response alone whose session nobody used", async () => {
+    const response = await visits(counting())("/idle");
+    expect(response.headers.get("Set-Cookie")).toBeNull();
+    expect(response.headers.get("Cache-Control")).toBeNull();
+    expect(response.headers.get("Vary")).toBeNull();
+  });
+
+  test("stores nothing when a handler throws", async () => {
+    const visit = visits(counting());
+    expect(await (await visit("/throws")).text()).toBe("caught");
+    expect(await (await visit("/visits")).text()).toBe("1");
+  });
+
+  test("[53] gives several named sessions in one request", async () => {
+    const app = new Hono<SessionEnv<ShopData, "shop"> & SessionEnv<{ role?: string }, "admin">>();
+    app.use(session({ as: "shop", cookie: { name: "__Host-shop" } }));
+    app.use(session({ as: "admin", cookie: { name: "__Host-admin" } }));
+    app.get("/", async (c) => {
+      c.var.admin.set("role", "owner");
+      return c.text(`${await c.var.shop.update("visits", (n = 0) => n + 1)} ${await c.var.shop.has("user")}`);
+    });
+    const jar = cookieJar();
+    const response = await jar.fetch((request) => app.fetch(request), SHOP);
+    expect(response.headers.getSetCookie().map((cookie) => cookie.split("=")[0]).sort()).toEqual(["__Host-admin", "__Host-shop"]);
+  });
+
+  test("stores through executionCtx.waitUntil with persist: after-response, and waits where there is none", async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const inner = memoryStore();
+    let isGated = false;
+    const store: typeof inner = {
+      ...inner,
+      change: async (...args) => {
+        if (isGated) await gate;
+        return await inner.change(...args);
+      },
+    };
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>({ store, persist: "after-response" }));
+    app.get("/", async (c) => c.text(String(await c.var.session.update("visits", (n = 0) => n + 1))));
+    const waiting: Promise<unknown>[] = [];
+    const context = { waitUntil: (promise: Promise<unknown>) => void waiting.push(promise), passThroughOnException() {}, props: {} };
+    const jar = cookieJar();
+    const visit = (): Promise<Response> => jar.fetch((request) => app.fetch(request, {}, context), SHOP);
+    await visit();
+    expect(waiting).toHaveLength(0);
+    isGated = true;
+    expect(await (await visit()).text()).toBe("2");
+    expect(waiting).toHaveLength(1);
+    release();
+    await Promise.all(waiting);
+    expect(await (await jar.fetch((request) => app.fetch(request), SHOP)).text()).toBe("3");
+  });
+
+  test("takes a store function of the context, and a manager", async () => {
+    const app = new Hono<SessionEnv<ShopData> & { Bindings: { STORE: ReturnType<typeof memoryStore> } }>();
+    app.use(session({ store: (c) => c.env.STORE }));
+    app.get("/", async (c) => c.text(String(await c.var.session.update("visits", (n = 0) => n + 1))));
+    const env = { STORE: memoryStore() };
+    const jar = cookieJar();
+    for (const expected of ["1", "2"]) {
+      expect(await (await jar.fetch((request) => app.fetch(request, env), SHOP)).text()).toBe(expected);
+    }
+    const shared = new Hono<SessionEnv<ShopData>>();
+    const sessions = new SessionManager<ShopData>();
+    shared.use(session(sessions));
+    shared.get("/", (c) => c.text(String(sessions.start(c.req.raw) === c.var.session)));
+    expect(await (await shared.request("/")).text()).toBe("true");
+  });
+});
