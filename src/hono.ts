@@ -6,7 +6,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { SessionOptions } from "./options.ts";
 import { withHeaders } from "./response.ts";
-import { beginSession, isEager, SessionManager, type WaitUntil } from "./session_manager.ts";
+import { beginSession, isEager, refusalOf, SessionManager, type WaitUntil } from "./session_manager.ts";
 import type { Session, UntypedData } from "./session.ts";
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
@@ -47,17 +47,20 @@ export function session<Data extends object = UntypedData, As extends string = "
   const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
   const name = options instanceof SessionManager ? undefined : options.as;
   return async (c, next) => {
+    const refusal = await refusalOf(sessions, c.req.raw);
+    if (refusal !== undefined) return refusal;
     const session = beginSession(sessions, c.req.raw, [c]);
     c.set((name ?? "session") as As, session);
     if (isEager(sessions)) await session.size();
     await next();
-    if (c.error !== undefined) return;
+    if (c.error !== undefined) return undefined;
     const isRedirect = c.res.status >= 300 && c.res.status < 400;
     const response = withHeaders(c.res, await sessions.commit(session, isRedirect ? undefined : waitUntilOf(c)));
-    if (response === c.res) return;
+    if (response === c.res) return undefined;
     // Hono copies the former response's cookies over a new one's, unless there is no former one.
     c.res = undefined;
     c.res = response;
+    return undefined;
   };
 }
 

@@ -8,14 +8,15 @@ import type { Refusal } from "./vault.ts";
  * - `created`, `changed`, `touched`, `regenerated`, `destroyed`: so it was stored; `attempts` counts the tries.
  * - `conflict`: another request wrote in between, and the changes are replayed.
  * - `gone`: another request has ended or regenerated the session; what this one wanted stored was dropped.
- * - `rejected`: what the client presented, or the record found for it, is no session; `reason` says why.
+ * - `rejected`: what the client presented, or the record found for it, is no session, or the guard turned a request away;
+ *   `reason` says why.
  * - `stale`: an eventually consistent store answered with an older state than this client has seen.
  * - `failed`: the store failed while loading or storing.
  */
 export type SessionEvent =
   | { readonly type: "loaded" | "created" | "touched" | "regenerated" | "destroyed" | "gone" | "stale" }
   | { readonly type: "changed" | "conflict"; readonly attempts: number }
-  | { readonly type: "rejected"; readonly reason: Refusal }
+  | { readonly type: "rejected"; readonly reason: Refusal | "cross-site" }
   | { readonly type: "failed"; readonly during: "load" | "store"; readonly error: SessionError };
 
 /** A listener that cannot disturb a request: what it throws is dropped. */

@@ -9,9 +9,10 @@ import type { Schema } from "./schema.ts";
 import type { UntypedData } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
-import { type CookieOptions, cookieTransport } from "./transports/cookie.ts";
+import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME } from "./transports/cookie.ts";
 import { type HeaderOptions, headerTransport } from "./transports/header.ts";
 import type { Transport } from "./transports/transport.ts";
+import { SealedSessions } from "./vault.ts";
 
 /** What can be chosen for the sessions of one wrapper, manager or middleware. All durations are in seconds. */
 export interface SessionOptions<
@@ -21,11 +22,11 @@ export interface SessionOptions<
 > {
   /**
    * Where sessions are kept, or a function of what the handler gets beside the request, such as a Worker's `env`. It
-   * is called when a request first uses its session.
+   * is called when a request first uses its session. `cookieStore()` keeps them with the client.
    *
    * @default {memoryStore()}
    */
-  readonly store?: SessionStore | ((...rest: Rest) => SessionStore | Promise<SessionStore>);
+  readonly store?: Place | ((...rest: Rest) => Place | Promise<Place>);
   /** The cookie's attributes, or `false` for no cookie. */
   readonly cookie?: CookieOptions | false;
   /** A header for clients without cookies. @default {false} */
@@ -36,6 +37,12 @@ export interface SessionOptions<
   readonly idleTimeout?: number;
   /** So long after it began, the session is over; `false` for never. @default {2_592_000} */
   readonly absoluteTimeout?: number | false;
+  /**
+   * The timeouts of an authentication assurance level of NIST SP 800-63B-4, 2: `"aal1"` is 30 days; `"aal2"` is 24 hours, and
+   * an hour without a request; `"aal3"` is 12 hours, and 15 minutes. They are the longest that any session gets: the other options
+   * and `setTimeouts` can only shorten them.
+   */
+  readonly nist?: "aal1" | "aal2" | "aal3";
   /** How old "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
   readonly touchInterval?: number;
   /**
@@ -52,6 +59,13 @@ export interface SessionOptions<
    * @default {false}
    */
   readonly encrypt?: boolean;
+  /**
+   * `"same-origin"` answers 403, in place of the handler, to a request that could change something, that a page of another
+   * origin caused, and whose session comes by cookie.
+   *
+   * @default {false}
+   */
+  readonly guard?: "same-origin" | false;
   /** Whether the session is loaded when it is first used, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /** A Standard Schema, checked on load and before data are stored. It must accept what it gives out. */
@@ -82,13 +96,24 @@ export interface SessionOptions<
   readonly now?: () => number;
 }
 
+/** What keeps sessions. */
+export type Place = SessionStore | SealedSessions;
+
 /** Every option with its value. */
 export interface Settings {
-  readonly store: SessionStore | ((...rest: unknown[]) => SessionStore | Promise<SessionStore>);
+  readonly store: Place | ((...rest: unknown[]) => Place | Promise<Place>);
+  readonly secrets: readonly string[] | undefined;
+  /** The name under which the client keeps the session. */
+  readonly name: string;
+  /** Throws `ERR_COOKIE_TOO_LARGE` if the client cannot keep such a text. */
+  readonly assertFits: (text: string) => void;
+  readonly isGuarded: boolean;
   readonly transports: readonly Transport[];
   readonly maxAge: number | null | undefined;
   readonly refreshes: boolean;
   readonly timeouts: Timeouts;
+  /** The longest that the timeouts of one session may be, in seconds. */
+  readonly limits: Limits;
   readonly isEager: boolean;
   readonly schema: Schema<unknown> | undefined;
   readonly codec: Codec;
@@ -111,32 +136,49 @@ export interface Settings {
 export function resolveOptions<Data extends object, Rest extends unknown[]>(
   options: SessionOptions<Data, Rest>,
 ): Settings {
-  const { cookie = {}, header = false, idleTimeout = 86_400, absoluteTimeout = 2_592_000 } = options;
+  const { cookie = {}, header = false } = options;
+  const limits = limitsOf(options.nist);
+  const { idleTimeout = limits.idle ?? 86_400, absoluteTimeout = limits.absolute ?? 2_592_000 } = options;
   const { touchInterval = idleTimeout / 10, storeTimeout = 5, generateId = mintId } = options;
   assertDuration("idleTimeout", idleTimeout);
   if (absoluteTimeout !== false) assertDuration("absoluteTimeout", absoluteTimeout);
   assertDuration("storeTimeout", storeTimeout);
   if (touchInterval !== 0) assertDuration("touchInterval", touchInterval);
+  if (exceeds(idleTimeout, limits.idle) || exceeds(absoluteTimeout, limits.absolute)) {
+    throw new TypeError(`idleTimeout and absoluteTimeout cannot be longer than nist: "${options.nist}" allows`);
+  }
   if (touchInterval >= idleTimeout) {
     throw new RangeError("touchInterval must be shorter than idleTimeout, or sessions in use would end");
   }
   const maxAge = cookie === false ? undefined : cookie.maxAge;
   if (maxAge !== undefined && maxAge !== null) assertDuration("cookie.maxAge", maxAge);
-  const store = options.store ?? memoryStore();
-  if (typeof store !== "function" && typeof store?.load !== "function") {
+  const { store = memoryStore() } = options;
+  if (typeof store !== "function" && !isPlace(store)) {
     throw new TypeError("store must be a session store, or a function that returns one");
   }
+  const secrets = options.secrets === undefined ? undefined : checkedSecrets(options.secrets);
+  if (typeof store !== "function") assertSealable(store, secrets);
+  assertHas("schema", options.schema?.["~standard"], ["validate"], options.schema === undefined);
+  assertHas("codec", options.codec, ["encode", "decode"], options.codec === undefined);
+  for (const transport of options.transports ?? []) assertHas("transports", transport, ["read", "write", "clear"]);
+  if (options.encrypt !== undefined && typeof options.encrypt !== "boolean") throw new TypeError("encrypt must be true or false");
   assertFunction("observe", options.observe);
   assertFunction("generateId", options.generateId);
   assertFunction("now", options.now);
+  const name = nameOf(cookie, header);
   const refresh = oneOf("cookie.refresh", cookie === false ? undefined : cookie.refresh, ["changed", "always"]);
   return {
     // What the handler's type says of the rest, the caller of the wrapped handler keeps.
     store: store as Settings["store"],
+    secrets,
+    name,
+    assertFits: cookie === false || options.transports !== undefined ? () => {} : (text) => assertFits(name, text),
+    isGuarded: isGuarded(options.guard),
     transports: transportsOf(options.transports, cookie, header),
     maxAge,
     refreshes: refresh === "always",
     timeouts: { idle: idleTimeout, absolute: absoluteTimeout, touchInterval },
+    limits,
     isEager: oneOf("load", options.load, ["lazy", "eager"]) === "eager",
     schema: options.schema,
     codec: options.codec ?? structuredCodec,
@@ -145,19 +187,66 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
     storeTimeout,
     observe: options.observe,
-    ids: options.secrets === undefined ? PLAIN : signedForm(checkedSecrets(options.secrets)),
-    lock: options.encrypt === true ? sealedRecords(options.secrets) : OPEN,
+    ids: secrets === undefined ? PLAIN : signedForm(secrets),
+    lock: options.encrypt === true ? sealedRecords(secrets) : OPEN,
     mint: (request) => checked(generateId(request)),
     now: options.now ?? Date.now,
   };
 }
 
-/** The timeouts in force for one session: its own where it has some. */
-export function timeoutsFor(timeouts: Timeouts, head: Head): Timeouts {
+/** The timeouts in force for one session: its own where it has some, within the limits. */
+export function timeoutsFor({ timeouts, limits }: Pick<Settings, "timeouts" | "limits">, head: Head): Timeouts {
   const own = head.timeouts;
   if (own === undefined) return timeouts;
-  const { idle = timeouts.idle, absolute = timeouts.absolute } = own;
+  const { idle: ownIdle = timeouts.idle, absolute: ownAbsolute = timeouts.absolute } = own;
+  const idle = exceeds(ownIdle, limits.idle) ? limits.idle : ownIdle;
+  const absolute = exceeds(ownAbsolute, limits.absolute) ? limits.absolute : ownAbsolute;
   return { idle, absolute, touchInterval: own.idle === undefined ? timeouts.touchInterval : idle / 10 };
+}
+
+/** @throws {TypeError} If sessions are to be sealed, and there is nothing to seal them with */
+export function assertSealable(place: Place, secrets: readonly string[] | undefined): asserts secrets is readonly string[] {
+  if (place instanceof SealedSessions && secrets === undefined) throw new TypeError("cookieStore() needs secrets, to seal the sessions with");
+}
+
+/** The longest timeouts of a preset, in seconds. */
+interface Limits {
+  readonly idle?: number;
+  readonly absolute?: number;
+}
+
+/**
+ * NIST SP 800-63B-4, 2.1.3, 2.2.3 and 2.3.3: the overall and the inactivity timeouts. Level 1 asks for no inactivity timeout, so
+ * it is as long as the other.
+ */
+const LIMITS = {
+  aal1: { absolute: 30 * 86_400, idle: 30 * 86_400 },
+  aal2: { absolute: 24 * 3600, idle: 3600 },
+  aal3: { absolute: 12 * 3600, idle: 15 * 60 },
+};
+
+function limitsOf(level: SessionOptions["nist"]): Limits {
+  oneOf("nist", level, ["aal1", "aal2", "aal3"]);
+  return level === undefined ? {} : LIMITS[level];
+}
+
+function exceeds(timeout: number | false, limit: number | undefined): limit is number {
+  return limit !== undefined && (timeout === false || timeout > limit);
+}
+
+function isPlace(store: Place): boolean {
+  return store instanceof SealedSessions || typeof store?.load === "function";
+}
+
+function isGuarded(guard: SessionOptions["guard"]): boolean {
+  if (guard === undefined || guard === false) return false;
+  return oneOf("guard", guard, ["same-origin"]) !== undefined;
+}
+
+/** What is sealed for one cookie is worth nothing in another. */
+function nameOf(cookie: CookieOptions | false, header: string | HeaderOptions | false): string {
+  if (cookie !== false) return cookie.name ?? DEFAULT_NAME;
+  return typeof header === "object" ? header.name : String(header);
 }
 
 function transportsOf(
@@ -182,6 +271,8 @@ function checkedSecrets(secrets: readonly string[]): readonly string[] {
   }
   for (const secret of secrets) {
     if (typeof secret !== "string") throw new TypeError("secrets must be texts");
+    // UTF-8 has no half of a pair: secrets that differ only there would be one and the same.
+    if (!secret.isWellFormed()) throw new TypeError("secrets must be well-formed Unicode");
     if (new TextEncoder().encode(secret).length < LEAST_SECRET) {
       throw new RangeError(`secrets must have at least ${LEAST_SECRET} bytes each`);
     }
@@ -193,6 +284,13 @@ function assertDuration(name: string, value: unknown): void {
   if (!(typeof value === "number" && Number.isFinite(value) && value > 0)) {
     throw new RangeError(`${name} must be a positive number of seconds`);
   }
+}
+
+/** What is given from JavaScript is of no type: the first request would be the wrong place to find out. */
+function assertHas(name: string, value: unknown, methods: readonly string[], isAbsent = false): void {
+  const isMade = typeof value === "object" && value !== null || typeof value === "function";
+  if (isAbsent || isMade && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
+  throw new TypeError(`${name} must have ${methods.join(", ")}`);
 }
 
 function assertFunction(name: string, value: unknown): void {
@@ -210,5 +308,5 @@ function oneOf<const Word extends string>(name: string, value: Word | undefined,
 function checked(id: string | Promise<string>): string | Promise<string> {
   if (id instanceof Promise) return id.then(checked);
   if (typeof id === "string" && isId(id)) return id;
-  throw new TypeError("generateId must give 22 to 256 characters of A-Z, a-z, 0-9, - and _");
+  throw new TypeError("generateId must give 22 or more characters of A-Z, a-z, 0-9, - and _");
 }

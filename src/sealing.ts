@@ -29,7 +29,8 @@ export async function unseal(secret: string, purpose: string, sealed: string, bo
 // 12 bytes are 16 characters of base64 and need no padding.
 const NONCE_CHARACTERS = 16;
 
-async function deriveKey(secret: string, purpose: string): Promise<CryptoKey> {
+/** A key for AES-256-GCM, which is of no use for another purpose. */
+export async function deriveKey(secret: string, purpose: string): Promise<CryptoKey> {
   const material = await crypto.subtle.importKey("raw", utf8.encode(secret), "HKDF", false, ["deriveKey"]);
   return crypto.subtle.deriveKey(
     { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: utf8.encode(`with-session ${purpose}`) },

@@ -1,4 +1,5 @@
 import { computeField, removeFields, setField } from "./changes.ts";
+import { isTokenOf, maskedToken, tokenIn } from "./csrf.ts";
 import type { Draft } from "./draft.ts";
 import { SessionError } from "./errors.ts";
 import { expiryOf } from "./expiry.ts";
@@ -56,6 +57,9 @@ export interface SessionParts {
 let lifeOf: <Data extends object>(session: Session<Data>) => Lifecycle | undefined;
 let gather: <Data extends object>(session: Session<Data>) => void;
 
+/** Notes that the response is on its way, also for a session that nobody has used yet. */
+export let closeSession: <Data extends object>(session: Session<Data>) => void;
+
 /**
  * A session, as a handler holds it: a small typed map that is loaded when it is first asked, and stored, if it
  * was changed, when the handler is done.
@@ -73,6 +77,7 @@ let gather: <Data extends object>(session: Session<Data>) => void;
 export class Session<Data extends object = UntypedData> {
   readonly #open: () => SessionParts;
   #parts: SessionParts | undefined;
+  #isClosed = false;
 
   /** Sessions come from `withSession`, or from a `SessionManager`. @internal */
   constructor(open: () => SessionParts) {
@@ -242,15 +247,14 @@ export class Session<Data extends object = UntypedData> {
    * there is no session
    */
   async start(): Promise<string> {
-    await this.#life.load();
-    this.#assertWritable();
-    if (this.#draft.origin === null) this.#draft.started = true;
+    await this.#begin();
     return await this.id() ?? "";
   }
 
   /**
    * The id, as the client holds it, or null while there is no session. Of a session that this request begins or
-   * regenerates, it is the new one.
+   * regenerates, it is the new one. With `cookieStore()` it is the sealed session itself, which is another text after every
+   * change; one that is new is sealed by this call.
    *
    * @throws {TypeError} If `generateId` gives something that is no id
    */
@@ -258,10 +262,7 @@ export class Session<Data extends object = UntypedData> {
     await this.#life.load();
     const { draft } = this.#life;
     if (draft.origin && draft.rotation === undefined) return draft.origin.wire;
-    if (!draft.exists) return null;
-    const id = await this.#life.nextId();
-    draft.nextIdDisclosed = true;
-    return this.#used.rules.ids.toWire(id);
+    return draft.exists ? await this.#life.nextWire() : null;
   }
 
   /**
@@ -292,6 +293,7 @@ export class Session<Data extends object = UntypedData> {
       throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
     }
     await this.#life.load();
+    await this.#life.idle();
     const { draft } = this.#life;
     if (draft.committed) throw tooLate("regenerate");
     if (!draft.origin) return;
@@ -307,9 +309,10 @@ export class Session<Data extends object = UntypedData> {
    */
   async destroy(): Promise<void> {
     await this.#life.load();
-    const { draft, presented } = this.#life;
-    if (draft.committed) throw tooLate("end");
-    draft.destroy(presented ?? null);
+    // A save that is still under way would bring back what is to end.
+    await this.#life.idle();
+    if (this.#draft.committed) throw tooLate("end");
+    this.#life.destroy();
     this.#forget();
   }
 
@@ -317,6 +320,34 @@ export class Session<Data extends object = UntypedData> {
   touch(): void {
     this.#assertWritable();
     this.#draft.touched = true;
+  }
+
+  /**
+   * A token for the forms and scripts of this session, which a page of another site cannot know. It is another text each
+   * time, so that compressed pages give nothing away of it, and worth nothing once the session has a new id. Without a
+   * session, one begins.
+   *
+   * @returns 86 characters of `A-Z a-z 0-9 - _`
+   * @throws {SessionError} As {@linkcode Session.start} does
+   */
+  async csrfToken(): Promise<string> {
+    await this.#begin();
+    const { origin, rotation } = this.#draft;
+    return maskedToken(origin && rotation === undefined ? origin.id : await this.#life.discloseId());
+  }
+
+  /**
+   * Whether a request, or a token that it brought, proves that it comes from a page of this session. Of a request, the header
+   * `X-CSRF-Token` is looked at or, if it has none and its body is a form, the field `csrf-token`; the body is left to be read.
+   *
+   * @throws {TypeError} If the body would have to be looked at, and was read before
+   * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
+   */
+  async verifyCsrf(presented: Request | string | null | undefined): Promise<boolean> {
+    await this.#life.load();
+    const { origin } = this.#draft;
+    if (!origin) return false;
+    return isTokenOf(origin.id, presented instanceof Request ? await tokenIn(presented) : presented);
   }
 
   /** What is known of the session's life. */
@@ -347,7 +378,11 @@ export class Session<Data extends object = UntypedData> {
   }
 
   get #used(): SessionParts {
-    return this.#parts ??= this.#open();
+    if (this.#parts === undefined) {
+      this.#parts = this.#open();
+      this.#parts.life.draft.committed = this.#isClosed;
+    }
+    return this.#parts;
   }
 
   get #life(): Lifecycle {
@@ -356,6 +391,12 @@ export class Session<Data extends object = UntypedData> {
 
   get #draft(): Draft {
     return this.#used.life.draft;
+  }
+
+  async #begin(): Promise<void> {
+    await this.#life.load();
+    this.#assertWritable();
+    if (this.#draft.origin === null) this.#draft.started = true;
   }
 
   #read(key: string): unknown {
@@ -391,6 +432,10 @@ export class Session<Data extends object = UntypedData> {
   static {
     lifeOf = (session) => session.#parts?.life;
     gather = (session) => session.#gather();
+    closeSession = (session) => {
+      session.#isClosed = true;
+      if (session.#parts !== undefined) session.#parts.life.draft.committed = true;
+    };
   }
 }
 

@@ -3,8 +3,8 @@ import { sha256 } from "@noble/hashes/sha2.js";
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const ID_LENGTH = 32;
 // 22 characters of 64 kinds are 132 bits; NIST SP 800-63B-4 §5.1 asks for 64, OWASP ASVS 5.0 7.2.3 for 128.
-// The upper bound keeps a made-up header from being hashed at length.
-const ID_SHAPE = /^[A-Za-z0-9_-]{22,256}$/;
+// No cookie holds more than the upper bound, which keeps a made-up header from being hashed at length.
+const ID_SHAPE = /^[A-Za-z0-9_-]{22,4096}$/;
 
 /** A new id: 192 bits from the runtime's cryptographic generator, as 32 characters that need no escaping. */
 export function mintId(): string {

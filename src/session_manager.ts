@@ -1,17 +1,17 @@
 import { withoutSecrets } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { Flash } from "./flash.ts";
+import { forbidden, isCrossOrigin } from "./guard.ts";
 import { Lifecycle, type Rules } from "./lifecycle.ts";
 import { quiet } from "./observe.ts";
-import { resolveOptions, type SessionOptions, type Settings, timeoutsFor } from "./options.ts";
+import { assertSealable, type Place, resolveOptions, type SessionOptions, type Settings, timeoutsFor } from "./options.ts";
 import type { Head } from "./record.ts";
 import { admit, approve } from "./schema.ts";
-import { Session, storeGathered, type UntypedData, usedLife } from "./session.ts";
+import { closeSession, Session, storeGathered, type UntypedData, usedLife } from "./session.ts";
 import { StoreVault } from "./store_vault.ts";
-import type { SessionStore } from "./store.ts";
 import { Exchange } from "./transports/exchange.ts";
 import { Values } from "./values.ts";
-import type { Vault } from "./vault.ts";
+import { SealedSessions, type Vault, vaultOf } from "./vault.ts";
 
 /** Keeps the process alive until a promise is settled, as the platforms' `waitUntil` does. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
@@ -22,6 +22,12 @@ export let beginSession: <Data extends object>(
   request: Request,
   rest: readonly unknown[],
 ) => Session<Data>;
+
+/** The answer to a request that the guard turns away, in place of the handler's. */
+export let refusalOf: <Data extends object>(
+  sessions: SessionManager<Data>,
+  request: Request,
+) => Promise<Response | undefined>;
 
 /** Whether sessions are to be loaded before the handler runs. */
 export let isEager: <Data extends object>(sessions: SessionManager<Data>) => boolean;
@@ -90,12 +96,15 @@ export class SessionManager<Data extends object = UntypedData> {
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
     const headers = new Headers();
     const life = usedLife(session);
-    if (life === undefined) return headers;
+    if (life === undefined) {
+      closeSession(session);
+      return headers;
+    }
     const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && await life.isRoutine();
     const storing = this.#store(session, life);
     if (defers) waitUntil(storing.catch(() => {}));
     const isCertain = defers || await storing;
-    life.draft.committed = true;
+    closeSession(session);
     const exchange = this.#exchanges.get(session);
     if (exchange !== undefined) this.#answer(headers, life, exchange, isCertain);
     return headers;
@@ -110,8 +119,10 @@ export class SessionManager<Data extends object = UntypedData> {
    */
   async prune(...rest: unknown[]): Promise<number> {
     const prune = async (): Promise<number> => {
-      const store = await storeOf(this.#settings, rest);
-      return await store.prune?.(this.#settings.now()) ?? 0;
+      const { store, now } = this.#settings;
+      const place = await opened(store, rest);
+      const swept = place instanceof SealedSessions ? place.revocation && await opened(place.revocation, rest) : place;
+      return await swept?.prune?.(now()) ?? 0;
     };
     return await withoutSecrets("prune the sessions", prune);
   }
@@ -129,15 +140,35 @@ export class SessionManager<Data extends object = UntypedData> {
     request: Request | undefined,
     rest: readonly unknown[],
   ): Session<Data> {
-    const { codec, lock, mint } = this.#settings;
+    const { codec, mint } = this.#settings;
     const rules = this.#rules;
-    const vault = async (): Promise<Vault> =>
-      new StoreVault(await storeOf(this.#settings, rest), rules.ids, lock, rules.timeoutsOf);
+    const vault = (): Promise<Vault> => this.#openVault(rest);
     return new Session(() => {
       const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
       const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
       return { rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
     });
+  }
+
+  /** The vault in which a session lies: one on a store, or the one that the option brings. */
+  async #openVault(rest: readonly unknown[]): Promise<Vault> {
+    const { store, ids, lock, secrets, name, assertFits, now } = this.#settings;
+    const { timeoutsOf } = this.#rules;
+    const place = await opened(store, rest);
+    if (!(place instanceof SealedSessions)) return new StoreVault(place, ids, lock, timeoutsOf);
+    assertSealable(place, secrets);
+    const { revocation } = place;
+    const openRevocation = revocation && (() => opened(revocation, rest));
+    return vaultOf(place, { secrets, name, assertFits, now, timeoutsOf, revocation: openRevocation });
+  }
+
+  async #refusal(request: Request): Promise<Response | undefined> {
+    if (!this.#settings.isGuarded || !isCrossOrigin(request)) return undefined;
+    const exchange = new Exchange(this.#settings.transports, request);
+    await exchange.presented();
+    if (!exchange.isAmbient) return undefined;
+    this.#rules.emit({ type: "rejected", reason: "cross-site" });
+    return forbidden();
   }
 
   /** Stores the session. Answers false if that failed in a way that lets the response go out all the same. */
@@ -172,30 +203,34 @@ export class SessionManager<Data extends object = UntypedData> {
   #maxAge(head: Head): number | null {
     const { cookie, idle } = head.timeouts ?? {};
     if (cookie !== undefined) return cookie;
-    return idle ?? (this.#settings.maxAge === undefined ? this.#settings.timeouts.idle : this.#settings.maxAge);
+    const { maxAge } = this.#settings;
+    return idle === undefined && maxAge !== undefined ? maxAge : this.#rules.timeoutsOf(head).idle;
   }
 
   static {
     beginSession = (sessions, request, rest) => sessions.#begin(request, rest);
+    refusalOf = (sessions, request) => sessions.#refusal(request);
     isEager = (sessions) => sessions.#settings.isEager;
   }
 }
 
 function rulesOf(settings: Settings): Rules {
-  const { codec, schema, timeouts } = settings;
+  const { codec, schema } = settings;
   return {
     storeTimeout: settings.storeTimeout,
     now: settings.now,
     emit: quiet(settings.observe),
     toleratesFailure: settings.toleratesFailure,
-    ids: settings.ids,
-    timeoutsOf: (head) => timeoutsFor(timeouts, head),
+    timeoutsOf: (head) => timeoutsFor(settings, head),
     admit: (fields) => (schema === undefined ? fields : admit(schema, codec, fields)),
     approve: (fields) => (schema === undefined ? undefined : approve(schema, codec, fields)),
   };
 }
 
-async function storeOf({ store }: Settings, rest: readonly unknown[]): Promise<SessionStore> {
-  if (typeof store !== "function") return store;
-  return await withoutSecrets("open the store", async () => await store(...rest));
+async function opened<Opened extends Place>(
+  source: Opened | ((...rest: unknown[]) => Opened | Promise<Opened>),
+  rest: readonly unknown[],
+): Promise<Opened> {
+  if (typeof source !== "function") return source;
+  return await withoutSecrets("open the store", async () => await source(...rest));
 }

@@ -35,19 +35,21 @@ export function signedForm(secrets: readonly string[]): WireForm {
 }
 
 /** A key for one purpose: what was made for another is worth nothing here. */
-function keyFor(purpose: string, secret: string): Uint8Array {
+export function keyFor(purpose: string, secret: string): Uint8Array {
   return hmac(sha256, utf8.encode(secret), utf8.encode(`with-session ${purpose}`));
 }
 
 const utf8 = new TextEncoder();
-const LONGEST_ID = 256;
+const LONGEST_ID = 4096;
 
-function isEqual(left: string, right: string): boolean {
+/** Compares in a time that does not tell where two texts of one length differ. */
+export function isEqual(left: string, right: string): boolean {
   let difference = left.length ^ right.length;
   for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at);
   return difference === 0;
 }
 
-function toBase64Url(bytes: Uint8Array): string {
+/** Bytes as base64url without padding (RFC 4648, 5). */
+export function toBase64Url(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

@@ -1,6 +1,6 @@
 import { withHeaders } from "./response.ts";
 import type { SessionOptions } from "./options.ts";
-import { beginSession, isEager, SessionManager, type WaitUntil } from "./session_manager.ts";
+import { beginSession, isEager, refusalOf, SessionManager, type WaitUntil } from "./session_manager.ts";
 import { Session, type UntypedData } from "./session.ts";
 
 /** A handler with a session. `rest` is whatever the runtime passes beside the request. */
@@ -47,6 +47,8 @@ export function withSession<
   if (typeof handler !== "function") throw new TypeError("withSession needs a handler: a function of a request and a session");
   const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
   return async (request, ...rest) => {
+    const refusal = await refusalOf(sessions, request);
+    if (refusal !== undefined) return refusal;
     const session = beginSession(sessions, request, rest.filter((each) => !(each instanceof Session)));
     if (isEager(sessions)) await session.size();
     const response = await handler(request, session, ...rest);

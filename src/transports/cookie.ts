@@ -42,7 +42,8 @@ export interface CookieOptions {
 const MOST_OCTETS = 4096;
 /** RFC 6265bis, 5.5. */
 const LONGEST_AGE = 400 * 24 * 60 * 60;
-const DEFAULT_NAME = "__Host-session";
+/** The cookie's name, if it is given no other. */
+export const DEFAULT_NAME = "__Host-session";
 
 /**
  * Carries the id in a cookie.
@@ -52,18 +53,13 @@ const DEFAULT_NAME = "__Host-session";
 export function cookieTransport(options: CookieOptions = {}): Transport {
   const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
   const { httpOnly = true, partitioned = false } = options;
-  assertConsistent({ name, path, domain, sameSite, secure, partitioned });
+  assertConsistent({ name, path, domain, sameSite, secure, httpOnly, partitioned });
   const loopbackName = name.replace(PREFIX, "");
 
   const serialize = (value: string, age: string, request: Request): string => {
     const isLoopback = isPlainLoopback(request);
     const sentName = isLoopback ? loopbackName : name;
-    if (sentName.length + value.length > MOST_OCTETS) {
-      throw new SessionError(
-        "ERR_COOKIE_TOO_LARGE",
-        `Cannot send the cookie: it has ${sentName.length + value.length} octets, browsers keep ${MOST_OCTETS}`,
-      );
-    }
+    assertFits(sentName, value);
     // SameSite=None and Partitioned need Secure, which plain http has not.
     const site = isLoopback && sameSite === "None" ? "Lax" : sameSite;
     let cookie = `${sentName}=${value}${age}; Path=${path}`;
@@ -90,6 +86,16 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
       headers.append("Set-Cookie", serialize("", age, request));
     },
   };
+}
+
+/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE` if browsers would drop the cookie, which they do without a word */
+export function assertFits(name: string, value: string): void {
+  const octets = name.length + value.length;
+  if (octets <= MOST_OCTETS) return;
+  throw new SessionError(
+    "ERR_COOKIE_TOO_LARGE",
+    `Cannot send the cookie: it has ${octets} octets, browsers keep ${MOST_OCTETS}`,
+  );
 }
 
 /**
@@ -130,17 +136,20 @@ function assertConsistent(cookie: {
   domain: string | undefined;
   sameSite: string;
   secure: boolean;
+  httpOnly: boolean;
   partitioned: boolean;
 }): void {
-  const { name, path, domain, sameSite, secure, partitioned } = cookie;
+  const { name, path, domain, sameSite, secure, httpOnly, partitioned } = cookie;
   const isAttribute = (value: string): boolean => /^[\x20-\x3a\x3c-\x7e]*$/.test(value);
   const prefix = PREFIX.exec(name)?.[0].toLowerCase() ?? "";
   const isHost = prefix.startsWith("__host-");
+  const isHttp = prefix.endsWith("http-");
   const mistake = !isToken(name) ? "its name is not a token (RFC 9110, 5.6.2)" :
     !(path.startsWith("/") && isAttribute(path)) ? "its path does not begin with / or has a character that no path may have" :
     domain !== undefined && !/^\.?[A-Za-z0-9.-]+$/.test(domain) ? "its domain is not a host name" :
     !["Lax", "Strict", "None"].includes(sameSite) ? 'sameSite is not "Lax", "Strict" or "None"' :
     !secure && prefix !== "" ? `a name that begins with ${name.slice(0, prefix.length)} needs secure` :
+    !httpOnly && isHttp ? `a name that begins with ${name.slice(0, prefix.length)} needs httpOnly` :
     isHost && domain !== undefined ? "a name that begins with __Host- cannot have a domain: give it another name" :
     isHost && path !== "/" ? "a name that begins with __Host- must have the path /: give it another name" :
     !secure && sameSite === "None" ? "SameSite=None needs secure" :

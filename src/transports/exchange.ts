@@ -25,16 +25,26 @@ export class Exchange {
     return null;
   }
 
+  /** Whether the id is one that a browser sends by itself, whoever causes the request; to be asked after `presented`. */
+  get isAmbient(): boolean {
+    return this.#answerer.varyOn?.toLowerCase() === "cookie";
+  }
+
   /** Tells the client its id, for `maxAge` seconds or as long as it runs. */
   tell(headers: Headers, id: string, maxAge: number | null): void {
     this.#answerer.write(headers, id, { maxAge, request: this.#request });
-    if (this.#answerer.exposes !== undefined) headers.set("Access-Control-Expose-Headers", this.#answerer.exposes);
-    headers.set("Cache-Control", "no-store");
+    this.#guard(headers);
   }
 
   /** Tells the client to forget its id. */
   forget(headers: Headers): void {
     this.#answerer.clear(headers, { request: this.#request });
+    this.#guard(headers);
+  }
+
+  /** No cache may keep what was said, and scripts of another origin are to hear it. */
+  #guard(headers: Headers): void {
+    if (this.#answerer.exposes !== undefined) headers.set("Access-Control-Expose-Headers", this.#answerer.exposes);
     headers.set("Cache-Control", "no-store");
   }
 

@@ -2,6 +2,7 @@ import type { SessionStore } from "../../mod.ts";
 
 /** What the suite needs of the library: its main export, from source or built, and the stores to run on. */
 export type PortableLib = typeof import("../../mod.ts") & {
+  readonly cookieStore: typeof import("../../src/stores/cookie.ts").cookieStore;
   /** More stores by name, opened anew for each case; memory is always among them. */
   readonly stores?: Readonly<Record<string, () => SessionStore | Promise<SessionStore>>>;
 };
@@ -15,12 +16,13 @@ export interface PortableCase {
 /** The suite that runs unchanged in every runtime: it knows web standards and what is handed to it, nothing else. */
 export function portableCases(lib: PortableLib): PortableCase[] {
   const stores = { memory: () => lib.memoryStore(), ...lib.stores };
-  return Object.entries(stores).flatMap(([store, open]) =>
+  const onStores = Object.entries(stores).flatMap(([store, open]) =>
     Object.entries(cases).map(([name, run]) => ({
       name: `${name} (${store} store)`,
       run: async () => run(lib, await open()),
     })),
   );
+  return [...onStores, ...Object.entries(securityCases).map(([name, run]) => ({ name, run: () => run(lib) }))];
 }
 
 const URL_OF_SHOP = "https://shop.example/";
@@ -179,6 +181,68 @@ const cases: Readonly<Record<string, (lib: PortableLib, store: SessionStore) => 
     await elsewhere.update("visits", (n = 0) => n + 1);
     await elsewhere.save();
     equal(await sessions.open((await session.id()) ?? "").get("visits"), 2);
+  },
+};
+
+const secrets = ["a secret of at least thirty-two bytes"];
+
+/** What rests on the cryptography and the headers of a runtime, once for each. */
+const securityCases: Readonly<Record<string, (lib: PortableLib) => Promise<void>>> = {
+  async "cookieStore() goes on counting, and refuses an altered cookie and one that was ended"(lib) {
+    const options = { store: lib.cookieStore({ revocation: lib.memoryStore() }), secrets };
+    const handle = lib.withSession(async (request, session) => {
+      if (request.method === "DELETE") await session.destroy();
+      else if (request.method === "PUT") await session.regenerate();
+      else return new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`);
+      return new Response("done");
+    }, options);
+    const first = await handle(new Request(URL_OF_SHOP));
+    const second = await handle(withCookie(first));
+    equal(await second.text(), "Visit 2");
+    const third = await handle(new Request(withCookie(second), { method: "PUT" }));
+    equal(await (await handle(withCookie(third))).text(), "Visit 3");
+    equal(await (await handle(withCookie(second))).text(), "Visit 1");
+    const [cookie = ""] = setCookie(third).split(";");
+    const altered = `${cookie.slice(0, 80)}${cookie[80] === "A" ? "B" : "A"}${cookie.slice(81)}`;
+    equal(await (await handle(new Request(URL_OF_SHOP, { headers: { Cookie: altered } }))).text(), "Visit 1");
+    await handle(new Request(withCookie(third), { method: "DELETE" }));
+    equal(await (await handle(withCookie(third))).text(), "Visit 1");
+  },
+
+  async "encrypt and secrets keep a session, and turn an altered id away"(lib) {
+    const handle = lib.withSession(
+      async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+      { store: lib.memoryStore(), secrets, encrypt: true },
+    );
+    const first = await handle(new Request(URL_OF_SHOP));
+    equal(await (await handle(withCookie(first))).text(), "Visit 2");
+    const altered = setCookie(first).split(";")[0]?.slice(0, -1) ?? "";
+    equal(await (await handle(new Request(URL_OF_SHOP, { headers: { Cookie: altered } }))).text(), "Visit 1");
+  },
+
+  async "guard: same-origin turns away what another site caused, and csrfToken() is good in its session alone"(lib) {
+    const handle = lib.withSession(
+      async (request, session) => {
+        if (request.method === "GET") return new Response(await session.csrfToken());
+        const isOurs = await session.verifyCsrf(request);
+        return new Response(`${isOurs} ${new URLSearchParams(await request.text()).get("amount")}`);
+      },
+      { store: lib.memoryStore(), guard: "same-origin" },
+    );
+    const first = await handle(new Request(URL_OF_SHOP));
+    const body = () => new URLSearchParams({ "csrf-token": token, amount: "2" });
+    const token = await first.text();
+    const post = (request: Request, headers: Record<string, string> = {}): Promise<Response> => {
+      const all = new Headers(request.headers);
+      for (const [name, value] of Object.entries(headers)) all.set(name, value);
+      all.set("Content-Type", "application/x-www-form-urlencoded");
+      return handle(new Request(request.url, { method: "POST", headers: all, body: body().toString() }));
+    };
+    equal(await (await post(withCookie(first))).text(), "true 2");
+    equal(await (await post(new Request(URL_OF_SHOP))).text(), "false 2");
+    equal((await post(withCookie(first), { Origin: "https://evil.example" })).status, 403);
+    equal((await post(withCookie(first), { "Sec-Fetch-Site": "same-site" })).status, 403);
+    equal((await post(withCookie(first), { Origin: "https://shop.example" })).status, 200);
   },
 };
 

@@ -8,11 +8,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as lib from "with-session";
+import { cookieStore } from "with-session/stores/cookie";
 import { fileStore } from "with-session/stores/file";
 import { portableCases } from "./cases.ts";
 import { outcomesOf } from "./outcomes.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "with-session-portable-"));
-const outcomes = await outcomesOf(portableCases({ ...lib, stores: { file: () => fileStore({ directory }) } }));
+const outcomes = await outcomesOf(portableCases({ ...lib, cookieStore, stores: { file: () => fileStore({ directory }) } }));
 await rm(directory, { recursive: true });
 console.log(JSON.stringify(outcomes));

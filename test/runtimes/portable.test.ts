@@ -9,6 +9,7 @@ import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import * as lib from "../../mod.ts";
+import { cookieStore } from "../../src/stores/cookie.ts";
 import { denoKvStore } from "../../src/stores/deno_kv.ts";
 import { redisHashStore, redisStore } from "../../src/stores/redis.ts";
 import { upstashRedisHashStore, upstashRedisStore } from "../../src/stores/upstash_redis.ts";
@@ -58,5 +59,5 @@ describe("portableCases()", () => {
     "Upstash": () => upstashRedisStore(upstash),
     "Upstash hash": () => upstashRedisHashStore(upstash),
   };
-  for (const { name, run } of portableCases({ ...lib, stores })) test(name, run);
+  for (const { name, run } of portableCases({ ...lib, cookieStore, stores })) test(name, run);
 });

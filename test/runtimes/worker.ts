@@ -5,6 +5,7 @@
  */
 import * as lib from "with-session";
 import { type CloudflareKvNamespace, cloudflareKvStore } from "with-session/stores/cloudflare-kv";
+import { cookieStore } from "with-session/stores/cookie";
 import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
 import { portableCases } from "./cases.ts";
 import { outcomesOf } from "./outcomes.ts";
@@ -23,7 +24,7 @@ const worker: { fetch(request?: Request, env?: Env): Promise<Response> } = {
       "Workers KV": () => cloudflareKvStore(env.KV),
       "Durable Object": () => durableObjectStore(env.SESSIONS),
     };
-    return Response.json(await outcomesOf(portableCases({ ...lib, ...(stores && { stores }) })));
+    return Response.json(await outcomesOf(portableCases({ ...lib, cookieStore, ...(stores && { stores }) })));
   },
 };
 export default worker;

@@ -1,0 +1,265 @@
+import * as fc from "fast-check";
+import { parse } from "hono/utils/cookie";
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, type SessionOptions, type SessionStore, withSession } from "../mod.ts";
+import { sealer } from "../src/sealed_vault.ts";
+import { cookieStore } from "../src/stores/cookie.ts";
+import { cookieTransport } from "../src/transports/cookie.ts";
+import { cookieOf, counted, keyOf, openStore, SHOP, visitor } from "./setup/sessions.ts";
+
+// Whatever a client sends or a store holds: nothing throws, the store is read once at the most, and no id that the server
+// did not issue becomes a session. The runs are bounded, so that all of them take a few seconds.
+
+const NAME = "__Host-session";
+const secret = "a secret of at least thirty-two bytes";
+const runs = (numRuns: number) => ({ numRuns, interruptAfterTimeLimit: 6_000, markInterruptAsFailure: false });
+
+/** What a header may hold at all: the Headers of a runtime take no other characters. */
+const headerText = fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]{0,300}$/);
+const shapes = fc.constantFrom("A".repeat(22), "A".repeat(21), "B".repeat(32), "-_".repeat(128), "C".repeat(257), "", ".", "..", '"', "%41");
+const nearlyAnId = fc.oneof(
+  shapes,
+  fc.stringMatching(/^[\w-]{20,40}(\.[\w-]{40,45})?$/),
+  fc.stringMatching(/^[\w-]{0,40}\.\.[\w-]{14,18}\.[\w-]{0,60}\.[\w-]{20,24}$/),
+  headerText,
+);
+const nearlyTheName = fc.oneof(
+  fc.constant(NAME),
+  fc.constantFrom("__host-session", "__Host-session ", "\u00a0__Host-session", "__Host%2Dsession", "session", "", "__proto__", "x__Host-session"),
+  fc.stringMatching(/^[!-~]{0,20}$/),
+);
+const cookieHeader = fc.oneof(
+  headerText,
+  fc
+    .array(fc.tuple(nearlyTheName, fc.constantFrom("=", " = ", "\t=", "", "=="), nearlyAnId), { maxLength: 6 })
+    .chain((pairs) =>
+      fc.constantFrom(";", "; ", ";;", " ;\t", ",").map((between) => pairs.map((pair) => pair.join("")).join(between)),
+    ),
+);
+
+/** Everything that a handler may ask of a session, one after the other, and one write. */
+async function useAll(session: Session): Promise<unknown> {
+  const seen = [await session.all(), await session.keys(), await session.id(), await session.info(), await session.get("n")];
+  await session.verifyCsrf("x");
+  session.set("mark", "mine");
+  return seen;
+}
+
+/** What it sees without a session. */
+const NOTHING = [{}, [], null, { isNew: true }, undefined];
+
+/** Sends one request, and answers what came of it. */
+async function send(options: SessionOptions, headers: Record<string, string>): Promise<{ response: Response; seen: unknown }> {
+  let seen: unknown;
+  const handle = withSession(async (_request, session) => {
+    seen = await useAll(session);
+    return new Response("ok");
+  }, options);
+  return { response: await handle(new Request(SHOP, { headers })), seen };
+}
+
+describe("whatever a client presents", () => {
+  const optionsOf: Record<string, (store: SessionStore) => SessionOptions> = {
+    "plain ids": (store) => ({ store }),
+    "signed ids": (store) => ({ store, secrets: [secret] }),
+    "encrypted records": (store) => ({ store, encrypt: true }),
+    "sealed cookies with a revocation store": (store) => ({ store: cookieStore({ revocation: store }), secrets: [secret] }),
+  };
+
+  test.each(Object.entries(optionsOf))("withSession() with %s begins a session of its own when the Cookie header is hostile", async (_, make) => {
+    await fc.assert(
+      fc.asyncProperty(cookieHeader, async (header) => {
+        const { store, calls } = counted(memoryStore());
+        const { response, seen } = await send(make(store), { Cookie: header });
+        expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
+        expect(seen).toMatchObject(NOTHING);
+        const [cookie = ""] = response.headers.getSetCookie();
+        const id = cookie.slice(NAME.length + 1, cookie.indexOf(";"));
+        expect(id.length).toBeGreaterThanOrEqual(32);
+        expect(header).not.toContain(id);
+      }),
+      runs(1000),
+    );
+  });
+
+  test.each(Object.entries(optionsOf))("withSession() with %s begins a session of its own when the id header is hostile", async (_, make) => {
+    await fc.assert(
+      fc.asyncProperty(nearlyAnId, async (value) => {
+        const { store, calls } = counted(memoryStore());
+        const { response } = await send({ ...make(store), header: "X-Session-Id" }, { "X-Session-Id": value });
+        expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
+        const id = response.headers.get("X-Session-Id") ?? "";
+        expect(id.length).toBeGreaterThanOrEqual(32);
+        if (value !== "") expect(value).not.toContain(id);
+      }),
+      runs(600),
+    );
+  });
+
+  test("withSession() makes no call at all when a hostile id is not signed by us", async () => {
+    await fc.assert(
+      fc.asyncProperty(cookieHeader, async (header) => {
+        const { store, calls } = counted(memoryStore());
+        await visitor({ store, secrets: [secret] })((session) => session.all(), { headers: { Cookie: header } });
+        expect(calls).toEqual([]);
+      }),
+      runs(800),
+    );
+  });
+});
+
+describe("whatever a store holds", () => {
+  const id = "I".repeat(32);
+  const key = keyOf(id);
+  const head = JSON.stringify({ createdAt: Date.now(), since: Date.now(), format: 1, key: key.slice(0, 16) });
+  const text = fc.oneof(
+    fc.string(),
+    fc.json(),
+    fc.constantFrom("[[1],-1]", '[{"__proto__":1},1]', "-7", "[", '[["Map",0]]', '["Date",1]', '[["Object","constructor"]]', head),
+  );
+  const fields = fc
+    .array(fc.tuple(fc.oneof(fc.constantFrom("@", "*", "=n", "~n", "=__proto__", "", "="), fc.string()), text), { maxLength: 6 })
+    .map((entries) => new Map(entries));
+  const nearlyAHead = fc
+    .record(
+      {
+        createdAt: fc.oneof(fc.integer(), fc.anything()),
+        since: fc.oneof(fc.constant(Date.now()), fc.double(), fc.anything()),
+        format: fc.constantFrom(1, 1, 1, 0, 2, "1", null),
+        key: fc.constantFrom(key.slice(0, 16), key.slice(0, 16), "0".repeat(16), 1),
+        timeouts: fc.oneof(fc.record({ idle: fc.anything(), absolute: fc.anything(), cookie: fc.anything() }), fc.anything()),
+        successor: fc.oneof(fc.record({ sealedId: fc.anything(), graceUntil: fc.anything() }), fc.anything()),
+      },
+      { requiredKeys: ["format", "key"] },
+    )
+    .map((each) => stringified(each));
+  const record = fc.oneof(
+    fc.anything(),
+    fc.record({ fields, lastSeenAt: fc.oneof(fc.constant(Date.now()), fc.double(), fc.anything()), version: fc.integer() }),
+    fc
+      .tuple(fields, fc.oneof(fc.constant(head), nearlyAHead))
+      .map(([rest, at]) => ({ fields: new Map([...rest, ["@", at]]), lastSeenAt: Date.now(), version: 1 })),
+  );
+
+  test.each([{}, { encrypt: true }, { secrets: [secret] }])("withSession() answers when the record is hostile: %o", async (more) => {
+    const { result: wire } = await visitor({ ...more, generateId: () => id })((session) => session.start());
+    const prototype = Object.getOwnPropertyNames(Object.prototype);
+    await fc.assert(
+      fc.asyncProperty(record, async (found) => {
+        const inner = openStore().store;
+        const load = async (): Promise<never> => found as never;
+        const { store, calls } = counted({ ...inner, load });
+        let reads = 0;
+        const read = withSession(async (_request, session) => {
+          await session.all();
+          await session.info();
+          reads = calls.length;
+          return new Response(String(await session.size()));
+        }, { store, ...more });
+        const response = await read(new Request(SHOP, { headers: { Cookie: `${NAME}=${wire}` } }));
+        expect(response.status).toBe(200);
+        expect(reads).toBeLessThanOrEqual(1);
+        expect(calls.filter((call) => call === "create" || call === "delete")).toEqual([]);
+        expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(prototype);
+      }),
+      runs(1500),
+    );
+  });
+
+  function stringified(value: unknown): string {
+    try {
+      return JSON.stringify(value, (_, each) => (typeof each === "bigint" ? String(each) : each)) ?? "";
+    } catch {
+      return "{";
+    }
+  }
+});
+
+describe("whatever is made of a sealed cookie", () => {
+  const options: SessionOptions = { store: cookieStore(), secrets: [secret] };
+  const bytesOf = (cookie: string): string =>
+    cookie.split(".").map((part) => Buffer.from(part, "base64url").toString("hex")).join(".");
+
+  test("cookieStore() opens it only when it says the very same bytes", async () => {
+    const cookies = await Promise.all([1, 2].map(async (n) => cookieOf(await visitor(options)((session) => session.set("n", n)))));
+    const [one = "", other = ""] = cookies.map((cookie) => cookie.slice(NAME.length + 1));
+    const edit = fc.record({
+      at: fc.nat(one.length),
+      remove: fc.nat(40),
+      insert: fc.oneof(fc.constant(""), fc.stringMatching(/^[\w.-]{1,20}$/), fc.nat(other.length).map((from) => other.slice(from, from + 30))),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
+        let wire = one;
+        for (const { at, remove, insert } of edits) wire = wire.slice(0, at) + insert + wire.slice(at + remove);
+        const { seen } = await send(options, { Cookie: `${NAME}=${wire}` });
+        const expected = bytesOf(wire) === bytesOf(one) ? [{ n: 1 }, ["n"], wire, { isNew: false }, 1] : NOTHING;
+        expect(seen).toMatchObject(expected);
+      }),
+      runs(1500),
+    );
+  });
+
+  test("cookieStore() finds no session, and answers, when what was sealed with our key is none of ours", async () => {
+    const { seal } = sealer()({ secrets: [secret], name: NAME });
+    const inside = fc.oneof(
+      fc.string(),
+      fc.json(),
+      fc.tuple(fc.constantFrom("I".repeat(32), "short", ""), fc.oneof(fc.json(), fc.constantFrom("[0,{}]", '[0,{"@":"{}"}]', "[1e999,{}]"))).map((parts) => parts.join(" ")),
+    );
+    await fc.assert(
+      fc.asyncProperty(inside, async (text) => {
+        const { seen } = await send(options, { Cookie: `${NAME}=${await seal(text)}` });
+        expect(seen).toMatchObject(NOTHING);
+      }),
+      runs(800),
+    );
+  });
+});
+
+describe("the cookie parser beside Hono's", () => {
+  const transport = cookieTransport({ name: NAME });
+  const ours = (header: string) => transport.read(new Request(SHOP, { headers: { Cookie: header } }));
+  const theirs = (header: string) => parse(header, NAME)[NAME] ?? null;
+  /** The values of our name, as they stand in the header. */
+  const valuesIn = (header: string): string[] =>
+    header
+      .split(";")
+      .map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)].map((part) => part.replace(/^[ \t]+|[ \t]+$/g, "")))
+      .filter(([name]) => name === NAME)
+      .map(([, value = ""]) => value);
+
+  /** Where the two differ, each with an example; the reasons are in test/security.md. */
+  const differences: Record<string, { when: (values: string[]) => boolean; example: string }> = {
+    "several of one name are nobody's, not the first one's": {
+      when: (values) => new Set(values).size > 1,
+      example: `${NAME}=one; ${NAME}=two`,
+    },
+    "an empty value is no id": { when: (values) => values.some((value) => /^(?:|"")$/.test(value)), example: `${NAME}=` },
+    "a percent sign stands for itself": { when: (values) => values.some((value) => value.includes("%")), example: `${NAME}=%41` },
+    "a single quote is no pair of quotes": { when: (values) => values.includes('"'), example: `${NAME}="` },
+    "what no cookie may hold is left to the check of the id": {
+      when: (values) => values.some((value) => /[^ !#-:<-[\]-~]/.test(value.replace(/^"(.*)"$/, "$1"))),
+      example: `${NAME}=a\\b`,
+    },
+  };
+
+  test.each(Object.entries(differences))("differs where %s", (_, { when, example }) => {
+    expect(when(valuesIn(example))).toBe(true);
+    expect(ours(example)).not.toBe(theirs(example));
+  });
+
+  test("reads the same in every other case", () => {
+    const ordinary = fc
+      .array(fc.tuple(nearlyTheName, fc.stringMatching(/^[\w.-]{1,40}$/)), { maxLength: 5 })
+      .map((pairs) => pairs.map((pair) => pair.join("=")).join("; "));
+    fc.assert(
+      fc.property(fc.oneof(cookieHeader, ordinary), (header) => {
+        const values = valuesIn(header);
+        if (Object.values(differences).some(({ when }) => when(values))) return;
+        expect(ours(header)).toBe(theirs(header));
+      }),
+      runs(10_000),
+    );
+  });
+});
