@@ -15,8 +15,10 @@ export default defineConfig({
     pool: "forks",
     // Tests start servers and browsers of their own: more files at a time than this starve each other on two cores.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    // A browser on a busy machine takes its time.
+    expect: { poll: { timeout: 30_000 } },
     coverage: { include: ["mod.ts", "src/**"], reporter: ["text", "html"] },
   },
 });

@@ -1,6 +1,7 @@
 /**
- * What tests of sessions need: {@linkcode storeCases} proves a store, {@linkcode fakeClock} moves the time, and
- * {@linkcode cookieJar} is the browser's side of the cookies. For any test runner, in any runtime.
+ * What tests of sessions need: {@linkcode storeCases} proves a store, {@linkcode faultyStore} makes one fail,
+ * {@linkcode fakeClock} moves the time, and {@linkcode cookieJar} is the browser's side of the cookies. For any test
+ * runner, in any runtime.
  *
  * @module
  */
@@ -9,6 +10,8 @@ export { storeCases } from "./testing/store_cases.ts";
 export type { OpenedStore, OpenStore, StoreCase } from "./testing/store_cases.ts";
 export { fakeClock } from "./testing/fake_clock.ts";
 export type { FakeClock } from "./testing/fake_clock.ts";
+export { faultyStore } from "./testing/faulty_store.ts";
+export type { FaultPlan, FaultyStore, RecordFault, StoreFault, StoreVerb } from "./testing/faulty_store.ts";
 export { cookieJar } from "./testing/cookie_jar.ts";
 export type {
   CookieJar,

@@ -41,15 +41,15 @@ export interface RedisStoreOptions {
  *
  * ## Key format
  * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value begins with `!`, when the session was
- * last used and the names of its last writes; then comes the record as JSON. A key that holds something else
- * is no session, and is left alone.
+ * last used and the names of its writes of the last ten seconds; then comes the record as JSON. A key that holds
+ * something else is no session, and is left alone.
  *
  * ## Consistency
  * Strong, with compare-and-set, as long as reads go to the primary. A write that the client sends again
- * because its answer was lost is done once.
+ * because its answer was lost is done once, up to ten seconds and 255 other writes of the session later.
  *
  * ## Limits
- * A record takes at most 512 MB less 1 KB, from https://redis.io/docs/latest/develop/data-types/strings/#limits.
+ * A record takes at most 512 MB less 8 KB, from https://redis.io/docs/latest/develop/data-types/strings/#limits.
  *
  * @param client A connected client; or a function that gives one, or a promise of one, called when a session is
  *   first used and remembered unless it fails.
@@ -125,7 +125,7 @@ function redisEngine(client: RedisClientSource, { prefix = "session:" }: RedisSt
   return {
     name: "Redis",
     prefix,
-    maxBytes: 512 * 1024 * 1024 - 1024,
+    maxBytes: 512 * 1024 * 1024 - 8 * 1024,
     send,
     measure: byteLength,
     async read(command, key) {

@@ -1,18 +1,18 @@
 /**
  * What the Redis stores and the Upstash stores share: how a record lies in Redis, as one value or as a hash,
- * and the scripts that write it. A script runs without any other command in between (see "Atomicity of
+ * and the script that writes it. A script runs without any other command in between (see "Atomicity of
  * scripts" in https://redis.io/docs/latest/develop/programmability/), so each write is one command.
  *
- * In both layouts a record has a head of fixed width: `!`, the time it was last used in 24 characters, and
- * the names of its last 16 writes, the newest first. Its width lets a touch move it without the data. The
- * newest name is the record's version. The older ones make a write safe to send twice: clients repeat a
- * command whose answer was lost, and a repeated one finds its own name and answers as it did the first time.
+ * In both layouts a record has a head: `!`, when it was last used, a space, the names of its last writes, each
+ * with the second in which Redis did it, the newest first, and a space. The newest name is the record's
+ * version. The older ones make a write safe to send twice: clients repeat a command whose answer was lost, and
+ * a repeated one finds its own name and answers as it did the first time.
  *
  * @module
  */
 
 import { recordFromText, recordToText, refuseTooLarge } from "../record_text.ts";
-import type { Loaded, RecordChange, SessionRecord, SessionStore } from "../store.ts";
+import type { Loaded, RecordChange, SessionRecord, SessionStore, Version } from "../store.ts";
 
 /** Sends one command, and resolves to its reply or rejects with its error. */
 export type Send = (command: string, args: string[]) => Promise<unknown>;
@@ -35,7 +35,7 @@ export interface Engine {
 /** How a record lies in Redis. */
 export interface Layout {
   readonly readCommand: "GET" | "HGETALL";
-  readonly scripts: Readonly<Record<"create" | "change" | "touch" | "remove", string>>;
+  readonly script: string;
   /** What `create` writes, as arguments of the script. */
   whole(record: SessionRecord): string[];
   /** What `change` writes, as arguments of the script. */
@@ -46,14 +46,12 @@ export interface Layout {
 
 /** The store whose records lie in one layout on one engine. */
 export function recordStore(layout: Layout, engine: Engine): SessionStore {
-  const { create, change, touch, remove } = layout.scripts;
-
-  async function run(script: string, key: string, expected: string, written: Written): Promise<string> {
-    const name = newVersion();
-    const { lastSeenAt, expiresAt, data } = written;
+  async function run(verb: Verb, key: string, written: Written): Promise<string> {
+    const name = newName();
+    const { expected = "", lastSeenAt = 0, expiresAt = 0, data = [] } = written;
     const timeToLive = Math.max(1, Math.ceil(expiresAt - lastSeenAt));
-    const args = ["1", engine.prefix + key, name, expected, timeText(lastSeenAt), String(timeToLive), ...data];
-    const answer = await evaluate(engine.send, script, args);
+    const args = ["1", engine.prefix + key, verb, name, String(expected), String(lastSeenAt), String(timeToLive)];
+    const answer = await evaluate(engine.send, layout.script, [...args, ...data]);
     if (answer === name || answer === "taken" || answer === "conflict" || answer === "gone") return answer;
     throw new Error(`${engine.name} gave no answer to a write`);
   }
@@ -80,17 +78,17 @@ export function recordStore(layout: Layout, engine: Engine): SessionStore {
     async create(key, record, expiresAt) {
       refuseLarge(record);
       const { lastSeenAt } = record;
-      return await run(create, key, "", { lastSeenAt, expiresAt, data: layout.whole(record) });
+      return await run("create", key, { lastSeenAt, expiresAt, data: layout.whole(record) });
     },
 
     async change(key, changes, expected, expiresAt) {
       refuseLarge(changes.record);
       const { lastSeenAt } = changes.record;
-      return await run(change, key, String(expected), { lastSeenAt, expiresAt, data: layout.part(changes) });
+      return await run("change", key, { expected, lastSeenAt, expiresAt, data: layout.part(changes) });
     },
 
     async touch(key, lastSeenAt, expiresAt) {
-      const answer = await run(touch, key, "", { lastSeenAt, expiresAt, data: [] });
+      const answer = await run("touch", key, { lastSeenAt, expiresAt });
       return answer !== "gone" && answer !== "conflict";
     },
 
@@ -100,128 +98,122 @@ export function recordStore(layout: Layout, engine: Engine): SessionStore {
         if (typeof removed !== "number") throw new Error(`${engine.name} gave no answer to a delete`);
         return;
       }
-      const answer = await run(remove, key, String(expected), { lastSeenAt: 0, expiresAt: 0, data: [] });
+      const answer = await run("delete", key, { expected });
       if (answer === "conflict") return answer;
     },
   };
 }
 
-/** What a script writes. */
+type Verb = "create" | "change" | "touch" | "delete";
+
+/** What the script is told beside the verb. */
 interface Written {
-  readonly lastSeenAt: number;
-  readonly expiresAt: number;
-  readonly data: string[];
+  readonly expected?: Version;
+  readonly lastSeenAt?: number;
+  readonly expiresAt?: number;
+  readonly data?: string[];
 }
 
-const TIME_WIDTH = 24;
-const VERSION_WIDTH = 13;
-/** Enough for the writes of other requests that may come between a command and its repetition, seconds later. */
-const VERSIONS_KEPT = 16;
-/** Where the version begins and ends in the head, counted from 0. */
-const VERSION_START = 1 + TIME_WIDTH;
-const VERSION_END = VERSION_START + VERSION_WIDTH;
-const HEAD_WIDTH = VERSION_START + VERSIONS_KEPT * VERSION_WIDTH;
+/**
+ * For how long the name of a write is kept, in seconds: until its last repetition has come. By default Upstash's
+ * client repeats a command for 4.3 s (https://upstash.com/docs/redis/sdks/ts/retries), and after `storeTimeout`,
+ * 5 s, nobody waits for an answer.
+ */
+const SECONDS_KEPT = 10;
+/** How many names are kept at most, however often a session is written in these ten seconds. */
+const NAMES_KEPT = 256;
+/** The width of a name with its second. */
+const NAME_WIDTH = 9 + 10;
 
 /** The version of what has no head. It matches no other, so that such a thing can be deleted but not changed. */
 const NO_VERSION = "none";
 const NO_RECORD: Loaded = { fields: new Map(), lastSeenAt: 0, version: NO_VERSION };
 
-/** A write's name: it need not be secret, only be another than those of the same record's last writes. */
-function newVersion(): string {
-  return `v${crypto.randomUUID().slice(-12)}`;
+/** A write's name, `v` and 8 more: it need not be secret, only be another than those of the same record's last writes. */
+function newName(): string {
+  return `v${btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(6))))}`;
 }
 
-function timeText(instant: number): string {
-  return String(instant).padEnd(TIME_WIDTH);
-}
-
-/** What the head of a record tells; null of anything else. */
-function readHead(text: string): Omit<Loaded, "fields"> | null {
-  const lastSeenAt = Number(text.slice(1, VERSION_START));
-  if (!text.startsWith("!") || text.length !== HEAD_WIDTH || Number.isNaN(lastSeenAt)) return null;
-  return { lastSeenAt, version: text.slice(VERSION_START, VERSION_END) };
+/** The record that begins with this head; `fieldsOf` reads its fields, given the text after the head. */
+function recordAfterHead(text: string, fieldsOf: (rest: string) => Loaded["fields"]): Loaded {
+  const [head, lastSeenAt, version] = /^!(-?[\d.]+) (v\S{8})\S* /.exec(text) ?? [];
+  if (head === undefined || version === undefined) return NO_RECORD;
+  return { fields: fieldsOf(text.slice(head.length)), lastSeenAt: Number(lastSeenAt), version };
 }
 
 /**
- * How every script begins. `kind` is the type of what the key holds, `version` that of the record, `renewed`
- * the head after this write. A write that was done before answers here, and is not done again.
+ * The script of a layout, from the Lua that is its own: reading the head (`found`, with or without what follows
+ * it), and writing a new one (`head`) with the data. A write that was done before answers early, and is not done
+ * again. Where a script may not ask for the time, as on some hosted servers, only the number of names is bounded.
  */
-function opening(type: "string" | "hash", head: string): string {
+function scriptOf(type: "string" | "hash", found: string, write: string): string {
   return `
-local name, expected, time, life = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local verb, name, expected, used, life = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local kind = redis.call('TYPE', KEYS[1]).ok
-local head = kind == '${type}' and ${head} or ''
-if string.find(head, name, 1, true) then return name end
-local version = '${NO_VERSION}'
-if #head == ${HEAD_WIDTH} and string.sub(head, 1, 1) == '!' then
-  version = string.sub(head, ${VERSION_START + 1}, ${VERSION_END})
+local found = kind == '${type}' and ${found} or ''
+local names, rest = string.match(found, '^!%-?[%d.]+ (v%S+) ()')
+names = names or ''
+if string.find(names, name, 1, true) then return name end
+local version = string.match(names, '^v........') or '${NO_VERSION}'
+if verb == 'create' then
+  if kind ~= 'none' then return 'taken' end
+elseif kind == 'none' then
+  return 'gone'
+elseif verb ~= 'delete' and version == '${NO_VERSION}' or verb ~= 'touch' and version ~= expected then
+  return 'conflict'
 end
-local renewed = '!' .. time .. name .. string.sub(head, ${VERSION_START + 1}, ${HEAD_WIDTH - VERSION_WIDTH})
-renewed = renewed .. string.rep(' ', ${HEAD_WIDTH} - #renewed)
+if verb == 'delete' then
+  redis.call('DEL', KEYS[1])
+  return name
+end
+local now = redis.pcall('TIME')[1] or 1e9
+names = string.gsub(names, 'v........(%d+)', function(second)
+  if now - second > ${SECONDS_KEPT} then return '' end
+end)
+local head = '!' .. used .. ' ' .. string.sub(name .. now .. names, 1, ${NAMES_KEPT * NAME_WIDTH}) .. ' '
+${write}
+return name
 `;
-}
-
-const ONLY_NEW = "if kind ~= 'none' then return 'taken' end";
-const ONLY_EXISTING = "if kind == 'none' then return 'gone' end";
-const ONLY_RECORDS = `if version == '${NO_VERSION}' then return 'conflict' end`;
-const ONLY_EXPECTED = "if version ~= expected then return 'conflict' end";
-
-/** The four scripts of a layout, from the Lua that is its own: finding the head, writing data, moving the head. */
-function scriptsOf(lua: { type: "string" | "hash"; head: string; write: string; move: string }): Layout["scripts"] {
-  const script = (...lines: string[]) => [opening(lua.type, lua.head), ...lines, "return name"].join("\n");
-  return {
-    create: script(ONLY_NEW, lua.write),
-    change: script(ONLY_EXISTING, ONLY_RECORDS, ONLY_EXPECTED, lua.write),
-    touch: script(ONLY_EXISTING, ONLY_RECORDS, lua.move),
-    remove: script(ONLY_EXISTING, ONLY_EXPECTED, "redis.call('DEL', KEYS[1])"),
-  };
 }
 
 /** A record as one string: the head, then the text of the record. */
 export const valueLayout: Layout = {
   readCommand: "GET",
-  scripts: scriptsOf({
-    type: "string",
-    head: `redis.call('GETRANGE', KEYS[1], 0, ${HEAD_WIDTH - 1})`,
-    write: "redis.call('SET', KEYS[1], renewed .. ARGV[5], 'PX', life)",
-    move: "redis.call('SETRANGE', KEYS[1], 0, renewed)\nredis.call('PEXPIRE', KEYS[1], life)",
-  }),
+  script: /* @__PURE__ */ scriptOf(
+    "string",
+    "redis.call('GET', KEYS[1])",
+    "redis.call('SET', KEYS[1], head .. (ARGV[6] or string.sub(found, rest)), 'PX', life)",
+  ),
   whole: (record) => [recordToText(record)],
   part: (change) => [recordToText(change.record)],
   parse(reply) {
     if (reply === null || reply === undefined) return null;
-    const text = String(reply);
-    const head = readHead(text.slice(0, HEAD_WIDTH));
-    return head === null ? NO_RECORD : { ...head, fields: recordFromText(text.slice(HEAD_WIDTH)).fields };
+    return recordAfterHead(String(reply), (rest) => recordFromText(rest).fields);
   },
 };
 
-/** The field of a hash that holds the head. No name of a session's field is stored as this. */
-const HEAD = "!";
-
-/** A record as one hash: the head in a field of its own, then a field for each of the session's. */
+/** A record as one hash: the head in the field `!`, then a field for each of the session's, of which none is stored as that. */
 export const hashLayout: Layout = {
   readCommand: "HGETALL",
-  scripts: scriptsOf({
-    type: "hash",
-    head: `redis.call('HGET', KEYS[1], '${HEAD}')`,
+  script: /* @__PURE__ */ scriptOf(
+    "hash",
+    "redis.call('HGET', KEYS[1], '!')",
     // The head comes first: it is refused if memory is short, before anything is written.
-    write: `
-redis.call('HSET', KEYS[1], '${HEAD}', renewed)
-for i = 6, 5 + ARGV[5] do redis.call('HDEL', KEYS[1], ARGV[i]) end
-for i = 6 + ARGV[5], #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+    `
+redis.call('HSET', KEYS[1], '!', head)
+local set = 7 + (ARGV[6] or 0)
+for i = 7, set - 1 do redis.call('HDEL', KEYS[1], ARGV[i]) end
+for i = set, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('PEXPIRE', KEYS[1], life)`,
-    move: `redis.call('HSET', KEYS[1], '${HEAD}', renewed)\nredis.call('PEXPIRE', KEYS[1], life)`,
-  }),
+  ),
   whole: (record) => hashArguments(record.fields),
   part: (change) => hashArguments(change.changed),
   parse(reply) {
     const fields = new Map(entriesOf(reply));
     if (fields.size === 0) return null;
-    const head = readHead(fields.get(HEAD) ?? "");
-    if (head === null) return NO_RECORD;
-    fields.delete(HEAD);
-    return { ...head, fields: new Map(Array.from(fields, ([field, value]) => [nameOf(field), value])) };
+    const head = fields.get("!") ?? "";
+    fields.delete("!");
+    return recordAfterHead(head, () => new Map(Array.from(fields, ([field, value]) => [nameOf(field), value])));
   },
 };
 

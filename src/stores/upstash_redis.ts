@@ -31,7 +31,8 @@ export interface UpstashRedisStoreOptions {
  * ## Consistency
  * Strong, with compare-and-set: reads, too, run as a script that may write, which Upstash sends to the primary region
  * (https://upstash.com/docs/redis/features/globaldatabase). A write that the client sends again because its
- * answer was lost (it does so after every failure of the network) is done once.
+ * answer was lost (it does so after every failure of the network, for 4 s) is done once, up to ten seconds and 255
+ * other writes of the session later.
  *
  * ## Limits
  * A request takes at most 10 MB, from https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded; a

@@ -1,4 +1,11 @@
-import { type Session, SessionError, type SessionEvent, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
+import {
+  type Session,
+  SessionError,
+  type SessionEvent,
+  type SessionOptions,
+  type SessionStore,
+  withSession,
+} from "../../mod.ts";
 import { SHOP } from "./sessions.ts";
 
 /** The contents of a session, as a plain model of them. */
@@ -26,7 +33,14 @@ export const IDLE = "(idle timeout)";
 export const GRACE = 30;
 
 /** What every session begins with here. */
-export const BEGINNING: Contents = { count: 1, kept: "kept", spare: "spare", list: ["first"], note: "hello", [IDLE]: 100 };
+export const BEGINNING: Contents = {
+  count: 1,
+  kept: "kept",
+  spare: "spare",
+  list: ["first"],
+  note: "hello",
+  [IDLE]: 100,
+};
 
 const put = (suffix: string): Call => ({
   act: (session, { name }) => session.set(name + suffix, "set"),

@@ -73,7 +73,8 @@ export async function startUpstash(redisUrl: string): Promise<Upstash> {
 
   const server = createServer(async (request, response) => {
     const path = request.url ?? "/";
-    const text = await bodyOf(request);
+    const text = await bodyOf(request).catch(() => undefined);
+    if (text === undefined) return; // The client went away in the middle of it.
     const send = (status: number, body: Reply | Reply[]) => {
       const encoded = request.headers["upstash-encoding"] === "base64" ? inBase64(body) : body;
       response.writeHead(status, { "Content-Type": "application/json", "Upstash-Sync-Token": `zR${writes}` });

@@ -1,6 +1,7 @@
 /**
- * One of several processes that increment one number in one session: `<store> <url> <key> <times>`. Beside the
- * number it writes a field of its own.
+ * One of several processes that increment one number in one session: `<store> <url> <key> <times> [<backoff>]`.
+ * Beside the number it writes a field of its own. With a backoff, in milliseconds, the client of Upstash waits so
+ * long before it sends a request again; without, as long as it does by itself.
  */
 import { Redis as Upstash } from "@upstash/redis";
 import { createClient } from "redis";
@@ -8,11 +9,11 @@ import type { SessionStore } from "../../src/store.ts";
 import { redisHashStore, redisStore } from "../../src/stores/redis.ts";
 import { upstashRedisHashStore, upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 
-const [name = "", url = "", key = "", times = ""] = process.argv.slice(2);
+const [name = "", url = "", key = "", times = "", backoff] = process.argv.slice(2);
 
 const redis = () => createClient({ url }).on("error", () => {}).connect();
-// The client waits so little before it sends a request again, because here sixteen writes take no time at all.
-const upstash = () => new Upstash({ url, token: "token-of-the-test", retry: { retries: 5, backoff: () => 1 } });
+const retry = backoff === undefined ? {} : { retry: { backoff: () => Number(backoff) } };
+const upstash = () => new Upstash({ url, token: "token-of-the-test", ...retry });
 
 const opened: Record<string, () => SessionStore> = {
   redisStore: () => redisStore(redis),

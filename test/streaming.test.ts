@@ -1,0 +1,320 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { memoryStore, type Session, type SessionEvent, withSession } from "../mod.ts";
+import type { SessionOptions } from "../mod.ts";
+import { cookieJar, faultyStore } from "../src/testing.ts";
+
+interface Data {
+  n: number;
+}
+
+const SHOP = "https://shop.example/";
+const unhandled: unknown[] = [];
+const noteUnhandled = (error: unknown): unknown => unhandled.push(error);
+beforeAll(() => {
+  process.on("unhandledRejection", noteUnhandled);
+});
+afterAll(() => {
+  process.off("unhandledRejection", noteUnhandled);
+});
+
+/** Resolves when Node has reported the rejections that nobody waits for. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A shop with a client; `begin` gives it a session. */
+function openShop(options: SessionOptions<Data> = {}) {
+  const store = faultyStore(memoryStore());
+  const heard: SessionEvent["type"][] = [];
+  const jar = cookieJar();
+  /** Sends a request; what the platform passes beside it follows. */
+  const visit = (handle: (session: Session<Data>) => Response | Promise<Response>, ...rest: unknown[]) => {
+    const all = { ...options, store, observe: (event: SessionEvent) => heard.push(event.type) };
+    const handler = withSession<Data>((_request, session) => handle(session), all);
+    return jar.fetch((request) => handler(request, ...rest), SHOP);
+  };
+  const begin = async (): Promise<void> => {
+    await visit((session) => {
+      session.set("n", 1);
+      return new Response();
+    });
+    heard.length = 0;
+    store.plan({});
+  };
+  const stored = async (): Promise<unknown> =>
+    (await visit(async (session) => Response.json((await session.get("n")) ?? null))).json();
+  return { store, heard, jar, visit, begin, stored };
+}
+
+/** A response whose body is made when it is asked for, one chunk for each part. */
+function streamOf(...parts: (() => Promise<string>)[]): Response {
+  const encoder = new TextEncoder();
+  const source = {
+    async pull(controller: ReadableStreamDefaultController): Promise<void> {
+      const part = parts.shift();
+      if (part === undefined) controller.close();
+      else controller.enqueue(encoder.encode(await part()));
+    },
+  };
+  // Nothing is made ahead, so that the first part runs when the response is on its way.
+  return new Response(new ReadableStream(source, { highWaterMark: 0 }));
+}
+
+/** The code of the error that a step ends in, or "done". */
+async function codeOf(step: () => unknown): Promise<string> {
+  try {
+    await step();
+    return "done";
+  } catch (error) {
+    return error instanceof Error && "code" in error ? String(error.code) : String(error);
+  }
+}
+
+describe("While the body streams", () => {
+  test("save() stores what the body changed when the session exists", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(
+        async () => {
+          await session.update("n", (n = 0) => n + 1);
+          await session.save();
+          return "one ";
+        },
+        async () => {
+          session.set("n", 10 * (await session.get("n", 0)));
+          await session.save();
+          return "two";
+        },
+      );
+    });
+    expect(await stored()).toBe(1);
+    expect(await response.text()).toBe("one two");
+    expect(await stored()).toBe(20);
+  });
+
+  test("save() works in a body whose handler never looked at the session", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit((session) =>
+      streamOf(async () => {
+        await session.update("n", (n = 0) => n + 1);
+        await session.save();
+        return "done";
+      })
+    );
+    expect([await response.text(), await stored()]).toEqual(["done", 2]);
+  });
+
+  test("save() merges with another request when that wrote while the body streamed", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const add = (session: Session<Data>) => session.update("n", (n = 0) => n + 1);
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(async () => {
+        await add(session);
+        await visit(async (other) => new Response(String(await add(other))));
+        await session.save();
+        return String(await session.get("n"));
+      });
+    });
+    expect([await response.text(), await stored()]).toEqual(["3", 3]);
+  });
+
+  test("set() stores nothing in a streaming body when save() is not called", async () => {
+    const { store, visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(async () => {
+        session.set("n", 7);
+        return String(await session.get("n"));
+      });
+    });
+    expect(await response.text()).toBe("7");
+    expect(store.calls.change).toBe(0);
+    expect(await stored()).toBe(1);
+  });
+
+  test("a write throws ERR_COMMITTED in a streaming body when there is no session", async () => {
+    const { store, visit } = openShop();
+    const codes: Record<string, string> = {};
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(async () => {
+        codes["set"] = await codeOf(() => session.set("n", 1));
+        codes["update"] = await codeOf(() => session.update("n", () => 1));
+        codes["flash"] = await codeOf(() => session.flash("n", 1));
+        codes["start"] = await codeOf(() => session.start());
+        codes["save"] = await codeOf(() => session.save());
+        return "";
+      });
+    });
+    expect([await response.text(), response.headers.getSetCookie()]).toEqual(["", []]);
+    const late = "ERR_COMMITTED";
+    expect(codes).toEqual({ set: late, update: late, flash: late, start: late, save: "done" });
+    expect(store.calls).toEqual({ load: 0, create: 0, change: 0, touch: 0, delete: 0 });
+  });
+
+  test("regenerate() and destroy() throw ERR_COMMITTED in a streaming body, and the session lives on", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(async () => `${await codeOf(() => session.regenerate())} ${await codeOf(() => session.destroy())}`);
+    });
+    expect([await response.text(), await stored()]).toEqual(["ERR_COMMITTED ERR_COMMITTED", 1]);
+  });
+
+  test("save() throws ERR_SESSION_GONE in a streaming body when the client has logged out meanwhile", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit(async (session) => {
+      await session.get("n");
+      return streamOf(async () => {
+        await visit(async (other) => {
+          await other.destroy();
+          return new Response();
+        });
+        session.set("n", 2);
+        return await codeOf(() => session.save());
+      });
+    });
+    expect([await response.text(), await stored()]).toEqual(["ERR_SESSION_GONE", null]);
+  });
+});
+
+describe("A client that goes away", () => {
+  test.each([true, false])("save() keeps what was stored, and stores no more, when the client leaves (new session: %s)", async (isNew) => {
+    const { visit, begin, stored } = openShop();
+    if (!isNew) await begin();
+    let hasLeft = false;
+    const response = await visit(async (session) => {
+      // The body of a response with a cookie is handed to a copy: leaving must get through to the handler all the same.
+      session.set("n", 5);
+      const body = new ReadableStream({
+        async pull(controller) {
+          await session.update("n", (n = 0) => n + 1);
+          await session.save();
+          controller.enqueue(new TextEncoder().encode("part"));
+        },
+        async cancel() {
+          hasLeft = true;
+          await session.update("n", (n = 0) => n + 100);
+        },
+      }, { highWaterMark: 0 });
+      return new Response(body);
+    });
+    const reader = response.body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    await settled();
+    expect([hasLeft, await stored(), unhandled]).toEqual([true, 6, []]);
+  });
+
+  test("save() still works when the client has left", async () => {
+    const { visit, begin, stored } = openShop();
+    await begin();
+    const response = await visit(async (session) => {
+      await session.get("n");
+      const body = new ReadableStream({
+        async cancel() {
+          session.set("n", 9);
+          await session.save();
+        },
+      });
+      return new Response(body);
+    });
+    await response.body?.cancel();
+    expect(await stored()).toBe(9);
+  });
+
+  test("withSession() stores the session when the request was aborted while the handler ran", async () => {
+    const { store, jar, begin, stored } = openShop();
+    await begin();
+    const leaving = new AbortController();
+    const handler = withSession<Data>(async (_request, session) => {
+      await session.update("n", (n = 0) => n + 1);
+      leaving.abort();
+      return new Response();
+    }, { store });
+    const Cookie = jar.header(SHOP) ?? "";
+    await handler(new Request(SHOP, { headers: { Cookie }, signal: leaving.signal }));
+    expect(await stored()).toBe(2);
+  });
+});
+
+describe("Storing through waitUntil", () => {
+  /** What a platform passes: it keeps the promises that it was given. */
+  function platform() {
+    const promises: Promise<unknown>[] = [];
+    return { promises, waitUntil: (promise: Promise<unknown>) => void promises.push(promise) };
+  }
+  const count = async (session: Session<Data>) => new Response(String(await session.update("n", (n = 0) => n + 1)));
+  const options = { persist: "after-response", storeTimeout: 0.05 } as const;
+
+  test.each(["rejects", "hangs", "does it but rejects"] as const)(
+    "withSession() tells observe alone when the store %s after the response",
+    async (fault) => {
+      const { store, heard, jar, visit, begin, stored } = openShop(options);
+      await begin();
+      const cookie = jar.header(SHOP);
+      store.plan({ change: [fault] });
+      const context = platform();
+      const response = await visit(count, context);
+      expect([response.status, await response.text()]).toEqual([200, "2"]);
+      expect(context.promises).toHaveLength(1);
+      await Promise.all(context.promises);
+      await settled();
+      expect([heard, unhandled]).toEqual([["loaded", "failed"], []]);
+      expect(jar.header(SHOP)).toBe(cookie);
+      expect(await stored()).toBe(fault === "does it but rejects" ? 2 : 1);
+    },
+  );
+
+  test("withSession() answers before the store does when waitUntil is there", async () => {
+    const { store, visit, begin, stored } = openShop({ persist: "after-response" });
+    await begin();
+    store.plan({ change: ["does it late"] });
+    const context = platform();
+    expect(await (await visit(count, context)).text()).toBe("2");
+    await store.release();
+    await Promise.all(context.promises);
+    expect(await stored()).toBe(2);
+  });
+
+  test("withSession() awaits the store, and rejects, when the session is new or is to end", async () => {
+    const { store, visit, begin } = openShop(options);
+    store.plan({ create: ["rejects"] });
+    await expect(visit(count, platform())).rejects.toMatchObject({ code: "ERR_STORE" });
+    await begin();
+    const steps = {
+      create: (session: Session<Data>) => session.regenerate(),
+      delete: (session: Session<Data>) => session.destroy(),
+    };
+    for (const [verb, step] of Object.entries(steps)) {
+      store.plan({ [verb]: ["rejects"] });
+      const context = platform();
+      const visiting = visit(async (session) => {
+        await step(session);
+        return new Response();
+      }, context);
+      await expect(visiting).rejects.toMatchObject({ code: "ERR_STORE" });
+      expect(context.promises).toEqual([]);
+    }
+  });
+
+  test("withSession() lets no rejection escape when waitUntil itself throws", async () => {
+    const { store, visit, begin } = openShop(options);
+    await begin();
+    store.plan({ change: ["rejects"] });
+    const refusing = {
+      waitUntil() {
+        throw new TypeError("Too late");
+      },
+    };
+    await visit(count, refusing).catch(() => {});
+    await settled();
+    expect(unhandled).toEqual([]);
+  });
+});
