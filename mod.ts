@@ -34,12 +34,5 @@ export type { HeaderOptions } from "./src/transports/header.ts";
 export type { Transport, WriteContext } from "./src/transports/transport.ts";
 export { memoryStore } from "./src/stores/memory.ts";
 export type { MemoryStoreOptions } from "./src/stores/memory.ts";
-export type {
-  Loaded,
-  RecordChange,
-  SessionRecord,
-  SessionStore,
-  StoreTraits,
-  Version,
-} from "./src/store.ts";
+export type { Loaded, RecordChange, SessionRecord, SessionStore, StoreTraits, Version } from "./src/store.ts";
 export { recordFromText, recordToText, refuseTooLarge } from "./src/record_text.ts";

@@ -43,15 +43,21 @@ async function main(): Promise<void> {
   const machine = { runtime: `Node ${process.version}`, cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length };
   const hash = await hashes();
   if (process.argv.includes("--json")) return console.log(JSON.stringify({ machine, rows, hash }, null, 2));
-  console.log(`${machine.runtime}, ${machine.cores} × ${machine.cpu}; microseconds a request, medians of ${ROUNDS} rounds in turns\n`);
+  console.log(
+    `${machine.runtime}, ${machine.cores} × ${machine.cpu}; microseconds a request, medians of ${ROUNDS} rounds in turns\n`,
+  );
   const names = Object.keys(contenders);
   console.log(`| | ${names.join(" | ")} | overhead ÷ by hand's |\n| --- |${" ---: |".repeat(names.length + 1)}`);
   for (const { case: name, microseconds } of rows) {
     const [bare = 0, hand = 0, ours = 0] = names.map((each) => microseconds[each] ?? 0);
-    const ratio = name.startsWith("untouched") ? `${(ours / bare).toFixed(2)} × bare` : ((ours - bare) / (hand - bare)).toFixed(2);
+    const ratio = name.startsWith("untouched")
+      ? `${(ours / bare).toFixed(2)} × bare`
+      : ((ours - bare) / (hand - bare)).toFixed(2);
     console.log(`| ${name} | ${names.map((each) => microseconds[each]?.toFixed(2)).join(" | ")} | ${ratio} |`);
   }
-  console.log(`\nSHA-256 of an id, in microseconds: @noble/hashes ${hash.noble.toFixed(2)}, WebCrypto ${hash.webCrypto.toFixed(2)}`);
+  console.log(
+    `\nSHA-256 of an id, in microseconds: @noble/hashes ${hash.noble.toFixed(2)}, WebCrypto ${hash.webCrypto.toFixed(2)}`,
+  );
 }
 
 /** The median time of one request for each contender, all of them measured in turns, so that drift hits all alike. */
@@ -80,7 +86,13 @@ async function measure({ path, hasSession }: Case): Promise<Record<string, numbe
 }
 
 /** A contender that does not do what the row says would be fast for nothing. */
-async function verify(name: string, handler: Handler, request: () => Request, path: string, hasSession: boolean): Promise<void> {
+async function verify(
+  name: string,
+  handler: Handler,
+  request: () => Request,
+  path: string,
+  hasSession: boolean,
+): Promise<void> {
   if (name === "bare handler" || path === "/idle") return;
   const first = Number(await (await handler(request())).text());
   const second = Number(await (await handler(request())).text());
@@ -93,12 +105,15 @@ function median(list: readonly number[]): number {
 }
 
 function ours(): Handler {
-  return withSession<{ n: number }>(async (request, session) => {
-    const { pathname } = new URL(request.url);
-    if (pathname === "/read") return new Response(String(await session.get("n")));
-    if (pathname === "/write") return new Response(String(await session.update("n", (n = 0) => n + 1)));
-    return new Response(pathname);
-  }, { store: memoryStore() });
+  return withSession<{ n: number }>(
+    async (request, session) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/read") return new Response(String(await session.get("n")));
+      if (pathname === "/write") return new Response(String(await session.update("n", (n = 0) => n + 1)));
+      return new Response(pathname);
+    },
+    { store: memoryStore() },
+  );
 }
 
 /** What one would write by hand for this page alone: a hashed id, expiry and cache headers, and nothing else. */
@@ -118,11 +133,13 @@ function byHand(): Handler {
       return response;
     }
     const n = (data?.n ?? 0) + 1;
-    const own = data === undefined ? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url") : (id ?? "");
+    const own =
+      data === undefined ? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url") : (id ?? "");
     records.set(keyOf(own), { text: JSON.stringify({ n }), expiresAt: Date.now() + idle });
     const response = new Response(String(n));
     response.headers.set("Cache-Control", data === undefined ? "no-store" : "private");
-    if (data === undefined) response.headers.append("Set-Cookie", `sid=${own}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax`);
+    if (data === undefined)
+      response.headers.append("Set-Cookie", `sid=${own}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax`);
     else response.headers.set("Vary", "Cookie");
     return response;
   };

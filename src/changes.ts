@@ -29,10 +29,7 @@ export function removeIfStill(name: string, text: string): Edit {
 }
 
 /** Computes one field from its present text; `undefined` stands for an absent field, both ways. */
-export function computeField(
-  name: string,
-  compute: (text: string | undefined) => Promise<string | undefined>,
-): Change {
+export function computeField(name: string, compute: (text: string | undefined) => Promise<string | undefined>): Change {
   return async (fields) => {
     const text = await compute(fields.get(name));
     if (text === undefined) fields.delete(name);

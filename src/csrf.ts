@@ -27,9 +27,13 @@ export function isTokenOf(id: string, presented: unknown): boolean {
 export async function tokenIn(request: Request): Promise<unknown> {
   const header = request.headers.get("X-CSRF-Token");
   if (header !== null || !FORM.test(request.headers.get("Content-Type") ?? "")) return header;
-  if (request.bodyUsed) throw new TypeError("Cannot look for the token: the form was read; verify before, or give the token");
+  if (request.bodyUsed)
+    throw new TypeError("Cannot look for the token: the form was read; verify before, or give the token");
   // The handler reads the form after this, so it is a copy that is read here.
-  const form = await request.clone().formData().catch(() => null);
+  const form = await request
+    .clone()
+    .formData()
+    .catch(() => null);
   return form?.get("csrf-token") ?? null;
 }
 

@@ -20,7 +20,7 @@ export class Deadline {
    */
   async repair<T>(task: (deadline: Deadline) => Promise<T>): Promise<T> {
     const deadline = new Deadline(this.#seconds);
-    for (let attempt = 1;; attempt++) {
+    for (let attempt = 1; ; attempt++) {
       try {
         return await task(deadline);
       } catch (error) {

@@ -59,8 +59,14 @@ export class Draft {
 
   /** Whether anything waits to be stored. */
   get isPending(): boolean {
-    return this.#changes.length > 0 || this.started || this.touched || this.doomed !== undefined ||
-      this.rotation !== undefined || this.timeouts !== undefined;
+    return (
+      this.#changes.length > 0 ||
+      this.started ||
+      this.touched ||
+      this.doomed !== undefined ||
+      this.rotation !== undefined ||
+      this.timeouts !== undefined
+    );
   }
 
   /** Whether there is a session, or will be one when this request is done. */

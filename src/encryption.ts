@@ -31,7 +31,10 @@ export function sealedRecords(secrets: readonly string[] = [""]): RecordLock {
     async lock(fields, id, key) {
       const data = JSON.stringify([...fields].filter(([name]) => name !== HEAD_FIELD));
       const sealed = await seal(keyMaterial(id, secrets[0] ?? ""), RECORD, data, bond(fields, key));
-      return new Map([[HEAD_FIELD, fields.get(HEAD_FIELD) ?? ""], [SEALED_FIELD, sealed]]);
+      return new Map([
+        [HEAD_FIELD, fields.get(HEAD_FIELD) ?? ""],
+        [SEALED_FIELD, sealed],
+      ]);
     },
     async unlock(fields, id, key) {
       const sealed = fields.get(SEALED_FIELD);

@@ -18,9 +18,7 @@ export interface Times {
 /** The first instant, in epoch milliseconds, at which the session is over. */
 export function expiryOf(times: Times, timeouts: Timeouts): number {
   const idleEnd = times.lastSeenAt + timeouts.idle * 1000;
-  return timeouts.absolute === false
-    ? idleEnd
-    : Math.min(idleEnd, times.since + timeouts.absolute * 1000);
+  return timeouts.absolute === false ? idleEnd : Math.min(idleEnd, times.since + timeouts.absolute * 1000);
 }
 
 /** Whether "last seen" is old enough to be written. Less often would cost a write for every read. */

@@ -80,7 +80,7 @@ export class Lifecycle {
   /** The id that the session will have, minted once. */
   async nextId(): Promise<string> {
     const { draft } = this;
-    return draft.nextId ??= await this.#around.mint();
+    return (draft.nextId ??= await this.#around.mint());
   }
 
   /** What the client will hold of the session that this request begins or regenerates; null if it cannot be told. */
@@ -160,7 +160,7 @@ export class Lifecycle {
   async #load(): Promise<void> {
     const { draft } = this;
     const { admit, emit, now } = this.#rules;
-    const presented = this.#presented = await this.#ask();
+    const presented = (this.#presented = await this.#ask());
     if (presented === null) return this.#settle(null);
     const deadline = new Deadline(this.#rules.storeTimeout);
     let opened;
@@ -240,9 +240,10 @@ export class Lifecycle {
     const { draft } = this;
     const { wish, held } = this.#doubt;
     const { emit } = this.#rules;
-    const found = held === null
-      ? await this.#opened(await this.nextId(), deadline)
-      : await this.#fenced({ ...held, head: withTimeouts(held.head, wish.timeouts) }, deadline);
+    const found =
+      held === null
+        ? await this.#opened(await this.nextId(), deadline)
+        : await this.#fenced({ ...held, head: withTimeouts(held.head, wish.timeouts) }, deadline);
     if (found === null) throw gone();
     if (typeof found === "string" || found.head.writtenBy === held?.head.writtenBy) {
       if (typeof found !== "string") draft.origin = found;
@@ -269,7 +270,7 @@ export class Lifecycle {
    */
   async #fenced(held: Found, deadline: Deadline): Promise<Found | null> {
     const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
-    return touched && await this.#vault!.reopen(held, this.#rules.now(), deadline);
+    return touched && (await this.#vault!.reopen(held, this.#rules.now(), deadline));
   }
 
   async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
@@ -313,12 +314,14 @@ export class Lifecycle {
     const touch = this.isTouchDue(wish);
     let held = origin;
     let fields = wish.fields;
-    for (let attempts = 1;; attempts++) {
+    for (let attempts = 1; ; attempts++) {
       const head = withTimeouts(held.head, wish.timeouts);
       const changed = difference(held.fields, fields);
       const lastSeenAt = touch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
       if (changed.size === 0 && head === held.head) {
         if (touch) await this.#touch(held, deadline);
+        // Another request has stored the very same: what it stored besides is to be seen from now on.
+        else if (held !== origin) await this.#stored(held);
         return;
       }
       if (changed.size > 0) await approve(fields);
@@ -378,7 +381,7 @@ export class Lifecycle {
     const { emit, now } = this.#rules;
     const graceUntil = now() + (wish.rotation?.grace ?? 0) * 1000;
     let held = origin;
-    for (let attempts = 1;; attempts++) {
+    for (let attempts = 1; ; attempts++) {
       const answer = await this.#vault!.retire(held, heir, graceUntil, now(), deadline);
       if (answer === "retired") return heir;
       if (answer === "gone") throw gone();
@@ -386,7 +389,10 @@ export class Lifecycle {
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
-      const { head: { since, writtenBy }, lastSeenAt } = heir;
+      const {
+        head: { since, writtenBy },
+        lastSeenAt,
+      } = heir;
       const head = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
       const moved = await this.#vault!.change(heir, { fields, head, lastSeenAt }, deadline);
       if (typeof moved === "string") throw gone();
@@ -398,7 +404,7 @@ export class Lifecycle {
   async #newest(held: Found, deadline: Deadline): Promise<Found> {
     await deadline.pause();
     const newest = await this.#vault!.reopen(held, this.#rules.now(), deadline);
-    const fields = newest && await this.#rules.admit(newest.fields);
+    const fields = newest && (await this.#rules.admit(newest.fields));
     if (newest === null || fields === null) throw gone();
     return { ...newest, fields };
   }

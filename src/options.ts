@@ -161,7 +161,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   assertHas("schema", options.schema?.["~standard"], ["validate"], options.schema === undefined);
   assertHas("codec", options.codec, ["encode", "decode"], options.codec === undefined);
   for (const transport of options.transports ?? []) assertHas("transports", transport, ["read", "write", "clear"]);
-  if (options.encrypt !== undefined && typeof options.encrypt !== "boolean") throw new TypeError("encrypt must be true or false");
+  if (options.encrypt !== undefined && typeof options.encrypt !== "boolean")
+    throw new TypeError("encrypt must be true or false");
   assertFunction("observe", options.observe);
   assertFunction("generateId", options.generateId);
   assertFunction("now", options.now);
@@ -182,8 +183,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     isEager: oneOf("load", options.load, ["lazy", "eager"]) === "eager",
     schema: options.schema,
     codec: options.codec ?? structuredCodec,
-    persistsAfterResponse: oneOf("persist", options.persist, ["before-response", "after-response"]) ===
-      "after-response",
+    persistsAfterResponse:
+      oneOf("persist", options.persist, ["before-response", "after-response"]) === "after-response",
     toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
     storeTimeout,
     observe: options.observe,
@@ -205,8 +206,12 @@ export function timeoutsFor({ timeouts, limits }: Pick<Settings, "timeouts" | "l
 }
 
 /** @throws {TypeError} If sessions are to be sealed, and there is nothing to seal them with */
-export function assertSealable(place: Place, secrets: readonly string[] | undefined): asserts secrets is readonly string[] {
-  if (place instanceof SealedSessions && secrets === undefined) throw new TypeError("cookieStore() needs secrets, to seal the sessions with");
+export function assertSealable(
+  place: Place,
+  secrets: readonly string[] | undefined,
+): asserts secrets is readonly string[] {
+  if (place instanceof SealedSessions && secrets === undefined)
+    throw new TypeError("cookieStore() needs secrets, to seal the sessions with");
 }
 
 /** The longest timeouts of a preset, in seconds. */
@@ -258,7 +263,8 @@ function transportsOf(
     ...(cookie === false ? [] : [cookieTransport(cookie)]),
     ...(header === false ? [] : [headerTransport(typeof header === "string" ? { name: header } : header)]),
   ];
-  if (chosen.length === 0) throw new TypeError("Without a cookie, a header or a transport no client could have a session");
+  if (chosen.length === 0)
+    throw new TypeError("Without a cookie, a header or a transport no client could have a session");
   return chosen;
 }
 
@@ -288,8 +294,8 @@ function assertDuration(name: string, value: unknown): void {
 
 /** What is given from JavaScript is of no type: the first request would be the wrong place to find out. */
 function assertHas(name: string, value: unknown, methods: readonly string[], isAbsent = false): void {
-  const isMade = typeof value === "object" && value !== null || typeof value === "function";
-  if (isAbsent || isMade && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
+  const isMade = (typeof value === "object" && value !== null) || typeof value === "function";
+  if (isAbsent || (isMade && methods.every((method) => typeof Reflect.get(value, method) === "function"))) return;
   throw new TypeError(`${name} must have ${methods.join(", ")}`);
 }
 
@@ -298,7 +304,11 @@ function assertFunction(name: string, value: unknown): void {
 }
 
 /** The chosen word, or the first one, which is the default. */
-function oneOf<const Word extends string>(name: string, value: Word | undefined, words: readonly Word[]): Word | undefined {
+function oneOf<const Word extends string>(
+  name: string,
+  value: Word | undefined,
+  words: readonly Word[],
+): Word | undefined {
   if (value !== undefined && !words.includes(value)) {
     throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
   }

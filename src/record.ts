@@ -98,17 +98,22 @@ function parseHead(record: SessionRecord): Record<string, unknown> | null {
 
 function isHead(head: Record<string, unknown>): head is Record<string, unknown> & Head {
   const { createdAt, since, timeouts, successor } = head;
-  return Number.isFinite(createdAt) && Number.isFinite(since) &&
+  return (
+    Number.isFinite(createdAt) &&
+    Number.isFinite(since) &&
     (timeouts === undefined || isOwnTimeouts(timeouts)) &&
-    (successor === undefined || isSuccessor(successor));
+    (successor === undefined || isSuccessor(successor))
+  );
 }
 
 function isOwnTimeouts(value: unknown): value is OwnTimeouts {
   if (typeof value !== "object" || value === null) return false;
   const { idle, absolute, cookie }: OwnTimeouts = value;
-  return (idle === undefined || Number.isFinite(idle)) &&
+  return (
+    (idle === undefined || Number.isFinite(idle)) &&
     (absolute === undefined || absolute === false || Number.isFinite(absolute)) &&
-    (cookie === undefined || cookie === null || Number.isFinite(cookie));
+    (cookie === undefined || cookie === null || Number.isFinite(cookie))
+  );
 }
 
 function isSuccessor(value: unknown): value is Successor {

@@ -18,7 +18,11 @@ export interface Schema<Data> {
 /** What a schema says of a value: the value as it would have it, or what is wrong and where. */
 export type SchemaResult<Data> =
   | { readonly value: Data; readonly issues?: undefined }
-  | { readonly issues: readonly { readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined }[] };
+  | {
+      readonly issues: readonly {
+        readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+      }[];
+    };
 
 /** Holds what was loaded against the schema: the fields with the data as it gives them out, or null. */
 export async function admit(schema: Schema<unknown>, codec: Codec, fields: Fields): Promise<Fields | null> {

@@ -49,7 +49,7 @@ export class SealedVault implements Vault {
   }
 
   async reopen(held: Found, _now: number, deadline: Deadline): Promise<Found | null> {
-    return await this.#revocationOf(held.id, deadline) === null ? held : null;
+    return (await this.#revocationOf(held.id, deadline)) === null ? held : null;
   }
 
   create(id: string, contents: Contents): Promise<Found> {
@@ -57,7 +57,7 @@ export class SealedVault implements Vault {
   }
 
   async change(held: Found, contents: Contents, deadline: Deadline): Promise<Found | "gone"> {
-    return await this.#revocationOf(held.id, deadline) === null ? this.#sealed(held.id, contents) : "gone";
+    return (await this.#revocationOf(held.id, deadline)) === null ? this.#sealed(held.id, contents) : "gone";
   }
 
   async touch(held: Found, now: number, deadline: Deadline): Promise<Found | null> {
@@ -77,12 +77,12 @@ export class SealedVault implements Vault {
     const note = { ...heir.head, successor: { sealedId, graceUntil } };
     const until = Math.max(this.#lastExpiry(held.head, now), graceUntil);
     try {
-      return await this.#note(held.id, note, now, until, deadline) === "taken" ? "gone" : "retired";
+      return (await this.#note(held.id, note, now, until, deadline)) === "taken" ? "gone" : "retired";
     } catch (error) {
       // It may have been done although it was answered with an error.
       const isDone = async (within: Deadline): Promise<boolean> => {
         const revoked = await this.#revocationOf(held.id, within);
-        return revoked !== null && await heirOf(held.id, revoked) === heir.id;
+        return revoked !== null && (await heirOf(held.id, revoked)) === heir.id;
       };
       if (await deadline.repair(isDone).catch(() => false)) return "retired";
       throw error;
@@ -97,9 +97,9 @@ export class SealedVault implements Vault {
   async #endId(id: string, head: Head, deadline: Deadline): Promise<void> {
     const now = this.#core.now();
     const { successor: _, ...note } = head;
-    if (await this.#note(id, note, now, this.#lastExpiry(head, now), deadline) !== "taken") return;
+    if ((await this.#note(id, note, now, this.#lastExpiry(head, now), deadline)) !== "taken") return;
     const revoked = await this.#revocationOf(id, deadline);
-    const heirId = revoked && await heirOf(id, revoked);
+    const heirId = revoked && (await heirOf(id, revoked));
     if (heirId && now - revoked.retiredAt < POINTER_LIFE) await this.#endId(heirId, revoked, deadline);
   }
 
@@ -154,7 +154,7 @@ export class SealedVault implements Vault {
   ): Promise<Answer> {
     const { revocation } = this.#core;
     if (revocation === undefined) return withoutStore;
-    const store = this.#revocation ??= await revocation();
+    const store = (this.#revocation ??= await revocation());
     return await deadline.call(action, () => call(store));
   }
 }

@@ -208,7 +208,10 @@ export class Session<Data extends object = UntypedData> {
       if (draft.fields.get(name) !== before) continue;
       flash.yield(key);
       const edit = text === undefined ? removeFields([name]) : setField(name, text);
-      draft.record(computeField(name, async (fresh) => (await next(fresh)).text), edit);
+      draft.record(
+        computeField(name, async (fresh) => (await next(fresh)).text),
+        edit,
+      );
       values.handOut(key, value, text);
       return value;
     }
@@ -248,7 +251,7 @@ export class Session<Data extends object = UntypedData> {
    */
   async start(): Promise<string> {
     await this.#begin();
-    return await this.id() ?? "";
+    return (await this.id()) ?? "";
   }
 
   /**
@@ -459,8 +462,14 @@ function tooLate(action: string): SessionError {
 
 function assertTimeouts({ idle, absolute, cookie }: OwnTimeouts): void {
   const isDuration = (value: unknown): boolean => Number.isFinite(value) && Number(value) > 0;
-  const mistake = idle !== undefined && !isDuration(idle) ? "idle" :
-    absolute !== undefined && absolute !== false && !isDuration(absolute) ? "absolute" :
-    cookie !== undefined && cookie !== null && !isDuration(cookie) ? "cookie" : undefined;
-  if (mistake !== undefined) throw new RangeError(`Cannot set timeouts: ${mistake} must be a positive number of seconds`);
+  const mistake =
+    idle !== undefined && !isDuration(idle)
+      ? "idle"
+      : absolute !== undefined && absolute !== false && !isDuration(absolute)
+        ? "absolute"
+        : cookie !== undefined && cookie !== null && !isDuration(cookie)
+          ? "cookie"
+          : undefined;
+  if (mistake !== undefined)
+    throw new RangeError(`Cannot set timeouts: ${mistake} must be a positive number of seconds`);
 }

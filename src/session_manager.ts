@@ -4,7 +4,14 @@ import { Flash } from "./flash.ts";
 import { forbidden, isCrossOrigin } from "./guard.ts";
 import { Lifecycle, type Rules } from "./lifecycle.ts";
 import { quiet } from "./observe.ts";
-import { assertSealable, type Place, resolveOptions, type SessionOptions, type Settings, timeoutsFor } from "./options.ts";
+import {
+  assertSealable,
+  type Place,
+  resolveOptions,
+  type SessionOptions,
+  type Settings,
+  timeoutsFor,
+} from "./options.ts";
 import type { Head } from "./record.ts";
 import { admit, approve } from "./schema.ts";
 import { closeSession, Session, storeGathered, type UntypedData, usedLife } from "./session.ts";
@@ -100,10 +107,10 @@ export class SessionManager<Data extends object = UntypedData> {
       closeSession(session);
       return headers;
     }
-    const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && await life.isRoutine();
+    const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && (await life.isRoutine());
     const storing = this.#store(session, life);
     if (defers) waitUntil(storing.catch(() => {}));
-    const isCertain = defers || await storing;
+    const isCertain = defers || (await storing);
     closeSession(session);
     const exchange = this.#exchanges.get(session);
     if (exchange !== undefined) this.#answer(headers, life, exchange, isCertain);
@@ -121,8 +128,9 @@ export class SessionManager<Data extends object = UntypedData> {
     const prune = async (): Promise<number> => {
       const { store, now } = this.#settings;
       const place = await opened(store, rest);
-      const swept = place instanceof SealedSessions ? place.revocation && await opened(place.revocation, rest) : place;
-      return await swept?.prune?.(now()) ?? 0;
+      const swept =
+        place instanceof SealedSessions ? place.revocation && (await opened(place.revocation, rest)) : place;
+      return (await swept?.prune?.(now())) ?? 0;
     };
     return await withoutSecrets("prune the sessions", prune);
   }

@@ -54,7 +54,7 @@ export class StoreVault implements Vault<Stored> {
       if (typeof head === "string") return head;
       if (head.successor === undefined) {
         if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
-        return await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head }) ?? "corrupt";
+        return (await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head })) ?? "corrupt";
       }
       // The successor's own times say when it is over: it may have been granted more than its predecessor had left.
       if (head.successor.graceUntil <= now) return "retired";
@@ -93,10 +93,7 @@ export class StoreVault implements Vault<Stored> {
     const stored = await this.#lock.lock(fields, held.id, held.key);
     const change = { record: { fields: stored, lastSeenAt }, changed: difference(held.stored, stored) };
     const expiresAt = this.#expiresAt(head, lastSeenAt);
-    const version = await deadline.call(
-      STORING,
-      () => this.#store.change(held.key, change, held.version, expiresAt),
-    );
+    const version = await deadline.call(STORING, () => this.#store.change(held.key, change, held.version, expiresAt));
     assertVersion(version);
     if (version === "conflict" || version === "gone") return version;
     return { ...held, fields, lastSeenAt, head, version, stored };
@@ -123,10 +120,7 @@ export class StoreVault implements Vault<Stored> {
     const change = { record: { fields, lastSeenAt: now }, changed: difference(held.stored, fields) };
     const expiresAt = Math.max(now + POINTER_LIFE, graceUntil);
     try {
-      const answer = await deadline.call(
-        STORING,
-        () => this.#store.change(held.key, change, held.version, expiresAt),
-      );
+      const answer = await deadline.call(STORING, () => this.#store.change(held.key, change, held.version, expiresAt));
       assertVersion(answer);
       return answer === "conflict" || answer === "gone" ? answer : "retired";
     } catch (error) {
@@ -156,7 +150,7 @@ export class StoreVault implements Vault<Stored> {
   async #endId(id: string, found: Version | undefined, deadline: Deadline): Promise<void> {
     const key = keyOfId(id);
     let version = found;
-    for (let isFound = found !== undefined;; isFound = true) {
+    for (let isFound = found !== undefined; ; isFound = true) {
       if (isFound) {
         const answer = await deadline.call(ENDING, () => this.#store.delete(key, version));
         if (answer === undefined) return;

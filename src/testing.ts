@@ -13,10 +13,4 @@ export type { FakeClock } from "./testing/fake_clock.ts";
 export { faultyStore } from "./testing/faulty_store.ts";
 export type { FaultPlan, FaultyStore, RecordFault, StoreFault, StoreVerb } from "./testing/faulty_store.ts";
 export { cookieJar } from "./testing/cookie_jar.ts";
-export type {
-  CookieJar,
-  CookieJarOptions,
-  JarCookie,
-  JarRequestInit,
-  SiteContext,
-} from "./testing/cookie_jar.ts";
+export type { CookieJar, CookieJarOptions, JarCookie, JarRequestInit, SiteContext } from "./testing/cookie_jar.ts";

@@ -44,12 +44,17 @@ export function withSession<
   handler: SessionHandler<Data, Rest>,
   options: SessionOptions<Data, Rest> | SessionManager<Data> = {},
 ): FetchHandler<Rest> {
-  if (typeof handler !== "function") throw new TypeError("withSession needs a handler: a function of a request and a session");
+  if (typeof handler !== "function")
+    throw new TypeError("withSession needs a handler: a function of a request and a session");
   const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
   return async (request, ...rest) => {
     const refusal = await refusalOf(sessions, request);
     if (refusal !== undefined) return refusal;
-    const session = beginSession(sessions, request, rest.filter((each) => !(each instanceof Session)));
+    const session = beginSession(
+      sessions,
+      request,
+      rest.filter((each) => !(each instanceof Session)),
+    );
     if (isEager(sessions)) await session.size();
     const response = await handler(request, session, ...rest);
     const headers = await sessions.commit(session, isRedirect(response) ? undefined : waitUntilOf(rest));

@@ -32,7 +32,9 @@ describe.each(Object.entries(places))("csrfToken() with sessions in %s", (_name,
     for (const token of tokens) expect((await visit((session) => session.verifyCsrf(token))).result).toBe(true);
     // No position of the text is the same in all of them, so a compressed page tells nothing of it.
     const many = (await visit((session) => Promise.all(Array.from({ length: 40 }, () => session.csrfToken())))).result;
-    const constant = Array.from({ length: 86 }, (_, at) => at).filter((at) => many.every((text) => text[at] === many[0]?.[at]));
+    const constant = Array.from({ length: 86 }, (_, at) => at).filter((at) =>
+      many.every((text) => text[at] === many[0]?.[at]),
+    );
     expect(constant).toEqual([]);
   });
 
@@ -82,7 +84,9 @@ describe("verifyCsrf()", () => {
   };
 
   test("finds the token in the header or in a form, and leaves the body to the handler", async () => {
-    expect(await verify((token) => post("{}", { "X-CSRF-Token": token, "Content-Type": "application/json" }))).toBe(true);
+    expect(await verify((token) => post("{}", { "X-CSRF-Token": token, "Content-Type": "application/json" }))).toBe(
+      true,
+    );
     expect(await verify((token) => post(new URLSearchParams({ "csrf-token": token })))).toBe(true);
     const requests: Request[] = [];
     const multipart = (token: string): Request => {

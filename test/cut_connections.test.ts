@@ -39,7 +39,9 @@ afterAll(async () => {
 type Connected = Awaited<ReturnType<typeof nodeRedis>>;
 
 async function nodeRedis(port: number) {
-  return await createClient({ socket: { port, host: "127.0.0.1", reconnectStrategy: () => 1 } }).on("error", () => {}).connect();
+  return await createClient({ socket: { port, host: "127.0.0.1", reconnectStrategy: () => 1 } })
+    .on("error", () => {})
+    .connect();
 }
 
 const engines: Readonly<Record<string, () => Promise<Opened>>> = {
@@ -121,13 +123,16 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
     return minted.at(-1)!;
   };
   // The first request is left alone: afterwards the server knows the scripts, and all requests are alike.
-  for (let bytes = -1;; bytes++) {
-    const handler = withSession<Data>(async (_request, session) => {
-      await session.get("n");
-      if (bytes >= 0) proxy.cutAfter(bytes, direction);
-      await step(session);
-      return new Response();
-    }, { store, generateId });
+  for (let bytes = -1; ; bytes++) {
+    const handler = withSession<Data>(
+      async (_request, session) => {
+        await session.get("n");
+        if (bytes >= 0) proxy.cutAfter(bytes, direction);
+        await step(session);
+        return new Response();
+      },
+      { store, generateId },
+    );
     const old = await begun(sound);
     minted.splice(0, minted.length, old);
     const request = new Request(SHOP, { headers: { Cookie: `__Host-session=${old}` } });
@@ -143,15 +148,18 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
     const live = new Map<string, Partial<Data>>();
     for (const id of minted) {
       const session = sound.open(id);
-      if ((await session.id()) !== null) live.set(id, { ...await session.all() });
+      if ((await session.id()) !== null) live.set(id, { ...(await session.all()) });
     }
-    judge({
-      isDone: response !== undefined,
-      isErased: cookie?.includes("Max-Age=0") ?? false,
-      held: live.get(told ?? old),
-      isOldAlive: live.has(old),
-      liveIds: live.size,
-    }, at);
+    judge(
+      {
+        isDone: response !== undefined,
+        isErased: cookie?.includes("Max-Age=0") ?? false,
+        held: live.get(told ?? old),
+        isOldAlive: live.has(old),
+        liveIds: live.size,
+      },
+      at,
+    );
   }
 }
 
@@ -159,13 +167,13 @@ async function begun(sessions: SessionManager<Data>): Promise<string> {
   const session = sessions.start(new Request(SHOP));
   session.set({ n: 1, name: "ada" });
   await session.save();
-  return await session.id() ?? "";
+  return (await session.id()) ?? "";
 }
 
 const count: Step = (session) => session.update("n", (n = 0) => n + 1);
 const MOST_DEMANDING = "updates, and goes on when save() failed";
 const cuts: Readonly<Record<string, Cut>> = {
-  "updates": {
+  updates: {
     step: count,
     judge({ isDone, held, isErased }, at) {
       expect(held, at).toMatchObject({ name: "ada" });
@@ -185,7 +193,7 @@ const cuts: Readonly<Record<string, Cut>> = {
       expect(isErased, at).toBe(false);
     },
   },
-  "regenerates": {
+  regenerates: {
     async step(session) {
       await session.regenerate();
       await count(session);
@@ -195,7 +203,7 @@ const cuts: Readonly<Record<string, Cut>> = {
       expect([isOldAlive, liveIds, isErased], at).toEqual([!isDone, 1, false]);
     },
   },
-  "destroys": {
+  destroys: {
     step: (session) => session.destroy(),
     judge({ isDone, isErased, liveIds, held }, at) {
       expect(isErased, at).toBe(isDone);

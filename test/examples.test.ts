@@ -27,7 +27,9 @@ describe("examples/hono.ts", () => {
   test("hono.ts counts visits, and knows the user until logout, when a client keeps its cookie", async () => {
     const first = await hono.request("https://shop.example/");
     expect(await first.text()).toBe("Visit 1 of somebody\n");
-    const login = await hono.request(post("https://shop.example/login", { user: "Ada" }, { ...own, Cookie: cookieOf(first) }));
+    const login = await hono.request(
+      post("https://shop.example/login", { user: "Ada" }, { ...own, Cookie: cookieOf(first) }),
+    );
     expect([login.status, login.headers.get("Location")]).toEqual([303, "/"]);
     const cookie = cookieOf(login);
     expect(cookie).not.toBe(cookieOf(first));
@@ -75,7 +77,7 @@ describe("examples/websocket_or_queue.ts", () => {
     const order = await reports.fetch(new Request("https://shop.example/", { method: "POST" }));
     expect(order.status).toBe(202);
     const job = queue.shift();
-    expect(job && await work(job)).toBe(true);
+    expect(job && (await work(job))).toBe(true);
     const answer = await reports.fetch(get("https://shop.example/", cookieOf(order)));
     expect(await answer.json()).toEqual(["Report 1"]);
   });
@@ -108,7 +110,7 @@ describe("examples/cors.ts", () => {
     const answer = await send({ method: "OPTIONS", headers: { Origin: "https://app.example" } });
     expect(answer.status).toBe(204);
     expect(Object.fromEntries(answer.headers)).toEqual({
-      vary: "Origin",
+      "vary": "Origin",
       "access-control-allow-origin": "https://app.example",
       "access-control-allow-credentials": "true",
       "access-control-allow-methods": "GET, POST",
@@ -119,12 +121,14 @@ describe("examples/cors.ts", () => {
   test("cors.ts sets a cookie that other sites may send, and keeps Vary, when a listed origin posts", async () => {
     const answer = await send({ method: "POST", headers: { Origin: "https://app.example" } });
     expect(await answer.json()).toEqual({ likes: 1 });
-    expect(answer.headers.getSetCookie()[0]).toMatch(/^__Host-session=.*; Secure; HttpOnly; SameSite=None; Partitioned$/);
+    expect(answer.headers.getSetCookie()[0]).toMatch(
+      /^__Host-session=.*; Secure; HttpOnly; SameSite=None; Partitioned$/,
+    );
     expect(answer.headers.get("Vary")).toContain("Origin");
   });
 
   test("cors.ts exposes the id header when a listed origin asks for the id", async () => {
-    const answer = await send({ method: "POST", headers: { Origin: "https://app.example", "X-Session-Id": "" } });
+    const answer = await send({ method: "POST", headers: { "Origin": "https://app.example", "X-Session-Id": "" } });
     expect(answer.headers.get("X-Session-Id")).toMatch(/^[\w-]{22,}$/);
     expect(answer.headers.get("Access-Control-Expose-Headers")).toBe("X-Session-Id");
     expect(answer.headers.getSetCookie()).toEqual([]);

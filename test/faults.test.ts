@@ -94,9 +94,9 @@ beforeAll(async () => {
   const cells = Object.keys(kinds).flatMap((kind) =>
     verbs.flatMap((verb) =>
       [...storeFaults, ...(verb === "load" ? recordFaults : [])].flatMap((fault) =>
-        (["first", "every"] as const).map((often) => ({ kind, verb, fault, often }))
-      )
-    )
+        (["first", "every"] as const).map((often) => ({ kind, verb, fault, often })),
+      ),
+    ),
   );
   const played = await inTurns(cells, async (cell) => {
     const plan = { [cell.verb]: cell.often === "first" ? [cell.fault] : cell.fault };
@@ -116,18 +116,25 @@ afterAll(() => {
 async function inTurns<Item, Result>(items: readonly Item[], task: (item: Item) => Promise<Result>): Promise<Result[]> {
   const results: Result[] = [];
   for (let next = 0; next < items.length; next += AT_A_TIME) {
-    results.push(...await Promise.all(items.slice(next, next + AT_A_TIME).map(task)));
+    results.push(...(await Promise.all(items.slice(next, next + AT_A_TIME).map(task))));
   }
   return results;
 }
 
 describe("One call fails, or all of one kind", () => {
   test.each(Object.keys(kinds))("withSession() breaks no promise when a call of the store fails while %s", (kind) => {
-    const broken = rows.filter((row) => row.kind === kind).flatMap(({ verb, fault, often, outcomes }) =>
-      policies.flatMap((policy) =>
-        outcomes[policy].broken.map((promise) => ({ promise, fault: `${often} ${verb}: ${fault}`, policy, ...outcomes[policy] }))
-      )
-    );
+    const broken = rows
+      .filter((row) => row.kind === kind)
+      .flatMap(({ verb, fault, often, outcomes }) =>
+        policies.flatMap((policy) =>
+          outcomes[policy].broken.map((promise) => ({
+            promise,
+            fault: `${often} ${verb}: ${fault}`,
+            policy,
+            ...outcomes[policy],
+          })),
+        ),
+      );
     expect(broken).toEqual([]);
   });
 
@@ -139,45 +146,53 @@ describe("One call fails, or all of one kind", () => {
 });
 
 describe("Two calls fail", () => {
-  test.each(Object.keys(kinds))("withSession() breaks no promise when any two calls of the store fail while %s", async (name) => {
-    const kind = kinds[name]!;
-    const broken: unknown[] = [];
-    await failing([], 0);
-    expect(broken).toEqual([]);
+  test.each(Object.keys(kinds))(
+    "withSession() breaks no promise when any two calls of the store fail while %s",
+    async (name) => {
+      const kind = kinds[name]!;
+      const broken: unknown[] = [];
+      await failing([], 0);
+      expect(broken).toEqual([]);
 
-    /** Lets the request run with these faults, then with one more at each of the calls that it made from there on. */
-    async function failing(faults: readonly PlannedFault[], from: number): Promise<void> {
-      const plan = planOf(faults);
-      const [thrown, tolerated] = await Promise.all([perform(kind, "throw", plan), perform(kind, "anonymous", plan)]);
-      broken.push(...[thrown, tolerated].filter((outcome) => outcome.broken.length > 0).map((each) => ({ plan, ...each })));
-      if (faults.length === 2) return;
-      for (const [at, verb] of thrown.calls.entries()) {
-        if (at < from) continue;
-        const index = thrown.calls.slice(0, at).filter((call) => call === verb).length;
-        for (const fault of ["rejects", "does it but rejects"] as const) {
-          await failing([...faults, { verb, index, fault }], at + 1);
+      /** Lets the request run with these faults, then with one more at each of the calls that it made from there on. */
+      async function failing(faults: readonly PlannedFault[], from: number): Promise<void> {
+        const plan = planOf(faults);
+        const [thrown, tolerated] = await Promise.all([perform(kind, "throw", plan), perform(kind, "anonymous", plan)]);
+        broken.push(
+          ...[thrown, tolerated].filter((outcome) => outcome.broken.length > 0).map((each) => ({ plan, ...each })),
+        );
+        if (faults.length === 2) return;
+        for (const [at, verb] of thrown.calls.entries()) {
+          if (at < from) continue;
+          const index = thrown.calls.slice(0, at).filter((call) => call === verb).length;
+          for (const fault of ["rejects", "does it but rejects"] as const) {
+            await failing([...faults, { verb, index, fault }], at + 1);
+          }
         }
       }
-    }
-  });
+    },
+  );
 });
 
 describe("An answer was lost, and its write is still under way", () => {
-  test.each(Object.keys(kinds))("withSession() breaks no promise when a late call arrives at any moment while %s", async (name) => {
-    const kind = kinds[name]!;
-    const cells = await inTurns(verbs, async (verb) => {
-      const plan: FaultPlan = { [verb]: ["does it late"] };
-      const { calls } = await perform(kind, "throw", plan);
-      const moments = calls.includes(verb) ? [...calls.keys(), calls.length] : [];
-      return moments.slice(calls.indexOf(verb) + 1).map((moment) => ({ plan, moment }));
-    });
-    const outcomes = await inTurns(cells.flat(), async ({ plan, moment }) => ({
-      plan,
-      moment,
-      ...await perform(kind, "throw", plan, moment),
-    }));
-    expect(outcomes.filter(({ broken }) => broken.length > 0)).toEqual([]);
-  });
+  test.each(Object.keys(kinds))(
+    "withSession() breaks no promise when a late call arrives at any moment while %s",
+    async (name) => {
+      const kind = kinds[name]!;
+      const cells = await inTurns(verbs, async (verb) => {
+        const plan: FaultPlan = { [verb]: ["does it late"] };
+        const { calls } = await perform(kind, "throw", plan);
+        const moments = calls.includes(verb) ? [...calls.keys(), calls.length] : [];
+        return moments.slice(calls.indexOf(verb) + 1).map((moment) => ({ plan, moment }));
+      });
+      const outcomes = await inTurns(cells.flat(), async ({ plan, moment }) => ({
+        plan,
+        moment,
+        ...(await perform(kind, "throw", plan, moment)),
+      }));
+      expect(outcomes.filter(({ broken }) => broken.length > 0)).toEqual([]);
+    },
+  );
 });
 
 describe("faultyStore()", () => {
@@ -226,10 +241,17 @@ describe('onStoreError: "anonymous"', () => {
   async function shopWithSession() {
     const store = faultyStore(memoryStore());
     const heard: SessionEvent["type"][] = [];
-    const options = { store, onStoreError: "anonymous", observe: (event: SessionEvent) => heard.push(event.type) } as const;
+    const options = {
+      store,
+      onStoreError: "anonymous",
+      observe: (event: SessionEvent) => heard.push(event.type),
+    } as const;
     const jar = cookieJar();
     const visit = (handle: Handle) =>
-      jar.fetch(withSession<Data>(async (_, session) => Response.json((await handle(session)) ?? null), options), url);
+      jar.fetch(
+        withSession<Data>(async (_, session) => Response.json((await handle(session)) ?? null), options),
+        url,
+      );
     await visit(async (session) => session.set({ n: 1, name: "ada" }));
     heard.length = 0;
     return { store, heard, jar, visit, options };
@@ -245,7 +267,12 @@ describe('onStoreError: "anonymous"', () => {
       await session.id(),
       await session.info(),
     ]);
-    expect(await response.json()).toEqual([0, {}, null, { isNew: true, createdAt: null, lastSeenAt: null, expiresAt: null }]);
+    expect(await response.json()).toEqual([
+      0,
+      {},
+      null,
+      { isNew: true, createdAt: null, lastSeenAt: null, expiresAt: null },
+    ]);
     expect([response.headers.getSetCookie(), jar.header(url)]).toEqual([[], cookie]);
     expect(store.calls).toEqual({ load: 1, create: 0, change: 0, touch: 0, delete: 0 });
     expect(heard).toEqual(["failed"]);
@@ -312,7 +339,7 @@ interface PlannedFault {
 function planOf(faults: readonly PlannedFault[]): FaultPlan {
   const plan: Partial<Record<StoreVerb, StoreFault[]>> = {};
   for (const { verb, index, fault } of faults) {
-    const list = plan[verb] ??= [];
+    const list = (plan[verb] ??= []);
     while (list.length < index) list.push("none");
     list[index] = fault;
   }

@@ -16,7 +16,18 @@ const runs = (numRuns: number) => ({ numRuns, interruptAfterTimeLimit: 6_000, ma
 
 /** What a header may hold at all: the Headers of a runtime take no other characters. */
 const headerText = fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]{0,300}$/);
-const shapes = fc.constantFrom("A".repeat(22), "A".repeat(21), "B".repeat(32), "-_".repeat(128), "C".repeat(257), "", ".", "..", '"', "%41");
+const shapes = fc.constantFrom(
+  "A".repeat(22),
+  "A".repeat(21),
+  "B".repeat(32),
+  "-_".repeat(128),
+  "C".repeat(257),
+  "",
+  ".",
+  "..",
+  '"',
+  "%41",
+);
 const nearlyAnId = fc.oneof(
   shapes,
   fc.stringMatching(/^[\w-]{20,40}(\.[\w-]{40,45})?$/),
@@ -25,7 +36,16 @@ const nearlyAnId = fc.oneof(
 );
 const nearlyTheName = fc.oneof(
   fc.constant(NAME),
-  fc.constantFrom("__host-session", "__Host-session ", "\u00a0__Host-session", "__Host%2Dsession", "session", "", "__proto__", "x__Host-session"),
+  fc.constantFrom(
+    "__host-session",
+    "__Host-session ",
+    "\u00a0__Host-session",
+    "__Host%2Dsession",
+    "session",
+    "",
+    "__proto__",
+    "x__Host-session",
+  ),
   fc.stringMatching(/^[!-~]{0,20}$/),
 );
 const cookieHeader = fc.oneof(
@@ -39,7 +59,13 @@ const cookieHeader = fc.oneof(
 
 /** Everything that a handler may ask of a session, one after the other, and one write. */
 async function useAll(session: Session): Promise<unknown> {
-  const seen = [await session.all(), await session.keys(), await session.id(), await session.info(), await session.get("n")];
+  const seen = [
+    await session.all(),
+    await session.keys(),
+    await session.id(),
+    await session.info(),
+    await session.get("n"),
+  ];
   await session.verifyCsrf("x");
   session.set("mark", "mine");
   return seen;
@@ -49,7 +75,10 @@ async function useAll(session: Session): Promise<unknown> {
 const NOTHING = [{}, [], null, { isNew: true }, undefined];
 
 /** Sends one request, and answers what came of it. */
-async function send(options: SessionOptions, headers: Record<string, string>): Promise<{ response: Response; seen: unknown }> {
+async function send(
+  options: SessionOptions,
+  headers: Record<string, string>,
+): Promise<{ response: Response; seen: unknown }> {
   let seen: unknown;
   const handle = withSession(async (_request, session) => {
     seen = await useAll(session);
@@ -63,38 +92,47 @@ describe("whatever a client presents", () => {
     "plain ids": (store) => ({ store }),
     "signed ids": (store) => ({ store, secrets: [secret] }),
     "encrypted records": (store) => ({ store, encrypt: true }),
-    "sealed cookies with a revocation store": (store) => ({ store: cookieStore({ revocation: store }), secrets: [secret] }),
+    "sealed cookies with a revocation store": (store) => ({
+      store: cookieStore({ revocation: store }),
+      secrets: [secret],
+    }),
   };
 
-  test.each(Object.entries(optionsOf))("withSession() with %s begins a session of its own when the Cookie header is hostile", async (_, make) => {
-    await fc.assert(
-      fc.asyncProperty(cookieHeader, async (header) => {
-        const { store, calls } = counted(memoryStore());
-        const { response, seen } = await send(make(store), { Cookie: header });
-        expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
-        expect(seen).toMatchObject(NOTHING);
-        const [cookie = ""] = response.headers.getSetCookie();
-        const id = cookie.slice(NAME.length + 1, cookie.indexOf(";"));
-        expect(id.length).toBeGreaterThanOrEqual(32);
-        expect(header).not.toContain(id);
-      }),
-      runs(1000),
-    );
-  });
+  test.each(Object.entries(optionsOf))(
+    "withSession() with %s begins a session of its own when the Cookie header is hostile",
+    async (_, make) => {
+      await fc.assert(
+        fc.asyncProperty(cookieHeader, async (header) => {
+          const { store, calls } = counted(memoryStore());
+          const { response, seen } = await send(make(store), { Cookie: header });
+          expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
+          expect(seen).toMatchObject(NOTHING);
+          const [cookie = ""] = response.headers.getSetCookie();
+          const id = cookie.slice(NAME.length + 1, cookie.indexOf(";"));
+          expect(id.length).toBeGreaterThanOrEqual(32);
+          expect(header).not.toContain(id);
+        }),
+        runs(1000),
+      );
+    },
+  );
 
-  test.each(Object.entries(optionsOf))("withSession() with %s begins a session of its own when the id header is hostile", async (_, make) => {
-    await fc.assert(
-      fc.asyncProperty(nearlyAnId, async (value) => {
-        const { store, calls } = counted(memoryStore());
-        const { response } = await send({ ...make(store), header: "X-Session-Id" }, { "X-Session-Id": value });
-        expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
-        const id = response.headers.get("X-Session-Id") ?? "";
-        expect(id.length).toBeGreaterThanOrEqual(32);
-        if (value !== "") expect(value).not.toContain(id);
-      }),
-      runs(600),
-    );
-  });
+  test.each(Object.entries(optionsOf))(
+    "withSession() with %s begins a session of its own when the id header is hostile",
+    async (_, make) => {
+      await fc.assert(
+        fc.asyncProperty(nearlyAnId, async (value) => {
+          const { store, calls } = counted(memoryStore());
+          const { response } = await send({ ...make(store), header: "X-Session-Id" }, { "X-Session-Id": value });
+          expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
+          const id = response.headers.get("X-Session-Id") ?? "";
+          expect(id.length).toBeGreaterThanOrEqual(32);
+          if (value !== "") expect(value).not.toContain(id);
+        }),
+        runs(600),
+      );
+    },
+  );
 
   test("withSession() makes no call at all when a hostile id is not signed by us", async () => {
     await fc.assert(
@@ -115,10 +153,21 @@ describe("whatever a store holds", () => {
   const text = fc.oneof(
     fc.string(),
     fc.json(),
-    fc.constantFrom("[[1],-1]", '[{"__proto__":1},1]', "-7", "[", '[["Map",0]]', '["Date",1]', '[["Object","constructor"]]', head),
+    fc.constantFrom(
+      "[[1],-1]",
+      '[{"__proto__":1},1]',
+      "-7",
+      "[",
+      '[["Map",0]]',
+      '["Date",1]',
+      '[["Object","constructor"]]',
+      head,
+    ),
   );
   const fields = fc
-    .array(fc.tuple(fc.oneof(fc.constantFrom("@", "*", "=n", "~n", "=__proto__", "", "="), fc.string()), text), { maxLength: 6 })
+    .array(fc.tuple(fc.oneof(fc.constantFrom("@", "*", "=n", "~n", "=__proto__", "", "="), fc.string()), text), {
+      maxLength: 6,
+    })
     .map((entries) => new Map(entries));
   const nearlyAHead = fc
     .record(
@@ -127,7 +176,10 @@ describe("whatever a store holds", () => {
         since: fc.oneof(fc.constant(Date.now()), fc.double(), fc.anything()),
         format: fc.constantFrom(1, 1, 1, 0, 2, "1", null),
         key: fc.constantFrom(key.slice(0, 16), key.slice(0, 16), "0".repeat(16), 1),
-        timeouts: fc.oneof(fc.record({ idle: fc.anything(), absolute: fc.anything(), cookie: fc.anything() }), fc.anything()),
+        timeouts: fc.oneof(
+          fc.record({ idle: fc.anything(), absolute: fc.anything(), cookie: fc.anything() }),
+          fc.anything(),
+        ),
         successor: fc.oneof(fc.record({ sealedId: fc.anything(), graceUntil: fc.anything() }), fc.anything()),
       },
       { requiredKeys: ["format", "key"] },
@@ -135,36 +187,46 @@ describe("whatever a store holds", () => {
     .map((each) => stringified(each));
   const record = fc.oneof(
     fc.anything(),
-    fc.record({ fields, lastSeenAt: fc.oneof(fc.constant(Date.now()), fc.double(), fc.anything()), version: fc.integer() }),
+    fc.record({
+      fields,
+      lastSeenAt: fc.oneof(fc.constant(Date.now()), fc.double(), fc.anything()),
+      version: fc.integer(),
+    }),
     fc
       .tuple(fields, fc.oneof(fc.constant(head), nearlyAHead))
       .map(([rest, at]) => ({ fields: new Map([...rest, ["@", at]]), lastSeenAt: Date.now(), version: 1 })),
   );
 
-  test.each([{}, { encrypt: true }, { secrets: [secret] }])("withSession() answers when the record is hostile: %o", async (more) => {
-    const { result: wire } = await visitor({ ...more, generateId: () => id })((session) => session.start());
-    const prototype = Object.getOwnPropertyNames(Object.prototype);
-    await fc.assert(
-      fc.asyncProperty(record, async (found) => {
-        const inner = openStore().store;
-        const load = async (): Promise<never> => found as never;
-        const { store, calls } = counted({ ...inner, load });
-        let reads = 0;
-        const read = withSession(async (_request, session) => {
-          await session.all();
-          await session.info();
-          reads = calls.length;
-          return new Response(String(await session.size()));
-        }, { store, ...more });
-        const response = await read(new Request(SHOP, { headers: { Cookie: `${NAME}=${wire}` } }));
-        expect(response.status).toBe(200);
-        expect(reads).toBeLessThanOrEqual(1);
-        expect(calls.filter((call) => call === "create" || call === "delete")).toEqual([]);
-        expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(prototype);
-      }),
-      runs(1500),
-    );
-  });
+  test.each([{}, { encrypt: true }, { secrets: [secret] }])(
+    "withSession() answers when the record is hostile: %o",
+    async (more) => {
+      const { result: wire } = await visitor({ ...more, generateId: () => id })((session) => session.start());
+      const prototype = Object.getOwnPropertyNames(Object.prototype);
+      await fc.assert(
+        fc.asyncProperty(record, async (found) => {
+          const inner = openStore().store;
+          const load = async (): Promise<never> => found as never;
+          const { store, calls } = counted({ ...inner, load });
+          let reads = 0;
+          const read = withSession(
+            async (_request, session) => {
+              await session.all();
+              await session.info();
+              reads = calls.length;
+              return new Response(String(await session.size()));
+            },
+            { store, ...more },
+          );
+          const response = await read(new Request(SHOP, { headers: { Cookie: `${NAME}=${wire}` } }));
+          expect(response.status).toBe(200);
+          expect(reads).toBeLessThanOrEqual(1);
+          expect(calls.filter((call) => call === "create" || call === "delete")).toEqual([]);
+          expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(prototype);
+        }),
+        runs(1500),
+      );
+    },
+  );
 
   function stringified(value: unknown): string {
     try {
@@ -178,15 +240,24 @@ describe("whatever a store holds", () => {
 describe("whatever is made of a sealed cookie", () => {
   const options: SessionOptions = { store: cookieStore(), secrets: [secret] };
   const bytesOf = (cookie: string): string =>
-    cookie.split(".").map((part) => Buffer.from(part, "base64url").toString("hex")).join(".");
+    cookie
+      .split(".")
+      .map((part) => Buffer.from(part, "base64url").toString("hex"))
+      .join(".");
 
   test("cookieStore() opens it only when it says the very same bytes", async () => {
-    const cookies = await Promise.all([1, 2].map(async (n) => cookieOf(await visitor(options)((session) => session.set("n", n)))));
+    const cookies = await Promise.all(
+      [1, 2].map(async (n) => cookieOf(await visitor(options)((session) => session.set("n", n)))),
+    );
     const [one = "", other = ""] = cookies.map((cookie) => cookie.slice(NAME.length + 1));
     const edit = fc.record({
       at: fc.nat(one.length),
       remove: fc.nat(40),
-      insert: fc.oneof(fc.constant(""), fc.stringMatching(/^[\w.-]{1,20}$/), fc.nat(other.length).map((from) => other.slice(from, from + 30))),
+      insert: fc.oneof(
+        fc.constant(""),
+        fc.stringMatching(/^[\w.-]{1,20}$/),
+        fc.nat(other.length).map((from) => other.slice(from, from + 30)),
+      ),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 3 }), async (edits) => {
@@ -205,7 +276,12 @@ describe("whatever is made of a sealed cookie", () => {
     const inside = fc.oneof(
       fc.string(),
       fc.json(),
-      fc.tuple(fc.constantFrom("I".repeat(32), "short", ""), fc.oneof(fc.json(), fc.constantFrom("[0,{}]", '[0,{"@":"{}"}]', "[1e999,{}]"))).map((parts) => parts.join(" ")),
+      fc
+        .tuple(
+          fc.constantFrom("I".repeat(32), "short", ""),
+          fc.oneof(fc.json(), fc.constantFrom("[0,{}]", '[0,{"@":"{}"}]', "[1e999,{}]")),
+        )
+        .map((parts) => parts.join(" ")),
     );
     await fc.assert(
       fc.asyncProperty(inside, async (text) => {
@@ -225,7 +301,11 @@ describe("the cookie parser beside Hono's", () => {
   const valuesIn = (header: string): string[] =>
     header
       .split(";")
-      .map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)].map((part) => part.replace(/^[ \t]+|[ \t]+$/g, "")))
+      .map((pair) =>
+        [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)].map((part) =>
+          part.replace(/^[ \t]+|[ \t]+$/g, ""),
+        ),
+      )
       .filter(([name]) => name === NAME)
       .map(([, value = ""]) => value);
 
@@ -235,8 +315,14 @@ describe("the cookie parser beside Hono's", () => {
       when: (values) => new Set(values).size > 1,
       example: `${NAME}=one; ${NAME}=two`,
     },
-    "an empty value is no id": { when: (values) => values.some((value) => /^(?:|"")$/.test(value)), example: `${NAME}=` },
-    "a percent sign stands for itself": { when: (values) => values.some((value) => value.includes("%")), example: `${NAME}=%41` },
+    "an empty value is no id": {
+      when: (values) => values.some((value) => /^(?:|"")$/.test(value)),
+      example: `${NAME}=`,
+    },
+    "a percent sign stands for itself": {
+      when: (values) => values.some((value) => value.includes("%")),
+      example: `${NAME}=%41`,
+    },
     "a single quote is no pair of quotes": { when: (values) => values.includes('"'), example: `${NAME}="` },
     "what no cookie may hold is left to the check of the id": {
       when: (values) => values.some((value) => /[^ !#-:<-[\]-~]/.test(value.replace(/^"(.*)"$/, "$1"))),

@@ -32,7 +32,7 @@ async function openShop() {
   session.set({ n: 0, user: "ada" });
   await session.save();
   heard.length = 0;
-  return { clock, heard, visit, old: await session.id() ?? "" };
+  return { clock, heard, visit, old: (await session.id()) ?? "" };
 }
 
 const count = (session: Session<Data>): Promise<number> => session.update("n", (n = 0) => n + 1);
@@ -69,11 +69,14 @@ describe("regenerate() with grace", () => {
   test("regenerate() makes one heir when many requests regenerate one id at once", async () => {
     const { heard, visit, old } = await openShop();
     const allHere = meeting(10);
-    const visits = await Promise.all(Array.from({ length: 10 }, () =>
-      visit(old, async (session) => {
-        await session.regenerate({ grace: 30 });
-        await allHere();
-      })));
+    const visits = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        visit(old, async (session) => {
+          await session.regenerate({ grace: 30 });
+          await allHere();
+        }),
+      ),
+    );
     const heirs = visits.flatMap(({ told }) => (told === undefined ? [] : [told]));
     expect(heirs).toHaveLength(1);
     expect(heard.filter((type) => type === "regenerated")).toHaveLength(1);

@@ -23,7 +23,7 @@ const rows: readonly Row[] = [
   { name: "POST whose Sec-Fetch-Site means nothing", headers: { "Sec-Fetch-Site": "?1" }, allowed: false },
   {
     name: "POST from another site with our Origin",
-    headers: { "Sec-Fetch-Site": "cross-site", Origin: "https://shop.example" },
+    headers: { "Sec-Fetch-Site": "cross-site", "Origin": "https://shop.example" },
     allowed: false,
   },
   { name: "PUT from another site", method: "PUT", headers: { "Sec-Fetch-Site": "cross-site" }, allowed: false },
@@ -60,7 +60,7 @@ const rows: readonly Row[] = [
   },
   {
     name: "POST from another site with cookie and id header",
-    headers: { "Sec-Fetch-Site": "cross-site", "X-Session-Id": "A".repeat(32), Cookie: "__Host-session=x" },
+    headers: { "Sec-Fetch-Site": "cross-site", "X-Session-Id": "A".repeat(32), "Cookie": "__Host-session=x" },
     allowed: false,
   },
 ];
@@ -87,7 +87,12 @@ describe.each(Object.entries(through))("guard through %s", (_name, wrap) => {
     const { store, calls } = counted(openStore().store);
     const events: SessionEvent[] = [];
     let runs = 0;
-    const options: SessionOptions = { store, guard: "same-origin", header: "X-Session-Id", observe: (event) => events.push(event) };
+    const options: SessionOptions = {
+      store,
+      guard: "same-origin",
+      header: "X-Session-Id",
+      observe: (event) => events.push(event),
+    };
     const handle = wrap(options, () => {
       runs += 1;
     });

@@ -37,16 +37,18 @@ function counting(): Hono<SessionEnv<ShopData>> {
 }
 
 describe("session()", () => {
-  test.each([["/c-redirect", 302], ["/redirect", 303], ["/raw", 201], ["/missing", 404]])(
-    "[59] gives each request its session, and sets the cookie on %s with its own status",
-    async (path, status) => {
-      const visit = visits(counting());
-      const response = await visit(path);
-      expect(response.status).toBe(status);
-      expect(response.headers.getSetCookie().filter((cookie) => cookie.startsWith("__Host-session="))).toHaveLength(1);
-      expect(await (await visit("/visits")).text()).toBe("2");
-    },
-  );
+  test.each([
+    ["/c-redirect", 302],
+    ["/redirect", 303],
+    ["/raw", 201],
+    ["/missing", 404],
+  ])("[59] gives each request its session, and sets the cookie on %s with its own status", async (path, status) => {
+    const visit = visits(counting());
+    const response = await visit(path);
+    expect(response.status).toBe(status);
+    expect(response.headers.getSetCookie().filter((cookie) => cookie.startsWith("__Host-session="))).toHaveLength(1);
+    expect(await (await visit("/visits")).text()).toBe("2");
+  });
 
   test("keeps the handler's own cookies beside the session's", async () => {
     const response = await visits(counting())("/raw");
@@ -76,7 +78,12 @@ describe("session()", () => {
     });
     const jar = cookieJar();
     const response = await jar.fetch((request) => app.fetch(request), SHOP);
-    expect(response.headers.getSetCookie().map((cookie) => cookie.split("=")[0]).sort()).toEqual(["__Host-admin", "__Host-shop"]);
+    expect(
+      response.headers
+        .getSetCookie()
+        .map((cookie) => cookie.split("=")[0])
+        .sort(),
+    ).toEqual(["__Host-admin", "__Host-shop"]);
   });
 
   test("stores through executionCtx.waitUntil with persist: after-response, and waits where there is none", async () => {
@@ -97,7 +104,11 @@ describe("session()", () => {
     app.use(session<ShopData>({ store, persist: "after-response" }));
     app.get("/", async (c) => c.text(String(await c.var.session.update("visits", (n = 0) => n + 1))));
     const waiting: Promise<unknown>[] = [];
-    const context = { waitUntil: (promise: Promise<unknown>) => void waiting.push(promise), passThroughOnException() {}, props: {} };
+    const context = {
+      waitUntil: (promise: Promise<unknown>) => void waiting.push(promise),
+      passThroughOnException() {},
+      props: {},
+    };
     const jar = cookieJar();
     const visit = (): Promise<Response> => jar.fetch((request) => app.fetch(request, {}, context), SHOP);
     await visit();

@@ -108,7 +108,9 @@ describe("ids", () => {
       await visit([fresh, old])((session) => session.set("n", 2));
       expect((await visit([fresh])((session) => session.get("n"))).result).toBe(2);
       calls.length = 0;
-      expect(await present({ store, encrypt, secrets: [fresh] }, before, (session) => session.get("n"))).toBeUndefined();
+      expect(
+        await present({ store, encrypt, secrets: [fresh] }, before, (session) => session.get("n")),
+      ).toBeUndefined();
       expect(calls).toEqual([]);
     }
   });
@@ -116,7 +118,11 @@ describe("ids", () => {
   test("[ASVS 11.2.3] secrets keep all their bits when they are not ASCII", async () => {
     // The same low eight bits of each character, and the same length.
     const [one, other] = ["\u0141".repeat(32), "\u0241".repeat(32)];
-    for (const open of [() => ({ store: memoryStore() }), () => ({ store: memoryStore(), encrypt: true }), () => ({ store: cookieStore() })]) {
+    for (const open of [
+      () => ({ store: memoryStore() }),
+      () => ({ store: memoryStore(), encrypt: true }),
+      () => ({ store: cookieStore() }),
+    ]) {
       const options = open();
       const cookie = cookieOf(await visitor({ ...options, secrets: [one] })((session) => session.set("n", 1)));
       expect(await present({ ...options, secrets: [one] }, cookie, (session) => session.get("n"))).toBe(1);
@@ -155,7 +161,13 @@ describe("the life of a session", () => {
 
   test("[ASVS 7.3.1] [ASVS 7.3.2] [NIST 5.2] timeouts are judged by the record when the client keeps its cookie for ever", async () => {
     const clock = fakeClock();
-    const options = { store: openStore().store, now: clock.now, idleTimeout: 100, absoluteTimeout: 250, touchInterval: 0 };
+    const options = {
+      store: openStore().store,
+      now: clock.now,
+      idleTimeout: 100,
+      absoluteTimeout: 250,
+      touchInterval: 0,
+    };
     const cookie = cookieOf(await visitor(options)((session) => session.set("n", 1)));
     const look = () => present(options, cookie, (session) => session.get("n"));
     for (let second = 0; second < 249; second += 83) {
@@ -187,7 +199,10 @@ describe("the life of a session", () => {
       const { store, records } = openStore();
       const first = await visitor({ store, cookie })((session) => session.set("n", 1));
       expect(first.cookies[0]?.replace(/^[^;]*; Max-Age=86400; /, "")).toBe(attributes);
-      const bye = await visitor({ store, cookie }, { jar: cookieJar() })((session) => session.destroy(), withCookie(cookieOf(first)));
+      const bye = await visitor({ store, cookie }, { jar: cookieJar() })(
+        (session) => session.destroy(),
+        withCookie(cookieOf(first)),
+      );
       const name = cookieOf(first).split("=")[0];
       expect(bye.cookies).toEqual([`${name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; ${attributes}`]);
       expect(records.size).toBe(0);
@@ -196,7 +211,11 @@ describe("the life of a session", () => {
 
   test("[ASVS 7.6.2] no session begins when nothing asked for one", async () => {
     const { store, calls } = counted(memoryStore());
-    const { cookies } = await visitor({ store })(async (session) => [await session.all(), await session.id(), await session.info()]);
+    const { cookies } = await visitor({ store })(async (session) => [
+      await session.all(),
+      await session.id(),
+      await session.info(),
+    ]);
     expect([cookies, calls]).toEqual([[], []]);
   });
 });
@@ -212,7 +231,9 @@ describe("the cookie", () => {
   });
 
   test("[OWASP: content] [OWASP: name] [NIST 5.1.1] it says nothing of the user, nor of what made it", async () => {
-    const { cookies } = await visitor({ store: memoryStore(), secrets: [secret] })((session) => session.set("user", "ada"));
+    const { cookies } = await visitor({ store: memoryStore(), secrets: [secret] })((session) =>
+      session.set("user", "ada"),
+    );
     expect(cookies[0]).toMatch(/^__Host-session=[\w-]{32}\.[\w-]{43};/);
   });
 
@@ -245,8 +266,19 @@ describe("the cookie", () => {
       expect(await present(options, header, (session) => session.get("user"))).toBeUndefined();
     }
     // Names that only look like ours are not ours, however they are written.
-    for (const name of ["__host-session", "__Host-session ", " __Host-session", "__Host%2Dsession", "_\u005fHost-session%20"]) {
-      const own = (await visitor(options, { jar: cookieJar() })((session) => session.get("user"), withCookie(`${ours}; ${theirs.replace("__Host-session", name)}`))).result;
+    for (const name of [
+      "__host-session",
+      "__Host-session ",
+      " __Host-session",
+      "__Host%2Dsession",
+      "_\u005fHost-session%20",
+    ]) {
+      const own = (
+        await visitor(options, { jar: cookieJar() })(
+          (session) => session.get("user"),
+          withCookie(`${ours}; ${theirs.replace("__Host-session", name)}`),
+        )
+      ).result;
       expect([undefined, "ada"]).toContain(own);
       expect(own).not.toBe("mallory");
     }
@@ -277,7 +309,7 @@ describe("the cookie", () => {
 
 describe("encryption", () => {
   const scenes = {
-    encrypt: () => {
+    "encrypt": () => {
       const { store, records } = openStore();
       return { options: { store, encrypt: true }, records };
     },
@@ -294,7 +326,8 @@ describe("encryption", () => {
       const events: SessionEvent[] = [];
       const watched = { ...options, observe: (event: SessionEvent) => events.push(event) };
       const cookies: string[] = [];
-      for (const user of ["ada", "bob"]) cookies.push(cookieOf(await visitor(options)((session) => session.set("user", user))));
+      for (const user of ["ada", "bob"])
+        cookies.push(cookieOf(await visitor(options)((session) => session.set("user", user))));
       const [own, other] = [...records.keys()];
       const record = records.get(own!)!;
       const sealed = record.fields.get("*") ?? "";
@@ -316,8 +349,15 @@ describe("encryption", () => {
         put(records.get(other!)?.fields.get("*") ?? ""),
         new Map(record.fields).set("@", head.replace(/"since":(\d)/, '"since":1$1')),
         // As if it had never been encrypted.
-        new Map([["@", head], ["=user", '"mallory"']]),
-        new Map([["@", head], ["=user", '"mallory"'], ["*", ""]]),
+        new Map([
+          ["@", head],
+          ["=user", '"mallory"'],
+        ]),
+        new Map([
+          ["@", head],
+          ["=user", '"mallory"'],
+          ["*", ""],
+        ]),
         new Map(records.get(other!)?.fields),
       ];
       for (const fields of wrong) expect(await look(fields)).toEqual({});
@@ -338,10 +378,18 @@ describe("encryption", () => {
 
   test("[ASVS 11.2.5] [ASVS 11.3.3] cookieStore() opens nothing when any character of the cookie differs, is cut off or is swapped", async () => {
     const options = { store: cookieStore(), secrets: [secret] };
-    const [one, other] = [cookieOf(await visitor(options)((session) => session.set("n", 1))), cookieOf(await visitor(options)((session) => session.set("n", 2)))];
+    const [one, other] = [
+      cookieOf(await visitor(options)((session) => session.set("n", 1))),
+      cookieOf(await visitor(options)((session) => session.set("n", 2))),
+    ];
     expect(await present(options, one, (session) => session.get("n"))).toBe(1);
     const start = "__Host-session=".length;
-    const mixed = Array.from({ length: 5 }, (_, part) => one.split(".").with(part, other.split(".")[part] ?? "").join("."));
+    const mixed = Array.from({ length: 5 }, (_, part) =>
+      one
+        .split(".")
+        .with(part, other.split(".")[part] ?? "")
+        .join("."),
+    );
     const wrong = [
       ...Array.from(one.slice(start), (_, at) => flipped(one, start + at)),
       ...Array.from(one.slice(start), (_, at) => one.slice(0, start + at)),
@@ -369,7 +417,10 @@ describe("encryption", () => {
 
 /** The bytes of a sealed text: its last characters hold bits that mean nothing. */
 function bytesOf(sealed: string): string {
-  return sealed.split(".").map((part) => Buffer.from(part, "base64").toString("hex")).join(".");
+  return sealed
+    .split(".")
+    .map((part) => Buffer.from(part, "base64").toString("hex"))
+    .join(".");
 }
 
 describe("a dump of the store", () => {
@@ -411,19 +462,24 @@ describe("a dump of the store", () => {
       await server.stop();
     });
     const files = async (): Promise<string> => {
-      const names = (await readdir(directory, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile());
+      const names = (await readdir(directory, { recursive: true, withFileTypes: true })).filter((entry) =>
+        entry.isFile(),
+      );
       const texts = await Promise.all(names.map(({ parentPath, name }) => readFile(join(parentPath, name), "utf8")));
       return names.map(({ name }) => name).join("\n") + texts.join("\n");
     };
     const redis = async (): Promise<string> => {
       const keys = await client.keys("*");
-      const all = keys.map(async (key) => [key, (await client.type(key)) === "hash" ? await client.hGetAll(key) : await client.get(key)]);
+      const all = keys.map(async (key) => [
+        key,
+        (await client.type(key)) === "hash" ? await client.hGetAll(key) : await client.get(key),
+      ]);
       return JSON.stringify(await Promise.all(all));
     };
     return {
-      memory: { store, dump: async () => JSON.stringify([...records].map(([key, { fields }]) => [key, ...fields])) },
-      file: { store: fileStore({ directory }), dump: files },
-      redis: { store: redisStore(client, { prefix: "value:" }), dump: redis },
+      "memory": { store, dump: async () => JSON.stringify([...records].map(([key, { fields }]) => [key, ...fields])) },
+      "file": { store: fileStore({ directory }), dump: files },
+      "redis": { store: redisStore(client, { prefix: "value:" }), dump: redis },
       "redis hash": { store: redisHashStore(client, { prefix: "hash:" }), dump: redis },
     };
   }
@@ -435,7 +491,10 @@ describe("a dump of the store", () => {
         const { ids, dumps } = await live({ ...options, store }, dump);
         const words = [...NAMES, ...VALUES, "notice"];
         const expected = { name, ids: [], words: options.encrypt ? [] : words };
-        const found = { ids: ids.filter((id) => id === "" || dumps.includes(id)), words: words.filter((word) => dumps.includes(word)) };
+        const found = {
+          ids: ids.filter((id) => id === "" || dumps.includes(id)),
+          words: words.filter((word) => dumps.includes(word)),
+        };
         expect({ name, ...found }).toEqual(expected);
         // The test looks in the right place: what is to be found there is. The head binds a record to half of its key.
         expect(dumps).toContain(keyOf(ids.at(-1) ?? "").slice(0, 16));
@@ -502,20 +561,23 @@ describe("caches", () => {
     expect(Object.keys(touches).toSorted()).toEqual(calls.toSorted());
   });
 
-  test.each(Object.entries(touches))("[ASVS 14.3.2] [OWASP: caching] %s keeps the response from shared caches", async (name, use) => {
-    for (const through of ["withSession", "Hono"] as const) {
-      const visit = visitor({ store: memoryStore() }, { through });
-      await visit((session) => session.set("n", 1));
-      const live = await visit(use);
-      const control = live.response.headers.get("Cache-Control");
-      expect(control).toBe(live.cookies.length > 0 ? "no-store" : "private");
-      // What has not even looked at the cookie does not vary on it.
-      if (control === "private" && name !== "keepFlash()") expect(live.response.headers.get("Vary")).toBe("Cookie");
-      // Without a session as well: the answer might have been another with one.
-      const alone = await visitor({ store: memoryStore() }, { through })(use);
-      expect(alone.response.headers.get("Cache-Control")).toBe(alone.cookies.length > 0 ? "no-store" : "private");
-    }
-  });
+  test.each(Object.entries(touches))(
+    "[ASVS 14.3.2] [OWASP: caching] %s keeps the response from shared caches",
+    async (name, use) => {
+      for (const through of ["withSession", "Hono"] as const) {
+        const visit = visitor({ store: memoryStore() }, { through });
+        await visit((session) => session.set("n", 1));
+        const live = await visit(use);
+        const control = live.response.headers.get("Cache-Control");
+        expect(control).toBe(live.cookies.length > 0 ? "no-store" : "private");
+        // What has not even looked at the cookie does not vary on it.
+        if (control === "private" && name !== "keepFlash()") expect(live.response.headers.get("Vary")).toBe("Cookie");
+        // Without a session as well: the answer might have been another with one.
+        const alone = await visitor({ store: memoryStore() }, { through })(use);
+        expect(alone.response.headers.get("Cache-Control")).toBe(alone.cookies.length > 0 ? "no-store" : "private");
+      }
+    },
+  );
 
   test("[ASVS 14.3.2] a response that hands out an id is no-store when the handler wanted it kept", async () => {
     const cached = () => new Response("x", { headers: { "Cache-Control": "public, max-age=31536000" } });
@@ -530,7 +592,9 @@ describe("caches", () => {
 
 describe("errors and events", () => {
   const shown = (error: unknown): string =>
-    error instanceof Error ? `${error} ${error.stack} ${JSON.stringify({ ...error })} ${shown(error.cause)}` : JSON.stringify(error);
+    error instanceof Error
+      ? `${error} ${error.stack} ${JSON.stringify({ ...error })} ${shown(error.cause)}`
+      : JSON.stringify(error);
 
   test("[ASVS 16.5.1] [OWASP: logging] hold no id, key, secret or value when a driver's errors hold all of them", async () => {
     const verbs = ["load", "create", "change", "touch", "delete"] as const;
@@ -542,14 +606,19 @@ describe("errors and events", () => {
         const leak = (...args: unknown[]): never => {
           leaked.push(String(args[0]));
           // As Upstash's client does it: the command, with key and data, in the message.
-          throw Object.assign(new Error(`ERR, command was: ["set",${JSON.stringify(args)}] the value`), { command: args });
+          throw Object.assign(new Error(`ERR, command was: ["set",${JSON.stringify(args)}] the value`), {
+            command: args,
+          });
         };
         const store = altered(memoryStore(), {
-          [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) => (fails ? leak(...args) : call(...args)),
+          [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) =>
+            fails ? leak(...args) : call(...args),
         });
-        const observe = (event: SessionEvent): void => void said.push("error" in event ? shown(event.error) : "", JSON.stringify(event));
+        const observe = (event: SessionEvent): void =>
+          void said.push("error" in event ? shown(event.error) : "", JSON.stringify(event));
         const visit = visitor({ store, ...options, observe });
-        if (verb !== "create") leaked.push(idIn((await visit((session) => session.set("key", "the value"))).cookies) ?? "");
+        if (verb !== "create")
+          leaked.push(idIn((await visit((session) => session.set("key", "the value"))).cookies) ?? "");
         fails = true;
         const error = await errorOf(() =>
           visit(async (session) => {

@@ -187,11 +187,14 @@ describe("writing", () => {
     ["set() to another value and back", (session) => (session.set("n", 2), session.set("n", NaN))],
     ["update() to an equal value", (session) => session.update("tree", tree)],
     ["delete() of a missing key", (session) => session.delete("missing")],
-    ["an object changed in place and changed back", async (session) => {
-      const found = await session.get("tree");
-      found.list.push(1);
-      found.list.pop();
-    }],
+    [
+      "an object changed in place and changed back",
+      async (session) => {
+        const found = await session.get("tree");
+        found.list.push(1);
+        found.list.pop();
+      },
+    ],
   ] as [string, (session: Session) => unknown][])("%s is no change", async (_, use) => {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store });
@@ -319,7 +322,9 @@ describe("update()", () => {
         }),
       ]),
     );
-    expect(result.slice(0, 20).toSorted((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    expect(result.slice(0, 20).toSorted((a, b) => Number(a) - Number(b))).toEqual(
+      Array.from({ length: 20 }, (_, i) => i + 1),
+    );
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 20, m: 10 });
   });
 
@@ -358,7 +363,10 @@ describe("update()", () => {
       events.length = 0;
     });
     expect(seen).toEqual([1, 10]);
-    expect(events).toEqual([{ type: "conflict", attempts: 1 }, { type: "changed", attempts: 2 }]);
+    expect(events).toEqual([
+      { type: "conflict", attempts: 1 },
+      { type: "changed", attempts: 2 },
+    ]);
     expect((await visit((session) => session.get("n"))).result).toBe(20);
   });
 
@@ -451,12 +459,15 @@ describe("values", () => {
     "null": null,
     "a bigint": -12345678901234567890n,
     "undefined inside": { a: undefined, b: [undefined, null] },
-    "a nested object": { a: { b: [{ c: [] }] }, "": 1, "with space": 2 },
+    "a nested object": { "a": { b: [{ c: [] }] }, "": 1, "with space": 2 },
     "an object without a prototype": Object.assign(Object.create(null), { a: 1 }),
     "an array with holes": sparse,
     "a date": new Date(1_234_567_890_123),
     "an invalid date": new Date(NaN),
-    "a Map": new Map<unknown, unknown>([[{ key: 1 }, new Set([1, "1"])], [NaN, undefined]]),
+    "a Map": new Map<unknown, unknown>([
+      [{ key: 1 }, new Set([1, "1"])],
+      [NaN, undefined],
+    ]),
     "an empty Map": new Map(),
     "a Set": new Set([1, "1", { a: 1 }]),
     "a RegExp": /a\/b"c/giu,
@@ -563,13 +574,41 @@ describe("values", () => {
     const visit = visitor();
     const value: unknown = vm.runInNewContext("({ map: new Map([[1, [2]]]), date: new Date(0) })");
     await visit((session) => session.set("value", value));
-    expect((await visit((session) => session.get("value"))).result).toEqual({ map: new Map([[1, [2]]]), date: new Date(0) });
+    expect((await visit((session) => session.get("value"))).result).toEqual({
+      map: new Map([[1, [2]]]),
+      date: new Date(0),
+    });
   });
 
-  const keys = ["__proto__", "constructor", "toString", "hasOwnProperty", "", " ", "0", "-1", "@", "=", "~", "*", "=a", "~a", "a.b", "\u0000", "\n", "ключ", "\u{1F36A}", "\ud800", "null", "length"];
+  const keys = [
+    "__proto__",
+    "constructor",
+    "toString",
+    "hasOwnProperty",
+    "",
+    " ",
+    "0",
+    "-1",
+    "@",
+    "=",
+    "~",
+    "*",
+    "=a",
+    "~a",
+    "a.b",
+    "\u0000",
+    "\n",
+    "ключ",
+    "\u{1F36A}",
+    "\ud800",
+    "null",
+    "length",
+  ];
 
   test.each(["memory", "file"])("[52] set() takes any string as a key on a %s store", async (kind) => {
-    const visit = visitor({ store: kind === "memory" ? memoryStore() : fileStore({ directory: await temporaryDirectory() }) });
+    const visit = visitor({
+      store: kind === "memory" ? memoryStore() : fileStore({ directory: await temporaryDirectory() }),
+    });
     await visit(async (session) => {
       for (const key of keys) {
         expect(await session.get(key)).toBe(undefined);
@@ -606,7 +645,10 @@ describe("values", () => {
 
   test("a codec of one's own is used for every value, and what it cannot encode is ERR_VALUE", async () => {
     const { store, records } = openStore();
-    const codec = { encode: (value: unknown) => `<${JSON.stringify(value)}>`, decode: (text: string) => JSON.parse(text.slice(1, -1)) };
+    const codec = {
+      encode: (value: unknown) => `<${JSON.stringify(value)}>`,
+      decode: (text: string) => JSON.parse(text.slice(1, -1)),
+    };
     const visit = visitor({ store, codec });
     await visit(async (session) => {
       session.set("a", { b: 1 });
@@ -675,18 +717,24 @@ describe("flash", () => {
     ["keepFlash(key) after it was read", async (session) => (await session.get("notice"), session.keepFlash("notice"))],
     ["keepFlash() before it is read", (session) => (session.keepFlash(), session.get("notice"))],
     ["keepFlash() after it was read", async (session) => (await session.get("notice"), session.keepFlash())],
-    ["keepFlash(key) after it was read and saved", async (session) => {
-      await session.get("notice");
-      await session.save();
-      session.keepFlash("notice");
-    }],
-  ] as [string, (session: Session) => unknown][])("[55] %s keeps a flash value for one more request", async (_, use) => {
-    const visit = visitor();
-    await visit((session) => session.flash("notice", "hello"));
-    await visit(use);
-    expect((await visit((session) => session.get("notice"))).result).toBe("hello");
-    expect((await visit((session) => session.get("notice"))).result).toBe(undefined);
-  });
+    [
+      "keepFlash(key) after it was read and saved",
+      async (session) => {
+        await session.get("notice");
+        await session.save();
+        session.keepFlash("notice");
+      },
+    ],
+  ] as [string, (session: Session) => unknown][])(
+    "[55] %s keeps a flash value for one more request",
+    async (_, use) => {
+      const visit = visitor();
+      await visit((session) => session.flash("notice", "hello"));
+      await visit(use);
+      expect((await visit((session) => session.get("notice"))).result).toBe("hello");
+      expect((await visit((session) => session.get("notice"))).result).toBe(undefined);
+    },
+  );
 
   test("[55] keepFlash(key) keeps that one only", async () => {
     const visit = visitor();
@@ -769,7 +817,11 @@ describe("start() and id()", () => {
   test("[34] start() makes an empty session exist, answers its id, and is idempotent", async () => {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store });
-    const { result, cookies } = await visit(async (session) => [await session.start(), await session.start(), await session.id()]);
+    const { result, cookies } = await visit(async (session) => [
+      await session.start(),
+      await session.start(),
+      await session.id(),
+    ]);
     expect(new Set(result)).toEqual(new Set([idIn(cookies)]));
     expect(calls).toEqual(["create"]);
     const again = await visit((session) => session.start());
@@ -800,7 +852,9 @@ describe("start() and id()", () => {
   });
 
   test("[60] ids are 32 characters of 64 kinds, and all different", async () => {
-    const ids = await Promise.all(Array.from({ length: 200 }, async () => (await visitor()((session) => session.start())).result));
+    const ids = await Promise.all(
+      Array.from({ length: 200 }, async () => (await visitor()((session) => session.start())).result),
+    );
     expect(ids.filter((id) => !/^[\w-]{32}$/.test(id))).toEqual([]);
     expect(new Set(ids).size).toBe(200);
     // Each of the 64 characters turns up among 6 400, but for one time in 10^41.
@@ -812,21 +866,30 @@ describe("start() and id()", () => {
     const generateId = async (request?: Request): Promise<string> =>
       `${request === undefined ? "none" : new URL(request.url).searchParams.get("tenant")}_${randomUUID()}`;
     const sessions = new SessionManager({ generateId });
-    const { cookies } = await visitor(sessions, { jar })((session) => session.set("a", 1), { url: `${SHOP}?tenant=acme` });
+    const { cookies } = await visitor(sessions, { jar })((session) => session.set("a", 1), {
+      url: `${SHOP}?tenant=acme`,
+    });
     expect(idIn(cookies)).toMatch(/^acme_/);
     expect(await sessions.open("").start()).toMatch(/^none_/);
     expect((await visitor(sessions, { jar })((session) => session.get("a"))).result).toBe(1);
   });
 
-  test.each(["", "a".repeat(21), `${"a".repeat(30)}.`, `${"a".repeat(30)} b`, `${"a".repeat(30)}\n`, "é".repeat(30), 12, null, undefined])(
-    "[50] generateId that gives %j is refused with a TypeError",
-    async (id) => {
-      const { store, calls } = counted(memoryStore());
-      const visit = visitor({ store, generateId: () => id as string });
-      await expect(visit((session) => session.set("a", 1))).rejects.toThrow(TypeError);
-      expect(calls).toEqual([]);
-    },
-  );
+  test.each([
+    "",
+    "a".repeat(21),
+    `${"a".repeat(30)}.`,
+    `${"a".repeat(30)} b`,
+    `${"a".repeat(30)}\n`,
+    "é".repeat(30),
+    12,
+    null,
+    undefined,
+  ])("[50] generateId that gives %j is refused with a TypeError", async (id) => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store, generateId: () => id as string });
+    await expect(visit((session) => session.set("a", 1))).rejects.toThrow(TypeError);
+    expect(calls).toEqual([]);
+  });
 
   test.each([22, 64, 300])("[50] generateId may give ids of %i characters", async (length) => {
     const visit = visitor({ generateId: () => "aZ09-_".repeat(50).slice(0, length) });
@@ -916,10 +979,12 @@ describe("save()", () => {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store });
     await visit(async (session) => {
-      await Promise.all([1, 2, 3].map(async (n) => {
-        session.set(`key ${n}`, n);
-        await session.save();
-      }));
+      await Promise.all(
+        [1, 2, 3].map(async (n) => {
+          session.set(`key ${n}`, n);
+          await session.save();
+        }),
+      );
     });
     expect(calls.filter((call) => call === "create")).toHaveLength(1);
     expect((await visit((session) => session.size())).result).toBe(3);
@@ -945,7 +1010,7 @@ describe("save()", () => {
       const visit = visitor(options, { jar });
       await visit((session) => session.set("n", 1));
       const { cookies, result } = await visit(async (session) => {
-        session.set("n", await session.get("n") + 1);
+        session.set("n", (await session.get("n")) + 1);
         await visit(end);
         events.length = 0;
         calls.length = 0;
@@ -965,11 +1030,14 @@ describe("regenerate()", () => {
     const store = memoryStore();
     const [before, after] = [cookieJar(), cookieJar()];
     const first = await visitor({ store }, { jar: before })((session) => session.set("basket", ["cake"]));
-    const login = await visitor({ store }, { jar: after })(async (session) => {
-      expect(await session.get("basket")).toEqual(["cake"]);
-      await session.regenerate();
-      session.set("user", "ada");
-    }, { headers: { Cookie: cookieOf(first) } });
+    const login = await visitor({ store }, { jar: after })(
+      async (session) => {
+        expect(await session.get("basket")).toEqual(["cake"]);
+        await session.regenerate();
+        session.set("user", "ada");
+      },
+      { headers: { Cookie: cookieOf(first) } },
+    );
     expect(idIn(login.cookies)).not.toBe(idIn(first.cookies));
     const now = await visitor({ store }, { jar: after })((session) => session.all());
     expect({ ...now.result }).toEqual({ basket: ["cake"], user: "ada" });
@@ -1140,7 +1208,9 @@ describe("destroy()", () => {
         await session.destroy();
       });
       expect([...records.values()].filter(({ fields }) => fields.has("=a"))).toEqual([]);
-      expect((await visitor({ store })((session) => session.get("a"), { headers: { Cookie: old } })).result).toBe(undefined);
+      expect((await visitor({ store })((session) => session.get("a"), { headers: { Cookie: old } })).result).toBe(
+        undefined,
+      );
       expect(jar.header(SHOP)).toBe(null);
     }
   });
@@ -1228,13 +1298,17 @@ describe("times", () => {
   });
 
   test("info() says isNew for an id that is no session", async () => {
-    const { result } = await visitor()((session) => session.info(), { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } });
+    const { result } = await visitor()((session) => session.info(), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
     expect(result.isNew).toBe(true);
   });
 
   test("info() tells the absolute end when that comes first", async () => {
     const clock = fakeClock();
-    const { result } = await visitor({ now: clock.now, absoluteTimeout: 60 })((session) => (session.set("a", 1), session.info()));
+    const { result } = await visitor({ now: clock.now, absoluteTimeout: 60 })(
+      (session) => (session.set("a", 1), session.info()),
+    );
     expect(result.expiresAt).toBe(clock.now() + 60_000);
   });
 
@@ -1339,17 +1413,26 @@ describe("times", () => {
     expect([cookies, calls]).toEqual([[], []]);
   });
 
-  test.each([{ idle: 0 }, { idle: -1 }, { idle: NaN }, { idle: Infinity }, { absolute: 0 }, { absolute: -5 }, { cookie: 0 }, { cookie: NaN }])(
-    "setTimeouts(%j) is refused with a RangeError",
-    async (timeouts) => {
-      await visitor()((session) => expect(() => session.setTimeouts(timeouts)).toThrow(RangeError));
-    },
-  );
+  test.each([
+    { idle: 0 },
+    { idle: -1 },
+    { idle: NaN },
+    { idle: Infinity },
+    { absolute: 0 },
+    { absolute: -5 },
+    { cookie: 0 },
+    { cookie: NaN },
+  ])("setTimeouts(%j) is refused with a RangeError", async (timeouts) => {
+    await visitor()((session) => expect(() => session.setTimeouts(timeouts)).toThrow(RangeError));
+  });
 });
 
 describe("after the response was committed", () => {
   /** Hands out the session of a request that is over. */
-  async function sessionAfter(use: (session: Session) => unknown, live: boolean): Promise<{ late: Session; visit: Visitor<UntypedData>; calls: string[] }> {
+  async function sessionAfter(
+    use: (session: Session) => unknown,
+    live: boolean,
+  ): Promise<{ late: Session; visit: Visitor<UntypedData>; calls: string[] }> {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store });
     if (live) await visit((session) => session.set("a", 1));
@@ -1369,7 +1452,10 @@ describe("after the response was committed", () => {
     ["start()", (session) => session.start()],
   ];
 
-  for (const [used, use] of [["used", (session) => session.get("a")], ["not touched", () => 0]] as [string, (session: Session) => unknown][]) {
+  for (const [used, use] of [
+    ["used", (session) => session.get("a")],
+    ["not touched", () => 0],
+  ] as [string, (session: Session) => unknown][]) {
     test.each(writes)(`%s throws ERR_COMMITTED when there is no session, which was ${used}`, async (_, write) => {
       const { late, calls } = await sessionAfter(use, false);
       expect(await codeOf(() => write(late))).toBe("ERR_COMMITTED");
@@ -1389,21 +1475,28 @@ describe("after the response was committed", () => {
     test.each([
       ["regenerate()", (session) => session.regenerate()],
       ["destroy()", (session) => session.destroy()],
-    ] as [string, (session: Session) => Promise<void>][])(`%s throws ERR_COMMITTED, and the session lives on, which was ${used}`, async (_, end) => {
-      const { late, visit, calls } = await sessionAfter(use, true);
-      expect(await codeOf(() => end(late))).toBe("ERR_COMMITTED");
-      expect(calls.filter((call) => call !== "load")).toEqual([]);
-      expect((await visit((session) => session.get("a"))).result).toBe(1);
-    });
+    ] as [string, (session: Session) => Promise<void>][])(
+      `%s throws ERR_COMMITTED, and the session lives on, which was ${used}`,
+      async (_, end) => {
+        const { late, visit, calls } = await sessionAfter(use, true);
+        expect(await codeOf(() => end(late))).toBe("ERR_COMMITTED");
+        expect(calls.filter((call) => call !== "load")).toEqual([]);
+        expect((await visit((session) => session.get("a"))).result).toBe(1);
+      },
+    );
   }
 
   test("save() throws ERR_COMMITTED when the id that was presented turns out to be no session", async () => {
     const { store, calls } = counted(memoryStore());
-    const { result } = await visitor({ store })((session) => ({ session }), { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } });
-    expect(await codeOf(async () => {
-      result.session.set("a", 1);
-      await result.session.save();
-    })).toBe("ERR_COMMITTED");
+    const { result } = await visitor({ store })((session) => ({ session }), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
+    expect(
+      await codeOf(async () => {
+        result.session.set("a", 1);
+        await result.session.save();
+      }),
+    ).toBe("ERR_COMMITTED");
     expect(calls).not.toContain("create");
   });
 
@@ -1435,4 +1528,3 @@ async function soon<Value>(value: Value): Promise<Value> {
   await new Promise((resolve) => setImmediate(resolve));
   return value;
 }
-

@@ -52,12 +52,17 @@ describe("SessionManager", () => {
     const sessions = new SessionManager();
     const request = new Request(URL_OF_SHOP);
     expect(sessions.start(request)).toBe(sessions.start(request));
-    const handler = withSession((request, session) => new Response(String(sessions.start(request) === session)), sessions);
+    const handler = withSession(
+      (request, session) => new Response(String(sessions.start(request) === session)),
+      sessions,
+    );
     expect(await (await handler(request)).text()).toBe("true");
   });
 
   test("withSession() begins anew when a Request is handled twice", async () => {
-    const handler = withSession(async (_request, session) => new Response(`${await session.update("n", (n = 0) => n + 1)}`));
+    const handler = withSession(
+      async (_request, session) => new Response(`${await session.update("n", (n = 0) => n + 1)}`),
+    );
     const request = new Request(URL_OF_SHOP);
     expect(await (await handler(request)).text()).toBe("1");
     expect(await (await handler(request)).text()).toBe("1");
@@ -68,7 +73,10 @@ describe("SessionManager", () => {
     expect([...(await sessions.commit(sessions.start(new Request(URL_OF_SHOP))))]).toEqual([]);
     const read = sessions.start(new Request(URL_OF_SHOP));
     await read.has("a");
-    expect([...(await sessions.commit(read))]).toEqual([["cache-control", "private"], ["vary", "Cookie"]]);
+    expect([...(await sessions.commit(read))]).toEqual([
+      ["cache-control", "private"],
+      ["vary", "Cookie"],
+    ]);
   });
 
   test("[45] prune() collects what has expired where the engine does not, and leaves what lives", async () => {

@@ -16,7 +16,8 @@ function visitor(fetch: Fetch, base: string = "http://localhost"): Visit {
     const headers = new Headers(init.headers);
     if (cookie !== null) headers.set("Cookie", cookie);
     const response = await fetch(new Request(base + path, { redirect: "manual", ...init, headers }));
-    for (const line of response.headers.getSetCookie()) cookie = /Max-Age=0/.test(line) ? null : line.split(";")[0] ?? null;
+    for (const line of response.headers.getSetCookie())
+      cookie = /Max-Age=0/.test(line) ? null : (line.split(";")[0] ?? null);
     return response;
   };
 }
@@ -50,7 +51,9 @@ describe("shop() as JSON", () => {
     const visit = newcomer();
     const first = await visit("/api/basket", asJson({ product: "Pear" }));
     expect(first.status).toBe(200);
-    expect(first.headers.getSetCookie()[0]).toMatch(/^session=[\w-]{22,}; Max-Age=86400; Path=\/; HttpOnly; SameSite=Lax$/);
+    expect(first.headers.getSetCookie()[0]).toMatch(
+      /^session=[\w-]{22,}; Max-Age=86400; Path=\/; HttpOnly; SameSite=Lax$/,
+    );
     await visit("/api/basket", asJson({ product: "Plum", quantity: 3 }));
     expect(await bodyOf(visit("/api/basket", asJson({ product: "Pear", quantity: 2 })))).toEqual({
       items: { Pear: 3, Plum: 3 },
@@ -82,7 +85,8 @@ describe("shop() as JSON", () => {
     const visit = visitor(handle);
     await visit("/api/basket", asJson({ product: "Pear" }));
     const cookie = (await visit("/api/login", asJson({ user: "Ada" }))).headers.getSetCookie()[0]?.split(";")[0] ?? "";
-    const old = (): Promise<Response> => handle(new Request("http://localhost/api/session", { headers: { Cookie: cookie } }));
+    const old = (): Promise<Response> =>
+      handle(new Request("http://localhost/api/session", { headers: { Cookie: cookie } }));
     expect(await bodyOf(old())).toMatchObject({ user: "Ada" });
     const logout = await visit("/api/logout", { method: "POST" });
     expect(await logout.json()).toEqual({ user: null });
@@ -145,7 +149,11 @@ describe("shop() as JSON", () => {
 });
 
 describe("shop() and what it does not take", () => {
-  const raw = (body: string | Uint8Array<ArrayBuffer>): RequestInit => ({ method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const raw = (body: string | Uint8Array<ArrayBuffer>): RequestInit => ({
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body,
+  });
 
   test.for<[string, RequestInit, number]>([
     ["JSON that is none", raw("{"), 400],
@@ -191,16 +199,17 @@ describe("shop() and what it does not take", () => {
     expect(await bodyOf(visit("/api/basket"))).toMatchObject({ count: 101 });
   });
 
-  test.for<[string, unknown]>([["nobody", {}], ["an empty name", { user: "" }], ["a number", { user: 7 }]])(
-    "shop() signs nobody in when it is sent %s",
-    async ([, body]) => {
-      const visit = newcomer();
-      const refused = await visit("/api/login", asJson(body));
-      expect(refused.status).toBe(400);
-      expect(refused.headers.getSetCookie()).toEqual([]);
-      expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: null });
-    },
-  );
+  test.for<[string, unknown]>([
+    ["nobody", {}],
+    ["an empty name", { user: "" }],
+    ["a number", { user: 7 }],
+  ])("shop() signs nobody in when it is sent %s", async ([, body]) => {
+    const visit = newcomer();
+    const refused = await visit("/api/login", asJson(body));
+    expect(refused.status).toBe(400);
+    expect(refused.headers.getSetCookie()).toEqual([]);
+    expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: null });
+  });
 
   test.for<[string, Record<string, string>]>([
     ["another site", { "Sec-Fetch-Site": "cross-site" }],
@@ -224,7 +233,7 @@ describe("shop() and what it does not take", () => {
   });
 
   test.for<[string, Record<string, string>]>([
-    ["its own page", { "Sec-Fetch-Site": "same-origin", Origin: "http://localhost" }],
+    ["its own page", { "Sec-Fetch-Site": "same-origin", "Origin": "http://localhost" }],
     ["its own page in an older browser", { Origin: "http://localhost" }],
     ["the address bar", { "Sec-Fetch-Site": "none" }],
   ])("shop() takes a post when it comes from %s", async ([, headers]) => {
@@ -287,7 +296,11 @@ describe("shop() as a page", () => {
   test("shop() serves its script, style and icon without a session when a page asks for them", async () => {
     const visit = newcomer();
     await visit("/api/basket", asJson({ product: "Pear" }));
-    for (const [path, type] of [["/shop.js", "text/javascript"], ["/shop.css", "text/css"], ["/favicon.ico", "image/svg+xml"]]) {
+    for (const [path, type] of [
+      ["/shop.js", "text/javascript"],
+      ["/shop.css", "text/css"],
+      ["/favicon.ico", "image/svg+xml"],
+    ]) {
       const { status, headers } = await visit(path ?? "");
       expect([status, headers.get("Content-Type"), headers.get("Vary")]).toEqual([200, `${type}; charset=utf-8`, null]);
     }
@@ -309,14 +322,14 @@ describe("server.ts", () => {
     await visit("/api/login", asJson({ user: "Ada" }));
     expect(await first.close()).toBe(0);
     const second = await openShop(directory, first.port);
-    onTestFinished(async () => void await second.close());
+    onTestFinished(async () => void (await second.close()));
     expect(await bodyOf(visit("/api/basket"))).toEqual({ items: { Pear: 2 }, count: 2 });
     expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: "Ada", isNew: false, via: "cookie" });
   });
 
   test("server.ts counts every one when requests put into one basket at once", async () => {
     const { url, close } = await openShop(await folder());
-    onTestFinished(async () => void await close());
+    onTestFinished(async () => void (await close()));
     const visit = visitor(fetch, url);
     await visit("/api/session", { method: "POST" });
     await Promise.all(Array.from({ length: 20 }, () => visit("/api/basket", asJson({ product: "Cherries" }))));
@@ -325,7 +338,7 @@ describe("server.ts", () => {
 
   test("server.ts answers, and goes on, when a request is too long or makes no sense", async () => {
     const { url, close } = await openShop(await folder());
-    onTestFinished(async () => void await close());
+    onTestFinished(async () => void (await close()));
     const visit = visitor(fetch, url);
     const long = await visit("/api/basket", asJson({ product: "x".repeat(5_000_000) }));
     expect(long.status).toBe(413);

@@ -27,7 +27,10 @@ const places = {
   "redis:": () => redis.url,
 };
 
-describe.each([["Node", NODE], ["Deno", DENO]] as const)("[25] The shop on %s", (_runtime, command) => {
+describe.each([
+  ["Node", NODE],
+  ["Deno", DENO],
+] as const)("[25] The shop on %s", (_runtime, command) => {
   test.each(Object.entries(places))("keeps baskets in %s, across a restart", async (_name, place) => {
     let shop = await openShopWith({ SHOP_STORE: place() }, command);
     const first = await fetch(`${shop.url}/api/basket`, {

@@ -100,7 +100,7 @@ describe("While the body streams", () => {
         await session.update("n", (n = 0) => n + 1);
         await session.save();
         return "done";
-      })
+      }),
     );
     expect([await response.text(), await stored()]).toEqual(["done", 2]);
   });
@@ -161,7 +161,9 @@ describe("While the body streams", () => {
     await begin();
     const response = await visit(async (session) => {
       await session.get("n");
-      return streamOf(async () => `${await codeOf(() => session.regenerate())} ${await codeOf(() => session.destroy())}`);
+      return streamOf(
+        async () => `${await codeOf(() => session.regenerate())} ${await codeOf(() => session.destroy())}`,
+      );
     });
     expect([await response.text(), await stored()]).toEqual(["ERR_COMMITTED ERR_COMMITTED", 1]);
   });
@@ -185,32 +187,38 @@ describe("While the body streams", () => {
 });
 
 describe("A client that goes away", () => {
-  test.each([true, false])("save() keeps what was stored, and stores no more, when the client leaves (new session: %s)", async (isNew) => {
-    const { visit, begin, stored } = openShop();
-    if (!isNew) await begin();
-    let hasLeft = false;
-    const response = await visit(async (session) => {
-      // The body of a response with a cookie is handed to a copy: leaving must get through to the handler all the same.
-      session.set("n", 5);
-      const body = new ReadableStream({
-        async pull(controller) {
-          await session.update("n", (n = 0) => n + 1);
-          await session.save();
-          controller.enqueue(new TextEncoder().encode("part"));
-        },
-        async cancel() {
-          hasLeft = true;
-          await session.update("n", (n = 0) => n + 100);
-        },
-      }, { highWaterMark: 0 });
-      return new Response(body);
-    });
-    const reader = response.body!.getReader();
-    await reader.read();
-    await reader.cancel();
-    await settled();
-    expect([hasLeft, await stored(), unhandled]).toEqual([true, 6, []]);
-  });
+  test.each([true, false])(
+    "save() keeps what was stored, and stores no more, when the client leaves (new session: %s)",
+    async (isNew) => {
+      const { visit, begin, stored } = openShop();
+      if (!isNew) await begin();
+      let hasLeft = false;
+      const response = await visit(async (session) => {
+        // The body of a response with a cookie is handed to a copy: leaving must get through to the handler all the same.
+        session.set("n", 5);
+        const body = new ReadableStream(
+          {
+            async pull(controller) {
+              await session.update("n", (n = 0) => n + 1);
+              await session.save();
+              controller.enqueue(new TextEncoder().encode("part"));
+            },
+            async cancel() {
+              hasLeft = true;
+              await session.update("n", (n = 0) => n + 100);
+            },
+          },
+          { highWaterMark: 0 },
+        );
+        return new Response(body);
+      });
+      const reader = response.body!.getReader();
+      await reader.read();
+      await reader.cancel();
+      await settled();
+      expect([hasLeft, await stored(), unhandled]).toEqual([true, 6, []]);
+    },
+  );
 
   test("save() still works when the client has left", async () => {
     const { visit, begin, stored } = openShop();
@@ -233,11 +241,14 @@ describe("A client that goes away", () => {
     const { store, jar, begin, stored } = openShop();
     await begin();
     const leaving = new AbortController();
-    const handler = withSession<Data>(async (_request, session) => {
-      await session.update("n", (n = 0) => n + 1);
-      leaving.abort();
-      return new Response();
-    }, { store });
+    const handler = withSession<Data>(
+      async (_request, session) => {
+        await session.update("n", (n = 0) => n + 1);
+        leaving.abort();
+        return new Response();
+      },
+      { store },
+    );
     const Cookie = jar.header(SHOP) ?? "";
     await handler(new Request(SHOP, { headers: { Cookie }, signal: leaving.signal }));
     expect(await stored()).toBe(2);

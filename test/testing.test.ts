@@ -478,9 +478,7 @@ const brokenStores: Record<string, Record<string, OpenStore>> = {
       for (const [name, value] of fields) plain[name] = value;
       return Object.entries(plain);
     }),
-    "keeps its own version among the fields": distorted((fields) =>
-      [...fields].filter(([name]) => name !== "version"),
-    ),
+    "keeps its own version among the fields": distorted((fields) => [...fields].filter(([name]) => name !== "version")),
     "knows no case": distortedNames((name) => name.toLowerCase()),
     "has no empty name": distorted((fields) => [...fields].filter(([name]) => name !== "")),
   },
@@ -638,7 +636,9 @@ describe("storeCases()", () => {
   });
 
   it("says what was expected and what came when a case fails", async () => {
-    const unread = cases.find(({ name }) => name === "touch() answers false and creates nothing when there is no record");
+    const unread = cases.find(
+      ({ name }) => name === "touch() answers false and creates nothing when there is no record",
+    );
     await expect(
       unread?.run(spoiled((good) => ({ touch: (...args) => good.touch(...args).then(() => true) }))),
     ).rejects.toThrow("touch() of a deleted record: expected false, got true");
@@ -726,7 +726,7 @@ describe("cookieJar()", () => {
     expect(sent(["", "="])).toBeNull();
     expect(sent(["a=\u0001"])).toBeNull();
     expect(sent(["a=tab\there"])).toBe("a=tab\there");
-    expect(sent(["a=\"quoted, kept\""])).toBe('a="quoted, kept"');
+    expect(sent(['a="quoted, kept"'])).toBe('a="quoted, kept"');
   });
 
   it("replaces a cookie in its place when name, domain and path are the same", () => {
@@ -825,7 +825,13 @@ describe("cookieJar()", () => {
     const jar = cookieJar();
     jar.store(
       home,
-      setting("strict=1; SameSite=strict", "lax=1; SameSite=LAX", "none=1; SameSite=None; Secure", "plain=1", "odd=1; SameSite=x"),
+      setting(
+        "strict=1; SameSite=strict",
+        "lax=1; SameSite=LAX",
+        "none=1; SameSite=None; Secure",
+        "plain=1",
+        "odd=1; SameSite=x",
+      ),
     );
     expect(jar.header(home)).toBe("strict=1; lax=1; none=1; plain=1; odd=1");
     expect(jar.header(home, "cross-site-navigation")).toBe("lax=1; none=1; plain=1; odd=1");
@@ -846,7 +852,11 @@ describe("cookieJar()", () => {
     const jar = cookieJar({ now: clock.now });
     jar.store(
       home,
-      setting("age=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "date=1; Expires=Tue, 01 Jan 2030 00:02:00 GMT", "odd=1; Max-Age=1x; Expires=never"),
+      setting(
+        "age=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+        "date=1; Expires=Tue, 01 Jan 2030 00:02:00 GMT",
+        "odd=1; Max-Age=1x; Expires=never",
+      ),
     );
     expect(jar.header(home)).toBe("age=1; date=1; odd=1");
     clock.advance(60);
@@ -913,7 +923,10 @@ describe("cookieJar()", () => {
   describe("fetch()", () => {
     const echo = (request: Request) =>
       new Response(`${request.method} ${request.headers.get("Cookie")}`, {
-        headers: [["Set-Cookie", "a=1; Path=/"], ["Set-Cookie", "b=2; Path=/; SameSite=Strict"]],
+        headers: [
+          ["Set-Cookie", "a=1; Path=/"],
+          ["Set-Cookie", "b=2; Path=/; SameSite=Strict"],
+        ],
       });
 
     it("sends the cookies and keeps those of the answer when a handler is called", async () => {

@@ -50,22 +50,30 @@ describe("the cookie", () => {
 
   test("[17] nothing of the data leaves the server, and no id reaches the store", async () => {
     const { store, records } = openStore();
-    const { response, cookies } = await visitor({ store, header: "X-Session-Id" })((session) => session.set("card", "4111-1111"));
+    const { response, cookies } = await visitor({ store, header: "X-Session-Id" })((session) =>
+      session.set("card", "4111-1111"),
+    );
     expect(JSON.stringify([...response.headers])).not.toContain("4111");
     const id = idIn(cookies) ?? "";
     expect([...records.keys()]).toEqual([keyOf(id)]);
     expect(JSON.stringify([...records.values()].map(({ fields }) => [...fields]))).not.toContain(id);
   });
 
-  test.each(["HYPERF_SESSION_ID", "dmsession", "hertz-session", "__Secure-id", "__Host-id"])("[03] its name can be %s", async (name) => {
-    const visit = visitor({ cookie: { name } });
-    expect((await visit(set)).cookies[0]).toMatch(new RegExp(`^${name}=`));
-    expect((await visit(get)).result).toBe(1);
-  });
+  test.each(["HYPERF_SESSION_ID", "dmsession", "hertz-session", "__Secure-id", "__Host-id"])(
+    "[03] its name can be %s",
+    async (name) => {
+      const visit = visitor({ cookie: { name } });
+      expect((await visit(set)).cookies[0]).toMatch(new RegExp(`^${name}=`));
+      expect((await visit(get)).result).toBe(1);
+    },
+  );
 
   const attributes: [SessionOptions["cookie"] & object, string][] = [
     [{ name: "s" }, "Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax"],
-    [{ name: "s", domain: "shop.example" }, "Max-Age=86400; Path=/; Domain=shop.example; Secure; HttpOnly; SameSite=Lax"],
+    [
+      { name: "s", domain: "shop.example" },
+      "Max-Age=86400; Path=/; Domain=shop.example; Secure; HttpOnly; SameSite=Lax",
+    ],
     [{ name: "s", path: "/app" }, "Max-Age=86400; Path=/app; Secure; HttpOnly; SameSite=Lax"],
     [{ name: "s", secure: false }, "Max-Age=86400; Path=/; HttpOnly; SameSite=Lax"],
     [{ name: "s", httpOnly: false }, "Max-Age=86400; Path=/; Secure; SameSite=Lax"],
@@ -111,7 +119,9 @@ describe("the cookie", () => {
   test("[16] Max-Age follows idleTimeout, 24 hours unless given", async () => {
     expect((await visitor()(set)).cookies[0]).toContain("Max-Age=86400;");
     expect((await visitor({ idleTimeout: 600 })(set)).cookies[0]).toContain("Max-Age=600;");
-    expect((await visitor({ idleTimeout: 1e9, absoluteTimeout: false })(set)).cookies[0]).toContain("Max-Age=34560000;");
+    expect((await visitor({ idleTimeout: 1e9, absoluteTimeout: false })(set)).cookies[0]).toContain(
+      "Max-Age=34560000;",
+    );
   });
 
   test.each([
@@ -164,7 +174,10 @@ describe("the cookie", () => {
     const store = memoryStore();
     const id = idIn((await visitor({ store })(set)).cookies);
     const away = await visitor({ store })(get, { headers: { Cookie: `session=${id}` } });
-    const here = await visitor({ store })(get, { url: "http://localhost/", headers: { Cookie: `__Host-session=${id}` } });
+    const here = await visitor({ store })(get, {
+      url: "http://localhost/",
+      headers: { Cookie: `__Host-session=${id}` },
+    });
     expect([away.result, here.result]).toEqual([undefined, undefined]);
   });
 
@@ -198,15 +211,17 @@ describe("the cookie", () => {
     expect(result).toBe(undefined);
   });
 
-  test.each(["__Host-session=ID", "a=1;__Host-session=ID;b", " \t__Host-session \t=\t ID \t", '=; ;;__Host-session="ID"'])(
-    "a cookie header like %j gives the session",
-    async (header) => {
-      const store = memoryStore();
-      const id = idIn((await visitor({ store })(set)).cookies) ?? "";
-      const { result } = await visitor({ store })(get, { headers: { Cookie: header.replace("ID", id) } });
-      expect(result).toBe(1);
-    },
-  );
+  test.each([
+    "__Host-session=ID",
+    "a=1;__Host-session=ID;b",
+    " \t__Host-session \t=\t ID \t",
+    '=; ;;__Host-session="ID"',
+  ])("a cookie header like %j gives the session", async (header) => {
+    const store = memoryStore();
+    const id = idIn((await visitor({ store })(set)).cookies) ?? "";
+    const { result } = await visitor({ store })(get, { headers: { Cookie: header.replace("ID", id) } });
+    expect(result).toBe(1);
+  });
 
   test("ERR_COOKIE_TOO_LARGE is thrown when name and value exceed what browsers keep", async () => {
     expect(await codeOf(() => visitor({ cookie: { name: "n".repeat(4065) } })(set))).toBe("ERR_COOKIE_TOO_LARGE");
@@ -264,7 +279,9 @@ describe("the header", () => {
     expect(first.cookies).toEqual([]);
     const second = await visitor(options)(get, { headers: { [header]: told(first.response) } });
     expect([second.result, second.cookies]).toEqual([1, []]);
-    const third = await visitor(options)((session) => session.regenerate(), { headers: { [header]: told(first.response) } });
+    const third = await visitor(options)((session) => session.regenerate(), {
+      headers: { [header]: told(first.response) },
+    });
     expect(told(third.response)).toMatch(/^[\w-]{32}$/);
     expect(told(third.response)).not.toBe(told(first.response));
     expect(third.cookies).toEqual([]);
@@ -305,20 +322,29 @@ describe("the header", () => {
     const store = memoryStore();
     const options = { store, header };
     const one = await visitor(options)((session) => session.set({ who: "cookie", a: 1 }));
-    const other = await visitor(options)((session) => session.set({ who: "header", b: 2 }), { headers: { [header]: "" } });
+    const other = await visitor(options)((session) => session.set({ who: "header", b: 2 }), {
+      headers: { [header]: "" },
+    });
     const headers = { Cookie: cookieOf(one), [header]: told(other.response) };
-    const { result, response, cookies } = await visitor(options)(async (session) => {
-      session.set("c", 3);
-      await session.regenerate();
-      return await session.all();
-    }, { headers });
+    const { result, response, cookies } = await visitor(options)(
+      async (session) => {
+        session.set("c", 3);
+        await session.regenerate();
+        return await session.all();
+      },
+      { headers },
+    );
     expect({ ...result }).toEqual({ who: "cookie", a: 1, c: 3 });
     expect(cookies).toHaveLength(1);
     expect(response.headers.has(header)).toBe(false);
   });
 
   test("an Authorization header with a scheme carries the id, in any letter case", async () => {
-    const options: SessionOptions = { cookie: false, header: { name: "Authorization", scheme: "Bearer" }, store: memoryStore() };
+    const options: SessionOptions = {
+      cookie: false,
+      header: { name: "Authorization", scheme: "Bearer" },
+      store: memoryStore(),
+    };
     const { response } = await visitor(options)(set, { headers: { Authorization: "Bearer" } });
     const answer = response.headers.get("Authorization") ?? "";
     expect(answer).toMatch(/^Bearer [\w-]{32}$/);
@@ -357,7 +383,8 @@ describe("the header", () => {
 describe("custom transports", () => {
   const query: Transport = {
     read: (request) => new URL(request.url).searchParams.get("sid"),
-    write: (headers, id, { maxAge, request }) => headers.set("X-Next", `${new URL(request.url).pathname}?sid=${id}&for=${maxAge}`),
+    write: (headers, id, { maxAge, request }) =>
+      headers.set("X-Next", `${new URL(request.url).pathname}?sid=${id}&for=${maxAge}`),
     clear: (headers) => headers.set("X-Next", "/"),
   };
 
@@ -385,7 +412,10 @@ describe("custom transports", () => {
       clear: (headers) => headers.delete("X-Id"),
     };
     const store = memoryStore();
-    const post = (sid: string): { method: string; body: URLSearchParams } => ({ method: "POST", body: new URLSearchParams({ sid, name: "ada" }) });
+    const post = (sid: string): { method: string; body: URLSearchParams } => ({
+      method: "POST",
+      body: new URLSearchParams({ sid, name: "ada" }),
+    });
     const first = await visitor({ store, transports: [form] })(set);
     const id = first.response.headers.get("X-Id") ?? "";
     const lazy = await visitor({ store, transports: [form] })(async (session, request) => {
@@ -396,7 +426,10 @@ describe("custom transports", () => {
       const name = (await request.formData()).get("name");
       return [await session.get("a"), name];
     }, post(id));
-    expect([lazy.result, eager.result]).toEqual([[1, "ada"], [1, "ada"]]);
+    expect([lazy.result, eager.result]).toEqual([
+      [1, "ada"],
+      [1, "ada"],
+    ]);
     const unknown = await visitor({ store, transports: [form], load: "eager" })(set, post(MADE_UP));
     expect(unknown.response.headers.get("X-Id")).toMatch(/^[\w-]{32}$/);
     expect(unknown.response.headers.get("X-Id")).not.toBe(MADE_UP);
@@ -408,8 +441,12 @@ describe("custom transports", () => {
       write: (headers, id) => headers.set(name, id),
       clear: (headers) => headers.delete(name),
     });
-    const options = { transports: [named("One", false), named("Two", true), named("Three", false)], store: memoryStore() };
-    const told = ({ response }: { response: Response }): string[] => ["One", "Two", "Three"].filter((name) => response.headers.has(name));
+    const options = {
+      transports: [named("One", false), named("Two", true), named("Three", false)],
+      store: memoryStore(),
+    };
+    const told = ({ response }: { response: Response }): string[] =>
+      ["One", "Two", "Three"].filter((name) => response.headers.has(name));
     expect(told(await visitor(options)(set))).toEqual(["One"]);
     expect(told(await visitor(options)(set, { headers: { Two: MADE_UP, Three: MADE_UP } }))).toEqual(["Two"]);
     expect(told(await visitor(options)(set, { headers: { Three: MADE_UP } }))).toEqual(["Three"]);
@@ -431,10 +468,12 @@ describe("custom transports", () => {
 });
 
 describe("what caches are told", () => {
-  const withHeaders = (headers: Record<string, string>) => async (session: Session): Promise<Response> => {
-    await session.get("a");
-    return new Response("Hello", { headers });
-  };
+  const withHeaders =
+    (headers: Record<string, string>) =>
+    async (session: Session): Promise<Response> => {
+      await session.get("a");
+      return new Response("Hello", { headers });
+    };
 
   test("a response that carries Set-Cookie gets no-store, whatever the handler said", async () => {
     const visit = visitor();
@@ -501,10 +540,12 @@ describe("what caches are told", () => {
   ] as [string, (session: Session) => unknown, string][])(
     "[18] the id header of %s is exposed to other origins where the response lets them in, and nowhere else",
     async (_, use, id) => {
-      const respond = (headers: Record<string, string>) => async (session: Session): Promise<Response> => {
-        await use(session);
-        return new Response("Hello", { headers });
-      };
+      const respond =
+        (headers: Record<string, string>) =>
+        async (session: Session): Promise<Response> => {
+          await use(session);
+          return new Response("Hello", { headers });
+        };
       const exposed = async (headers: Record<string, string>): Promise<string | null> => {
         const { response } = await visitor({ header: "X-Id" })(respond(headers), { headers: { "X-Id": id } });
         return response.headers.get("Access-Control-Expose-Headers");
@@ -539,7 +580,9 @@ describe("responses", () => {
   });
 
   test("a redirect gets the cookie, its status and Location kept", async () => {
-    const { response, cookies } = await visitor()((session) => (set(session), Response.redirect(`${SHOP}account`, 303)));
+    const { response, cookies } = await visitor()(
+      (session) => (set(session), Response.redirect(`${SHOP}account`, 303)),
+    );
     expect([response.status, response.headers.get("Location"), cookies.length]).toEqual([303, `${SHOP}account`, 1]);
   });
 
@@ -552,16 +595,33 @@ describe("responses", () => {
   });
 
   test.each([204, 205, 304])("a response with status %i and no body gets the cookie", async (status) => {
-    const { response, cookies } = await visitor()((session) => (set(session), new Response(null, { status, headers: { ETag: "x" } })));
-    expect([response.status, response.body, response.headers.get("ETag"), cookies.length]).toEqual([status, null, "x", 1]);
+    const { response, cookies } = await visitor()(
+      (session) => (set(session), new Response(null, { status, headers: { ETag: "x" } })),
+    );
+    expect([response.status, response.body, response.headers.get("ETag"), cookies.length]).toEqual([
+      status,
+      null,
+      "x",
+      1,
+    ]);
   });
 
-  test.each([400, 404, 500, 503])("an error response with status %i gets the cookie, and the session is stored", async (status) => {
-    const visit = visitor();
-    const { response, cookies } = await visit((session) => (set(session), new Response("No", { status, statusText: "Because" })));
-    expect([response.status, response.statusText, await response.text(), cookies.length]).toEqual([status, "Because", "No", 1]);
-    expect((await visit(get)).result).toBe(1);
-  });
+  test.each([400, 404, 500, 503])(
+    "an error response with status %i gets the cookie, and the session is stored",
+    async (status) => {
+      const visit = visitor();
+      const { response, cookies } = await visit(
+        (session) => (set(session), new Response("No", { status, statusText: "Because" })),
+      );
+      expect([response.status, response.statusText, await response.text(), cookies.length]).toEqual([
+        status,
+        "Because",
+        "No",
+        1,
+      ]);
+      expect((await visit(get)).result).toBe(1);
+    },
+  );
 
   test("Response.error() comes back as it is, since nothing can be put on it", async () => {
     const failure = Response.error();
@@ -599,13 +659,16 @@ describe("responses", () => {
     const visit = visitor();
     await visit(set);
     const { response } = await visit((session) => {
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          session.set("a", 2);
-          await session.save();
-          controller.close();
+      const body = new ReadableStream<Uint8Array>(
+        {
+          async pull(controller) {
+            session.set("a", 2);
+            await session.save();
+            controller.close();
+          },
         },
-      }, { highWaterMark: 0 });
+        { highWaterMark: 0 },
+      );
       return new Response(body);
     });
     expect((await visit(get)).result).toBe(1);
@@ -626,10 +689,12 @@ describe("responses", () => {
   test("a handler that throws stores nothing, and its error comes out as it is", async () => {
     const { store, calls } = counted(memoryStore());
     const failure = new Error("no");
-    await expect(visitor({ store })((session) => {
-      set(session);
-      throw failure;
-    })).rejects.toBe(failure);
+    await expect(
+      visitor({ store })((session) => {
+        set(session);
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
     expect(calls).toEqual([]);
   });
 
@@ -669,11 +734,14 @@ describe("the beginning of a session", () => {
     const headers = { Cookie: cookieOf(await visitor(options)(set)) };
     clock.advance(86_400);
     events.length = 0;
-    const { result, cookies } = await visitor(options)(async (session) => {
-      const before = await session.get("a");
-      set(session);
-      return [before, (await session.info()).isNew];
-    }, { headers });
+    const { result, cookies } = await visitor(options)(
+      async (session) => {
+        const before = await session.get("a");
+        set(session);
+        return [before, (await session.info()).isNew];
+      },
+      { headers },
+    );
     expect(result).toEqual([undefined, true]);
     expect(cookies[0]).not.toContain(headers.Cookie);
     expect(events).toEqual([{ type: "rejected", reason: "expired" }, { type: "created" }]);
@@ -710,11 +778,14 @@ describe("the beginning of a session", () => {
       const spoilt = { ...record, fields: spoil(record.fields) };
       records.set(key, spoilt);
       events.length = 0;
-      const { result, cookies } = await visitor(options)(async (session) => {
-        const value = await session.get("a");
-        session.set("a", 2);
-        return value;
-      }, { headers });
+      const { result, cookies } = await visitor(options)(
+        async (session) => {
+          const value = await session.get("a");
+          session.set("a", 2);
+          return value;
+        },
+        { headers },
+      );
       expect(result).toBe(undefined);
       expect(events).toEqual([{ type: "rejected", reason: "corrupt" }, { type: "created" }]);
       expect(records.get(key)).toEqual(spoilt);
@@ -779,7 +850,9 @@ describe("timeouts", () => {
     const options = { now: clock.now, store: memoryStore(), idleTimeout: 100 };
     const headers = { Cookie: cookieOf(await visitor(options)(set)) };
     const open = (at: number): Promise<unknown> =>
-      visitor({ ...options, now: () => clock.now() + at })((session) => session.has("a"), { headers }).then(({ result }) => result);
+      visitor({ ...options, now: () => clock.now() + at })((session) => session.has("a"), { headers }).then(
+        ({ result }) => result,
+      );
     expect(await open(100_000)).toBe(false);
     expect(await open(99_999)).toBe(true);
   });
@@ -873,7 +946,9 @@ describe("load", () => {
   test("[41] eager turns a failing store into an error before the handler runs", async () => {
     let ran = false;
     const visit = visitor({ store: failing("load"), load: "eager" });
-    expect(await codeOf(() => visit(() => (ran = true), { headers: { Cookie: `__Host-session=${MADE_UP}` } }))).toBe("ERR_STORE");
+    expect(await codeOf(() => visit(() => (ran = true), { headers: { Cookie: `__Host-session=${MADE_UP}` } }))).toBe(
+      "ERR_STORE",
+    );
     expect(ran).toBe(false);
   });
 
@@ -888,7 +963,11 @@ describe("load", () => {
     };
     const env = { name: "env" };
     const ctx = { waitUntil() {} };
-    const inner = withSession(async (_request, _admin, _shop: Session, _env: unknown, _ctx: unknown) => new Response(String(await _admin.get("a"))), options);
+    const inner = withSession(
+      async (_request, _admin, _shop: Session, _env: unknown, _ctx: unknown) =>
+        new Response(String(await _admin.get("a"))),
+      options,
+    );
     const outer = withSession(inner, { cookie: { name: "shop" } });
     await outer(new Request(SHOP), env, ctx);
     expect(asked).toEqual([]);
@@ -914,7 +993,13 @@ describe("load", () => {
 
 describe("persist", () => {
   /** A store that waits with its writes, and a runtime that waits for them. */
-  function slow(): { store: SessionStore; ctx: { waitUntil(promise: Promise<unknown>): void }; waiting: Promise<unknown>[]; open: () => void; hold: () => void } {
+  function slow(): {
+    store: SessionStore;
+    ctx: { waitUntil(promise: Promise<unknown>): void };
+    waiting: Promise<unknown>[];
+    open: () => void;
+    hold: () => void;
+  } {
     let writing = Promise.resolve();
     let release = (): void => {};
     const waiting: Promise<unknown>[] = [];
@@ -958,25 +1043,34 @@ describe("persist", () => {
     ["a regenerated session", (session) => session.regenerate(), false],
     ["a destroyed session", destroy, false],
     ["a redirect", (session) => (session.set("a", 2), Response.redirect(SHOP, 303)), false],
-  ] as [string, (session: Session) => unknown, boolean][])("[37] after-response: the response to %s goes out first: %s", async (_, use, first) => {
-    const { store, ctx, waiting, hold, open } = slow();
-    const handle = withSession(async (_request, session: Session, _env: unknown, _ctx: unknown) => {
-      const result = await use(session);
-      return result instanceof Response ? result : new Response("Hello");
-    }, { store, persist: "after-response" });
-    const { cookies } = await visitor({ store })(set);
-    hold();
-    const answered = handle(new Request(SHOP, { headers: { Cookie: cookieOf({ cookies }) } }), {}, ctx);
-    expect(await isFirst(answered)).toBe(first);
-    open();
-    await answered;
-    await Promise.all(waiting);
-    expect(waiting).toHaveLength(first ? 1 : 0);
-  });
+  ] as [string, (session: Session) => unknown, boolean][])(
+    "[37] after-response: the response to %s goes out first: %s",
+    async (_, use, first) => {
+      const { store, ctx, waiting, hold, open } = slow();
+      const handle = withSession(
+        async (_request, session: Session, _env: unknown, _ctx: unknown) => {
+          const result = await use(session);
+          return result instanceof Response ? result : new Response("Hello");
+        },
+        { store, persist: "after-response" },
+      );
+      const { cookies } = await visitor({ store })(set);
+      hold();
+      const answered = handle(new Request(SHOP, { headers: { Cookie: cookieOf({ cookies }) } }), {}, ctx);
+      expect(await isFirst(answered)).toBe(first);
+      open();
+      await answered;
+      await Promise.all(waiting);
+      expect(waiting).toHaveLength(first ? 1 : 0);
+    },
+  );
 
   test("[37] after-response: a new session is awaited", async () => {
     const { store, ctx, waiting, hold, open } = slow();
-    const handle = withSession((_request, session: Session, _ctx: unknown) => (set(session), new Response("Hello")), { store, persist: "after-response" });
+    const handle = withSession((_request, session: Session, _ctx: unknown) => (set(session), new Response("Hello")), {
+      store,
+      persist: "after-response",
+    });
     hold();
     const answered = handle(new Request(SHOP), ctx);
     expect(await isFirst(answered)).toBe(false);
@@ -1004,9 +1098,19 @@ describe("persist", () => {
     const events: SessionEvent[] = [];
     const clock = fakeClock();
     let fails = false;
-    const store = altered(memoryStore(), { change: (change, ...args) => (fails ? Promise.reject(new Error("down")) : change(...args)) });
-    const options = { store, now: clock.now, persist: "after-response", observe: (event: SessionEvent) => events.push(event) } as const;
-    const handle = withSession((_request, session: Session, _ctx: unknown) => (session.set("a", 2), new Response("Hello")), options);
+    const store = altered(memoryStore(), {
+      change: (change, ...args) => (fails ? Promise.reject(new Error("down")) : change(...args)),
+    });
+    const options = {
+      store,
+      now: clock.now,
+      persist: "after-response",
+      observe: (event: SessionEvent) => events.push(event),
+    } as const;
+    const handle = withSession(
+      (_request, session: Session, _ctx: unknown) => (session.set("a", 2), new Response("Hello")),
+      options,
+    );
     const headers = { Cookie: cookieOf(await visitor(options)(set)) };
     clock.advance(10_000);
     const response = await handle(new Request(SHOP, { headers }), ctx);
@@ -1015,7 +1119,10 @@ describe("persist", () => {
     expect((await visitor(options)(get, { headers })).result).toBe(2);
     fails = true;
     events.length = 0;
-    const failed = await withSession((_request, session: Session, _ctx: unknown) => (session.set("a", 3), new Response("Hello")), options)(new Request(SHOP, { headers }), ctx);
+    const failed = await withSession(
+      (_request, session: Session, _ctx: unknown) => (session.set("a", 3), new Response("Hello")),
+      options,
+    )(new Request(SHOP, { headers }), ctx);
     expect(failed.status).toBe(200);
     await Promise.all(waiting);
     expect(events.at(-1)).toMatchObject({ type: "failed", during: "store", error: { code: "ERR_STORE" } });
@@ -1024,7 +1131,9 @@ describe("persist", () => {
 
   test("[37] before-response leaves waitUntil alone", async () => {
     const { store, ctx, waiting } = slow();
-    const handle = withSession((_request, session: Session, _ctx: unknown) => (set(session), new Response("Hello")), { store });
+    const handle = withSession((_request, session: Session, _ctx: unknown) => (set(session), new Response("Hello")), {
+      store,
+    });
     const cookie = (await handle(new Request(SHOP), ctx)).headers.getSetCookie();
     await handle(new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: cookie }) } }), ctx);
     expect(waiting).toEqual([]);
@@ -1037,32 +1146,54 @@ describe("a failing store", () => {
   test("throws ERR_STORE when it cannot load, at the read and not before, and each read asks again", async () => {
     const base = memoryStore();
     let fails = true;
-    const store = altered(base, { load: (load, ...args) => (fails ? Promise.reject(new Error("down")) : load(...args)) });
+    const store = altered(base, {
+      load: (load, ...args) => (fails ? Promise.reject(new Error("down")) : load(...args)),
+    });
     const { cookies } = await visitor({ store })(set);
-    const { result, response } = await visitor({ store })(async (session) => {
-      const code = await codeOf(() => session.get("a"));
-      fails = false;
-      return [code, await session.get("a")];
-    }, { headers: { Cookie: cookieOf({ cookies }) } });
+    const { result, response } = await visitor({ store })(
+      async (session) => {
+        const code = await codeOf(() => session.get("a"));
+        fails = false;
+        return [code, await session.get("a")];
+      },
+      { headers: { Cookie: cookieOf({ cookies }) } },
+    );
     expect(result).toEqual(["ERR_STORE", 1]);
     expect(response.status).toBe(200);
   });
 
-  test.each(["create", "change", "touch", "delete"] as const)("throws ERR_STORE, and sends no cookie, when it cannot %s", async (verb) => {
-    const clock = fakeClock();
-    let fails = false;
-    const store = altered(memoryStore(), { [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) => (fails ? Promise.reject(new Error("down")) : call(...args)) });
-    const visit = visitor({ store, now: clock.now });
-    if (verb !== "create") await visit(set);
-    fails = true;
-    const use = { create: set, change: (session: Session) => session.set("a", 2), touch: (session: Session) => session.touch(), delete: destroy }[verb];
-    expect(await codeOf(() => visit(use))).toBe("ERR_STORE");
-    fails = false;
-    expect((await visit(get)).result).toBe(verb === "create" ? undefined : 1);
-  });
+  test.each(["create", "change", "touch", "delete"] as const)(
+    "throws ERR_STORE, and sends no cookie, when it cannot %s",
+    async (verb) => {
+      const clock = fakeClock();
+      let fails = false;
+      const store = altered(memoryStore(), {
+        [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) =>
+          fails ? Promise.reject(new Error("down")) : call(...args),
+      });
+      const visit = visitor({ store, now: clock.now });
+      if (verb !== "create") await visit(set);
+      fails = true;
+      const use = {
+        create: set,
+        change: (session: Session) => session.set("a", 2),
+        touch: (session: Session) => session.touch(),
+        delete: destroy,
+      }[verb];
+      expect(await codeOf(() => visit(use))).toBe("ERR_STORE");
+      fails = false;
+      expect((await visit(get)).result).toBe(verb === "create" ? undefined : 1);
+    },
+  );
 
   test("throws ERR_STORE when its function throws, and whatever it throws is not let out", async () => {
-    const error = await errorOf(() => visitor({ store: () => { throw new Error("redis://user:password@host"); } })(set));
+    const error = await errorOf(() =>
+      visitor({
+        store: () => {
+          throw new Error("redis://user:password@host");
+        },
+      })(set),
+    );
     expect(error.code).toBe("ERR_STORE");
     expect(error.message).not.toContain("password");
   });
@@ -1071,34 +1202,55 @@ describe("a failing store", () => {
     const events: SessionEvent[] = [];
     const { store, calls } = counted(failing("load"));
     const visit = visitor({ store, onStoreError: "anonymous", observe: (event) => events.push(event) });
-    for (const use of [set, destroy, (session: Session) => session.update("a", (a = 0) => a + 1), (session: Session) => session.regenerate()]) {
-      const { result, cookies, response } = await visit(async (session) => {
-        const before = await session.get("a");
-        await use(session);
-        return [before, (await session.info()).isNew];
-      }, { headers });
+    for (const use of [
+      set,
+      destroy,
+      (session: Session) => session.update("a", (a = 0) => a + 1),
+      (session: Session) => session.regenerate(),
+    ]) {
+      const { result, cookies, response } = await visit(
+        async (session) => {
+          const before = await session.get("a");
+          await use(session);
+          return [before, (await session.info()).isNew];
+        },
+        { headers },
+      );
       expect([result, cookies, response.status]).toEqual([[undefined, true], [], 200]);
     }
     expect(new Set(calls)).toEqual(new Set(["load"]));
     expect(events[0]).toMatchObject({ type: "failed", during: "load", error: { code: "ERR_STORE" } });
   });
 
-  test.each(["create", "change", "touch", "delete"] as const)("anonymous: a %s that fails lets the response go out, without a cookie", async (verb) => {
-    const events: SessionEvent[] = [];
-    let fails = false;
-    const store = altered(memoryStore(), { [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) => (fails ? Promise.reject(new Error("down")) : call(...args)) });
-    const jar = cookieJar();
-    const visit = visitor({ store, onStoreError: "anonymous", observe: (event) => events.push(event) }, { jar });
-    if (verb !== "create") await visit(set);
-    const before = jar.header(SHOP);
-    fails = true;
-    const use = { create: set, change: (session: Session) => session.set("a", 2), touch: (session: Session) => session.touch(), delete: destroy }[verb];
-    const { response, cookies } = await visit(async (session) => (await use(session), new Response("Hello", { status: 201 })));
-    expect([response.status, cookies, jar.header(SHOP)]).toEqual([201, [], before]);
-    expect(events.at(-1)).toMatchObject({ type: "failed", during: "store" });
-    fails = false;
-    expect((await visit(get)).result).toBe(verb === "create" ? undefined : 1);
-  });
+  test.each(["create", "change", "touch", "delete"] as const)(
+    "anonymous: a %s that fails lets the response go out, without a cookie",
+    async (verb) => {
+      const events: SessionEvent[] = [];
+      let fails = false;
+      const store = altered(memoryStore(), {
+        [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) =>
+          fails ? Promise.reject(new Error("down")) : call(...args),
+      });
+      const jar = cookieJar();
+      const visit = visitor({ store, onStoreError: "anonymous", observe: (event) => events.push(event) }, { jar });
+      if (verb !== "create") await visit(set);
+      const before = jar.header(SHOP);
+      fails = true;
+      const use = {
+        create: set,
+        change: (session: Session) => session.set("a", 2),
+        touch: (session: Session) => session.touch(),
+        delete: destroy,
+      }[verb];
+      const { response, cookies } = await visit(
+        async (session) => (await use(session), new Response("Hello", { status: 201 })),
+      );
+      expect([response.status, cookies, jar.header(SHOP)]).toEqual([201, [], before]);
+      expect(events.at(-1)).toMatchObject({ type: "failed", during: "store" });
+      fails = false;
+      expect((await visit(get)).result).toBe(verb === "create" ? undefined : 1);
+    },
+  );
 
   test("anonymous: a value that cannot be stored, or does not fit the schema, is an error all the same", async () => {
     const schema = z.object({ a: z.number().optional() });
@@ -1106,14 +1258,17 @@ describe("a failing store", () => {
     expect(await codeOf(() => visit((session) => session.set("a", "one" as unknown as number)))).toBe("ERR_SCHEMA");
   });
 
-  test.each(["load", "create"] as const)("throws ERR_STORE_TIMEOUT when a %s takes longer than storeTimeout", async (verb) => {
-    const store = altered(memoryStore(), { [verb]: () => new Promise(() => {}) });
-    const visit = visitor({ store, storeTimeout: 0.02 });
-    const use = verb === "load" ? get : set;
-    const init = verb === "load" ? { headers } : {};
-    expect(await codeOf(() => visit(use, init))).toBe("ERR_STORE_TIMEOUT");
-    expect((await visitor({ store, storeTimeout: 0.02, onStoreError: "anonymous" })(use, init)).cookies).toEqual([]);
-  });
+  test.each(["load", "create"] as const)(
+    "throws ERR_STORE_TIMEOUT when a %s takes longer than storeTimeout",
+    async (verb) => {
+      const store = altered(memoryStore(), { [verb]: () => new Promise(() => {}) });
+      const visit = visitor({ store, storeTimeout: 0.02 });
+      const use = verb === "load" ? get : set;
+      const init = verb === "load" ? { headers } : {};
+      expect(await codeOf(() => visit(use, init))).toBe("ERR_STORE_TIMEOUT");
+      expect((await visitor({ store, storeTimeout: 0.02, onStoreError: "anonymous" })(use, init)).cookies).toEqual([]);
+    },
+  );
 
   test("throws ERR_CONFLICT when it never wins within storeTimeout", async () => {
     const store = altered(memoryStore(), { change: async () => "conflict" });
@@ -1126,7 +1281,10 @@ describe("a failing store", () => {
   });
 
   test("throws ERR_RECORD_TOO_LARGE as the store does", async () => {
-    const failure = new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: its record is 70 bytes, Toy takes 60");
+    const failure = new SessionError(
+      "ERR_RECORD_TOO_LARGE",
+      "Cannot store the session: its record is 70 bytes, Toy takes 60",
+    );
     const store = altered(memoryStore(), { create: () => Promise.reject(failure) });
     await expect(visitor({ store })(set)).rejects.toBe(failure);
   });
@@ -1134,8 +1292,10 @@ describe("a failing store", () => {
   test("an outage is not a logout: the session and its cookie are there when it is over", async () => {
     for (const onStoreError of ["throw", "anonymous"] as const) {
       let fails = false;
-      const fail = <Args extends unknown[], Answer>(call: (...args: Args) => Promise<Answer>, ...args: Args): Promise<Answer> =>
-        fails ? Promise.reject(new Error("down")) : call(...args);
+      const fail = <Args extends unknown[], Answer>(
+        call: (...args: Args) => Promise<Answer>,
+        ...args: Args
+      ): Promise<Answer> => (fails ? Promise.reject(new Error("down")) : call(...args));
       const store = altered(memoryStore(), { load: fail, create: fail, change: fail, touch: fail, delete: fail });
       const jar = cookieJar();
       const visit = visitor({ store, onStoreError }, { jar });
@@ -1159,14 +1319,20 @@ describe("errors", () => {
     const events: SessionEvent[] = [];
     const errors: unknown[] = [];
     const leak = async (_: unknown, ...args: unknown[]): Promise<never> => {
-      throw Object.assign(new TypeError(`SET ${JSON.stringify(args)} ${secrets.join(" ")}`, { cause: new Error(secrets.join(" ")) }), {
-        command: args,
-        code: "ECONNRESET",
-      });
+      throw Object.assign(
+        new TypeError(`SET ${JSON.stringify(args)} ${secrets.join(" ")}`, { cause: new Error(secrets.join(" ")) }),
+        {
+          command: args,
+          code: "ECONNRESET",
+        },
+      );
     };
     for (const verb of ["load", "create", "change", "touch", "delete"] as const) {
       let leaks = false;
-      const store = altered(memoryStore(), { [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) => (leaks ? leak(0, ...args) : call(...args)) });
+      const store = altered(memoryStore(), {
+        [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) =>
+          leaks ? leak(0, ...args) : call(...args),
+      });
       const visit = visitor({ store, generateId: () => id, observe: (event) => events.push(event) });
       if (verb !== "create") await visit((session) => session.set("key", "the value"));
       leaks = true;
@@ -1180,8 +1346,13 @@ describe("errors", () => {
     expect(errors).toHaveLength(5);
     for (const error of errors) expect(error).toBeInstanceOf(SessionError);
     const shown = (error: unknown): string =>
-      error instanceof Error ? `${error} ${error.stack} ${JSON.stringify({ ...error })} ${shown(error.cause)}` : String(error);
-    const said = [...errors.map(shown), ...events.map((event) => ("error" in event ? shown(event.error) : JSON.stringify(event)))].join("\n");
+      error instanceof Error
+        ? `${error} ${error.stack} ${JSON.stringify({ ...error })} ${shown(error.cause)}`
+        : String(error);
+    const said = [
+      ...errors.map(shown),
+      ...events.map((event) => ("error" in event ? shown(event.error) : JSON.stringify(event))),
+    ].join("\n");
     for (const secret of secrets) expect(said).not.toContain(secret);
   });
 
@@ -1210,16 +1381,27 @@ describe("observe", () => {
     expect(await heard(get)).toEqual([]);
     expect(await heard(set)).toEqual([{ type: "created" }]);
     expect(await heard(get)).toEqual([{ type: "loaded" }]);
-    expect(await heard((session) => session.set("a", 2))).toEqual([{ type: "loaded" }, { type: "changed", attempts: 1 }]);
+    expect(await heard((session) => session.set("a", 2))).toEqual([
+      { type: "loaded" },
+      { type: "changed", attempts: 1 },
+    ]);
     expect(await heard((session) => session.touch())).toEqual([{ type: "loaded" }, { type: "touched" }]);
     expect(await heard((session) => session.regenerate())).toEqual([{ type: "loaded" }, { type: "regenerated" }]);
     expect(await heard(destroy)).toEqual([{ type: "loaded" }, { type: "destroyed" }]);
-    expect(await heard(get, { headers: { Cookie: `__Host-session=${MADE_UP}` } })).toEqual([{ type: "rejected", reason: "unknown" }]);
-    expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([{ type: "rejected", reason: "malformed" }]);
+    expect(await heard(get, { headers: { Cookie: `__Host-session=${MADE_UP}` } })).toEqual([
+      { type: "rejected", reason: "unknown" },
+    ]);
+    expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([
+      { type: "rejected", reason: "malformed" },
+    ]);
   });
 
   test("may throw without anybody noticing", async () => {
-    const visit = visitor({ observe: () => { throw new Error("no"); } });
+    const visit = visitor({
+      observe: () => {
+        throw new Error("no");
+      },
+    });
     await visit(set);
     expect((await visit(get)).result).toBe(1);
   });
@@ -1237,14 +1419,24 @@ describe("several sessions", () => {
           adminSession.set("who", "admin");
           shopSession.set("who", "shopper");
         }
-        return Response.json([pathname === "/none" ? null : await adminSession.get("who"), pathname === "/all" ? await shopSession.get("who") : null, env.name]);
+        return Response.json([
+          pathname === "/none" ? null : await adminSession.get("who"),
+          pathname === "/all" ? await shopSession.get("who") : null,
+          env.name,
+        ]);
       }, admin),
       shop,
     );
     const jar = cookieJar();
-    const send = (path: string): Promise<Response> => jar.fetch((request) => handle(request, { name: "env" }), `${SHOP}${path}`);
+    const send = (path: string): Promise<Response> =>
+      jar.fetch((request) => handle(request, { name: "env" }), `${SHOP}${path}`);
     const first = await send("both");
-    expect(first.headers.getSetCookie().map((line) => line.split("=")[0]).toSorted()).toEqual(["__Host-admin", "__Host-session"]);
+    expect(
+      first.headers
+        .getSetCookie()
+        .map((line) => line.split("=")[0])
+        .toSorted(),
+    ).toEqual(["__Host-admin", "__Host-session"]);
     expect(await (await send("all")).json()).toEqual(["admin", "shopper", "env"]);
     expect([admins.records.size, shoppers.records.size]).toEqual([1, 1]);
     const none = await send("none");
@@ -1253,13 +1445,19 @@ describe("several sessions", () => {
   });
 
   test("[53] a response that hands out one id and only read the other is not stored by caches", async () => {
-    for (const [inner, outer] of [[set, get], [get, set]] as const) {
+    for (const [inner, outer] of [
+      [set, get],
+      [get, set],
+    ] as const) {
       const handle = withSession(
-        withSession(async (_request, one, other: Session) => {
-          await inner(one);
-          await outer(other);
-          return new Response("Hello");
-        }, { cookie: { name: "one" } }),
+        withSession(
+          async (_request, one, other: Session) => {
+            await inner(one);
+            await outer(other);
+            return new Response("Hello");
+          },
+          { cookie: { name: "one" } },
+        ),
         { cookie: { name: "other" } },
       );
       const response = await handle(new Request(SHOP));
@@ -1274,7 +1472,9 @@ describe("a schema", () => {
 
   test("is checked on write: ERR_SCHEMA names the key and no value, and nothing is stored", async () => {
     const { store, records } = openStore();
-    const error = await errorOf(() => visitor({ store, schema })((session) => session.set("name", 4711 as unknown as string)));
+    const error = await errorOf(() =>
+      visitor({ store, schema })((session) => session.set("name", 4711 as unknown as string)),
+    );
     expect(error.code).toBe("ERR_SCHEMA");
     expect(error.message).toContain("name");
     expect(error.message).not.toContain("4711");
@@ -1285,7 +1485,10 @@ describe("a schema", () => {
     const store = memoryStore();
     const events: SessionEvent[] = [];
     const headers = { Cookie: cookieOf(await visitor({ store })((session) => session.set("name", 4711))) };
-    const { result } = await visitor({ store, schema, observe: (event) => events.push(event) })((session) => session.get("name"), { headers });
+    const { result } = await visitor({ store, schema, observe: (event) => events.push(event) })(
+      (session) => session.get("name"),
+      { headers },
+    );
     expect(result).toBe(undefined);
     expect(events).toEqual([{ type: "rejected", reason: "schema" }]);
   });
@@ -1300,14 +1503,17 @@ describe("a schema", () => {
   });
 
   test("says what the data look like, as a manager and a type argument do", () => {
-    withSession(async (_request, session) => {
-      expectTypeOf(await session.get("name")).toEqualTypeOf<string | undefined>();
-      // @ts-expect-error there is no such key
-      session.set("nmae", "ada");
-      // @ts-expect-error a name is text
-      session.set("name", 1);
-      return new Response();
-    }, { schema });
+    withSession(
+      async (_request, session) => {
+        expectTypeOf(await session.get("name")).toEqualTypeOf<string | undefined>();
+        // @ts-expect-error there is no such key
+        session.set("nmae", "ada");
+        // @ts-expect-error a name is text
+        session.set("name", 1);
+        return new Response();
+      },
+      { schema },
+    );
     withSession(async (_request, session) => {
       expectTypeOf(await session.get("user")).toEqualTypeOf<string | undefined>();
       return new Response();
@@ -1323,7 +1529,10 @@ describe("stores", () => {
   test("[20] [25] [26] changing the store is changing one option, for one of the project's or of one's own", async () => {
     const shop = (store: SessionStore): Promise<unknown> => {
       const visit = visitor({ store });
-      return visit(set).then(() => visit(async (session) => session.update("a", (a) => a + 1))).then(() => visit(get)).then(({ result }) => result);
+      return visit(set)
+        .then(() => visit(async (session) => session.update("a", (a) => a + 1)))
+        .then(() => visit(get))
+        .then(({ result }) => result);
     };
     for (const store of [memoryStore(), fileStore({ directory: await temporaryDirectory() }), openStore().store]) {
       expect(await shop(store)).toBe(2);
@@ -1345,16 +1554,19 @@ describe("stores", () => {
   test("[58] one manager serves all requests at once, each with its own session", async () => {
     const sessions = new SessionManager();
     const names = Array.from({ length: 50 }, (_, n) => `client ${n}`);
-    const seen = await Promise.all(names.map(async (name) => {
-      const visit = visitor(sessions);
-      await visit((session) => session.set("name", name));
-      return (await visit((session) => session.get("name"))).result;
-    }));
+    const seen = await Promise.all(
+      names.map(async (name) => {
+        const visit = visitor(sessions);
+        await visit((session) => session.set("name", name));
+        return (await visit((session) => session.get("name"))).result;
+      }),
+    );
     expect(seen).toEqual(names);
   });
 
   test("[59] withSession(handler) alone works, and two of them share nothing", async () => {
-    const wrap = () => withSession(async (_request, session) => new Response(String(await session.update("n", (n = 0) => n + 1))));
+    const wrap = () =>
+      withSession(async (_request, session) => new Response(String(await session.update("n", (n = 0) => n + 1))));
     const [one, other] = [wrap(), wrap()];
     const first = await one(new Request(SHOP));
     const headers = { Cookie: cookieOf({ cookies: first.headers.getSetCookie() }) };

@@ -22,9 +22,10 @@ export function refuseCrossSite(request: Request): void {
   if (request.method === "GET" || request.method === "HEAD") return;
   const site = request.headers.get("Sec-Fetch-Site");
   const origin = request.headers.get("Origin");
-  const own = site === null
-    ? origin === null || origin === new URL(request.url).origin
-    : site === "same-origin" || site === "none";
+  const own =
+    site === null
+      ? origin === null || origin === new URL(request.url).origin
+      : site === "same-origin" || site === "none";
   if (!own) throw new Refusal(403, "The shop takes orders from its own pages only.");
 }
 

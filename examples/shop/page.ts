@@ -24,7 +24,7 @@ export function shopPage({ facts, basket, notice }: ShopView): string {
     html`
       <header class="top">
         <div class="brand">
-          <img src="/icon.svg" alt="" width="44" height="44">
+          <img src="/icon.svg" alt="" width="44" height="44" />
           <div>
             <h1>The Orchard</h1>
             <p>A small shop that remembers you.</p>
@@ -32,21 +32,23 @@ export function shopPage({ facts, basket, notice }: ShopView): string {
         </div>
         <nav aria-label="Shop">
           <a class="pill" href="#basket">Basket <b data-count>${count}</b></a>
-          ${facts.user === null
-            ? html`<a class="pill" href="#you">Sign in</a>`
-            : html`<a class="pill" href="#you" data-user>${facts.user}</a>`}
+          ${
+            facts.user === null
+              ? html`<a class="pill" href="#you">Sign in</a>`
+              : html`<a class="pill" href="#you" data-user>${facts.user}</a>`
+          }
         </nav>
       </header>
       ${notice === undefined ? html`` : html`<p class="notice" role="status">${notice}</p>`}
       <main>
         <section class="fruit" aria-labelledby="fruit-title">
           <h2 id="fruit-title">Ripe today</h2>
-          <ul>${fruits.map(fruitCard)}</ul>
+          <ul>
+            ${fruits.map(fruitCard)}
+          </ul>
         </section>
         <div class="side">
-          ${basketCard(basket, count)}
-          ${facts.user === null ? loginCard() : logoutCard(facts.user)}
-          ${factsCard(facts)}
+          ${basketCard(basket, count)} ${facts.user === null ? loginCard() : logoutCard(facts.user)} ${factsCard(facts)}
         </div>
         ${experimentCard()}
       </main>
@@ -60,7 +62,7 @@ export function errorPage(message: string): string {
     "That did not work · The Orchard",
     html`
       <main class="error">
-        <img src="/icon.svg" alt="" width="72" height="72">
+        <img src="/icon.svg" alt="" width="72" height="72" />
         <h1>That did not work</h1>
         <p>${message}</p>
         <p><a class="button" href="/">Back to the shop</a></p>
@@ -83,7 +85,7 @@ function fruitCard({ name, words, tint, drawing }: Fruit): Html {
       <h3>${name}</h3>
       <p>${words}</p>
       <form method="post" action="/basket">
-        <input type="hidden" name="product" value="${name}">
+        <input type="hidden" name="product" value="${name}" />
         <button>Add<span class="unseen"> ${name} to the basket</span></button>
       </form>
     </li>
@@ -91,19 +93,21 @@ function fruitCard({ name, words, tint, drawing }: Fruit): Html {
 }
 
 function basketCard(basket: ReadonlyMap<string, number>, count: number): Html {
-  const lines = [...basket].map(([product, quantity]) =>
-    html`<li><span>${product}</span> <b>${quantity}</b></li>`
-  );
+  const lines = [...basket].map(([product, quantity]) => html`<li><span>${product}</span> <b>${quantity}</b></li>`);
   return html`
     <section class="card" id="basket" aria-labelledby="basket-title">
       <h2 id="basket-title">Your basket</h2>
-      ${count === 0
-        ? html`<p class="quiet">Empty so far. No need to sign in.</p>`
-        : html`
-          <ul class="lines">${lines}</ul>
-          <p class="total"><span>In all</span> <b>${count}</b></p>
-          <form method="post" action="/basket/empty"><button class="second">Empty the basket</button></form>
-        `}
+      ${
+        count === 0
+          ? html`<p class="quiet">Empty so far. No need to sign in.</p>`
+          : html`
+              <ul class="lines">
+                ${lines}
+              </ul>
+              <p class="total"><span>In all</span> <b>${count}</b></p>
+              <form method="post" action="/basket/empty"><button class="second">Empty the basket</button></form>
+            `
+      }
     </section>
   `;
 }
@@ -115,7 +119,7 @@ function loginCard(): Html {
       <form method="post" action="/login">
         <label for="user">Your name</label>
         <div class="row">
-          <input id="user" name="user" required maxlength="60" autocomplete="username" placeholder="Any name will do">
+          <input id="user" name="user" required maxlength="60" autocomplete="username" placeholder="Any name will do" />
           <button>Sign in</button>
         </div>
       </form>
@@ -139,8 +143,10 @@ function experimentCard(): Html {
   return html`
     <section class="card" id="experiment" aria-labelledby="experiment-title">
       <h2 id="experiment-title">Twenty at once</h2>
-      <p>Twenty requests add cherries to one basket at the same time. If the last write simply won, some would
-        be lost without a word. Here every one of them is counted.</p>
+      <p>
+        Twenty requests add cherries to one basket at the same time. If the last write simply won, some would be lost
+        without a word. Here every one of them is counted.
+      </p>
       <noscript><p class="quiet">This experiment is the one thing here that needs JavaScript.</p></noscript>
       <div id="experiment-tools" hidden>
         <button id="fire" type="button">Send twenty requests</button>
@@ -163,8 +169,18 @@ function factsCard({ user, isNew, createdAt, expiresAt, via }: Facts): Html {
   return html`
     <section class="card" id="facts" aria-labelledby="facts-title">
       <h2 id="facts-title">Your session</h2>
-      <dl>${rows.map(([term, fact]) => html`<div><dt>${term}</dt> <dd>${fact}</dd></div>`)}</dl>
-      <p class="quiet">The same as JSON: <a href="/api/session">/api/session</a>, <a href="/api/basket">/api/basket</a></p>
+      <dl>
+        ${rows.map(
+          ([term, fact]) =>
+            html`<div>
+              <dt>${term}</dt>
+              <dd>${fact}</dd>
+            </div>`,
+        )}
+      </dl>
+      <p class="quiet">
+        The same as JSON: <a href="/api/session">/api/session</a>, <a href="/api/basket">/api/basket</a>
+      </p>
     </section>
   `;
 }
@@ -177,19 +193,20 @@ function instant(time: number): Html {
 
 function htmlDocument(title: string, body: Html): string {
   return html`<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <meta name="color-scheme" content="light dark">
-    <title>${title}</title>
-    <link rel="icon" href="/icon.svg" type="image/svg+xml">
-    <link rel="stylesheet" href="/shop.css">
-    <script src="/shop.js" defer></script>
-  </head>
-  <body>${body}</body>
-</html>
-`.text;
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="color-scheme" content="light dark" />
+        <title>${title}</title>
+        <link rel="icon" href="/icon.svg" type="image/svg+xml" />
+        <link rel="stylesheet" href="/shop.css" />
+        <script src="/shop.js" defer></script>
+      </head>
+      <body>
+        ${body}
+      </body>
+    </html> `.text;
 }
 
 /** HTML that is ready to be sent, as opposed to text that must be escaped first. */
@@ -219,63 +236,84 @@ const fruits: readonly Fruit[] = [
     name: "Apple",
     words: "Crisp, red, a little sour",
     tint: "rose",
-    drawing: html`
-      <path fill="#d94841" d="M48 34c-8-9-30-7-30 16 0 19 13 34 22 34 4 0 5-2 8-2s4 2 8 2c9 0 22-15 22-34 0-23-22-25-30-16z"/>
-      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M48 33c0-7 2-12 6-16"/>
-      <path fill="#5d9c4d" d="M52 25c4-9 13-12 22-10-3 9-13 14-22 10z"/>
-      <ellipse cx="31" cy="49" rx="5" ry="9" fill="#fff" opacity=".28" transform="rotate(18 31 49)"/>`,
+    drawing: html` <path
+        fill="#d94841"
+        d="M48 34c-8-9-30-7-30 16 0 19 13 34 22 34 4 0 5-2 8-2s4 2 8 2c9 0 22-15 22-34 0-23-22-25-30-16z"
+      />
+      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M48 33c0-7 2-12 6-16" />
+      <path fill="#5d9c4d" d="M52 25c4-9 13-12 22-10-3 9-13 14-22 10z" />
+      <ellipse cx="31" cy="49" rx="5" ry="9" fill="#fff" opacity=".28" transform="rotate(18 31 49)" />`,
   },
   {
     name: "Pear",
     words: "Soft, and at its best today",
     tint: "moss",
-    drawing: html`
-      <path fill="#a9c24a" d="M48 22c9 0 12 9 13 18 1 8 15 13 15 27 0 13-12 20-28 20s-28-7-28-20c0-14 14-19 15-27 1-9 4-18 13-18z"/>
-      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M48 24c0-6 1-9 4-13"/>
-      <path fill="#5d9c4d" d="M51 17c5-7 13-8 20-5-4 7-12 10-20 5z"/>
-      <ellipse cx="34" cy="62" rx="5" ry="10" fill="#fff" opacity=".3" transform="rotate(20 34 62)"/>`,
+    drawing: html` <path
+        fill="#a9c24a"
+        d="M48 22c9 0 12 9 13 18 1 8 15 13 15 27 0 13-12 20-28 20s-28-7-28-20c0-14 14-19 15-27 1-9 4-18 13-18z"
+      />
+      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M48 24c0-6 1-9 4-13" />
+      <path fill="#5d9c4d" d="M51 17c5-7 13-8 20-5-4 7-12 10-20 5z" />
+      <ellipse cx="34" cy="62" rx="5" ry="10" fill="#fff" opacity=".3" transform="rotate(20 34 62)" />`,
   },
   {
     name: "Lemon",
     words: "For tea, cake and courage",
     tint: "sun",
-    drawing: html`
-      <path fill="#f2c230" d="M20 72c-5-14 0-32 13-43 11-9 26-11 34-7 3 1 5 0 8-2 2-1 5 2 4 4-2 3-3 5-2 8 4 9 2 23-7 34-11 13-29 17-42 13-3-1-5 0-7 2-2 1-5-1-4-4 1-2 4-3 3-5z"/>
-      <path fill="#5d9c4d" d="M66 21c0-8 6-13 14-14 1 8-5 15-14 14z"/>
-      <ellipse cx="39" cy="42" rx="5" ry="11" fill="#fff" opacity=".35" transform="rotate(48 39 42)"/>`,
+    drawing: html` <path
+        fill="#f2c230"
+        d="M20 72c-5-14 0-32 13-43 11-9 26-11 34-7 3 1 5 0 8-2 2-1 5 2 4 4-2 3-3 5-2 8 4 9 2 23-7 34-11 13-29 17-42 13-3-1-5 0-7 2-2 1-5-1-4-4 1-2 4-3 3-5z"
+      />
+      <path fill="#5d9c4d" d="M66 21c0-8 6-13 14-14 1 8-5 15-14 14z" />
+      <ellipse cx="39" cy="42" rx="5" ry="11" fill="#fff" opacity=".35" transform="rotate(48 39 42)" />`,
   },
   {
     name: "Plum",
     words: "Late summer, very sweet",
     tint: "plum",
-    drawing: html`
-      <path fill="#7356a8" d="M49 27c18-6 31 8 30 26-1 19-15 33-31 33S18 72 17 53c-1-18 14-32 32-26z"/>
-      <path fill="none" stroke="#5b3f86" stroke-width="3" stroke-linecap="round" d="M49 28c-5 15-6 34-1 57" opacity=".7"/>
-      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M49 28c0-7-2-11-5-15"/>
-      <path fill="#5d9c4d" d="M49 21c6-8 15-9 22-5-5 8-14 11-22 5z"/>
-      <ellipse cx="30" cy="48" rx="5" ry="10" fill="#fff" opacity=".25" transform="rotate(18 30 48)"/>`,
+    drawing: html` <path fill="#7356a8" d="M49 27c18-6 31 8 30 26-1 19-15 33-31 33S18 72 17 53c-1-18 14-32 32-26z" />
+      <path
+        fill="none"
+        stroke="#5b3f86"
+        stroke-width="3"
+        stroke-linecap="round"
+        d="M49 28c-5 15-6 34-1 57"
+        opacity=".7"
+      />
+      <path fill="none" stroke="#7a4b2a" stroke-width="4" stroke-linecap="round" d="M49 28c0-7-2-11-5-15" />
+      <path fill="#5d9c4d" d="M49 21c6-8 15-9 22-5-5 8-14 11-22 5z" />
+      <ellipse cx="30" cy="48" rx="5" ry="10" fill="#fff" opacity=".25" transform="rotate(18 30 48)" />`,
   },
   {
     name: "Cherries",
     words: "Two by two, as they grew",
     tint: "rose",
-    drawing: html`
-      <path fill="none" stroke="#6b8f3c" stroke-width="4" stroke-linecap="round" d="M56 16C44 28 34 40 31 56M56 16c8 12 12 26 12 42"/>
-      <path fill="#5d9c4d" d="M55 17c9-9 20-8 28-2-7 9-19 11-28 2z"/>
-      <circle cx="31" cy="69" r="17" fill="#b5283c"/>
-      <circle cx="68" cy="70" r="16" fill="#c93248"/>
-      <ellipse cx="25" cy="64" rx="3.5" ry="6" fill="#fff" opacity=".35" transform="rotate(28 25 64)"/>
-      <ellipse cx="62" cy="65" rx="3.5" ry="6" fill="#fff" opacity=".35" transform="rotate(28 62 65)"/>`,
+    drawing: html` <path
+        fill="none"
+        stroke="#6b8f3c"
+        stroke-width="4"
+        stroke-linecap="round"
+        d="M56 16C44 28 34 40 31 56M56 16c8 12 12 26 12 42"
+      />
+      <path fill="#5d9c4d" d="M55 17c9-9 20-8 28-2-7 9-19 11-28 2z" />
+      <circle cx="31" cy="69" r="17" fill="#b5283c" />
+      <circle cx="68" cy="70" r="16" fill="#c93248" />
+      <ellipse cx="25" cy="64" rx="3.5" ry="6" fill="#fff" opacity=".35" transform="rotate(28 25 64)" />
+      <ellipse cx="62" cy="65" rx="3.5" ry="6" fill="#fff" opacity=".35" transform="rotate(28 62 65)" />`,
   },
   {
     name: "Orange",
     words: "All of winter in a glass",
     tint: "sun",
-    drawing: html`
-      <circle cx="48" cy="54" r="32" fill="#ee8a2c"/>
-      <path fill="#4c8a3f" d="M48 26c3-10 13-15 24-13-2 11-13 17-24 13z"/>
-      <path fill="#3f7634" d="M43 27l5-5 5 5-5 4z"/>
-      <g fill="#c96d17" opacity=".55"><circle cx="62" cy="48" r="1.6"/><circle cx="68" cy="58" r="1.6"/><circle cx="58" cy="66" r="1.6"/><circle cx="50" cy="76" r="1.6"/><circle cx="66" cy="70" r="1.6"/></g>
-      <ellipse cx="32" cy="46" rx="5" ry="9" fill="#fff" opacity=".3" transform="rotate(28 32 46)"/>`,
+    drawing: html` <circle cx="48" cy="54" r="32" fill="#ee8a2c" />
+      <path fill="#4c8a3f" d="M48 26c3-10 13-15 24-13-2 11-13 17-24 13z" />
+      <path fill="#3f7634" d="M43 27l5-5 5 5-5 4z" />
+      <g fill="#c96d17" opacity=".55"
+        ><circle cx="62" cy="48" r="1.6" /><circle cx="68" cy="58" r="1.6" /><circle cx="58" cy="66" r="1.6" /><circle
+          cx="50"
+          cy="76"
+          r="1.6" /><circle cx="66" cy="70" r="1.6"
+      /></g>
+      <ellipse cx="32" cy="46" rx="5" ry="9" fill="#fff" opacity=".3" transform="rotate(28 32 46)" />`,
   },
 ];

@@ -60,8 +60,21 @@ const routes = new Map<string, Map<string, Action>>([
   ["/basket/empty", new Map([["POST", emptyByForm]])],
   ["/login", new Map([["POST", loginByForm]])],
   ["/logout", new Map([["POST", logoutByForm]])],
-  ["/api/session", new Map([["GET", tellSession], ["POST", startSession]])],
-  ["/api/basket", new Map([["GET", tellBasket], ["POST", addByJson], ["DELETE", emptyByJson]])],
+  [
+    "/api/session",
+    new Map([
+      ["GET", tellSession],
+      ["POST", startSession],
+    ]),
+  ],
+  [
+    "/api/basket",
+    new Map([
+      ["GET", tellBasket],
+      ["POST", addByJson],
+      ["DELETE", emptyByJson],
+    ]),
+  ],
   ["/api/login", new Map([["POST", loginByJson]])],
   ["/api/logout", new Map([["POST", logoutByJson]])],
   ["/shop.css", new Map([["GET", () => asset(style, "text/css")]])],
@@ -224,10 +237,14 @@ function json(body: unknown, init: ResponseInit = {}): Response {
 
 function asset(text: string, type: string): Response {
   return new Response(text, {
-    headers: { "Content-Type": `${type}; charset=utf-8`, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff" },
+    headers: {
+      "Content-Type": `${type}; charset=utf-8`,
+      "Cache-Control": "no-cache",
+      "X-Content-Type-Options": "nosniff",
+    },
   });
 }
 
 function backToShop(): Response {
-  return new Response(null, { status: 303, headers: { Location: "/", "Cache-Control": "no-store" } });
+  return new Response(null, { status: 303, headers: { "Location": "/", "Cache-Control": "no-store" } });
 }

@@ -58,10 +58,7 @@ export interface UpstashRedisStoreOptions {
  * );
  * ```
  */
-export function upstashRedisStore(
-  redis: UpstashRedisClient,
-  options: UpstashRedisStoreOptions = {},
-): SessionStore {
+export function upstashRedisStore(redis: UpstashRedisClient, options: UpstashRedisStoreOptions = {}): SessionStore {
   return recordStore(valueLayout, upstashEngine(redis, options));
 }
 
@@ -101,10 +98,7 @@ export function upstashRedisStore(
  * export const sessions = new SessionManager({ store: upstashRedisHashStore(redis, { prefix: "shop:" }) });
  * ```
  */
-export function upstashRedisHashStore(
-  redis: UpstashRedisClient,
-  options: UpstashRedisStoreOptions = {},
-): SessionStore {
+export function upstashRedisHashStore(redis: UpstashRedisClient, options: UpstashRedisStoreOptions = {}): SessionStore {
   return recordStore(hashLayout, upstashEngine(redis, options));
 }
 

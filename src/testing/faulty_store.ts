@@ -134,7 +134,10 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
 
     load(key) {
       const fault = nextFault("load");
-      return spoiled(fault, call(fault, () => (fault === "another key's" ? loadAnother(key) : store.load(key))));
+      return spoiled(
+        fault,
+        call(fault, () => (fault === "another key's" ? loadAnother(key) : store.load(key))),
+      );
     },
 
     create(key, record, expiresAt) {
@@ -155,7 +158,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
     },
 
     async prune(now) {
-      return await store.prune?.(now) ?? 0;
+      return (await store.prune?.(now)) ?? 0;
     },
 
     plan(next) {

@@ -143,24 +143,26 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     const next = await store.change(key, once, version, inAnHour());
     isVersion(next, "change() at the version that create() answered");
     const twice = changeOf(once.record, { count: "2" });
-    isVersion(
-      await store.change(key, twice, next, inAnHour()),
-      "change() at the version that change() answered",
-    );
+    isVersion(await store.change(key, twice, next, inAnHour()), "change() at the version that change() answered");
     await holds(store, key, twice.record);
   },
 
   async "change() loses none of many at once, touches between them [compareAndSet]"(store) {
     const { key } = await created(store, { count: "0", kept: "x" });
     const writers = upTo(6).map((writer) =>
-      repeat(4, () => changeUntilStored(store, key, (before) => ({
-        count: `${Number(before.fields.get("count")) + 1}`,
-        [`writer-${writer}`]: "was here",
-      }))),
+      repeat(4, () =>
+        changeUntilStored(store, key, (before) => ({
+          count: `${Number(before.fields.get("count")) + 1}`,
+          [`writer-${writer}`]: "was here",
+        })),
+      ),
     );
     const touches = repeat(4, async () => {
       const before = await present(store, key);
-      that(await store.touch(key, before.lastSeenAt + 1, inAnHour(), before), "touch() of a live record answered false");
+      that(
+        await store.touch(key, before.lastSeenAt + 1, inAnHour(), before),
+        "touch() of a live record answered false",
+      );
     });
     await Promise.all([...writers, touches]);
 
@@ -189,8 +191,7 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     equal(await store.touch(key, stale.lastSeenAt + 9, inAnHour(), stale), true, "touch() of a live record");
     const { fields } = await present(store, key);
     that(
-      sameFields(fields, change.record.fields) ||
-        (!store.traits.compareAndSet && sameFields(fields, stale.fields)),
+      sameFields(fields, change.record.fields) || (!store.traits.compareAndSet && sameFields(fields, stale.fields)),
       `touch() turned ${show(change.record.fields)} into ${show(fields)}`,
     );
   },
@@ -199,11 +200,7 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     const { key, record } = await created(store, { a: "1" });
     const before = await present(store, key);
     await store.delete(key);
-    equal(
-      await store.touch(key, record.lastSeenAt + 1, inAnHour(), before),
-      false,
-      "touch() of a deleted record",
-    );
+    equal(await store.touch(key, record.lastSeenAt + 1, inAnHour(), before), false, "touch() of a deleted record");
     equal(await store.load(key), null, "load() after touch() of a deleted record");
   },
 
@@ -302,25 +299,99 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
 
   async "values that look like JSON, numbers or nothing come back as they went"(store) {
     const values = [
-      "", " ", "0", "007", "1e400", "9007199254740993", "-0", "NaN", "true", "null", "undefined", "nil",
-      '{"a":1}', "[1,2]", '"quoted"', '{"a":', "\\", "\\n", "%41", "a+b", "<b>&amp;", "'; --", "$1", "\0",
-      "line\r\nbreaks\n", "\ttabs\t", " spaces around ",
+      "",
+      " ",
+      "0",
+      "007",
+      "1e400",
+      "9007199254740993",
+      "-0",
+      "NaN",
+      "true",
+      "null",
+      "undefined",
+      "nil",
+      '{"a":1}',
+      "[1,2]",
+      '"quoted"',
+      '{"a":',
+      "\\",
+      "\\n",
+      "%41",
+      "a+b",
+      "<b>&amp;",
+      "'; --",
+      "$1",
+      "\0",
+      "line\r\nbreaks\n",
+      "\ttabs\t",
+      " spaces around ",
     ];
     const fields = new Map(values.map((value, i) => [`f${i}`, value]));
     await comesBack(store, fields);
   },
 
   async "text of every script comes back as it went"(store) {
-    const texts = ["ÿ¡é", "e\u0301", "Ω≈ç√", "漢字かな", "עברית", "👩‍👩‍👧‍👦", "\u{10ffff}", "\ufeffBOM first", "\u2028\u2029", "\u0080", "\ufffd"];
+    const texts = [
+      "ÿ¡é",
+      "e\u0301",
+      "Ω≈ç√",
+      "漢字かな",
+      "עברית",
+      "👩‍👩‍👧‍👦",
+      "\u{10ffff}",
+      "\ufeffBOM first",
+      "\u2028\u2029",
+      "\u0080",
+      "\ufffd",
+    ];
     await comesBack(store, new Map(texts.map((text) => [text, text])));
   },
 
   async "any text is a field name"(store) {
     const names = [
-      "", " ", "0", "10", "-1", "a.b", "a/b", "../a", "a:b", "a b", "*", "%", "\\", '"', "'", "\0", "\n", "A", "a",
-      "__proto__", "constructor", "toString", "hasOwnProperty", "length", "then", "toJSON",
+      "",
+      " ",
+      "0",
+      "10",
+      "-1",
+      "a.b",
+      "a/b",
+      "../a",
+      "a:b",
+      "a b",
+      "*",
+      "%",
+      "\\",
+      '"',
+      "'",
+      "\0",
+      "\n",
+      "A",
+      "a",
+      "__proto__",
+      "constructor",
+      "toString",
+      "hasOwnProperty",
+      "length",
+      "then",
+      "toJSON",
       // Names that a store might want for itself.
-      "version", "v", "lastSeenAt", "t", "seen", "expiresAt", "exp", "ttl", "fields", "data", "record", "key", "_", "$", "@",
+      "version",
+      "v",
+      "lastSeenAt",
+      "t",
+      "seen",
+      "expiresAt",
+      "exp",
+      "ttl",
+      "fields",
+      "data",
+      "record",
+      "key",
+      "_",
+      "$",
+      "@",
     ];
     const key = await comesBack(store, new Map(names.map((name, i) => [name, `value ${i}`])));
     for (const name of ["__proto__", "", "version"]) {
@@ -335,7 +406,13 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     // Half of the largest record where that is less.
     const size = Math.min(65_536, Math.floor(store.traits.maxBytes / 2));
     const value = "0123456789abcdef".repeat(Math.ceil(size / 16)).slice(0, size);
-    await comesBack(store, new Map([["large", value], ["small", "x"]]));
+    await comesBack(
+      store,
+      new Map([
+        ["large", value],
+        ["small", "x"],
+      ]),
+    );
   },
 
   async "a thousand fields come back as they went"(store) {
@@ -353,9 +430,7 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     const { key, record } = await created(store, { a: "1" });
     const before = await present(store, key);
     const large = "x".repeat(maxBytes + 1);
-    await refuses("change()", () =>
-      store.change(key, changeOf(before, { large }), before.version, inAnHour()),
-    );
+    await refuses("change()", () => store.change(key, changeOf(before, { large }), before.version, inAnHour()));
     await holds(store, key, record);
     const other = randomKey();
     await refuses("create()", () => store.create(other, recordOf({ large }), inAnHour()));
@@ -446,7 +521,10 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
       await store.create(key, record, now + 1);
       // Some engines sweep by now and some later: whichever way, the record must stay whole or stay away.
       const before = { ...record, version: "", ...(await store.load(key)) };
-      that(sameFields(before.fields, record.fields), `load() found a part of an expired record: ${show(before.fields)}`);
+      that(
+        sameFields(before.fields, record.fields),
+        `load() found a part of an expired record: ${show(before.fields)}`,
+      );
       const change = changeOf(record, { b: "3" });
       const answer =
         write === "change"
@@ -469,9 +547,7 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     await fail();
     await rejects("load()", () => store.load(key));
     await rejects("create()", () => store.create(randomKey(), record, inAnHour()));
-    await rejects("change()", () =>
-      store.change(key, changeOf(before, { a: "2" }), before.version, inAnHour()),
-    );
+    await rejects("change()", () => store.change(key, changeOf(before, { a: "2" }), before.version, inAnHour()));
     await rejects("touch()", () => store.touch(key, record.lastSeenAt + 1, inAnHour(), before));
     await rejects("delete()", () => store.delete(key));
   },
@@ -479,7 +555,10 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
 
 // Records and changes.
 
-function recordOf(fields: Record<string, string> | Map<string, string>, lastSeenAt: number = Date.now()): SessionRecord {
+function recordOf(
+  fields: Record<string, string> | Map<string, string>,
+  lastSeenAt: number = Date.now(),
+): SessionRecord {
   return { fields: fields instanceof Map ? fields : new Map(Object.entries(fields)), lastSeenAt };
 }
 

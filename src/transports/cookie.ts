@@ -144,16 +144,26 @@ function assertConsistent(cookie: {
   const prefix = PREFIX.exec(name)?.[0].toLowerCase() ?? "";
   const isHost = prefix.startsWith("__host-");
   const isHttp = prefix.endsWith("http-");
-  const mistake = !isToken(name) ? "its name is not a token (RFC 9110, 5.6.2)" :
-    !(path.startsWith("/") && isAttribute(path)) ? "its path does not begin with / or has a character that no path may have" :
-    domain !== undefined && !/^\.?[A-Za-z0-9.-]+$/.test(domain) ? "its domain is not a host name" :
-    !["Lax", "Strict", "None"].includes(sameSite) ? 'sameSite is not "Lax", "Strict" or "None"' :
-    !secure && prefix !== "" ? `a name that begins with ${name.slice(0, prefix.length)} needs secure` :
-    !httpOnly && isHttp ? `a name that begins with ${name.slice(0, prefix.length)} needs httpOnly` :
-    isHost && domain !== undefined ? "a name that begins with __Host- cannot have a domain: give it another name" :
-    isHost && path !== "/" ? "a name that begins with __Host- must have the path /: give it another name" :
-    !secure && sameSite === "None" ? "SameSite=None needs secure" :
-    !secure && partitioned ? "partitioned needs secure" :
-    undefined;
+  const mistake = !isToken(name)
+    ? "its name is not a token (RFC 9110, 5.6.2)"
+    : !(path.startsWith("/") && isAttribute(path))
+      ? "its path does not begin with / or has a character that no path may have"
+      : domain !== undefined && !/^\.?[A-Za-z0-9.-]+$/.test(domain)
+        ? "its domain is not a host name"
+        : !["Lax", "Strict", "None"].includes(sameSite)
+          ? 'sameSite is not "Lax", "Strict" or "None"'
+          : !secure && prefix !== ""
+            ? `a name that begins with ${name.slice(0, prefix.length)} needs secure`
+            : !httpOnly && isHttp
+              ? `a name that begins with ${name.slice(0, prefix.length)} needs httpOnly`
+              : isHost && domain !== undefined
+                ? "a name that begins with __Host- cannot have a domain: give it another name"
+                : isHost && path !== "/"
+                  ? "a name that begins with __Host- must have the path /: give it another name"
+                  : !secure && sameSite === "None"
+                    ? "SameSite=None needs secure"
+                    : !secure && partitioned
+                      ? "partitioned needs secure"
+                      : undefined;
   if (mistake !== undefined) throw new TypeError(`Cannot use the cookie: ${mistake}`);
 }

@@ -34,9 +34,14 @@ function certificate(): { key: string; cert: string } {
 async function serve(handle: (request: Request) => Promise<Response>): Promise<number> {
   const server: Server = createServer(tls, async (incoming, outgoing) => {
     const { method = "GET", headers, url = "/" } = incoming;
-    const request = new Request(`https://${headers.host}${url}`, { method, headers: new Headers(Object.entries(headers).flatMap(
-      ([name, value]) => (value === undefined || name.startsWith(":") ? [] : [[name, String(value)]]),
-    )) });
+    const request = new Request(`https://${headers.host}${url}`, {
+      method,
+      headers: new Headers(
+        Object.entries(headers).flatMap(([name, value]) =>
+          value === undefined || name.startsWith(":") ? [] : [[name, String(value)]],
+        ),
+      ),
+    });
     const response = await handle(request);
     for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
     outgoing.writeHead(response.status).end(await response.text());
@@ -44,12 +49,14 @@ async function serve(handle: (request: Request) => Promise<Response>): Promise<n
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   onTestFinished(() => void server.close().closeAllConnections());
   const address = server.address();
-  return typeof address === "object" ? address?.port ?? 0 : 0;
+  return typeof address === "object" ? (address?.port ?? 0) : 0;
 }
 
 /** A page on 127.0.0.1 and the API on localhost: two sites, as browsers see it. */
 async function openPage(isListed: boolean): Promise<{ page: Page; url: string }> {
-  const pagePort = await serve(async () => new Response("<!doctype html>", { headers: { "Content-Type": "text/html" } }));
+  const pagePort = await serve(
+    async () => new Response("<!doctype html>", { headers: { "Content-Type": "text/html" } }),
+  );
   const origin = `https://127.0.0.1:${pagePort}`;
   const port = await serve(api(isListed ? [origin] : ["https://app.example"]));
   const context = await browser.newContext({ ignoreHTTPSErrors: true });

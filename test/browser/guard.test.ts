@@ -47,7 +47,8 @@ async function openBank(options: SessionOptions): Promise<{ page: Page; bank: st
     }, options),
   );
   const evil = await serve(async () =>
-    html(`<form method="post" action="${bank}/"><input name="csrf-token" value="x"><button>Win</button></form>`));
+    html(`<form method="post" action="${bank}/"><input name="csrf-token" value="x"><button>Win</button></form>`),
+  );
   const context = await browser.newContext();
   onTestFinished(() => context.close());
   return { page: await context.newPage(), bank, evil };
@@ -63,19 +64,28 @@ async function submit(page: Page, url: string): Promise<{ status: number; text: 
   return { status: response.status(), text: await page.innerText("body") };
 }
 
-const places = { "a store": () => ({ store: memoryStore() }), "the cookie": () => ({ store: cookieStore(), secrets: ["x".repeat(32)] }) };
+const places = {
+  "a store": () => ({ store: memoryStore() }),
+  "the cookie": () => ({ store: cookieStore(), secrets: ["x".repeat(32)] }),
+};
 
-test.each(Object.entries(places))("guard turns a form of another origin away in Chromium, with sessions in %s", async (_, options) => {
-  const { page, bank, evil } = await openBank({ ...options(), guard: "same-origin" });
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-  expect(await submit(page, evil)).toMatchObject({ status: 403 });
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
-});
+test.each(Object.entries(places))(
+  "guard turns a form of another origin away in Chromium, with sessions in %s",
+  async (_, options) => {
+    const { page, bank, evil } = await openBank({ ...options(), guard: "same-origin" });
+    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
+    expect(await submit(page, evil)).toMatchObject({ status: 403 });
+    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
+  },
+);
 
-test.each(Object.entries(places))("verifyCsrf() refuses a form of another origin in Chromium, with sessions in %s", async (_, options) => {
-  const { page, bank, evil } = await openBank(options());
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-  // The cookie came along: for SameSite both pages are of one site.
-  expect(await submit(page, evil)).toEqual({ status: 400, text: "no token" });
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
-});
+test.each(Object.entries(places))(
+  "verifyCsrf() refuses a form of another origin in Chromium, with sessions in %s",
+  async (_, options) => {
+    const { page, bank, evil } = await openBank(options());
+    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
+    // The cookie came along: for SameSite both pages are of one site.
+    expect(await submit(page, evil)).toEqual({ status: 400, text: "no token" });
+    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
+  },
+);

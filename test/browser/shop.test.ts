@@ -27,7 +27,10 @@ async function enter(options: BrowserContextOptions = {}): Promise<Page> {
   const page = await context.newPage();
   const complaints: string[] = [];
   // The tests stop the shop themselves: that a connection was refused meanwhile is no fault of the page.
-  page.on("console", (message) => /net::ERR_(?:CONNECTION|EMPTY)/.test(message.text()) || complaints.push(message.text()));
+  page.on(
+    "console",
+    (message) => /net::ERR_(?:CONNECTION|EMPTY)/.test(message.text()) || complaints.push(message.text()),
+  );
   page.on("pageerror", (error) => complaints.push(error.message));
   onTestFinished(async () => {
     await context.close();
@@ -51,12 +54,14 @@ async function signOut(page: Page): Promise<void> {
 }
 
 async function expectBasket(page: Page, lines: readonly string[]): Promise<void> {
-  await expect.poll(() => page.locator("#basket .lines li").allInnerTexts()).toEqual(lines.map((line) => expect.stringMatching(line)));
+  await expect
+    .poll(() => page.locator("#basket .lines li").allInnerTexts())
+    .toEqual(lines.map((line) => expect.stringMatching(line)));
 }
 
 async function notice(page: Page): Promise<string | null> {
   const found = page.getByRole("status").and(page.locator("p"));
-  return await found.count() === 0 ? null : await found.innerText();
+  return (await found.count()) === 0 ? null : await found.innerText();
 }
 
 test("the shop keeps a basket through login, reload and a restart of the server when a browser walks through it", async () => {

@@ -230,7 +230,7 @@ const securityCases: Readonly<Record<string, (lib: PortableLib) => Promise<void>
       { store: lib.memoryStore(), guard: "same-origin" },
     );
     const first = await handle(new Request(URL_OF_SHOP));
-    const body = () => new URLSearchParams({ "csrf-token": token, amount: "2" });
+    const body = () => new URLSearchParams({ "csrf-token": token, "amount": "2" });
     const token = await first.text();
     const post = (request: Request, headers: Record<string, string> = {}): Promise<Response> => {
       const all = new Headers(request.headers);

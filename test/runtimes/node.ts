@@ -14,6 +14,8 @@ import { portableCases } from "./cases.ts";
 import { outcomesOf } from "./outcomes.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "with-session-portable-"));
-const outcomes = await outcomesOf(portableCases({ ...lib, cookieStore, stores: { file: () => fileStore({ directory }) } }));
+const outcomes = await outcomesOf(
+  portableCases({ ...lib, cookieStore, stores: { file: () => fileStore({ directory }) } }),
+);
 await rm(directory, { recursive: true });
 console.log(JSON.stringify(outcomes));

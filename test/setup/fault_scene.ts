@@ -102,7 +102,7 @@ export async function perform(kind: Kind, policy: Policy, plan: FaultPlan, relea
   const later = await look();
 
   const response = answer instanceof Response ? answer : undefined;
-  const body: { seen?: unknown } = JSON.parse(await response?.text() ?? "{}");
+  const body: { seen?: unknown } = JSON.parse((await response?.text()) ?? "{}");
   const { seen } = body;
   const cookie = response?.headers.getSetCookie()[0];
   const cookieAfter = jar.header(SHOP);
@@ -122,9 +122,12 @@ export async function perform(kind: Kind, policy: Policy, plan: FaultPlan, relea
   must("observe hears of every error", response !== undefined || hasFailed);
   must("anonymous lets the response go out", policy === "throw" || response !== undefined);
   must("nobody sees the data of another", seen !== OTHER.n && seen !== OTHER.note);
-  must("the sessions of others stay as they are", isDeepStrictEqual({ ...await dataOf(sound.open(otherId)) }, OTHER));
+  must("the sessions of others stay as they are", isDeepStrictEqual({ ...(await dataOf(sound.open(otherId))) }, OTHER));
   must("a failure leaves the cookie alone", isDone || cookieAfter === cookieBefore);
-  must("a cookie is erased only by a logout that was stored", !cookie?.includes("Max-Age=0") || kind.does === "destroy");
+  must(
+    "a cookie is erased only by a logout that was stored",
+    !cookie?.includes("Max-Age=0") || kind.does === "destroy",
+  );
   if (keepsId && !kind.isNew) must("a session stays alive", soon.has(oldId) && later.has(oldId));
   for (const [id, { n = 0, name }] of [...soon, ...later]) {
     must("update counts at most once", n <= (counts ? 2 : 1));
@@ -159,7 +162,9 @@ export async function perform(kind: Kind, policy: Policy, plan: FaultPlan, relea
 
 /** Whether a call will get no answer in time. What fails at once needs no haste, however busy the machine is. */
 function waits(plan: FaultPlan): boolean {
-  return Object.values(plan).flat().some((fault) => ["hangs", "answers late", "does it late"].includes(fault));
+  return Object.values(plan)
+    .flat()
+    .some((fault) => ["hangs", "answers late", "does it late"].includes(fault));
 }
 
 async function dataOf(session: Session<Data>): Promise<Partial<Data> | null> {
@@ -176,11 +181,12 @@ function isOutage(error: unknown): boolean {
 
 /** The same store, with something that happens before each call. */
 function watched(store: SessionStore, before: (verb: StoreVerb) => Promise<void>): SessionStore {
-  const watch = <Args extends unknown[], Answer>(verb: StoreVerb, call: (...args: Args) => Promise<Answer>) =>
-  async (...args: Args): Promise<Answer> => {
-    await before(verb);
-    return await call(...args);
-  };
+  const watch =
+    <Args extends unknown[], Answer>(verb: StoreVerb, call: (...args: Args) => Promise<Answer>) =>
+    async (...args: Args): Promise<Answer> => {
+      await before(verb);
+      return await call(...args);
+    };
   return {
     traits: store.traits,
     load: watch("load", store.load),
@@ -211,8 +217,9 @@ function inWordsOfClient(seen: unknown, cookie: string | undefined, before: stri
 
 function inWordsOfStore(live: ReadonlyMap<string, Partial<Data>>, oldId: string): string {
   if (live.size === 0) return "no session";
-  const sessions = Array.from(live, ([id, { n, note }]) =>
-    `${id === oldId ? "old" : "new"} id: n = ${n}${note === undefined ? "" : ", flash"}`
+  const sessions = Array.from(
+    live,
+    ([id, { n, note }]) => `${id === oldId ? "old" : "new"} id: n = ${n}${note === undefined ? "" : ", flash"}`,
   );
   return sessions.join("; ");
 }

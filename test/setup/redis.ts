@@ -30,7 +30,18 @@ export async function startRedis({ durable = false, args = [] }: RedisServerOpti
   const directory = await mkdtemp(join(tmpdir(), "with-session-redis-"));
   const port = await freePort();
   const persistence = durable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"];
-  const command = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", "", ...persistence, ...args];
+  const command = [
+    "--port",
+    String(port),
+    "--bind",
+    "127.0.0.1",
+    "--dir",
+    directory,
+    "--save",
+    "",
+    ...persistence,
+    ...args,
+  ];
   let server = await launch(command);
 
   return {

@@ -30,7 +30,11 @@ async function post(path: string, body: string, headers: Record<string, string> 
     body,
     headers: { authorization: `Bearer ${upstash.token}`, ...headers },
   });
-  return { status: response.status, body: await response.json(), syncToken: response.headers.get("upstash-sync-token") };
+  return {
+    status: response.status,
+    body: await response.json(),
+    syncToken: response.headers.get("upstash-sync-token"),
+  };
 }
 
 test("startUpstash() answers one command with its result, or with status 400 and its error", async () => {
@@ -60,16 +64,21 @@ test("startUpstash() encodes strings in base64 when asked, but for OK", async ()
   const base64 = { "Upstash-Encoding": "base64" };
   expect((await post("/", '["SET","a","é"]', base64)).body).toEqual({ result: "OK" });
   expect((await post("/", '["GET","a"]', base64)).body).toEqual({ result: "w6k=" });
-  expect((await post("/", '["EVAL","return {1,{KEYS[1]},false}",1,"a"]', base64)).body)
-    .toEqual({ result: [1, ["YQ=="], null] });
+  expect((await post("/", '["EVAL","return {1,{KEYS[1]},false}",1,"a"]', base64)).body).toEqual({
+    result: [1, ["YQ=="], null],
+  });
   expect((await post("/pipeline", '[["GET","a"]]', base64)).body).toEqual([{ result: "w6k=" }]);
 });
 
 test("startUpstash() turns away a wrong token and a request over 10 MB", async () => {
-  expect(await post("/", '["PING"]', { authorization: "Bearer another" }))
-    .toMatchObject({ status: 401, body: { error: "Unauthorized" } });
-  expect(await post("/", JSON.stringify(["SET", "a", "x".repeat(10_000_000)])))
-    .toMatchObject({ status: 400, body: { error: /^ERR max request size/ } });
+  expect(await post("/", '["PING"]', { authorization: "Bearer another" })).toMatchObject({
+    status: 401,
+    body: { error: "Unauthorized" },
+  });
+  expect(await post("/", JSON.stringify(["SET", "a", "x".repeat(10_000_000)]))).toMatchObject({
+    status: 400,
+    body: { error: /^ERR max request size/ },
+  });
 });
 
 test("startUpstash() gives a sync token that the client hands back", async () => {
@@ -97,9 +106,12 @@ test("startUpstash() serves the client's own methods: alone, piped on its own an
 
 test("startUpstash() breaks the connection before or after it is done, and the client sends again", async () => {
   const redis = client();
-  for (const [fault, count] of [["drop before", 1], ["drop after", 3]] as const) {
+  for (const [fault, count] of [
+    ["drop before", 1],
+    ["drop after", 3],
+  ] as const) {
     const broken = upstash.requests.length + 1;
-    upstash.fault = () => upstash.requests.length === broken ? fault : undefined;
+    upstash.fault = () => (upstash.requests.length === broken ? fault : undefined);
     expect(await redis.exec(["INCR", "n"])).toBe(count);
   }
 });
@@ -118,8 +130,10 @@ test("startUpstash() fails with a status, and the client does not send again", a
 test("startUpstash() waits when told to be slow", async () => {
   const order: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
-  upstash.fault = (path) => path === "/" ? { slow: promise } : undefined;
-  const slow = client().exec(["PING"]).then(() => order.push("slow"));
+  upstash.fault = (path) => (path === "/" ? { slow: promise } : undefined);
+  const slow = client()
+    .exec(["PING"])
+    .then(() => order.push("slow"));
   await client().pipeline().ping().exec();
   order.push("quick");
   resolve();

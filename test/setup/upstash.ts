@@ -52,7 +52,9 @@ export async function startUpstash(redisUrl: string): Promise<Upstash> {
     const done = await one(["EXEC"]);
     await Promise.all(queued);
     if (!("result" in done) || !Array.isArray(done.result)) return done;
-    return done.result.map((item: unknown) => item instanceof ErrorReply ? { error: item.message } : { result: item });
+    return done.result.map((item: unknown) =>
+      item instanceof ErrorReply ? { error: item.message } : { result: item },
+    );
   }
 
   async function answer(path: string, body: unknown): Promise<{ status: number; body: Reply | Reply[] }> {

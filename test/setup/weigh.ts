@@ -49,7 +49,9 @@ function weightOfExport(path: string, source: string): Promise<Weight> {
   const options: BuildOptions = { entryPoints: [source], packages: "external", external: ["cloudflare:*"] };
   if (!isStore) return weight(path, options, Infinity);
   // A program has these already, in the core.
-  const core = ["errors", "expiry", "record", "record_text", "sealing", "session_id", "vault"].map((name) => `*/${name}.ts`);
+  const core = ["errors", "expiry", "record", "record_text", "sealing", "session_id", "vault"].map(
+    (name) => `*/${name}.ts`,
+  );
   const external = [...(options.external ?? []), ...core];
   const budget = path.includes("redis") ? LUA_BUDGET : path.includes("cookie") ? VAULT_BUDGET : STORE_BUDGET;
   return weight(path, { ...options, external }, budget);

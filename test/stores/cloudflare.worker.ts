@@ -44,7 +44,7 @@ interface Env {
 }
 
 const opened: Record<string, (env: Env) => OpenedStore> = {
-  kv({ KV }) {
+  "kv"({ KV }) {
     // Workers KV refuses a key over 512 bytes: a real error of the real engine.
     let excess = "";
     const store = cloudflareKvStore({

@@ -15,7 +15,9 @@ describe.each(["withSession", "Hono"] as const)("cookieStore() through %s", (thr
     const visit = visitor(sealed(), { through });
     const first = await visit((session) => session.set({ user: "ada", basket: new Map([["tea", 2n]]) }));
     expect(first.cookies).toHaveLength(1);
-    expect(first.cookies[0]).toMatch(/^__Host-session=[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+; Max-Age=86400; Path=\/; Secure/);
+    expect(first.cookies[0]).toMatch(
+      /^__Host-session=[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+; Max-Age=86400; Path=\/; Secure/,
+    );
     expect(first.response.headers.get("Cache-Control")).toBe("no-store");
     const second = await visit((session) => session.all());
     expect(second.result).toEqual({ user: "ada", basket: new Map([["tea", 2n]]) });
@@ -53,14 +55,18 @@ describe("cookieStore()", () => {
   test("opens no session when the cookie was made for another name, secret or purpose", async () => {
     const wire = idIn((await visitor(sealed())((session) => session.set("n", 1))).cookies);
     const cookie = { name: "__Host-admin" };
-    expect((await stranger(sealed())((session) => session.get("n"), withCookie(`__Host-session=${wire}`))).result).toBe(1);
+    expect((await stranger(sealed())((session) => session.get("n"), withCookie(`__Host-session=${wire}`))).result).toBe(
+      1,
+    );
     const others: [string, SessionOptions][] = [
       ["__Host-admin", sealed({ cookie })],
       ["__Host-session", sealed({ secrets: ["another secret of at least thirty-two bytes"] })],
       ["__Host-session", { secrets, store: memoryStore() }],
     ];
     for (const [name, options] of others) {
-      expect((await stranger(options)((session) => session.get("n"), withCookie(`${name}=${wire}`))).result).toBeUndefined();
+      expect(
+        (await stranger(options)((session) => session.get("n"), withCookie(`${name}=${wire}`))).result,
+      ).toBeUndefined();
     }
   });
 
@@ -82,8 +88,10 @@ describe("cookieStore()", () => {
     await visitor(sealed({ secrets: [old] }), { jar })((session) => session.set("n", 1));
     const both = visitor(sealed({ secrets: [now, old] }), { jar });
     expect((await both((session) => session.get("n"))).result).toBe(1);
-    expect((await visitor(sealed({ secrets: [now] }))((session) => session.get("n"), withCookie(jar.header(SHOP) ?? ""))).result)
-      .toBeUndefined();
+    expect(
+      (await visitor(sealed({ secrets: [now] }))((session) => session.get("n"), withCookie(jar.header(SHOP) ?? "")))
+        .result,
+    ).toBeUndefined();
     // A change is sealed with the current secret.
     await both((session) => session.set("n", 2));
     expect((await visitor(sealed({ secrets: [now] }), { jar })((session) => session.get("n"))).result).toBe(2);
@@ -94,11 +102,15 @@ describe("cookieStore()", () => {
     const visit = stranger(sealed({ now: clock.now, idleTimeout: 100 }));
     const cookie = cookieOf(await visit((session) => session.set("n", 1)));
     clock.advance(99);
-    expect((await stranger(sealed({ now: clock.now, idleTimeout: 100 }))((session) => session.get("n"), withCookie(cookie))).result)
-      .toBe(1);
+    expect(
+      (await stranger(sealed({ now: clock.now, idleTimeout: 100 }))((session) => session.get("n"), withCookie(cookie)))
+        .result,
+    ).toBe(1);
     clock.advance(1);
-    expect((await stranger(sealed({ now: clock.now, idleTimeout: 100 }))((session) => session.get("n"), withCookie(cookie))).result)
-      .toBeUndefined();
+    expect(
+      (await stranger(sealed({ now: clock.now, idleTimeout: 100 }))((session) => session.get("n"), withCookie(cookie)))
+        .result,
+    ).toBeUndefined();
   });
 
   test("ends a session when the absolute timeout is over, however often it was used", async () => {
@@ -140,7 +152,9 @@ describe("cookieStore()", () => {
     expect(records.size).toBe(0);
     expect((await visit((session) => session.all())).result).toEqual({ n: 1 });
     const byHeader = visitor(sealed({ cookie: false, header: "X-Session-Id" }));
-    const { response } = await byHeader((session) => session.set("text", "x".repeat(8000)), { headers: { "X-Session-Id": "" } });
+    const { response } = await byHeader((session) => session.set("text", "x".repeat(8000)), {
+      headers: { "X-Session-Id": "" },
+    });
     expect(response.headers.get("X-Session-Id")?.length).toBeGreaterThan(8000);
   });
 
@@ -246,7 +260,10 @@ describe("cookieStore({ revocation })", () => {
     const { options, calls } = revocable();
     const visit = visitor(options);
     await visit((session) => session.set("n", 1));
-    await stranger(options)((session) => session.get("n"), withCookie("__Host-session=e30..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA"));
+    await stranger(options)(
+      (session) => session.get("n"),
+      withCookie("__Host-session=e30..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA"),
+    );
     expect(calls).toEqual([]);
     await visit((session) => session.all());
     expect(calls).toEqual(["load"]);
@@ -283,11 +300,16 @@ describe("cookieStore({ revocation })", () => {
     const events: SessionEvent[] = [];
     const { options } = revocable({ observe: (event) => events.push(event) });
     const copy = cookieOf(await visitor(options)((session) => session.set("n", 1)));
-    const both = await Promise.all([1, 2].map(() =>
-      stranger(options)((session) => session.regenerate(), withCookie(copy))));
+    const both = await Promise.all(
+      [1, 2].map(() => stranger(options)((session) => session.regenerate(), withCookie(copy))),
+    );
     expect(both.map(({ cookies }) => cookies.length).toSorted()).toEqual([0, 1]);
-    expect(events.filter(({ type }) => type === "gone" || type === "regenerated").map(({ type }) => type).toSorted())
-      .toEqual(["gone", "regenerated"]);
+    expect(
+      events
+        .filter(({ type }) => type === "gone" || type === "regenerated")
+        .map(({ type }) => type)
+        .toSorted(),
+    ).toEqual(["gone", "regenerated"]);
   });
 
   test("ends the heir as well when a logout overlaps a rotation", async () => {

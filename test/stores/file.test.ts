@@ -139,7 +139,9 @@ describe("fileStore() among processes", () => {
   it("leaves a whole record when a process is killed in the middle of writing", async () => {
     await create(KEY, { one: "", two: "" });
     for (let round = 0; round < 5; round++) {
-      const child = spawn(process.execPath, [worker, "rewrite", directory, KEY], { stdio: ["ignore", "pipe", "inherit"] });
+      const child = spawn(process.execPath, [worker, "rewrite", directory, KEY], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
       await once(child.stdout, "data");
       child.kill("SIGKILL");
       await once(child, "exit");

@@ -31,7 +31,7 @@ async function increment(key: string): Promise<boolean> {
 switch (task) {
   case "increment": {
     const [key = "", times = ""] = args;
-    for (let done = 0; done < Number(times); ) if (await increment(key)) done++;
+    for (let done = 0; done < Number(times);) if (await increment(key)) done++;
     break;
   }
   case "hammer":
@@ -47,14 +47,19 @@ switch (task) {
     for (let round = 0; ; round++) {
       const letter = "abc"[round % 3] ?? "";
       const before = await present(key);
-      await change(key, before, [["one", letter.repeat(100_000)], ["two", letter]]);
+      await change(key, before, [
+        ["one", letter.repeat(100_000)],
+        ["two", letter],
+      ]);
       if (round === 10) process.stdout.write("running\n");
     }
   }
   case "overflow": {
     const [key = ""] = args;
     const before = await present(key);
-    const error: unknown = await change(key, before, [["large", "x".repeat(100_000)]]).catch((reason: unknown) => reason);
+    const error: unknown = await change(key, before, [["large", "x".repeat(100_000)]]).catch(
+      (reason: unknown) => reason,
+    );
     process.stdout.write(error instanceof Error && "code" in error ? String(error.code) : String(error));
     break;
   }

@@ -24,7 +24,9 @@ afterAll(async () => {
 });
 
 function connected() {
-  return createClient({ url: server.url }).on("error", () => {}).connect();
+  return createClient({ url: server.url })
+    .on("error", () => {})
+    .connect();
 }
 
 /** What Redis has been asked to do, inside scripts as well, since the statistics were last reset. */
@@ -124,7 +126,8 @@ for (const [name, factory] of Object.entries(factories)) {
           run(async () => {
             const { client, close } = await open();
             return { store: factory(client), neighbour: factory(client, { prefix: "other:" }), fail: close, close };
-          }));
+          }),
+        );
       }
     });
   }
@@ -192,7 +195,9 @@ for (const [name, factory] of Object.entries(factories)) {
       const loaded = await present(store);
       await redis.pExpire(`session:${key}`, 1);
       await expect.poll(() => redis.exists(`session:${key}`)).toBe(0);
-      expect(await store.change(key, changeTo({ "=a": "1", "=b": "3" }, { "=b": "3" }), loaded.version, later)).toBe("gone");
+      expect(await store.change(key, changeTo({ "=a": "1", "=b": "3" }, { "=b": "3" }), loaded.version, later)).toBe(
+        "gone",
+      );
       expect(await store.touch(key, later, later + 60_000, loaded)).toBe(false);
       expect(await redis.exists(`session:${key}`)).toBe(0);
     });
@@ -211,13 +216,13 @@ for (const [name, factory] of Object.entries(factories)) {
     test("takes what is not its own for a corrupt record and never overwrites it", async () => {
       const store = factory(redis);
       const put: Record<string, () => Promise<unknown>> = {
-        string: () => redis.set(`session:${key}`, "v1 something else"),
+        "string": () => redis.set(`session:${key}`, "v1 something else"),
         "string like a head": () => redis.set(`session:${key}`, "!now v123456781700000000 [0,{}]"),
         "part of a head": () => redis.set(`session:${key}`, "!1700000000000 v1234567"),
         "empty string": () => redis.set(`session:${key}`, ""),
-        list: () => redis.rPush(`session:${key}`, ["a", "b"]),
-        hash: () => redis.hSet(`session:${key}`, { a: "1", "!": "x" }),
-        set: () => redis.sAdd(`session:${key}`, "a"),
+        "list": () => redis.rPush(`session:${key}`, ["a", "b"]),
+        "hash": () => redis.hSet(`session:${key}`, { "a": "1", "!": "x" }),
+        "set": () => redis.sAdd(`session:${key}`, "a"),
       };
       for (const [what, step] of Object.entries(put)) {
         await redis.flushAll();
@@ -260,9 +265,11 @@ for (const [name, factory] of Object.entries(factories)) {
         const next = { "=count": String(Number(fields.get("=count")) + 1) };
         return await store.change(key, changeTo(next, next), version, later);
       };
-      const interrupted = factory(repeating(redis, async () => {
-        for (let i = 0; i < 200; i++) await increment(plain);
-      }));
+      const interrupted = factory(
+        repeating(redis, async () => {
+          for (let i = 0; i < 200; i++) await increment(plain);
+        }),
+      );
 
       expect(await interrupted.create(key, recordOf({ "=count": "0" }), later)).toMatch(/^v/);
       expect(await count()).toBe(200);
@@ -339,7 +346,9 @@ for (const [name, factory] of Object.entries(factories)) {
 
 test("redisStore() and redisHashStore() lose no acknowledged write when Redis is killed and comes back", async () => {
   const durable = await startRedis({ durable: true });
-  const nodeRedis = await createClient({ url: durable.url }).on("error", () => {}).connect();
+  const nodeRedis = await createClient({ url: durable.url })
+    .on("error", () => {})
+    .connect();
   const ioredis = new Redis(durable.url, { retryStrategy: () => 20 }).on("error", () => {});
   const clients = [nodeRedis, ioredis];
   try {
@@ -390,11 +399,17 @@ test("[22] redisStore() does each operation in one command", async () => {
   expect(await commandsOf(() => store.load(key))).toEqual({ get: 1 });
   expect(await commandsOf(() => store.create(key, record, later))).toEqual({ evalsha: 1, type: 1, time: 1, set: 1 });
   const loaded = await present(store);
-  expect(await commandsOf(() => store.change(key, changeTo({ "=a": "1" }, { "=b": null }), loaded.version, later)))
-    .toEqual({ evalsha: 1, type: 1, get: 1, time: 1, set: 1 });
+  expect(
+    await commandsOf(() => store.change(key, changeTo({ "=a": "1" }, { "=b": null }), loaded.version, later)),
+  ).toEqual({ evalsha: 1, type: 1, get: 1, time: 1, set: 1 });
   const changed = await present(store);
-  expect(await commandsOf(() => store.touch(key, now, later, changed)))
-    .toEqual({ evalsha: 1, type: 1, get: 1, time: 1, set: 1 });
+  expect(await commandsOf(() => store.touch(key, now, later, changed))).toEqual({
+    evalsha: 1,
+    type: 1,
+    get: 1,
+    time: 1,
+    set: 1,
+  });
   const { version } = await present(store);
   expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, type: 1, get: 1, del: 1 });
   expect(await commandsOf(() => store.delete(key))).toEqual({ del: 1 });
@@ -409,15 +424,33 @@ test("[23] redisHashStore() does each operation in one command, and writes only 
   await store.delete(other, warm);
 
   expect(await commandsOf(() => store.load(key))).toEqual({ hgetall: 1 });
-  expect(await commandsOf(() => store.create(key, record, later)))
-    .toEqual({ evalsha: 1, type: 1, time: 1, hset: 4, pexpire: 1 });
+  expect(await commandsOf(() => store.create(key, record, later))).toEqual({
+    evalsha: 1,
+    type: 1,
+    time: 1,
+    hset: 4,
+    pexpire: 1,
+  });
   const loaded = await present(store);
   const change = changeTo({ "=a": "one", "=c": "3" }, { "=a": "one", "=b": null });
-  expect(await commandsOf(() => store.change(key, change, loaded.version, later)))
-    .toEqual({ evalsha: 1, type: 1, hget: 1, time: 1, hset: 2, hdel: 1, pexpire: 1 });
+  expect(await commandsOf(() => store.change(key, change, loaded.version, later))).toEqual({
+    evalsha: 1,
+    type: 1,
+    hget: 1,
+    time: 1,
+    hset: 2,
+    hdel: 1,
+    pexpire: 1,
+  });
   const changed = await present(store);
-  expect(await commandsOf(() => store.touch(key, now, later, changed)))
-    .toEqual({ evalsha: 1, type: 1, hget: 1, time: 1, hset: 1, pexpire: 1 });
+  expect(await commandsOf(() => store.touch(key, now, later, changed))).toEqual({
+    evalsha: 1,
+    type: 1,
+    hget: 1,
+    time: 1,
+    hset: 1,
+    pexpire: 1,
+  });
   const { version } = await present(store);
   expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, type: 1, hget: 1, del: 1 });
   expect(await commandsOf(() => store.delete(key))).toEqual({ del: 1 });
@@ -428,13 +461,21 @@ test("[23] redisHashStore() sees and keeps a field that another program edits", 
   const version = await store.create(key, recordOf({ "=name": '"Ann"', "=seats": "[1]" }), later);
   await redis.hSet(`session:${key}`, { "=seats": "[2]", "=added": "[true]" });
   expect((await present(store)).fields).toEqual(
-    new Map([["=name", '"Ann"'], ["=seats", "[2]"], ["=added", "[true]"]]),
+    new Map([
+      ["=name", '"Ann"'],
+      ["=seats", "[2]"],
+      ["=added", "[true]"],
+    ]),
   );
   // This request has loaded the session before the other program came, and changes another field.
   const change = changeTo({ "=name": '"Bea"', "=seats": "[1]" }, { "=name": '"Bea"' });
   expect(await store.change(key, change, version, later)).toMatch(/^v/);
   expect((await present(store)).fields).toEqual(
-    new Map([["=name", '"Bea"'], ["=seats", "[2]"], ["=added", "[true]"]]),
+    new Map([
+      ["=name", '"Bea"'],
+      ["=seats", "[2]"],
+      ["=added", "[true]"],
+    ]),
   );
 });
 

@@ -11,7 +11,10 @@ import { upstashRedisHashStore, upstashRedisStore } from "../../src/stores/upsta
 
 const [name = "", url = "", key = "", times = "", backoff] = process.argv.slice(2);
 
-const redis = () => createClient({ url }).on("error", () => {}).connect();
+const redis = () =>
+  createClient({ url })
+    .on("error", () => {})
+    .connect();
 const retry = backoff === undefined ? {} : { retry: { backoff: () => Number(backoff) } };
 const upstash = () => new Upstash({ url, token: "token-of-the-test", ...retry });
 

@@ -8,7 +8,9 @@ const url = process.argv[2] ?? "";
 async function open(): Promise<RedisClient> {
   if (!("Bun" in globalThis)) {
     const { createClient } = await import("redis");
-    return await createClient({ url }).on("error", () => {}).connect();
+    return await createClient({ url })
+      .on("error", () => {})
+      .connect();
   }
   const bun = "bun";
   const { RedisClient: BunClient }: { RedisClient: new (url: string) => RedisClient } = await import(bun);

@@ -30,7 +30,9 @@ afterAll(async () => {
 });
 
 function connected() {
-  return createClient({ url: server.url }).on("error", () => {}).connect();
+  return createClient({ url: server.url })
+    .on("error", () => {})
+    .connect();
 }
 
 function client(options: Partial<RedisConfigNodejs> = {}): Redis {
@@ -87,7 +89,8 @@ for (const [name, { factory, overTcp }] of Object.entries(factories)) {
             fail: () => {
               upstash.fault = () => ({ status: 500 });
             },
-          })));
+          })),
+        );
       }
     });
   }
@@ -230,12 +233,12 @@ for (const [name, { factory, overTcp }] of Object.entries(factories)) {
     test("takes what is not its own for a corrupt record and never overwrites it", async () => {
       const store = factory(client());
       const put: Record<string, () => Promise<unknown>> = {
-        text: () => tcp.set(`session:${key}`, "something else"),
-        JSON: () => tcp.set(`session:${key}`, '{"a":[1]}'),
-        number: () => tcp.set(`session:${key}`, "42"),
+        "text": () => tcp.set(`session:${key}`, "something else"),
+        "JSON": () => tcp.set(`session:${key}`, '{"a":[1]}'),
+        "number": () => tcp.set(`session:${key}`, "42"),
         "empty string": () => tcp.set(`session:${key}`, ""),
-        list: () => tcp.rPush(`session:${key}`, ["a", "b"]),
-        hash: () => tcp.hSet(`session:${key}`, { a: "1", "!": "x" }),
+        "list": () => tcp.rPush(`session:${key}`, ["a", "b"]),
+        "hash": () => tcp.hSet(`session:${key}`, { "a": "1", "!": "x" }),
       };
       for (const [what, step] of Object.entries(put)) {
         await tcp.flushAll();

@@ -1,0 +1,227 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, open, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Session, SessionError, SessionManager, type SessionStore } from "../../mod.ts";
+import type { Operation } from "./checker.ts";
+import type { EngineName } from "./engines.ts";
+
+/** What a session holds here. */
+export interface Data {
+  /** Counted up, and sometimes set. */
+  n: number;
+  /** The names of the operations that appended theirs, each once. */
+  log: string[];
+}
+
+/** What somebody does to a session. */
+export type Deed = "count" | "append" | "both" | "set" | "read" | "regenerate" | "end";
+
+/** What somebody did, as it is recorded: instants in microseconds of the machine's one monotonic clock. */
+export interface Entry {
+  readonly process: string;
+  /** Names the deed, and is what it appends. */
+  readonly tag: string;
+  readonly deed: Deed;
+  readonly value: number;
+  readonly invoked: number;
+  readonly returned: number;
+  /**
+   * All that the session held afterwards, or null if it was over. `"gone"` if it was ended or regenerated meanwhile, so
+   * that nothing was stored; `"unknown"` if there was no answer.
+   */
+  readonly answer: Partial<Data> | null | "gone" | "unknown";
+  /** The id that it presented, and once it is done the one that it was left with. */
+  readonly id: string;
+}
+
+/** What a recorder tells: what it is about to do, what came of it, and that another writer was in the way. */
+export type Told = { readonly begun: Entry } | { readonly done: Entry } | { readonly conflict: true };
+
+/** Options of {@linkcode record}. */
+export interface Recording {
+  /** Who records. */
+  readonly name: string;
+  /** How many are at it at once, in this process. */
+  readonly lanes: number;
+  readonly times: number;
+  /** What they may do; those named more often are done more often. */
+  readonly deeds: readonly Deed[];
+  readonly tell: (told: Told) => void;
+}
+
+/** Does things to one session, and tells of each. */
+export async function record(store: SessionStore, id: string, recording: Recording): Promise<void> {
+  const { name, lanes, times, deeds, tell } = recording;
+  const observe = ({ type }: { readonly type: string }): void => {
+    if (type === "conflict") tell({ conflict: true });
+  };
+  const sessions = new SessionManager<Data>({ store, observe, storeTimeout: 20 });
+
+  async function lane(number: number): Promise<void> {
+    // Who got no answer may not go on under the same name: what was asked for may still be done.
+    let process = `${name}.${number}`;
+    let held = id;
+    for (let time = 0; time < times; time++) {
+      const tag = `${name}.${number}.${time}`;
+      const deed = deeds[Math.floor(Math.random() * deeds.length)] ?? "read";
+      const value = Math.floor(Math.random() * 1_000_000);
+      const begun = { process, tag, deed, value, invoked: now(), returned: 0, answer: "unknown", id: held } as const;
+      tell({ begun });
+      const session = sessions.open(held);
+      const answer = await answered(session, begun);
+      const returned = now();
+      // As a browser does with the cookie that it is sent.
+      if (typeof answer === "object") held = (await session.id()) ?? held;
+      tell({ done: { ...begun, returned, answer, id: held } });
+      if (answer === "unknown") process = tag;
+      if (answer === null) return;
+    }
+  }
+
+  await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)));
+}
+
+/** What was told, put together: of what was begun and never done, nobody knows what became of it. */
+export function collect(told: readonly Told[]): { entries: Entry[]; conflicts: number } {
+  const entries = new Map<string, Entry>();
+  let conflicts = 0;
+  for (const each of told) {
+    if ("conflict" in each) conflicts++;
+    else if ("begun" in each) entries.set(each.begun.tag, each.begun);
+    else entries.set(each.done.tag, each.done);
+  }
+  return { entries: [...entries.values()], conflicts };
+}
+
+/** Begins a session, for others to find. */
+export async function begin(store: SessionStore): Promise<string> {
+  const session = new SessionManager<Data>({ store }).start(new Request("https://shop.example/"));
+  session.set({ n: 0, log: [] });
+  await session.save();
+  return (await session.id()) ?? "";
+}
+
+/** Several processes that record at once. */
+export interface Processes {
+  /** Kills one of them, as a crash would. */
+  readonly kill: () => void;
+  /** What they have told, when all are done. */
+  readonly told: Promise<Told[]>;
+}
+
+/** Lets several processes record at once, on one engine and session; all begin when all are ready. */
+export async function startProcesses(
+  engine: EngineName,
+  address: string,
+  id: string,
+  processes: number,
+  recording: Omit<Recording, "name" | "tell">,
+): Promise<Processes> {
+  const binary = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
+  const script = fileURLToPath(new URL("./process.ts", import.meta.url));
+  const folder = await mkdtemp(join(tmpdir(), "with-session-told-"));
+  const children = await Promise.all(
+    Array.from({ length: processes }, async (_, number) => {
+      const path = join(folder, String(number));
+      const file = await open(path, "w");
+      const args = [script, engine, address, id, JSON.stringify({ ...recording, name: `p${number}` })];
+      const child = spawn(binary, args, { stdio: ["ignore", file.fd, "inherit", "ipc"] });
+      await Promise.race([once(child, "message"), ended(child)]);
+      await file.close();
+      return { child, path };
+    }),
+  );
+  const killed = new Set<ChildProcess>();
+  const told = Promise.all(
+    children.map(async ({ child, path }) => {
+      const code = await ended(child);
+      if (code !== 0 && !killed.has(child)) throw new Error("A process failed");
+      const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
+      return lines.filter((line) => line !== "").map((line): Told => JSON.parse(line));
+    }),
+  );
+  for (const { child } of children) child.send("go");
+  return {
+    kill() {
+      const child = children[killed.size]?.child;
+      if (child === undefined) return;
+      killed.add(child);
+      child.kill("SIGKILL");
+    },
+    told: told.then((all) => all.flat()).finally(() => rm(folder, { recursive: true, force: true })),
+  };
+}
+
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  return child.exitCode;
+}
+
+/** A session that is over is null. */
+export type State = Data | null;
+
+export const INITIAL: State = { n: 0, log: [] };
+
+/** The deeds that append their name. */
+export const APPENDS: ReadonlySet<Deed> = new Set(["append", "both"]);
+
+/** A history, for the checker: what each deed answered must be what the one before left, with its own change. */
+export function operationsOf(entries: readonly Entry[]): Operation<State>[] {
+  const logged = new Set(entries.flatMap(({ answer }) => (typeof answer === "object" ? (answer?.log ?? []) : [])));
+  const leavesNothing = ({ deed, tag, answer }: Entry): boolean =>
+    answer === "gone" ||
+    (answer === "unknown" && (deed === "read" || deed === "regenerate" || (APPENDS.has(deed) && !logged.has(tag))));
+  // What left nothing fits everywhere, and would only multiply the orders.
+  const inOrder = entries.filter((each) => !leavesNothing(each)).sort((left, right) => left.invoked - right.invoked);
+  return inOrder.map((entry) => {
+    const { process, tag, deed, answer, invoked, returned } = entry;
+    return {
+      process,
+      invoked,
+      returned: answer === "unknown" ? Infinity : returned,
+      label: `${tag} ${deed} ${invoked}–${returned} → ${JSON.stringify(answer)}`,
+      apply(state) {
+        const next = after(state, entry);
+        return typeof answer === "string" || sameState(next, answer) ? [next] : [];
+      },
+    };
+  });
+}
+
+function after(state: State, { deed, tag, value }: Entry): State {
+  if (state === null || deed === "end") return null;
+  const n = deed === "set" ? value : deed === "count" || deed === "both" ? state.n + 1 : state.n;
+  const log = deed === "append" || deed === "both" ? [...state.log, tag] : state.log;
+  return { n, log };
+}
+
+function sameState(state: State, answer: Partial<Data> | null): boolean {
+  if (state === null || answer === null) return state === answer;
+  return state.n === answer.n && String(state.log) === String(answer.log);
+}
+
+async function answered(session: Session<Data>, { deed, tag, value }: Entry): Promise<Entry["answer"]> {
+  const count = () => session.update("n", (n = 0) => n + 1);
+  const append = () => session.update("log", (log = []) => [...log, tag]);
+  try {
+    if ((await session.id()) === null) return null;
+    if (deed === "count" || deed === "both") await count();
+    if (deed === "append" || deed === "both") await append();
+    if (deed === "set") session.set("n", value);
+    if (deed === "regenerate") await session.regenerate({ grace: 600 });
+    if (deed === "end") await session.destroy();
+    await session.save();
+    return deed === "end" ? null : { ...(await session.all()) };
+  } catch (error) {
+    if (!(error instanceof SessionError)) throw error;
+    return error.code === "ERR_SESSION_GONE" ? "gone" : "unknown";
+  }
+}
+
+/** Linux has one monotonic clock for all processes. */
+function now(): number {
+  return Number(process.hrtime.bigint() / 1000n);
+}
