@@ -90,6 +90,6 @@ export async function withoutSecrets<T>(action: string, start: () => Promise<T>)
 function nameOnly(error: unknown): Error | undefined {
   if (!(error instanceof Error)) return undefined;
   const code = "code" in error ? String(error.code) : "";
-  const words = [error.name, code].filter((word) => /^\w{1,40}$/.test(word));
+  const words = [error.constructor.name, code].filter((word) => /^\w{1,40}$/.test(word));
   return new Error(words.join(" "));
 }

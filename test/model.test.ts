@@ -133,6 +133,15 @@ describe("withSession()", () => {
     expect(await unexplained(program, memoryStore(), lastOfAll(), strict)).toBeNull();
   });
 
+  test("shows what others have stored after a save() that finds its change made by another request", async () => {
+    const note: Call = { call: "get", key: "note" };
+    const program = [
+      round(0, visit("cookie", count, { call: "flash", key: "note" })),
+      round(0, visit("cookie", note, { call: "save" }, count), visit("cookie", note, count)),
+    ];
+    expect(await unexplained(program, memoryStore(), lastOfAll("1a change"), strict)).toBeNull();
+  });
+
   // For both, a touch would have to compare: the store's verb does not, and answers only whether there is a record.
   test.fails("tells no retired id when a request that saw it before touches it", async () => {
     const regenerate: Call = { call: "regenerate", grace: 0, reauthenticated: false };

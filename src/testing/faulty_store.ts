@@ -36,10 +36,15 @@ export type RecordFault = "truncated" | "another key's" | "newer schema" | "futu
 
 /** What goes wrong with the calls of each verb: a list for its next calls in turn, or one word for all of them. */
 export interface FaultPlan {
+  /** For `load`, whose record may be wrong as well. */
   readonly load?: StoreFault | RecordFault | readonly (StoreFault | RecordFault)[];
+  /** For `create`. */
   readonly create?: StoreFault | readonly StoreFault[];
+  /** For `change`. */
   readonly change?: StoreFault | readonly StoreFault[];
+  /** For `touch`. */
   readonly touch?: StoreFault | readonly StoreFault[];
+  /** For `delete`. */
   readonly delete?: StoreFault | readonly StoreFault[];
 }
 
