@@ -152,8 +152,9 @@ export class StoreVault implements Vault<Stored> {
     let version = found;
     for (let isFound = found !== undefined; ; isFound = true) {
       if (isFound) {
-        const answer = await deadline.call(ENDING, () => this.#store.delete(key, version));
-        if (answer === undefined) return;
+        const answer: unknown = await deadline.call(ENDING, () => this.#store.delete(key, version));
+        // Many an engine's own delete answers whether, or how much, there was.
+        if (answer === undefined || typeof answer === "boolean" || typeof answer === "number") return;
         if (answer !== "conflict") throw meaningless(ENDING);
         await deadline.pause();
       }

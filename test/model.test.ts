@@ -139,7 +139,7 @@ describe("withSession()", () => {
       round(0, visit("cookie", count, { call: "flash", key: "note" })),
       round(0, visit("cookie", note, { call: "save" }, count), visit("cookie", note, count)),
     ];
-    expect(await unexplained(program, memoryStore(), lastOfAll("1a change"), strict)).toBeNull();
+    expect(await unexplained(program, memoryStore(), lastOfAll("1a load answers"), strict)).toBeNull();
   });
 
   // For both, a touch would have to compare: the store's verb does not, and answers only whether there is a record.
