@@ -18,14 +18,18 @@ export function withHeaders(response: Response, said: Headers): Response {
   return copy;
 }
 
-/** Bun finds out the type of a text's response when it sends it, and cannot any more once the body is taken. */
-const NAMES_TYPE_LATE = !new Response("").headers.has("Content-Type");
+let typeIsLate: boolean | undefined;
+
+/** Bun finds out the type of a text's response when it sends it. Asked late, as workerd makes no Response at the start. */
+function namesTypeLate(): boolean {
+  return (typeIsLate ??= !new Response("").headers.has("Content-Type"));
+}
 
 /** Null for what cannot be made by hand: an upgrade to another protocol outside of workerd, a network error. */
 function copyOf(response: Response): Response | null {
   try {
     // What is cloned keeps its type; the other half of its body is given up, so that nothing gathers there.
-    if (NAMES_TYPE_LATE && !response.headers.has("Content-Type")) {
+    if (namesTypeLate() && !response.headers.has("Content-Type")) {
       const clone = response.clone();
       void response.body?.cancel().catch(() => {});
       return clone;

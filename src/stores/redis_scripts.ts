@@ -192,7 +192,7 @@ export const valueLayout: Layout = {
   },
 };
 
-/** A record as one hash: the head in the field `!`, then a field for each of the session's, of which none is stored as that. */
+/** A record as one hash: the head in the field `!`, then a field for each of the session's (none is stored as `!`). */
 export const hashLayout: Layout = {
   readCommand: "HGETALL",
   script: /* @__PURE__ */ scriptOf(
