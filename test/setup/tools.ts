@@ -14,7 +14,7 @@ interface Tool {
 }
 
 const tools: readonly Tool[] = [
-  { program: "redis-server", package: "redis-server", importedAs: /setup\/redis\.ts"/ },
+  { program: "redis-server", package: "redis-server", importedAs: /(?:setup\/redis|linearizability\/engines)\.ts"/ },
   { program: "memcached", package: "memcached", importedAs: /setup\/memcached\.ts"/ },
   { program: "/usr/bin/chromium", package: "chromium", importedAs: /chromium\.ts"/ },
   { program: "openssl", package: "openssl", importedAs: /"openssl"/ },
