@@ -63,13 +63,10 @@ export function memcachedStore(send: Memcached, { prefix = "session:" }: { prefi
     change: (key, { record }, expected, expiresAt) => change(key, record, expected, expiresAt),
 
     async touch(key, lastSeenAt, expiresAt, loaded) {
-      let found: Loaded | null = loaded;
-      while (found !== null) {
-        const answer = await change(key, { fields: found.fields, lastSeenAt }, found.version, expiresAt);
-        if (answer !== "conflict") return answer !== "gone";
-        found = await find(key);
-      }
-      return false;
+      const found = loaded ?? (await find(key));
+      if (found === null) return false;
+      const answer = await change(key, { fields: found.fields, lastSeenAt }, found.version, expiresAt);
+      return answer === "conflict" ? answer : answer !== "gone";
     },
 
     async delete(key, expected) {

@@ -35,7 +35,9 @@ export function sqliteStore(database: DatabaseSync): SessionStore {
   const update = database.prepare(
     "UPDATE sessions SET version = ?, last_seen_at = ?, expires_at = ?, record = ? WHERE key = ? AND version = ?",
   );
-  const move = database.prepare("UPDATE sessions SET version = ?, last_seen_at = ?, expires_at = ? WHERE key = ?");
+  const move = database.prepare(
+    "UPDATE sessions SET version = ?, last_seen_at = ?, expires_at = ? WHERE key = ? AND version = coalesce(?, version)",
+  );
   const remove = database.prepare("DELETE FROM sessions WHERE key = ?");
   const removeVersion = database.prepare("DELETE FROM sessions WHERE key = ? AND version = ?");
   const removeExpired = database.prepare("DELETE FROM sessions WHERE expires_at < ?");
@@ -74,8 +76,9 @@ export function sqliteStore(database: DatabaseSync): SessionStore {
       return exists(key) ? "conflict" : "gone";
     },
 
-    async touch(key, lastSeenAt, expiresAt) {
-      return move.run(newVersion(), lastSeenAt, expiresAt, key).changes === 1;
+    async touch(key, lastSeenAt, expiresAt, loaded) {
+      const { changes } = move.run(newVersion(), lastSeenAt, expiresAt, key, loaded?.version ?? null);
+      return changes === 1 || (exists(key) && "conflict");
     },
 
     async delete(key, expected) {

@@ -44,7 +44,11 @@ export class SessionError extends Error {
   /** What went wrong, as a word that does not change between versions. */
   readonly code: SessionErrorCode;
 
-  /** @param options May hold a `cause`, which must not hold an id, a store key or a value */
+  /**
+   * An error of a session.
+   *
+   * @param options May hold a `cause`, which must not hold an id, a store key or a value
+   */
   constructor(code: SessionErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;

@@ -130,12 +130,14 @@ export class Lifecycle {
   }
 
   /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
-  isTouchDue({ touched, timeouts }: Pick<Wish, "touched" | "timeouts"> = this.draft): boolean {
-    const { origin } = this.draft;
-    if (!origin) return false;
-    const times = { since: origin.head.since, lastSeenAt: origin.lastSeenAt };
+  isTouchDue(
+    { touched, timeouts }: Pick<Wish, "touched" | "timeouts"> = this.draft,
+    held: Found | null | undefined = this.draft.origin,
+  ): boolean {
+    if (!held) return false;
+    const times = { since: held.head.since, lastSeenAt: held.lastSeenAt };
     // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
-    const head = withTimeouts(origin.head, timeouts);
+    const head = withTimeouts(held.head, timeouts);
     return touched || isTouchDue(times, this.#rules.timeoutsOf(head), this.#rules.now());
   }
 
@@ -265,12 +267,12 @@ export class Lifecycle {
   }
 
   /**
-   * The newest state of a session that a write may still be under way to. A touch moves the version first, so that
-   * the write, should it arrive later, comes to nothing.
+   * The newest state of a session that a write may still be under way to. A touch moves the version first, if nothing else
+   * has, so that the write, should it arrive later, comes to nothing.
    */
   async #fenced(held: Found, deadline: Deadline): Promise<Found | null> {
     const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
-    return touched && (await this.#vault!.reopen(held, this.#rules.now(), deadline));
+    return touched === "gone" ? null : await this.#vault!.reopen(held, this.#rules.now(), deadline);
   }
 
   async #end(doomed: Found | string, deadline: Deadline): Promise<void> {
@@ -311,40 +313,36 @@ export class Lifecycle {
 
   async #change(origin: Found, wish: Wish, deadline: Deadline): Promise<void> {
     const { emit, now, approve } = this.#rules;
-    const touch = this.isTouchDue(wish);
     let held = origin;
     let fields = wish.fields;
     for (let attempts = 1; ; attempts++) {
       const head = withTimeouts(held.head, wish.timeouts);
-      const changed = difference(held.fields, fields);
-      const lastSeenAt = touch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
-      if (changed.size === 0 && head === held.head) {
-        if (touch) await this.#touch(held, deadline);
-        // Another request has stored the very same: what it stored besides is to be seen from now on.
-        else if (held !== origin) await this.#stored(held);
+      const isTouch = this.isTouchDue(wish, held);
+      const lastSeenAt = isTouch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
+      const isChange = head !== held.head || difference(held.fields, fields).size > 0;
+      let stored: Found | "conflict" | "gone" = held;
+      if (isChange) {
+        await approve(fields);
+        const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
+        stored = await this.#vault!.change(held, contents, deadline);
+      } else if (lastSeenAt > held.lastSeenAt || wish.touched) {
+        stored = await this.#vault!.touch(held, lastSeenAt, deadline);
+      } else if (held === origin) {
         return;
       }
-      if (changed.size > 0) await approve(fields);
-      const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
-      const stored = await this.#vault!.change(held, contents, deadline);
       if (stored === "gone") throw gone();
       if (stored !== "conflict") {
-        this.draft.renewed ||= touch || head !== held.head;
+        this.draft.renewed ||= isTouch || head !== held.head;
+        // If others have stored the very same, what they stored besides is to be seen from now on.
         await this.#stored(stored);
-        return emit({ type: "changed", attempts });
+        if (isChange) emit({ type: "changed", attempts });
+        else if (stored !== held) emit({ type: "touched" });
+        return;
       }
       emit({ type: "conflict", attempts });
       held = await this.#newest(held, deadline);
       fields = await replay(wish.changes, held.fields);
     }
-  }
-
-  async #touch(held: Found, deadline: Deadline): Promise<void> {
-    const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
-    if (touched === null) throw gone();
-    this.draft.renewed = true;
-    await this.#stored(touched);
-    this.#rules.emit({ type: "touched" });
   }
 
   /**

@@ -60,9 +60,8 @@ export class SealedVault implements Vault {
     return (await this.#revocationOf(held.id, deadline)) === null ? this.#sealed(held.id, contents) : "gone";
   }
 
-  async touch(held: Found, now: number, deadline: Deadline): Promise<Found | null> {
-    const touched = await this.change(held, { ...held, lastSeenAt: now }, deadline);
-    return touched === "gone" ? null : touched;
+  touch(held: Found, now: number, deadline: Deadline): Promise<Found | "gone"> {
+    return this.change(held, { ...held, lastSeenAt: now }, deadline);
   }
 
   /** Of two that regenerate one session, the store of revocations lets one be the first. */

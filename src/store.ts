@@ -30,7 +30,7 @@ export interface SessionRecord {
 
 /** A record as it was found. */
 export interface Loaded extends SessionRecord {
-  /** What a later `change` or `delete` hands back, to be refused if another write came between. */
+  /** What a later `change`, `touch` or `delete` hands back, to be refused if another write came between. */
   readonly version: Version;
 }
 
@@ -44,7 +44,7 @@ export interface RecordChange {
 
 /** What a store can promise. An option that needs more is refused when the handler is wrapped. */
 export interface StoreTraits {
-  /** Whether `change` and `delete` compare the version and write in one step that no other write can enter. */
+  /** Whether `change`, `touch` and `delete` compare the version and write in one step that no other write can enter. */
   readonly compareAndSet: boolean;
   /** Whether a read that starts after a write was acknowledged always sees it. */
   readonly consistency: "strong" | "eventual";
@@ -90,10 +90,12 @@ export interface StoreTraits {
  *       if (found === undefined) return "gone";
  *       return found.version === expected ? put(key, change.record) : "conflict";
  *     },
- *     touch: async (key, lastSeenAt) => {
+ *     touch: async (key, lastSeenAt, _expiresAt, loaded) => {
  *       const found = records.get(key);
- *       if (found !== undefined) put(key, { fields: found.fields, lastSeenAt });
- *       return found !== undefined;
+ *       if (found === undefined) return false;
+ *       if (loaded !== undefined && found.version !== loaded.version) return "conflict";
+ *       put(key, { fields: found.fields, lastSeenAt });
+ *       return true;
  *     },
  *     delete: async (key, expected) => {
  *       const found = records.get(key);
@@ -132,10 +134,11 @@ export interface SessionStore {
   /**
    * Notes that the session was used: `lastSeenAt` and the engine's expiry move, the fields stay as they are
    * now, whatever they are. Answers `false` if there is no record, and never creates one. It counts as a
-   * write: the version changes. `loaded` is what the caller last saw, for engines that can only write a
-   * whole value.
+   * write: the version changes. Given `loaded`, what the caller last saw, a store that can compare and set answers
+   * `"conflict"` and changes nothing if the version is another one by now. One that does not look at it is safe all the
+   * same, but a client may be told a retired id once more, and an engine sweep a session that was just given a longer life.
    */
-  touch(key: string, lastSeenAt: number, expiresAt: number, loaded: Loaded): Promise<boolean>;
+  touch(key: string, lastSeenAt: number, expiresAt: number, loaded?: Loaded): Promise<boolean | "conflict">;
 
   /**
    * Removes a record wholly; of what is missing: fine. Given `expected`, a store that can compare and set

@@ -99,12 +99,14 @@ export class StoreVault implements Vault<Stored> {
     return { ...held, fields, lastSeenAt, head, version, stored };
   }
 
-  async touch(held: Stored, now: number, deadline: Deadline): Promise<Stored | null> {
+  async touch(held: Stored, now: number, deadline: Deadline): Promise<Stored | "conflict" | "gone"> {
     const expiresAt = this.#expiresAt(held.head, now);
     const loaded = { fields: held.stored, lastSeenAt: held.lastSeenAt, version: held.version };
-    const found = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
-    if (typeof found !== "boolean") throw meaningless(STORING);
-    return found ? { ...held, lastSeenAt: now } : null;
+    const answer = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
+    if (answer === true) return { ...held, lastSeenAt: now };
+    if (answer === false) return "gone";
+    if (answer === "conflict") return answer;
+    throw meaningless(STORING);
   }
 
   async retire(
@@ -132,7 +134,7 @@ export class StoreVault implements Vault<Stored> {
 
   async #isRetired(held: Stored, heir: Stored, now: number, deadline: Deadline): Promise<boolean> {
     const look = async (within: Deadline): Promise<boolean> => {
-      // A touch moves the version, so that what was sent before and is still under way comes to nothing.
+      // Whether it touches or conflicts, the version has moved: what was sent before and is still under way comes to nothing.
       await this.touch(held, now, within);
       const loaded = await this.#load(held.key, within);
       const head = loaded && readHead(loaded, held.key);

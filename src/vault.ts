@@ -48,8 +48,8 @@ export interface Vault<Held extends Found = Found> {
   /** Stores changed contents, if nothing else was stored since `held` was found. */
   change(held: Held, contents: Contents, deadline: Deadline): Promise<Held | "conflict" | "gone">;
 
-  /** Notes that the session was used; null if it is gone. */
-  touch(held: Held, now: number, deadline: Deadline): Promise<Held | null>;
+  /** Notes that the session was used, if nothing else was stored since `held` was found. */
+  touch(held: Held, now: number, deadline: Deadline): Promise<Held | "conflict" | "gone">;
 
   /** Lets `heir` take the place of `held`, whose id still leads there until `graceUntil`. */
   retire(

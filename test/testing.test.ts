@@ -33,6 +33,8 @@ function distortedNames(distort: (name: string) => string): OpenStore {
   return distorted((fields) => [...fields].map(([name, value]) => [distort(name), value]));
 }
 
+const fieldsOf = (loaded: Loaded | undefined): Loaded["fields"] => loaded?.fields ?? new Map();
+
 /** Long enough for any other call to come between. */
 const gap = () => new Promise<void>((resolve) => setTimeout(resolve));
 
@@ -362,7 +364,7 @@ const brokenStores: Record<string, Record<string, OpenStore>> = {
   "touch() moves lastSeenAt and the version, and keeps the fields": {
     "leaves lastSeenAt": spoiled((good) => ({
       async touch(key, _lastSeenAt, expiresAt, loaded) {
-        return good.touch(key, loaded.lastSeenAt, expiresAt, loaded);
+        return good.touch(key, loaded?.lastSeenAt ?? 0, expiresAt, loaded);
       },
     })),
     "drops the fields": spoiled((good) => ({
@@ -378,7 +380,7 @@ const brokenStores: Record<string, Record<string, OpenStore>> = {
     "writes back what the caller had loaded": spoiled((good) => ({
       async touch(key, lastSeenAt, _expiresAt, loaded) {
         if ((await good.load(key)) === null) return false;
-        await overwrite(good, key, { fields: loaded.fields, lastSeenAt });
+        await overwrite(good, key, { fields: fieldsOf(loaded), lastSeenAt });
         return true;
       },
     })),
@@ -386,7 +388,7 @@ const brokenStores: Record<string, Record<string, OpenStore>> = {
   "touch() answers false and creates nothing when there is no record": {
     "creates one": spoiled((good) => ({
       async touch(key, lastSeenAt, _expiresAt, loaded) {
-        await overwrite(good, key, { fields: loaded.fields, lastSeenAt });
+        await overwrite(good, key, { fields: fieldsOf(loaded), lastSeenAt });
         return false;
       },
     })),
@@ -667,7 +669,7 @@ function weakStore(): SessionStore {
     },
     async touch(key, lastSeenAt, expiresAt, loaded) {
       if ((await good.load(key)) === null) return false;
-      await overwrite(good, key, { fields: loaded.fields, lastSeenAt }, expiresAt);
+      await overwrite(good, key, { fields: fieldsOf(loaded), lastSeenAt }, expiresAt);
       return true;
     },
     delete: (key) => good.delete(key),

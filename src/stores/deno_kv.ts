@@ -156,13 +156,11 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
     },
 
     async touch(key, lastSeenAt, expiresAt, loaded) {
-      let found: Loaded | null = loaded;
-      while (found !== null) {
-        const outcome = await put(key, stateOf(found.version), { fields: found.fields, lastSeenAt }, expiresAt);
-        if (outcome.done) return true;
-        found = outcome.found;
-      }
-      return false;
+      const found = loaded ?? (await find(key));
+      if (found === null) return false;
+      const outcome = await put(key, stateOf(found.version), { fields: found.fields, lastSeenAt }, expiresAt);
+      if (outcome.done) return true;
+      return outcome.found === null ? false : "conflict";
     },
 
     async delete(key, expected) {

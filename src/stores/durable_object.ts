@@ -140,9 +140,10 @@ export function durableObjectStore<Id>(namespace: SessionObjectNamespace<Id>): S
       return await write(key, { verb: "change", changed: [...changed], lastSeenAt, lifetime, expected });
     },
 
-    async touch(key, lastSeenAt, expiresAt) {
+    async touch(key, lastSeenAt, expiresAt, loaded) {
       const lifetime = expiresAt - lastSeenAt;
-      return (await write(key, { verb: "touch", changed: [], lastSeenAt, lifetime })) !== "gone";
+      const answer = await write(key, { verb: "touch", changed: [], lastSeenAt, lifetime, expected: loaded?.version });
+      return answer === "conflict" ? answer : answer !== "gone";
     },
 
     async delete(key, expected) {
@@ -191,11 +192,10 @@ export class SessionObject {
       case "load":
         return { ...head, fields: this.#fields() };
       case "change":
-        return call.expected === head.version ? await this.#write(call) : "conflict";
       case "touch":
-        return await this.#write(call);
+        return isExpected(call, head) ? await this.#write(call) : "conflict";
       case "delete":
-        if (call.expected !== undefined && call.expected !== head.version) return "conflict";
+        if (!isExpected(call, head)) return "conflict";
         await this.#clear();
         return "gone";
     }
@@ -238,9 +238,18 @@ interface Written {
 /** What the store asks of an object. */
 type Call =
   | { readonly verb: "load" }
-  | ({ readonly verb: "create" | "touch" } & Written)
-  | ({ readonly verb: "change"; readonly expected: Version } & Written)
-  | { readonly verb: "delete"; readonly expected?: Version | undefined };
+  | ({ readonly verb: "create" } & Written)
+  | ({ readonly verb: "change" | "touch" } & Expecting & Written)
+  | ({ readonly verb: "delete" } & Expecting);
+
+/** What the caller of a write expects to find, if it expects anything. */
+interface Expecting {
+  readonly expected?: Version | undefined;
+}
+
+function isExpected({ expected }: Expecting, head: Head): boolean {
+  return expected === undefined || expected === head.version;
+}
 
 /** What an object answers. */
 type Answer = Version | "taken" | "conflict" | "gone" | (Head & { readonly fields: [string, string][] });

@@ -156,15 +156,14 @@ export function fileStore(options: FileStoreOptions): SessionStore {
       return (await findHead(folder)) === null ? "gone" : "conflict";
     },
 
-    async touch(key, lastSeenAt, expiresAt) {
+    async touch(key, lastSeenAt, expiresAt, loaded) {
       const folder = folderOf(key);
-      for (;;) {
-        const head = await findHead(folder);
-        if (head === null) return false;
+      const head = loaded === undefined ? await findHead(folder) : parseHead(String(loaded.version));
+      if (head !== null) {
         const touched = headName(head.data, head.touches + 1, lastSeenAt, expiresAt);
-        // If another write came first, there is a newer head to touch.
         if (await renamed(`${folder}/${head.name}`, `${folder}/${touched}`)) return true;
       }
+      return (await findHead(folder)) === null ? false : "conflict";
     },
 
     async delete(key, expected) {

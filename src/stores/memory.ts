@@ -123,9 +123,10 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
       return entry.version === expected ? put(key, record, expiresAt) : "conflict";
     },
 
-    async touch(key, lastSeenAt, expiresAt) {
+    async touch(key, lastSeenAt, expiresAt, loaded) {
       const entry = entries.get(key);
       if (entry === undefined) return false;
+      if (loaded !== undefined && entry.version !== loaded.version) return "conflict";
       put(key, { ...recordFromText(entry.text), lastSeenAt }, expiresAt);
       return true;
     },

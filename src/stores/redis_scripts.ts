@@ -87,9 +87,9 @@ export function recordStore(layout: Layout, engine: Engine): SessionStore {
       return await run("change", key, { expected, lastSeenAt, expiresAt, data: layout.part(changes) });
     },
 
-    async touch(key, lastSeenAt, expiresAt) {
-      const answer = await run("touch", key, { lastSeenAt, expiresAt });
-      return answer !== "gone" && answer !== "conflict";
+    async touch(key, lastSeenAt, expiresAt, loaded) {
+      const answer = await run("touch", key, { expected: loaded?.version, lastSeenAt, expiresAt });
+      return answer === "conflict" ? answer : answer !== "gone";
     },
 
     async delete(key, expected) {
@@ -108,7 +108,7 @@ type Verb = "create" | "change" | "touch" | "delete";
 
 /** What the script is told beside the verb. */
 interface Written {
-  readonly expected?: Version;
+  readonly expected?: Version | undefined;
   readonly lastSeenAt?: number;
   readonly expiresAt?: number;
   readonly data?: string[];
@@ -159,7 +159,7 @@ if verb == 'create' then
   if kind ~= 'none' then return 'taken' end
 elseif kind == 'none' then
   return 'gone'
-elseif verb ~= 'delete' and version == '${NO_VERSION}' or verb ~= 'touch' and version ~= expected then
+elseif verb ~= 'delete' and version == '${NO_VERSION}' or expected ~= '' and version ~= expected then
   return 'conflict'
 end
 if verb == 'delete' then

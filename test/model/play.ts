@@ -17,12 +17,6 @@ export interface Played {
 /** Decides who goes on, of those who wait: a part of fast-check's scheduler. */
 export type Turns = Pick<Scheduler, "schedule" | "count" | "waitNext">;
 
-/** Options of {@linkcode play}. */
-export interface PlayOptions {
-  /** Whether what is known to be otherwise is forgiven no longer: see the tests that are to fail. Default false. */
-  readonly isStrict?: boolean;
-}
-
 /** What a browser knows. */
 interface Browser {
   cookie: string | null;
@@ -37,15 +31,9 @@ const MADE_UP = "M".repeat(22);
  * until the scheduler lets it go; and so do the requests themselves, and the clock. Nothing else decides what happens
  * when: the scheduler is asked only when all who are under way wait.
  */
-export async function play(
-  program: Program,
-  engine: SessionStore,
-  scheduler: Turns,
-  { isStrict = false }: PlayOptions = {},
-): Promise<Played> {
+export async function play(program: Program, engine: SessionStore, scheduler: Turns): Promise<Played> {
   const clock = fakeClock(1_000_000_000);
-  const promised: Promised = { merges: engine.traits.compareAndSet, touchNotices: isStrict };
-  const sweeper = isStrict ? engine : { ...engine, touch: untimely(engine) };
+  const promised: Promised = { merges: engine.traits.compareAndSet };
   const browsers: Browser[] = [
     { cookie: null, first: null },
     { cookie: null, first: null },
@@ -111,7 +99,7 @@ export async function play(
     let isGone = false;
     const sessions = new SessionManager<Data>({
       store: gated(
-        sweeper,
+        engine,
         (label) => gate(`${who} ${label}`),
         (done) => trace.push(`${who} ${done}`),
       ),
@@ -337,14 +325,6 @@ function toldBy(response: Response): Told {
   if (cookie === undefined) return null;
   if (/; Max-Age=0(;|$)/.test(cookie)) return "over";
   return { id: /^__Host-session=([^;]*)/.exec(cookie)?.[1] ?? "" };
-}
-
-/**
- * Touches without telling the engine when it may sweep. A touch knows the timeouts that its request saw, not those that
- * another one has set since; the record would go too early.
- */
-function untimely(engine: SessionStore): SessionStore["touch"] {
-  return (key, lastSeenAt, _expiresAt, loaded) => engine.touch(key, lastSeenAt, Infinity, loaded);
 }
 
 /** The same store, whose calls wait before they are done, and again before they are answered. */

@@ -1,6 +1,6 @@
 import { memoryStore, type SessionStore } from "../../mod.ts";
 import { explain } from "../linearizability/checker.ts";
-import { play, type PlayOptions, type Turns } from "./play.ts";
+import { play, type Turns } from "./play.ts";
 import type { Program } from "./program.ts";
 import { EMPTY_WORLD, type World } from "./world.ts";
 
@@ -8,13 +8,8 @@ import { EMPTY_WORLD, type World } from "./world.ts";
 export const totals = { programs: 0, requests: 0, conflicts: 0 };
 
 /** Plays a program. Null if the model has an order in which it could have come to that, or else what happened. */
-export async function unexplained(
-  program: Program,
-  store: SessionStore,
-  turns: Turns,
-  options: PlayOptions = {},
-): Promise<string | null> {
-  const { history, trace, requests, conflicts } = await play(program, store, turns, options);
+export async function unexplained(program: Program, store: SessionStore, turns: Turns): Promise<string | null> {
+  const { history, trace, requests, conflicts } = await play(program, store, turns);
   totals.programs++;
   totals.requests += requests;
   totals.conflicts += conflicts;
@@ -32,6 +27,7 @@ export function withoutComparing(store: SessionStore): SessionStore {
       const found = await store.load(key);
       return found === null ? "gone" : await store.change(key, change, found.version, expiresAt);
     },
+    touch: (key, lastSeenAt, expiresAt) => store.touch(key, lastSeenAt, expiresAt),
     delete: (key) => store.delete(key),
   };
 }

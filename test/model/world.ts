@@ -84,8 +84,6 @@ export type Told = { readonly id: string } | "over" | null;
 export interface Promised {
   /** Whether changes merge; otherwise the last write wins, and with it all that its request had seen. */
   readonly merges: boolean;
-  /** Whether a touch notices that the id was retired. The store's `touch` compares nothing, so today it does not. */
-  readonly touchNotices: boolean;
 }
 
 /** How long a retired id still tells a logout what has become of its session, in milliseconds. */
@@ -228,7 +226,8 @@ function* attempts(
     }
     if (view.rotation !== null) {
       if (isInForce) yield* rotated(life, view, judged, stamped, then);
-    } else if (changes(view)) {
+    } else if (changes(view) || (promised.merges && isTouchDue(view, judged))) {
+      // Where the store compares, a touch that comes late is a change like any other, of what it then finds.
       if (isInForce) yield { outcome: "stored", world: changed(life, view, judged, stamped, promised, then) };
     } else if (isTouchDue(view, judged)) {
       // Nothing is changed, and so nothing read anew.
@@ -242,7 +241,6 @@ function* attempts(
       const views = { ...before.views, [who]: { ...still, data, flash } };
       const lives = before.lives.with(view.life ?? -1, { ...life, lastSeenAt: stamped });
       if (isInForce) yield { outcome: "stored", world: { lives, views } };
-      else if (!life.ended && !promised.touchNotices) yield { outcome: "stored", world: { ...before, views } };
     } else {
       yield {
         outcome: "stored",
@@ -311,7 +309,7 @@ function changed(
   then: (next: Life, changed: Partial<View>) => World,
 ): World {
   const ground = promised.merges ? life : { ...life, ...view.found };
-  const isTouched = isTouchDue(view, judged);
+  const isTouched = isTouchDue({ ...view, found: ground }, judged);
   const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
   const timeouts = { ...ground.timeouts, ...view.timeouts };
   const isRenewed = isTouched || !same(timeouts, ground.timeouts);

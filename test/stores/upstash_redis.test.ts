@@ -249,7 +249,7 @@ for (const [name, { factory, overTcp }] of Object.entries(factories)) {
         expect.soft(await store.create(key, recordOf({ "=a": "1" }), later), what).toBe("taken");
         const change = changeTo({ "=a": "1" }, { "=a": "1" });
         expect.soft(await store.change(key, change, loaded.version, later), what).toBe("conflict");
-        expect.soft(await store.touch(key, now, later, loaded), what).toBe(false);
+        expect.soft(await store.touch(key, now, later, loaded), what).toBe("conflict");
         expect.soft(await tcp.dump(`session:${key}`), what).toEqual(before);
       }
     });
