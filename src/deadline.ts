@@ -36,6 +36,15 @@ export class Deadline {
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, or what the store itself threw as a `SessionError`
    */
   async call<T>(action: string, start: () => Promise<T>): Promise<T> {
+    try {
+      const answer = start();
+      return (await isPrompt(answer)) ? await answer : await this.#inTime(action, answer);
+    } catch (error) {
+      throw withoutSecret(action, error);
+    }
+  }
+
+  async #inTime<T>(action: string, answer: Promise<T>): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const expired = new Promise<never>((_, reject) => {
       const error = () =>
@@ -43,7 +52,7 @@ export class Deadline {
       timer = setTimeout(error, Math.max(0, this.#end - performance.now()));
     });
     try {
-      return await withoutSecrets(action, () => Promise.race([start(), expired]));
+      return await Promise.race([answer, expired]);
     } finally {
       clearTimeout(timer);
     }
@@ -68,6 +77,18 @@ export class Deadline {
 /** Enough to get past a connection that broke; an outage is not waited for. */
 const MOST_REPAIRS = 3;
 
+/** Whether a store has its answer at hand, as one in memory has: a timer would cost more than the answer. */
+async function isPrompt(answer: Promise<unknown>): Promise<boolean> {
+  let isSettled = false;
+  const settled = (): void => {
+    isSettled = true;
+  };
+  // A store may answer with something that is no promise, which is for the caller to refuse.
+  Promise.resolve(answer).then(settled, settled);
+  for (let turn = 0; turn < 3 && !isSettled; turn++) await null;
+  return isSettled;
+}
+
 /** In milliseconds: long beside one round trip, short beside the five seconds of the default deadline. */
 const LONGEST_PAUSE = 400;
 
@@ -81,9 +102,13 @@ export async function withoutSecrets<T>(action: string, start: () => Promise<T>)
   try {
     return await start();
   } catch (error) {
-    if (error instanceof SessionError) throw error;
-    throw new SessionError("ERR_STORE", `Cannot ${action}: the store failed`, { cause: nameOnly(error) });
+    throw withoutSecret(action, error);
   }
+}
+
+function withoutSecret(action: string, error: unknown): SessionError {
+  if (error instanceof SessionError) return error;
+  return new SessionError("ERR_STORE", `Cannot ${action}: the store failed`, { cause: nameOnly(error) });
 }
 
 /** Of a client's error, only what cannot hold data: its class and a system code such as ECONNREFUSED. */

@@ -88,14 +88,22 @@ export class Draft {
   }
 
   /** Takes what the store answered as the ground on which this request stands. */
-  async settle(origin: Found | null): Promise<void> {
+  settle(origin: Found | null): void | Promise<void> {
+    if (this.#changes.length > 0) return this.#replayOn(origin);
+    this.#stand(origin);
+  }
+
+  async #replayOn(origin: Found | null): Promise<void> {
     const changes = this.#changes;
-    const fields = origin?.fields ?? NO_FIELDS;
-    const copy = changes.length === 0 ? undefined : new Map(fields);
+    const copy = new Map(origin?.fields);
     // Apart from what the request sees until it is done: what is recorded meanwhile is replayed here as well.
-    for (let next = 0; copy !== undefined && next < changes.length; next++) await changes[next]?.(copy);
+    for (let next = 0; next < changes.length; next++) await changes[next]?.(copy);
+    this.#stand(origin, copy);
+  }
+
+  #stand(origin: Found | null, copy?: Map<string, string>): void {
     this.origin = origin;
-    this.#fields = fields;
+    this.#fields = origin?.fields ?? NO_FIELDS;
     this.#copy = copy;
   }
 

@@ -6,9 +6,9 @@ type Fields = ReadonlyMap<string, string>;
 /** Makes records unreadable for whoever has only the store. */
 export interface RecordLock {
   /** The fields as they are to be stored under `key`. */
-  lock(fields: Fields, id: string, key: string): Promise<Fields>;
+  lock(fields: Fields, id: string, key: string): Fields | Promise<Fields>;
   /** The fields as they were before, or null if these are not what `lock` gave for this id and key. */
-  unlock(fields: Fields, id: string, key: string): Promise<Fields | null>;
+  unlock(fields: Fields, id: string, key: string): Fields | null | Promise<Fields | null>;
 }
 
 /** The field that holds all others. No plain record has it, so neither kind is ever taken for the other. */
@@ -16,8 +16,8 @@ const SEALED_FIELD = "*";
 
 /** Leaves records as they are, and refuses sealed ones: without their data they would look empty. */
 export const OPEN: RecordLock = {
-  lock: async (fields) => fields,
-  unlock: async (fields) => (fields.has(SEALED_FIELD) ? null : fields),
+  lock: (fields) => fields,
+  unlock: (fields) => (fields.has(SEALED_FIELD) ? null : fields),
 };
 
 /**

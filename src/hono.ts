@@ -5,9 +5,16 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import type { SessionOptions } from "./options.ts";
-import { withHeaders } from "./response.ts";
-import { beginSession, isEager, refusalOf, SessionManager, type WaitUntil } from "./session_manager.ts";
-import type { Session, UntypedData } from "./session.ts";
+import {
+  beginSession,
+  finishSession,
+  isEager,
+  isGuarded,
+  refusalOf,
+  SessionManager,
+  type WaitUntil,
+} from "./session_manager.ts";
+import { closeSession, type Session, type UntypedData, usedParts } from "./session.ts";
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
 export interface SessionEnv<Data extends object = UntypedData, As extends string = "session"> {
@@ -44,18 +51,20 @@ export interface HonoSessionOptions<Data extends object = UntypedData, As extend
 export function session<Data extends object = UntypedData, As extends string = "session">(
   options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
 ): MiddlewareHandler<SessionEnv<Data, As>> {
-  const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
+  const isShared = options instanceof SessionManager;
+  const sessions = isShared ? options : new SessionManager<Data>(options);
   const name = options instanceof SessionManager ? undefined : options.as;
   return async (c, next) => {
-    const refusal = await refusalOf(sessions, c.req.raw);
+    const refusal = isGuarded(sessions) ? await refusalOf(sessions, c.req.raw) : undefined;
     if (refusal !== undefined) return refusal;
-    const session = beginSession(sessions, c.req.raw, [c]);
+    const session = beginSession(sessions, c.req.raw, [c], isShared);
     c.set((name ?? "session") as As, session);
     if (isEager(sessions)) await session.size();
     await next();
     if (c.error !== undefined) return undefined;
+    if (usedParts(session) === undefined) return closeSession(session);
     const isRedirect = c.res.status >= 300 && c.res.status < 400;
-    const response = withHeaders(c.res, await sessions.commit(session, isRedirect ? undefined : waitUntilOf(c)));
+    const response = await finishSession(sessions, session, c.res, isRedirect ? undefined : waitUntilOf(c));
     if (response === c.res) return undefined;
     // Hono copies the former response's cookies over a new one's, unless there is no former one.
     c.res = undefined;

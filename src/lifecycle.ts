@@ -20,6 +20,12 @@ export interface Surroundings {
   readonly rules: Rules;
 }
 
+/** A write that got no answer, and what was to be written to: null for a new session. */
+interface Doubt {
+  readonly wish: Wish;
+  readonly held: Found | null;
+}
+
 /** What holds for every session of one manager. */
 export interface Rules {
   readonly storeTimeout: number;
@@ -29,12 +35,13 @@ export interface Rules {
   readonly toleratesFailure: boolean;
   /** The timeouts in force for a session. */
   readonly timeoutsOf: (head: Head) => Timeouts;
-  /** Holds fields against the schema: the fields as it would have them, or null if they do not fit. */
-  readonly admit: (fields: Fields) => Fields | null | Promise<Fields | null>;
+  /** Holds a session's fields against the schema: the session as it would have it, or that it does not fit. */
+  readonly admit: (found: Found) => Found | "schema" | Promise<Found | "schema">;
   /** The same before they are stored: throws `ERR_SCHEMA`. */
   readonly approve: (fields: Fields) => void | Promise<void>;
 }
 
+const DONE: Promise<void> = Promise.resolve();
 /** Ids that may be taken before the generator is given up: a random one is never taken twice. */
 const MOST_IDS = 5;
 const HAS_NO_RECORD: ReadonlySet<Refusal | undefined> = new Set(["malformed", "forged", "unknown"]);
@@ -52,10 +59,11 @@ export class Lifecycle {
   #refusal: Refusal | undefined;
   #vault: Vault | undefined;
   #loading: Promise<void> | undefined;
-  #storing: Promise<void> = Promise.resolve();
+  #storing: Promise<void> = DONE;
+  #callers = 0;
   #unavailable: SessionError | undefined;
   /** What was to be stored when the store failed: it may have been done all the same. */
-  #doubt: { readonly wish: Wish; readonly held: Found | null } | undefined;
+  #doubt: Doubt | undefined;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -69,12 +77,8 @@ export class Lifecycle {
   }
 
   /** Makes sure that the session is loaded. A failure is not remembered: the next call asks again. */
-  async load(): Promise<void> {
-    if (this.draft.origin !== undefined) return;
-    this.#loading ??= this.#load().finally(() => {
-      this.#loading = undefined;
-    });
-    return this.#loading;
+  load(): Promise<void> | undefined {
+    return this.draft.origin === undefined ? (this.#loading ??= this.#load()) : undefined;
   }
 
   /** The id that the session will have, minted once. */
@@ -106,7 +110,8 @@ export class Lifecycle {
 
   /** Stores what waits, one caller after the other. */
   store(): Promise<void> {
-    const turn = (): Promise<void> => this.#store();
+    const turn = (): Promise<void> => this.#store().finally(() => this.#callers--);
+    this.#callers++;
     this.#storing = this.#storing.then(turn, turn);
     return this.#storing;
   }
@@ -124,9 +129,9 @@ export class Lifecycle {
     this.#doubt = undefined;
   }
 
-  /** Whether there is anything to store, or a session that may have to be touched. */
+  /** Whether there is anything to store, be it only that the session was used, or anybody who is still storing. */
   get needsStoring(): boolean {
-    return this.draft.isPending || Boolean(this.draft.origin) || this.#doubt !== undefined;
+    return this.draft.isPending || this.#callers > 0 || this.#doubt !== undefined || this.isTouchDue();
   }
 
   /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
@@ -160,10 +165,19 @@ export class Lifecycle {
   }
 
   async #load(): Promise<void> {
-    const { draft } = this;
+    try {
+      const found = await this.#find();
+      this.draft.isNew ||= found === null;
+      await this.draft.settle(found);
+    } finally {
+      this.#loading = undefined;
+    }
+  }
+
+  async #find(): Promise<Found | null> {
     const { admit, emit, now } = this.#rules;
     const presented = (this.#presented = await this.#ask());
-    if (presented === null) return this.#settle(null);
+    if (presented === null) return null;
     const deadline = new Deadline(this.#rules.storeTimeout);
     let opened;
     try {
@@ -171,21 +185,16 @@ export class Lifecycle {
       opened = await this.#vault.open(presented, now(), deadline);
     } catch (error) {
       this.#unavailable = this.#failed("load", error);
-      return this.#settle(null);
+      return null;
     }
-    const fields = typeof opened === "string" ? null : await admit(opened.fields);
-    if (typeof opened === "string" || fields === null) {
-      this.#refusal = typeof opened === "string" ? opened : "schema";
-      emit({ type: "rejected", reason: this.#refusal });
-      return this.#settle(null);
+    const admitted = typeof opened === "string" ? opened : await admit(opened);
+    if (typeof admitted !== "string") {
+      emit({ type: "loaded" });
+      return admitted;
     }
-    emit({ type: "loaded" });
-    await draft.settle({ ...opened, fields });
-  }
-
-  async #settle(origin: null): Promise<void> {
-    this.draft.isNew = true;
-    await this.draft.settle(origin);
+    this.#refusal = admitted;
+    emit({ type: "rejected", reason: admitted });
+    return null;
   }
 
   /** Reports a failure of the store. Answers it where it is to be tolerated, and throws it otherwise. */
@@ -204,7 +213,7 @@ export class Lifecycle {
     const deadline = new Deadline(this.#rules.storeTimeout);
     let wish: Wish | undefined;
     try {
-      await this.#resolveDoubt(deadline);
+      if (this.#doubt !== undefined) await this.#resolveDoubt(this.#doubt, deadline);
       if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
       wish = draft.take();
       const { origin } = draft;
@@ -237,10 +246,8 @@ export class Lifecycle {
    * Finds out what became of a write that got no answer, before anything else is stored. To repeat it blindly
    * could count an `update` twice; where another request has written since, nobody can tell, and the error stands.
    */
-  async #resolveDoubt(deadline: Deadline): Promise<void> {
-    if (this.#doubt === undefined) return;
+  async #resolveDoubt({ wish, held }: Doubt, deadline: Deadline): Promise<void> {
     const { draft } = this;
-    const { wish, held } = this.#doubt;
     const { emit } = this.#rules;
     const found =
       held === null
@@ -402,9 +409,9 @@ export class Lifecycle {
   async #newest(held: Found, deadline: Deadline): Promise<Found> {
     await deadline.pause();
     const newest = await this.#vault!.reopen(held, this.#rules.now(), deadline);
-    const fields = newest && (await this.#rules.admit(newest.fields));
-    if (newest === null || fields === null) throw gone();
-    return { ...newest, fields };
+    const admitted = newest && (await this.#rules.admit(newest));
+    if (admitted === null || admitted === "schema") throw gone();
+    return admitted;
   }
 
   async #stored(held: Found): Promise<void> {

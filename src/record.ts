@@ -90,10 +90,14 @@ function parseHead(record: SessionRecord): Record<string, unknown> | null {
   try {
     if (!Number.isFinite(record.lastSeenAt)) return null;
     const parsed: unknown = JSON.parse(record.fields.get(HEAD_FIELD) ?? "");
-    return typeof parsed === "object" ? { ...parsed } : null;
+    return isObject(parsed) ? parsed : null;
   } catch {
     return null;
   }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
 }
 
 function isHead(head: Record<string, unknown>): head is Record<string, unknown> & Head {

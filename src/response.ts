@@ -10,12 +10,24 @@ export function withHeaders(response: Response, said: Headers): Response {
   if (copy === null) return response;
   for (const cookie of said.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
   for (const [name, value] of said) {
-    if (name === "vary") addTo(copy.headers, name, value);
-    else if (name === "cache-control") setCacheControl(copy.headers, value);
-    else if (name === "access-control-expose-headers") expose(copy.headers, value);
+    if (name === "access-control-expose-headers") expose(copy.headers, value);
     else if (name !== "set-cookie") copy.headers.set(name, value);
   }
   return copy;
+}
+
+/** A response that tells no id, but would be another for another client: the same, with what caches are to be told. */
+export function withPrivacy(response: Response, varyOn: readonly string[]): Response {
+  const copy = copyOf(response);
+  if (copy === null) return response;
+  keepPrivate(copy.headers, varyOn);
+  return copy;
+}
+
+/** Tells caches that the response is for one client alone, and depends on these request headers. */
+export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
+  for (const name of varyOn) addTo(headers, "Vary", name);
+  if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
 }
 
 let typeIsLate: boolean | undefined;
@@ -41,18 +53,12 @@ function copyOf(response: Response): Response | null {
   }
 }
 
-/** A response that hands out an id must not be kept by any cache, whatever the handler said (RFC 9111, 7.3). */
-function setCacheControl(headers: Headers, value: string): void {
-  if (value === "no-store" || !headers.has("Cache-Control")) headers.set("Cache-Control", value);
-}
-
 /** Scripts of another origin may be shown the id only where the handler lets that origin in at all. */
 function expose(headers: Headers, name: string): void {
   if (headers.has("Access-Control-Allow-Origin")) addTo(headers, "Access-Control-Expose-Headers", name);
 }
 
-function addTo(headers: Headers, name: string, value: string): void {
-  const present = (headers.get(name) ?? "").split(",").map((item) => item.trim().toLowerCase());
-  const missing = value.split(",").filter((item) => !present.includes(item.trim().toLowerCase()));
-  if (missing.length > 0 && !present.includes("*")) headers.append(name, missing.join(",").trim());
+function addTo(headers: Headers, name: string, item: string): void {
+  const present = (headers.get(name) ?? "").split(",").map((each) => each.trim().toLowerCase());
+  if (!present.includes(item.toLowerCase()) && !present.includes("*")) headers.append(name, item);
 }

@@ -24,18 +24,22 @@ export type SchemaResult<Data> =
       }[];
     };
 
-/** Holds what was loaded against the schema: the fields with the data as it gives them out, or null. */
-export async function admit(schema: Schema<unknown>, codec: Codec, fields: Fields): Promise<Fields | null> {
+/** Holds what was loaded against the schema: the same with the data as it gives them out, or that they do not fit. */
+export async function admit<Loaded extends { readonly fields: Fields }>(
+  schema: Schema<unknown>,
+  codec: Codec,
+  loaded: Loaded,
+): Promise<Loaded | "schema"> {
   try {
-    const result = await schema["~standard"].validate(dataOf(codec, fields));
-    if (result.issues !== undefined) return null;
-    const admitted = new Map([...fields].filter(([name]) => !name.startsWith("=")));
+    const result = await schema["~standard"].validate(dataOf(codec, loaded.fields));
+    if (result.issues !== undefined) return "schema";
+    const admitted = new Map([...loaded.fields].filter(([name]) => !name.startsWith("=")));
     for (const [key, value] of Object.entries(Object(result.value))) {
       if (value !== undefined) admitted.set(dataField(key), codec.encode(value));
     }
-    return admitted;
+    return { ...loaded, fields: admitted };
   } catch {
-    return null;
+    return "schema";
   }
 }
 

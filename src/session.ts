@@ -5,6 +5,7 @@ import { SessionError } from "./errors.ts";
 import { expiryOf } from "./expiry.ts";
 import type { Flash } from "./flash.ts";
 import type { Lifecycle, Rules } from "./lifecycle.ts";
+import type { Exchange } from "./transports/exchange.ts";
 import { dataField, keysOf, type OwnTimeouts } from "./record.ts";
 import type { Values } from "./values.ts";
 
@@ -48,14 +49,19 @@ export interface RegenerateOptions {
 
 /** What a session is made of. @internal */
 export interface SessionParts {
+  /** How a request carries the id; there is none for a session that was opened by its id. */
+  readonly exchange: Exchange | undefined;
   readonly life: Lifecycle;
   readonly rules: Rules;
   readonly values: Values;
   readonly flash: Flash;
 }
 
-let lifeOf: <Data extends object>(session: Session<Data>) => Lifecycle | undefined;
-let gather: <Data extends object>(session: Session<Data>) => void;
+/** What a session that was used is made of, for those who commit it; undefined if nobody has used it. */
+export let usedParts: <Data extends object>(session: Session<Data>) => SessionParts | undefined;
+
+/** Records, before storing, what no call has said: objects changed in place, and flash values seen. */
+export let gatherChanges: <Data extends object>(session: Session<Data>) => void;
 
 /** Notes that the response is on its way, also for a session that nobody has used yet. */
 export let closeSession: <Data extends object>(session: Session<Data>) => void;
@@ -420,7 +426,6 @@ export class Session<Data extends object = UntypedData> {
     this.#used.flash.forget();
   }
 
-  /** Records, before storing, what no call has said: objects changed in place, and flash values seen. */
   #gather(): void {
     this.#used.values.noticeChanges();
     this.#used.flash.settle();
@@ -433,24 +438,13 @@ export class Session<Data extends object = UntypedData> {
   }
 
   static {
-    lifeOf = (session) => session.#parts?.life;
-    gather = (session) => session.#gather();
+    usedParts = (session) => session.#parts;
+    gatherChanges = (session) => session.#gather();
     closeSession = (session) => {
       session.#isClosed = true;
       if (session.#parts !== undefined) session.#parts.life.draft.committed = true;
     };
   }
-}
-
-/** The life of a session that was used, for those who commit it. */
-export function usedLife<Data extends object>(session: Session<Data>): Lifecycle | undefined {
-  return lifeOf(session);
-}
-
-/** Stores a session at the end of its request; nothing if the request only looked, or could not even do that. */
-export async function storeGathered<Data extends object>(session: Session<Data>, life: Lifecycle): Promise<void> {
-  gather(session);
-  if (life.needsStoring) await life.store();
 }
 
 function tooLate(action: string): SessionError {

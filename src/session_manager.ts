@@ -14,7 +14,9 @@ import {
 } from "./options.ts";
 import type { Head } from "./record.ts";
 import { admit, approve } from "./schema.ts";
-import { closeSession, Session, storeGathered, type UntypedData, usedLife } from "./session.ts";
+import { keepPrivate, withHeaders, withPrivacy } from "./response.ts";
+import { closeSession, gatherChanges, Session, type SessionParts, type UntypedData, usedParts } from "./session.ts";
+import type { SessionStore } from "./store.ts";
 import { StoreVault } from "./store_vault.ts";
 import { Exchange } from "./transports/exchange.ts";
 import { Values } from "./values.ts";
@@ -23,12 +25,27 @@ import { SealedSessions, type Vault, vaultOf } from "./vault.ts";
 /** Keeps the process alive until a promise is settled, as the platforms' `waitUntil` does. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
-/** The session of a request that begins anew, whatever this very Request was used for before. */
+/**
+ * The session of a request that begins anew, whatever this very Request was used for before. Who shares the manager finds
+ * it by the request.
+ */
 export let beginSession: <Data extends object>(
   sessions: SessionManager<Data>,
   request: Request,
   rest: readonly unknown[],
+  isShared: boolean,
 ) => Session<Data>;
+
+/** Stores the session of a request that is done, and lets its response say so: the very same one if nobody used it. */
+export let finishSession: <Data extends object>(
+  sessions: SessionManager<Data>,
+  session: Session<Data>,
+  response: Response,
+  waitUntil: WaitUntil | undefined,
+) => Promise<Response>;
+
+/** Whether requests of other sites may be turned away. */
+export let isGuarded: <Data extends object>(sessions: SessionManager<Data>) => boolean;
 
 /** The answer to a request that the guard turns away, in place of the handler's. */
 export let refusalOf: <Data extends object>(
@@ -61,7 +78,8 @@ export class SessionManager<Data extends object = UntypedData> {
   readonly #settings: Settings;
   readonly #rules: Rules;
   readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
-  readonly #exchanges: WeakMap<Session<Data>, Exchange> = new WeakMap();
+  /** The vault of all sessions, unless what a runtime passes beside the request decides on the store. */
+  readonly #vault: Vault | undefined;
 
   /**
    * Takes the options once, for all requests.
@@ -72,6 +90,8 @@ export class SessionManager<Data extends object = UntypedData> {
   constructor(options: SessionOptions<Data> = {}) {
     this.#settings = resolveOptions(options);
     this.#rules = rulesOf(this.#settings);
+    const { store } = this.#settings;
+    if (typeof store !== "function" && !(store instanceof SealedSessions)) this.#vault = this.#storeVault(store);
   }
 
   /**
@@ -80,7 +100,7 @@ export class SessionManager<Data extends object = UntypedData> {
    * @param rest What the store's function is to be called with, if the store is one
    */
   open(id: string, ...rest: unknown[]): Session<Data> {
-    return this.#session(() => id, undefined, rest);
+    return new Session(() => this.#parts(() => id, undefined, undefined, rest));
   }
 
   /**
@@ -89,7 +109,7 @@ export class SessionManager<Data extends object = UntypedData> {
    * @param rest What the store's function is to be called with, if the store is one
    */
   start(request: Request, ...rest: unknown[]): Session<Data> {
-    return this.#sessions.get(request) ?? this.#begin(request, rest);
+    return this.#sessions.get(request) ?? this.#begin(request, rest, true);
   }
 
   /**
@@ -101,19 +121,10 @@ export class SessionManager<Data extends object = UntypedData> {
    * the session, what was to be stored is dropped, and the headers touch no cookie
    */
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
+    const said = await this.#settle(session, waitUntil);
+    if (said instanceof Headers) return said;
     const headers = new Headers();
-    const life = usedLife(session);
-    if (life === undefined) {
-      closeSession(session);
-      return headers;
-    }
-    const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && (await life.isRoutine());
-    const storing = this.#store(session, life);
-    if (defers) waitUntil(storing.catch(() => {}));
-    const isCertain = defers || (await storing);
-    closeSession(session);
-    const exchange = this.#exchanges.get(session);
-    if (exchange !== undefined) this.#answer(headers, life, exchange, isCertain);
+    if (said !== undefined) keepPrivate(headers, said);
     return headers;
   }
 
@@ -135,43 +146,49 @@ export class SessionManager<Data extends object = UntypedData> {
     return await withoutSecrets("prune the sessions", prune);
   }
 
-  #begin(request: Request, rest: readonly unknown[]): Session<Data> {
-    const exchange = new Exchange(this.#settings.transports, request);
-    const session = this.#session(() => exchange.presented(), request, rest);
-    this.#exchanges.set(session, exchange);
-    this.#sessions.set(request, session);
+  #begin(request: Request, rest: readonly unknown[], isShared: boolean): Session<Data> {
+    const session = new Session<Data>(() => {
+      const exchange = new Exchange(this.#settings.transports, request);
+      return this.#parts(() => exchange.presented(), exchange, request, rest);
+    });
+    if (isShared) this.#sessions.set(request, session);
     return session;
   }
 
-  #session(
+  #parts(
     presented: () => string | null | Promise<string | null>,
+    exchange: Exchange | undefined,
     request: Request | undefined,
     rest: readonly unknown[],
-  ): Session<Data> {
+  ): SessionParts {
     const { codec, mint } = this.#settings;
     const rules = this.#rules;
-    const vault = (): Promise<Vault> => this.#openVault(rest);
-    return new Session(() => {
-      const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
-      const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
-      return { rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
-    });
+    const vault = (): Vault | Promise<Vault> => this.#vault ?? this.#openVault(rest);
+    const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
+    const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
+    return { exchange, rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
   }
 
   /** The vault in which a session lies: one on a store, or the one that the option brings. */
   async #openVault(rest: readonly unknown[]): Promise<Vault> {
-    const { store, ids, lock, secrets, name, assertFits, now } = this.#settings;
+    const { store, secrets, name, assertFits, now } = this.#settings;
     const { timeoutsOf } = this.#rules;
-    const place = await opened(store, rest);
-    if (!(place instanceof SealedSessions)) return new StoreVault(place, ids, lock, timeoutsOf);
+    // What other wrappers have put in between is not the runtime's.
+    const passed = rest.filter((each) => !(each instanceof Session));
+    const place = await opened(store, passed);
+    if (!(place instanceof SealedSessions)) return this.#storeVault(place);
     assertSealable(place, secrets);
     const { revocation } = place;
-    const openRevocation = revocation && (() => opened(revocation, rest));
+    const openRevocation = revocation && (() => opened(revocation, passed));
     return vaultOf(place, { secrets, name, assertFits, now, timeoutsOf, revocation: openRevocation });
   }
 
+  #storeVault(store: SessionStore): Vault {
+    return new StoreVault(store, this.#settings.ids, this.#settings.lock, this.#rules.timeoutsOf);
+  }
+
   async #refusal(request: Request): Promise<Response | undefined> {
-    if (!this.#settings.isGuarded || !isCrossOrigin(request)) return undefined;
+    if (!isCrossOrigin(request)) return undefined;
     const exchange = new Exchange(this.#settings.transports, request);
     await exchange.presented();
     if (!exchange.isAmbient) return undefined;
@@ -179,10 +196,36 @@ export class SessionManager<Data extends object = UntypedData> {
     return forbidden();
   }
 
-  /** Stores the session. Answers false if that failed in a way that lets the response go out all the same. */
-  async #store(session: Session<Data>, life: Lifecycle): Promise<boolean> {
+  async #finish(session: Session<Data>, response: Response, waitUntil: WaitUntil | undefined): Promise<Response> {
+    const said = await this.#settle(session, waitUntil);
+    if (said === undefined) return response;
+    return said instanceof Headers ? withHeaders(response, said) : withPrivacy(response, said);
+  }
+
+  /**
+   * Stores a session at the end of its request. Answers what the client is to be told or, if it is told nothing, the
+   * request headers on which the response depends; nothing if the session was not used.
+   */
+  async #settle(session: Session<Data>, waitUntil: WaitUntil | undefined): Promise<Headers | string[] | undefined> {
+    const parts = usedParts(session);
+    if (parts === undefined) {
+      closeSession(session);
+      return undefined;
+    }
+    const { life, exchange } = parts;
+    const defers = this.#settings.persistsAfterResponse && waitUntil !== undefined && (await life.isRoutine());
+    gatherChanges(session);
+    const storing = life.needsStoring ? this.#store(life) : undefined;
+    if (defers && storing !== undefined) waitUntil(storing.catch(() => {}));
+    else await storing;
+    closeSession(session);
+    return exchange && this.#said(life, exchange, defers || ((await storing) ?? !life.draft.gone));
+  }
+
+  /** Stores what waits. Answers false if that failed in a way that lets the response go out all the same. */
+  async #store(life: Lifecycle): Promise<boolean> {
     try {
-      await storeGathered(session, life);
+      await life.store();
       return !life.draft.gone;
     } catch (error) {
       if (error instanceof SessionError && this.#mayGoOn(error)) return false;
@@ -196,16 +239,18 @@ export class SessionManager<Data extends object = UntypedData> {
     return isOutage && this.#rules.toleratesFailure;
   }
 
-  /** Says to the client and to caches what has become of the session. */
-  #answer(headers: Headers, life: Lifecycle, exchange: Exchange, isCertain: boolean): void {
+  /** What is to be said of what has become of the session. */
+  #said(life: Lifecycle, exchange: Exchange, isCertain: boolean): Headers | string[] {
     const { origin, ended, renewed } = life.draft;
+    const headers = new Headers();
     if (isCertain && origin && (renewed || this.#settings.refreshes || origin.wire !== life.presented)) {
       exchange.tell(headers, origin.wire, this.#maxAge(origin.head));
     } else if (isCertain && ended && !origin) {
       exchange.forget(headers);
     } else {
-      exchange.keepPrivate(headers);
+      return exchange.lookedAt;
     }
+    return headers;
   }
 
   #maxAge(head: Head): number | null {
@@ -216,7 +261,9 @@ export class SessionManager<Data extends object = UntypedData> {
   }
 
   static {
-    beginSession = (sessions, request, rest) => sessions.#begin(request, rest);
+    beginSession = (sessions, request, rest, isShared) => sessions.#begin(request, rest, isShared);
+    finishSession = (sessions, session, response, waitUntil) => sessions.#finish(session, response, waitUntil);
+    isGuarded = (sessions) => sessions.#settings.isGuarded;
     refusalOf = (sessions, request) => sessions.#refusal(request);
     isEager = (sessions) => sessions.#settings.isEager;
   }
@@ -230,7 +277,7 @@ function rulesOf(settings: Settings): Rules {
     emit: quiet(settings.observe),
     toleratesFailure: settings.toleratesFailure,
     timeoutsOf: (head) => timeoutsFor(settings, head),
-    admit: (fields) => (schema === undefined ? fields : admit(schema, codec, fields)),
+    admit: (found) => (schema === undefined ? found : admit(schema, codec, found)),
     approve: (fields) => (schema === undefined ? undefined : approve(schema, codec, fields)),
   };
 }

@@ -1,7 +1,14 @@
-import { withHeaders } from "./response.ts";
 import type { SessionOptions } from "./options.ts";
-import { beginSession, isEager, refusalOf, SessionManager, type WaitUntil } from "./session_manager.ts";
-import { Session, type UntypedData } from "./session.ts";
+import {
+  beginSession,
+  finishSession,
+  isEager,
+  isGuarded,
+  refusalOf,
+  SessionManager,
+  type WaitUntil,
+} from "./session_manager.ts";
+import { closeSession, type Session, type UntypedData, usedParts } from "./session.ts";
 
 /** A handler with a session. `rest` is whatever the runtime passes beside the request. */
 export type SessionHandler<Data extends object, Rest extends unknown[]> = (
@@ -46,19 +53,20 @@ export function withSession<
 ): FetchHandler<Rest> {
   if (typeof handler !== "function")
     throw new TypeError("withSession needs a handler: a function of a request and a session");
-  const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
+  const isShared = options instanceof SessionManager;
+  const sessions = isShared ? options : new SessionManager<Data>(options);
+  const guards = isGuarded(sessions);
+  const loads = isEager(sessions);
   return async (request, ...rest) => {
-    const refusal = await refusalOf(sessions, request);
+    const refusal = guards ? await refusalOf(sessions, request) : undefined;
     if (refusal !== undefined) return refusal;
-    const session = beginSession(
-      sessions,
-      request,
-      rest.filter((each) => !(each instanceof Session)),
-    );
-    if (isEager(sessions)) await session.size();
+    const session = beginSession(sessions, request, rest, isShared);
+    if (loads) await session.size();
     const response = await handler(request, session, ...rest);
-    const headers = await sessions.commit(session, isRedirect(response) ? undefined : waitUntilOf(rest));
-    return withHeaders(response, headers);
+    if (usedParts(session) !== undefined)
+      return await finishSession(sessions, session, response, isRedirect(response) ? undefined : waitUntilOf(rest));
+    closeSession(session);
+    return response;
   };
 }
 

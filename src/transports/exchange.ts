@@ -48,12 +48,9 @@ export class Exchange {
     headers.set("Cache-Control", "no-store");
   }
 
-  /** Tells caches that the response is for this client alone: it depends on every header that was looked at. */
-  keepPrivate(headers: Headers): void {
-    for (const { varyOn } of this.#transports.slice(0, this.#asked)) {
-      if (varyOn !== undefined) headers.append("Vary", varyOn);
-    }
-    headers.set("Cache-Control", "private");
+  /** The request headers that were looked at, on which the response depends. */
+  get lookedAt(): string[] {
+    return this.#transports.slice(0, this.#asked).flatMap(({ varyOn }) => varyOn ?? []);
   }
 
   /** The transport that presented the id, or the one that the client asks for, or the first. */
