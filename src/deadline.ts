@@ -85,9 +85,11 @@ async function isPrompt(answer: Promise<unknown>): Promise<boolean> {
   };
   // A store may answer with something that is no promise, which is for the caller to refuse.
   Promise.resolve(answer).then(settled, settled);
-  for (let turn = 0; turn < 3 && !isSettled; turn++) await null;
+  for (let turn = 0; turn < 3 && !isSettled; turn++) await TURN;
   return isSettled;
 }
+
+const TURN: Promise<void> = Promise.resolve();
 
 /** In milliseconds: long beside one round trip, short beside the five seconds of the default deadline. */
 const LONGEST_PAUSE = 400;

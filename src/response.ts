@@ -59,6 +59,8 @@ function expose(headers: Headers, name: string): void {
 }
 
 function addTo(headers: Headers, name: string, item: string): void {
-  const present = (headers.get(name) ?? "").split(",").map((each) => each.trim().toLowerCase());
+  const items = headers.get(name);
+  if (items === null) return headers.set(name, item);
+  const present = items.split(",").map((each) => each.trim().toLowerCase());
   if (!present.includes(item.toLowerCase()) && !present.includes("*")) headers.append(name, item);
 }

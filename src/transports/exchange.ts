@@ -50,7 +50,12 @@ export class Exchange {
 
   /** The request headers that were looked at, on which the response depends. */
   get lookedAt(): string[] {
-    return this.#transports.slice(0, this.#asked).flatMap(({ varyOn }) => varyOn ?? []);
+    const names = [];
+    for (let at = 0; at < this.#asked; at++) {
+      const name = this.#transports[at]?.varyOn;
+      if (name !== undefined) names.push(name);
+    }
+    return names;
   }
 
   /** The transport that presented the id, or the one that the client asks for, or the first. */
