@@ -7,11 +7,13 @@ import { SessionError } from "./errors.ts";
 export class Deadline {
   readonly #seconds: number;
   readonly #end: number;
-  #attempts = 0;
+  /** When the attempt under way began. */
+  #begun: number = performance.now();
+  #conflicts = 0;
 
   constructor(seconds: number) {
     this.#seconds = seconds;
-    this.#end = performance.now() + seconds * 1000;
+    this.#end = this.#begun + seconds * 1000;
   }
 
   /**
@@ -59,18 +61,23 @@ export class Deadline {
   }
 
   /**
-   * Waits before the next attempt after a conflict: not at all before the first, then for a random time that
-   * grows, so that writers who met once do not meet again.
+   * Waits before the next attempt after a conflict: for a random time, so that writers who met once do not meet again.
+   * Its longest grows with each conflict by four times what the attempt took, which is long where the store is far away or
+   * has much to do, and is never more than a quarter of what is left, so that whoever has waited longest waits shortest.
+   * `bench/README.md` has what else was tried.
    *
-   * @throws {SessionError} `ERR_CONFLICT` when the time is over
+   * @throws {SessionError} `ERR_CONFLICT` when there is no time left for another attempt
    */
   async pause(): Promise<void> {
-    const longest = Math.min(LONGEST_PAUSE, 2 ** this.#attempts++ - 1);
-    const milliseconds = Math.random() * longest;
-    if (performance.now() + milliseconds >= this.#end) {
+    const now = performance.now();
+    const attempt = now - this.#begun;
+    const left = this.#end - now - attempt;
+    if (left <= 0) {
       throw new SessionError("ERR_CONFLICT", "Cannot store the session: other requests kept changing it");
     }
-    if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    const longest = Math.min(left / 4, 4 * attempt * ++this.#conflicts);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
+    this.#begun = performance.now();
   }
 }
 
@@ -90,9 +97,6 @@ async function isPrompt(answer: Promise<unknown>): Promise<boolean> {
 }
 
 const TURN: Promise<void> = Promise.resolve();
-
-/** In milliseconds: long beside one round trip, short beside the five seconds of the default deadline. */
-const LONGEST_PAUSE = 400;
 
 /**
  * Waits for what a client of the store does. Whatever it throws comes out as a `SessionError`, without the

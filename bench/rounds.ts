@@ -1,0 +1,110 @@
+/**
+ * All contenders in turns: each round times every contender on every case once, so that drift hits all alike.
+ *
+ * @module
+ */
+import { type Case, CASES, type Contender } from "./contender.ts";
+
+/** Microseconds a request of one contender for one case, or why it has none. */
+export interface Cost {
+  readonly contender: string;
+  readonly over: string;
+  readonly case: string;
+  readonly microseconds?: number;
+  readonly reason?: string;
+}
+
+/** One contender on one case, ready to go again and again. */
+export interface Lane {
+  readonly contender: Contender;
+  readonly case: Case;
+  /** Why it cannot go. */
+  readonly reason?: string;
+  /** Sends so many requests, one after the other. */
+  readonly run: (times: number) => Promise<void>;
+}
+
+/** Every contender on every case, each one seen to do what the case asks: otherwise it would be fast for nothing. */
+export async function lanesOf(contenders: readonly Contender[]): Promise<Lane[]> {
+  const lanes: Lane[] = [];
+  for (const contender of contenders) for (const each of CASES) lanes.push(await laneOf(contender, each));
+  return lanes;
+}
+
+async function laneOf(contender: Contender, each: Case): Promise<Lane> {
+  const reason = contender.cannot?.[each.name] ?? (await failureOf(contender, each));
+  let cookie = each.hasSession && reason === undefined ? await cookieOf(contender) : undefined;
+  const follows = each.name === "login";
+  const run = async (times: number): Promise<void> => {
+    for (let time = 0; time < times; time++) {
+      const response = await contender.answer(contender.request(each.path, cookie));
+      const seen = contender.seen(response);
+      if (seen.status !== 200) throw new Error(`${contender.name} answered ${seen.status}`);
+      // Whoever logs in has a new id from then on.
+      if (follows) cookie = seen.cookie ?? cookie;
+    }
+  };
+  return { contender, case: each, run, ...(reason !== undefined && { reason }) };
+}
+
+async function failureOf(contender: Contender, { name, path, hasSession }: Case): Promise<string | undefined> {
+  try {
+    if (contender.name.startsWith("bare")) return undefined;
+    const first = await ask(contender, path, hasSession ? await cookieOf(contender) : undefined);
+    if (path === "/idle") return first.text === "/idle" ? undefined : "it does not answer";
+    if (name === "create") return first.text === "1" && first.cookie ? undefined : "it begins no session";
+    const counted = path === "/write" ? "2" : "1";
+    if (first.text !== counted) return `it answers ${first.text} instead of ${counted}`;
+    if (path === "/read") return undefined;
+    const next = await ask(contender, "/read", first.cookie ?? first.sent);
+    if (next.text !== counted) return `afterwards it answers ${next.text} instead of ${counted}`;
+    if (path === "/login" && (first.cookie === undefined || first.cookie === first.sent)) return "the id stays";
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.slice(0, 120) : "it fails";
+  }
+}
+
+async function ask(
+  contender: Contender,
+  path: Case["path"],
+  cookie: string | undefined,
+): Promise<{ text: string; cookie: string | undefined; sent: string | undefined }> {
+  const seen = contender.seen(await contender.answer(contender.request(path, cookie)));
+  return { text: await seen.text(), cookie: seen.cookie, sent: cookie };
+}
+
+async function cookieOf(contender: Contender): Promise<string | undefined> {
+  return (await ask(contender, "/write", undefined)).cookie;
+}
+
+/** How the requests of a lane are timed, in milliseconds: here, or from outside where the clock stands still meanwhile. */
+export type Time = (lane: number, times: number) => Promise<number>;
+
+/** What the lanes cost: medians of so many rounds, in each of which a lane has about so many milliseconds. */
+export async function costsOf(
+  lanes: readonly Pick<Lane, "contender" | "case" | "reason">[],
+  time: Time,
+  { rounds, share, most }: { rounds: number; share: number; most: number },
+): Promise<Cost[]> {
+  const going = lanes.map((lane, index) => ({ ...lane, index, times: 10, measured: [] as number[] }));
+  const able = going.filter(({ reason }) => reason === undefined);
+  for (const lane of able) {
+    // Warm first: what is compiled late would get too few requests.
+    await time(lane.index, lane.times * 20);
+    const took = Math.max(await time(lane.index, 100), 0.01) / 100;
+    lane.times = Math.min(most, Math.max(5, Math.round(share / took)));
+  }
+  for (let round = -2; round < rounds; round++) {
+    for (const lane of able) {
+      const took = await time(lane.index, lane.times);
+      if (round >= 0) lane.measured.push((took / lane.times) * 1000);
+    }
+  }
+  return going.map(({ contender: { name, over }, case: { name: caseName }, reason, measured }) => {
+    const sorted = measured.sort((left, right) => left - right);
+    const microseconds = sorted[sorted.length >> 1];
+    const figure = microseconds === undefined ? { reason: reason ?? "not measured" } : { microseconds };
+    return { contender: name, over, case: caseName, ...figure };
+  });
+}
