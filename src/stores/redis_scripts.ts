@@ -122,7 +122,7 @@ interface Written {
 const SECONDS_KEPT = 10;
 /** How many names are kept at most, however often a session is written in these ten seconds. */
 const NAMES_KEPT = 256;
-/** The width of a name with its second. */
+/** The width of a name with its second. All are of one width, so that the oldest are cut off the end. */
 const NAME_WIDTH = 9 + 10;
 
 /** The version of what has no head. It matches no other, so that such a thing can be deleted but not changed. */
@@ -151,8 +151,9 @@ function scriptOf(type: "string" | "hash", found: string, write: string): string
 local verb, name, expected, used, life = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local kind = redis.call('TYPE', KEYS[1]).ok
 local found = kind == '${type}' and ${found} or ''
-local names, rest = string.match(found, '^!%-?[%d.]+ (v%S+) ()')
-names = names or ''
+local from = string.match(found, '^!%-?[%d.]+ ()v')
+local to = from and string.find(found, ' ', from, true)
+local names = to and string.sub(found, from, to - 1) or ''
 if string.find(names, name, 1, true) then return name end
 local version = string.match(names, '^v........') or '${NO_VERSION}'
 if verb == 'create' then
@@ -167,9 +168,9 @@ if verb == 'delete' then
   return name
 end
 local now = redis.pcall('TIME')[1] or 1e9
-names = string.gsub(names, 'v........(%d+)', function(second)
-  if now - second > ${SECONDS_KEPT} then return '' end
-end)
+while names ~= '' and now - string.sub(names, -10) > ${SECONDS_KEPT} do
+  names = string.sub(names, 1, -${NAME_WIDTH + 1})
+end
 local head = '!' .. used .. ' ' .. string.sub(name .. now .. names, 1, ${NAMES_KEPT * NAME_WIDTH}) .. ' '
 ${write}
 return name
@@ -182,7 +183,7 @@ export const valueLayout: Layout = {
   script: /* @__PURE__ */ scriptOf(
     "string",
     "redis.call('GET', KEYS[1])",
-    "redis.call('SET', KEYS[1], head .. (ARGV[6] or string.sub(found, rest)), 'PX', life)",
+    "redis.call('SET', KEYS[1], head .. (ARGV[6] or string.sub(found, to + 1)), 'PX', life)",
   ),
   whole: (record) => [recordToText(record)],
   part: (change) => [recordToText(change.record)],
