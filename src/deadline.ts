@@ -40,7 +40,15 @@ export class Deadline {
   async call<T>(action: string, start: () => Promise<T>): Promise<T> {
     try {
       const answer = start();
-      return (await isPrompt(answer)) ? await answer : await this.#inTime(action, answer);
+      let isSettled = false;
+      const settled = (): void => {
+        isSettled = true;
+      };
+      // A store may answer with something that is no promise, which is for the caller to refuse.
+      Promise.resolve(answer).then(settled, settled);
+      // One in memory has its answer at hand: a timer would cost more than the answer.
+      for (let turn = 0; turn < 3 && !isSettled; turn++) await TURN;
+      return await (isSettled ? answer : this.#inTime(action, answer));
     } catch (error) {
       throw withoutSecret(action, error);
     }
@@ -83,18 +91,6 @@ export class Deadline {
 
 /** Enough to get past a connection that broke; an outage is not waited for. */
 const MOST_REPAIRS = 3;
-
-/** Whether a store has its answer at hand, as one in memory has: a timer would cost more than the answer. */
-async function isPrompt(answer: Promise<unknown>): Promise<boolean> {
-  let isSettled = false;
-  const settled = (): void => {
-    isSettled = true;
-  };
-  // A store may answer with something that is no promise, which is for the caller to refuse.
-  Promise.resolve(answer).then(settled, settled);
-  for (let turn = 0; turn < 3 && !isSettled; turn++) await TURN;
-  return isSettled;
-}
 
 const TURN: Promise<void> = Promise.resolve();
 
