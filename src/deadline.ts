@@ -1,4 +1,4 @@
-import { SessionError } from "./errors.ts";
+import { BusyError, SessionError } from "./errors.ts";
 
 /**
  * The time that a store may take for one load or one commit, retries included. It is measured on the real
@@ -35,9 +35,10 @@ export class Deadline {
   /**
    * Waits for one call of the store.
    *
+   * @param interval After how many milliseconds, and then twice as many, to try again if the store is too busy; never, if absent
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, or what the store itself threw as a `SessionError`
    */
-  async call<T>(action: string, start: () => Promise<T>): Promise<T> {
+  async call<T>(action: string, start: () => Promise<T>, interval = Infinity): Promise<T> {
     try {
       const answer = start();
       let isSettled = false;
@@ -50,8 +51,17 @@ export class Deadline {
       for (let turn = 0; turn < 3 && !isSettled; turn++) await TURN;
       return await (isSettled ? answer : this.#inTime(action, answer));
     } catch (error) {
-      throw withoutSecret(action, error);
+      const milliseconds = interval * (1 + Math.random());
+      if (!(error instanceof BusyError) || performance.now() + milliseconds >= this.#end)
+        throw withoutSecret(action, error);
+      await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      return await this.call(action, start, interval * 2);
     }
+  }
+
+  /** Waits for one write, and repeats it as long as the store is too busy to take it: a `BusyError` comes when the time is over. */
+  insist<T>(action: string, start: () => Promise<T>): Promise<T> {
+    return this.call(action, start, FIRST_INTERVAL);
   }
 
   async #inTime<T>(action: string, answer: Promise<T>): Promise<T> {
@@ -91,6 +101,9 @@ export class Deadline {
 
 /** Enough to get past a connection that broke; an outage is not waited for. */
 const MOST_REPAIRS = 3;
+
+/** In milliseconds. With the next ones it reaches past the second in which Workers KV takes one write of a key. */
+const FIRST_INTERVAL = 100;
 
 const TURN: Promise<void> = Promise.resolve();
 

@@ -54,3 +54,23 @@ export class SessionError extends Error {
     this.code = code;
   }
 }
+
+/**
+ * What a store throws when its engine turned a write away for the moment, and nothing was stored: the write is tried again
+ * within `storeTimeout`, or dropped if it only notes that the session was used. Its code is `ERR_STORE`.
+ *
+ * @example
+ * ```ts
+ * import { BusyError } from "with-session";
+ *
+ * async function put(write: () => Promise<Response>): Promise<void> {
+ *   if ((await write()).status === 429) throw new BusyError();
+ * }
+ * ```
+ */
+export class BusyError extends SessionError {
+  /** An error that says no more than that. */
+  constructor() {
+    super("ERR_STORE", "Cannot store the session: the store takes no more writes for the moment");
+  }
+}

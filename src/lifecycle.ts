@@ -1,4 +1,5 @@
 import { difference, replay } from "./changes.ts";
+import type { Companion } from "./companion.ts";
 import { Deadline } from "./deadline.ts";
 import { Draft, type Wish } from "./draft.ts";
 import { SessionError } from "./errors.ts";
@@ -81,6 +82,11 @@ export class Lifecycle {
     return this.draft.origin === undefined ? (this.#loading ??= this.#load()) : undefined;
   }
 
+  /** What the client holds beside its id, where the vault has the use of it. */
+  get companion(): Companion | undefined {
+    return this.#vault?.companion;
+  }
+
   /** The id that the session will have, minted once. */
   async nextId(): Promise<string> {
     const { draft } = this;
@@ -143,18 +149,18 @@ export class Lifecycle {
     const times = { since: held.head.since, lastSeenAt: held.lastSeenAt };
     // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
     const head = withTimeouts(held.head, timeouts);
-    return touched || isTouchDue(times, this.#rules.timeoutsOf(head), this.#rules.now());
+    return touched || held.needsStoring === true || isTouchDue(times, this.#rules.timeoutsOf(head), this.#rules.now());
   }
 
   /**
    * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new,
-   * regenerated or ended, the client must not hear of before it is stored; and of a sealed session it hears all.
+   * regenerated or ended, the client must not hear of before it is stored; and in some vaults it hears of all.
    */
   async isRoutine(): Promise<boolean> {
     const { draft } = this;
     if (draft.isPending) await this.load();
     if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
-    if (this.#vault?.wireOf === null) return false;
+    if (this.#vault?.wireOf === null || this.companion !== undefined) return false;
     draft.renewed ||= this.isTouchDue() || draft.timeouts !== undefined;
     return true;
   }
@@ -332,7 +338,7 @@ export class Lifecycle {
         await approve(fields);
         const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
         stored = await this.#vault!.change(held, contents, deadline);
-      } else if (lastSeenAt > held.lastSeenAt || wish.touched) {
+      } else if (lastSeenAt > held.lastSeenAt || wish.touched || held.needsStoring) {
         stored = await this.#vault!.touch(held, lastSeenAt, deadline);
       } else if (held === origin) {
         return;

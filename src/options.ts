@@ -1,4 +1,5 @@
 import { type Codec, structuredCodec } from "./codec.ts";
+import { type CompanionSealer, companionSealer } from "./companion.ts";
 import { OPEN, type RecordLock, sealedRecords } from "./encryption.ts";
 import type { Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
@@ -7,7 +8,7 @@ import { isId, mintId } from "./session_id.ts";
 import { PLAIN, signedForm, type WireForm } from "./signing.ts";
 import type { Schema } from "./schema.ts";
 import type { UntypedData } from "./session.ts";
-import type { SessionStore } from "./store.ts";
+import type { SessionStore, StoreTraits } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
 import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME } from "./transports/cookie.ts";
 import { type HeaderOptions, headerTransport } from "./transports/header.ts";
@@ -51,6 +52,14 @@ export interface SessionOptions<
    * one out when its sessions are over.
    */
   readonly secrets?: readonly string[];
+  /**
+   * Whether a client that has cookies sees its own writes, and never an older state than it saw, although the store may
+   * show an older one: what changed in the last two minutes comes and goes, sealed with `secrets`, in a companion cookie. `true`
+   * is also for stores that promise strong reads and are read from replicas.
+   *
+   * @default Where the store is eventually consistent, and `secrets` are given
+   */
+  readonly readYourWrites?: boolean;
   /**
    * Whether records are encrypted (AES-256-GCM) under a key that only the id yields, and the current secret if there
    * is one: whoever has the store alone learns when sessions began and were used, but none of their data or keys.
@@ -107,6 +116,8 @@ export interface Settings {
   readonly name: string;
   /** Throws `ERR_COOKIE_TOO_LARGE` if the client cannot keep such a text. */
   readonly assertFits: (text: string) => void;
+  /** What seals companions, and for which stores there are any; undefined for none. */
+  readonly companions: Companions | undefined;
   readonly isGuarded: boolean;
   readonly transports: readonly Transport[];
   readonly maxAge: number | null | undefined;
@@ -125,6 +136,12 @@ export interface Settings {
   readonly lock: RecordLock;
   readonly mint: (request?: Request) => string | Promise<string>;
   readonly now: () => number;
+}
+
+/** Companions of the clients' cookies. */
+interface Companions {
+  readonly sealer: CompanionSealer;
+  readonly areFor: (traits: StoreTraits) => boolean;
 }
 
 /**
@@ -167,6 +184,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   assertFunction("generateId", options.generateId);
   assertFunction("now", options.now);
   const name = nameOf(cookie, header);
+  const transports = transportsOf(options.transports, cookie, header);
   const refresh = oneOf("cookie.refresh", cookie === false ? undefined : cookie.refresh, ["changed", "always"]);
   return {
     // What the handler's type says of the rest, the caller of the wrapped handler keeps.
@@ -175,7 +193,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     name,
     assertFits: cookie === false || options.transports !== undefined ? () => {} : (text) => assertFits(name, text),
     isGuarded: isGuarded(options.guard),
-    transports: transportsOf(options.transports, cookie, header),
+    companions: companionsOf(options.readYourWrites, secrets, name, transports),
+    transports,
     maxAge,
     refreshes: refresh === "always",
     timeouts: { idle: idleTimeout, absolute: absoluteTimeout, touchInterval },
@@ -246,6 +265,24 @@ function isPlace(store: Place): boolean {
 function isGuarded(guard: SessionOptions["guard"]): boolean {
   if (guard === undefined || guard === false) return false;
   return oneOf("guard", guard, ["same-origin"]) !== undefined;
+}
+
+function companionsOf(
+  readYourWrites: boolean | undefined,
+  secrets: readonly string[] | undefined,
+  name: string,
+  transports: readonly Transport[],
+): Companions | undefined {
+  if (readYourWrites !== undefined && typeof readYourWrites !== "boolean")
+    throw new TypeError("readYourWrites must be true or false");
+  const isCarried = transports.some(({ beside }) => beside !== undefined);
+  if (readYourWrites === true && secrets === undefined)
+    throw new TypeError("readYourWrites needs secrets, to seal what the client carries");
+  if (readYourWrites === true && !isCarried)
+    throw new TypeError("readYourWrites needs the cookie: nothing else carries what was written");
+  if (readYourWrites === false || secrets === undefined || !isCarried) return undefined;
+  const areFor = ({ consistency }: StoreTraits): boolean => readYourWrites === true || consistency === "eventual";
+  return { sealer: companionSealer(secrets, name), areFor };
 }
 
 /** What is sealed for one cookie is worth nothing in another. */

@@ -40,6 +40,8 @@ export type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** The field that holds the head. Data begin with `=` and flash values with `~`, so any key can be a name. */
 export const HEAD_FIELD = "@";
+/** The field that says which fields were changed of late, and when. Only records of eventually consistent stores have it. */
+export const MARKS_FIELD = "#";
 const FORMAT = 1;
 
 /** The field of a session key. */

@@ -6,8 +6,12 @@ const utf8 = new TextEncoder();
  * AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce, under a key that HKDF-SHA-256 (RFC 5869) derives.
  */
 export async function seal(secret: string, purpose: string, text: string, bond = ""): Promise<string> {
+  return await sealWith(await deriveKey(secret, purpose), text, bond);
+}
+
+/** The same, with a key that was derived before. */
+export async function sealWith(key: CryptoKey, text: string, bond: string): Promise<string> {
   const nonce = crypto.getRandomValues(new Uint8Array(12));
-  const key = await deriveKey(secret, purpose);
   const algorithm = { name: "AES-GCM", iv: nonce, additionalData: utf8.encode(bond) };
   const sealed = await crypto.subtle.encrypt(algorithm, key, utf8.encode(text));
   return toBase64(nonce) + toBase64(new Uint8Array(sealed));
@@ -15,8 +19,12 @@ export async function seal(secret: string, purpose: string, text: string, bond =
 
 /** The text that {@linkcode seal} was given, or null if secret, purpose, bond or a single bit differ. */
 export async function unseal(secret: string, purpose: string, sealed: string, bond = ""): Promise<string | null> {
+  return await unsealWith(await deriveKey(secret, purpose), sealed, bond);
+}
+
+/** The same, with a key that was derived before. */
+export async function unsealWith(key: CryptoKey, sealed: string, bond: string): Promise<string | null> {
   try {
-    const key = await deriveKey(secret, purpose);
     const iv = fromBase64(sealed.slice(0, NONCE_CHARACTERS));
     const data = fromBase64(sealed.slice(NONCE_CHARACTERS));
     const algorithm = { name: "AES-GCM", iv, additionalData: utf8.encode(bond) };

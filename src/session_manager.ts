@@ -1,3 +1,5 @@
+import { Companion } from "./companion.ts";
+import { CompanionVault } from "./companion_vault.ts";
 import { withoutSecrets } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { Flash } from "./flash.ts";
@@ -79,7 +81,7 @@ export class SessionManager<Data extends object = UntypedData> {
   readonly #rules: Rules;
   readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
   /** The vault of all sessions, unless what a runtime passes beside the request decides on the store. */
-  readonly #vault: Vault | undefined;
+  readonly #vault: StoreVault | undefined;
 
   /**
    * Takes the options once, for all requests.
@@ -163,28 +165,37 @@ export class SessionManager<Data extends object = UntypedData> {
   ): SessionParts {
     const { codec, mint } = this.#settings;
     const rules = this.#rules;
-    const vault = (): Vault | Promise<Vault> => this.#vault ?? this.#openVault(rest);
+    const vault = (): Vault | Promise<Vault> =>
+      this.#vault === undefined ? this.#openVault(rest, exchange) : this.#mended(this.#vault, exchange);
     const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
     const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
     return { exchange, rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
   }
 
   /** The vault in which a session lies: one on a store, or the one that the option brings. */
-  async #openVault(rest: readonly unknown[]): Promise<Vault> {
+  async #openVault(rest: readonly unknown[], exchange: Exchange | undefined): Promise<Vault> {
     const { store, secrets, name, assertFits, now } = this.#settings;
     const { timeoutsOf } = this.#rules;
     // What other wrappers have put in between is not the runtime's.
     const passed = rest.filter((each) => !(each instanceof Session));
     const place = await opened(store, passed);
-    if (!(place instanceof SealedSessions)) return this.#storeVault(place);
+    if (!(place instanceof SealedSessions)) return this.#mended(this.#storeVault(place), exchange);
     assertSealable(place, secrets);
     const { revocation } = place;
     const openRevocation = revocation && (() => opened(revocation, passed));
     return vaultOf(place, { secrets, name, assertFits, now, timeoutsOf, revocation: openRevocation });
   }
 
-  #storeVault(store: SessionStore): Vault {
+  #storeVault(store: SessionStore): StoreVault {
     return new StoreVault(store, this.#settings.ids, this.#settings.lock, this.#rules.timeoutsOf);
+  }
+
+  /** The vault as it is, or one that mends what an eventually consistent store shows this client. */
+  #mended(vault: StoreVault, exchange: Exchange | undefined): Vault {
+    const { companions, ids, now } = this.#settings;
+    if (!companions?.areFor(vault.traits)) return vault;
+    const companion = new Companion(exchange, companions.sealer, now);
+    return new CompanionVault(vault, companion, { ids, now, onStale: () => this.#rules.emit({ type: "stale" }) });
   }
 
   async #refusal(request: Request): Promise<Response | undefined> {
@@ -219,7 +230,13 @@ export class SessionManager<Data extends object = UntypedData> {
     if (defers && storing !== undefined) waitUntil(storing.catch(() => {}));
     else await storing;
     closeSession(session);
-    return exchange && this.#said(life, exchange, defers || ((await storing) ?? !life.draft.gone));
+    const isCertain = defers || ((await storing) ?? !life.draft.gone);
+    const said = exchange && this.#said(life, exchange, isCertain);
+    const { companion } = life;
+    if (!isCertain || companion === undefined || !companion.hasNews) return said;
+    const headers = said instanceof Headers ? said : new Headers();
+    await companion.tell(headers);
+    return headers;
   }
 
   /** Stores what waits. Answers false if that failed in a way that lets the response go out all the same. */

@@ -9,7 +9,7 @@
  * A failure is a rejection, never a miss: `load` answers `null` only when the engine said that there is
  * nothing. Errors may be whatever the client throws; the core wraps them, and lets neither their message
  * nor their cause out. Only a `SessionError` passes as it is: `ERR_RECORD_TOO_LARGE`, thrown before any I/O
- * when a record is larger than the engine takes.
+ * when a record is larger than the engine takes, and a `BusyError` when the engine has turned a write away for the moment.
  *
  * @module
  */
@@ -145,6 +145,12 @@ export interface SessionStore {
    * answers `"conflict"` and leaves the record if its version is another one.
    */
   delete(key: string, expected?: Version): Promise<void | "conflict">;
+
+  /**
+   * Whether a record that `load` does not find is known to have been deleted of late. Only for engines that are eventually
+   * consistent, where a new record may be found late: a client that has just begun its session is believed if this says false.
+   */
+  wasDeleted?(key: string): Promise<boolean>;
 
   /**
    * Sweeps out what expired before `now`, and answers how many; only for engines that do not do it by

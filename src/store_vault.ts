@@ -1,20 +1,22 @@
 import { difference } from "./changes.ts";
 import type { Deadline } from "./deadline.ts";
 import type { RecordLock } from "./encryption.ts";
-import { SessionError } from "./errors.ts";
+import { BusyError, SessionError } from "./errors.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, readHead, withHead } from "./record.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
 import type { WireForm } from "./signing.ts";
-import type { Loaded, SessionStore, Version } from "./store.ts";
+import type { Loaded, SessionRecord, SessionStore, StoreTraits, Version } from "./store.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 /** A session in a store: the client holds the id, the store a record under the id's hash. */
-interface Stored extends Found {
+export interface Stored extends Found {
   readonly key: string;
   /** The fields as the store has them, which may be sealed. */
   readonly stored: ReadonlyMap<string, string>;
+  /** Whether the session is known from elsewhere, and the store does not show it. */
+  readonly isMissing?: boolean;
 }
 
 /**
@@ -41,7 +43,12 @@ export class StoreVault implements Vault<Stored> {
     this.#timeoutsOf = timeoutsOf;
   }
 
-  async open(presented: string, now: number, deadline: Deadline): Promise<Stored | Refusal> {
+  open(presented: string, now: number, deadline: Deadline): Promise<Stored | Refusal> {
+    return this.find(presented, now, deadline, now);
+  }
+
+  /** Finds a session as {@linkcode open} does, but lets it be one that has expired, unless it had by `aliveAt`. */
+  async find(presented: string, now: number, deadline: Deadline, aliveAt = -Infinity): Promise<Stored | Refusal> {
     const claimed = this.#ids.fromWire(presented);
     if (claimed === null) return "forged";
     let id = claimed;
@@ -53,7 +60,7 @@ export class StoreVault implements Vault<Stored> {
       const head = readHead(loaded, key);
       if (typeof head === "string") return head;
       if (head.successor === undefined) {
-        if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return "expired";
+        if (this.#expiresAt(head, loaded.lastSeenAt) <= aliveAt) return "expired";
         return (await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head })) ?? "corrupt";
       }
       // The successor's own times say when it is over: it may have been granted more than its predecessor had left.
@@ -65,13 +72,41 @@ export class StoreVault implements Vault<Stored> {
     return "retired";
   }
 
+  /** What the store can promise. */
+  get traits(): StoreTraits {
+    return this.#store.traits;
+  }
+
   async reopen(held: Stored, now: number, deadline: Deadline): Promise<Stored | null> {
+    const found = await this.findAgain(held, deadline);
+    return found !== null && this.isOver(found, now) ? null : found;
+  }
+
+  /** Finds the newest state as {@linkcode reopen} does, and lets it be one that has expired. */
+  async findAgain(held: Stored, deadline: Deadline): Promise<Stored | null> {
     const loaded = await this.#load(held.key, deadline);
     if (loaded === null) return null;
     const head = readHead(loaded, held.key);
     if (typeof head === "string" || head.successor !== undefined) return null;
-    if (this.#expiresAt(head, loaded.lastSeenAt) <= now) return null;
     return await this.#unlocked(loaded, { wire: held.wire, id: held.id, key: held.key, head });
+  }
+
+  /** Whether a session's time is over. */
+  isOver({ head, lastSeenAt }: Found, now: number): boolean {
+    return this.#expiresAt(head, lastSeenAt) <= now;
+  }
+
+  /** A session that is known from elsewhere, and that the store does not show. */
+  missing(id: string, { fields, head, lastSeenAt }: Contents): Stored {
+    const key = keyOfId(id);
+    const found = { fields, head, lastSeenAt, id, wire: this.#ids.toWire(id), version: "" };
+    return { ...found, key, stored: new Map(), isMissing: true };
+  }
+
+  /** Whether a session that the store does not show was ended, and is not merely late; undefined if it cannot tell. */
+  async wasEnded(id: string, deadline: Deadline): Promise<boolean | undefined> {
+    const { wasDeleted } = this.#store;
+    return wasDeleted && (await deadline.call(LOADING, () => wasDeleted.call(this.#store, keyOfId(id))));
   }
 
   async create(id: string, contents: Contents, deadline: Deadline): Promise<Stored | "taken"> {
@@ -81,31 +116,49 @@ export class StoreVault implements Vault<Stored> {
     const stored = await this.#lock.lock(fields, id, key);
     const expiresAt = this.#expiresAt(head, lastSeenAt);
     const record = { fields: stored, lastSeenAt };
-    const version = await deadline.call(STORING, () => this.#store.create(key, record, expiresAt));
+    const version = await deadline.insist(STORING, () => this.#store.create(key, record, expiresAt));
     assertVersion(version);
     if (version === "taken") return version;
     return { fields, lastSeenAt, head, wire: this.#ids.toWire(id), id, key, version, stored };
   }
 
-  async change(held: Stored, contents: Contents, deadline: Deadline): Promise<Stored | "conflict" | "gone"> {
+  async change(
+    held: Stored,
+    contents: Contents,
+    deadline: Deadline,
+    verb: "insist" | "call" = "insist",
+  ): Promise<Stored | "conflict" | "gone"> {
     const { head, lastSeenAt } = contents;
     const fields = withHead(contents, held.key);
     const stored = await this.#lock.lock(fields, held.id, held.key);
-    const change = { record: { fields: stored, lastSeenAt }, changed: difference(held.stored, stored) };
     const expiresAt = this.#expiresAt(head, lastSeenAt);
-    const version = await deadline.call(STORING, () => this.#store.change(held.key, change, held.version, expiresAt));
+    const version = await deadline[verb](STORING, () => this.#replace(held, { fields: stored, lastSeenAt }, expiresAt));
     assertVersion(version);
     if (version === "conflict" || version === "gone") return version;
-    return { ...held, fields, lastSeenAt, head, version, stored };
+    if (version === "taken" && held.isMissing) return "conflict";
+    return { ...held, fields, lastSeenAt, head, version, stored, isMissing: false };
+  }
+
+  /** Stores contents as {@linkcode change} does, unless the store is too busy: then the session stays as it was. */
+  async rewrite(held: Stored, contents: Contents, deadline: Deadline): Promise<Stored | "conflict" | "gone"> {
+    try {
+      return await this.change(held, contents, deadline, "call");
+    } catch (error) {
+      return orAsItWas(held, error);
+    }
   }
 
   async touch(held: Stored, now: number, deadline: Deadline): Promise<Stored | "conflict" | "gone"> {
     const expiresAt = this.#expiresAt(held.head, now);
     const loaded = { fields: held.stored, lastSeenAt: held.lastSeenAt, version: held.version };
-    const answer = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
-    if (answer === true) return { ...held, lastSeenAt: now };
-    if (answer === false) return "gone";
-    if (answer === "conflict") return answer;
+    try {
+      const answer = await deadline.call(STORING, () => this.#store.touch(held.key, now, expiresAt, loaded));
+      if (answer === true) return { ...held, lastSeenAt: now };
+      if (answer === false) return "gone";
+      if (answer === "conflict") return answer;
+    } catch (error) {
+      return orAsItWas(held, error);
+    }
     throw meaningless(STORING);
   }
 
@@ -118,12 +171,12 @@ export class StoreVault implements Vault<Stored> {
   ): Promise<"retired" | "conflict" | "gone"> {
     const sealedId = await seal(held.id, SUCCESSOR, heir.id);
     const head = { ...held.head, successor: { sealedId, graceUntil } };
-    const fields = withHead({ fields: new Map(), head }, held.key);
-    const change = { record: { fields, lastSeenAt: now }, changed: difference(held.stored, fields) };
+    const pointer = { fields: withHead({ fields: new Map(), head }, held.key), lastSeenAt: now };
     const expiresAt = Math.max(now + POINTER_LIFE, graceUntil);
     try {
-      const answer = await deadline.call(STORING, () => this.#store.change(held.key, change, held.version, expiresAt));
+      const answer = await deadline.insist(STORING, () => this.#replace(held, pointer, expiresAt));
       assertVersion(answer);
+      if (answer === "taken" && held.isMissing) return "conflict";
       return answer === "conflict" || answer === "gone" ? answer : "retired";
     } catch (error) {
       // It may have been done although it was answered with an error.
@@ -154,7 +207,7 @@ export class StoreVault implements Vault<Stored> {
     let version = found;
     for (let isFound = found !== undefined; ; isFound = true) {
       if (isFound) {
-        const answer: unknown = await deadline.call(ENDING, () => this.#store.delete(key, version));
+        const answer: unknown = await deadline.insist(ENDING, () => this.#store.delete(key, version));
         // Many an engine's own delete answers whether, or how much, there was.
         if (answer === undefined || typeof answer === "boolean" || typeof answer === "number") return;
         if (answer !== "conflict") throw meaningless(ENDING);
@@ -171,6 +224,13 @@ export class StoreVault implements Vault<Stored> {
     }
   }
 
+  /** Stores a whole record in the place of another. One that the store does not show can only be created. */
+  #replace(held: Stored, record: SessionRecord, expiresAt: number): Promise<Version | "taken" | "conflict" | "gone"> {
+    if (held.isMissing) return this.#store.create(held.key, record, expiresAt);
+    const change = { record, changed: difference(held.stored, record.fields) };
+    return this.#store.change(held.key, change, held.version, expiresAt);
+  }
+
   async #unlocked(loaded: Loaded, of: Pick<Stored, "wire" | "id" | "key" | "head">): Promise<Stored | null> {
     const fields = await this.#lock.unlock(loaded.fields, of.id, of.key);
     return fields && { ...loaded, ...of, fields, stored: loaded.fields };
@@ -181,14 +241,21 @@ export class StoreVault implements Vault<Stored> {
   }
 
   #load(key: string, deadline: Deadline): Promise<Loaded | null> {
-    return deadline.call("load the session", () => this.#store.load(key));
+    return deadline.call(LOADING, () => this.#store.load(key));
   }
 }
 
+const LOADING = "load the session";
 const STORING = "store the session";
 const ENDING = "end the session";
 /** What the new id is sealed for in the old one's record. */
 const SUCCESSOR = "successor";
+
+/** A write that may as well be left for the next request: the session as it was, if the store was too busy for it. */
+function orAsItWas(held: Stored, error: unknown): Stored {
+  if (error instanceof BusyError) return held;
+  throw error;
+}
 
 function assertVersion(answer: unknown): void {
   if (typeof answer !== "string" && typeof answer !== "number") throw meaningless(STORING);

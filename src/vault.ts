@@ -1,3 +1,4 @@
+import type { Companion } from "./companion.ts";
 import type { Deadline } from "./deadline.ts";
 import type { Head, Unreadable } from "./record.ts";
 import type { Timeouts } from "./expiry.ts";
@@ -12,6 +13,8 @@ export interface Found extends SessionRecord {
   readonly head: Head;
   /** Differs after every write. */
   readonly version: Version;
+  /** Whether it is to be stored although nobody has changed it, because the store has lost a part of it. */
+  readonly needsStoring?: boolean;
 }
 
 /** Why what a client presented is no session. */
@@ -35,6 +38,9 @@ export interface Vault<Held extends Found = Found> {
    * anew each time: then no response can go out before.
    */
   readonly wireOf: ((id: string) => string) | null;
+
+  /** What the client holds beside its id; of what is written, so that no response can go out before. */
+  readonly companion?: Companion;
 
   /** Finds the session that a client presented, or tells why there is none. Unknown ids are never adopted. */
   open(presented: string, now: number, deadline: Deadline): Promise<Held | Refusal>;

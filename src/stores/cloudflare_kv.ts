@@ -1,3 +1,4 @@
+import { BusyError } from "../errors.ts";
 import { byteLength, recordFromText, recordToText, refuseTooLarge } from "../record_text.ts";
 import type { SessionRecord, SessionStore } from "../store.ts";
 
@@ -7,8 +8,6 @@ export interface CloudflareKvNamespace {
   get(key: string, type: "text"): Promise<string | null>;
   /** Writes a value, to be removed after so many seconds. */
   put(key: string, value: string, options: { expirationTtl: number }): Promise<void>;
-  /** Removes a value; of what is missing: fine. */
-  delete(key: string): Promise<void>;
 }
 
 /** Options of {@linkcode cloudflareKvStore}. */
@@ -31,26 +30,28 @@ export interface CloudflareKvStoreOptions {
  *
  * ## Key format
  * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the version, a UUID, and then the
- * record as JSON.
+ * record as JSON. What was deleted is the word `deleted`, for two minutes.
  *
  * ## Consistency
  * Eventual, without compare-and-set. Another place than the one that wrote may see the older state for 60 seconds
  * or more, a session that was ended included, and one that was just begun may be missing there
- * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency). Of two requests that change one session
- * at once, the last one wins, with all its fields. A change or a touch looks for the record right before it
- * writes, so it does not bring back a session that was ended while the handler ran; it may do so if the two writes
- * cross, or if they come from two places. Creating never looks: that would make "not found" what this place
- * believes for the next minute. Where any of this matters, `durableObjectStore` has none of it.
+ * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency). With `secrets`, a client with cookies sees its
+ * own writes all the same: see `readYourWrites`. Of two requests that change one session at once, the last one wins, with
+ * all its fields. A change or a touch looks for the record right before it writes, so it does not bring back a session that
+ * was ended while the handler ran; it may do so if the two writes cross, or if they come from two places. Creating never
+ * looks: that would make "not found" what this place believes for the next minute. Where any of this matters,
+ * `durableObjectStore` has none of it.
  *
  * ## Limits
- * A record takes at most 25 MiB, and one key one write a second: more are answered with an error, and the write
- * rejects (https://developers.cloudflare.com/kv/platform/limits/). Loading is one read, creating and deleting
+ * A record takes at most 25 MiB, and one key one write a second (https://developers.cloudflare.com/kv/platform/limits/): what is
+ * sooner is tried again within `storeTimeout`, and dropped if it only notes that the session was used. Loading is one read, creating and deleting
  * one write; changing and touching are one read, mostly answered by the cache that the load has
  * just filled, and one write.
  *
  * @param namespace The binding.
  * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
+ * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit, and with
+ * a `BusyError` if a key is written too often.
  * @throws {TypeError} `namespace` is no Workers KV binding.
  * @throws {RangeError} The prefix is too long.
  *
@@ -80,11 +81,21 @@ export function cloudflareKvStore(
     throw new RangeError(`cloudflareKvStore: prefix must be at most ${MAX_KEY_BYTES - KEY_LENGTH} bytes`);
   }
 
-  const read = (key: string): Promise<string | null> => namespace.get(prefix + key, "text");
+  const readAny = (key: string): Promise<string | null> => namespace.get(prefix + key, "text");
+
+  async function read(key: string): Promise<string | null> {
+    const text = await readAny(key);
+    return text === DELETED ? null : text;
+  }
 
   async function write(key: string, text: string, lifetime: number): Promise<void> {
     const expirationTtl = Math.max(MIN_TTL, Math.ceil(lifetime / 1000));
-    await namespace.put(prefix + key, text, { expirationTtl });
+    try {
+      await namespace.put(prefix + key, text, { expirationTtl });
+    } catch (error) {
+      // The binding has no other way to tell what the status was.
+      throw /\b429\b/.test(String(error)) ? new BusyError() : error;
+    }
   }
 
   return {
@@ -126,13 +137,22 @@ export function cloudflareKvStore(
     },
 
     async delete(key) {
-      await namespace.delete(prefix + key);
+      await write(key, DELETED, STALENESS);
     },
+
+    wasDeleted: async (key) => (await readAny(key)) === DELETED,
   };
 }
 
 /** In seconds: https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys. */
 const MIN_TTL = 60;
+/** In place of a record that was deleted: a missing one may also be one that is late. */
+const DELETED = "deleted";
+/**
+ * In milliseconds, twice the 60 seconds, "or more", for which an older state may be seen
+ * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency).
+ */
+const STALENESS = 120_000;
 // https://developers.cloudflare.com/kv/platform/limits/
 const MAX_BYTES = 25 * 1024 * 1024;
 const MAX_KEY_BYTES = 512;

@@ -56,9 +56,11 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
   assertConsistent({ name, path, domain, sameSite, secure, httpOnly, partitioned });
   const loopbackName = name.replace(PREFIX, "");
 
-  const serialize = (value: string, age: string, request: Request): string => {
+  const nameFor = (request: Request): string => (isPlainLoopback(request) ? loopbackName : name);
+
+  const serialize = (value: string, age: string, request: Request, suffix = ""): string => {
     const isLoopback = isPlainLoopback(request);
-    const sentName = isLoopback ? loopbackName : name;
+    const sentName = nameFor(request) + suffix;
     assertFits(sentName, value);
     // SameSite=None and Partitioned need Secure, which plain http has not.
     const site = isLoopback && sameSite === "None" ? "Lax" : sameSite;
@@ -75,17 +77,29 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
     varyOn: "Cookie",
     read(request) {
       const header = request.headers.get("Cookie");
-      return header === null ? null : valueOf(header, isPlainLoopback(request) ? loopbackName : name);
+      return header === null ? null : valueOf(header, nameFor(request));
     },
     write(headers, id, { maxAge, request }) {
-      const age = maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
-      headers.append("Set-Cookie", serialize(id, age, request));
+      headers.append("Set-Cookie", serialize(id, ageOf(maxAge), request));
     },
     clear(headers, { request }) {
       const age = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
       headers.append("Set-Cookie", serialize("", age, request));
     },
+    beside: {
+      read: (request) => valuesBeside(request.headers.get("Cookie") ?? "", nameFor(request) + BESIDE),
+      write(headers, suffix, text, { maxAge, request }) {
+        headers.append("Set-Cookie", serialize(text, ageOf(maxAge), request, BESIDE + suffix));
+      },
+    },
   };
+}
+
+/** What stands between a cookie's name and that of a text beside it: no prefix of another session's cookie ends so. */
+const BESIDE = "~";
+
+function ageOf(maxAge: number | null): string {
+  return maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
 }
 
 /** @throws {SessionError} `ERR_COOKIE_TOO_LARGE` if browsers would drop the cookie, which they do without a word */
@@ -113,6 +127,17 @@ function valueOf(header: string, name: string): string | null {
     found = value;
   }
   return found === "" ? null : found;
+}
+
+/** The values of the cookies whose names begin with `prefix`, by the rest of the name. */
+function valuesBeside(header: string, prefix: string): Map<string, string> {
+  const values = new Map<string, string>();
+  if (!header.includes(prefix)) return values;
+  for (const pair of header.split(";")) {
+    const [name = "", value = ""] = trim(pair).split(/=(.*)/s);
+    if (name.startsWith(prefix) && value !== "") values.set(name.slice(prefix.length), value);
+  }
+  return values;
 }
 
 function trim(text: string): string {

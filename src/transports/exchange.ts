@@ -1,5 +1,7 @@
 import type { Transport } from "./transport.ts";
 
+const NOTHING: ReadonlyMap<string, string> = new Map();
+
 /** How one request and its response carry the id: who presented it, and who is to answer. */
 export class Exchange {
   readonly #transports: readonly Transport[];
@@ -39,6 +41,24 @@ export class Exchange {
   /** Tells the client to forget its id. */
   forget(headers: Headers): void {
     this.#answerer.clear(headers, { request: this.#request });
+    this.#guard(headers);
+  }
+
+  /** Whether texts can travel beside the id. */
+  get carriesBeside(): boolean {
+    return this.#answerer.beside !== undefined;
+  }
+
+  /** What the client presented beside the id; to be asked after `presented`. */
+  presentedBeside(): ReadonlyMap<string, string> {
+    return this.#answerer.beside?.read(this.#request) ?? NOTHING;
+  }
+
+  /** Tells the client a text beside the id, for `maxAge` seconds, if it can be told. */
+  tellBeside(headers: Headers, name: string, text: string, maxAge: number): void {
+    const { beside } = this.#answerer;
+    if (beside === undefined) return;
+    beside.write(headers, name, text, { maxAge, request: this.#request });
     this.#guard(headers);
   }
 

@@ -6,6 +6,14 @@ export interface WriteContext {
   readonly request: Request;
 }
 
+/** How small texts travel beside an id, each under a name of its own. What comes back is believed in nothing. */
+export interface Beside {
+  /** What the client presented, by name. */
+  read(request: Request): ReadonlyMap<string, string>;
+  /** Gives the client a text under a name of letters, digits, `-` and `_`; with a `maxAge` of 0, it is to forget it. */
+  write(headers: Headers, name: string, text: string, context: WriteContext): void;
+}
+
 /** How an id travels between client and server. Cookies and headers are built in; `transports` takes others. */
 export interface Transport {
   /**
@@ -23,6 +31,9 @@ export interface Transport {
 
   /** Whether a client that presented nothing wants to hear of a new session in this way. */
   asks?(request: Request): boolean;
+
+  /** Small texts that travel beside the id, for `readYourWrites`; a transport without it does not offer that. */
+  readonly beside?: Beside;
 
   /** The request header that `read` looks at, for `Vary`. */
   readonly varyOn?: string;

@@ -50,7 +50,6 @@ const opened: Record<string, (env: Env) => OpenedStore> = {
     const store = cloudflareKvStore({
       get: (key, type) => KV.get(key + excess, type),
       put: (key, value, options) => KV.put(key + excess, value, options),
-      delete: (key) => KV.delete(key + excess),
     });
     const neighbour = cloudflareKvStore(KV, { prefix: "neighbour:" });
     return { store, neighbour, fail: () => void (excess = "x".repeat(512)) };

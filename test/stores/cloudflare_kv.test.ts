@@ -1,5 +1,6 @@
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, test } from "vitest";
+import { BusyError } from "../../src/errors.ts";
 import type { SessionStore } from "../../src/store.ts";
 import { type CloudflareKvNamespace, cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { storeCases } from "../../src/testing.ts";
@@ -12,6 +13,7 @@ let store: SessionStore;
 let calls: unknown[][];
 
 interface ListedNamespace extends CloudflareKvNamespace {
+  delete(key: string): Promise<void>;
   list(): Promise<{ keys: { name: string; expiration?: number }[] }>;
 }
 
@@ -30,10 +32,6 @@ beforeEach(async () => {
     put(...args) {
       calls.push(["put", ...args]);
       return kv.put(...args);
-    },
-    delete(...args) {
-      calls.push(["delete", ...args]);
-      return kv.delete(...args);
     },
   });
 });
@@ -97,12 +95,21 @@ test("touch() reads once and writes once when there is a record", async () => {
   expect(verbs()).toEqual(["get", "put"]);
 });
 
-test("delete() writes once and leaves nothing", async () => {
+test("delete() writes once, and leaves for two minutes that something was deleted, and nothing of it", async () => {
   await create();
-  expect((await kv.list()).keys).toHaveLength(1);
   await store.delete(key);
-  expect(verbs()).toEqual(["delete"]);
-  expect((await kv.list()).keys).toEqual([]);
+  expect(calls).toEqual([["put", `session:${key}`, "deleted", { expirationTtl: 120 }]]);
+  expect(await store.load(key)).toBeNull();
+});
+
+test("wasDeleted() tells a record that was deleted from one that was never there, and from one that is", async () => {
+  expect(await store.wasDeleted?.(key)).toBe(false);
+  await create();
+  expect(await store.wasDeleted?.(key)).toBe(false);
+  await store.delete(key);
+  expect(await store.wasDeleted?.(key)).toBe(true);
+  await create();
+  expect(await store.wasDeleted?.(key)).toBe(false);
 });
 
 test("change() and touch() write nothing when the session was ended while the handler ran", async () => {
@@ -113,7 +120,7 @@ test("change() and touch() write nothing when the session was ended while the ha
   expect(await store.change(key, changed, loaded?.version ?? "", inAMinute)).toBe("gone");
   expect(loaded && (await store.touch(key, now + 1, inAMinute, loaded))).toBe(false);
   expect(verbs()).toEqual(["get", "get"]);
-  expect((await kv.list()).keys).toEqual([]);
+  expect(await kv.get(`session:${key}`, "text")).toBe("deleted");
 });
 
 test("change() lets the last one win when two come from one version", async () => {
@@ -164,14 +171,15 @@ async function tooMany(): Promise<never> {
   throw new Error("KV PUT failed: 429 Too Many Requests");
 }
 
-test("every write rejects when Workers KV answers 429", async () => {
+test("every write rejects with a BusyError when Workers KV answers 429, and with its own error otherwise", async () => {
   await create();
   const loaded = await load();
-  const limited = cloudflareKvStore({ get: (...args) => kv.get(...args), put: tooMany, delete: tooMany });
-  await expect(limited.create(key, record, inAMinute)).rejects.toThrow("429");
-  await expect(limited.change(key, changed, "", inAMinute)).rejects.toThrow("429");
-  await expect(loaded && limited.touch(key, now, inAMinute, loaded)).rejects.toThrow("429");
-  await expect(limited.delete(key)).rejects.toThrow("429");
+  const limited = cloudflareKvStore({ get: (...args) => kv.get(...args), put: tooMany });
+  await expect(limited.create(key, record, inAMinute)).rejects.toThrow(BusyError);
+  await expect(limited.change(key, changed, "", inAMinute)).rejects.toThrow(BusyError);
+  await expect(loaded && limited.touch(key, now, inAMinute, loaded)).rejects.toThrow(BusyError);
+  await expect(limited.delete(key)).rejects.toThrow(BusyError);
+  await expect(store.create("x".repeat(1000), record, inAMinute)).rejects.toThrow("414");
   expect((await load())?.fields).toEqual(record.fields);
 });
 

@@ -1,0 +1,228 @@
+/** Options of {@linkcode kvSimulator}. */
+export interface KvSimulatorOptions {
+  /** The time in epoch milliseconds, such as that of a fake clock; `Date.now` if absent. */
+  readonly now?: () => number;
+  /** How long a place goes by what it has read, in seconds, misses included. Default 60. */
+  readonly cacheTtl?: number;
+  /** How long a write takes to reach the other places, in seconds; what they read meanwhile is the state before. Default 0. */
+  readonly delay?: number;
+  /** The same for deletions. Default 10. */
+  readonly deleteDelay?: number;
+  /** How many seconds lie between two writes of one key; sooner ones fail with 429. Default 1. */
+  readonly writeInterval?: number;
+}
+
+/** Options of a write. */
+export interface KvPutOptions {
+  /** When the value goes, in epoch seconds. */
+  readonly expiration?: number;
+  /** After how many seconds the value goes: at least 60. */
+  readonly expirationTtl?: number;
+  /** What is kept beside the value: at most 1 024 bytes of JSON. */
+  readonly metadata?: unknown;
+}
+
+/** Options of a listing. */
+export interface KvListOptions {
+  /** What the names begin with. */
+  readonly prefix?: string | null;
+  /** How many names come at once: at most 1 000. */
+  readonly limit?: number;
+  /** Where the listing before this one ended. */
+  readonly cursor?: string | null;
+}
+
+/** A part of a listing. */
+export interface KvListing {
+  /** Names in the order of their bytes, each with what else is known. */
+  readonly keys: { name: string; expiration?: number; metadata?: unknown }[];
+  /** Whether that was all. */
+  readonly list_complete: boolean;
+  /** Where the next part begins. */
+  readonly cursor?: string;
+}
+
+/** The calls of a Workers KV binding, for text values. */
+export interface SimulatedNamespace {
+  /** Reads a value, as this place sees it. */
+  get(key: string, type?: "text" | { readonly type?: "text"; readonly cacheTtl?: number }): Promise<string | null>;
+  /** Reads a value with its metadata. */
+  getWithMetadata(key: string, type?: "text"): Promise<{ value: string | null; metadata: unknown }>;
+  /** Writes a value. */
+  put(key: string, value: string, options?: KvPutOptions): Promise<void>;
+  /** Removes a value; of what is missing: fine. */
+  delete(key: string): Promise<void>;
+  /** Lists names, as this place sees them. */
+  list(options?: KvListOptions): Promise<KvListing>;
+}
+
+/** A Workers KV namespace that several places read and write. */
+export interface KvSimulator {
+  /** The binding of one place, with its own cache; always the same for the same name. */
+  at(place: string): SimulatedNamespace;
+}
+
+/**
+ * Workers KV as it may be at its worst, on a clock of yours: several places, each with a cache of what it read, of misses as
+ * well; one write a second for each key; the last write wins; writes and deletions arrive late. Its limits are the real
+ * ones (https://developers.cloudflare.com/kv/platform/limits/), and so is how it fails: with an Error that names the
+ * status.
+ *
+ * @example
+ * ```ts
+ * import { fakeClock, kvSimulator } from "with-session/testing";
+ *
+ * const clock = fakeClock();
+ * const kv = kvSimulator({ now: clock.now });
+ * await kv.at("Paris").get("greeting"); // null, which Paris believes for a minute
+ * await kv.at("Tokyo").put("greeting", "Hello");
+ * await kv.at("Paris").get("greeting"); // null
+ * clock.advance(60);
+ * await kv.at("Paris").get("greeting"); // "Hello"
+ * ```
+ */
+export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
+  const { now = Date.now, cacheTtl = 60, delay = 0, deleteDelay = 10, writeInterval = 1 } = options;
+  /** By key, every write that some place may still not see, the oldest first. */
+  const history = new Map<string, Write[]>();
+  const places = new Map<string, SimulatedNamespace>();
+
+  function write(key: string, place: string, kept: Kept | null, seconds: number): void {
+    const writes = history.get(key) ?? [];
+    const last = writes.at(-1);
+    if (last !== undefined && now() - last.at < writeInterval * 1000) throw failure("PUT", 429, "Too Many Requests");
+    const arrives = now() + seconds * 1000;
+    // Nothing arrives before what was written earlier.
+    writes.push({ kept, place, at: now(), arrives: Math.max(arrives, last?.arrives ?? 0) });
+    const lastArrived = writes.findLastIndex((each) => each.arrives <= now());
+    history.set(key, writes.slice(Math.max(0, lastArrived)));
+  }
+
+  function visible(key: string, place: string): Kept | null {
+    const seen = (history.get(key) ?? []).findLast((each) => each.place === place || each.arrives <= now());
+    return seen?.kept ?? null;
+  }
+
+  function open(place: string): SimulatedNamespace {
+    const cache = new Map<string, Cached>();
+
+    function fresh(key: string): Cached | undefined {
+      const cached = cache.get(key);
+      return cached !== undefined && now() - cached.readAt < cacheTtl * 1000 ? cached : undefined;
+    }
+
+    /** A place sees its own writes at once, and those of others no later than without them. */
+    function noteWritten(key: string, kept: Kept | null): void {
+      cache.set(key, { kept, readAt: fresh(key)?.readAt ?? now() });
+    }
+
+    function read(key: string): Kept | null {
+      assertKey(key);
+      const cached = fresh(key);
+      const kept = cached === undefined ? visible(key, place) : cached.kept;
+      if (cached === undefined) cache.set(key, { kept, readAt: now() });
+      return kept !== null && kept.expiresAt > now() ? kept : null;
+    }
+
+    return {
+      get: async (key) => read(key)?.value ?? null,
+
+      async getWithMetadata(key) {
+        const kept = read(key);
+        return { value: kept?.value ?? null, metadata: kept?.metadata ?? null };
+      },
+
+      async put(key, value, putOptions = {}) {
+        assertKey(key);
+        const kept = keptOf(value, putOptions, now());
+        write(key, place, kept, delay);
+        noteWritten(key, kept);
+      },
+
+      async delete(key) {
+        assertKey(key);
+        write(key, place, null, deleteDelay);
+        noteWritten(key, null);
+      },
+
+      async list({ prefix, limit = 1000, cursor } = {}) {
+        if (limit < 1 || limit > 1000) throw failure("GET", 400, `Invalid key_count_limit of ${limit}`);
+        const all = [...history.keys()].filter((name) => name.startsWith(prefix ?? "") && name > (cursor ?? ""));
+        const found = all.sort().flatMap((name) => {
+          const kept = visible(name, place);
+          return kept !== null && kept.expiresAt > now() ? [{ name, kept }] : [];
+        });
+        const keys = found.slice(0, limit).map(({ name, kept: { expiresAt, metadata } }) => ({
+          name,
+          ...(expiresAt === Infinity ? {} : { expiration: Math.floor(expiresAt / 1000) }),
+          ...(metadata === undefined ? {} : { metadata }),
+        }));
+        const isComplete = found.length <= limit;
+        return { keys, list_complete: isComplete, ...(isComplete ? {} : { cursor: keys.at(-1)?.name ?? "" }) };
+      },
+    };
+  }
+
+  return {
+    at(place) {
+      const known = places.get(place) ?? open(place);
+      places.set(place, known);
+      return known;
+    },
+  };
+}
+
+interface Kept {
+  readonly value: string;
+  /** In epoch milliseconds; Infinity for never. */
+  readonly expiresAt: number;
+  readonly metadata: unknown;
+}
+
+interface Cached {
+  readonly kept: Kept | null;
+  readonly readAt: number;
+}
+
+interface Write {
+  readonly kept: Kept | null;
+  readonly place: string;
+  readonly at: number;
+  readonly arrives: number;
+}
+
+// https://developers.cloudflare.com/kv/platform/limits/
+const MAX_KEY_BYTES = 512;
+const MAX_VALUE_BYTES = 25 * 1024 * 1024;
+const MAX_METADATA_BYTES = 1024;
+// https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys
+const MIN_TTL = 60;
+
+function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOptions, now: number): Kept {
+  const seconds = Math.floor(now / 1000);
+  if (expirationTtl !== undefined && !(Number.isInteger(expirationTtl) && expirationTtl >= MIN_TTL)) {
+    throw failure("PUT", 400, `Invalid expiration_ttl of ${expirationTtl}`);
+  }
+  if (expiration !== undefined && !(Number.isInteger(expiration) && expiration >= seconds + MIN_TTL)) {
+    throw failure("PUT", 400, `Invalid expiration of ${expiration}`);
+  }
+  if (sizeOf(value) > MAX_VALUE_BYTES) throw failure("PUT", 413, `Value length exceeds limit of ${MAX_VALUE_BYTES}`);
+  if (metadata !== undefined && sizeOf(JSON.stringify(metadata)) > MAX_METADATA_BYTES) {
+    throw failure("PUT", 413, `Metadata length exceeds limit of ${MAX_METADATA_BYTES}`);
+  }
+  const end = expiration ?? (expirationTtl === undefined ? Infinity : seconds + expirationTtl);
+  return { value, expiresAt: end * 1000, metadata };
+}
+
+function assertKey(key: string): void {
+  if (key === "" || key === "." || key === "..") throw new TypeError(`Key name cannot be ${JSON.stringify(key)}`);
+  if (sizeOf(key) > MAX_KEY_BYTES) throw failure("GET", 414, `UTF-8 encoded length exceeds limit of ${MAX_KEY_BYTES}`);
+}
+
+function failure(verb: "GET" | "PUT", status: number, reason: string): Error {
+  return new Error(`KV ${verb} failed: ${status} ${reason}`);
+}
+
+function sizeOf(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
