@@ -216,7 +216,7 @@ function merge(shown: Stored, told: Told, now: number): { readonly held: Mended;
     marks.set(name, entry.at);
     isMended = true;
     // What is only late is not written again; what another writer has overwritten is, and what may have been.
-    needsStoring ||= told.companions > 1 || latest > entry.at || now - entry.at > RECENT / 2;
+    needsStoring ||= told.companions > 1 || latest >= entry.at || now - entry.at > RECENT / 2;
     if (name === HEAD_FIELD) head = { ...JSON.parse(entry.text ?? "{}"), writtenBy: head.writtenBy };
     else if (entry.text === null) fields.delete(name);
     else fields.set(name, entry.text);

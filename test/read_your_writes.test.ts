@@ -217,3 +217,459 @@ describe("readYourWrites shows a browser that hops between places its own writes
     });
   }
 });
+
+/** The browser's companions, by name. */
+function companions({ jar }: World): Map<string, string> {
+  return new Map(jar.cookies().flatMap(({ name, value }) => (name.includes("~") ? [[name, value] as const] : [])));
+}
+
+/** Puts cookies into a browser, as a script or another program of the same user may. */
+function plant({ jar }: World, cookies: Iterable<readonly [string, string]>): void {
+  const headers = new Headers();
+  for (const [name, value] of cookies) headers.append("Set-Cookie", `${name}=${value}; Path=/; Secure; Max-Age=600`);
+  jar.store(SHOP, { headers });
+}
+
+const set =
+  (name: string, value: Data[string]): Use<void> =>
+  (session) =>
+    session.set(name, value);
+const get =
+  (name: string): Use<Data[string] | undefined> =>
+  (session) =>
+    session.get(name);
+const id: Use<string | null> = (session) => session.id();
+const logOut: Use<void> = (session) => session.destroy();
+
+/** A session that every place knows, and a browser without companions. */
+async function openOldSession(options: SessionOptions<Data> = {}, simulated: KvSimulatorOptions = {}): Promise<World> {
+  const world = openWorld(options, simulated);
+  await visit(world, "Paris", set("old", 1));
+  world.clock.advance(121);
+  for (const each of PLACES) expect(await visit(world, each, get("old"))).toBe(1);
+  expect(companions(world).size).toBe(0);
+  world.events.length = 0;
+  return world;
+}
+
+describe("a companion cookie", () => {
+  test("has the attributes of the session's cookie and a name of its own, and goes after two minutes", async () => {
+    const world = openWorld();
+    const { response } = await answer(world, "Paris", set("a", 1));
+    const [main = "", companion = "", ...others] = response.headers.getSetCookie();
+    expect(others).toEqual([]);
+    expect(companion.replace(/~[\w-]{10}=[^;]+/, "=…").replace("Max-Age=120", "Max-Age=86400")).toBe(
+      main.replace(/=[^;]+/, "=…"),
+    );
+    expect(response.headers.get("Cache-Control")).toBe("no-store");
+    world.jar.store(SHOP, response);
+    world.clock.advance(119);
+    expect(companions(world).size).toBe(1);
+    world.clock.advance(1);
+    expect(companions(world).size).toBe(0);
+    expect((await answer(world, "Paris", get("a"))).response.headers.getSetCookie()).toEqual([]);
+  });
+
+  test("has no prefix and no Secure on plain http to loopback", async () => {
+    const store = cloudflareKvStore(kvSimulator().at("Paris"));
+    const handle = withSession((_request, session) => (session.set("a", 1), new Response()), { store, secrets });
+    const cookies = (await handle(new Request("http://localhost/"))).headers.getSetCookie();
+    expect(cookies[1]).toMatch(/^session~[\w-]{10}=[^;]+; Max-Age=120; Path=\/; HttpOnly; SameSite=Lax$/);
+  });
+
+  test("is one, however many writes follow each other, and none comes for a read of what was seen", async () => {
+    const world = openWorld();
+    for (const value of [1, 2, 3]) {
+      await visit(world, "Paris", set("a", value));
+      expect(companions(world).size).toBe(1);
+      expect((await answer(world, "Tokyo", get("a"))).response.headers.getSetCookie()).toEqual([]);
+    }
+  });
+
+  test("comes with a read when that shows what another client has written of late, and only with the first", async () => {
+    const world = await openOldSession();
+    const server = world.at("Tokyo").open((await visit(world, "Paris", id)) ?? "");
+    server.set("news", 2);
+    await server.save();
+    expect(await visit(world, "Tokyo", get("news"))).toBe(2);
+    expect(companions(world).size).toBe(1);
+    expect(await visit(world, "Paris", get("news"))).toBe(2);
+    const { response } = await answer(world, "Tokyo", get("news"));
+    expect(response.headers.getSetCookie()).toEqual([]);
+  });
+
+  test("keeps to its size: the largest texts are left out, then the oldest names", async () => {
+    const sizeAfter = async (use: Use<void>): Promise<number> => {
+      const world = openWorld();
+      await visit(world, "Paris", use);
+      const [[name, value] = ["", ""]] = companions(world);
+      return name.length + value.length;
+    };
+    expect(await sizeAfter(set("a", 1))).toBeLessThan(400);
+    expect(await sizeAfter(set("a", "x".repeat(1_000_000)))).toBeLessThan(400);
+    expect(await sizeAfter(set("a", "é".repeat(1100)))).toBeLessThan(400);
+    const many = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`key ${i}`, "value"]));
+    const size = await sizeAfter((session) => session.set(many));
+    expect(size).toBeGreaterThan(2900);
+    expect(size).toBeLessThan(3100);
+  });
+});
+
+describe("readYourWrites", () => {
+  test("shows a session that has just begun, and lets it be written, where the store does not show it yet", async () => {
+    const world = openWorld({}, { delay: 30 });
+    await visit(world, "Paris", set("a", 1));
+    const began = await visit(world, "Paris", id);
+    expect(await visit(world, "Tokyo", everything)).toEqual({ a: 1 });
+    await visit(world, "Tokyo", set("b", 2));
+    expect(await visit(world, "Lima", everything)).toEqual({ a: 1, b: 2 });
+    world.clock.advance(200);
+    expect(await visit(world, "Lima", everything)).toEqual({ a: 1, b: 2 });
+    expect(await visit(world, "Lima", id)).toBe(began);
+  });
+
+  test("does not bring back a session that was ended elsewhere, where the store says so", async () => {
+    const world = openWorld({}, { deleteDelay: 0 });
+    await visit(world, "Paris", set("a", 1));
+    const server = world.at("Tokyo").open((await visit(world, "Paris", id)) ?? "");
+    await server.destroy();
+    await server.save();
+    expect(companions(world).size).toBe(1);
+    expect(await visit(world, "Lima", everything)).toEqual({});
+  });
+
+  test("does not begin another session when the store does not show one that is too large for the companion", async () => {
+    for (const onStoreError of ["throw", "anonymous"] as const) {
+      const world = openWorld({ onStoreError }, { delay: 30 });
+      await visit(world, "Paris", set("a", "x".repeat(5000)));
+      const before = world.jar.header(SHOP);
+      const late = answer(world, "Tokyo", set("b", 2));
+      if (onStoreError === "throw") await expect(late).rejects.toMatchObject({ code: "ERR_STORE" });
+      else expect((await late).response.headers.getSetCookie()).toEqual([]);
+      expect(world.events).toContainEqual({ type: "stale" });
+      expect(world.jar.header(SHOP)).toBe(before);
+      world.clock.advance(90);
+      await visit(world, "Tokyo", set("b", 2));
+      expect(await visit(world, "Tokyo", get("b"))).toBe(2);
+    }
+  });
+
+  test("two tabs that write different keys at once, in two places, both win, also when the companions are gone", async () => {
+    const world = await openOldSession();
+    const one = await answer(world, "Paris", set("one", 1));
+    const two = await answer(world, "Tokyo", set("two", 2));
+    world.jar.store(SHOP, two.response);
+    world.jar.store(SHOP, one.response);
+    expect(companions(world).size).toBe(2);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+    expect(companions(world).size).toBe(1);
+    world.clock.advance(200);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+  });
+
+  test("writes again what another writer has overwritten", async () => {
+    const world = await openOldSession();
+    const wire = (await visit(world, "Paris", id)) ?? "";
+    await visit(world, "Paris", set("mine", 1));
+    const server = world.at("Tokyo").open(wire);
+    server.set("theirs", 2);
+    await server.save();
+    expect(await visit(world, "Tokyo", everything)).toEqual({ old: 1, mine: 1, theirs: 2 });
+    world.clock.advance(200);
+    expect(await visit(world, "Paris", everything)).toEqual({ old: 1, mine: 1, theirs: 2 });
+  });
+
+  test("shows a deletion, a cleared session and changed timeouts in every place", async () => {
+    const world = await openOldSession();
+    await visit(world, "Paris", (session) => {
+      session.delete("old");
+      session.set("new", 1);
+      session.setTimeouts({ idle: 7200 });
+    });
+    const look: Use<unknown> = async (session) => [await session.all(), (await session.info()).expiresAt];
+    expect(await visit(world, "Tokyo", look)).toEqual(await visit(world, "Paris", look));
+    await visit(world, "Tokyo", (session) => session.clear());
+    expect(await visit(world, "Paris", everything)).toEqual({});
+  });
+
+  test("lets a session with a short idle timeout live when it was used in another place", async () => {
+    const world = openWorld({ idleTimeout: 40, touchInterval: 1 });
+    await visit(world, "Paris", set("a", 1));
+    expect(await visit(world, "Tokyo", get("a"))).toBe(1);
+    for (let times = 0; times < 6; times++) {
+      world.clock.advance(19);
+      expect(await visit(world, "Paris", get("a"))).toBe(1);
+    }
+    expect(await visit(world, "Tokyo", get("a"))).toBe(1);
+  });
+
+  test("after a logout no place shows the session, even if an answer that was under way sets its cookies again", async () => {
+    for (const where of PLACES) {
+      const world = await openOldSession();
+      const tab = await answer(world, "Tokyo", (session) => {
+        session.touch();
+        session.set("late", 1);
+      });
+      const copy = world.jar.header(SHOP) ?? "";
+      await visit(world, where, logOut);
+      world.jar.store(SHOP, tab.response);
+      plant(
+        world,
+        copy.split("; ").map((pair) => pair.split("=", 2) as [string, string]),
+      );
+      for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+    }
+  });
+
+  test("after regenerate the old id is dead in every place, and leads to the new one as long as the grace says", async () => {
+    for (const grace of [0, 30]) {
+      const world = await openOldSession();
+      const old = world.jar.header(SHOP) ?? "";
+      await visit(world, "Paris", async (session) => {
+        session.set("user", "ada");
+        await session.regenerate({ grace });
+      });
+      plant(world, [old.split("=", 2) as [string, string]]);
+      const inGrace = grace === 0 ? {} : { old: 1, user: "ada" };
+      expect(await visit(world, "Tokyo", everything)).toEqual(inGrace);
+      world.clock.advance(31);
+      plant(world, [old.split("=", 2) as [string, string]]);
+      expect(await visit(world, "Tokyo", everything)).toEqual({});
+    }
+  });
+
+  test("says that a change is too large for the companion when a place does not show it, and tries again first", async () => {
+    const world = await openOldSession();
+    await visit(world, "Paris", (session) => session.set({ old: "x".repeat(5000), small: 2 }));
+    expect(await visit(world, "Tokyo", everything)).toEqual({ old: 1, small: 2 });
+    expect(world.events.filter(({ type }) => type === "stale")).toHaveLength(1);
+    world.clock.advance(60);
+    expect(await visit(world, "Tokyo", get("old"))).toHaveLength(5000);
+    expect(world.events.filter(({ type }) => type === "stale")).toHaveLength(1);
+  });
+
+  test("says so as well when there are more changes than the companion has room for", async () => {
+    const world = await openOldSession();
+    const many = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`key ${i}`, "value"]));
+    await visit(world, "Paris", (session) => session.set(many));
+    await visit(world, "Tokyo", get("old"));
+    expect(world.events).toContainEqual({ type: "stale" });
+  });
+
+  test("keeps the names of keys and their values from whoever reads the store when records are encrypted", async () => {
+    const world = openWorld({ encrypt: true });
+    await visit(world, "Paris", set("basket", "three apples"));
+    expect(await visit(world, "Tokyo", get("basket"))).toBe("three apples");
+    await visit(world, "Tokyo", set("basket", "four apples"));
+    expect(await visit(world, "Paris", get("basket"))).toBe("four apples");
+    const [{ name } = { name: "" }] = (await world.kv.at("Lima").list()).keys;
+    expect(await world.kv.at("Lima").get(name)).not.toMatch(/basket|apples/);
+  });
+
+  test("stores before the response goes out, although that may be later: it carries what was stored", async () => {
+    const world = await openOldSession({ persist: "after-response" });
+    const waiting: Promise<unknown>[] = [];
+    const handle = withSession<Data>((_request, session) => {
+      session.set("a", 1);
+      return new Response();
+    }, world.at("Paris"));
+    const ctx = { waitUntil: (promise: Promise<unknown>) => void waiting.push(promise) };
+    await world.jar.fetch((request) => handle(request, ctx), SHOP);
+    expect(waiting).toEqual([]);
+    expect(await visit(world, "Tokyo", get("a"))).toBe(1);
+  });
+
+  test("works where a store promises strong reads and is read from replicas, if it is asked for", async () => {
+    const clock = fakeClock();
+    const kv = kvSimulator({ now: clock.now, writeInterval: 0 });
+    const replica = (place: Place, readYourWrites?: true): SessionManager<Data> => {
+      const store = cloudflareKvStore(kv.at(place));
+      const strong = { ...store, traits: { ...store.traits, consistency: "strong" as const } };
+      return new SessionManager<Data>({
+        store: strong,
+        secrets,
+        now: clock.now,
+        ...(readYourWrites && { readYourWrites }),
+      });
+    };
+    for (const asked of [true, undefined] as const) {
+      const jar = cookieJar({ now: clock.now });
+      const world = { ...openWorld(), jar, at: (each: Place) => replica(each, asked) };
+      await visit(world, "Paris", set("a", 1));
+      await visit(world, "Tokyo", get("a"));
+      await visit(world, "Paris", set("a", 2));
+      expect(await visit(world, "Tokyo", get("a"))).toBe(asked ? 2 : 1);
+    }
+  });
+});
+
+describe("a companion is refused or harmless", () => {
+  /** A browser that has written 2 in Paris, which Tokyo does not know of. */
+  async function openStale(): Promise<World> {
+    const world = await openOldSession();
+    await visit(world, "Paris", set("old", 2));
+    return world;
+  }
+
+  test("when any character of it is another one", async () => {
+    const world = await openStale();
+    const [[name, value] = ["", ""]] = companions(world);
+    for (let at = 0; at < value.length; at += 7) {
+      const other = value[at] === "A" ? "B" : "A";
+      plant(world, [[name, value.slice(0, at) + other + value.slice(at + 1)]]);
+      expect(await visit(world, "Tokyo", get("old"))).toBe(1);
+    }
+    plant(world, [[name, value]]);
+    expect(await visit(world, "Tokyo", get("old"))).toBe(2);
+  });
+
+  test("when it comes under another name", async () => {
+    const world = await openStale();
+    const [[name, value] = ["", ""]] = companions(world);
+    plant(world, [
+      [name, "-"],
+      ["__Host-session~0123456789", value],
+    ]);
+    expect(await visit(world, "Tokyo", get("old"))).toBe(1);
+  });
+
+  test("when it is of another session of the same browser", async () => {
+    const [one, two] = [await openStale(), await openOldSession()];
+    plant(two, companions(one));
+    expect(await visit(two, "Tokyo", get("old"))).toBe(1);
+    await visit(two, "Tokyo", set("a", 1));
+    expect(companions(two).size).toBe(1);
+  });
+
+  /** The same browser in Tokyo, where the site has other options. */
+  function inTokyo(world: World, options: SessionOptions<Data>): World {
+    const store = cloudflareKvStore(world.kv.at("Tokyo"));
+    return { ...world, at: () => new SessionManager<Data>({ store, secrets, now: world.clock.now, ...options }) };
+  }
+
+  test("when it was sealed with a secret that is no longer one; while it is an older one, it counts", async () => {
+    const world = await openStale();
+    const newer = "another secret of at least thirty-two bytes";
+    expect(await visit(inTokyo(world, { secrets: [newer, ...secrets] }), "Tokyo", get("old"))).toBe(2);
+    expect(await visit(inTokyo(world, { secrets: [newer] }), "Tokyo", get("old"))).toBe(1);
+  });
+
+  test("when it was sealed for another cookie", async () => {
+    const world = await openStale();
+    plant(
+      world,
+      world.jar.cookies().map(({ name, value }) => [name.replace("session", "other"), value] as const),
+    );
+    expect(await visit(inTokyo(world, { cookie: { name: "__Host-other" } }), "Tokyo", get("old"))).toBe(1);
+    expect(await visit(world, "Tokyo", get("old"))).toBe(2);
+  });
+
+  test("when an older one is played again: what is newer in the store counts", async () => {
+    const world = await openStale();
+    const older = companions(world);
+    await visit(world, "Paris", set("old", 3));
+    for (const name of companions(world).keys()) plant(world, [[name, "-"]]);
+    plant(world, older);
+    expect(await visit(world, "Paris", get("old"))).toBe(3);
+    await visit(world, "Paris", set("a", 1));
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 3, a: 1 });
+  });
+
+  test("when it is older than two minutes", async () => {
+    const world = await openStale();
+    const older = companions(world);
+    const server = world.at("Paris").open((await visit(world, "Paris", id)) ?? "");
+    server.set("old", 3);
+    await server.save();
+    world.clock.advance(121);
+    plant(world, older);
+    expect(await visit(world, "Tokyo", get("old"))).toBe(3);
+  });
+
+  test("when there are more of them than any browser has", async () => {
+    const world = await openStale();
+    plant(
+      world,
+      Array.from({ length: 100 }, (_, i) => [`__Host-session~${String(i).padStart(10, "0")}`, "AAAA"] as const),
+    );
+    expect(await visit(world, "Tokyo", get("old"))).toBe(2);
+    await visit(world, "Tokyo", set("a", 1));
+    expect(companions(world).size).toBe(1);
+  });
+});
+
+describe("readYourWrites is", () => {
+  const store = cloudflareKvStore(kvSimulator().at("Paris"));
+
+  test("refused when there are no secrets, or no cookie, to keep it with", () => {
+    expect(() => new SessionManager({ store, readYourWrites: true })).toThrow(TypeError);
+    expect(() => new SessionManager({ store, secrets, readYourWrites: true, cookie: false, header: "X-Id" })).toThrow(
+      TypeError,
+    );
+    // @ts-expect-error It is no word.
+    expect(() => new SessionManager({ store, secrets, readYourWrites: "yes" })).toThrow(TypeError);
+  });
+
+  test("off without secrets, where it is turned off, on strong stores and for clients without cookies", async () => {
+    const cookiesOf = async (options: SessionOptions<Data>, headers: Record<string, string> = {}): Promise<number> => {
+      const handle = withSession<Data>((_request, session) => {
+        session.set("a", 1);
+        return new Response();
+      }, options);
+      return (await handle(new Request(SHOP, { headers }))).headers.getSetCookie().length;
+    };
+    expect(await cookiesOf({ store, secrets })).toBe(2);
+    expect(await cookiesOf({ store: () => store, secrets })).toBe(2);
+    expect(await cookiesOf({ store })).toBe(1);
+    expect(await cookiesOf({ store, secrets, readYourWrites: false })).toBe(1);
+    expect(await cookiesOf({ secrets })).toBe(1);
+    expect(await cookiesOf({ store, secrets, header: "X-Id" }, { "X-Id": "" })).toBe(0);
+    expect(await cookiesOf({ store, secrets, header: "X-Id", cookie: false })).toBe(0);
+  });
+});
+
+describe("a store that is too busy", () => {
+  test("is tried again for data, and the response goes out when they are stored", async () => {
+    const world = await openOldSession();
+    let refusals = 3;
+    const kv = world.kv.at("Paris");
+    const store = cloudflareKvStore({
+      get: (...args) => kv.get(...args),
+      put: async (...args) => {
+        if (refusals-- > 0) throw new Error("KV PUT failed: 429 Too Many Requests");
+        await kv.put(...args);
+      },
+    });
+    const busy = { ...world, at: () => new SessionManager<Data>({ store, secrets, now: world.clock.now }) };
+    await visit(busy, "Paris", set("a", 1));
+    expect(refusals).toBe(-1);
+    expect(await kv.get((await kv.list()).keys[0]?.name ?? "")).toContain('"=a"');
+  });
+
+  test("rejects when the time is over, and no cookie says that anything was stored", async () => {
+    const world = await openOldSession({ storeTimeout: 0.3 }, { writeInterval: 1 });
+    await visit(world, "Paris", set("a", 1));
+    const before = companions(world);
+    await expect(answer(world, "Paris", set("a", 2))).rejects.toMatchObject({ code: "ERR_STORE" });
+    expect(companions(world)).toEqual(before);
+    world.clock.advance(1);
+    expect(await visit(world, "Paris", get("a"))).toBe(1);
+
+    const tolerant = await openOldSession({ storeTimeout: 0.3, onStoreError: "anonymous" }, { writeInterval: 1 });
+    await visit(tolerant, "Paris", set("a", 1));
+    const { response } = await answer(tolerant, "Paris", set("a", 2));
+    expect(response.headers.getSetCookie()).toEqual([]);
+  });
+
+  test("is not bothered again by a touch", async () => {
+    const world = openWorld({ touchInterval: 0 }, { writeInterval: 1 });
+    await visit(world, "Paris", set("a", 1));
+    world.clock.advance(0.5);
+    world.events.length = 0;
+    expect(await visit(world, "Paris", get("a"))).toBe(1);
+    expect(world.events).toEqual([{ type: "loaded" }]);
+    world.clock.advance(1);
+    await visit(world, "Paris", get("a"));
+    expect(world.events).toContainEqual({ type: "touched" });
+  });
+});
