@@ -200,10 +200,10 @@ const MIN_TTL = 60;
 
 function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOptions, now: number): Kept {
   const seconds = Math.floor(now / 1000);
-  if (expirationTtl !== undefined && !(Number.isInteger(expirationTtl) && expirationTtl >= MIN_TTL)) {
+  if (expirationTtl !== undefined && !(Math.trunc(expirationTtl) >= MIN_TTL)) {
     throw failure("PUT", 400, `Invalid expiration_ttl of ${expirationTtl}`);
   }
-  if (expiration !== undefined && !(Number.isInteger(expiration) && expiration >= seconds + MIN_TTL)) {
+  if (expiration !== undefined && !(Math.trunc(expiration) >= seconds + MIN_TTL)) {
     throw failure("PUT", 400, `Invalid expiration of ${expiration}`);
   }
   if (sizeOf(value) > MAX_VALUE_BYTES) throw failure("PUT", 413, `Value length exceeds limit of ${MAX_VALUE_BYTES}`);
@@ -211,7 +211,7 @@ function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOpt
     throw failure("PUT", 413, `Metadata length exceeds limit of ${MAX_METADATA_BYTES}`);
   }
   const end = expiration ?? (expirationTtl === undefined ? Infinity : seconds + expirationTtl);
-  return { value, expiresAt: end * 1000, metadata };
+  return { value, expiresAt: Math.trunc(end) * 1000, metadata: metadata ?? undefined };
 }
 
 function assertKey(key: string): void {
