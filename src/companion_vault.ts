@@ -159,7 +159,7 @@ export class CompanionVault implements Vault<Mended> {
     for (let reads = 1; ; reads++) {
       const found = await find();
       const told = await this.companion.of(typeof found === "string" ? keyOfId(presentedId) : found.key);
-      const shown = found === "unknown" ? await this.#late(presentedId, told, deadline) : found;
+      const shown = found === "unknown" ? await this.#missing(presentedId, told, now, deadline) : found;
       if (typeof shown === "string" && shown !== "late") return shown;
       const { held, isStale } = shown === "late" ? { held: null, isStale: true } : merge(shown, told, now);
       if (isStale && reads < MOST_READS) {
@@ -174,19 +174,22 @@ export class CompanionVault implements Vault<Mended> {
     }
   }
 
-  /** What the client knows of a session that the store does not show: all of it, or that it exists and is late. */
-  async #late(
+  /**
+   * What the client knows of a session that the store does not show: all of it, or that it must be there. Where nobody can
+   * tell a late session from one that was ended, it was ended.
+   */
+  async #missing(
     id: string,
     { entries, lastSeenAt, isWhole }: Told,
+    now: number,
     deadline: Deadline,
   ): Promise<Stored | "late" | "unknown"> {
-    if (entries.size === 0) return "unknown";
-    const wasEnded = await this.#vault.wasEnded(id, deadline);
-    if (wasEnded) return "unknown";
+    if (entries.size === 0 || (await this.#vault.wasEnded(id, deadline)) !== false) return "unknown";
     const head = entries.get(HEAD_FIELD)?.text;
-    // Where nobody can tell, an ended session must not come back.
-    if (wasEnded === undefined || !isWhole || typeof head !== "string") return "late";
-    return this.#vault.missing(id, { fields: new Map(), head: JSON.parse(head), lastSeenAt });
+    const known = typeof head === "string" ? JSON.parse(head) : { createdAt: now, since: now };
+    const missing = this.#vault.missing(id, { fields: new Map(), head: known, lastSeenAt });
+    if (typeof head === "string" && isWhole) return missing;
+    return this.#vault.isOver(missing, now) ? "unknown" : "late";
   }
 }
 

@@ -103,7 +103,7 @@ export class StoreVault implements Vault<Stored> {
     return { ...found, key, stored: new Map(), isMissing: true };
   }
 
-  /** Whether a session that the store does not show was ended, and is not merely late; undefined if it cannot tell. */
+  /** Whether a session that the store does not show was ended, and is not only late; undefined if the store cannot tell. */
   async wasEnded(id: string, deadline: Deadline): Promise<boolean | undefined> {
     const { wasDeleted } = this.#store;
     return wasDeleted && (await deadline.call(LOADING, () => wasDeleted.call(this.#store, keyOfId(id))));

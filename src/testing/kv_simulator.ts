@@ -146,18 +146,19 @@ export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
       },
 
       async list({ prefix, limit = 1000, cursor } = {}) {
-        if (limit < 1 || limit > 1000) throw failure("GET", 400, `Invalid key_count_limit of ${limit}`);
+        if (limit < 0 || limit > 1000) throw failure("GET", 400, `Invalid key_count_limit of ${limit}`);
         const all = [...history.keys()].filter((name) => name.startsWith(prefix ?? "") && name > (cursor ?? ""));
         const found = all.sort().flatMap((name) => {
           const kept = visible(name, place);
           return kept !== null && kept.expiresAt > now() ? [{ name, kept }] : [];
         });
-        const keys = found.slice(0, limit).map(({ name, kept: { expiresAt, metadata } }) => ({
+        const most = limit || 1000;
+        const keys = found.slice(0, most).map(({ name, kept: { expiresAt, metadata } }) => ({
           name,
           ...(expiresAt === Infinity ? {} : { expiration: Math.floor(expiresAt / 1000) }),
           ...(metadata === undefined ? {} : { metadata }),
         }));
-        const isComplete = found.length <= limit;
+        const isComplete = found.length <= most;
         return { keys, list_complete: isComplete, ...(isComplete ? {} : { cursor: keys.at(-1)?.name ?? "" }) };
       },
     };
