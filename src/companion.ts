@@ -88,6 +88,7 @@ export class Companion {
   readonly #carrier: Carrier | undefined;
   readonly #sealer: CompanionSealer;
   readonly #now: () => number;
+  #cookies: ReadonlyMap<string, string> | undefined;
   #told: Promise<ToldByName[]> | undefined;
   readonly #toTell: Map<string, Memory | Ending> = new Map();
 
@@ -98,7 +99,16 @@ export class Companion {
   }
 
   /** What the client told of the session under a store key. */
-  async of(key: string): Promise<Told> {
+  of(key: string): Told | Promise<Told> {
+    return this.isEmpty ? NOTHING_TOLD : this.#toldOf(key);
+  }
+
+  /** Whether the client has told nothing, as it is most of the time: nothing has changed for two minutes. */
+  get isEmpty(): boolean {
+    return this.#toTell.size === 0 && this.#presented.size === 0;
+  }
+
+  async #toldOf(key: string): Promise<Told> {
     const told = (await this.#allTold()).filter((each) => each.key === shortened(key));
     const said = this.#toTell.get(key);
     const memories = [...told.flatMap(({ memory }) => memory ?? []), ...(said && "entries" in said ? [said] : [])];
@@ -139,19 +149,24 @@ export class Companion {
     this.#toTell.clear();
   }
 
+  get #presented(): ReadonlyMap<string, string> {
+    return (this.#cookies ??= this.#carrier?.presentedBeside() ?? new Map());
+  }
+
   #allTold(): Promise<ToldByName[]> {
     return (this.#told ??= this.#unsealAll());
   }
 
   #unsealAll(): Promise<ToldByName[]> {
-    const presented = [...(this.#carrier?.presentedBeside() ?? [])];
     const unseal = async ([name, sealed]: [string, string], index: number): Promise<ToldByName> => {
       const text = index < MOST_COMPANIONS ? await this.#sealer.unseal(sealed, name) : null;
       return { name, ...(text === null ? {} : fromText(text, this.#now())) };
     };
-    return Promise.all(presented.map(unseal));
+    return Promise.all([...this.#presented].map(unseal));
   }
 }
+
+const NOTHING_TOLD: Told = { entries: new Map(), lastSeenAt: 0, isWhole: false, companions: 0 };
 
 /** A companion that the client presented; without a key if it is worth nothing. */
 interface ToldByName {

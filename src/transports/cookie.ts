@@ -87,7 +87,10 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
       headers.append("Set-Cookie", serialize("", age, request));
     },
     beside: {
-      read: (request) => valuesBeside(request.headers.get("Cookie") ?? "", nameFor(request) + BESIDE),
+      read(request) {
+        const header = request.headers.get("Cookie");
+        return header?.includes(BESIDE) ? valuesBeside(header, nameFor(request) + BESIDE) : NOTHING;
+      },
       write(headers, suffix, text, { maxAge, request }) {
         headers.append("Set-Cookie", serialize(text, ageOf(maxAge), request, BESIDE + suffix));
       },
@@ -97,6 +100,7 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
 
 /** What stands between a cookie's name and that of a text beside it: no prefix of another session's cookie ends so. */
 const BESIDE = "~";
+const NOTHING: ReadonlyMap<string, string> = new Map();
 
 function ageOf(maxAge: number | null): string {
   return maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
@@ -132,7 +136,6 @@ function valueOf(header: string, name: string): string | null {
 /** The values of the cookies whose names begin with `prefix`, by the rest of the name. */
 function valuesBeside(header: string, prefix: string): Map<string, string> {
   const values = new Map<string, string>();
-  if (!header.includes(prefix)) return values;
   for (const pair of header.split(";")) {
     const [name = "", value = ""] = trim(pair).split(/=(.*)/s);
     if (name.startsWith(prefix) && value !== "") values.set(name.slice(prefix.length), value);
