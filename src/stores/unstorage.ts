@@ -43,7 +43,8 @@ export interface UnstorageStoreOptions {
  * ## Consistency
  * That of the driver, and no compare-and-set: a change reads, compares and writes. In one process, and through one
  * store, nothing comes between; another process may. Then the last write wins, an update may be lost, and what was
- * deleted may come back. A creation does not look whether its key is in use, for some engines would remember for a
+ * deleted may come back. With `secrets`, a client with cookies sees its own changes all the same (see `readYourWrites`), but
+ * not a session that has just begun and that the driver does not show. A creation does not look whether its key is in use, for some engines would remember for a
  * while that it was not.
  *
  * ## Limits

@@ -1,10 +1,12 @@
 /** What the tests of Cloudflare's stores run inside workerd. */
 
+import type { Session } from "../../src/session.ts";
 import { SessionManager } from "../../src/session_manager.ts";
 import type { SessionStore } from "../../src/store.ts";
 import { type CloudflareKvNamespace, cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { durableObjectStore, SessionObject, type SessionObjectNamespace } from "../../src/stores/durable_object.ts";
-import { type OpenedStore, storeCases } from "../../src/testing.ts";
+import { cookieJar, type OpenedStore, storeCases } from "../../src/testing.ts";
+import { withSession } from "../../src/with_session.ts";
 
 export { SessionObject };
 
@@ -72,6 +74,7 @@ export default {
     const { store, name, updates } = Object.fromEntries(new URL(request.url).searchParams);
     const open = opened[store ?? ""];
     if (open === undefined) return new Response("Which store?", { status: 404 });
+    if (name === "hops") return Response.json(await hop(env.KV));
     try {
       if (updates !== undefined) return Response.json(await count(open(env).store, Number(updates)));
       await storeCases()
@@ -83,6 +86,42 @@ export default {
     }
   },
 };
+
+/** What a browser sees in a place that goes by what it has read before, after each of its requests to another one. */
+async function hop(kv: CloudflareKvNamespace): Promise<unknown[]> {
+  const read = new Map<string, string | null>();
+  const stale: CloudflareKvNamespace = {
+    async get(key, type) {
+      const text = read.has(key) ? (read.get(key) ?? null) : await kv.get(key, type);
+      read.set(key, text);
+      return text;
+    },
+    put: (...args) => kv.put(...args),
+  };
+  const secrets = ["a secret of at least thirty-two bytes"];
+  const jar = cookieJar();
+  const visit = async (place: CloudflareKvNamespace, use: (session: Session) => unknown): Promise<unknown> => {
+    const store = cloudflareKvStore(place);
+    const answer = withSession(async (_request, session) => Response.json((await use(session)) ?? null), {
+      store,
+      secrets,
+    });
+    return await (await jar.fetch(answer, "https://shop.example/")).json();
+  };
+  const seen: unknown[] = [];
+  for (const use of [
+    (session: Session) => session.set("n", 1),
+    (session: Session) => session.set("n", 2),
+    (session: Session) => session.delete("n"),
+    (session: Session) => session.set("n", 3),
+    (session: Session) => session.regenerate(),
+    (session: Session) => session.destroy(),
+  ]) {
+    await visit(kv, use);
+    seen.push(await visit(stale, (session) => session.get("n")));
+  }
+  return seen;
+}
 
 /** What a session holds after so many updates at once, each by a Session of its own. */
 async function count(store: SessionStore, updates: number): Promise<unknown> {

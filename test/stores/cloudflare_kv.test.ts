@@ -70,6 +70,11 @@ describe("cloudflareKvStore() in workerd keeps the contract of stores:", () => {
   }
 });
 
+test("withSession() shows a browser its own writes in a stale place when it runs in workerd", async () => {
+  const response = await worker.dispatchFetch("http://localhost/?store=kv&name=hops");
+  expect(await response.json()).toEqual([1, 2, null, 3, 3, null]);
+});
+
 test("load() reads once, as text", async () => {
   await create();
   expect((await store.load(key))?.fields).toEqual(record.fields);
