@@ -75,7 +75,7 @@ export class CompanionVault implements Vault<Mended> {
     const at = this.#around.now();
     const marks = new Map([HEAD_FIELD, ...contents.fields.keys()].map((name) => [name, at]));
     const stored = await this.#vault.create(id, withMarks(contents, marks), deadline);
-    return stored === "taken" ? stored : await this.#written(stored, marks, true);
+    return stored === "taken" ? stored : await this.#written(stored, marks, at, true);
   }
 
   change(held: Mended, contents: Contents, deadline: Deadline): Promise<Mended | "conflict" | "gone"> {
@@ -91,7 +91,7 @@ export class CompanionVault implements Vault<Mended> {
     const shown = await this.#vault.touch(held.shown, now, deadline);
     if (shown === "conflict" || shown === "gone") return shown;
     if (shown === held.shown) return held;
-    return await this.#written(shown, held.marks);
+    return await this.#written(shown, held.marks, held.clock);
   }
 
   async retire(
@@ -126,12 +126,11 @@ export class CompanionVault implements Vault<Mended> {
     if (headText(held.head) !== headText(contents.head)) marks.set(HEAD_FIELD, at);
     const stored = await store(withMarks(contents, marks));
     if (stored === held.shown) return held;
-    return typeof stored === "string" ? stored : await this.#written(stored, marks);
+    return typeof stored === "string" ? stored : await this.#written(stored, marks, at);
   }
 
   /** Remembers, for the client, what was stored. */
-  async #written(stored: Stored, marks: Marks, isWhole?: true): Promise<Mended> {
-    const clock = greatest(marks);
+  async #written(stored: Stored, marks: Marks, clock: number, isWhole?: true): Promise<Mended> {
     const held = { ...stored, fields: withoutMarks(stored.fields), shown: stored, marks, clock, isMended: false };
     const told = await this.companion.of(stored.key);
     this.#remember(held, isWhole ? { ...told, isWhole } : told);

@@ -38,7 +38,7 @@ export class Deadline {
    * @param interval After how many milliseconds, and then twice as many, to try again if the store is too busy; never, if absent
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, or what the store itself threw as a `SessionError`
    */
-  async call<T>(action: string, start: () => Promise<T>, interval = Infinity): Promise<T> {
+  async call<T>(action: string, start: () => Promise<T>, interval: number = Infinity): Promise<T> {
     try {
       const answer = start();
       let isSettled = false;

@@ -48,7 +48,12 @@ export class StoreVault implements Vault<Stored> {
   }
 
   /** Finds a session as {@linkcode open} does, but lets it be one that has expired, unless it had by `aliveAt`. */
-  async find(presented: string, now: number, deadline: Deadline, aliveAt = -Infinity): Promise<Stored | Refusal> {
+  async find(
+    presented: string,
+    now: number,
+    deadline: Deadline,
+    aliveAt: number = -Infinity,
+  ): Promise<Stored | Refusal> {
     const claimed = this.#ids.fromWire(presented);
     if (claimed === null) return "forged";
     let id = claimed;

@@ -576,6 +576,23 @@ const brokenStores: Record<string, Record<string, OpenStore>> = {
       touch: (key, lastSeenAt, _expiresAt, loaded) => good.touch(key, lastSeenAt, Date.now() + 30_000, loaded),
     })),
   },
+  "wasDeleted() is true of what was deleted, and of nothing else [wasDeleted]": {
+    "believes that nothing was deleted": spoiled(() => ({ wasDeleted: async () => false })),
+    "believes that all was deleted": spoiled(() => ({ wasDeleted: async () => true })),
+    "believes that what it does not find was deleted": spoiled((good) => ({
+      wasDeleted: async (key) => (await good.load(key)) === null,
+    })),
+    "goes on saying so when the record is there again": spoiled((good) => {
+      const deleted = new Set<string>();
+      return {
+        wasDeleted: async (key) => deleted.has(key),
+        delete: (key, expected) => {
+          deleted.add(key);
+          return good.delete(key, expected);
+        },
+      };
+    }),
+  },
   "what has expired is whole or gone, and no write brings a part of it back": {
     "writes the changed fields of what expired": partialAfterExpiry("change"),
     "expires field by field": partialAfterExpiry("load"),

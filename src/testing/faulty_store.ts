@@ -166,6 +166,8 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
       return (await store.prune?.(now)) ?? 0;
     },
 
+    ...(store.wasDeleted && { wasDeleted: store.wasDeleted.bind(store) }),
+
     plan(next) {
       plan = next;
       Object.assign(calls, { load: 0, create: 0, change: 0, touch: 0, delete: 0 });

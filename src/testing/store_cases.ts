@@ -27,7 +27,7 @@ export interface StoreCase {
  * Everything that a store must do, as data for any test runner.
  *
  * What a store need not promise is decided by its `traits`: names that end in `[compareAndSet]` ask less of a
- * store without it, those in `[prune]` nothing of one without `prune`. Cases may run one after the other or at
+ * store without it, those in `[prune]` or `[wasDeleted]` nothing of one without that verb. Cases may run one after the other or at
  * once, on one engine or on a new one each. A read must see the write before it, so an eventually consistent
  * store is tested where that holds: on its local simulator, usually.
  *
@@ -510,6 +510,19 @@ const cases: Record<string, (store: SessionStore, opened: OpenedStore) => Promis
     await store.prune(now + 60_000);
     await holds(store, changed, recordOf({ a: "2" }, now));
     await holds(store, touched, recordOf({ a: "1" }, now + 1));
+  },
+
+  async "wasDeleted() is true of what was deleted, and of nothing else [wasDeleted]"(store) {
+    if (store.wasDeleted === undefined) return;
+    const key = randomKey();
+    equal(await store.wasDeleted(key), false, "wasDeleted() of what was never there");
+    await store.create(key, recordOf({ a: "1" }), inAnHour());
+    equal(await store.wasDeleted(key), false, "wasDeleted() of what is there");
+    await store.delete(key);
+    equal(await store.wasDeleted(key), true, "wasDeleted() of what was deleted");
+    equal(await store.load(key), null, "load() of what was deleted");
+    await store.create(key, recordOf({ a: "2" }), inAnHour());
+    equal(await store.wasDeleted(key), false, "wasDeleted() of what was created again");
   },
 
   async "what has expired is whole or gone, and no write brings a part of it back"(store) {
