@@ -183,9 +183,6 @@ const MOST_SEALED = 3072;
 /** In bytes: nonce and tag are 28 bytes, and base64 makes four characters of three bytes. */
 const MOST_TEXT = (MOST_SEALED / 4) * 3 - 28;
 
-/** What stands for all fields that have found no room, not even their names. */
-export const OTHERS = "";
-
 function merged(memories: readonly Memory[]): Memory {
   const entries = new Map<string, Entry>();
   let lastSeenAt = 0;
@@ -221,40 +218,31 @@ function endingText(key: string, ending: Ending, now: number): string {
   return JSON.stringify({ key: shortened(key), now, ending } satisfies Text);
 }
 
-/** A memory as a text that fits: the largest texts are left out first, then the names of the oldest changes. */
+/**
+ * A memory as a text that fits: the largest texts are left out first, and then, when there are none left, the oldest changes. A
+ * place that lacks one of those lacks later ones as well, so that it is noticed all the same.
+ */
 function memoryText(key: string, { entries, lastSeenAt, isWhole }: Memory, now: number): string {
   const head = { key: shortened(key), now, seen: lastSeenAt - now };
-  const rows = [...entries].map(([name, { at, text }]) => {
+  let room = MOST_TEXT - sizeOf({ ...head, whole: false, fields: [] });
+  const newestFirst = [...entries].sort(([, one], [, two]) => two.at - one.at);
+  const named = newestFirst.flatMap(([name, { at, text }]) => {
     const row: [string, number] = [name, at - now];
     const bare = sizeOf(row);
     // What is too long for certain need not be measured.
     const isLong = text === undefined || (text !== null && text.length > MOST_TEXT);
-    const whole = isLong ? Infinity : sizeOf([...row, text]);
-    return { row, text, bare, whole };
+    room -= bare;
+    return room < 0 ? [] : [{ row, text, more: isLong ? Infinity : sizeOf([...row, text]) - bare }];
   });
-  let room = MOST_TEXT - sizeOf({ ...head, whole: false, fields: [] });
-  let lost = -Infinity;
-  const named = rows
-    .sort((one, two) => two.row[1] - one.row[1])
-    .filter(({ row, bare }) => {
-      if ((room -= bare) >= OTHERS_SIZE) return true;
-      lost = Math.max(lost, row[1]);
-      return false;
-    });
-  room = Math.max(0, room);
-  const fields: [string, number, (string | null)?][] = named
-    .sort((one, two) => one.whole - two.whole)
-    .map(({ row, text, bare, whole }) => {
-      if (text === undefined || whole - bare > room) return row;
-      room -= whole - bare;
-      return [...row, text];
-    });
-  if (lost > -Infinity) fields.push([OTHERS, lost]);
-  const fits = fields.every((field) => field.length === 3);
-  return JSON.stringify({ ...head, whole: isWhole && fits, fields } satisfies Text);
+  const smallestFirst = named.sort((one, two) => one.more - two.more);
+  const fields = smallestFirst.map(({ row, text, more }): [string, number, (string | null)?] => {
+    if (text === undefined || more > room) return row;
+    room -= more;
+    return [...row, text];
+  });
+  const isComplete = fields.length === entries.size && fields.every((field) => field.length === 3);
+  return JSON.stringify({ ...head, whole: isWhole && isComplete, fields } satisfies Text);
 }
-
-const OTHERS_SIZE = 24;
 
 /** With the comma that follows. */
 function sizeOf(value: unknown): number {

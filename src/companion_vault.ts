@@ -1,5 +1,5 @@
 import { difference } from "./changes.ts";
-import { type Companion, type Entry, isLater, type Memory, OTHERS, RECENT, type Told } from "./companion.ts";
+import { type Companion, type Entry, isLater, type Memory, RECENT, type Told } from "./companion.ts";
 import type { Deadline } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { type Head, HEAD_FIELD, MARKS_FIELD } from "./record.ts";
@@ -212,10 +212,6 @@ function merge(shown: Stored, told: Told, now: number): Merged {
   let needsStoring = false;
   for (const [name, entry] of told.entries) {
     clock = Math.max(clock, entry.at);
-    if (name === OTHERS) {
-      isStale ||= entry.at > latest;
-      continue;
-    }
     const text = textOf(name, fields, head);
     if (!isLater(entry, { at: marks.get(name) ?? -Infinity, text })) continue;
     if (entry.text === undefined) {

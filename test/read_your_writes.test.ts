@@ -11,7 +11,7 @@ import {
   kvSimulator,
   type KvSimulatorOptions,
 } from "../src/testing.ts";
-import { counted, SHOP } from "./setup/sessions.ts";
+import { counted, gate, SHOP } from "./setup/sessions.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
 const PLACES = ["Paris", "Tokyo", "Lima"] as const;
@@ -354,8 +354,26 @@ describe("readYourWrites", () => {
     }
   });
 
+  test("does not take a session for complete when a later change of it was too large for the companion", async () => {
+    const world = openWorld({}, { delay: 30 });
+    await visit(world, "Paris", set("a", 1));
+    const complete = companions(world);
+    await visit(world, "Paris", set("a", "x".repeat(5000)));
+    plant(world, complete);
+    await expect(answer(world, "Tokyo", get("a"))).rejects.toMatchObject({ code: "ERR_STORE" });
+  });
+
+  test("does not write a session that a place does not show because somebody reads it there", async () => {
+    const world = openWorld({}, { delay: 100 });
+    await visit(world, "Paris", set("a", 1));
+    world.clock.advance(70);
+    world.events.length = 0;
+    expect(await visit(world, "Tokyo", get("a"))).toBe(1);
+    expect(world.events).toEqual([{ type: "loaded" }]);
+  });
+
   test("takes a session as over when its time is, where the store no longer shows it", async () => {
-    const world = openWorld({ idleTimeout: 30 });
+    const world = openWorld({ idleTimeout: 30, cookie: { maxAge: 600 } });
     await visit(world, "Paris", set("a", "x".repeat(5000)));
     world.clock.advance(90);
     expect(companions(world).size).toBe(1);
@@ -406,6 +424,58 @@ describe("readYourWrites", () => {
     for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
   });
 
+  /** Paris, where a write that has begun is not done before it is let go. */
+  function holdParis(world: World): {
+    readonly slow: World;
+    readonly begun: Promise<void>;
+    readonly letGo: () => void;
+  } {
+    const [first, second] = [gate(), gate()];
+    const kv = world.kv.at("Paris");
+    const put: typeof kv.put = async (...args) => {
+      first.open();
+      await second.opened;
+      await kv.put(...args);
+    };
+    const store = cloudflareKvStore({ get: (...args) => kv.get(...args), put });
+    const slow = { ...world, at: () => new SessionManager<Data>({ store, secrets, now: world.clock.now }) };
+    return { slow, begun: first.opened, letGo: second.open };
+  }
+
+  test("the later one of two tabs wins as well when its write is done first", async () => {
+    const world = await openOldSession();
+    const { slow, begun, letGo } = holdParis(world);
+    const earlier = answer(slow, "Paris", set("one", 1));
+    await begun;
+    world.clock.advance(1);
+    const later = await answer(world, "Tokyo", set("two", 2));
+    letGo();
+    world.jar.store(SHOP, (await earlier).response);
+    world.jar.store(SHOP, later.response);
+    world.clock.advance(1);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, one: 1, two: 2 });
+    world.clock.advance(200);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+  });
+
+  test("writes again, after a minute, what a writer that began before has overwritten", async () => {
+    const world = await openOldSession();
+    const { slow, begun, letGo } = holdParis(world);
+    const server = slow.at("Paris").open((await visit(world, "Paris", id)) ?? "");
+    await server.get("old");
+    server.set("theirs", 1);
+    const saving = server.save();
+    await begun;
+    world.clock.advance(1);
+    await visit(world, "Tokyo", set("mine", 2));
+    letGo();
+    await saving;
+    world.clock.advance(61);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, mine: 2, theirs: 1 });
+    world.clock.advance(200);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, mine: 2, theirs: 1 });
+  });
+
   test("writes again what another writer has overwritten", async () => {
     const world = await openOldSession();
     const wire = (await visit(world, "Paris", id)) ?? "";
@@ -435,7 +505,7 @@ describe("readYourWrites", () => {
     const world = openWorld({ idleTimeout: 40, touchInterval: 1 });
     await visit(world, "Paris", set("a", 1));
     expect(await visit(world, "Tokyo", get("a"))).toBe(1);
-    for (let times = 0; times < 6; times++) {
+    for (let times = 0; times < 3; times++) {
       world.clock.advance(19);
       expect(await visit(world, "Paris", get("a"))).toBe(1);
     }
@@ -485,6 +555,15 @@ describe("readYourWrites", () => {
     world.clock.advance(60);
     expect(await visit(world, "Tokyo", get("old"))).toHaveLength(5000);
     expect(world.events.filter(({ type }) => type === "stale")).toHaveLength(1);
+  });
+
+  test("goes on saying so when something else is written in the place that does not show it", async () => {
+    const world = await openOldSession();
+    await visit(world, "Paris", set("old", "x".repeat(5000)));
+    await visit(world, "Tokyo", set("small", 2));
+    world.events.length = 0;
+    expect(await visit(world, "Tokyo", everything)).toEqual({ old: 1, small: 2 });
+    expect(world.events).toContainEqual({ type: "stale" });
   });
 
   test("says so as well when there are more changes than the companion has room for", async () => {
@@ -623,6 +702,41 @@ describe("a companion is refused or harmless", () => {
     world.clock.advance(121);
     plant(world, older);
     expect(await visit(world, "Tokyo", get("old"))).toBe(3);
+  });
+
+  test("when it says that an id is over, and is older than two minutes: then the store is asked", async () => {
+    const eventual = { ...memoryStore(), traits: { ...memoryStore().traits, consistency: "eventual" as const } };
+    const { store, calls } = counted(eventual);
+    const { clock, ...others } = openWorld();
+    const world: World = { ...others, clock, at: () => new SessionManager<Data>({ store, secrets, now: clock.now }) };
+    await visit(world, "Paris", set("a", 1));
+    const [main] = world.jar.cookies().map(({ name, value }) => [name, value] as const);
+    await visit(world, "Paris", logOut);
+    const ended = companions(world);
+    for (const [seconds, wanted] of [
+      [0, []],
+      [121, ["load"]],
+    ] as const) {
+      clock.advance(seconds);
+      plant(world, [main!, ...ended]);
+      calls.length = 0;
+      expect(await visit(world, "Paris", get("a"))).toBeUndefined();
+      expect(calls).toEqual(wanted);
+    }
+  });
+
+  test("when more than any browser has come before it", async () => {
+    const world = await openStale();
+    const real = companions(world);
+    world.jar.store(SHOP, {
+      headers: new Headers([...real.keys()].map((name) => ["Set-Cookie", `${name}=; Path=/; Secure; Max-Age=0`])),
+    });
+    plant(
+      world,
+      Array.from({ length: 64 }, (_, i) => [`__Host-session~${String(i).padStart(10, "0")}`, "AAAA"] as const),
+    );
+    plant(world, real);
+    expect(await visit(world, "Tokyo", get("old"))).toBe(1);
   });
 
   test("when there are more of them than any browser has", async () => {
