@@ -240,8 +240,9 @@ function memoryText(key: string, { entries, lastSeenAt, isWhole }: Memory, now: 
     room -= more;
     return [...row, text];
   });
-  const isComplete = fields.length === entries.size && fields.every((field) => field.length === 3);
-  return JSON.stringify({ ...head, whole: isWhole && isComplete, fields } satisfies Text);
+  // Where a name has found no room, no text has either.
+  const whole = isWhole && fields.every((field) => field.length === 3);
+  return JSON.stringify({ ...head, whole, fields } satisfies Text);
 }
 
 /** With the comma that follows. */

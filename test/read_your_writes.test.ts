@@ -363,6 +363,18 @@ describe("readYourWrites", () => {
     await expect(answer(world, "Tokyo", get("a"))).rejects.toMatchObject({ code: "ERR_STORE" });
   });
 
+  test("does not take a session for complete when its beginning is no longer in the companion", async () => {
+    const world = openWorld({}, { delay: 200 });
+    await visit(world, "Paris", set("a", 1));
+    world.clock.advance(110);
+    await visit(world, "Paris", (session) => {
+      session.set("b", 2);
+      session.setTimeouts({ idle: 7200 });
+    });
+    world.clock.advance(15);
+    await expect(answer(world, "Tokyo", everything)).rejects.toMatchObject({ code: "ERR_STORE" });
+  });
+
   test("does not write a session that a place does not show because somebody reads it there", async () => {
     const world = openWorld({}, { delay: 100 });
     await visit(world, "Paris", set("a", 1));
