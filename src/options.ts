@@ -9,7 +9,7 @@ import type { Schema } from "./schema.ts";
 import type { UntypedData } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
-import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME } from "./transports/cookie.ts";
+import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME, withoutPrefix } from "./transports/cookie.ts";
 import { type HeaderOptions, headerTransport } from "./transports/header.ts";
 import type { Transport } from "./transports/transport.ts";
 import { SealedSessions } from "./vault.ts";
@@ -105,6 +105,8 @@ export interface Settings {
   readonly secrets: readonly string[] | undefined;
   /** The name under which the client keeps the session. */
   readonly name: string;
+  /** The cookie's name without its prefix; undefined if there is no cookie, or transports of one's own. */
+  readonly cookieName: string | undefined;
   /** Throws `ERR_COOKIE_TOO_LARGE` if the client cannot keep such a text. */
   readonly assertFits: (text: string) => void;
   readonly isGuarded: boolean;
@@ -173,6 +175,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     store: store as Settings["store"],
     secrets,
     name,
+    cookieName: cookie === false || options.transports !== undefined ? undefined : withoutPrefix(name),
     assertFits: cookie === false || options.transports !== undefined ? () => {} : (text) => assertFits(name, text),
     isGuarded: isGuarded(options.guard),
     transports: transportsOf(options.transports, cookie, header),

@@ -44,6 +44,16 @@ export let finishSession: <Data extends object>(
   waitUntil: WaitUntil | undefined,
 ) => Promise<Response>;
 
+/**
+ * The cookies of sessions that meet in one request, those of these sessions among them.
+ *
+ * @throws {TypeError} If other sessions have the very cookie: both would be one and the same, or overwrite each other's id
+ */
+export let claimCookie: <Data extends object>(
+  sessions: SessionManager<Data>,
+  claimed: readonly string[] | undefined,
+) => readonly string[];
+
 /** Whether requests of other sites may be turned away. */
 export let isGuarded: <Data extends object>(sessions: SessionManager<Data>) => boolean;
 
@@ -263,6 +273,14 @@ export class SessionManager<Data extends object = UntypedData> {
   static {
     beginSession = (sessions, request, rest, isShared) => sessions.#begin(request, rest, isShared);
     finishSession = (sessions, session, response, waitUntil) => sessions.#finish(session, response, waitUntil);
+    claimCookie = (sessions, claimed = []) => {
+      const { cookieName } = sessions.#settings;
+      if (cookieName === undefined) return claimed;
+      if (!claimed.includes(cookieName)) return [...claimed, cookieName];
+      throw new TypeError(
+        `Two sessions of one request cannot have one cookie, ${cookieName}: give each a name and a place of its own`,
+      );
+    };
     isGuarded = (sessions) => sessions.#settings.isGuarded;
     refusalOf = (sessions, request) => sessions.#refusal(request);
     isEager = (sessions) => sessions.#settings.isEager;

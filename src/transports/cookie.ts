@@ -54,7 +54,7 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
   const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
   const { httpOnly = true, partitioned = false } = options;
   assertConsistent({ name, path, domain, sameSite, secure, httpOnly, partitioned });
-  const loopbackName = name.replace(PREFIX, "");
+  const loopbackName = withoutPrefix(name);
 
   const serialize = (value: string, age: string, request: Request): string => {
     const isLoopback = isPlainLoopback(request);
@@ -86,6 +86,11 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
       headers.append("Set-Cookie", serialize("", age, request));
     },
   };
+}
+
+/** The name of a cookie on plain http to this very machine, where browsers take none with a prefix. */
+export function withoutPrefix(name: string): string {
+  return name.replace(PREFIX, "");
 }
 
 /** @throws {SessionError} `ERR_COOKIE_TOO_LARGE` if browsers would drop the cookie, which they do without a word */
