@@ -77,6 +77,8 @@ const LONGEST_LOGIN = 600_000;
 const CLOCK_SKEW = 60_000;
 /** In bytes: a record of this size fits into every engine, the smallest being Deno KV's of 65 536. */
 const PAGE_BYTES = 40_000;
+/** Pages for many logins at once. Each is one more read for whoever lists the sessions of such a user. */
+const SCATTERED = 16;
 /** Records that are asked for at a time. */
 const AT_A_TIME = 32;
 
@@ -120,7 +122,7 @@ export class Roster {
   /** The live sessions of a subject, the last seen first. Of those that are over, the entries are removed. */
   async list(subject: string, isCurrent: (bound: Bound) => boolean): Promise<Listing[]> {
     const listings: Listing[] = [];
-    for await (const page of this.#pages(keyOfSubject(subject))) {
+    for (const page of await this.#pages(keyOfSubject(subject))) {
       const found = await this.#look(page);
       for (const { token, entry, seen } of found) {
         if (seen === null || !isCurrent(seen.bound)) continue;
@@ -139,15 +141,17 @@ export class Roster {
   async end(handle: string): Promise<number> {
     const [, subject, page, token] = HANDLE_SHAPE.exec(handle) ?? [];
     if (subject === undefined || token === undefined) return 0;
-    return await this.#endOn(subject, Number(page), (each) => each === token);
+    const found = await this.#load(subject, Number(page), this.#deadline());
+    return await this.#endOn(found, (each) => each === token);
   }
 
   /** Ends all sessions of a subject but the one that a handle names. Answers how many. */
   async endAll(subject: string, spared: string | null): Promise<number> {
     const key = keyOfSubject(subject);
     let ended = 0;
-    for await (const { number } of this.#pages(key)) {
-      ended += await this.#endOn(key, number, (token) => handleOf({ subject: key, page: number, token }) !== spared);
+    for (const page of await this.#pages(key)) {
+      const isChosen = (token: string): boolean => handleOf({ subject: key, page: page.number, token }) !== spared;
+      ended += await this.#endOn(page, isChosen);
     }
     return ended;
   }
@@ -157,7 +161,8 @@ export class Roster {
     const { limit } = this.#parts;
     if (limit === undefined || limit.onLimit === "refuse") return 0;
     const live: { readonly bound: Bound; readonly boundAt: number }[] = [];
-    for await (const page of this.#pages(subject)) {
+    const pages = await this.#pages(subject);
+    for (const page of pages) {
       for (const { entry, seen } of await this.#look(page)) {
         if (seen !== null) live.push({ bound: seen.bound, boundAt: entry.boundAt });
       }
@@ -166,7 +171,8 @@ export class Roster {
     live.sort((a, b) => b.boundAt - a.boundAt || (a.bound.token < b.bound.token ? -1 : 1));
     let ended = 0;
     for (const { bound } of live.slice(limit.sessions)) {
-      ended += await this.#endOn(subject, bound.page, (token) => token === bound.token);
+      const page = pages.find(({ number }) => number === bound.page)!;
+      ended += await this.#endOn(page, (token) => token === bound.token);
     }
     return ended;
   }
@@ -225,6 +231,7 @@ export class Roster {
 
   /** Writes a new entry on a page that has room. Answers which. */
   async #place(subject: string, token: string, entry: Entry, until: number, deadline: Deadline): Promise<number> {
+    let conflicts = 0;
     for (;;) {
       const first = await this.#load(subject, 0, deadline);
       await this.#assertRoom(first);
@@ -238,7 +245,11 @@ export class Roster {
         continue;
       }
       if (page.number > 0) await this.#extend(first, until, deadline);
-      if (await this.#write(page, withEntry(page, token, entry, until + CLOCK_SKEW), deadline)) return page.number;
+      const next = withEntry(page, token, entry, until + CLOCK_SKEW);
+      // So many log in at once that this one has lost twice: on more pages, fewer of them meet.
+      const pages = conflicts > 1 && this.#mayScatter(page) ? SCATTERED : page.pages;
+      if (await this.#write(page, { ...next, pages }, deadline)) return page.number;
+      conflicts++;
       await deadline.pause();
     }
   }
@@ -252,8 +263,16 @@ export class Roster {
     const dropped = await this.#drop(page, await this.#look(page));
     // A few would soon be in the way again, and to look at every session of a page at each login would be dear.
     if (dropped * 4 >= page.entries.size) return;
-    const more = first.pages + 1;
-    await this.#edit(first.subject, 0, (now) => (now.pages < more ? { ...now, pages: more } : now), deadline);
+    await this.#grow(first, first.pages + 1, deadline);
+  }
+
+  async #grow({ subject }: LoadedPage, pages: number, deadline: Deadline): Promise<void> {
+    await this.#edit(subject, 0, (first) => (first.pages < pages ? { ...first, pages } : first), deadline);
+  }
+
+  /** Whether pages may be added before one is full. Not where sessions are counted, which is exact on one page alone. */
+  #mayScatter({ number, pages }: Page): boolean {
+    return number === 0 && pages < SCATTERED && this.#parts.limit === undefined;
   }
 
   /** Keeps the first page, which alone knows of the others, as long as they are; and longer, so as to be rarely written. */
@@ -269,7 +288,7 @@ export class Roster {
     const { limit } = this.#parts;
     if (limit?.onLimit !== "refuse") return;
     let count = 0;
-    for await (const page of this.#pages(first.subject, first)) {
+    for (const page of await this.#pages(first.subject, first)) {
       // A login that is under way counts: of two at once for the last place, one is refused.
       for (const { entry, seen } of await this.#look(page)) if (seen !== null || this.#mayCome(entry)) count++;
     }
@@ -279,29 +298,30 @@ export class Roster {
   }
 
   /** Ends the chosen sessions of a page. Whatever takes their place meanwhile is named in their entries, and ends too. */
-  async #endOn(subject: string, number: number, isChosen: (token: string) => boolean): Promise<number> {
+  async #endOn(found: LoadedPage, isChosen: (token: string) => boolean): Promise<number> {
+    const { subject, number } = found;
     const deadline = this.#deadline();
     const ended = new Set<string>();
-    let chosen: readonly string[] | undefined;
-    for (;;) {
-      const page = await this.#load(subject, number, deadline);
-      // A login that comes later is not meant.
-      chosen ??= [...page.entries.keys()].filter(isChosen);
-      const over = await atMost(chosen, async (token) => {
+    // A login that comes later is not meant.
+    const chosen = [...found.entries.keys()].filter(isChosen);
+    for (let page = found; ;) {
+      const over: string[] = [];
+      await atMost(chosen, async (token) => {
         const entry = entryOf(page, token);
-        if (entry === undefined) return token;
+        if (entry === undefined) return;
         for (const key of [entry.key, ...entry.heirs]) {
           if (await this.#endKey(key, { subject, token })) ended.add(token);
         }
-        return ended.has(token) || !this.#mayCome(entry) ? token : undefined;
+        if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
       });
-      const rest = withoutEntries(
-        page,
-        over.filter((token) => token !== undefined),
-      );
-      // If the page has not changed, neither have its entries: no other session has taken the place of one that ended.
-      if (rest.entries.size === page.entries.size || (await this.#write(page, rest, deadline))) return ended.size;
-      await deadline.pause();
+      // If the page is as it was, so are its entries: they have named whatever took the place of a session meanwhile.
+      if (over.length > 0) {
+        if (await this.#write(page, withoutEntries(page, over), deadline)) return ended.size;
+        await deadline.pause();
+      }
+      const newest = await this.#load(subject, number, deadline);
+      if (over.length === 0 && isSame(page, newest, chosen)) return ended.size;
+      page = newest;
     }
   }
 
@@ -319,16 +339,23 @@ export class Roster {
 
   /** What has become of the sessions of a page. */
   async #look(page: Page): Promise<Look[]> {
-    const looks = await atMost([...page.entries.keys()], async (token) => {
-      const entry = entryOf(page, token) ?? { key: "", heirs: [], boundAt: 0 };
-      // One after the other: a session is there before its predecessor gives way.
-      for (const key of [entry.key, ...entry.heirs]) {
-        const seen = key && (await this.#session(key, { subject: page.subject, token }, this.#deadline()));
-        if (seen && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen };
-      }
-      return { token, entry, seen: null };
-    });
-    return looks;
+    const looks = await atMost([...page.entries.keys()], (token) => this.#lookAt(page, token));
+    if (looks.every(({ seen }) => seen !== null)) return looks;
+    // What seems to be over may have given way to a session that the entry names by now.
+    const newest = await this.#load(page.subject, page.number, this.#deadline());
+    return await atMost(looks, async (look) =>
+      look.seen !== null || isSame(page, newest, [look.token]) ? look : await this.#lookAt(newest, look.token),
+    );
+  }
+
+  async #lookAt(page: Page, token: string): Promise<Look> {
+    const entry = entryOf(page, token) ?? { key: "", heirs: [], boundAt: 0 };
+    // One after the other: a session is there before its predecessor gives way.
+    for (const key of entry.key === "" ? [] : [entry.key, ...entry.heirs]) {
+      const seen = await this.#session(key, { subject: page.subject, token }, this.#deadline());
+      if (seen !== null && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen };
+    }
+    return { token, entry, seen: null };
   }
 
   /** Drops the entries whose sessions are over. Answers how many. */
@@ -354,10 +381,11 @@ export class Roster {
     return { head, bound, lastSeenAt: loaded.lastSeenAt, version: loaded.version };
   }
 
-  async *#pages(subject: string, first?: LoadedPage): AsyncGenerator<LoadedPage> {
-    const begin = first ?? (await this.#load(subject, 0, this.#deadline()));
-    yield begin;
-    for (let number = 1; number < begin.pages; number++) yield await this.#load(subject, number, this.#deadline());
+  /** All pages of a list. */
+  async #pages(subject: string, known?: LoadedPage): Promise<LoadedPage[]> {
+    const first = known ?? (await this.#load(subject, 0, this.#deadline()));
+    const others = Array.from({ length: first.pages - 1 }, (_, index) => index + 1);
+    return [first, ...(await atMost(others, (number) => this.#load(subject, number, this.#deadline())))];
   }
 
   /** Changes a page, again if others do so meanwhile. Answers null if `change` does. */
@@ -392,7 +420,7 @@ export class Roster {
     const record = recordOfPage(after, now());
     const changed = difference(before.fields, record.fields);
     if (changed.size === 0) return true;
-    const { until } = after;
+    const until = Math.max(after.until, now() + CLOCK_SKEW);
     const answer =
       version === undefined
         ? await deadline.call(LISTING, () => store.create(key, record, until))
@@ -473,6 +501,10 @@ const DETAILS = "details";
 
 function sealingKey(subject: string, secret = ""): string {
   return JSON.stringify([subject, secret]);
+}
+
+function isSame(before: Page, after: Page, tokens: readonly string[]): boolean {
+  return tokens.every((token) => before.entries.get(token) === after.entries.get(token));
 }
 
 /** Runs a task for every item, a few at a time. */

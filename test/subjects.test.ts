@@ -186,7 +186,13 @@ describe("revoke()", () => {
   test("revoke() takes anything for a handle, and throws at nothing", async () => {
     const { sessions, logIn } = devices();
     const handle = await handleOf(await logIn());
-    for (const made of ["", "x", `${handle}x`, handle.replace(/.{16}$/, "A".repeat(16)), handle.replace(".0.", ".7.")]) {
+    for (const made of [
+      "",
+      "x",
+      `${handle}x`,
+      handle.replace(/.{16}$/, "A".repeat(16)),
+      handle.replace(".0.", ".7."),
+    ]) {
       expect(await sessions.revoke(made)).toBe(false);
     }
     expect(await sessions.list(ADA)).toHaveLength(1);
