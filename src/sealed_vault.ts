@@ -26,6 +26,7 @@ const CLOCK_SKEW = 60_000;
  */
 export class SealedVault implements Vault {
   readonly wireOf: null = null;
+  readonly roster: null = null;
   readonly #core: VaultCore;
   readonly #sealer: Sealer;
   #revocation: SessionStore | undefined;

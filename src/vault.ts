@@ -1,6 +1,7 @@
 import type { Deadline } from "./deadline.ts";
 import type { Head, Unreadable } from "./record.ts";
 import type { Timeouts } from "./expiry.ts";
+import type { Roster } from "./roster.ts";
 import type { SessionRecord, SessionStore, StoreTraits, Version } from "./store.ts";
 
 /** A session as it was found or has just been stored. */
@@ -15,7 +16,7 @@ export interface Found extends SessionRecord {
 }
 
 /** Why what a client presented is no session. */
-export type Refusal = Unreadable | "malformed" | "forged" | "unknown" | "expired" | "retired" | "schema";
+export type Refusal = Unreadable | "malformed" | "forged" | "unknown" | "expired" | "retired" | "schema" | "epoch";
 
 /** Fields to be stored, and the head that goes with them. */
 export interface Contents {
@@ -35,6 +36,9 @@ export interface Vault<Held extends Found = Found> {
    * anew each time: then no response can go out before.
    */
   readonly wireOf: ((id: string) => string) | null;
+
+  /** The lists of which sessions belong to whom; null where none can be kept. */
+  readonly roster: Roster | null;
 
   /** Finds the session that a client presented, or tells why there is none. Unknown ids are never adopted. */
   open(presented: string, now: number, deadline: Deadline): Promise<Held | Refusal>;

@@ -570,6 +570,9 @@ describe("caches", () => {
     "setTimeouts()": (session) => session.setTimeouts({ idle: 50 }),
     "regenerate()": (session) => session.regenerate(),
     "destroy()": (session) => session.destroy(),
+    "bind()": (session) => session.bind("ada", { browser: "Firefox" }),
+    "unbind()": (session) => session.unbind(),
+    "handle()": (session) => session.handle(),
   };
 
   test("the list of touches has every method that a session has", () => {
