@@ -18,15 +18,16 @@
 export { withSession } from "./src/with_session.ts";
 export type { FetchHandler, SessionHandler } from "./src/with_session.ts";
 export { SessionManager } from "./src/session_manager.ts";
-export type { WaitUntil } from "./src/session_manager.ts";
+export type { ListedSession, RevokeAllOptions, WaitUntil } from "./src/session_manager.ts";
 export { Session } from "./src/session.ts";
-export type { KeyOf, RegenerateOptions, SessionInfo, UntypedData } from "./src/session.ts";
+export type { BindOptions, KeyOf, RegenerateOptions, SessionInfo, UntypedData } from "./src/session.ts";
 export { BusyError, SessionError } from "./src/errors.ts";
 export type { SessionErrorCode } from "./src/errors.ts";
 export type { Place, SessionOptions } from "./src/options.ts";
 export type { Codec } from "./src/codec.ts";
 export type { SessionEvent } from "./src/observe.ts";
 export type { Refusal, RevocationStore, SealedSessions } from "./src/vault.ts";
+export type { Epoch, SubjectLimit } from "./src/roster.ts";
 export type { OwnTimeouts, Unreadable } from "./src/record.ts";
 export type { Schema, SchemaResult } from "./src/schema.ts";
 export type { CookieOptions } from "./src/transports/cookie.ts";

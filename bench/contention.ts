@@ -158,12 +158,9 @@ export const PAUSES = {
   "0, then doubling from 1 ms, ≤ 50 ms": jitter((n) => Math.min(50, 2 ** (n - 1) - 1)),
   "0, then doubling from 1 ms, ≤ 400 ms": jitter((n) => Math.min(400, 2 ** (n - 1) - 1)),
   "doubling from one attempt, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, took * 2 ** (n - 1))),
-  "0, then growing by 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) =>
-    Math.min(left / 4, 4 * took * (n - 1)),
-  ),
-  "growing by 2 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 2 * took * n)),
   "growing by 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 4 * took * n)),
   "growing by 8 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 8 * took * n)),
+  "doubling from 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, took * 2 ** (n + 1))),
 } satisfies Record<string, Pause | null>;
 
 /** Puts another pause in the place of the library's own, until it is put back. */

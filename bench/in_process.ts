@@ -7,6 +7,7 @@ import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
@@ -54,6 +55,8 @@ async function measureInWorkerd(rounds: number): Promise<RuntimeCosts> {
     script: await bundle("worker.ts", "neutral"),
     compatibilityDate: "2026-01-01",
     compatibilityFlags: ["nodejs_compat"],
+    // A peer warns of its unsigned cookies, which are meant here.
+    handleRuntimeStdio: (...streams: Readable[]) => streams.forEach((stream) => stream.resume()),
   });
   const url = await worker.ready;
   try {

@@ -1,167 +1,125 @@
 /**
- * `npm run bench`: what a session costs, beside the bare handler and beside what one would write by hand, in one run, in turns, as
- * medians. `-- quick` takes fewer rounds, `-- --json` prints the figures for machines.
+ * `npm run bench`: what a session costs, beside the bare handler, what one would write by hand, and the peers. It takes a
+ * quarter of an hour, and writes `results.json`, the tables of `README.md` and `chart.svg`. `-- wire contention` measures those
+ * parts only and keeps the rest; `-- quick` takes two minutes and writes nothing; `-- --json` prints the figures for machines.
  *
  * @module
  */
-import { sha256 } from "@noble/hashes/sha2.js";
+import { readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
-import { memoryStore, withSession } from "../mod.ts";
+import { fileURLToPath } from "node:url";
+import { run } from "../test/setup/command.ts";
+import { chartOf } from "./chart.ts";
+import { EVERY_ENGINE, measureContention, PAUSES } from "./contention.ts";
+import { measureCrowds, measureOptions, measureSizes } from "./growth.ts";
+import { measureInProcess, RUNTIMES, type RuntimeCosts } from "./in_process.ts";
+import peers from "./package.json" with { type: "json" };
+import type { ChoiceCost, PartName, Parts, Results } from "./results.ts";
+import { measureCounters, weighEntries } from "./size.ts";
+import { tablesOf } from "./tables.ts";
+import { measureWire } from "./wire.ts";
 
-type Handler = (request: Request) => Response | Promise<Response>;
+const words = process.argv.slice(2);
+const isQuick = words.includes("quick");
+const isForMachines = words.includes("--json");
 
-/** A row: the same request to each of the contenders. */
-interface Case {
-  readonly name: string;
-  readonly path: string;
-  readonly hasSession: boolean;
-}
-
-const ROUNDS = process.argv.includes("quick") ? 30 : 150;
-const REQUESTS = 200;
-const SHOP = "https://shop.example";
-
-const cases: readonly Case[] = [
-  { name: "untouched, no cookie", path: "/idle", hasSession: false },
-  { name: "untouched, cookie", path: "/idle", hasSession: true },
-  { name: "read", path: "/read", hasSession: true },
-  { name: "write", path: "/write", hasSession: true },
-  { name: "create", path: "/write", hasSession: false },
-];
-
-const contenders: Readonly<Record<string, Handler>> = {
-  "bare handler": (request) => new Response(new URL(request.url).pathname),
-  "by hand": byHand(),
-  "with-session": ours(),
+const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
+  inProcess: async () => {
+    const all: RuntimeCosts[] = [];
+    for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 60));
+    return all;
+  },
+  wire: () => measureWire(isQuick ? 5 : 30),
+  sizes: () => measureSizes(isQuick ? 8 : 40),
+  options: () => measureOptions(isQuick ? 8 : 40),
+  crowds: () =>
+    isQuick
+      ? measureCrowds([1_000, 10_000, 100_000], [1_000])
+      : measureCrowds([1_000, 10_000, 100_000, 1_000_000], [1_000, 10_000, 100_000]),
+  contention: () =>
+    measureContention({
+      names: isQuick ? ["memory", "file", "redis"] : EVERY_ENGINE,
+      writers: isQuick ? [1, 8, 64] : [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      commitsPerWriter: isQuick ? 4 : 16,
+      mostSeconds: isQuick ? 3 : 8,
+    }),
+  pauses: async () =>
+    isQuick
+      ? []
+      : measureContention({
+          names: ["file", "redis", "upstash", "deno kv"],
+          writers: [8, 64, 256],
+          commitsPerWriter: 6,
+          mostSeconds: 5,
+          pauses: Object.keys(PAUSES) as (keyof typeof PAUSES)[],
+        }),
+  entries: weighEntries,
+  counters: () => measureCounters(isQuick ? 5 : 25),
+  choices: async () => {
+    const script = fileURLToPath(new URL("./peers/choices.ts", import.meta.url));
+    const { ok, stdout, output } = await run(process.execPath, [script, isQuick ? "30" : "200"]);
+    if (!ok) throw new Error(output);
+    return JSON.parse(stdout) as ChoiceCost[];
+  },
 };
 
 await main();
 
 async function main(): Promise<void> {
-  const rows = [];
-  for (const each of cases) rows.push({ case: each.name, microseconds: await measure(each) });
-  const machine = { runtime: `Node ${process.version}`, cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length };
-  const hash = await hashes();
-  if (process.argv.includes("--json")) return console.log(JSON.stringify({ machine, rows, hash }, null, 2));
-  console.log(
-    `${machine.runtime}, ${machine.cores} × ${machine.cpu}; microseconds a request, medians of ${ROUNDS} rounds in turns\n`,
+  await installPeers();
+  const asked = (Object.keys(parts) as PartName[]).filter((name) => words.includes(name));
+  const names = asked.length > 0 ? asked : (Object.keys(parts) as PartName[]);
+  const measured: { [Name in PartName]?: unknown } = {};
+  for (const name of names) {
+    if (!isForMachines) console.error(`Measuring ${name} …`);
+    measured[name] = await parts[name]();
+  }
+  const kept: Partial<Results> = asked.length > 0 && !isQuick ? await readResults() : {};
+  const results = { ...kept, ...circumstances(), ...measured } as Results;
+  if (isForMachines) console.log(JSON.stringify(results, null, 2));
+  else for (const table of Object.values(tablesOf(results))) console.log(`\n${table}`);
+  if (!isQuick) await write(results);
+  // A client of an engine may still hold the process.
+  process.exit(0);
+}
+
+/** Installs what `package.json` names beside this file, unless it is there. */
+async function installPeers(): Promise<void> {
+  const cwd = fileURLToPath(new URL(".", import.meta.url));
+  const installed = await Promise.all(
+    Object.entries(peers.dependencies).map(async ([name, version]) => {
+      const manifest = await readFile(`${cwd}node_modules/${name}/package.json`, "utf8").catch(() => "{}");
+      return (JSON.parse(manifest) as { version?: string }).version === version;
+    }),
   );
-  const names = Object.keys(contenders);
-  console.log(`| | ${names.join(" | ")} | overhead ÷ by hand's |\n| --- |${" ---: |".repeat(names.length + 1)}`);
-  for (const { case: name, microseconds } of rows) {
-    const [bare = 0, hand = 0, ours = 0] = names.map((each) => microseconds[each] ?? 0);
-    const ratio = name.startsWith("untouched")
-      ? `${(ours / bare).toFixed(2)} × bare`
-      : ((ours - bare) / (hand - bare)).toFixed(2);
-    console.log(`| ${name} | ${names.map((each) => microseconds[each]?.toFixed(2)).join(" | ")} | ${ratio} |`);
+  if (installed.every(Boolean)) return;
+  // The peers' own peers are whole frameworks, of which no part is needed.
+  const flags = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--legacy-peer-deps"];
+  const { ok, output } = await run("npm", ["install", "--prefix", cwd, ...flags]);
+  if (!ok) throw new Error(`The peers could not be installed:\n${output}`);
+}
+
+function circumstances(): Pick<Results, "date" | "machine" | "versions"> {
+  const cpu = cpus()[0]?.model ?? "unknown";
+  const machine = { cpu, cores: cpus().length, node: process.versions.node };
+  return { date: new Date().toISOString().slice(0, 10), machine, versions: peers.dependencies };
+}
+
+const at = (name: string): URL => new URL(name, import.meta.url);
+
+async function readResults(): Promise<Partial<Results>> {
+  return JSON.parse(await readFile(at("results.json"), "utf8").catch(() => "{}")) as Partial<Results>;
+}
+
+async function write(results: Results): Promise<void> {
+  await writeFile(at("results.json"), JSON.stringify(results, null, 2));
+  await run("oxfmt", ["bench/results.json"]);
+  await writeFile(at("chart.svg"), chartOf(results));
+  let readme = await readFile(at("README.md"), "utf8");
+  for (const [name, table] of Object.entries(tablesOf(results))) {
+    const place = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- end -->)`);
+    if (!place.test(readme)) throw new Error(`README.md has no place for the table "${name}"`);
+    readme = readme.replace(place, (_all, before: string, after: string) => `${before}\n${table}\n\n${after}`);
   }
-  console.log(
-    `\nSHA-256 of an id, in microseconds: @noble/hashes ${hash.noble.toFixed(2)}, WebCrypto ${hash.webCrypto.toFixed(2)}`,
-  );
-}
-
-/** The median time of one request for each contender, all of them measured in turns, so that drift hits all alike. */
-async function measure({ path, hasSession }: Case): Promise<Record<string, number>> {
-  const times: Record<string, number[]> = {};
-  const requests: Record<string, () => Request> = {};
-  for (const [name, handler] of Object.entries(contenders)) {
-    const cookie = (await handler(new Request(`${SHOP}/write`))).headers.get("Set-Cookie")?.split(";")[0];
-    const headers = hasSession && cookie !== undefined ? { cookie } : { accept: "*/*" };
-    requests[name] = () => new Request(SHOP + path, { headers });
-    await verify(name, handler, requests[name], path, hasSession);
-    times[name] = [];
-  }
-  for (let round = -10; round < ROUNDS; round++) {
-    for (const [name, handler] of Object.entries(contenders)) {
-      const request = requests[name]!;
-      const start = performance.now();
-      for (let at = 0; at < REQUESTS; at++) {
-        const response = await handler(request());
-        if (response.status !== 200) throw new Error(`${name} answered ${response.status}`);
-      }
-      if (round >= 0) times[name]?.push(((performance.now() - start) / REQUESTS) * 1000);
-    }
-  }
-  return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, median(list)]));
-}
-
-/** A contender that does not do what the row says would be fast for nothing. */
-async function verify(
-  name: string,
-  handler: Handler,
-  request: () => Request,
-  path: string,
-  hasSession: boolean,
-): Promise<void> {
-  if (name === "bare handler" || path === "/idle") return;
-  const first = Number(await (await handler(request())).text());
-  const second = Number(await (await handler(request())).text());
-  const step = path === "/write" && hasSession ? 1 : 0;
-  if (!(first >= 1 && second === first + step)) throw new Error(`${name} does not count: ${first}, ${second}`);
-}
-
-function median(list: readonly number[]): number {
-  return [...list].sort((left, right) => left - right)[list.length >> 1] ?? Number.NaN;
-}
-
-function ours(): Handler {
-  return withSession<{ n: number }>(
-    async (request, session) => {
-      const { pathname } = new URL(request.url);
-      if (pathname === "/read") return new Response(String(await session.get("n")));
-      if (pathname === "/write") return new Response(String(await session.update("n", (n = 0) => n + 1)));
-      return new Response(pathname);
-    },
-    { store: memoryStore() },
-  );
-}
-
-/** What one would write by hand for this page alone: a hashed id, expiry and cache headers, and nothing else. */
-function byHand(): Handler {
-  const records = new Map<string, { text: string; expiresAt: number }>();
-  const idle = 86_400_000;
-  return (request) => {
-    const { pathname } = new URL(request.url);
-    if (pathname === "/idle") return new Response(pathname);
-    const id = /(?:^|; )sid=([A-Za-z0-9_-]{22,64})/.exec(request.headers.get("Cookie") ?? "")?.[1];
-    const found = id === undefined ? undefined : records.get(keyOf(id));
-    const data = found !== undefined && found.expiresAt > Date.now() ? JSON.parse(found.text) : undefined;
-    if (pathname === "/read") {
-      const response = new Response(String(data?.n));
-      response.headers.set("Cache-Control", "private");
-      response.headers.set("Vary", "Cookie");
-      return response;
-    }
-    const n = (data?.n ?? 0) + 1;
-    const own =
-      data === undefined ? Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url") : (id ?? "");
-    records.set(keyOf(own), { text: JSON.stringify({ n }), expiresAt: Date.now() + idle });
-    const response = new Response(String(n));
-    response.headers.set("Cache-Control", data === undefined ? "no-store" : "private");
-    if (data === undefined)
-      response.headers.append("Set-Cookie", `sid=${own}; Max-Age=86400; Path=/; Secure; HttpOnly; SameSite=Lax`);
-    else response.headers.set("Vary", "Cookie");
-    return response;
-  };
-}
-
-function keyOf(id: string): string {
-  return Buffer.from(sha256(new TextEncoder().encode(id))).toString("hex");
-}
-
-/** The choice of hash: @noble/hashes answers at once, WebCrypto after an await. */
-async function hashes(): Promise<{ noble: number; webCrypto: number }> {
-  const bytes = new TextEncoder().encode("A".repeat(32));
-  const times = { noble: [] as number[], webCrypto: [] as number[] };
-  let used = 0;
-  for (let round = -5; round < 40; round++) {
-    let start = performance.now();
-    for (let at = 0; at < 200; at++) used += sha256(bytes)[0] ?? 0;
-    if (round >= 0) times.noble.push(((performance.now() - start) / 200) * 1000);
-    start = performance.now();
-    for (let at = 0; at < 200; at++) used += new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))[0] ?? 0;
-    if (round >= 0) times.webCrypto.push(((performance.now() - start) / 200) * 1000);
-  }
-  if (used === 0) throw new Error("Nothing was hashed");
-  return { noble: median(times.noble), webCrypto: median(times.webCrypto) };
+  await writeFile(at("README.md"), readme);
 }

@@ -3,6 +3,7 @@ import { type Companion, type Entry, isLater, type Memory, RECENT, type Told } f
 import type { Deadline } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { type Head, HEAD_FIELD, MARKS_FIELD } from "./record.ts";
+import type { Roster } from "./roster.ts";
 import { keyOfId } from "./session_id.ts";
 import type { WireForm } from "./signing.ts";
 import type { Stored, StoreVault } from "./store_vault.ts";
@@ -41,6 +42,7 @@ const MOST_READS = 3;
  */
 export class CompanionVault implements Vault<Mended> {
   readonly wireOf: (id: string) => string;
+  readonly roster: Roster | null;
   readonly companion: Companion;
   readonly #vault: StoreVault;
   readonly #around: Surroundings;
@@ -48,6 +50,7 @@ export class CompanionVault implements Vault<Mended> {
   constructor(vault: StoreVault, companion: Companion, around: Surroundings) {
     this.#vault = vault;
     this.wireOf = vault.wireOf;
+    this.roster = vault.roster;
     this.companion = companion;
     this.#around = around;
   }

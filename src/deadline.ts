@@ -80,8 +80,9 @@ export class Deadline {
 
   /**
    * Waits before the next attempt after a conflict: for a random time, so that writers who met once do not meet again.
-   * Its longest grows with each conflict by four times what the attempt took, which is long where the store is far away or
-   * has much to do, and is never more than a quarter of what is left, so that whoever has waited longest waits shortest.
+   * The longest is twice what the attempt took, times the square of the conflicts so far: a store that is far away or has
+   * much to do needs longer, and two who met are soon done. It is never more than a quarter of what is left, so that whoever
+   * has waited longest comes soonest.
    * `bench/README.md` has what else was tried.
    *
    * @throws {SessionError} `ERR_CONFLICT` when there is no time left for another attempt
@@ -93,7 +94,8 @@ export class Deadline {
     if (left <= 0) {
       throw new SessionError("ERR_CONFLICT", "Cannot store the session: other requests kept changing it");
     }
-    const longest = Math.min(left / 4, 4 * attempt * ++this.#conflicts);
+    this.#conflicts++;
+    const longest = Math.min(left / 4, 2 * attempt * this.#conflicts ** 2);
     await new Promise((resolve) => setTimeout(resolve, Math.random() * longest));
     this.#begun = performance.now();
   }

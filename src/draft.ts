@@ -1,6 +1,7 @@
-import type { Change, Edit } from "./changes.ts";
-import type { OwnTimeouts } from "./record.ts";
+import { type Change, type Edit, removeFields, setField } from "./changes.ts";
+import { type OwnTimeouts, SUBJECT_FIELD } from "./record.ts";
 import { mintToken } from "./session_id.ts";
+import type { Binding } from "./roster.ts";
 import type { Found } from "./vault.ts";
 
 /** What `regenerate` was asked for; `grace` in seconds. */
@@ -18,6 +19,8 @@ export interface Wish {
   readonly fields: ReadonlyMap<string, string>;
   readonly timeouts: OwnTimeouts | undefined;
   readonly rotation: Rotation | undefined;
+  /** What the session is to be bound to; null for nothing any more, undefined if that stays as it is. */
+  readonly binding: Binding | null | undefined;
   readonly started: boolean;
   readonly touched: boolean;
 }
@@ -45,6 +48,7 @@ export class Draft {
 
   timeouts: OwnTimeouts | undefined;
   rotation: Rotation | undefined;
+  binding: Binding | null | undefined;
   started = false;
   touched = false;
 
@@ -87,6 +91,12 @@ export class Draft {
     edit(this.#copy);
   }
 
+  /** Records to whom the session belongs; null for nobody. */
+  bind(binding: Binding | null): void {
+    this.binding = binding;
+    this.edit(binding === null ? removeFields([SUBJECT_FIELD]) : setField(SUBJECT_FIELD, binding.subject));
+  }
+
   /** Takes what the store answered as the ground on which this request stands. */
   settle(origin: Found | null): void | Promise<void> {
     if (this.#changes.length > 0) return this.#replayOn(origin);
@@ -123,10 +133,10 @@ export class Draft {
 
   /** Takes out what is to be stored; what is recorded from now on belongs to the next time. */
   take(): Wish {
-    const { fields, timeouts, rotation, started, touched } = this;
-    const wish = { token: mintToken(), changes: this.#changes, fields, timeouts, rotation, started, touched };
+    const { fields, timeouts, rotation, binding, started, touched } = this;
+    const wish = { token: mintToken(), changes: this.#changes, fields, timeouts, rotation, binding, started, touched };
     this.#changes = [];
-    this.timeouts = this.rotation = undefined;
+    this.timeouts = this.rotation = this.binding = undefined;
     this.started = this.touched = false;
     // The wish keeps these fields; the next change makes its own copy.
     this.#fields = fields;
@@ -139,6 +149,7 @@ export class Draft {
     this.#changes = [...wish.changes, ...this.#changes];
     this.timeouts = wish.timeouts && { ...wish.timeouts, ...this.timeouts };
     this.rotation ??= wish.rotation;
+    if (this.binding === undefined) this.binding = wish.binding;
     this.started ||= wish.started;
     this.touched ||= wish.touched;
   }

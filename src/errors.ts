@@ -11,6 +11,7 @@
  * - `ERR_SCHEMA`: the data does not fit the schema; the message names the key.
  * - `ERR_RECORD_TOO_LARGE`: the record exceeds what the store takes.
  * - `ERR_COOKIE_TOO_LARGE`: the cookie exceeds what browsers keep.
+ * - `ERR_LIMIT`: as many sessions are bound to the user as `perSubject` allows.
  */
 export type SessionErrorCode =
   | "ERR_STORE"
@@ -21,7 +22,8 @@ export type SessionErrorCode =
   | "ERR_VALUE"
   | "ERR_SCHEMA"
   | "ERR_RECORD_TOO_LARGE"
-  | "ERR_COOKIE_TOO_LARGE";
+  | "ERR_COOKIE_TOO_LARGE"
+  | "ERR_LIMIT";
 
 /**
  * Every failure of a session at run time. No message and no `cause` holds an id, a store key or a value

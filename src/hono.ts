@@ -7,6 +7,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { SessionOptions } from "./options.ts";
 import {
   beginSession,
+  claimCookie,
   finishSession,
   isEager,
   isGuarded,
@@ -58,6 +59,7 @@ export function session<Data extends object = UntypedData, As extends string = "
     const refusal = isGuarded(sessions) ? await refusalOf(sessions, c.req.raw) : undefined;
     if (refusal !== undefined) return refusal;
     const session = beginSession(sessions, c.req.raw, [c], isShared);
+    noteCookie(c, sessions);
     c.set((name ?? "session") as As, session);
     if (isEager(sessions)) await session.size();
     await next();
@@ -72,6 +74,14 @@ export function session<Data extends object = UntypedData, As extends string = "
     return undefined;
   };
 }
+
+/** Middlewares know nothing of each other before they meet in a request. */
+function noteCookie<Data extends object>(c: Context, sessions: SessionManager<Data>): void {
+  c.set(COOKIES, claimCookie(sessions, c.get(COOKIES)));
+}
+
+/** The variable of the context that has the cookies of its sessions. */
+const COOKIES = "with-session cookies";
 
 function waitUntilOf(c: Context): WaitUntil | undefined {
   try {

@@ -5,7 +5,8 @@ import { Draft, type Wish } from "./draft.ts";
 import { SessionError } from "./errors.ts";
 import { isTouchDue, type Timeouts } from "./expiry.ts";
 import type { SessionEvent } from "./observe.ts";
-import type { Head, OwnTimeouts } from "./record.ts";
+import { type Bound, type Head, type OwnTimeouts, SUBJECT_FIELD } from "./record.ts";
+import { type Epoch, markOf, type Storing } from "./roster.ts";
 import type { Contents, Found, Refusal, Vault } from "./vault.ts";
 
 type Fields = ReadonlyMap<string, string>;
@@ -16,6 +17,8 @@ export interface Surroundings {
   readonly vault: () => Vault | Promise<Vault>;
   /** What the client presented, null for nothing. */
   readonly presented: () => string | null | Promise<string | null>;
+  /** The epoch of a subject's credentials, where there is something to tell it. */
+  readonly epochOf: ((subject: string) => Epoch | null | undefined | Promise<Epoch | null | undefined>) | undefined;
   /** A new id. */
   readonly mint: () => string | Promise<string>;
   readonly rules: Rules;
@@ -107,6 +110,21 @@ export class Lifecycle {
     return this.draft.origin?.wire ?? null;
   }
 
+  /**
+   * The epoch of a subject, for it to be bound to the session.
+   *
+   * @throws {TypeError} Where no list of a subject's sessions can be kept
+   */
+  async epochFor(subject: string): Promise<Epoch | undefined> {
+    try {
+      this.#vault ??= await this.#around.vault();
+    } catch (error) {
+      this.#unavailable = this.#failed("load", error);
+    }
+    if (this.#vault?.roster === null) throw unlisted("bind");
+    return (await this.#around.epochOf?.(subject)) ?? undefined;
+  }
+
   /** The id that the session will have, for somebody to be told: from now on it cannot be another. */
   async discloseId(): Promise<string> {
     const id = await this.nextId();
@@ -185,7 +203,7 @@ export class Lifecycle {
     const presented = (this.#presented = await this.#ask());
     if (presented === null) return null;
     const deadline = new Deadline(this.#rules.storeTimeout);
-    let opened;
+    let opened: Found | Refusal;
     try {
       this.#vault ??= await this.#around.vault();
       opened = await this.#vault.open(presented, now(), deadline);
@@ -193,7 +211,8 @@ export class Lifecycle {
       this.#unavailable = this.#failed("load", error);
       return null;
     }
-    const admitted = typeof opened === "string" ? opened : await admit(opened);
+    const current = typeof opened === "string" || (await this.#isOfEpoch(opened)) ? opened : "epoch";
+    const admitted = typeof current === "string" ? current : await admit(current);
     if (typeof admitted !== "string") {
       emit({ type: "loaded" });
       return admitted;
@@ -201,6 +220,14 @@ export class Lifecycle {
     this.#refusal = admitted;
     emit({ type: "rejected", reason: admitted });
     return null;
+  }
+
+  /** Whether the credentials of the subject are still those with which the session was bound. */
+  async #isOfEpoch({ fields, head: { bound } }: Found): Promise<boolean> {
+    const subject = fields.get(SUBJECT_FIELD);
+    const { epochOf } = this.#around;
+    if (epochOf === undefined || bound === undefined || subject === undefined) return true;
+    return bound.epoch === markOf(bound.token, await epochOf(subject));
   }
 
   /** Reports a failure of the store. Answers it where it is to be tolerated, and throws it otherwise. */
@@ -295,6 +322,7 @@ export class Lifecycle {
       this.#vault ??= await this.#around.vault();
       await this.#vault.end(doomed, deadline);
       this.#rules.emit({ type: "destroyed" });
+      if (typeof doomed !== "string") await this.#leave(doomed.head.bound, undefined, deadline);
     }
     draft.doomed = undefined;
     draft.ended = true;
@@ -305,17 +333,22 @@ export class Lifecycle {
     if (this.draft.committed) throw committed();
     const now = this.#rules.now();
     const head = withTimeouts({ createdAt: now, since: now, writtenBy: wish.token }, wish.timeouts);
-    const created = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now }, deadline);
+    const created = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now }, wish, deadline);
     await this.#stored(created);
     this.#rules.emit({ type: "created" });
+    await this.#trim(created, wish);
   }
 
-  async #createUnderNewId(contents: Contents, deadline: Deadline): Promise<Found> {
+  async #createUnderNewId(contents: Contents, wish: Wish, deadline: Deadline): Promise<Found> {
     const { draft } = this;
     await this.#rules.approve(contents.fields);
     this.#vault ??= await this.#around.vault();
     for (let attempt = 0; attempt < MOST_IDS; attempt++) {
-      const created = await this.#vault.create(await this.nextId(), contents, deadline);
+      const id = await this.nextId();
+      const storing =
+        wish.rotation && draft.origin ? { ...contents, id: draft.origin.id, heirId: id } : { ...contents, id };
+      const head = await this.#announced(storing, wish.binding, deadline);
+      const created = await this.#vault.create(id, { ...contents, head }, deadline);
       draft.nextId = undefined;
       if (created !== "taken") return created;
       // Somebody was told this id. It names another's session: to go on under a new one would leak it.
@@ -328,10 +361,16 @@ export class Lifecycle {
     const { emit, now, approve } = this.#rules;
     let held = origin;
     let fields = wish.fields;
+    let bound: Bound | undefined;
     for (let attempts = 1; ; attempts++) {
-      const head = withTimeouts(held.head, wish.timeouts);
       const isTouch = this.isTouchDue(wish, held);
       const lastSeenAt = isTouch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
+      const head = await this.#announced(
+        { head: withTimeouts(bound ? { ...held.head, bound } : held.head, wish.timeouts), lastSeenAt, id: held.id },
+        bound ? undefined : wish.binding,
+        deadline,
+      );
+      if (wish.binding) bound = head.bound;
       const isChange = head !== held.head || difference(held.fields, fields).size > 0;
       let stored: Found | "conflict" | "gone" = held;
       if (isChange) {
@@ -350,6 +389,8 @@ export class Lifecycle {
         await this.#stored(stored);
         if (isChange) emit({ type: "changed", attempts });
         else if (stored !== held) emit({ type: "touched" });
+        await this.#leave(held.head.bound, stored.head.bound, deadline);
+        await this.#trim(stored, wish);
         return;
       }
       emit({ type: "conflict", attempts });
@@ -369,7 +410,7 @@ export class Lifecycle {
     const head = withTimeouts({ ...origin.head, since, writtenBy: wish.token }, wish.timeouts);
     let heir: Found | undefined;
     try {
-      heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, deadline);
+      heir = await this.#createUnderNewId({ fields: wish.fields, head, lastSeenAt: now() }, wish, deadline);
       heir = await this.#retire(origin, heir, wish, deadline);
     } catch (error) {
       await this.#takeBack(heir, error, deadline);
@@ -377,6 +418,35 @@ export class Lifecycle {
     }
     await this.#stored(heir);
     emit({ type: "regenerated" });
+    await this.#trim(heir, wish);
+  }
+
+  /** The head to store, of which the list of the subject knows by now. */
+  async #announced(storing: Storing, binding: Wish["binding"], deadline: Deadline): Promise<Head> {
+    const { head } = storing;
+    const roster = this.#vault?.roster;
+    if (!roster || (binding === undefined && head.bound === undefined)) return head;
+    const announced = await roster.announce(storing, binding, deadline);
+    if (announced === null) throw gone();
+    return announced;
+  }
+
+  /** Takes a session that is no longer bound as it was from its list. If that fails, whoever reads the list does it. */
+  async #leave(before: Bound | undefined, after: Bound | undefined, deadline: Deadline): Promise<void> {
+    if (before === undefined || before.token === after?.token) return;
+    await this.#vault?.roster?.leave(before, deadline).catch(() => {});
+  }
+
+  /** Ends what a new session has put over the limit. It is not the session's failure if that fails. */
+  async #trim({ head: { bound } }: Found, { binding }: Wish): Promise<void> {
+    if (!binding || !bound) return;
+    const { emit } = this.#rules;
+    try {
+      const sessions = (await this.#vault?.roster?.trim(bound)) ?? 0;
+      if (sessions > 0) emit({ type: "revoked", sessions });
+    } catch (error) {
+      if (error instanceof SessionError) emit({ type: "failed", during: "store", error });
+    }
   }
 
   /** Takes back the heir of a rotation that failed, even one of which nobody knows whether it was created. */
@@ -394,17 +464,24 @@ export class Lifecycle {
     let held = origin;
     for (let attempts = 1; ; attempts++) {
       const answer = await this.#vault!.retire(held, heir, graceUntil, now(), deadline);
-      if (answer === "retired") return heir;
+      if (answer === "retired") {
+        await this.#leave(held.head.bound, heir.head.bound, deadline);
+        return heir;
+      }
       if (answer === "gone") throw gone();
       emit({ type: "conflict", attempts });
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
       const {
-        head: { since, writtenBy },
+        head: { since, writtenBy, bound },
         lastSeenAt,
       } = heir;
-      const head = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
+      const moving = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
+      const head =
+        wish.binding === undefined
+          ? await this.#announced({ head: moving, lastSeenAt, id: held.id, heirId: heir.id }, undefined, deadline)
+          : { ...moving, bound };
       const moved = await this.#vault!.change(heir, { fields, head, lastSeenAt }, deadline);
       if (typeof moved === "string") throw gone();
       heir = moved;
@@ -442,6 +519,11 @@ function isOutage(error: unknown): boolean {
 
 function gone(): SessionError {
   return new SessionError("ERR_SESSION_GONE", "Cannot store the session: another request has ended or regenerated it");
+}
+
+/** The mistake of asking for lists where the client alone holds the sessions. */
+export function unlisted(action: string): TypeError {
+  return new TypeError(`Cannot ${action} sessions: cookieStore() keeps no list of them, which takes a store`);
 }
 
 function committed(): SessionError {

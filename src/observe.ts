@@ -10,6 +10,7 @@ import type { Refusal } from "./vault.ts";
  * - `gone`: another request has ended or regenerated the session; what this one wanted stored was dropped.
  * - `rejected`: what the client presented, or the record found for it, is no session, or the guard turned a request away;
  *   `reason` says why.
+ * - `revoked`: `revoke`, `revokeAll` or the limit of `perSubject` has ended so many `sessions`.
  * - `stale`: an eventually consistent store answered with an older state than this client has seen.
  * - `failed`: the store failed while loading or storing.
  */
@@ -17,6 +18,7 @@ export type SessionEvent =
   | { readonly type: "loaded" | "created" | "touched" | "regenerated" | "destroyed" | "gone" | "stale" }
   | { readonly type: "changed" | "conflict"; readonly attempts: number }
   | { readonly type: "rejected"; readonly reason: Refusal | "cross-site" }
+  | { readonly type: "revoked"; readonly sessions: number }
   | { readonly type: "failed"; readonly during: "load" | "store"; readonly error: SessionError };
 
 /** A listener that cannot disturb a request: what it throws is dropped. */

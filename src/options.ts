@@ -6,11 +6,12 @@ import type { SessionEvent } from "./observe.ts";
 import type { Head } from "./record.ts";
 import { isId, mintId } from "./session_id.ts";
 import { PLAIN, signedForm, type WireForm } from "./signing.ts";
+import type { Epoch, SubjectLimit } from "./roster.ts";
 import type { Schema } from "./schema.ts";
 import type { UntypedData } from "./session.ts";
 import type { SessionStore, StoreTraits } from "./store.ts";
 import { memoryStore } from "./stores/memory.ts";
-import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME } from "./transports/cookie.ts";
+import { assertFits, type CookieOptions, cookieTransport, DEFAULT_NAME, withoutPrefix } from "./transports/cookie.ts";
 import { type HeaderOptions, headerTransport } from "./transports/header.ts";
 import type { Transport } from "./transports/transport.ts";
 import { SealedSessions } from "./vault.ts";
@@ -92,6 +93,14 @@ export interface SessionOptions<
   readonly onStoreError?: "throw" | "anonymous";
   /** How long a store may take for one load or one commit, retries included. @default {5} */
   readonly storeTimeout?: number;
+  /** How many sessions may be bound to one user at a time; no limit unless given. */
+  readonly perSubject?: SubjectLimit;
+  /**
+   * The epoch of a user's credentials, which changes when they do: a counter that goes up with each new password, say. A
+   * session that was bound in another epoch is none. It is asked whenever a bound session is loaded, so it should know
+   * the answer without a database, or together with the user; it gets what the handler gets beside the request.
+   */
+  readonly epochOf?: (subject: string, ...rest: Rest) => Epoch | null | undefined | Promise<Epoch | null | undefined>;
   /** Hears what happens to sessions. What it throws is dropped. */
   readonly observe?: (event: SessionEvent) => void;
   /**
@@ -114,6 +123,8 @@ export interface Settings {
   readonly secrets: readonly string[] | undefined;
   /** The name under which the client keeps the session. */
   readonly name: string;
+  /** The cookie's name without its prefix; undefined if there is no cookie, or transports of one's own. */
+  readonly cookieName: string | undefined;
   /** Throws `ERR_COOKIE_TOO_LARGE` if the client cannot keep such a text. */
   readonly assertFits: (text: string) => void;
   /** What seals companions, and for which stores there are any; undefined for none. */
@@ -131,7 +142,13 @@ export interface Settings {
   readonly persistsAfterResponse: boolean;
   readonly toleratesFailure: boolean;
   readonly storeTimeout: number;
+  readonly perSubject: SubjectLimit | undefined;
+  readonly epochOf:
+    | ((subject: string, ...rest: unknown[]) => Epoch | null | undefined | Promise<Epoch | null | undefined>)
+    | undefined;
   readonly observe: ((event: SessionEvent) => void) | undefined;
+  /** The secrets that are to seal what no id yields a key for; undefined if that is not sealed. */
+  readonly sealing: readonly string[] | undefined;
   readonly ids: WireForm;
   readonly lock: RecordLock;
   readonly mint: (request?: Request) => string | Promise<string>;
@@ -181,6 +198,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   if (options.encrypt !== undefined && typeof options.encrypt !== "boolean")
     throw new TypeError("encrypt must be true or false");
   assertFunction("observe", options.observe);
+  assertFunction("epochOf", options.epochOf);
   assertFunction("generateId", options.generateId);
   assertFunction("now", options.now);
   const name = nameOf(cookie, header);
@@ -191,6 +209,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     store: store as Settings["store"],
     secrets,
     name,
+    cookieName: cookie === false || options.transports !== undefined ? undefined : withoutPrefix(name),
     assertFits: cookie === false || options.transports !== undefined ? () => {} : (text) => assertFits(name, text),
     isGuarded: isGuarded(options.guard),
     companions: companionsOf(options.readYourWrites, secrets, name, transports),
@@ -206,7 +225,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
       oneOf("persist", options.persist, ["before-response", "after-response"]) === "after-response",
     toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
     storeTimeout,
+    perSubject: checkedLimit(options.perSubject),
+    epochOf: options.epochOf as Settings["epochOf"],
     observe: options.observe,
+    sealing: options.encrypt === true ? (secrets ?? [""]) : undefined,
     ids: secrets === undefined ? PLAIN : signedForm(secrets),
     lock: options.encrypt === true ? sealedRecords(secrets) : OPEN,
     mint: (request) => checked(generateId(request)),
@@ -265,6 +287,13 @@ function isPlace(store: Place): boolean {
 function isGuarded(guard: SessionOptions["guard"]): boolean {
   if (guard === undefined || guard === false) return false;
   return oneOf("guard", guard, ["same-origin"]) !== undefined;
+}
+
+function checkedLimit(limit: SubjectLimit | undefined): SubjectLimit | undefined {
+  if (limit === undefined) return undefined;
+  oneOf("perSubject.onLimit", limit.onLimit, ["end-oldest", "refuse"]);
+  if (Number.isSafeInteger(limit.sessions) && limit.sessions >= 1) return limit;
+  throw new RangeError("perSubject.sessions must be a whole number of at least 1");
 }
 
 function companionsOf(

@@ -15,6 +15,21 @@ export interface Head {
   readonly timeouts?: OwnTimeouts | undefined;
   /** The session that took over when this one's id was regenerated. A record that has one is no session. */
   readonly successor?: Successor | undefined;
+  /** Where the list of its subject names this session, if it is bound to one. */
+  readonly bound?: Bound | undefined;
+}
+
+/** The entry of a session in the list of its subject. */
+export interface Bound {
+  /** The subject's name in store keys, which does not show it. */
+  readonly subject: string;
+  readonly page: number;
+  /** The name of the entry, which stays when the id changes. */
+  readonly token: string;
+  /** Until when, in epoch milliseconds, the list is certain to be kept. */
+  readonly until: number;
+  /** The mark of the epoch in which the session was bound. */
+  readonly epoch?: string | undefined;
 }
 
 /** Timeouts for one session alone, in seconds; what is absent follows the options. */
@@ -42,6 +57,8 @@ export type Unreadable = "corrupt" | "misplaced" | "newer";
 export const HEAD_FIELD = "@";
 /** The field that says which fields were changed of late, and when. Only records of eventually consistent stores have it. */
 export const MARKS_FIELD = "#";
+/** The field that holds the subject to which a session is bound. */
+export const SUBJECT_FIELD = "^";
 const FORMAT = 1;
 
 /** The field of a session key. */
@@ -103,12 +120,13 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function isHead(head: Record<string, unknown>): head is Record<string, unknown> & Head {
-  const { createdAt, since, timeouts, successor } = head;
+  const { createdAt, since, timeouts, successor, bound } = head;
   return (
     Number.isFinite(createdAt) &&
     Number.isFinite(since) &&
     (timeouts === undefined || isOwnTimeouts(timeouts)) &&
-    (successor === undefined || isSuccessor(successor))
+    (successor === undefined || isSuccessor(successor)) &&
+    (bound === undefined || isBound(bound))
   );
 }
 
@@ -126,4 +144,16 @@ function isSuccessor(value: unknown): value is Successor {
   if (typeof value !== "object" || value === null) return false;
   const { sealedId, graceUntil }: Partial<Successor> = value;
   return typeof sealedId === "string" && Number.isFinite(graceUntil);
+}
+
+function isBound(value: unknown): value is Bound {
+  if (typeof value !== "object" || value === null) return false;
+  const { subject, page, token, until, epoch }: Partial<Bound> = value;
+  return (
+    typeof subject === "string" &&
+    Number.isSafeInteger(page) &&
+    typeof token === "string" &&
+    Number.isFinite(until) &&
+    (epoch === undefined || typeof epoch === "string")
+  );
 }

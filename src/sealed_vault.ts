@@ -1,6 +1,6 @@
 import { compactDecrypt, CompactEncrypt } from "jose";
 import type { Deadline } from "./deadline.ts";
-import { expiryOf } from "./expiry.ts";
+import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, readHead, withHead } from "./record.ts";
 import { recordFromText, recordToText } from "./record_text.ts";
 import { deriveKey, seal, unseal } from "./sealing.ts";
@@ -26,6 +26,7 @@ const CLOCK_SKEW = 60_000;
  */
 export class SealedVault implements Vault {
   readonly wireOf: null = null;
+  readonly roster: null = null;
   readonly #core: VaultCore;
   readonly #sealer: Sealer;
   #revocation: SessionStore | undefined;
@@ -124,9 +125,15 @@ export class SealedVault implements Vault {
     return typeof head === "string" ? head : { ...record, id, wire: presented, head, version: presented };
   }
 
-  /** When the last copy of a session expires, by the clock of whichever server. */
+  /**
+   * When the last copy of a session expires, by the clock of whichever server. Another copy may have an idle timeout of its own, of which
+   * this one knows nothing, or none of its own: each ends with its absolute timeout, if there is one.
+   */
   #lastExpiry(head: Head, now: number): number {
-    return expiryOf({ since: head.since, lastSeenAt: now }, this.#core.timeoutsOf(head)) + CLOCK_SKEW;
+    const endOf = ({ idle, absolute }: Timeouts): number =>
+      absolute === false ? now + idle * 1000 : head.since + absolute * 1000;
+    const { timeouts: _, ...common } = head;
+    return Math.max(endOf(this.#core.timeoutsOf(head)), endOf(this.#core.timeoutsOf(common))) + CLOCK_SKEW;
   }
 
   /** What is noted of a session, or null. A note that cannot be read is one of an end. */

@@ -7,6 +7,8 @@ import type { Flash } from "./flash.ts";
 import type { Lifecycle, Rules } from "./lifecycle.ts";
 import type { Exchange } from "./transports/exchange.ts";
 import { dataField, keysOf, type OwnTimeouts } from "./record.ts";
+import { byteLength } from "./record_text.ts";
+import { type Epoch, handleOf, MOST_DETAILS } from "./roster.ts";
 import type { Values } from "./values.ts";
 
 /**
@@ -45,6 +47,17 @@ export interface RegenerateOptions {
    * @default {false}
    */
   readonly reauthenticated?: boolean;
+}
+
+/** How {@linkcode Session.bind} ties a session to a user. */
+export interface BindOptions {
+  /**
+   * What changes when the user's credentials do, such as a counter that goes up with each new password. The session lives
+   * as long as the option `epochOf` answers the same.
+   *
+   * @default What the option `epochOf` answers now
+   */
+  readonly epoch?: Epoch;
 }
 
 /** What a session is made of. @internal */
@@ -384,6 +397,70 @@ export class Session<Data extends object = UntypedData> {
     assertTimeouts(timeouts);
     const { draft } = this.#life;
     draft.timeouts = { ...draft.timeouts, ...timeouts };
+  }
+
+  /**
+   * Ties the session to a user, for it to be listed and ended by `sessions.list`, `revoke` and `revokeAll`. To be called at
+   * login, beside `regenerate`; it takes effect when the session is stored. Without a session, one begins. Bound to another
+   * user before, it belongs to this one alone.
+   *
+   * @param subject The user, in any text that names them for good: an account's number, not a name that may be changed
+   * @param details What `list` is to show of the session, such as a browser's name: any value that a session takes, of at
+   * most 2048 bytes when encoded
+   * @throws {TypeError} If `subject` is no text, or sessions are kept by `cookieStore()`
+   * @throws {SessionError} `ERR_VALUE` if the details cannot be encoded or are too large; `ERR_COMMITTED` as for
+   * {@linkcode Session.set}; when it takes effect, `ERR_LIMIT` if the user has as many sessions as `perSubject` allows
+   *
+   * @example
+   * ```ts
+   * import { SessionManager, withSession } from "with-session";
+   *
+   * const sessions = new SessionManager();
+   * export const handler = withSession(async (request, session) => {
+   *   await session.regenerate();
+   *   await session.bind("user-1815", { browser: request.headers.get("User-Agent") });
+   *   return new Response("Welcome");
+   * }, sessions);
+   * ```
+   */
+  async bind(subject: string, details?: unknown, options: BindOptions = {}): Promise<void> {
+    if (typeof subject !== "string" || subject === "" || !subject.isWellFormed()) {
+      throw new TypeError("Cannot bind the session: the subject must be a text, and not an empty one");
+    }
+    await this.#life.load();
+    this.#assertWritable();
+    const text = details === undefined ? undefined : this.#used.values.encode("details", details);
+    if (text !== undefined && byteLength(text) > MOST_DETAILS) {
+      throw new SessionError(
+        "ERR_VALUE",
+        `Cannot bind the session: its details are ${byteLength(text)} bytes, the most is ${MOST_DETAILS}`,
+      );
+    }
+    const known = await this.#life.epochFor(subject);
+    this.#draft.started ||= !this.#draft.origin;
+    this.#draft.bind({ subject, details: text, epoch: options.epoch ?? known });
+  }
+
+  /**
+   * Unties the session from its user: it lives on, and is no longer listed.
+   *
+   * @throws {SessionError} `ERR_COMMITTED` as for {@linkcode Session.set}
+   */
+  async unbind(): Promise<void> {
+    await this.#life.load();
+    this.#assertWritable();
+    const { binding, origin } = this.#draft;
+    if (binding || origin?.head.bound) this.#draft.bind(null);
+  }
+
+  /**
+   * What names this session in `sessions.list`, so that a page can mark "this browser". It stays the same when the id
+   * changes, and is no id. Null as long as no binding is stored.
+   */
+  async handle(): Promise<string | null> {
+    await this.#life.load();
+    const bound = this.#draft.origin?.head.bound;
+    return bound === undefined ? null : handleOf(bound);
   }
 
   get #used(): SessionParts {

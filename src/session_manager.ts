@@ -1,10 +1,11 @@
+import type { Codec } from "./codec.ts";
 import { Companion } from "./companion.ts";
 import { CompanionVault } from "./companion_vault.ts";
 import { withoutSecrets } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { Flash } from "./flash.ts";
 import { forbidden, isCrossOrigin } from "./guard.ts";
-import { Lifecycle, type Rules } from "./lifecycle.ts";
+import { Lifecycle, type Rules, type Surroundings, unlisted } from "./lifecycle.ts";
 import { quiet } from "./observe.ts";
 import {
   assertSealable,
@@ -15,6 +16,7 @@ import {
   timeoutsFor,
 } from "./options.ts";
 import type { Head } from "./record.ts";
+import { markOf, Roster } from "./roster.ts";
 import { admit, approve } from "./schema.ts";
 import { keepPrivate, withHeaders, withPrivacy } from "./response.ts";
 import { closeSession, gatherChanges, Session, type SessionParts, type UntypedData, usedParts } from "./session.ts";
@@ -46,6 +48,16 @@ export let finishSession: <Data extends object>(
   waitUntil: WaitUntil | undefined,
 ) => Promise<Response>;
 
+/**
+ * The cookies of sessions that meet in one request, those of these sessions among them.
+ *
+ * @throws {TypeError} If other sessions have the very cookie: both would be one and the same, or overwrite each other's id
+ */
+export let claimCookie: <Data extends object>(
+  sessions: SessionManager<Data>,
+  claimed: readonly string[] | undefined,
+) => readonly string[];
+
 /** Whether requests of other sites may be turned away. */
 export let isGuarded: <Data extends object>(sessions: SessionManager<Data>) => boolean;
 
@@ -54,6 +66,25 @@ export let refusalOf: <Data extends object>(
   sessions: SessionManager<Data>,
   request: Request,
 ) => Promise<Response | undefined>;
+
+/** One session of a user, as {@linkcode SessionManager.list} shows it; instants in epoch milliseconds. */
+export interface ListedSession {
+  /** Names the session, however often its id changes, and is no id: it can be shown on a page. */
+  readonly handle: string;
+  /** When the session began. */
+  readonly createdAt: number;
+  /** When it was last used, exact to the touch interval. */
+  readonly lastSeenAt: number;
+  /** What `bind` was told beside the user; undefined if that was nothing. */
+  // oxlint-disable-next-line no-explicit-any -- as for untyped data: only the caller of `bind` knows
+  readonly details: any;
+}
+
+/** What {@linkcode SessionManager.revokeAll} is to leave alone. */
+export interface RevokeAllOptions<Data extends object = UntypedData> {
+  /** A session that stays. */
+  readonly except?: Session<Data> | undefined;
+}
 
 /** Whether sessions are to be loaded before the handler runs. */
 export let isEager: <Data extends object>(sessions: SessionManager<Data>) => boolean;
@@ -131,6 +162,54 @@ export class SessionManager<Data extends object = UntypedData> {
   }
 
   /**
+   * The live sessions that are bound to a user, the last seen first.
+   *
+   * @param subject The user, as `session.bind` was told
+   * @param rest What the store's function and `epochOf` are to be called with, if there are such
+   * @throws {TypeError} If sessions are kept by `cookieStore()`
+   * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
+   */
+  async list(subject: string, ...rest: unknown[]): Promise<ListedSession[]> {
+    const { codec } = this.#settings;
+    const roster = await this.#roster("list", rest);
+    const epochOf = this.#epochOf(rest);
+    const epoch = await epochOf?.(subject);
+    const listings = await roster.list(subject, ({ token, epoch: mark }) => !epochOf || mark === markOf(token, epoch));
+    return listings.map((listing) => ({ ...listing, details: decoded(codec, listing.details) }));
+  }
+
+  /**
+   * Ends one session: that of a lost telephone, say. Who may end whose, the caller decides: a handle that comes from a client
+   * is to be looked for in the list of that client's user first.
+   *
+   * @param handle As `list` gave it
+   * @param rest What the store's function is to be called with, if the store is one
+   * @returns Whether there was such a session
+   * @throws {TypeError} If sessions are kept by `cookieStore()`
+   * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`
+   */
+  async revoke(handle: string, ...rest: unknown[]): Promise<boolean> {
+    const roster = await this.#roster("revoke", rest);
+    return this.#revoked(await roster.end(String(handle))) > 0;
+  }
+
+  /**
+   * Ends every session that is bound to a user: "sign out everywhere". A login that is stored after the call has read the
+   * list counts as a later one, and stays.
+   *
+   * @param options `except` is a session that stays, such as the caller's own
+   * @param rest What the store's function is to be called with, if the store is one
+   * @returns How many sessions have ended
+   * @throws {TypeError} If sessions are kept by `cookieStore()`
+   * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`: then some may live on, and it is to be called again
+   */
+  async revokeAll(subject: string, options: RevokeAllOptions<Data> = {}, ...rest: unknown[]): Promise<number> {
+    const roster = await this.#roster("revoke", rest);
+    const spared = (await options.except?.handle()) ?? null;
+    return this.#revoked(await roster.endAll(subject, spared));
+  }
+
+  /**
    * Removes the records that have expired, from a store that does not do it by itself.
    *
    * @param rest What the store's function is to be called with, if the store is one
@@ -167,7 +246,8 @@ export class SessionManager<Data extends object = UntypedData> {
     const rules = this.#rules;
     const vault = (): Vault | Promise<Vault> =>
       this.#vault === undefined ? this.#openVault(rest, exchange) : this.#mended(this.#vault, exchange);
-    const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault });
+    const epochOf = this.#epochOf(rest);
+    const life = new Lifecycle({ rules, presented, mint: () => mint(request), vault, epochOf });
     const onCorrupt = (): void => rules.emit({ type: "rejected", reason: "corrupt" });
     return { exchange, rules, life, values: new Values(life.draft, codec, onCorrupt), flash: new Flash(life.draft) };
   }
@@ -176,18 +256,19 @@ export class SessionManager<Data extends object = UntypedData> {
   async #openVault(rest: readonly unknown[], exchange: Exchange | undefined): Promise<Vault> {
     const { store, secrets, name, assertFits, now } = this.#settings;
     const { timeoutsOf } = this.#rules;
-    // What other wrappers have put in between is not the runtime's.
-    const passed = rest.filter((each) => !(each instanceof Session));
-    const place = await opened(store, passed);
+    const place = await opened(store, passed(rest));
     if (!(place instanceof SealedSessions)) return this.#mended(this.#storeVault(place), exchange);
     assertSealable(place, secrets);
     const { revocation } = place;
-    const openRevocation = revocation && (() => opened(revocation, passed));
+    const openRevocation = revocation && (() => opened(revocation, passed(rest)));
     return vaultOf(place, { secrets, name, assertFits, now, timeoutsOf, revocation: openRevocation });
   }
 
   #storeVault(store: SessionStore): StoreVault {
-    return new StoreVault(store, this.#settings.ids, this.#settings.lock, this.#rules.timeoutsOf);
+    const { ids, lock, now, storeTimeout, sealing, perSubject: limit } = this.#settings;
+    const { timeoutsOf } = this.#rules;
+    const roster = new Roster({ store, now, storeTimeout, timeoutsOf, sealing, limit });
+    return new StoreVault(store, ids, lock, timeoutsOf, roster);
   }
 
   /** The vault as it is, or one that mends what an eventually consistent store shows this client. */
@@ -196,6 +277,22 @@ export class SessionManager<Data extends object = UntypedData> {
     if (!companions?.areFor(vault.traits)) return vault;
     const companion = new Companion(exchange, companions.sealer, now);
     return new CompanionVault(vault, companion, { ids, now, onStale: () => this.#rules.emit({ type: "stale" }) });
+  }
+
+  async #roster(action: string, rest: readonly unknown[]): Promise<Roster> {
+    const { roster } = this.#vault ?? (await this.#openVault(rest, undefined));
+    if (roster === null) throw unlisted(action);
+    return roster;
+  }
+
+  #revoked(sessions: number): number {
+    if (sessions > 0) this.#rules.emit({ type: "revoked", sessions });
+    return sessions;
+  }
+
+  #epochOf(rest: readonly unknown[]): Surroundings["epochOf"] {
+    const { epochOf } = this.#settings;
+    return epochOf && ((subject) => epochOf(subject, ...passed(rest)));
   }
 
   async #refusal(request: Request): Promise<Response | undefined> {
@@ -280,6 +377,14 @@ export class SessionManager<Data extends object = UntypedData> {
   static {
     beginSession = (sessions, request, rest, isShared) => sessions.#begin(request, rest, isShared);
     finishSession = (sessions, session, response, waitUntil) => sessions.#finish(session, response, waitUntil);
+    claimCookie = (sessions, claimed = []) => {
+      const { cookieName } = sessions.#settings;
+      if (cookieName === undefined) return claimed;
+      if (!claimed.includes(cookieName)) return [...claimed, cookieName];
+      throw new TypeError(
+        `Two sessions of one request cannot have one cookie, ${cookieName}: give each a name and a place of its own`,
+      );
+    };
     isGuarded = (sessions) => sessions.#settings.isGuarded;
     refusalOf = (sessions, request) => sessions.#refusal(request);
     isEager = (sessions) => sessions.#settings.isEager;
@@ -305,4 +410,18 @@ async function opened<Opened extends Place>(
 ): Promise<Opened> {
   if (typeof source !== "function") return source;
   return await withoutSecrets("open the store", async () => await source(...rest));
+}
+
+/** What other wrappers have put in between is not the runtime's. */
+function passed(rest: readonly unknown[]): readonly unknown[] {
+  return rest.filter((each) => !(each instanceof Session));
+}
+
+function decoded(codec: Codec, text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : codec.decode(text);
+  } catch {
+    // Another codec's: what cannot be shown does not keep the session from being ended.
+    return undefined;
+  }
 }

@@ -4,6 +4,7 @@ import type { RecordLock } from "./encryption.ts";
 import { BusyError, SessionError } from "./errors.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
 import { type Head, readHead, withHead } from "./record.ts";
+import type { Roster } from "./roster.ts";
 import { seal, unseal } from "./sealing.ts";
 import { isId, keyOfId } from "./session_id.ts";
 import type { WireForm } from "./signing.ts";
@@ -30,13 +31,21 @@ const LONGEST_CHAIN = 8;
 /** The vault whose records lie in a store, under the hash of the id that the client holds. */
 export class StoreVault implements Vault<Stored> {
   readonly wireOf: (id: string) => string;
+  readonly roster: Roster;
   readonly #store: SessionStore;
   readonly #ids: WireForm;
   readonly #lock: RecordLock;
   readonly #timeoutsOf: (head: Head) => Timeouts;
 
-  constructor(store: SessionStore, ids: WireForm, lock: RecordLock, timeoutsOf: (head: Head) => Timeouts) {
+  constructor(
+    store: SessionStore,
+    ids: WireForm,
+    lock: RecordLock,
+    timeoutsOf: (head: Head) => Timeouts,
+    roster: Roster,
+  ) {
     this.#store = store;
+    this.roster = roster;
     this.#ids = ids;
     this.wireOf = ids.toWire;
     this.#lock = lock;

@@ -2,6 +2,7 @@ import type { Companion } from "./companion.ts";
 import type { Deadline } from "./deadline.ts";
 import type { Head, Unreadable } from "./record.ts";
 import type { Timeouts } from "./expiry.ts";
+import type { Roster } from "./roster.ts";
 import type { SessionRecord, SessionStore, StoreTraits, Version } from "./store.ts";
 
 /** A session as it was found or has just been stored. */
@@ -18,7 +19,7 @@ export interface Found extends SessionRecord {
 }
 
 /** Why what a client presented is no session. */
-export type Refusal = Unreadable | "malformed" | "forged" | "unknown" | "expired" | "retired" | "schema";
+export type Refusal = Unreadable | "malformed" | "forged" | "unknown" | "expired" | "retired" | "schema" | "epoch";
 
 /** Fields to be stored, and the head that goes with them. */
 export interface Contents {
@@ -41,6 +42,8 @@ export interface Vault<Held extends Found = Found> {
 
   /** What the client holds beside its id; of what is written, so that no response can go out before. */
   readonly companion?: Companion;
+  /** The lists of which sessions belong to whom; null where none can be kept. */
+  readonly roster: Roster | null;
 
   /** Finds the session that a client presented, or tells why there is none. Unknown ids are never adopted. */
   open(presented: string, now: number, deadline: Deadline): Promise<Held | Refusal>;

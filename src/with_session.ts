@@ -1,6 +1,7 @@
 import type { SessionOptions } from "./options.ts";
 import {
   beginSession,
+  claimCookie,
   finishSession,
   isEager,
   isGuarded,
@@ -55,9 +56,10 @@ export function withSession<
     throw new TypeError("withSession needs a handler: a function of a request and a session");
   const isShared = options instanceof SessionManager;
   const sessions = isShared ? options : new SessionManager<Data>(options);
+  const cookies = claimCookie(sessions, cookiesOf.get(handler));
   const guards = isGuarded(sessions);
   const loads = isEager(sessions);
-  return async (request, ...rest) => {
+  const wrapped: FetchHandler<Rest> = async (request, ...rest) => {
     const refusal = guards ? await refusalOf(sessions, request) : undefined;
     if (refusal !== undefined) return refusal;
     const session = beginSession(sessions, request, rest, isShared);
@@ -68,7 +70,12 @@ export function withSession<
     closeSession(session);
     return response;
   };
+  cookiesOf.set(wrapped, cookies);
+  return wrapped;
 }
+
+/** The cookies of what `withSession` has made, in case it is wrapped again. */
+const cookiesOf: WeakMap<object, readonly string[]> = new WeakMap();
 
 /** A browser follows a redirect at once, and would find the session as it was before. */
 function isRedirect(response: Response): boolean {

@@ -86,6 +86,22 @@ describe("session()", () => {
     ).toEqual(["__Host-admin", "__Host-shop"]);
   });
 
+  test("[53] throws a TypeError when two sessions of a request have one cookie, and not when each has its own request", async () => {
+    const errors: unknown[] = [];
+    const app = new Hono();
+    app.onError((error, c) => {
+      errors.push(error);
+      return c.text("caught", 500);
+    });
+    app.use("/shop", session());
+    app.use("/admin", session({ as: "admin" }));
+    app.use("/both", session(), session({ as: "admin" }));
+    app.get("*", (c) => c.text("Hello"));
+    const statuses = ["shop", "admin", "both", "shop"].map(async (path) => (await app.request(`/${path}`)).status);
+    expect(await Promise.all(statuses)).toEqual([200, 200, 500, 200]);
+    expect(errors).toEqual([expect.any(TypeError)]);
+  });
+
   test("stores through executionCtx.waitUntil with persist: after-response, and waits where there is none", async () => {
     let release = (): void => {};
     const gate = new Promise<void>((resolve) => {

@@ -1444,6 +1444,27 @@ describe("several sessions", () => {
     expect((await send("one")).headers.get("Vary")).toBe("Cookie");
   });
 
+  const shared = new SessionManager();
+  test.each<[string, SessionOptions | SessionManager, SessionOptions | SessionManager]>([
+    ["the default", {}, {}],
+    ["a name", { cookie: { name: "s" } }, { cookie: { name: "s", path: "/app" } }],
+    ["what is one name on loopback", { cookie: { name: "__Host-s" } }, { cookie: { name: "__Secure-s" } }],
+    ["that of one manager", shared, shared],
+  ])("[53] composition throws a TypeError when two sessions have one cookie: %s", (_name, inner, outer) => {
+    const handle = withSession(() => new Response("Hello"), inner);
+    const between = withSession(handle, { cookie: { name: "between" } });
+    expect(() => withSession(handle, outer)).toThrow(TypeError);
+    expect(() => withSession(between, outer)).toThrow(/one cookie/);
+  });
+
+  test("[53] composition takes sessions that have no cookie beside others, and one handler wrapped twice", () => {
+    const handle = withSession(() => new Response("Hello"), {});
+    expect(() => withSession(handle, { cookie: false, header: "X-Session-Id" })).not.toThrow();
+    const transport = { read: () => null, write() {}, clear() {} };
+    expect(() => withSession(handle, { transports: [transport] })).not.toThrow();
+    expect(() => [1, 2].map(() => withSession(handle, { cookie: { name: "s" } }))).not.toThrow();
+  });
+
   test("[53] a response that hands out one id and only read the other is not stored by caches", async () => {
     for (const [inner, outer] of [
       [set, get],

@@ -7,7 +7,7 @@
  * @module
  */
 import { withSession } from "with-session";
-import type { Session, SessionStore } from "with-session";
+import type { Session, SessionOptions } from "with-session";
 import { icon, script, style } from "./assets.ts";
 import { parseProduct, parseQuantity, parseUser, readForm, readJson, Refusal, refuseCrossSite } from "./input.ts";
 import { errorPage, shopPage } from "./page.ts";
@@ -21,12 +21,10 @@ export interface ShopData {
   notice?: string;
 }
 
-/** What the shop needs from outside. */
-export interface ShopOptions {
+/** What the shop needs from outside; `store` alone suffices. */
+export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "secrets" | "encrypt"> {
   /** Where the sessions are kept. */
-  readonly store: SessionStore;
-  /** The clock, in epoch milliseconds; `Date.now` unless given. */
-  readonly now?: () => number;
+  readonly store: NonNullable<SessionOptions<ShopData>["store"]>;
 }
 
 type ShopSession = Session<ShopData>;

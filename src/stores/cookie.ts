@@ -23,7 +23,8 @@
  * `regenerate` ask the client to forget, and no more. With it, what was ended or regenerated is refused from then on, as soon
  * as that store shows it; two regenerations have one heir, and a request that is under way writes no more. That costs one read
  * for a request that uses its session, another for one that writes, and one small record for each logout and regeneration,
- * which is kept until the sealed session would have expired by the timeouts that this copy knew.
+ * which is kept until the absolute timeout is over, so that no copy outlives it. What that cannot know is a longer absolute timeout that
+ * another copy got by `setTimeouts`, or a longer idle timeout where there is no absolute one: call `regenerate` with it.
  *
  * ## Limits
  *

@@ -54,7 +54,7 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
   const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
   const { httpOnly = true, partitioned = false } = options;
   assertConsistent({ name, path, domain, sameSite, secure, httpOnly, partitioned });
-  const loopbackName = name.replace(PREFIX, "");
+  const loopbackName = withoutPrefix(name);
 
   const nameFor = (request: Request): string => (isPlainLoopback(request) ? loopbackName : name);
 
@@ -96,6 +96,11 @@ export function cookieTransport(options: CookieOptions = {}): Transport {
       },
     },
   };
+}
+
+/** The name of a cookie on plain http to this very machine, where browsers take none with a prefix. */
+export function withoutPrefix(name: string): string {
+  return name.replace(PREFIX, "");
 }
 
 /** What stands between a cookie's name and that of a text beside it: no prefix of another session's cookie ends so. */

@@ -21,7 +21,7 @@ export function headerTransport({ name, scheme }: HeaderOptions): Transport {
   /** The value behind the scheme, which is matched in any letter case (RFC 9110, 11.1); null if it is not ours. */
   const valueOf = (request: Request): string | null => {
     const value = request.headers.get(name);
-    if (value === null || prefix === "" || value === "") return value;
+    if (!value) return value;
     return `${value} `.toLowerCase().startsWith(prefix.toLowerCase()) ? value.slice(prefix.length).trim() : null;
   };
   return {

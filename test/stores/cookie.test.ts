@@ -1,6 +1,7 @@
 import { compactDecrypt, CompactEncrypt } from "jose";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, type SessionOptions, SessionManager, withSession } from "../../mod.ts";
+import type { OwnTimeouts } from "../../src/record.ts";
 import { cookieStore } from "../../src/stores/cookie.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, idIn, openStore, SHOP, visitor, type VisitInit } from "../setup/sessions.ts";
@@ -347,21 +348,65 @@ describe("cookieStore({ revocation })", () => {
     expect((await stranger(options)((session) => session.get("n"), withCookie(copy))).result).toBeUndefined();
   });
 
-  test("keeps the record until the last copy has expired", async () => {
-    const clock = fakeClock();
-    const revocation = memoryStore();
-    const until: number[] = [];
-    const create: typeof revocation.create = (key, record, expiresAt) => {
-      until.push(expiresAt);
-      return revocation.create(key, record, expiresAt);
+  /** A store whose records are gone at the very moment at which they may go, by a clock of its own. */
+  const forgetful = (clock: { now(): number }) => {
+    const { store, records } = openStore();
+    const ends = new Map<string, number>();
+    const create: typeof store.create = (key, record, expiresAt) => {
+      ends.set(key, expiresAt);
+      return store.create(key, record, expiresAt);
     };
-    const options = sealed({ now: clock.now, store: cookieStore({ revocation: { ...revocation, create } }) });
-    const visit = visitor(options);
+    const load: typeof store.load = async (key) => ((ends.get(key) ?? 0) > clock.now() ? await store.load(key) : null);
+    return { store: cookieStore({ revocation: { ...store, create, load } }), records, ends };
+  };
+
+  test("keeps the record until the absolute timeout is over, and no longer", async () => {
+    const clock = fakeClock();
+    const { store, ends } = forgetful(clock);
+    const visit = visitor(sealed({ now: clock.now, store, absoluteTimeout: 200_000 }));
     await visit((session) => session.set("n", 1));
-    await visit((session) => session.setTimeouts({ idle: 5000 }));
+    const end = clock.now() + 200_000_000;
     clock.advance(100);
     await visit((session) => session.destroy());
-    expect(until).toEqual([clock.now() + 5_000_000 + 60_000]);
+    expect([...ends.values()]).toEqual([end + 60_000]);
+  });
+
+  test("keeps the record for an idle timeout when there is no absolute one", async () => {
+    const clock = fakeClock();
+    const { store, ends } = forgetful(clock);
+    const visit = visitor(sealed({ now: clock.now, store, absoluteTimeout: false }));
+    await visit((session) => session.set("n", 1));
+    await visit((session) => session.setTimeouts({ idle: 500_000 }));
+    clock.advance(100);
+    await visit((session) => session.destroy());
+    expect([...ends.values()]).toEqual([clock.now() + 500_000_000 + 60_000]);
+  });
+
+  test.each<[string, OwnTimeouts, OwnTimeouts]>([
+    ["the other copy has a longer idle timeout", {}, { idle: 20 * 86_400 }],
+    ["the other copy has the longer timeouts of the options", { idle: 100, absolute: 1000 }, {}],
+    ["this copy has no absolute timeout", { absolute: false }, { idle: 20 * 86_400, absolute: 30 * 86_400 }],
+  ])("refuses every copy for as long as it lives when %s", async (_name, ours, theirs) => {
+    const clock = fakeClock();
+    const { store } = forgetful(clock);
+    const options = sealed({ now: clock.now, store });
+    const first = cookieOf(await visitor(options)((session) => session.set("n", 1)));
+    const copy = async (timeouts: OwnTimeouts): Promise<string> => {
+      const visit = await stranger(options)(async (session) => {
+        session.setTimeouts(timeouts);
+        session.touch();
+      }, withCookie(first));
+      return cookieOf(visit);
+    };
+    const [mine, other] = [await copy(ours), await copy(theirs)];
+    await stranger(options)((session) => session.destroy(), withCookie(mine));
+    for (let day = 0; day < 400; day++) {
+      for (const cookie of [first, mine, other]) {
+        const { result } = await stranger(options)((session) => session.get("n"), withCookie(cookie));
+        expect({ day, result }).toEqual({ day, result: undefined });
+      }
+      clock.advance(12 * 3600);
+    }
   });
 
   test("fails closed when its store fails, and is found by a function of what the handler gets", async () => {

@@ -2,6 +2,7 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { SessionManager } from "../../mod.ts";
 import { type DenoKv, denoKvStore } from "../../src/stores/deno_kv.ts";
 import { storeCases } from "../../src/testing.ts";
+import { subjectCases } from "../setup/subject_cases.ts";
 
 // If the real type did not fit, `deno check` would say so here.
 const opened: (path: string) => Promise<DenoKv> = (path) => Deno.openKv(path);
@@ -36,6 +37,14 @@ async function opening(path: string) {
 for (const { name, run } of storeCases()) {
   Deno.test(`denoKvStore() in memory: ${name}`, () => run(() => opening(":memory:")));
   Deno.test(`denoKvStore() on a file: ${name}`, () => inFolder((file) => run(() => opening(file))));
+}
+
+for (const { name, run } of subjectCases()) {
+  Deno.test(`denoKvStore() on a file: whose sessions: ${name}`, () =>
+    inFolder(async (file) => {
+      using kv = await Deno.openKv(file);
+      await run(denoKvStore(kv));
+    }));
 }
 
 Deno.test("denoKvStore() keeps a record after the database was closed and opened again", () =>

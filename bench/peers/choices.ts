@@ -1,0 +1,91 @@
+/**
+ * The figures behind the choice of libraries, each measured beside what else there was: `<rounds>`, and the costs are told
+ * on the output.
+ *
+ * @module
+ */
+import { createHash, hash } from "node:crypto";
+import { sha256 } from "@noble/hashes/sha2.js";
+import { parse, stringify } from "devalue";
+import { deserialize, serialize } from "seroval";
+import { structuredCodec } from "../../src/codec.ts";
+import { median } from "../figures.ts";
+import type { ChoiceCost } from "../results.ts";
+
+const ID = "A".repeat(32);
+const encoder = new TextEncoder();
+const SMALL = { name: "ada", roles: ["admin", "author"], visits: 12, tags: { theme: "dark" } };
+const RICH = { ...SMALL, at: new Date(0), seen: new Set([1, 2, 3]), limits: new Map([["a", 1]]) };
+
+interface Way {
+  readonly task: string;
+  readonly way: string;
+  readonly isOurs?: boolean;
+  /** Anything that is not falsy. */
+  readonly run: () => unknown;
+}
+
+const HASH = "SHA-256 of an id, as hexadecimal text";
+
+const ways: readonly Way[] = [
+  { task: HASH, way: "@noble/hashes", isOurs: true, run: () => hexOf(sha256(encoder.encode(ID))) },
+  {
+    task: HASH,
+    way: "WebCrypto",
+    run: async () => hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(ID)))),
+  },
+  { task: HASH, way: "node:crypto, createHash", run: () => createHash("sha256").update(ID).digest("hex") },
+  { task: HASH, way: "node:crypto, hash", run: () => hash("sha256", ID) },
+  ...codecWays("a string, there and back", "ada@shop.example"),
+  ...codecWays("a number, there and back", 12),
+  ...codecWays("a small object, there and back", SMALL),
+  ...codecWays("an object with a Date, a Set and a Map, there and back", RICH),
+];
+
+function codecWays(task: string, value: unknown): Way[] {
+  const isJson = value !== RICH;
+  return [
+    {
+      task,
+      way: "the library's codec",
+      isOurs: true,
+      run: () => structuredCodec.decode(structuredCodec.encode(value)),
+    },
+    { task, way: "devalue", run: () => parse(stringify(value)) },
+    { task, way: "seroval, evaluated", run: () => deserialize(serialize(value)) },
+    ...(isJson ? [{ task, way: "JSON", run: (): unknown => JSON.parse(JSON.stringify(value)) }] : []),
+  ];
+}
+
+/** Measures every way in turns. */
+async function measureChoices(rounds: number): Promise<ChoiceCost[]> {
+  const measured = ways.map(() => [] as number[]);
+  for (let round = -5; round < rounds; round++) {
+    for (const [index, { run }] of ways.entries()) {
+      const start = performance.now();
+      let used = 0;
+      for (let time = 0; time < 100; time++) {
+        const result = run();
+        if (result instanceof Promise ? await result : result) used++;
+      }
+      if (used !== 100) throw new Error("Nothing came of it");
+      if (round >= 0) measured[index]?.push((performance.now() - start) * 10);
+    }
+  }
+  return ways.map(({ task, way, isOurs = false }, index) => ({
+    task,
+    way,
+    isOurs,
+    microseconds: median(measured[index] ?? []),
+  }));
+}
+
+const HEX = Array.from({ length: 256 }, (_none, byte) => byte.toString(16).padStart(2, "0"));
+
+function hexOf(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += HEX[byte];
+  return text;
+}
+
+console.log(JSON.stringify(await measureChoices(Number(process.argv[2] ?? 100))));

@@ -1,0 +1,36 @@
+import type { Contention } from "./contention.ts";
+import type { CrowdCost, OptionCost, SizeCost } from "./growth.ts";
+import type { RuntimeCosts } from "./in_process.ts";
+import type { CounterCost, Weight } from "./size.ts";
+import type { WireCost } from "./wire.ts";
+
+/** Microseconds of one way to do something. */
+export interface ChoiceCost {
+  readonly task: string;
+  readonly way: string;
+  readonly isOurs: boolean;
+  readonly microseconds: number;
+}
+
+/** What was measured, part by part. */
+export interface Parts {
+  readonly inProcess: readonly RuntimeCosts[];
+  readonly wire: readonly WireCost[];
+  readonly sizes: readonly SizeCost[];
+  readonly options: readonly OptionCost[];
+  readonly crowds: readonly CrowdCost[];
+  readonly contention: readonly Contention[];
+  readonly pauses: readonly Contention[];
+  readonly entries: readonly Weight[];
+  readonly counters: readonly CounterCost[];
+  readonly choices: readonly ChoiceCost[];
+}
+
+export type PartName = keyof Parts;
+
+/** What was measured, when and on what: the content of `results.json`. */
+export interface Results extends Partial<Parts> {
+  readonly date: string;
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly versions: Readonly<Record<string, string>>;
+}

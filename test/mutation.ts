@@ -1,0 +1,92 @@
+/**
+ * `npm run mutation`: changes the code that keeps secrets apart, piece by piece, and looks whether a test notices. Those
+ * changes that none notices must be the ones that `mutation.md` gives a reason for, and no others.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ROOT, run } from "./setup/command.ts";
+
+/** The part of Stryker's report that is of interest (https://github.com/stryker-mutator/mutation-testing-elements). */
+interface Report {
+  readonly files: Readonly<Record<string, { readonly source: string; readonly mutants: readonly Mutant[] }>>;
+}
+
+interface Mutant {
+  readonly status: string;
+  readonly replacement: string;
+  readonly location: { readonly start: Place; readonly end: Place };
+}
+
+/** Both count from one. */
+interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** How many of a hundred changes must be noticed. */
+const LEAST_SCORE = 90;
+
+process.exitCode = await mutate();
+
+async function mutate(): Promise<number> {
+  const { ok } = await run("stryker", ["run"], { live: true });
+  if (!ok) return 1;
+  const report: Report = JSON.parse(await readFile(join(ROOT, "coverage/mutation.json"), "utf8"));
+  const survivors = survivorsIn(report);
+  const excused = excusedIn(await readFile(join(ROOT, "test/mutation.md"), "utf8"));
+  const unexcused = [...survivors].filter((each) => !excused.has(each));
+  const outdated = [...excused].filter((each) => !survivors.has(each));
+  for (const each of unexcused) console.log(`No test notices, and test/mutation.md gives no reason: ${each}`);
+  for (const each of outdated) console.log(`test/mutation.md excuses what is noticed, or does not exist: ${each}`);
+  const score = scoreOf(report);
+  console.log(`${score.toFixed(1)} % of the mutants were noticed, ${survivors.size} kinds were not`);
+  return score >= LEAST_SCORE && unexcused.length === 0 && outdated.length === 0 ? 0 : 1;
+}
+
+/** The changes that no test noticed, in the words of `mutation.md`. */
+function survivorsIn({ files }: Report): Set<string> {
+  const survivors = new Set<string>();
+  for (const [file, { source, mutants }] of Object.entries(files)) {
+    for (const { status, location, replacement } of mutants) {
+      if (isNoticed(status)) continue;
+      survivors.add(`${file}: \`${onOneLine(excerpt(source, location))}\` → \`${onOneLine(replacement)}\``);
+    }
+  }
+  return survivors;
+}
+
+function isNoticed(status: string): boolean {
+  // A mutant that never ends would fail every test.
+  return status === "Killed" || status === "Timeout";
+}
+
+function scoreOf({ files }: Report): number {
+  const all = Object.values(files).flatMap(({ mutants }) => mutants);
+  return (100 * all.filter(({ status }) => isNoticed(status)).length) / all.length;
+}
+
+/** The changes for which `mutation.md` gives a reason: lines of a list under the name of their file. */
+function excusedIn(text: string): Set<string> {
+  const excused = new Set<string>();
+  let file = "";
+  for (const line of text.split("\n")) {
+    file = /^## `(.+)`$/.exec(line)?.[1] ?? file;
+    const change = /^- (`.+` → `.*`): \S/.exec(line)?.[1];
+    if (change !== undefined) excused.add(`${file}: ${change}`);
+  }
+  return excused;
+}
+
+function excerpt(source: string, { start, end }: Mutant["location"]): string {
+  const lines = source.split("\n").slice(start.line - 1, end.line);
+  // The end first: on a single line, cutting the start would move it.
+  lines.push(lines.pop()?.slice(0, end.column - 1) ?? "");
+  lines.unshift(lines.shift()?.slice(start.column - 1) ?? "");
+  return lines.join("\n");
+}
+
+function onOneLine(text: string): string {
+  return text.replace(/\s+/g, " ");
+}

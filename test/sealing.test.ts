@@ -1,0 +1,61 @@
+import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { deriveKey, seal, unseal } from "../src/sealing.ts";
+
+/** The key by another implementation than the one under test. */
+const keyFor = (secret: string, purpose: string): Buffer =>
+  Buffer.from(hkdfSync("sha256", secret, "", `with-session ${purpose}`, 32));
+
+describe("seal()", () => {
+  test("gives nonce, ciphertext and tag of AES-256-GCM, as another implementation opens them", async () => {
+    const sealed = Buffer.from(await seal("secret ä", "purpose", "text ü", "bond ö"), "base64");
+    const decipher = createDecipheriv("aes-256-gcm", keyFor("secret ä", "purpose"), sealed.subarray(0, 12));
+    decipher.setAAD(Buffer.from("bond ö")).setAuthTag(sealed.subarray(-16));
+    const text = Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]).toString();
+    expect(text).toBe("text ü");
+  });
+
+  test("gives another text each time", async () => {
+    expect(await seal("secret", "purpose", "text")).not.toBe(await seal("secret", "purpose", "text"));
+  });
+
+  test("seals a text of a megabyte", async () => {
+    const text = "ä".repeat(500_000);
+    expect(await unseal("secret", "purpose", await seal("secret", "purpose", text))).toBe(text);
+  });
+});
+
+describe("unseal()", () => {
+  test("opens what another implementation has sealed", async () => {
+    const nonce = Buffer.alloc(12, 250);
+    const cipher = createCipheriv("aes-256-gcm", keyFor("secret", "purpose"), nonce);
+    const data = Buffer.concat([nonce, cipher.update("text"), cipher.final(), cipher.getAuthTag()]);
+    expect(await unseal("secret", "purpose", data.toString("base64"))).toBe("text");
+  });
+
+  test("opens nothing when secret, purpose or bond differ", async () => {
+    const sealed = await seal("secret", "purpose", "text", "bond");
+    expect(await unseal("secret", "purpose", sealed, "bond")).toBe("text");
+    expect(await unseal("secret2", "purpose", sealed, "bond")).toBeNull();
+    expect(await unseal("secret", "purpose2", sealed, "bond")).toBeNull();
+    expect(await unseal("secret", "purpose", sealed, "bond2")).toBeNull();
+    expect(await unseal("secret", "purpose", sealed)).toBeNull();
+    const unbound = await seal("secret", "purpose", "text");
+    expect(await unseal("secret", "purpose", unbound, "")).toBe("text");
+    expect(await unseal("secret", "purpose", unbound, "bond")).toBeNull();
+  });
+
+  test.each(["", "A", "%", "AAAAAAAAAAAAAAAA", "ä".repeat(40), "A".repeat(100)])(
+    "opens nothing and does not throw when it is given %j",
+    async (sealed) => {
+      expect(await unseal("secret", "purpose", sealed)).toBeNull();
+    },
+  );
+});
+
+test("deriveKey() gives a key for AES-256-GCM alone, which nobody can read", async () => {
+  const key = await deriveKey("secret", "purpose");
+  expect(key.algorithm).toEqual({ name: "AES-GCM", length: 256 });
+  expect(key.extractable).toBe(false);
+  expect(key.usages.toSorted()).toEqual(["decrypt", "encrypt"]);
+});

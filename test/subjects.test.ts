@@ -1,0 +1,258 @@
+import { describe, expect, test } from "vitest";
+import { type SessionEvent, SessionManager, type SessionOptions, type UntypedData } from "../mod.ts";
+import { cookieStore } from "../src/stores/cookie.ts";
+import { cookieJar, fakeClock } from "../src/testing.ts";
+import { codeOf, gate, keyOf, openStore, type Visitor, visitor } from "./setup/sessions.ts";
+
+const ADA = "user-1815";
+
+/** Browsers of one user, and the manager that they share. */
+function devices(options: SessionOptions = {}): {
+  readonly sessions: SessionManager;
+  readonly browser: () => Visitor<UntypedData>;
+  readonly logIn: (details?: unknown, subject?: string) => Promise<Visitor<UntypedData>>;
+} {
+  const sessions = new SessionManager(options);
+  const browser = (): Visitor<UntypedData> => visitor(sessions);
+  const logIn = async (details?: unknown, subject = ADA): Promise<Visitor<UntypedData>> => {
+    const visit = browser();
+    await visit(async (session) => {
+      await session.regenerate();
+      session.set("user", subject);
+      await session.bind(subject, details);
+    });
+    return visit;
+  };
+  return { sessions, browser, logIn };
+}
+
+const userOf = async (visit: Visitor<UntypedData>): Promise<unknown> =>
+  (await visit((session) => session.get("user"))).result;
+const handleOf = async (visit: Visitor<UntypedData>): Promise<string> =>
+  (await visit(async (session) => (await session.handle()) ?? "none")).result;
+
+describe("list()", () => {
+  test("list() shows each bound session with its details and times, the last seen first", async () => {
+    const clock = fakeClock();
+    const { sessions, logIn } = devices({ now: clock.now, touchInterval: 0 });
+    const phone = await logIn({ browser: "Firefox", place: "Paris" });
+    const began = clock.now();
+    clock.advance(60);
+    await logIn({ browser: "Chromium", since: new Date(0) });
+    await logIn("elsewhere", "user-2");
+    clock.advance(60);
+    await userOf(phone);
+    const listed = await sessions.list(ADA);
+    expect(listed.map(({ details }) => details)).toEqual([
+      { browser: "Firefox", place: "Paris" },
+      { browser: "Chromium", since: new Date(0) },
+    ]);
+    expect(listed[0]).toMatchObject({ createdAt: began, lastSeenAt: clock.now() });
+    expect(await sessions.list("nobody")).toEqual([]);
+  });
+
+  test("list() gives handles of which one is the browser's own, and none is an id or names one", async () => {
+    const { store, records } = openStore();
+    const { sessions, logIn } = devices({ store });
+    const phone = await logIn();
+    await logIn();
+    const { result } = await phone(async (session) => ({ id: await session.id(), handle: await session.handle() }));
+    const handles = (await sessions.list(ADA)).map(({ handle }) => handle);
+    expect(new Set(handles).size).toBe(2);
+    expect(handles).toContain(result.handle);
+    expect(handles.join()).not.toContain(result.id);
+    expect(handles.join()).not.toContain(keyOf(String(result.id)));
+    expect(records.has(keyOf(String(result.id)))).toBe(true);
+    for (const handle of handles) {
+      expect(
+        (await visitor(sessions)((session) => session.get("user"), { headers: { Cookie: `__Host-session=${handle}` } }))
+          .result,
+      ).toBeUndefined();
+    }
+  });
+
+  test("list() leaves out and forgets a session that has expired, been destroyed or been unbound", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { sessions, logIn } = devices({ store, now: clock.now });
+    await logIn("expired");
+    clock.advance(86_400);
+    const destroyed = await logIn("destroyed");
+    const unbound = await logIn("unbound");
+    await logIn("live");
+    expect(await sessions.list(ADA)).toHaveLength(3);
+    await destroyed((session) => session.destroy());
+    await unbound((session) => session.unbind());
+    expect(await userOf(unbound)).toBe(ADA);
+    expect((await sessions.list(ADA)).map(({ details }) => details)).toEqual(["live"]);
+    expect([...pagesOf(records)].map(({ fields }) => fields.size)).toEqual([2]);
+  });
+
+  test("list() shows all of a hundred logins at once", async () => {
+    const { sessions, logIn } = devices();
+    await Promise.all(Array.from({ length: 100 }, (_, n) => logIn(n)));
+    const listed = (await sessions.list(ADA)).map(({ details }) => details);
+    expect(listed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  });
+});
+
+describe("bind()", () => {
+  test("bind() begins a session when there is none", async () => {
+    const { sessions, browser } = devices();
+    const { cookies } = await browser()((session) => session.bind(ADA));
+    expect(cookies).toHaveLength(1);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+  });
+
+  test("bind() keeps the handle, and takes the new details, when the user is the same", async () => {
+    const { sessions, logIn } = devices();
+    const phone = await logIn("before");
+    const handle = await handleOf(phone);
+    await phone((session) => session.bind(ADA, "after"));
+    expect(await sessions.list(ADA)).toMatchObject([{ handle, details: "after" }]);
+    await phone(async (session) => (await session.regenerate(), await session.bind(ADA, "later")));
+    expect(await sessions.list(ADA)).toMatchObject([{ handle, details: "later" }]);
+  });
+
+  test("bind() moves the session to another user", async () => {
+    const { sessions, logIn } = devices();
+    const phone = await logIn();
+    await phone((session) => session.bind("user-2"));
+    expect(await sessions.list(ADA)).toEqual([]);
+    expect(await sessions.list("user-2")).toHaveLength(1);
+    expect(await sessions.revokeAll(ADA)).toBe(0);
+    expect(await userOf(phone)).toBe(ADA);
+  });
+
+  test("bind() refuses details that cannot be encoded or are too large, and what is no subject", async () => {
+    const { sessions, browser } = devices();
+    await browser()(async (session) => {
+      expect(await codeOf(() => session.bind(ADA, { f: () => 0 }))).toBe("ERR_VALUE");
+      expect(await codeOf(() => session.bind(ADA, "é".repeat(1025)))).toBe("ERR_VALUE");
+      await expect(session.bind("")).rejects.toThrow(TypeError);
+    });
+    expect(await sessions.list(ADA)).toEqual([]);
+  });
+
+  test("bind() works on sessions that are opened by their id", async () => {
+    const { sessions, browser } = devices();
+    const phone = browser();
+    const { result: id } = await phone((session) => session.start());
+    const session = sessions.open(id);
+    await session.bind(ADA, "by id");
+    await session.save();
+    expect(await session.handle()).toBe(await handleOf(phone));
+    expect(await sessions.list(ADA)).toMatchObject([{ details: "by id" }]);
+  });
+
+  test("bind(), list() and revoke() say that they need a store when the cookie holds the session", async () => {
+    const secrets = ["a secret of at least thirty-two bytes"];
+    const { sessions, browser } = devices({ store: cookieStore(), secrets });
+    await browser()((session) => expect(session.bind(ADA)).rejects.toThrow("takes a store"));
+    await expect(sessions.list(ADA)).rejects.toThrow("takes a store");
+    await expect(sessions.revoke("x")).rejects.toThrow(TypeError);
+    await expect(sessions.revokeAll(ADA)).rejects.toThrow(TypeError);
+  });
+});
+
+describe("regenerate()", () => {
+  test("regenerate() keeps the handle", async () => {
+    const { sessions, logIn } = devices();
+    const phone = await logIn("phone");
+    const handle = await handleOf(phone);
+    for (let i = 0; i < 3; i++) await phone((session) => session.regenerate());
+    expect(await handleOf(phone)).toBe(handle);
+    expect(await sessions.list(ADA)).toMatchObject([{ handle, details: "phone" }]);
+    expect(await sessions.revoke(handle)).toBe(true);
+    expect(await userOf(phone)).toBeUndefined();
+  });
+});
+
+describe("revoke()", () => {
+  test("revoke() ends the one session, and says whether there was one", async () => {
+    const events: SessionEvent[] = [];
+    const { sessions, logIn } = devices({ observe: (event) => events.push(event) });
+    const phone = await logIn();
+    const laptop = await logIn();
+    const handle = await handleOf(phone);
+    expect(await sessions.revoke(handle)).toBe(true);
+    expect(await userOf(phone)).toBeUndefined();
+    expect(await userOf(laptop)).toBe(ADA);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect(await sessions.revoke(handle)).toBe(false);
+    expect(events.filter(({ type }) => type === "revoked")).toEqual([{ type: "revoked", sessions: 1 }]);
+  });
+
+  test("revoke() takes anything for a handle, and throws at nothing", async () => {
+    const { sessions, logIn } = devices();
+    const handle = await handleOf(await logIn());
+    for (const made of [
+      "",
+      "x",
+      `${handle}x`,
+      handle.replace(/.{16}$/, "A".repeat(16)),
+      handle.replace(".0.", ".7."),
+    ]) {
+      expect(await sessions.revoke(made)).toBe(false);
+    }
+    expect(await sessions.list(ADA)).toHaveLength(1);
+  });
+
+  test("revoke() is not undone by a request that is under way", async () => {
+    const { sessions, logIn } = devices();
+    const phone = await logIn();
+    const jar = gate();
+    const handle = await handleOf(phone);
+    const slow = phone(async (session) => {
+      session.set("note", await session.get("user"));
+      await jar.opened;
+    });
+    await sessions.revoke(handle);
+    jar.open();
+    await slow;
+    expect(await userOf(phone)).toBeUndefined();
+  });
+});
+
+describe("revokeAll()", () => {
+  test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {
+    const { sessions, browser } = devices();
+    const jars = Array.from({ length: 5 }, () => cookieJar());
+    for (const jar of jars) {
+      await visitor(sessions, { jar })(async (session) => (session.set("user", ADA), await session.bind(ADA)));
+    }
+    const stranger = await devices({}).logIn();
+    const replays = jars.map((jar) => ({ Cookie: jar.header("https://shop.example/") ?? "" }));
+    const own = visitor(sessions, { jar: jars[0]! });
+    const { result: ended } = await own((session) => sessions.revokeAll(ADA, { except: session }));
+    expect(ended).toBe(4);
+    expect(await userOf(own)).toBe(ADA);
+    for (const headers of replays.slice(1)) {
+      expect((await browser()((session) => session.get("user"), { headers })).result).toBeUndefined();
+    }
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect(await sessions.revokeAll(ADA)).toBe(1);
+    expect(await userOf(own)).toBeUndefined();
+    expect(await userOf(stranger)).toBe(ADA);
+  });
+});
+
+describe("destroy()", () => {
+  test("destroy() removes the entry, and the list with the last one", async () => {
+    const { store, records } = openStore();
+    const { logIn } = devices({ store });
+    const phone = await logIn();
+    const laptop = await logIn();
+    await phone((session) => session.destroy());
+    expect([...pagesOf(records)].map(({ fields }) => fields.size)).toEqual([2]);
+    await laptop((session) => session.destroy());
+    expect(records.size).toBe(0);
+  });
+});
+
+/** The records that are lists. */
+function* pagesOf<Kept extends { readonly fields: ReadonlyMap<string, string> }>(
+  records: ReadonlyMap<string, Kept>,
+): Generator<Kept> {
+  for (const record of records.values()) if (record.fields.get("@")?.includes('"list"')) yield record;
+}
