@@ -338,6 +338,20 @@ describe("readYourWrites", () => {
     expect(await visit(world, "Lima", everything)).toEqual({});
   });
 
+  test("does not bring back a session whose user was signed out everywhere, and shows to whom it was bound", async () => {
+    const world = openWorld({}, { delay: 0, deleteDelay: 0 });
+    await visit(world, "Paris", set("a", 1));
+    await visit(world, "Tokyo", get("a"));
+    await visit(world, "Paris", (session) => session.bind("ada"));
+    expect(await visit(world, "Tokyo", (session) => session.unbind())).toBeUndefined();
+    await visit(world, "Paris", (session) => session.bind("ada"));
+    expect(await world.at("Lima").revokeAll("ada")).toBe(1);
+    expect(companions(world).size).toBe(1);
+    expect(await visit(world, "Lima", everything)).toEqual({});
+    world.clock.advance(61);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+  });
+
   test("does not begin another session when the store does not show one that is too large for the companion", async () => {
     for (const onStoreError of ["throw", "anonymous"] as const) {
       const world = openWorld({ onStoreError }, { delay: 30 });
