@@ -51,11 +51,11 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 .b0 { fill: #2f81f7 } .b1 { fill: #d29922 } .b2 { fill: #3fb950 }
 @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #9198a1 } .line { stroke: #3d444d } }
 </style>
-<text x="10" y="20" class="title">What a session costs: microseconds a request over the same without one (less is better)</text>
+<text x="10" y="20" class="title">What a session costs: microseconds a request, over the same without one</text>
 ${legend.join("\n")}
 ${lines.join("\n")}
 ${bars.join("\n")}
-<text x="10" y="${height - 6}" class="quiet">In process, memory store or sealed cookie, Node ${node?.version ?? ""}; medians of rounds in turns; logarithmic.</text>
+<text x="10" y="${height - 6}" class="quiet">In process, memory store or sealed cookie, Node ${node?.version ?? ""}; medians; logarithmic; less is better.</text>
 </svg>
 `;
 }

@@ -14,7 +14,6 @@ export interface Contention {
   readonly engine: string;
   readonly pause: string;
   readonly writers: number;
-  readonly commits: number;
   readonly commitsPerSecond: number;
   readonly attemptsPerCommit: number;
   readonly p50: number;
@@ -120,7 +119,6 @@ async function contend(
   await last.save();
   return {
     writers,
-    commits: sum,
     commitsPerSecond: sum / seconds,
     attemptsPerCommit: 1 + lost / sum,
     p50: percentile(times, 50),

@@ -26,7 +26,7 @@ const isForMachines = words.includes("--json");
 const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
   inProcess: async () => {
     const all: RuntimeCosts[] = [];
-    for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 60));
+    for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 40));
     return all;
   },
   wire: () => measureWire(isQuick ? 5 : 30),
@@ -105,7 +105,9 @@ function circumstances(): Pick<Results, "date" | "machine" | "versions"> {
   return { date: new Date().toISOString().slice(0, 10), machine, versions: peers.dependencies };
 }
 
-const at = (name: string): URL => new URL(name, import.meta.url);
+function at(name: string): URL {
+  return new URL(name, import.meta.url);
+}
 
 async function readResults(): Promise<Partial<Results>> {
   return JSON.parse(await readFile(at("results.json"), "utf8").catch(() => "{}")) as Partial<Results>;

@@ -17,8 +17,10 @@ export const PLAIN: WireForm = { toWire: (id) => id, fromWire: (wire) => wire };
  * first secret signs, all of them verify; comparing takes the same time wherever two texts differ.
  */
 export function signedForm(secrets: readonly string[]): WireForm {
-  const keys = secrets.map((secret) => keyFor("id", secret));
-  const sign = (key: Uint8Array, id: string): string => toBase64Url(hmac(sha256, key, utf8.encode(id)));
+  // What a key is in HMAC is worked out once, and takes half the time of a signature.
+  const keys = secrets.map((secret) => hmac.create(sha256, keyFor("id", secret)));
+  const sign = (key: (typeof keys)[number], id: string): string =>
+    toBase64Url(key.clone().update(utf8.encode(id)).digest());
   return {
     toWire: (id) => `${id}.${sign(keys[0]!, id)}`,
     fromWire(wire) {
