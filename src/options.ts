@@ -62,7 +62,7 @@ export interface SessionOptions<
   readonly encrypt?: boolean;
   /**
    * `"same-origin"` answers 403, in place of the handler, to a request that could change something, that a page of another
-   * origin caused, and whose session comes by cookie.
+   * origin caused, and whose session comes by cookie, or by a transport of one's own that does not say in `varyOn` where it looks.
    *
    * @default {false}
    */

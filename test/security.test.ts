@@ -599,6 +599,35 @@ describe("caches", () => {
     },
   );
 
+  test.each([
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "Surrogate-Control",
+    "Edge-Control",
+    "X-Accel-Expires",
+  ])(
+    "[ASVS 14.3.2] a response that hands out an id, or takes it back, says nothing else to the caches that heed %s",
+    async (name) => {
+      const headers = { [name]: "max-age=600", "X-CDN-Cache-Control-Info": "kept" };
+      for (const through of ["withSession", "Hono"] as const) {
+        const visit = visitor({}, { through });
+        for (const use of [(session: Session) => session.set("n", 1), (session: Session) => session.destroy()]) {
+          const { response } = await visit(async (session) => {
+            await use(session);
+            return new Response("Hello", { headers });
+          });
+          expect(response.headers.get("Cache-Control")).toBe("no-store");
+          expect(response.headers.has(name)).toBe(false);
+          expect(response.headers.has("X-CDN-Cache-Control-Info")).toBe(true);
+        }
+        // What holds nothing of a session, the handler may have kept as it likes.
+        const { response } = await visit(() => new Response("Hello", { headers }));
+        expect(response.headers.get(name)).toBe("max-age=600");
+      }
+    },
+  );
+
   test("[ASVS 14.3.2] a response that hands out an id is no-store when the handler wanted it kept", async () => {
     const cached = () => new Response("x", { headers: { "Cache-Control": "public, max-age=31536000" } });
     const visit = visitor({ store: cookieStore(), secrets: [secret] });

@@ -24,7 +24,7 @@ export interface Transport {
   /** Whether a client that presented nothing wants to hear of a new session in this way. */
   asks?(request: Request): boolean;
 
-  /** The request header that `read` looks at, for `Vary`. */
+  /** The request header that `read` looks at, for `Vary`; and for the guard, which lets other sites use an id from any but `Cookie`. */
   readonly varyOn?: string;
 
   /** The response header that scripts of other origins must be allowed to read. */
