@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { createClient } from "redis";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { memoryStore, type Session, SessionError, type SessionEvent, SessionManager } from "../mod.ts";
@@ -682,6 +683,29 @@ describe("errors and events", () => {
         expect(said.join("\n")).toContain("ERR_STORE");
         expect(leaked.filter((word) => word.length < 9 || said.join("\n").includes(word))).toEqual([]);
       }
+    }
+  });
+
+  test("[ASVS 16.5.1] hold nothing of what a driver throws when that fails to be looked at", async () => {
+    const throwing = (): never => {
+      throw new Error(secret);
+    };
+    const thrown: unknown[] = [
+      Object.assign(new Error(secret), { code: { toString: throwing } }),
+      Object.defineProperty(new Error(secret), "code", { get: throwing }),
+      Object.defineProperty(new Error(secret), "constructor", { value: undefined }),
+      new Proxy(new Error(secret), { get: throwing, has: throwing }),
+      Object.create(null),
+      secret,
+      null,
+    ];
+    for (const each of thrown) {
+      const store = altered(memoryStore(), { load: () => Promise.reject(each) });
+      const error = await errorOf(() =>
+        present({ store }, `__Host-session=${"A".repeat(32)}`, (session) => session.size()),
+      );
+      expect(error.code).toBe("ERR_STORE");
+      expect(inspect(error, { showHidden: true })).not.toContain(secret);
     }
   });
 
