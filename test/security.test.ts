@@ -130,6 +130,22 @@ describe("ids", () => {
     }
   });
 
+  test("[ASVS 11.2.3] secrets are those that were given when the handler was wrapped, whatever becomes of the list", async () => {
+    for (const options of [
+      { store: memoryStore() },
+      { store: memoryStore(), encrypt: true },
+      { store: cookieStore() },
+    ]) {
+      for (const spoil of [(list: string[]) => list.splice(0), (list: string[]) => list.fill("")]) {
+        const secrets = [secret];
+        const sessions = new SessionManager({ ...options, secrets });
+        spoil(secrets);
+        const cookie = cookieOf(await visitor(sessions)((session) => session.set("n", 1)));
+        expect(await present({ ...options, secrets: [secret] }, cookie, (session) => session.get("n"))).toBe(1);
+      }
+    }
+  });
+
   test.each([
     ["none at all", []],
     ["an empty one", [secret, ""]],
