@@ -10,7 +10,7 @@ export function withHeaders(response: Response, said: Headers): Response {
   if (copy === null) return response;
   for (const cookie of said.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
   // Who tells or takes back an id says no-store, which caches with a header of their own would not look at (RFC 9213, 2.2).
-  for (const name of [...copy.headers.keys()]) if (isTargeted(name)) copy.headers.delete(name);
+  for (const name of [...copy.headers.keys()].filter(isTargeted)) copy.headers.delete(name);
   for (const [name, value] of said) {
     if (name === "access-control-expose-headers") expose(copy.headers, value);
     else if (name !== "set-cookie") copy.headers.set(name, value);
