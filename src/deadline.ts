@@ -131,7 +131,12 @@ function withoutSecret(action: string, error: unknown): SessionError {
 /** Of a client's error, only what cannot hold data: its class and a system code such as ECONNREFUSED. */
 function nameOnly(error: unknown): Error | undefined {
   if (!(error instanceof Error)) return undefined;
-  const code = "code" in error ? String(error.code) : "";
-  const words = [error.constructor.name, code].filter((word) => /^\w{1,40}$/.test(word));
-  return new Error(words.join(" "));
+  try {
+    const code = "code" in error ? String(error.code) : "";
+    const words = [error.constructor.name, code].filter((word) => /^\w{1,40}$/.test(word));
+    return new Error(words.join(" "));
+  } catch {
+    // It fails to be looked at, with an error that may hold just as much.
+    return undefined;
+  }
 }

@@ -71,7 +71,7 @@ export interface SessionOptions<
   readonly encrypt?: boolean;
   /**
    * `"same-origin"` answers 403, in place of the handler, to a request that could change something, that a page of another
-   * origin caused, and whose session comes by cookie.
+   * origin caused, and whose session comes by cookie, or by a transport of one's own that does not say in `varyOn` where it looks.
    *
    * @default {false}
    */
@@ -337,10 +337,12 @@ function transportsOf(
 /** 32 bytes are the 256 bits that HMAC-SHA-256 can use at most (RFC 2104, 3). */
 const LEAST_SECRET = 32;
 
-function checkedSecrets(secrets: readonly string[]): readonly string[] {
-  if (!Array.isArray(secrets) || secrets.length === 0) {
+function checkedSecrets(given: readonly string[]): readonly string[] {
+  if (!Array.isArray(given) || given.length === 0) {
     throw new TypeError("secrets must be a list of at least one secret, the current one first");
   }
+  // A copy: one that is emptied later would leave keys that are made of nothing.
+  const secrets: readonly string[] = [...given];
   for (const secret of secrets) {
     if (typeof secret !== "string") throw new TypeError("secrets must be texts");
     // UTF-8 has no half of a pair: secrets that differ only there would be one and the same.

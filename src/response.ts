@@ -9,11 +9,18 @@ export function withHeaders(response: Response, said: Headers): Response {
   const copy = copyOf(response);
   if (copy === null) return response;
   for (const cookie of said.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
+  // Who tells or takes back an id says no-store, which caches with a header of their own would not look at (RFC 9213, 2.2).
+  for (const name of [...copy.headers.keys()].filter(isTargeted)) copy.headers.delete(name);
   for (const [name, value] of said) {
     if (name === "access-control-expose-headers") expose(copy.headers, value);
     else if (name !== "set-cookie") copy.headers.set(name, value);
   }
   return copy;
+}
+
+/** Whether a header tells some caches what `Cache-Control` tells the others. */
+function isTargeted(name: string): boolean {
+  return name.endsWith("cdn-cache-control") || /^(?:surrogate-control|edge-control|x-accel-expires)$/.test(name);
 }
 
 /** A response that tells no id, but would be another for another client: the same, with what caches are to be told. */

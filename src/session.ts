@@ -361,6 +361,7 @@ export class Session<Data extends object = UntypedData> {
   /**
    * Whether a request, or a token that it brought, proves that it comes from a page of this session. Of a request, the header
    * `X-CSRF-Token` is looked at or, if it has none and its body is a form, the field `csrf-token`; the body is left to be read.
+   * The form is read to its end for that, and kept: a large upload is better sent with the header.
    *
    * @throws {TypeError} If the body would have to be looked at, and was read before
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`

@@ -51,6 +51,8 @@ describe("readHead()", () => {
     ["every timeout", { timeouts: { idle: 1, absolute: 2, cookie: 3 } }],
     ["no timeout", { timeouts: {} }],
     ["no absolute timeout, and a cookie that goes with the browser", { timeouts: { absolute: false, cookie: null } }],
+    ["a place in a list", { bound: { subject: "s", page: 0, token: "t", until: 5 } }],
+    ["a place in a list, and an epoch", { bound: { subject: "s", page: 1, token: "t", until: 5, epoch: "e" } }],
     ["a successor", { successor: { sealedId: "x", graceUntil: 5 } }],
   ])("reads what withHead() wrote when it has %s", (_name, more) => {
     const head = { ...HEAD, ...more };
@@ -79,6 +81,14 @@ describe("readHead()", () => {
     ["has an absolute timeout of true", stored({ timeouts: { absolute: true } })],
     ["has an absolute timeout of null", stored({ timeouts: { absolute: null } })],
     ["has an age of the cookie of false", stored({ timeouts: { cookie: false } })],
+    ["has a place in a list that is null", stored({ bound: null })],
+    ["has a place in a list that is a text", stored({ bound: "x" })],
+    ["has a place in a list without a subject", stored({ bound: { page: 0, token: "t", until: 5 } })],
+    ["has a place in a list without a page", stored({ bound: { subject: "s", token: "t", until: 5 } })],
+    ["has a place on half a page", stored({ bound: { subject: "s", page: 0.5, token: "t", until: 5 } })],
+    ["has a place in a list without a name", stored({ bound: { subject: "s", page: 0, until: 5 } })],
+    ["has a place in a list without an end", stored({ bound: { subject: "s", page: 0, token: "t" } })],
+    ["has an epoch that is a number", stored({ bound: { subject: "s", page: 0, token: "t", until: 5, epoch: 1 } })],
     ["has a successor that is null", stored({ successor: null })],
     ["has a successor that is a text", stored({ successor: "x" })],
     ["has a successor without an id", stored({ successor: { graceUntil: 5 } })],

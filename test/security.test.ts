@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { createClient } from "redis";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { memoryStore, type Session, SessionError, type SessionEvent, SessionManager } from "../mod.ts";
@@ -126,6 +127,22 @@ describe("ids", () => {
       const cookie = cookieOf(await visitor({ ...options, secrets: [one] })((session) => session.set("n", 1)));
       expect(await present({ ...options, secrets: [one] }, cookie, (session) => session.get("n"))).toBe(1);
       expect(await present({ ...options, secrets: [other] }, cookie, (session) => session.get("n"))).toBeUndefined();
+    }
+  });
+
+  test("[ASVS 11.2.3] secrets are those that were given when the handler was wrapped, whatever becomes of the list", async () => {
+    for (const options of [
+      { store: memoryStore() },
+      { store: memoryStore(), encrypt: true },
+      { store: cookieStore() },
+    ]) {
+      for (const spoil of [(list: string[]) => list.splice(0), (list: string[]) => list.fill("")]) {
+        const secrets = [secret];
+        const sessions = new SessionManager({ ...options, secrets });
+        spoil(secrets);
+        const cookie = cookieOf(await visitor(sessions)((session) => session.set("n", 1)));
+        expect(await present({ ...options, secrets: [secret] }, cookie, (session) => session.get("n"))).toBe(1);
+      }
     }
   });
 
@@ -599,6 +616,35 @@ describe("caches", () => {
     },
   );
 
+  test.each([
+    "CDN-Cache-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "Surrogate-Control",
+    "Edge-Control",
+    "X-Accel-Expires",
+  ])(
+    "[ASVS 14.3.2] a response that hands out an id, or takes it back, says nothing else to the caches that heed %s",
+    async (name) => {
+      const headers = { [name]: "max-age=600", "X-CDN-Cache-Control-Info": "kept" };
+      for (const through of ["withSession", "Hono"] as const) {
+        const visit = visitor({}, { through });
+        for (const use of [(session: Session) => session.set("n", 1), (session: Session) => session.destroy()]) {
+          const { response } = await visit(async (session) => {
+            await use(session);
+            return new Response("Hello", { headers });
+          });
+          expect(response.headers.get("Cache-Control")).toBe("no-store");
+          expect(response.headers.has(name)).toBe(false);
+          expect(response.headers.has("X-CDN-Cache-Control-Info")).toBe(true);
+        }
+        // What holds nothing of a session, the handler may have kept as it likes.
+        const { response } = await visit(() => new Response("Hello", { headers }));
+        expect(response.headers.get(name)).toBe("max-age=600");
+      }
+    },
+  );
+
   test("[ASVS 14.3.2] a response that hands out an id is no-store when the handler wanted it kept", async () => {
     const cached = () => new Response("x", { headers: { "Cache-Control": "public, max-age=31536000" } });
     const visit = visitor({ store: cookieStore(), secrets: [secret] });
@@ -653,6 +699,29 @@ describe("errors and events", () => {
         expect(said.join("\n")).toContain("ERR_STORE");
         expect(leaked.filter((word) => word.length < 9 || said.join("\n").includes(word))).toEqual([]);
       }
+    }
+  });
+
+  test("[ASVS 16.5.1] hold nothing of what a driver throws when that fails to be looked at", async () => {
+    const throwing = (): never => {
+      throw new Error(secret);
+    };
+    const thrown: unknown[] = [
+      Object.assign(new Error(secret), { code: { toString: throwing } }),
+      Object.defineProperty(new Error(secret), "code", { get: throwing }),
+      Object.defineProperty(new Error(secret), "constructor", { value: undefined }),
+      new Proxy(new Error(secret), { get: throwing, has: throwing }),
+      Object.create(null),
+      secret,
+      null,
+    ];
+    for (const each of thrown) {
+      const store = altered(memoryStore(), { load: () => Promise.reject(each) });
+      const error = await errorOf(() =>
+        present({ store }, `__Host-session=${"A".repeat(32)}`, (session) => session.size()),
+      );
+      expect(error.code).toBe("ERR_STORE");
+      expect(inspect(error, { showHidden: true })).not.toContain(secret);
     }
   });
 

@@ -27,9 +27,12 @@ export class Exchange {
     return null;
   }
 
-  /** Whether the id is one that a browser sends by itself, whoever causes the request; to be asked after `presented`. */
+  /**
+   * Whether the id may be one that a browser sends by itself, whoever causes the request; to be asked after `presented`. A transport
+   * that does not say where it looks may look at a cookie.
+   */
   get isAmbient(): boolean {
-    return this.#answerer.varyOn?.toLowerCase() === "cookie";
+    return (this.#answerer.varyOn ?? "Cookie").toLowerCase() === "cookie";
   }
 
   /** Tells the client its id, for `maxAge` seconds or as long as it runs. */

@@ -35,7 +35,7 @@ export interface Transport {
   /** Small texts that travel beside the id, for `readYourWrites`; a transport without it does not offer that. */
   readonly beside?: Beside;
 
-  /** The request header that `read` looks at, for `Vary`. */
+  /** The request header that `read` looks at, for `Vary`; and for the guard, which lets other sites use an id from any but `Cookie`. */
   readonly varyOn?: string;
 
   /** The response header that scripts of other origins must be allowed to read. */

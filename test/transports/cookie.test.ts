@@ -190,6 +190,13 @@ describe("read()", () => {
     expect(read(header)).toBe(expected);
   });
 
+  test("takes a time that grows no faster than the header when a hostile one is all spaces", () => {
+    // Were it the square of the length, this would take a quarter of an hour.
+    const spaces = " ".repeat(1_000_000);
+    expect(read(`a${spaces}b=1; s=${spaces}id${spaces}; s${spaces}x=2`)).toBe("id");
+    expect(read(`s=a${spaces}b`)).toBe(`a${spaces}b`);
+  });
+
   test("says on which header of the request it depends", () => {
     expect(cookieTransport().varyOn).toBe("Cookie");
   });
@@ -217,6 +224,7 @@ describe("assertFits()", () => {
 describe("cookieTransport()", () => {
   test.each<[string, CookieOptions, string]>([
     ["the name is empty", { name: "" }, "name is not a token"],
+    ["the name is nothing but a prefix", { name: "__Host-" }, "name is not a token"],
     ["the name has a semicolon", { name: "a;b" }, "name is not a token"],
     ["the path does not begin with /", { name: "s", path: "a" }, "its path"],
     ["the path is empty", { name: "s", path: "" }, "its path"],
