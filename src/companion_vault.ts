@@ -57,7 +57,7 @@ export class CompanionVault implements Vault<Mended> {
 
   async open(presented: string, now: number, deadline: Deadline): Promise<Mended | Refusal> {
     // To verify a signature takes as long as all the rest: it is done twice only for those who bring something.
-    const id = this.companion.isEmpty ? null : this.#around.ids.fromWire(presented);
+    const id = this.companion.isEmpty ? null : (this.#around.ids.fromWire(presented)?.id ?? null);
     const { ending } = id === null ? {} : await this.companion.of(keyOfId(id));
     if (ending !== undefined) {
       const { heir, graceUntil = 0 } = ending;
@@ -110,9 +110,9 @@ export class CompanionVault implements Vault<Mended> {
   }
 
   async end(held: Mended | string, deadline: Deadline): Promise<void> {
-    const id = typeof held === "string" ? this.#around.ids.fromWire(held) : held.id;
+    const id = typeof held === "string" ? this.#around.ids.fromWire(held)?.id : held.id;
     await this.#vault.end(typeof held === "string" ? held : held.shown, deadline);
-    if (id !== null) this.companion.end(keyOfId(id));
+    if (id !== undefined) this.companion.end(keyOfId(id));
   }
 
   async #write(

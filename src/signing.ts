@@ -5,12 +5,18 @@ import { sha256 } from "@noble/hashes/sha2.js";
 export interface WireForm {
   /** What the client is told of an id. */
   toWire(id: string): string;
-  /** The id of what a client presented, or null if it was not made here. */
-  fromWire(wire: string): string | null;
+  /** The id of what a client presented, and the form in which it is to travel by now; null if it was not made here. */
+  fromWire(presented: string): Claim | null;
+}
+
+/** What a client presented, and could not have made up. */
+export interface Claim {
+  readonly id: string;
+  readonly wire: string;
 }
 
 /** Ids that travel as they are. */
-export const PLAIN: WireForm = { toWire: (id) => id, fromWire: (wire) => wire };
+export const PLAIN: WireForm = { toWire: (id) => id, fromWire: (presented) => ({ id: presented, wire: presented }) };
 
 /**
  * Ids that travel signed, so that a forged one is turned away before the store is asked: HMAC-SHA-256 (RFC 2104). The
@@ -23,15 +29,15 @@ export function signedForm(secrets: readonly string[]): WireForm {
     toBase64Url(key.clone().update(utf8.encode(id)).digest());
   return {
     toWire: (id) => `${id}.${sign(keys[0]!, id)}`,
-    fromWire(wire) {
-      const dot = wire.indexOf(".");
+    fromWire(presented) {
+      const dot = presented.indexOf(".");
       if (dot === -1 || dot > LONGEST_ID) return null;
-      const id = wire.slice(0, dot);
-      const signature = wire.slice(dot + 1);
-      let isOurs = false;
+      const id = presented.slice(0, dot);
+      const signature = presented.slice(dot + 1);
       // Every key is tried, so that the time does not tell which one it was.
-      for (const key of keys) isOurs = isEqual(sign(key, id), signature) || isOurs;
-      return isOurs ? id : null;
+      const signatures = keys.map((key) => sign(key, id));
+      const isOurs = signatures.map((each) => isEqual(each, signature)).includes(true);
+      return isOurs ? { id, wire: `${id}.${signatures[0]}` } : null;
     },
   };
 }

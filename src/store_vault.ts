@@ -65,7 +65,7 @@ export class StoreVault implements Vault<Stored> {
   ): Promise<Stored | Refusal> {
     const claimed = this.#ids.fromWire(presented);
     if (claimed === null) return "forged";
-    let id = claimed;
+    let { id, wire } = claimed;
     for (let hop = 0; hop < LONGEST_CHAIN; hop++) {
       if (!isId(id)) return "malformed";
       const key = keyOfId(id);
@@ -75,13 +75,14 @@ export class StoreVault implements Vault<Stored> {
       if (typeof head === "string") return head;
       if (head.successor === undefined) {
         if (this.#expiresAt(head, loaded.lastSeenAt) <= aliveAt) return "expired";
-        return (await this.#unlocked(loaded, { wire: this.#ids.toWire(id), id, key, head })) ?? "corrupt";
+        return (await this.#unlocked(loaded, { wire, id, key, head })) ?? "corrupt";
       }
       // The successor's own times say when it is over: it may have been granted more than its predecessor had left.
       if (head.successor.graceUntil <= now) return "retired";
       const next = await unseal(id, SUCCESSOR, head.successor.sealedId);
       if (next === null) return "corrupt";
       id = next;
+      wire = this.#ids.toWire(id);
     }
     return "retired";
   }
@@ -212,8 +213,9 @@ export class StoreVault implements Vault<Stored> {
   }
 
   async end(held: Stored | string, deadline: Deadline): Promise<void> {
-    const id = typeof held === "string" ? this.#ids.fromWire(held) : held.id;
-    if (id !== null && isId(id)) await this.#endId(id, typeof held === "string" ? undefined : held.version, deadline);
+    const id = typeof held === "string" ? this.#ids.fromWire(held)?.id : held.id;
+    if (id !== undefined && isId(id))
+      await this.#endId(id, typeof held === "string" ? undefined : held.version, deadline);
   }
 
   async #endId(id: string, found: Version | undefined, deadline: Deadline): Promise<void> {
