@@ -1,5 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { dataField, flashField, HEAD_FIELD, type Head, keysOf, readHead, withHead } from "../src/record.ts";
+import {
+  dataField,
+  flashField,
+  HEAD_FIELD,
+  type Head,
+  keysOf,
+  readHead,
+  SUBJECT_FIELD,
+  withHead,
+} from "../src/record.ts";
 
 const KEY = "0123456789abcdef0123456789abcdef";
 const HEAD: Head = { createdAt: 1, since: 2 };
@@ -16,7 +25,7 @@ describe("fields", () => {
       expect(dataField(key)).toBe(`=${key}`);
       expect(flashField(key)).toBe(`~${key}`);
     }
-    expect(HEAD_FIELD).toBe("@");
+    expect([HEAD_FIELD, SUBJECT_FIELD]).toEqual(["@", "^"]);
   });
 
   test("keysOf() gives the keys of one kind, in their order", () => {

@@ -486,6 +486,7 @@ function bytesOf(sealed: string): string {
 describe("a dump of the store", () => {
   const NAMES = ["shoe size", "a key of the data"];
   const VALUES = ["ada@shop.example", "forty-two and a half"];
+  const [USER, DEVICE] = ["user 1815 of the shop", "Firefox in Paris"];
 
   /** A life of a session, with everything that writes. Answers every id that a client was given. */
   async function live(options: SessionOptions, dump: () => Promise<string>): Promise<{ ids: string[]; dumps: string }> {
@@ -500,6 +501,8 @@ describe("a dump of the store", () => {
       (session) => session.setTimeouts({ idle: 50 }),
       (session) => session.csrfToken(),
       (session) => session.touch(),
+      (session) => session.bind(USER, { device: DEVICE }),
+      (session) => session.regenerate(),
     ];
     for (const step of steps) {
       await visit(step);
@@ -549,7 +552,7 @@ describe("a dump of the store", () => {
     async (options) => {
       for (const [name, { store, dump }] of Object.entries(await places())) {
         const { ids, dumps } = await live({ ...options, store }, dump);
-        const words = [...NAMES, ...VALUES, "notice"];
+        const words = [...NAMES, ...VALUES, USER, DEVICE, "notice"];
         const expected = { name, ids: [], words: options.encrypt ? [] : words };
         const found = {
           ids: ids.filter((id) => id === "" || dumps.includes(id)),
