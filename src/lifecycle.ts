@@ -380,7 +380,7 @@ export class Lifecycle {
       }
       if (stored === "gone") throw gone();
       if (stored !== "conflict") {
-        this.draft.renewed ||= isTouch || head !== held.head;
+        this.draft.renewed ||= isTouch || head.timeouts !== held.head.timeouts;
         // If others have stored the very same, what they stored besides is to be seen from now on.
         await this.#stored(stored);
         if (isChange) emit({ type: "changed", attempts });

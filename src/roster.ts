@@ -184,18 +184,14 @@ export class Roster {
     const token = known?.token ?? mintId().slice(0, TOKEN_LENGTH);
     const until = this.#lastExpiry(storing);
     const details = await this.#hidden(binding, token);
-    const fresh = { key: keyOfId(known ? id : (heirId ?? id)), heirs: [], boundAt: this.#parts.now(), ...details };
+    const described = ({ key, heirs, boundAt }: Entry): Entry => ({ key, heirs, boundAt, ...details });
+    const entry = described({ key: keyOfId(heirId ?? id), heirs: [], boundAt: this.#parts.now() });
     const page = known
-      ? await this.#rewrite(
-          storing,
-          known,
-          until,
-          (entry) => ({ ...fresh, key: entry.key, heirs: entry.heirs }),
-          deadline,
-        )
-      : await this.#place(subject, token, fresh, until, deadline);
+      ? await this.#rewrite(storing, known, until, described, deadline)
+      : await this.#place(subject, token, entry, until, deadline);
     if (page === null) return null;
-    return { ...head, bound: { subject, page, token, until, epoch: markOf(token, binding.epoch) } };
+    const bound = { subject, page, token, until, epoch: markOf(token, binding.epoch) };
+    return JSON.stringify(bound) === JSON.stringify(known) ? head : { ...head, bound };
   }
 
   /** Lets the entry name what is to take a session's place, and lets the list live as long as the session. */
