@@ -178,6 +178,8 @@ export class Lifecycle {
     const { draft } = this;
     if (draft.isPending) await this.load();
     if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    // It may be refused, for there are too many.
+    if (draft.binding !== undefined) return false;
     if (this.#vault?.wireOf === null || this.companion !== undefined) return false;
     draft.renewed ||= this.isTouchDue() || draft.timeouts !== undefined;
     return true;

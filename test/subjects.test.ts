@@ -11,7 +11,7 @@ import {
 } from "../mod.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
 import { cookieJar, fakeClock } from "../src/testing.ts";
-import { altered, codeOf, counted, gate, keyOf, openStore, type Visitor, visitor } from "./setup/sessions.ts";
+import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
 
@@ -295,6 +295,27 @@ describe("perSubject", () => {
     await phone((session) => session.destroy());
     await logIn();
     expect(await sessions.list(ADA)).toHaveLength(2);
+  });
+
+  test("bind() is refused before the response goes out when it could be stored after it", async () => {
+    const sessions = new SessionManager({
+      perSubject: { sessions: 1, onLimit: "refuse" },
+      persist: "after-response",
+    });
+    const begin = async (): Promise<string> => {
+      const session = sessions.open("");
+      await session.start();
+      await session.save();
+      return (await session.id()) ?? "";
+    };
+    const handle = withSession(async (_request, session, ..._rest: object[]) => {
+      await session.bind(ADA);
+      return new Response();
+    }, sessions);
+    const logIn = async (): Promise<Response> =>
+      handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${await begin()}` } }), { waitUntil: () => {} });
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
   });
 
   test("bind() lets one of many logins at once have the last place", async () => {
