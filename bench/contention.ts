@@ -130,7 +130,10 @@ async function contend(
   };
 }
 
-async function openEngine(name: EngineName | "memory"): Promise<{ store: SessionStore; close: () => Promise<void> }> {
+/** Starts an engine, and opens its store. */
+export async function openEngine(
+  name: EngineName | "memory",
+): Promise<{ store: SessionStore; close: () => Promise<void> }> {
   if (name === "memory") return { store: memoryStore(), close: async () => {} };
   const engine = await engines[name]();
   const { store, close } = await openStore(name, engine.address);

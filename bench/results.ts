@@ -1,4 +1,5 @@
 import type { Contention } from "./contention.ts";
+import type { DevicesCost } from "./devices.ts";
 import type { CrowdCost, OptionCost, SizeCost } from "./growth.ts";
 import type { RuntimeCosts } from "./in_process.ts";
 import type { CounterCost, Weight } from "./size.ts";
@@ -21,6 +22,7 @@ export interface Parts {
   readonly crowds: readonly CrowdCost[];
   readonly contention: readonly Contention[];
   readonly pauses: readonly Contention[];
+  readonly devices: readonly DevicesCost[];
   readonly entries: readonly Weight[];
   readonly counters: readonly CounterCost[];
   readonly choices: readonly ChoiceCost[];

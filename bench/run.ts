@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 import { run } from "../test/setup/command.ts";
 import { chartOf } from "./chart.ts";
 import { EVERY_ENGINE, measureContention, PAUSES } from "./contention.ts";
+import { measureDevices } from "./devices.ts";
 import { measureCrowds, measureOptions, measureSizes } from "./growth.ts";
 import { measureInProcess, RUNTIMES, type RuntimeCosts } from "./in_process.ts";
 import peers from "./package.json" with { type: "json" };
@@ -53,6 +54,10 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
           mostSeconds: 5,
           pauses: Object.keys(PAUSES) as (keyof typeof PAUSES)[],
         }),
+  devices: () =>
+    isQuick
+      ? measureDevices(["memory", "file", "redis"], [10, 1_000])
+      : measureDevices(EVERY_ENGINE, [10, 100, 1_000, 10_000]),
   entries: weighEntries,
   counters: () => measureCounters(isQuick ? 5 : 25),
   choices: async () => {

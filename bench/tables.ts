@@ -21,6 +21,7 @@ export function tablesOf(results: Results): Record<string, string> {
     "options": results.options && options(results.options),
     "contention": results.contention && contention(results.contention),
     "pauses": results.pauses && results.pauses.length > 0 ? pauses(results.pauses) : undefined,
+    "devices": results.devices && devices(results.devices),
     "entries": results.entries && entries(results.entries),
     "counters": results.counters && counters(results.counters),
     "choices": results.choices && choices(results.choices),
@@ -243,6 +244,18 @@ function contentionCells(row: Contention): string[] {
     String(row.conflicts),
     String(row.timeouts),
   ];
+}
+
+function devices(rows: Parts["devices"]): string {
+  const milliseconds = (value: number): string => value.toFixed(value < 10 ? 1 : 0);
+  return table(
+    ["engine", "sessions", "login", "the same, not bound", "list", "revoke", "revokeAll"],
+    rows.map(({ engine, sessions, ...costs }) => [
+      engine,
+      String(sessions),
+      ...[costs.login, costs.unbound, costs.list, costs.revoke, costs.revokeAll].map(milliseconds),
+    ]),
+  );
 }
 
 function entries(rows: Parts["entries"]): string {

@@ -178,6 +178,8 @@ export class Lifecycle {
     const { draft } = this;
     if (draft.isPending) await this.load();
     if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    // It may be refused, for there are too many.
+    if (draft.binding !== undefined) return false;
     if (this.#vault?.wireOf === null || this.companion !== undefined) return false;
     draft.renewed ||= this.isTouchDue() || draft.timeouts !== undefined;
     return true;
@@ -351,6 +353,7 @@ export class Lifecycle {
       const created = await this.#vault.create(id, { ...contents, head }, deadline);
       draft.nextId = undefined;
       if (created !== "taken") return created;
+      await this.#leave(head.bound, contents.head.bound, deadline);
       // Somebody was told this id. It names another's session: to go on under a new one would leak it.
       if (draft.nextIdDisclosed) break;
     }
@@ -361,16 +364,11 @@ export class Lifecycle {
     const { emit, now, approve } = this.#rules;
     let held = origin;
     let fields = wish.fields;
-    let bound: Bound | undefined;
     for (let attempts = 1; ; attempts++) {
       const isTouch = this.isTouchDue(wish, held);
       const lastSeenAt = isTouch ? Math.max(now(), held.lastSeenAt) : held.lastSeenAt;
-      const head = await this.#announced(
-        { head: withTimeouts(bound ? { ...held.head, bound } : held.head, wish.timeouts), lastSeenAt, id: held.id },
-        bound ? undefined : wish.binding,
-        deadline,
-      );
-      if (wish.binding) bound = head.bound;
+      const asked = { head: withTimeouts(held.head, wish.timeouts), lastSeenAt, id: held.id };
+      const head = await this.#announced(asked, wish.binding, deadline);
       const isChange = head !== held.head || difference(held.fields, fields).size > 0;
       let stored: Found | "conflict" | "gone" = held;
       if (isChange) {
@@ -384,7 +382,7 @@ export class Lifecycle {
       }
       if (stored === "gone") throw gone();
       if (stored !== "conflict") {
-        this.draft.renewed ||= isTouch || head !== held.head;
+        this.draft.renewed ||= isTouch || head.timeouts !== held.head.timeouts;
         // If others have stored the very same, what they stored besides is to be seen from now on.
         await this.#stored(stored);
         if (isChange) emit({ type: "changed", attempts });
@@ -394,6 +392,7 @@ export class Lifecycle {
         return;
       }
       emit({ type: "conflict", attempts });
+      await this.#leave(head.bound, held.head.bound, deadline);
       held = await this.#newest(held, deadline);
       fields = await replay(wish.changes, held.fields);
     }
@@ -470,18 +469,15 @@ export class Lifecycle {
       }
       if (answer === "gone") throw gone();
       emit({ type: "conflict", attempts });
+      await this.#leave(heir.head.bound, held.head.bound, deadline);
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
-      const {
-        head: { since, writtenBy, bound },
-        lastSeenAt,
-      } = heir;
+      const { since, writtenBy } = heir.head;
+      const { lastSeenAt } = heir;
       const moving = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
-      const head =
-        wish.binding === undefined
-          ? await this.#announced({ head: moving, lastSeenAt, id: held.id, heirId: heir.id }, undefined, deadline)
-          : { ...moving, bound };
+      const asked = { head: moving, lastSeenAt, id: held.id, heirId: heir.id };
+      const head = await this.#announced(asked, wish.binding, deadline);
       const moved = await this.#vault!.change(heir, { fields, head, lastSeenAt }, deadline);
       if (typeof moved === "string") throw gone();
       heir = moved;

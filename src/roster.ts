@@ -184,18 +184,14 @@ export class Roster {
     const token = known?.token ?? mintId().slice(0, TOKEN_LENGTH);
     const until = this.#lastExpiry(storing);
     const details = await this.#hidden(binding, token);
-    const fresh = { key: keyOfId(known ? id : (heirId ?? id)), heirs: [], boundAt: this.#parts.now(), ...details };
+    const described = ({ key, heirs, boundAt }: Entry): Entry => ({ key, heirs, boundAt, ...details });
+    const entry = described({ key: keyOfId(heirId ?? id), heirs: [], boundAt: this.#parts.now() });
     const page = known
-      ? await this.#rewrite(
-          storing,
-          known,
-          until,
-          (entry) => ({ ...fresh, key: entry.key, heirs: entry.heirs }),
-          deadline,
-        )
-      : await this.#place(subject, token, fresh, until, deadline);
+      ? await this.#rewrite(storing, known, until, described, deadline)
+      : await this.#place(subject, token, entry, until, deadline);
     if (page === null) return null;
-    return { ...head, bound: { subject, page, token, until, epoch: markOf(token, binding.epoch) } };
+    const bound = { subject, page, token, until, epoch: markOf(token, binding.epoch) };
+    return JSON.stringify(bound) === JSON.stringify(known) ? head : { ...head, bound };
   }
 
   /** Lets the entry name what is to take a session's place, and lets the list live as long as the session. */
@@ -238,7 +234,8 @@ export class Roster {
       // Any page, so that not all meet on one; and if it is full, the last, which was begun when the others were.
       const anywhere = await this.#pageOf(first, Math.floor(Math.random() * first.pages), deadline);
       const last = first.pages - 1;
-      const isFull = (page: Page): boolean => sizeOfPage(withEntry(page, token, entry, until)) > this.#pageBytes;
+      const isFull = (page: Page): boolean =>
+        page.entries.size > 0 && sizeOfPage(withEntry(page, token, entry, until)) > this.#pageBytes;
       const page = isFull(anywhere) && anywhere.number !== last ? await this.#pageOf(first, last, deadline) : anywhere;
       if (isFull(page)) {
         await this.#makeRoom(first, anywhere, deadline);
@@ -300,7 +297,6 @@ export class Roster {
   /** Ends the chosen sessions of a page. Whatever takes their place meanwhile is named in their entries, and ends too. */
   async #endOn(found: LoadedPage, isChosen: (token: string) => boolean): Promise<number> {
     const { subject, number } = found;
-    const deadline = this.#deadline();
     const ended = new Set<string>();
     // A login that comes later is not meant.
     const chosen = [...found.entries.keys()].filter(isChosen);
@@ -314,6 +310,7 @@ export class Roster {
         }
         if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
       });
+      const deadline = this.#deadline();
       // If the page is as it was, so are its entries: they have named whatever took the place of a session meanwhile.
       if (over.length > 0) {
         if (await this.#write(page, withoutEntries(page, over), deadline)) return ended.size;

@@ -59,8 +59,9 @@ export interface StoreTraits {
 }
 
 /**
- * Where sessions are kept. Keys are 64 lowercase hexadecimal digits, the SHA-256 of an id that the store
- * never sees, so they are safe as file names and in key spaces.
+ * Where sessions are kept, and the lists of whose they are, which are records like any other. Keys are 64 lowercase
+ * hexadecimal digits, the SHA-256 of an id (or of what names a list) that the store never sees, so they are safe as file
+ * names and in key spaces.
  *
  * @example A store in a `Map`, complete
  * ```ts

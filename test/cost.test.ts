@@ -9,6 +9,8 @@ interface Row {
   readonly name: string;
   /** Sends the client's id in a request before this one, unless there is to be none. */
   readonly live?: boolean;
+  /** Binds the client's session to a user in that request. */
+  readonly bound?: boolean;
   /** Seconds that pass in between. */
   readonly after?: number;
   readonly options?: SessionOptions;
@@ -46,6 +48,8 @@ const logIn = async (session: Session): Promise<void> => {
   session.set("user", "ada");
   await session.regenerate();
 };
+
+const bind = (session: Session): Promise<void> => session.bind("ada", { browser: "Firefox" });
 
 const long = 8640;
 
@@ -160,6 +164,73 @@ const rows: readonly Row[] = [
     cookies: 1,
   },
   { name: "regenerates", live: true, use: logIn, calls: ["load", "create", "change"], cookies: 1 },
+  { name: "binds a new session", use: bind, calls: ["load", "create", "create"], cookies: 1 },
+  { name: "binds a live session", live: true, use: bind, calls: ["load", "load", "create", "change"], cookies: 0 },
+  {
+    name: "logs in: binds and regenerates",
+    live: true,
+    use: async (session) => (await logIn(session), await bind(session)),
+    calls: ["load", "load", "create", "create", "change"],
+    cookies: 1,
+  },
+  {
+    name: "binds a bound session again, to the same user with the same details",
+    live: true,
+    bound: true,
+    use: bind,
+    calls: ["load", "load"],
+    cookies: 0,
+  },
+  { name: "reads a bound session", live: true, bound: true, use: read, calls: ["load"], cookies: 0 },
+  { name: "writes a bound session", live: true, bound: true, use: write, calls: ["load", "change"], cookies: 0 },
+  {
+    name: "reads a bound session, last seen too long ago",
+    live: true,
+    bound: true,
+    after: long,
+    use: read,
+    calls: ["load", "touch"],
+    cookies: 1,
+  },
+  {
+    name: "asks for the handle of a bound session",
+    live: true,
+    bound: true,
+    use: (session) => session.handle(),
+    calls: ["load"],
+    cookies: 0,
+  },
+  {
+    name: "regenerates a bound session",
+    live: true,
+    bound: true,
+    use: logIn,
+    calls: ["load", "load", "change", "create", "change"],
+    cookies: 1,
+  },
+  {
+    name: "logs out of a bound session",
+    live: true,
+    bound: true,
+    use: logOut,
+    calls: ["load", "delete", "load", "delete"],
+    cookies: 1,
+  },
+  {
+    name: "unbinds a session",
+    live: true,
+    bound: true,
+    use: (session) => session.unbind(),
+    calls: ["load", "change", "load", "delete"],
+    cookies: 0,
+  },
+  {
+    name: "unbinds a session that is not bound",
+    live: true,
+    use: (session) => session.unbind(),
+    calls: ["load"],
+    cookies: 0,
+  },
   {
     name: "regenerates twice, last seen too long ago",
     live: true,
@@ -262,6 +333,7 @@ describe.each(["withSession", "Hono"] as const)("[31] [39] [43] %s", (through) =
       const { store, calls } = counted(await open());
       const visit = visitor({ store, now: clock.now, ...row.options }, { through });
       if (row.live) await visit((session) => session.set({ n: 1, list: [1, { a: new Date(0) }] }));
+      if (row.bound) await visit(bind);
       calls.length = 0;
       clock.advance(row.after ?? 0);
       const { cookies } = await visit(row.use, row.init);

@@ -95,6 +95,47 @@ describe("shop() as JSON", () => {
     expect(await bodyOf(old())).toMatchObject({ user: null, isNew: true });
   });
 
+  test("shop() shows a user's devices, and signs out one or all others, when the user asks for it", async () => {
+    const handle = shop({ store: memoryStore() });
+    const signedIn = async (user: string, agent: string): Promise<Visit> => {
+      const visit = visitor(handle);
+      await visit("/api/login", asJson({ user }, { "User-Agent": agent }));
+      return visit;
+    };
+    const phone = await signedIn("Ada", "Mozilla/5.0 (Android 15; Mobile; rv:153.0) Gecko/153.0 Firefox/153.0");
+    const laptop = await signedIn(
+      "Ada",
+      "Mozilla/5.0 (Macintosh; Intel Mac OS X 15_0) AppleWebKit/605 Version/26 Safari/605",
+    );
+    const tablet = await signedIn("Ada", "curl/8");
+    const eve = await signedIn("Eve", "curl/8");
+    const devices = async (visit: Visit): Promise<{ handle: string; name: string; isThis: boolean }[]> =>
+      JSON.parse(await (await visit("/api/devices")).text());
+    const own = (await devices(phone)).find(({ isThis }) => isThis);
+    expect(own?.name).toBe("Firefox on Android");
+    expect((await devices(phone)).map(({ name }) => name).toSorted()).toEqual([
+      "Another browser",
+      "Firefox on Android",
+      "Safari on macOS",
+    ]);
+    // A handle is worth nothing to another user.
+    expect((await eve("/api/devices/end", asJson({ handle: own?.handle }))).status).toBe(404);
+    expect((await phone("/api/devices/end", asJson({ handle: 1 }))).status).toBe(400);
+    const other = (await devices(phone)).find(({ name }) => name === "Safari on macOS");
+    expect(await bodyOf(phone("/api/devices/end", asJson({ handle: other?.handle })))).toMatchObject({
+      handle: other?.handle,
+    });
+    expect(await bodyOf(laptop("/api/session"))).toMatchObject({ user: null });
+    expect(await bodyOf(phone("/api/devices/end-others", { method: "POST" }))).toEqual({ ended: 1 });
+    expect(await bodyOf(tablet("/api/session"))).toMatchObject({ user: null });
+    expect(await devices(phone)).toHaveLength(1);
+    expect(await devices(eve)).toHaveLength(1);
+    const last = await phone("/api/devices/end", asJson({ handle: own?.handle }));
+    expect(last.headers.getSetCookie()[0]).toMatch(/Max-Age=0/);
+    expect(await devices(phone)).toEqual([]);
+    expect((await phone("/api/devices/end-others", { method: "POST" })).status).toBe(403);
+  });
+
   test("shop() tells when the session began and when it ends when there is one", async () => {
     let time = Date.UTC(2030, 0, 1);
     const visit = visitor(shop({ store: memoryStore(), now: () => time }));

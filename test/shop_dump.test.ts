@@ -32,7 +32,7 @@ const SECRET = "a secret of at least thirty-two bytes";
 const USER = "Ada Lovelace of London";
 const PRODUCT = "Quince marmalade";
 /** What customers have entered, and the names under which the shop keeps it. */
-const DATA = [USER, PRODUCT, "basket", "notice"];
+const DATA = [USER, PRODUCT, "basket", "notice", "Another browser"];
 
 /** Every file below a folder, byte by byte, databases and their journals included; with their names. */
 async function filesIn(directory: string): Promise<string> {
@@ -157,11 +157,13 @@ async function visitShop(options: ShopOptions, dump: () => Promise<string>): Pro
   await browse("/");
   await browse("/login", { user: USER });
   await browse("/api/session");
+  await browse("/api/devices");
   await browse("/api/basket");
   await call("POST", "/api/session", {});
   await call("POST", "/api/basket", { product: PRODUCT });
   await call("POST", "/api/login", { user: USER });
   await call("GET", "/api/basket");
+  if ("load" in options.store) await call("POST", "/api/devices/end-others", {});
   await call("DELETE", "/api/basket");
   await call("POST", "/api/logout", {});
   await browse("/basket/empty", {});

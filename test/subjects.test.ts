@@ -1,8 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { type SessionEvent, SessionManager, type SessionOptions, type UntypedData } from "../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  SessionError,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type UntypedData,
+  withSession,
+} from "../mod.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
 import { cookieJar, fakeClock } from "../src/testing.ts";
-import { codeOf, gate, keyOf, openStore, type Visitor, visitor } from "./setup/sessions.ts";
+import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
 
@@ -247,6 +256,238 @@ describe("destroy()", () => {
     expect([...pagesOf(records)].map(({ fields }) => fields.size)).toEqual([2]);
     await laptop((session) => session.destroy());
     expect(records.size).toBe(0);
+  });
+});
+
+describe("perSubject", () => {
+  test("bind() ends the session that was bound first when there are too many", async () => {
+    const clock = fakeClock();
+    const events: SessionEvent[] = [];
+    const observe = (event: SessionEvent): void => void events.push(event);
+    const { sessions, logIn } = devices({ perSubject: { sessions: 2 }, now: clock.now, observe });
+    const browsers: Visitor<UntypedData>[] = [];
+    for (let n = 0; n < 4; n++) {
+      clock.advance(1);
+      browsers.push(await logIn(n));
+    }
+    // Being used does not save the oldest; to bind the same session again adds none.
+    await browsers[3]!((session) => session.bind(ADA, 3));
+    expect((await sessions.list(ADA)).map(({ details }) => details).toSorted()).toEqual([2, 3]);
+    expect(await Promise.all(browsers.map(userOf))).toEqual([undefined, undefined, ADA, ADA]);
+    expect(events.filter(({ type }) => type === "revoked")).toHaveLength(2);
+  });
+
+  test("bind() is refused when there are too many and onLimit says so", async () => {
+    const { sessions, logIn, browser } = devices({ perSubject: { sessions: 2, onLimit: "refuse" } });
+    const phone = await logIn();
+    await logIn();
+    const visit = browser();
+    await visit((session) => session.set("basket", 1));
+    const code = await visit(async (session) => {
+      await session.bind(ADA);
+      return await codeOf(() => session.save());
+    }).catch((error: unknown) => (error instanceof SessionError ? { result: error.code } : Promise.reject(error)));
+    expect(code.result).toBe("ERR_LIMIT");
+    expect((await visit((session) => session.get("basket"))).result).toBe(1);
+    expect(await sessions.list(ADA)).toHaveLength(2);
+    // The same session may be bound again, and one that has ended makes room.
+    await phone((session) => session.bind(ADA, "again"));
+    await phone((session) => session.destroy());
+    await logIn();
+    expect(await sessions.list(ADA)).toHaveLength(2);
+  });
+
+  test("bind() is refused before the response goes out when it could be stored after it", async () => {
+    const sessions = new SessionManager({
+      perSubject: { sessions: 1, onLimit: "refuse" },
+      persist: "after-response",
+    });
+    const begin = async (): Promise<string> => {
+      const session = sessions.open("");
+      await session.start();
+      await session.save();
+      return (await session.id()) ?? "";
+    };
+    const handle = withSession(async (_request, session, ..._rest: object[]) => {
+      await session.bind(ADA);
+      return new Response();
+    }, sessions);
+    const logIn = async (): Promise<Response> =>
+      handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${await begin()}` } }), { waitUntil: () => {} });
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
+  });
+
+  test("bind() lets one of many logins at once have the last place", async () => {
+    const { sessions, logIn } = devices({ perSubject: { sessions: 3, onLimit: "refuse" } });
+    const answers = await Promise.allSettled(Array.from({ length: 8 }, () => logIn()));
+    expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+    expect(await sessions.list(ADA)).toHaveLength(3);
+  });
+
+  test("perSubject is refused when it is none", () => {
+    expect(() => new SessionManager({ perSubject: { sessions: 0 } })).toThrow(RangeError);
+    // @ts-expect-error -- from JavaScript
+    expect(() => new SessionManager({ perSubject: { sessions: 1, onLimit: "ask" } })).toThrow(TypeError);
+    // @ts-expect-error -- from JavaScript
+    expect(() => new SessionManager({ epochOf: 1 })).toThrow(TypeError);
+  });
+});
+
+describe("epochOf", () => {
+  test("a session is none when the user's credentials have changed, and no other read finds that out", async () => {
+    let epoch = 1;
+    const { store, calls } = counted(memoryStore());
+    const events: SessionEvent[] = [];
+    const observe = (event: SessionEvent): void => void events.push(event);
+    const { sessions, logIn, browser } = devices({ store, epochOf: () => epoch, observe });
+    const phone = await logIn();
+    calls.length = 0;
+    expect(await userOf(phone)).toBe(ADA);
+    expect(calls).toEqual(["load"]);
+    epoch = 2;
+    expect(await userOf(phone)).toBeUndefined();
+    expect(events.at(-1)).toEqual({ type: "rejected", reason: "epoch" });
+    expect(await sessions.list(ADA)).toEqual([]);
+    const laptop = await logIn();
+    expect(await userOf(laptop)).toBe(ADA);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    const anonymous = browser();
+    await anonymous((session) => session.set("basket", 1));
+    epoch = 3;
+    expect((await anonymous((session) => session.get("basket"))).result).toBe(1);
+  });
+
+  test("bind() takes the epoch that it is given, and a subject without one has no sessions", async () => {
+    const epochs: Record<string, string | undefined> = { ada: "a" };
+    const { browser } = devices({ epochOf: async (subject) => epochs[subject] });
+    const late = browser();
+    const bind = (epoch: string) => (session: Session) => (session.set("n", 1), session.bind("ada", null, { epoch }));
+    const read = (session: Session): unknown => session.get("n");
+    await late(bind("old"));
+    expect((await late(read)).result).toBeUndefined();
+    await late(bind("a"));
+    expect((await late(read)).result).toBe(1);
+    delete epochs["ada"];
+    expect((await late(read)).result).toBeUndefined();
+  });
+
+  test("epochOf gets what the handler gets beside the request, and so does list()", async () => {
+    const told: unknown[][] = [];
+    const sessions = new SessionManager({ store: () => store, epochOf: (...args) => void told.push(args) });
+    const { store } = openStore();
+    const handle = withSession(async (_request, session, ..._rest: string[]) => {
+      await session.bind(ADA);
+      return new Response();
+    }, sessions);
+    await handle(new Request("https://shop.example/"), "env", "ctx");
+    await sessions.list(ADA, "env", "ctx");
+    expect(told).toEqual([
+      [ADA, "env", "ctx"],
+      [ADA, "env", "ctx"],
+    ]);
+  });
+});
+
+describe("what the store is told", () => {
+  const secret = "a secret of at least thirty-two bytes";
+  const another = "another secret, of thirty-two bytes or more";
+
+  test("with encrypt, neither the user nor the details can be read, and old secrets still show them", async () => {
+    for (const encrypt of [false, true]) {
+      const { store, records } = openStore();
+      const { logIn } = devices({ store, encrypt, secrets: [secret], epochOf: () => "the epoch" });
+      await logIn({ browser: "Netscape" });
+      const dump = JSON.stringify([...records].map(([key, { fields }]) => [key, ...fields]));
+      const readable = ["user-1815", "Netscape", "the epoch"].filter((word) => dump.includes(word));
+      expect(readable).toEqual(encrypt ? [] : ["user-1815", "Netscape"]);
+      const later = devices({ store, encrypt, secrets: [another, secret] });
+      expect(await later.sessions.list(ADA)).toMatchObject([{ details: { browser: "Netscape" } }]);
+      const never = devices({ store, encrypt, secrets: [another] });
+      expect(await never.sessions.list(ADA)).toMatchObject([
+        { details: encrypt ? undefined : { browser: "Netscape" } },
+      ]);
+      expect(await never.sessions.revokeAll(ADA)).toBe(1);
+    }
+  });
+
+  test("a list is kept for as long as any of its sessions, however long they are made to live", async () => {
+    const clock = fakeClock();
+    const kept = new Map<string, number>();
+    const noted = (key: string, expiresAt: number): void => void kept.set(key, expiresAt);
+    const store = altered(openStore().store, {
+      create: (verb, key, record, expiresAt) => (noted(key, expiresAt), verb(key, record, expiresAt)),
+      change: (verb, key, change, expected, expiresAt) => (
+        noted(key, expiresAt),
+        verb(key, change, expected, expiresAt)
+      ),
+      touch: (verb, key, at, expiresAt, loaded) => (noted(key, expiresAt), verb(key, at, expiresAt, loaded)),
+    });
+    const { sessions, logIn } = devices({ store, now: clock.now, absoluteTimeout: false, touchInterval: 0 });
+    const page = keyOf(`list 0 ${keyOf(`subject ${ADA}`)}`);
+    const phone = await logIn();
+    const assertKept = async (): Promise<void> => {
+      const id = (await phone((session) => session.id())).result ?? "";
+      expect(kept.get(page)).toBeGreaterThanOrEqual(kept.get(keyOf(id)) ?? Infinity);
+    };
+    let writes = 0;
+    for (let hour = 0; hour < 100; hour++) {
+      clock.advance(3600);
+      const before = kept.get(page);
+      await userOf(phone);
+      if (kept.get(page) !== before) writes++;
+      await assertKept();
+    }
+    // Not with every touch, but once in an idle timeout.
+    expect(writes).toBeLessThanOrEqual(5);
+    expect(writes).toBeGreaterThanOrEqual(3);
+    await phone((session) => session.setTimeouts({ idle: 1e7, absolute: 1e8 }));
+    await assertKept();
+    await phone((session) => session.regenerate({ reauthenticated: true }));
+    await assertKept();
+    expect(await sessions.list(ADA)).toHaveLength(1);
+  });
+
+  test("a session that is bound keeps its list when the list was lost and its id changes", async () => {
+    const { store, records } = openStore();
+    const { sessions, logIn } = devices({ store });
+    const phone = await logIn("lost");
+    for (const [key, { fields }] of records) if (fields.get("@")?.includes('"list"')) records.delete(key);
+    expect(await sessions.list(ADA)).toEqual([]);
+    await phone((session) => session.regenerate());
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect(await sessions.revokeAll(ADA)).toBe(1);
+  });
+
+  test("list() answers when a list is hostile", async () => {
+    const { store, records } = openStore();
+    const { sessions, logIn } = devices({ store });
+    await logIn("fine");
+    const [page] = pagesOf(records);
+    const fields = new Map(page?.fields)
+      .set("a", "{")
+      .set("b", "null")
+      .set("c", '{"key":1,"heirs":2,"boundAt":"x"}')
+      .set("d", '{"key":"../etc","heirs":[null,"x"],"boundAt":1e99}');
+    records.set(keyOf(`list 0 ${keyOf(`subject ${ADA}`)}`), { ...page!, fields });
+    expect(await sessions.list(ADA)).toMatchObject([{ details: "fine" }]);
+    expect(await sessions.revokeAll(ADA)).toBe(1);
+  });
+});
+
+describe("pages", () => {
+  test("bind() drops what is over from a full page before it adds one", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { sessions, logIn } = devices({ store, now: clock.now });
+    // Far more logins than a page holds, but never more than a few sessions alive.
+    for (let day = 0; day < 200; day++) {
+      await logIn(`${day} ${"x".repeat(2000)}`);
+      clock.advance(50_000);
+    }
+    expect([...pagesOf(records)].length).toBeLessThanOrEqual(2);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect([...pagesOf(records)].map(({ fields }) => fields.size).reduce((a, b) => a + b)).toBeLessThanOrEqual(4);
   });
 });
 

@@ -1,7 +1,14 @@
 import { Hono } from "hono";
-import { describe, expectTypeOf, test } from "vitest";
+import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, type Session, SessionError, type SessionErrorCode, type SessionEvent } from "../mod.ts";
+import {
+  type ListedSession,
+  memoryStore,
+  type Session,
+  SessionError,
+  type SessionErrorCode,
+  type SessionEvent,
+} from "../mod.ts";
 import { SessionManager, type SessionStore, withSession } from "../mod.ts";
 import { session as middleware, type SessionEnv } from "../src/hono.ts";
 import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
@@ -343,6 +350,26 @@ describe("Hono", () => {
     app.get("/", async (c) => {
       expectTypeOf(c.env.SESSIONS).toEqualTypeOf<CloudflareKvNamespace>();
       return c.text(`${await c.var.session.update("visits", (n = 0) => n + 1)}`);
+    });
+  });
+});
+
+describe("whose sessions", () => {
+  test("list(), revoke() and revokeAll() tell what they give, and take what the store's function takes", async () => {
+    const sessions = new SessionManager<ShopData>();
+    const session = sessions.open("");
+    expectTypeOf(await sessions.list("ada", "env")).toEqualTypeOf<ListedSession[]>();
+    expectTypeOf(await sessions.revoke("handle", "env")).toEqualTypeOf<boolean>();
+    expectTypeOf(await sessions.revokeAll("ada", { except: session }, "env")).toEqualTypeOf<number>();
+    expectTypeOf(await session.handle()).toEqualTypeOf<string | null>();
+    // @ts-expect-error there is no such way to be over the limit
+    expect(() => new SessionManager({ perSubject: { sessions: 1, onLimit: "ask" } })).toThrow(TypeError);
+    withSession(async (_request: Request, _session: Session, _env: Env) => ok, {
+      epochOf: (subject, env) => {
+        expectTypeOf(subject).toEqualTypeOf<string>();
+        expectTypeOf(env).toEqualTypeOf<Env>();
+        return 1;
+      },
     });
   });
 });

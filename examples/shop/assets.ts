@@ -72,6 +72,11 @@ dt { flex: 0 0 6.2rem; color: var(--soft); }
 dd { flex: 1 1 9rem; margin: 0; font-weight: 500; }
 #facts .quiet { margin-top: .8rem; }
 
+#devices li { display: flex; gap: .8rem; align-items: center; justify-content: space-between; padding: .45rem 0; border-bottom: 1px solid var(--line); }
+#devices li p { min-width: 0; }
+#devices li .quiet { display: block; }
+#devices > form, #devices > .quiet { margin-top: .9rem; }
+
 #experiment button { margin-top: .9rem; }
 .dots { display: grid; grid-template-columns: repeat(10, minmax(0, 1.5rem)); gap: .45rem; margin: 1.1rem 0 .9rem; }
 .dots i { aspect-ratio: 1; border-radius: 50%; border: 2px solid var(--line); transition: background-color .2s, border-color .2s, transform .2s; }

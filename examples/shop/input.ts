@@ -57,6 +57,11 @@ export function parseUser(value: unknown): string {
   return parseText(value, "user");
 }
 
+export function parseHandle(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw new Refusal(400, "handle must be one that the list of devices shows.");
+}
+
 export function parseQuantity(value: unknown): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= 99) return value;
   throw new Refusal(400, "quantity must be a whole number from 1 to 99.");

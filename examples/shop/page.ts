@@ -9,15 +9,26 @@ export interface Facts {
   readonly via: "cookie" | "header" | null;
 }
 
+/** One place where the user is signed in; instants in epoch milliseconds. */
+export interface Device {
+  readonly handle: string;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly lastSeenAt: number;
+  /** Whether it is the browser that asks. */
+  readonly isThis: boolean;
+}
+
 /** What one page shows. */
 export interface ShopView {
   readonly facts: Facts;
   readonly basket: ReadonlyMap<string, number>;
+  readonly devices: readonly Device[];
   readonly notice: string | undefined;
 }
 
 /** The whole shop: what is for sale, the basket, the login, the session's facts and the experiment. */
-export function shopPage({ facts, basket, notice }: ShopView): string {
+export function shopPage({ facts, basket, devices, notice }: ShopView): string {
   const count = [...basket.values()].reduce((sum, quantity) => sum + quantity, 0);
   return htmlDocument(
     "The Orchard",
@@ -48,7 +59,8 @@ export function shopPage({ facts, basket, notice }: ShopView): string {
           </ul>
         </section>
         <div class="side">
-          ${basketCard(basket, count)} ${facts.user === null ? loginCard() : logoutCard(facts.user)} ${factsCard(facts)}
+          ${basketCard(basket, count)} ${facts.user === null ? loginCard() : logoutCard(facts.user)}
+          ${devices.length === 0 ? html`` : devicesCard(devices)} ${factsCard(facts)}
         </div>
         ${experimentCard()}
       </main>
@@ -135,6 +147,39 @@ function logoutCard(user: string): Html {
       <form method="post" action="/logout"><button class="second">Sign out</button></form>
       <p class="quiet">Signing out ends the session, and the basket with it.</p>
     </section>
+  `;
+}
+
+function devicesCard(devices: readonly Device[]): Html {
+  return html`
+    <section class="card" id="devices" aria-labelledby="devices-title">
+      <h2 id="devices-title">Your devices</h2>
+      <ul>
+        ${devices.map(deviceLine)}
+      </ul>
+      ${
+        devices.some(({ isThis }) => !isThis)
+          ? html`<form method="post" action="/devices/end-others"><button>Sign out everywhere else</button></form>`
+          : html`<p class="quiet">Sign in with another browser, by the same name, and it appears here.</p>`
+      }
+    </section>
+  `;
+}
+
+function deviceLine({ handle, name, lastSeenAt, isThis }: Device): Html {
+  return html`
+    <li>
+      <p>
+        <b>${name}</b>
+        <span class="quiet">${isThis ? "this browser" : html`last seen ${instant(lastSeenAt)}`}</span>
+      </p>
+      <form method="post" action="/devices/end">
+        <input type="hidden" name="handle" value="${handle}" />
+        <button class="second">
+          End<span class="unseen"> the session of ${name}${isThis ? ", this browser" : ""}</span>
+        </button>
+      </form>
+    </li>
   `;
 }
 

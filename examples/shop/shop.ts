@@ -6,12 +6,22 @@
  *
  * @module
  */
-import { withSession } from "with-session";
+import { SessionManager, withSession } from "with-session";
 import type { Session, SessionOptions } from "with-session";
 import { icon, script, style } from "./assets.ts";
-import { parseProduct, parseQuantity, parseUser, readForm, readJson, Refusal, refuseCrossSite } from "./input.ts";
+import { deviceName } from "./device_name.ts";
+import {
+  parseHandle,
+  parseProduct,
+  parseQuantity,
+  parseUser,
+  readForm,
+  readJson,
+  Refusal,
+  refuseCrossSite,
+} from "./input.ts";
 import { errorPage, shopPage } from "./page.ts";
-import type { Facts } from "./page.ts";
+import type { Device, Facts } from "./page.ts";
 
 /** What the shop keeps in a session. */
 export interface ShopData {
@@ -28,21 +38,27 @@ export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "sec
 }
 
 type ShopSession = Session<ShopData>;
-type Action = (request: Request, session: ShopSession) => Response | Promise<Response>;
+/** The sessions of all users, where a store can list them: `cookieStore()` cannot. */
+type Sessions = SessionManager<ShopData> | null;
+type Action = (request: Request, session: ShopSession, sessions: Sessions) => Response | Promise<Response>;
 
 const SESSION_HEADER = "X-Session-Id";
 const MAX_PRODUCTS = 100;
 
 /** The shop as one Fetch handler. */
 export function shop(options: ShopOptions): (request: Request) => Promise<Response> {
-  return withSession<ShopData>(answer, { ...options, header: SESSION_HEADER });
+  const sessions = new SessionManager<ShopData>({ ...options, header: SESSION_HEADER });
+  const handle = withSession<ShopData, [Sessions]>(answer, sessions);
+  const { store } = options;
+  const listed = typeof store === "object" && "load" in store ? sessions : null;
+  return (request) => handle(request, listed);
 }
 
-async function answer(request: Request, session: ShopSession): Promise<Response> {
+async function answer(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
   try {
     const action = actionFor(request);
     refuseCrossSite(request);
-    return await action(request, session);
+    return await action(request, session, sessions);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     const { message, status, headers } = error;
@@ -58,6 +74,8 @@ const routes = new Map<string, Map<string, Action>>([
   ["/basket/empty", new Map([["POST", emptyByForm]])],
   ["/login", new Map([["POST", loginByForm]])],
   ["/logout", new Map([["POST", logoutByForm]])],
+  ["/devices/end", new Map([["POST", endDeviceByForm]])],
+  ["/devices/end-others", new Map([["POST", endOthersByForm]])],
   [
     "/api/session",
     new Map([
@@ -75,6 +93,9 @@ const routes = new Map<string, Map<string, Action>>([
   ],
   ["/api/login", new Map([["POST", loginByJson]])],
   ["/api/logout", new Map([["POST", logoutByJson]])],
+  ["/api/devices", new Map([["GET", tellDevices]])],
+  ["/api/devices/end", new Map([["POST", endDeviceByJson]])],
+  ["/api/devices/end-others", new Map([["POST", endOthersByJson]])],
   ["/shop.css", new Map([["GET", () => asset(style, "text/css")]])],
   ["/shop.js", new Map([["GET", () => asset(script, "text/javascript")]])],
   ["/icon.svg", new Map([["GET", () => asset(icon, "image/svg+xml")]])],
@@ -104,10 +125,41 @@ async function addToBasket(session: ShopSession, product: string, quantity: numb
   return basket;
 }
 
-async function login(session: ShopSession, user: string): Promise<void> {
+async function login(request: Request, session: ShopSession, sessions: Sessions, user: string): Promise<void> {
   // An id that somebody planted before the login must not be the id of a signed-in session.
   await session.regenerate();
   session.set("user", user);
+  if (sessions !== null) await session.bind(user, { name: deviceName(request.headers.get("User-Agent")) });
+}
+
+/** Where the user of this session is signed in. */
+async function devicesOf(session: ShopSession, sessions: Sessions): Promise<Device[]> {
+  const user = await session.get("user");
+  if (user === undefined || sessions === null) return [];
+  const own = await session.handle();
+  return (await sessions.list(user)).map(({ handle, createdAt, lastSeenAt, details }) => ({
+    handle,
+    createdAt,
+    lastSeenAt,
+    name: details.name,
+    isThis: handle === own,
+  }));
+}
+
+/** Signs out one device of the same user: a handle of somebody else's is nobody's here. Answers whose it was. */
+async function endDevice(session: ShopSession, sessions: Sessions, handle: string): Promise<Device> {
+  const device = (await devicesOf(session, sessions)).find((each) => each.handle === handle);
+  if (device === undefined) throw new Refusal(404, "That device is signed out already.");
+  if (device.isThis) await session.destroy();
+  else await sessions?.revoke(handle);
+  return device;
+}
+
+async function endOthers(session: ShopSession, sessions: Sessions): Promise<number> {
+  const user = await session.get("user");
+  if (user === undefined) throw new Refusal(403, "Sign in first.");
+  if (sessions === null) throw new Refusal(404, "This shop does not know your other devices.");
+  return await sessions.revokeAll(user, { except: session });
 }
 
 /** The id that the request presented is searched in it: the cookie is asked first, as the library does. */
@@ -127,11 +179,12 @@ async function factsOf(request: Request, session: ShopSession): Promise<Facts> {
 
 // The shop as a page.
 
-async function showShop(request: Request, session: ShopSession): Promise<Response> {
+async function showShop(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
   return page(
     shopPage({
       facts: await factsOf(request, session),
       basket: await session.get("basket", new Map()),
+      devices: await devicesOf(session, sessions),
       notice: await session.get("notice"),
     }),
   );
@@ -153,9 +206,9 @@ async function emptyByForm(_request: Request, session: ShopSession): Promise<Res
   return backToShop();
 }
 
-async function loginByForm(request: Request, session: ShopSession): Promise<Response> {
+async function loginByForm(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
   const user = parseUser((await readForm(request)).get("user"));
-  await login(session, user);
+  await login(request, session, sessions, user);
   session.flash("notice", `Welcome, ${user}. Your basket came with you.`);
   return backToShop();
 }
@@ -165,6 +218,19 @@ async function logoutByForm(_request: Request, session: ShopSession): Promise<Re
   const user = await session.get("user");
   await session.destroy();
   if (user !== undefined) session.flash("notice", `Goodbye, ${user}. You are signed out, and your basket is gone.`);
+  return backToShop();
+}
+
+async function endDeviceByForm(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  const handle = parseHandle((await readForm(request)).get("handle"));
+  const { isThis, name } = await endDevice(session, sessions, handle);
+  session.flash("notice", isThis ? "You are signed out." : `Signed out there: ${name}.`);
+  return backToShop();
+}
+
+async function endOthersByForm(_request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  const ended = await endOthers(session, sessions);
+  session.flash("notice", `You are signed out everywhere else. Other devices: ${ended}.`);
   return backToShop();
 }
 
@@ -193,15 +259,27 @@ async function emptyByJson(_request: Request, session: ShopSession): Promise<Res
   return json(basketAsJson(new Map()));
 }
 
-async function loginByJson(request: Request, session: ShopSession): Promise<Response> {
+async function loginByJson(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
   const user = parseUser((await readJson(request))["user"]);
-  await login(session, user);
+  await login(request, session, sessions, user);
   return json({ user });
 }
 
 async function logoutByJson(_request: Request, session: ShopSession): Promise<Response> {
   await session.destroy();
   return json({ user: null });
+}
+
+async function tellDevices(_request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  return json(await devicesOf(session, sessions));
+}
+
+async function endDeviceByJson(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  return json(await endDevice(session, sessions, parseHandle((await readJson(request))["handle"])));
+}
+
+async function endOthersByJson(_request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  return json({ ended: await endOthers(session, sessions) });
 }
 
 function basketAsJson(basket: ReadonlyMap<string, number>): { items: Record<string, number>; count: number } {

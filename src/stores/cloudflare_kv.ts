@@ -41,6 +41,8 @@ export interface CloudflareKvStoreOptions {
  * was ended while the handler ran; it may do so if the two writes cross, or if they come from two places. Creating never
  * looks: that would make "not found" what this place believes for the next minute. Where any of this matters,
  * `durableObjectStore` has none of it.
+ * Of two logins of one user within a minute, one may be missing from the list of that user's sessions, out of reach of
+ * `revokeAll`.
  *
  * ## Limits
  * A record takes at most 25 MiB, and one key one write a second (https://developers.cloudflare.com/kv/platform/limits/): what is

@@ -8,7 +8,10 @@ import type { Loaded, SessionRecord, SessionStore } from "../store.ts";
 
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
-  /** The most sessions to keep, the least recently used making room; no limit unless given. */
+  /**
+   * The most records to keep, the least recently used making room; no limit unless given. The list of a user's sessions is a record,
+   * too: one that went, `revokeAll` does not reach what was on it.
+   */
   readonly maxSessions?: number;
 }
 

@@ -45,7 +45,7 @@ export interface UnstorageStoreOptions {
  * store, nothing comes between; another process may. Then the last write wins, an update may be lost, and what was
  * deleted may come back. With `secrets`, a client with cookies sees its own changes all the same (see `readYourWrites`), but
  * not a session that has just begun and that the driver does not show. A creation does not look whether its key is in use, for some engines would remember for a
- * while that it was not.
+ * while that it was not. Of two first logins of one user at once, one may so be missing from the list of that user's sessions.
  *
  * ## Limits
  * Those of the driver, which are not known here: a record that is too large is rejected by the driver, if it does.

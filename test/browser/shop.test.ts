@@ -50,7 +50,7 @@ async function signIn(page: Page, name: string): Promise<void> {
 }
 
 async function signOut(page: Page): Promise<void> {
-  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
 }
 
 async function expectBasket(page: Page, lines: readonly string[]): Promise<void> {

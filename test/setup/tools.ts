@@ -17,6 +17,7 @@ const tools: readonly Tool[] = [
   { program: "redis-server", package: "redis-server", importedAs: /(?:setup\/redis|linearizability\/engines)\.ts"/ },
   { program: "memcached", package: "memcached", importedAs: /setup\/memcached\.ts"/ },
   { program: "/usr/bin/chromium", package: "chromium", importedAs: /chromium\.ts"/ },
+  { program: "/usr/bin/firefox-esr", package: "firefox-esr", importedAs: /firefox\.ts"/ },
   { program: "openssl", package: "openssl", importedAs: /"openssl"/ },
 ];
 

@@ -1,0 +1,77 @@
+/**
+ * What a user's list of sessions costs, by how many there are, on every engine.
+ *
+ * @module
+ */
+import { SessionManager } from "../mod.ts";
+import type { EngineName } from "../test/linearizability/engines.ts";
+import { openEngine } from "./contention.ts";
+
+/** What one user with so many sessions costs, in milliseconds of wall clock. */
+export interface DevicesCost {
+  readonly engine: string;
+  readonly sessions: number;
+  /** The last logins, one after the other: each, session and list. */
+  readonly login: number;
+  /** The same without `bind`. */
+  readonly unbound: number;
+  readonly list: number;
+  readonly revoke: number;
+  readonly revokeAll: number;
+}
+
+/** How many logins at a time fill the list, and how many are timed at its end. */
+const AT_A_TIME = 16;
+const TIMED = 30;
+
+/** Measures each engine, and checks that every session is listed and ends. */
+export async function measureDevices(
+  names: readonly (EngineName | "memory")[],
+  counts: readonly number[],
+): Promise<DevicesCost[]> {
+  const rows: DevicesCost[] = [];
+  for (const name of names) {
+    const { store, close } = await openEngine(name);
+    // With many at once on a slow engine, a commit may take long.
+    const sessions = new SessionManager({ store, storeTimeout: 60 });
+    for (const count of counts) rows.push({ engine: name, ...(await userWith(sessions, count)) });
+    await close();
+  }
+  return rows;
+}
+
+async function userWith(sessions: SessionManager, count: number): Promise<Omit<DevicesCost, "engine">> {
+  const user = `user with ${count}`;
+  const logIn = async (device: number, isBound = true): Promise<void> => {
+    const session = sessions.open("");
+    session.set("user", user);
+    if (isBound) await session.bind(user, { browser: "Firefox 153 on Linux", place: "Paris", device });
+    await session.save();
+  };
+  let next = 0;
+  const fill = async (): Promise<void> => {
+    while (next < count - TIMED) await logIn(next++);
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, fill));
+  const login = await timed(async () => {
+    while (next < count) await logIn(next++);
+  });
+  const unbound = await timed(async () => {
+    for (let device = 0; device < TIMED; device++) await logIn(device, false);
+  });
+  const lists: number[] = [];
+  const list = await timed(async () => lists.push((await sessions.list(user)).length));
+  if (lists[0] !== count) throw new Error(`Of ${count} sessions ${lists[0]} are listed`);
+  const [first] = await sessions.list(user);
+  const revoke = await timed(async () => void (await sessions.revoke(first?.handle ?? "")));
+  const ended: number[] = [];
+  const revokeAll = await timed(async () => ended.push(await sessions.revokeAll(user)));
+  if (ended[0] !== count - 1) throw new Error(`Of ${count - 1} sessions ${ended[0]} have ended`);
+  return { sessions: count, login: login / TIMED, unbound: unbound / TIMED, list, revoke, revokeAll };
+}
+
+async function timed(task: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now();
+  await task();
+  return performance.now() - begun;
+}

@@ -1,0 +1,24 @@
+/** A browser and its system in words, by what it says of itself; browsers say much, and much of it for compatibility alone. */
+export function deviceName(userAgent: string | null): string {
+  const found = (names: readonly (readonly [RegExp, string])[]): string | undefined =>
+    names.find(([pattern]) => pattern.test(userAgent ?? ""))?.[1];
+  const browser = found(browsers) ?? "Another browser";
+  const system = found(systems);
+  return system === undefined ? browser : `${browser} on ${system}`;
+}
+
+// The first that fits: Edge calls itself Chrome as well, and Chrome calls itself Safari.
+const browsers = [
+  [/\bEdg(?:e|A|iOS)?\//, "Edge"],
+  [/\bFirefox\/|\bFxiOS\//, "Firefox"],
+  [/Chrome\/|\bCriOS\//, "Chrome"],
+  [/\bSafari\//, "Safari"],
+] as const;
+
+const systems = [
+  [/\bAndroid\b/, "Android"],
+  [/\biPhone\b|\biPad\b/, "iOS"],
+  [/\bMac OS X\b/, "macOS"],
+  [/\bWindows\b/, "Windows"],
+  [/\bLinux\b/, "Linux"],
+] as const;

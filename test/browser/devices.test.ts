@@ -1,0 +1,107 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { openShop, type ShopProcess } from "../shop_process.ts";
+import { openChromium } from "./chromium.ts";
+import { type FirefoxTab, openFirefox } from "./firefox.ts";
+
+let chromium: Browser;
+let directory: string;
+let shop: ShopProcess;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "shop-devices-"));
+  [chromium, shop] = await Promise.all([openChromium(), openShop(directory)]);
+});
+afterAll(async () => {
+  await chromium.close();
+  await shop.close();
+  await rm(directory, { recursive: true });
+});
+
+async function enter(options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await chromium.newContext({ baseURL: shop.url, ...options });
+  onTestFinished(() => context.close());
+  const page = await context.newPage();
+  await page.goto("/");
+  return page;
+}
+
+async function signIn(page: Page, name: string): Promise<void> {
+  await page.getByLabel("Your name").fill(name);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { name: `Hello, ${name}` }).waitFor();
+}
+
+/** The lines of "Your devices", as a visitor reads them. */
+async function devices(page: Page): Promise<string[]> {
+  await page.reload();
+  const lines = await page.locator("#devices li p").allInnerTexts();
+  return lines.map((line) => line.replaceAll(/\s+/g, " "));
+}
+
+async function isSignedIn(page: Page): Promise<boolean> {
+  await page.reload();
+  return (await page.getByLabel("Your name").count()) === 0;
+}
+
+const here = "Chrome on Linux this browser";
+
+test("the shop signs Firefox out when Chromium says so, and Chromium when Firefox does", async () => {
+  const firefox = await openFirefox();
+  onTestFinished(firefox.close);
+  const page = await enter();
+  await signIn(page, "Ada");
+  await signInWith(firefox.tab, "Ada");
+  expect((await devices(page)).toSorted()).toEqual([here, expect.stringMatching(/^Firefox on Linux last seen /)]);
+  expect(await userIn(firefox.tab)).toBe("Ada");
+
+  await page.getByRole("button", { name: "the session of Firefox" }).click();
+  expect(await page.getByRole("status").first().innerText()).toBe("Signed out there: Firefox on Linux.");
+  expect(await userIn(firefox.tab)).toBeNull();
+  expect(await devices(page)).toEqual([here]);
+
+  await signInWith(firefox.tab, "Ada");
+  await submit(firefox.tab, 'form[action="/devices/end-others"]');
+  expect(await userIn(firefox.tab)).toBe("Ada");
+  expect(await isSignedIn(page)).toBe(false);
+});
+
+test.each([true, false])("the shop shows this browser, and ends one or all others, JavaScript being %s", async (js) => {
+  const [phone, laptop, tablet] = [await enter({ javaScriptEnabled: js }), await enter(), await enter()];
+  for (const page of [phone, laptop, tablet]) await signIn(page, "Grace");
+  expect((await devices(phone)).filter((line) => line === here)).toHaveLength(1);
+  expect(await devices(phone)).toHaveLength(3);
+
+  const other = phone.locator("#devices li", { hasText: "last seen" }).first();
+  await other.getByRole("button").click();
+  expect(await devices(phone)).toHaveLength(2);
+  expect([await isSignedIn(laptop), await isSignedIn(tablet)].toSorted()).toEqual([false, true]);
+
+  await phone.getByRole("button", { name: "Sign out everywhere else" }).click();
+  expect(await devices(phone)).toEqual([here]);
+  expect([await isSignedIn(laptop), await isSignedIn(tablet)]).toEqual([false, false]);
+
+  await phone.locator("#devices li").getByRole("button").click();
+  expect(await isSignedIn(phone)).toBe(false);
+});
+
+async function userIn(tab: FirefoxTab): Promise<unknown> {
+  return await tab.evaluate(`fetch("/api/session").then((response) => response.json()).then(({ user }) => user)`);
+}
+
+async function signInWith(tab: FirefoxTab, name: string): Promise<void> {
+  await tab.goto(`${shop.url}/`);
+  await tab.evaluate(`void (document.querySelector("#user").value = ${JSON.stringify(name)})`);
+  await submit(tab, 'form[action="/login"]');
+  expect(await userIn(tab)).toBe(name);
+}
+
+/** Clicks the button of a form, and waits for the page that comes of it. */
+async function submit(tab: FirefoxTab, form: string): Promise<void> {
+  await tab.evaluate(`void (window.isOld = true, document.querySelector('${form} button').click())`);
+  const isNew = `!window.isOld && document.readyState === "complete"`;
+  await expect.poll(() => tab.evaluate(isNew).catch(() => false)).toBe(true);
+}

@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+/** A tab of Firefox. */
+export interface FirefoxTab {
+  /** Goes to an address, and returns when the page has loaded. */
+  readonly goto: (url: string) => Promise<void>;
+  /** The value of an expression in the page, as JSON can tell it. */
+  readonly evaluate: (expression: string) => Promise<unknown>;
+}
+
+/**
+ * The system's Firefox, by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): Playwright's own protocol takes a Firefox
+ * that was built for it, and what it asks by BiDi this one does not know.
+ */
+export async function openFirefox(): Promise<{ readonly tab: FirefoxTab; readonly close: () => Promise<void> }> {
+  const profile = await mkdtemp(join(tmpdir(), "shop-firefox-"));
+  const args = ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"];
+  const firefox = spawn("/usr/bin/firefox-esr", args, { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = once(firefox, "exit");
+  const ask = await connect(await addressIn(firefox.stderr));
+  await ask("session.new", { capabilities: {} });
+  const { context } = await ask("browsingContext.create", { type: "tab" });
+  return {
+    tab: {
+      async goto(url) {
+        await ask("browsingContext.navigate", { context, url, wait: "complete" });
+      },
+      async evaluate(expression) {
+        const { result } = await ask("script.evaluate", {
+          expression: `Promise.resolve(${expression}).then((value) => JSON.stringify(value ?? null))`,
+          target: { context },
+          awaitPromise: true,
+        });
+        return JSON.parse(String(Object(result).value));
+      },
+    },
+    async close() {
+      firefox.kill();
+      await exited;
+      await rm(profile, { recursive: true, force: true });
+    },
+  };
+}
+
+async function addressIn(output: NodeJS.ReadableStream): Promise<string> {
+  for await (const line of createInterface({ input: output })) {
+    const [, address] = /WebDriver BiDi listening on (ws:\S+)/.exec(line) ?? [];
+    if (address !== undefined) {
+      // What nobody reads would stop it some day.
+      output.resume();
+      return address;
+    }
+  }
+  throw new Error("Firefox has ended before it listened");
+}
+
+type Ask = (method: string, params: object) => Promise<Record<string, unknown>>;
+
+async function connect(address: string): Promise<Ask> {
+  const socket = new WebSocket(`${address}/session`);
+  await new Promise((resolve, reject) => {
+    socket.addEventListener("open", resolve);
+    socket.addEventListener("error", reject);
+  });
+  const waiting = new Map<number, PromiseWithResolvers<Record<string, unknown>>>();
+  socket.addEventListener("message", ({ data }) => {
+    const { id, type, result, error, message } = JSON.parse(String(data));
+    if (type === "success") waiting.get(id)?.resolve(result);
+    if (type === "error") waiting.get(id)?.reject(new Error(`${error}: ${message}`));
+  });
+  let calls = 0;
+  return (method, params) => {
+    const answer = Promise.withResolvers<Record<string, unknown>>();
+    waiting.set(++calls, answer);
+    socket.send(JSON.stringify({ id: calls, method, params }));
+    return answer.promise;
+  };
+}
