@@ -231,12 +231,12 @@ export class Roster {
     for (;;) {
       const first = await this.#load(subject, 0, deadline);
       await this.#assertRoom(first);
-      // Any page, so that not all meet on one; and if it is full, the last, which was begun when the others were.
+      // Any page, so that not all meet on one; and if it is full, one of the last, which were begun when the others were.
       const anywhere = await this.#pageOf(first, Math.floor(Math.random() * first.pages), deadline);
-      const last = first.pages - 1;
+      const last = first.pages - 1 - Math.floor(Math.random() * newPages(first));
       const isFull = (page: Page): boolean =>
         page.entries.size > 0 && sizeOfPage(withEntry(page, token, entry, until)) > this.#pageBytes;
-      const page = isFull(anywhere) && anywhere.number !== last ? await this.#pageOf(first, last, deadline) : anywhere;
+      const page = isFull(anywhere) ? await this.#pageOf(first, last, deadline) : anywhere;
       if (isFull(page)) {
         await this.#makeRoom(first, anywhere, deadline);
         continue;
@@ -255,16 +255,13 @@ export class Roster {
     return number === 0 ? first : await this.#load(first.subject, number, deadline);
   }
 
-  /** Takes its dead entries from a full page, or adds a page. */
+  /** Takes its dead entries from a full page, or adds pages. */
   async #makeRoom(first: LoadedPage, page: LoadedPage, deadline: Deadline): Promise<void> {
     const dropped = await this.#drop(page, await this.#look(page));
     // A few would soon be in the way again, and to look at every session of a page at each login would be dear.
     if (dropped * 4 >= page.entries.size) return;
-    await this.#grow(first, first.pages + 1, deadline);
-  }
-
-  async #grow({ subject }: LoadedPage, pages: number, deadline: Deadline): Promise<void> {
-    await this.#edit(subject, 0, (first) => (first.pages < pages ? { ...first, pages } : first), deadline);
+    const pages = first.pages + newPages(first);
+    await this.#edit(first.subject, 0, (first) => (first.pages < pages ? { ...first, pages } : first), deadline);
   }
 
   /** Whether pages may be added before one is full. Not where sessions are counted, which is exact on one page alone. */
@@ -502,6 +499,11 @@ function sealingKey(subject: string, secret = ""): string {
 
 function isSame(before: Page, after: Page, tokens: readonly string[]): boolean {
   return tokens.every((token) => before.entries.get(token) === after.entries.get(token));
+}
+
+/** How many pages are added to a list at a time: few of them are empty, and many logins at once do not all meet on one. */
+function newPages({ pages }: Page): number {
+  return Math.ceil(pages / 8);
 }
 
 /** Runs a task for every item, a few at a time. */

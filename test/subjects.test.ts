@@ -9,6 +9,8 @@ import {
   type UntypedData,
   withSession,
 } from "../mod.ts";
+import { createStorage } from "unstorage";
+import { unstorageStore } from "../src/stores/unstorage.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
 import { cookieJar, fakeClock } from "../src/testing.ts";
 import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
@@ -219,6 +221,22 @@ describe("revoke()", () => {
     await sessions.revoke(handle);
     jar.open();
     await slow;
+    expect(await userOf(phone)).toBeUndefined();
+  });
+});
+
+describe("revoke() on an eventually consistent store", () => {
+  test("revoke() ends a session that the client brings a companion of", async () => {
+    const store = unstorageStore(createStorage(), { consistency: "eventual" });
+    const secrets = ["a secret of at least thirty-two bytes"];
+    const { sessions, logIn } = devices({ store, secrets, readYourWrites: true });
+    const phone = await logIn("phone");
+    await phone((session) => session.set("n", 1));
+    expect(await userOf(phone)).toBe(ADA);
+    expect(await sessions.list(ADA)).toMatchObject([{ details: "phone" }]);
+    expect(await sessions.revoke(await handleOf(phone))).toBe(true);
+    expect(await userOf(phone)).toBeUndefined();
+    await phone((session) => session.set("n", 2));
     expect(await userOf(phone)).toBeUndefined();
   });
 });
