@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openShop, type ShopProcess } from "../shop_process.ts";
 import { openChromium } from "./chromium.ts";
@@ -31,8 +31,15 @@ async function enter(options: BrowserContextOptions = {}): Promise<Page> {
 
 async function signIn(page: Page, name: string): Promise<void> {
   await page.getByLabel("Your name").fill(name);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await press(page, page.getByRole("button", { name: "Sign in" }));
   await page.getByRole("heading", { name: `Hello, ${name}` }).waitFor();
+}
+
+/** Presses a button, and waits for the page that comes of it: to load another one meanwhile would stop the request. */
+async function press(page: Page, button: Locator): Promise<void> {
+  const loaded = page.waitForEvent("load");
+  await button.click();
+  await loaded;
 }
 
 /** The lines of "Your devices", as a visitor reads them. */
@@ -58,7 +65,7 @@ test("the shop signs Firefox out when Chromium says so, and Chromium when Firefo
   expect((await devices(page)).toSorted()).toEqual([here, expect.stringMatching(/^Firefox on Linux last seen /)]);
   expect(await userIn(firefox.tab)).toBe("Ada");
 
-  await page.getByRole("button", { name: "the session of Firefox" }).click();
+  await press(page, page.getByRole("button", { name: "the session of Firefox" }));
   expect(await page.getByRole("status").first().innerText()).toBe("Signed out there: Firefox on Linux.");
   expect(await userIn(firefox.tab)).toBeNull();
   expect(await devices(page)).toEqual([here]);
@@ -71,20 +78,20 @@ test("the shop signs Firefox out when Chromium says so, and Chromium when Firefo
 
 test.each([true, false])("the shop shows this browser, and ends one or all others, JavaScript being %s", async (js) => {
   const [phone, laptop, tablet] = [await enter({ javaScriptEnabled: js }), await enter(), await enter()];
-  for (const page of [phone, laptop, tablet]) await signIn(page, "Grace");
+  for (const page of [phone, laptop, tablet]) await signIn(page, js ? "Grace" : "Lin");
   expect((await devices(phone)).filter((line) => line === here)).toHaveLength(1);
   expect(await devices(phone)).toHaveLength(3);
 
   const other = phone.locator("#devices li", { hasText: "last seen" }).first();
-  await other.getByRole("button").click();
+  await press(phone, other.getByRole("button"));
   expect(await devices(phone)).toHaveLength(2);
   expect([await isSignedIn(laptop), await isSignedIn(tablet)].toSorted()).toEqual([false, true]);
 
-  await phone.getByRole("button", { name: "Sign out everywhere else" }).click();
+  await press(phone, phone.getByRole("button", { name: "Sign out everywhere else" }));
   expect(await devices(phone)).toEqual([here]);
   expect([await isSignedIn(laptop), await isSignedIn(tablet)]).toEqual([false, false]);
 
-  await phone.locator("#devices li").getByRole("button").click();
+  await press(phone, phone.locator("#devices li").getByRole("button"));
   expect(await isSignedIn(phone)).toBe(false);
 });
 
