@@ -73,6 +73,11 @@ export class Draft {
     );
   }
 
+  /** What waits to be stored, in a form that can be compared: each part is another one whenever anything was recorded. */
+  get waiting(): readonly unknown[] {
+    return [this.#changes.length, this.started, this.touched, this.rotation, this.timeouts, this.binding];
+  }
+
   /** Whether there is a session, or will be one when this request is done. */
   get exists(): boolean {
     return Boolean(this.origin) || this.started || this.fields.size > 0;

@@ -68,6 +68,8 @@ export class Lifecycle {
   #unavailable: SessionError | undefined;
   /** What was to be stored when the store failed: it may have been done all the same. */
   #doubt: Doubt | undefined;
+  /** What must not be stored as it is: it waits for the handler to mend it. */
+  #refused: readonly unknown[] = [];
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -155,7 +157,13 @@ export class Lifecycle {
 
   /** Whether there is anything to store, be it only that the session was used, or anybody who is still storing. */
   get needsStoring(): boolean {
-    return this.draft.isPending || this.#callers > 0 || this.#doubt !== undefined || this.isTouchDue();
+    if (this.#callers > 0 || this.#doubt !== undefined) return true;
+    return this.draft.isPending ? !this.#isRefused : this.isTouchDue();
+  }
+
+  /** Whether all that waits was refused before: whoever asked for it has heard so, and has answered the request all the same. */
+  get #isRefused(): boolean {
+    return this.draft.waiting.every((part, index) => part === this.#refused[index]);
   }
 
   /** Whether "last seen" is to be written, because the request asked for it or because it is old. */
@@ -261,6 +269,7 @@ export class Lifecycle {
         this.#rules.emit({ type: "gone" });
       } else {
         if (wish !== undefined) this.#keep(wish, error);
+        if (isRefusal(error)) this.#refused = draft.waiting;
         if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
       throw error;
@@ -511,6 +520,11 @@ function withTimeouts(head: Head, own: OwnTimeouts | undefined): Head {
 /** Whether the store failed, so that nobody knows what became of the write. */
 function isOutage(error: unknown): boolean {
   return error instanceof SessionError && /^ERR_STORE(_TIMEOUT)?$/.test(error.code);
+}
+
+/** Whether something must not be stored as it is, however often that is tried. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof SessionError && /^ERR_(SCHEMA|LIMIT|RECORD_TOO_LARGE|COOKIE_TOO_LARGE)$/.test(error.code);
 }
 
 function gone(): SessionError {

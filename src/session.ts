@@ -289,7 +289,8 @@ export class Session<Data extends object = UntypedData> {
 
   /**
    * Stores now what was recorded; the end of the request then writes only what came after. Afterwards reads show
-   * what was stored, with the changes of other requests in it.
+   * what was stored, with the changes of other requests in it. What is refused (`ERR_SCHEMA`, `ERR_LIMIT`, or too large) is not
+   * stored, nor tried again at the end of the request unless something more was recorded.
    *
    * @throws {SessionError} `ERR_SESSION_GONE` if another request has ended or regenerated the session; `ERR_STORE`,
    * `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`, `ERR_SCHEMA`, `ERR_VALUE`, `ERR_RECORD_TOO_LARGE`; `ERR_COMMITTED` if the

@@ -65,6 +65,7 @@ export function withSession<
     const session = beginSession(sessions, request, rest, isShared);
     if (loads) await session.size();
     const response = await handler(request, session, ...rest);
+    if (!response) throw new TypeError("The handler of withSession returned no Response");
     if (usedParts(session) !== undefined)
       return await finishSession(sessions, session, response, isRedirect(response) ? undefined : waitUntilOf(rest));
     closeSession(session);

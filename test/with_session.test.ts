@@ -1488,6 +1488,13 @@ describe("several sessions", () => {
   });
 });
 
+test("withSession() says so when a handler returns nothing", async () => {
+  const forgetful = withSession((async () => {}) as unknown as () => Response);
+  await expect(forgetful(new Request(SHOP))).rejects.toThrow(
+    new TypeError("The handler of withSession returned no Response"),
+  );
+});
+
 describe("a schema", () => {
   const schema = z.object({ name: z.string().optional(), visits: z.number().default(0) });
 
@@ -1500,6 +1507,34 @@ describe("a schema", () => {
     expect(error.message).toContain("name");
     expect(error.message).not.toContain("4711");
     expect(records.size).toBe(0);
+  });
+
+  test("is not stored at the end of the request when save() has refused it and the handler has answered", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store, schema });
+    const { result, cookies } = await visit(async (session) => {
+      session.set("name", 4711 as unknown as string);
+      return await codeOf(() => session.save());
+    });
+    expect([result, cookies, records.size]).toEqual(["ERR_SCHEMA", [], 0]);
+
+    await visit((session) => session.set("name", "Ada"));
+    await visit(async (session) => {
+      await session.regenerate();
+      session.set("name", 4711 as unknown as string);
+      return await codeOf(() => session.save());
+    });
+    expect((await visit((session) => session.all())).result).toEqual({ name: "Ada", visits: 0 });
+  });
+
+  test("is stored at the end of the request when save() has refused it and the handler has mended it", async () => {
+    const visit = visitor({ schema });
+    await visit(async (session) => {
+      session.set({ name: 4711 as unknown as string, visits: 3 });
+      expect(await codeOf(() => session.save())).toBe("ERR_SCHEMA");
+      session.set("name", "Ada");
+    });
+    expect((await visit((session) => session.all())).result).toEqual({ name: "Ada", visits: 3 });
   });
 
   test("is checked on load: what does not fit is no session, and observe hears rejected", async () => {
