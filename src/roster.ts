@@ -462,6 +462,16 @@ export class Roster {
 /** The most that details may take, in bytes of their encoded text. */
 export const MOST_DETAILS = 2048;
 
+/**
+ * Refuses what names nobody: to end the sessions of `undefined` would look like success.
+ *
+ * @throws {TypeError} If the subject is no text, an empty one, or one that is like others in UTF-8
+ */
+export function assertSubject(subject: unknown): asserts subject is string {
+  if (typeof subject === "string" && subject !== "" && subject.isWellFormed()) return;
+  throw new TypeError("The subject of sessions must be a text, and not an empty one");
+}
+
 /** What names a bound session to whoever may end it, and is no id. */
 export function handleOf({ subject, page, token }: Pick<Bound, "subject" | "page" | "token">): string {
   return `${subject}.${page}.${token}`;

@@ -204,6 +204,8 @@ describe("revoke()", () => {
     ]) {
       expect(await sessions.revoke(made)).toBe(false);
     }
+    // @ts-expect-error -- from a client's JSON
+    expect(await sessions.revoke({ toString: 1, valueOf: 1 })).toBe(false);
     expect(await sessions.list(ADA)).toHaveLength(1);
   });
 
@@ -224,6 +226,18 @@ describe("revoke()", () => {
 });
 
 describe("revokeAll()", () => {
+  test("revokeAll() and list() refuse what names no user, so that nobody takes nothing for done", async () => {
+    const { sessions, logIn } = devices();
+    await logIn("fine", "\ufffd");
+    for (const subject of ["", "\ud800", undefined, 1815]) {
+      // @ts-expect-error -- from JavaScript
+      await expect(sessions.revokeAll(subject)).rejects.toThrow(TypeError);
+      // @ts-expect-error -- from JavaScript
+      await expect(sessions.list(subject)).rejects.toThrow(TypeError);
+    }
+    expect(await sessions.list("\ufffd")).toHaveLength(1);
+  });
+
   test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {
     const { sessions, browser } = devices();
     const jars = Array.from({ length: 5 }, () => cookieJar());
