@@ -58,6 +58,8 @@ export interface RosterParts {
   /** The secrets that details are sealed with, the current one first; undefined if they are not. */
   readonly sealing: readonly string[] | undefined;
   readonly limit: SubjectLimit | undefined;
+  /** Whether a session is none once its epoch is over. */
+  readonly hasEpochs: boolean;
 }
 
 /** A session that is about to be stored, and what is to take its place if its id is regenerated. */
@@ -188,7 +190,7 @@ export class Roster {
     const entry = described({ key: keyOfId(heirId ?? id), heirs: [], boundAt: this.#parts.now() });
     const page = known
       ? await this.#rewrite(storing, known, until, described, deadline)
-      : await this.#place(subject, token, entry, until, deadline);
+      : await this.#place(subject, { token, entry, epoch: binding.epoch }, until, deadline);
     if (page === null) return null;
     const bound = { subject, page, token, until, epoch: markOf(token, binding.epoch) };
     return JSON.stringify(bound) === JSON.stringify(known) ? head : { ...head, bound };
@@ -226,11 +228,12 @@ export class Roster {
   }
 
   /** Writes a new entry on a page that has room. Answers which. */
-  async #place(subject: string, token: string, entry: Entry, until: number, deadline: Deadline): Promise<number> {
+  async #place(subject: string, entering: Entering, until: number, deadline: Deadline): Promise<number> {
+    const { token, entry, epoch } = entering;
     let conflicts = 0;
     for (;;) {
       const first = await this.#load(subject, 0, deadline);
-      await this.#assertRoom(first);
+      await this.#assertRoom(first, epoch);
       // Any page, so that not all meet on one; and if it is full, the last, which was begun when the others were.
       const anywhere = await this.#pageOf(first, Math.floor(Math.random() * first.pages), deadline);
       const last = first.pages - 1;
@@ -281,13 +284,16 @@ export class Roster {
   }
 
   /** @throws {SessionError} `ERR_LIMIT` if the subject has as many sessions as it may have */
-  async #assertRoom(first: LoadedPage): Promise<void> {
-    const { limit } = this.#parts;
+  async #assertRoom(first: LoadedPage, epoch: Epoch | undefined): Promise<void> {
+    const { limit, hasEpochs } = this.#parts;
     if (limit?.onLimit !== "refuse") return;
     let count = 0;
     for (const page of await this.#pages(first.subject, first)) {
-      // A login that is under way counts: of two at once for the last place, one is refused.
-      for (const { entry, seen } of await this.#look(page)) if (seen !== null || this.#mayCome(entry)) count++;
+      for (const { token, entry, seen } of await this.#look(page)) {
+        // A login that is under way counts: of two at once for the last place, one is refused.
+        const isCounted = seen === null ? this.#mayCome(entry) : !hasEpochs || seen.bound.epoch === markOf(token, epoch);
+        if (isCounted) count++;
+      }
     }
     if (count >= limit.sessions) {
       throw new SessionError("ERR_LIMIT", `Cannot bind the session: ${limit.sessions} sessions are bound already`);
@@ -485,6 +491,13 @@ export function markOf(token: string, epoch: Epoch | null | undefined): string |
 
 /** Which entry a session's head must name. */
 type Named = Pick<Bound, "subject" | "token">;
+
+/** A session that is to be listed. */
+interface Entering {
+  readonly token: string;
+  readonly entry: Entry;
+  readonly epoch: Epoch | undefined;
+}
 
 interface Seen {
   readonly head: Head;

@@ -267,9 +267,17 @@ export class SessionManager<Data extends object = UntypedData> {
   }
 
   #storeVault(store: SessionStore): StoreVault {
-    const { ids, lock, now, storeTimeout, sealing, perSubject: limit } = this.#settings;
+    const { ids, lock, now, storeTimeout, sealing, perSubject: limit, epochOf } = this.#settings;
     const { timeoutsOf } = this.#rules;
-    const roster = new Roster({ store, now, storeTimeout, timeoutsOf, sealing, limit });
+    const roster = new Roster({
+      store,
+      now,
+      storeTimeout,
+      timeoutsOf,
+      sealing,
+      limit,
+      hasEpochs: epochOf !== undefined,
+    });
     return new StoreVault(store, ids, lock, timeoutsOf, roster);
   }
 

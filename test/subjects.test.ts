@@ -372,6 +372,21 @@ describe("epochOf", () => {
     expect((await anonymous((session) => session.get("basket"))).result).toBe(1);
   });
 
+  test("bind() does not count sessions of another epoch when there may be only so many", async () => {
+    let epoch = 1;
+    const { sessions, logIn } = devices({
+      epochOf: () => epoch,
+      perSubject: { sessions: 1, onLimit: "refuse" },
+    });
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
+    epoch = 2;
+    const phone = await logIn();
+    expect(await userOf(phone)).toBe(ADA);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
+  });
+
   test("bind() takes the epoch that it is given, and a subject without one has no sessions", async () => {
     const epochs: Record<string, string | undefined> = { ada: "a" };
     const { browser } = devices({ epochOf: async (subject) => epochs[subject] });
