@@ -291,7 +291,8 @@ export class Roster {
     for (const page of await this.#pages(first.subject, first)) {
       for (const { token, entry, seen } of await this.#look(page)) {
         // A login that is under way counts: of two at once for the last place, one is refused.
-        const isCounted = seen === null ? this.#mayCome(entry) : !hasEpochs || seen.bound.epoch === markOf(token, epoch);
+        const isCounted =
+          seen === null ? this.#mayCome(entry) : !hasEpochs || seen.bound.epoch === markOf(token, epoch);
         if (isCounted) count++;
       }
     }
@@ -308,34 +309,41 @@ export class Roster {
     const chosen = [...found.entries.keys()].filter(isChosen);
     for (let page = found; ;) {
       const over: string[] = [];
+      // Where a list may be stale, this one does not name what took a session's place: to write it would lose that name.
+      let isOld = false;
       await atMost(chosen, async (token) => {
         const entry = entryOf(page, token);
         if (entry === undefined) return;
+        let hasMoved = false;
         for (const key of [entry.key, ...entry.heirs]) {
-          if (await this.#endKey(key, { subject, token })) ended.add(token);
+          const answer = await this.#endKey(key, { subject, token });
+          if (answer === "ended") ended.add(token);
+          else hasMoved ||= answer === "moved";
         }
-        if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
+        if (hasMoved && !ended.has(token)) isOld = true;
+        else if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
       });
       const deadline = this.#deadline();
       // If the page is as it was, so are its entries: they have named whatever took the place of a session meanwhile.
-      if (over.length > 0) {
+      const isWritten = over.length > 0 && !isOld;
+      if (isWritten) {
         if (await this.#write(page, withoutEntries(page, over), deadline)) return ended.size;
         await deadline.pause();
       }
       const newest = await this.#load(subject, number, deadline);
-      if (over.length === 0 && isSame(page, newest, chosen)) return ended.size;
+      if (!isWritten && isSame(page, newest, chosen)) return ended.size;
       page = newest;
     }
   }
 
   /** Deletes a session if its head names the entry. */
-  async #endKey(key: string, named: Named): Promise<boolean> {
+  async #endKey(key: string, named: Named): Promise<"ended" | "moved" | null> {
     const deadline = this.#deadline();
     for (;;) {
       const found = await this.#session(key, named, deadline);
-      if (found === null) return false;
+      if (found === null || found === "moved") return found;
       const answer = await deadline.insist("end the session", () => this.#parts.store.delete(key, found.version));
-      if (answer !== "conflict") return true;
+      if (answer !== "conflict") return "ended";
       await deadline.pause();
     }
   }
@@ -353,18 +361,21 @@ export class Roster {
 
   async #lookAt(page: Page, token: string): Promise<Look> {
     const entry = entryOf(page, token) ?? { key: "", heirs: [], boundAt: 0 };
+    let hasMoved = false;
     // One after the other: a session is there before its predecessor gives way.
     for (const key of entry.key === "" ? [] : [entry.key, ...entry.heirs]) {
       const seen = await this.#session(key, { subject: page.subject, token }, this.#deadline());
-      if (seen !== null && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen };
+      if (seen === "moved") hasMoved = true;
+      else if (seen !== null && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen, hasMoved };
     }
-    return { token, entry, seen: null };
+    return { token, entry, seen: null, hasMoved };
   }
 
   /** Drops the entries whose sessions are over. Answers how many. */
   async #drop(page: LoadedPage, looks: readonly Look[]): Promise<number> {
     const over = looks.filter(({ entry, seen }) => seen === null && !this.#mayCome(entry)).map(({ token }) => token);
-    if (over.length === 0) return 0;
+    const isOld = looks.some(({ seen, hasMoved }) => seen === null && hasMoved);
+    if (over.length === 0 || isOld) return 0;
     return (await this.#write(page, withoutEntries(page, over), this.#deadline())) ? over.length : 0;
   }
 
@@ -373,14 +384,15 @@ export class Roster {
     return this.#parts.now() - boundAt < LONGEST_LOGIN;
   }
 
-  /** The session under a store key, if its head names the entry. */
-  async #session(key: string, { subject, token }: Named, deadline: Deadline): Promise<Seen | null> {
+  /** The session under a store key, if its head names the entry; or that it has given way to another of late. */
+  async #session(key: string, { subject, token }: Named, deadline: Deadline): Promise<Seen | "moved" | null> {
     const loaded = await deadline.call("load the session", () => this.#parts.store.load(key));
     if (loaded === null) return null;
     const head = readHead(loaded, key);
-    if (typeof head === "string" || head.successor !== undefined) return null;
+    if (typeof head === "string") return null;
     const { bound } = head;
     if (bound?.token !== token || bound.subject !== subject) return null;
+    if (head.successor !== undefined) return "moved";
     return { head, bound, lastSeenAt: loaded.lastSeenAt, version: loaded.version };
   }
 
@@ -511,6 +523,8 @@ interface Look {
   readonly entry: Entry;
   /** The live session, if there is one. */
   readonly seen: Seen | null;
+  /** Whether there was one of late that has given way. If what took its place is not named, the page is an old one. */
+  readonly hasMoved: boolean;
 }
 
 const HANDLE_SHAPE = /^([0-9a-f]{64})\.(\d{1,6})\.([A-Za-z0-9_-]{16})$/;

@@ -9,8 +9,9 @@ import {
   type UntypedData,
   withSession,
 } from "../mod.ts";
+import { cloudflareKvStore } from "../src/stores/cloudflare_kv.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
-import { cookieJar, fakeClock } from "../src/testing.ts";
+import { cookieJar, fakeClock, kvSimulator } from "../src/testing.ts";
 import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
@@ -502,6 +503,39 @@ describe("what the store is told", () => {
     expect(await sessions.list(ADA)).toMatchObject([{ details: "fine" }]);
     expect(await sessions.revokeAll(ADA)).toBe(1);
   });
+});
+
+describe("where a place may show an older list", () => {
+  const clock = fakeClock();
+  const kv = kvSimulator({ now: clock.now, writeInterval: 0 });
+  const at = (place: string): ReturnType<typeof devices> =>
+    devices({
+      store: cloudflareKvStore(kv.at(place)),
+      secrets: ["a secret of at least thirty-two bytes"],
+      now: clock.now,
+    });
+  const ends: [string, (sessions: SessionManager, subject: string) => Promise<unknown>][] = [
+    ["list()", (sessions, subject) => sessions.list(subject)],
+    ["revokeAll()", (sessions, subject) => sessions.revokeAll(subject)],
+  ];
+  for (const [name, use] of ends) {
+    test(`${name} does not forget a session that has just been regenerated elsewhere`, async () => {
+      const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+      const subject = `user of ${name}`;
+      const phone = await paris.logIn("phone", subject);
+      clock.advance(3600);
+      // Tokyo has the list in its cache from now on.
+      await tokyo.logIn("laptop", subject);
+      clock.advance(10);
+      await phone((session) => session.regenerate());
+      await use(tokyo.sessions, subject);
+      clock.advance(300);
+      expect((await paris.sessions.list(subject)).map(({ details }) => details)).toContain("phone");
+      await paris.sessions.revokeAll(subject);
+      clock.advance(300);
+      expect(await userOf(phone)).toBeUndefined();
+    });
+  }
 });
 
 describe("pages", () => {
