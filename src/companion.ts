@@ -150,7 +150,9 @@ export class Companion {
   }
 
   get #presented(): ReadonlyMap<string, string> {
-    return (this.#cookies ??= this.#carrier?.presentedBeside() ?? new Map());
+    return (this.#cookies ??= new Map(
+      [...(this.#carrier?.presentedBeside() ?? [])].filter(([name]) => NAME_SHAPE.test(name)),
+    ));
   }
 
   #allTold(): Promise<ToldByName[]> {
@@ -176,6 +178,8 @@ interface ToldByName {
   readonly ending?: Ending;
 }
 
+/** What {@linkcode mintToken} gives. Another name is another's cookie: it is left alone, however it is made. */
+const NAME_SHAPE = /^[0-9a-f]{12}$/;
 /** As many responses may well be under way at once; a client that presents more must not cost more. */
 const MOST_COMPANIONS = 64;
 /** In characters. Browsers keep 4 096 octets of a cookie; beside the session's own, and in every request, less is better. */

@@ -58,6 +58,8 @@ export interface RosterParts {
   /** The secrets that details are sealed with, the current one first; undefined if they are not. */
   readonly sealing: readonly string[] | undefined;
   readonly limit: SubjectLimit | undefined;
+  /** Whether a session is none once its epoch is over. */
+  readonly hasEpochs: boolean;
 }
 
 /** A session that is about to be stored, and what is to take its place if its id is regenerated. */
@@ -188,7 +190,7 @@ export class Roster {
     const entry = described({ key: keyOfId(heirId ?? id), heirs: [], boundAt: this.#parts.now() });
     const page = known
       ? await this.#rewrite(storing, known, until, described, deadline)
-      : await this.#place(subject, token, entry, until, deadline);
+      : await this.#place(subject, { token, entry, epoch: binding.epoch }, until, deadline);
     if (page === null) return null;
     const bound = { subject, page, token, until, epoch: markOf(token, binding.epoch) };
     return JSON.stringify(bound) === JSON.stringify(known) ? head : { ...head, bound };
@@ -226,11 +228,12 @@ export class Roster {
   }
 
   /** Writes a new entry on a page that has room. Answers which. */
-  async #place(subject: string, token: string, entry: Entry, until: number, deadline: Deadline): Promise<number> {
+  async #place(subject: string, entering: Entering, until: number, deadline: Deadline): Promise<number> {
+    const { token, entry, epoch } = entering;
     let conflicts = 0;
     for (;;) {
       const first = await this.#load(subject, 0, deadline);
-      await this.#assertRoom(first);
+      await this.#assertRoom(first, epoch);
       // Any page, so that not all meet on one; and if it is full, one of the last, which were begun when the others were.
       const anywhere = await this.#pageOf(first, Math.floor(Math.random() * first.pages), deadline);
       const last = first.pages - 1 - Math.floor(Math.random() * newPages(first));
@@ -278,13 +281,17 @@ export class Roster {
   }
 
   /** @throws {SessionError} `ERR_LIMIT` if the subject has as many sessions as it may have */
-  async #assertRoom(first: LoadedPage): Promise<void> {
-    const { limit } = this.#parts;
+  async #assertRoom(first: LoadedPage, epoch: Epoch | undefined): Promise<void> {
+    const { limit, hasEpochs } = this.#parts;
     if (limit?.onLimit !== "refuse") return;
     let count = 0;
     for (const page of await this.#pages(first.subject, first)) {
-      // A login that is under way counts: of two at once for the last place, one is refused.
-      for (const { entry, seen } of await this.#look(page)) if (seen !== null || this.#mayCome(entry)) count++;
+      for (const { token, entry, seen } of await this.#look(page)) {
+        // A login that is under way counts: of two at once for the last place, one is refused.
+        const isCounted =
+          seen === null ? this.#mayCome(entry) : !hasEpochs || seen.bound.epoch === markOf(token, epoch);
+        if (isCounted) count++;
+      }
     }
     if (count >= limit.sessions) {
       throw new SessionError("ERR_LIMIT", `Cannot bind the session: ${limit.sessions} sessions are bound already`);
@@ -299,34 +306,41 @@ export class Roster {
     const chosen = [...found.entries.keys()].filter(isChosen);
     for (let page = found; ;) {
       const over: string[] = [];
+      // Where a list may be stale, this one does not name what took a session's place: to write it would lose that name.
+      let isOld = false;
       await atMost(chosen, async (token) => {
         const entry = entryOf(page, token);
         if (entry === undefined) return;
+        let hasMoved = false;
         for (const key of [entry.key, ...entry.heirs]) {
-          if (await this.#endKey(key, { subject, token })) ended.add(token);
+          const answer = await this.#endKey(key, { subject, token });
+          if (answer === "ended") ended.add(token);
+          else hasMoved ||= answer === "moved";
         }
-        if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
+        if (hasMoved && !ended.has(token)) isOld = true;
+        else if (ended.has(token) || !this.#mayCome(entry)) over.push(token);
       });
       const deadline = this.#deadline();
       // If the page is as it was, so are its entries: they have named whatever took the place of a session meanwhile.
-      if (over.length > 0) {
+      const isWritten = over.length > 0 && !isOld;
+      if (isWritten) {
         if (await this.#write(page, withoutEntries(page, over), deadline)) return ended.size;
         await deadline.pause();
       }
       const newest = await this.#load(subject, number, deadline);
-      if (over.length === 0 && isSame(page, newest, chosen)) return ended.size;
+      if (!isWritten && isSame(page, newest, chosen)) return ended.size;
       page = newest;
     }
   }
 
   /** Deletes a session if its head names the entry. */
-  async #endKey(key: string, named: Named): Promise<boolean> {
+  async #endKey(key: string, named: Named): Promise<"ended" | "moved" | null> {
     const deadline = this.#deadline();
     for (;;) {
       const found = await this.#session(key, named, deadline);
-      if (found === null) return false;
+      if (found === null || found === "moved") return found;
       const answer = await deadline.insist("end the session", () => this.#parts.store.delete(key, found.version));
-      if (answer !== "conflict") return true;
+      if (answer !== "conflict") return "ended";
       await deadline.pause();
     }
   }
@@ -344,18 +358,21 @@ export class Roster {
 
   async #lookAt(page: Page, token: string): Promise<Look> {
     const entry = entryOf(page, token) ?? { key: "", heirs: [], boundAt: 0 };
+    let hasMoved = false;
     // One after the other: a session is there before its predecessor gives way.
     for (const key of entry.key === "" ? [] : [entry.key, ...entry.heirs]) {
       const seen = await this.#session(key, { subject: page.subject, token }, this.#deadline());
-      if (seen !== null && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen };
+      if (seen === "moved") hasMoved = true;
+      else if (seen !== null && this.#expiresAt(seen) > this.#parts.now()) return { token, entry, seen, hasMoved };
     }
-    return { token, entry, seen: null };
+    return { token, entry, seen: null, hasMoved };
   }
 
   /** Drops the entries whose sessions are over. Answers how many. */
   async #drop(page: LoadedPage, looks: readonly Look[]): Promise<number> {
     const over = looks.filter(({ entry, seen }) => seen === null && !this.#mayCome(entry)).map(({ token }) => token);
-    if (over.length === 0) return 0;
+    const isOld = looks.some(({ seen, hasMoved }) => seen === null && hasMoved);
+    if (over.length === 0 || isOld) return 0;
     return (await this.#write(page, withoutEntries(page, over), this.#deadline())) ? over.length : 0;
   }
 
@@ -364,14 +381,15 @@ export class Roster {
     return this.#parts.now() - boundAt < LONGEST_LOGIN;
   }
 
-  /** The session under a store key, if its head names the entry. */
-  async #session(key: string, { subject, token }: Named, deadline: Deadline): Promise<Seen | null> {
+  /** The session under a store key, if its head names the entry; or that it has given way to another of late. */
+  async #session(key: string, { subject, token }: Named, deadline: Deadline): Promise<Seen | "moved" | null> {
     const loaded = await deadline.call("load the session", () => this.#parts.store.load(key));
     if (loaded === null) return null;
     const head = readHead(loaded, key);
-    if (typeof head === "string" || head.successor !== undefined) return null;
+    if (typeof head === "string") return null;
     const { bound } = head;
     if (bound?.token !== token || bound.subject !== subject) return null;
+    if (head.successor !== undefined) return "moved";
     return { head, bound, lastSeenAt: loaded.lastSeenAt, version: loaded.version };
   }
 
@@ -459,6 +477,16 @@ export class Roster {
 /** The most that details may take, in bytes of their encoded text. */
 export const MOST_DETAILS = 2048;
 
+/**
+ * Refuses what names nobody: to end the sessions of `undefined` would look like success.
+ *
+ * @throws {TypeError} If the subject is no text, an empty one, or one that is like others in UTF-8
+ */
+export function assertSubject(subject: unknown): asserts subject is string {
+  if (typeof subject === "string" && subject !== "" && subject.isWellFormed()) return;
+  throw new TypeError("The subject of sessions must be a text, and not an empty one");
+}
+
 /** What names a bound session to whoever may end it, and is no id. */
 export function handleOf({ subject, page, token }: Pick<Bound, "subject" | "page" | "token">): string {
   return `${subject}.${page}.${token}`;
@@ -473,6 +501,13 @@ export function markOf(token: string, epoch: Epoch | null | undefined): string |
 /** Which entry a session's head must name. */
 type Named = Pick<Bound, "subject" | "token">;
 
+/** A session that is to be listed. */
+interface Entering {
+  readonly token: string;
+  readonly entry: Entry;
+  readonly epoch: Epoch | undefined;
+}
+
 interface Seen {
   readonly head: Head;
   readonly bound: Bound;
@@ -485,6 +520,8 @@ interface Look {
   readonly entry: Entry;
   /** The live session, if there is one. */
   readonly seen: Seen | null;
+  /** Whether there was one of late that has given way. If what took its place is not named, the page is an old one. */
+  readonly hasMoved: boolean;
 }
 
 const HANDLE_SHAPE = /^([0-9a-f]{64})\.(\d{1,6})\.([A-Za-z0-9_-]{16})$/;

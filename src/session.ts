@@ -8,7 +8,7 @@ import type { Lifecycle, Rules } from "./lifecycle.ts";
 import type { Exchange } from "./transports/exchange.ts";
 import { dataField, keysOf, type OwnTimeouts } from "./record.ts";
 import { byteLength } from "./record_text.ts";
-import { type Epoch, handleOf, MOST_DETAILS } from "./roster.ts";
+import { assertSubject, type Epoch, handleOf, MOST_DETAILS } from "./roster.ts";
 import type { Values } from "./values.ts";
 
 /**
@@ -426,9 +426,7 @@ export class Session<Data extends object = UntypedData> {
    * ```
    */
   async bind(subject: string, details?: unknown, options: BindOptions = {}): Promise<void> {
-    if (typeof subject !== "string" || subject === "" || !subject.isWellFormed()) {
-      throw new TypeError("Cannot bind the session: the subject must be a text, and not an empty one");
-    }
+    assertSubject(subject);
     await this.#life.load();
     this.#assertWritable();
     const text = details === undefined ? undefined : this.#used.values.encode("details", details);

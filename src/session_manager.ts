@@ -16,7 +16,7 @@ import {
   timeoutsFor,
 } from "./options.ts";
 import type { Head } from "./record.ts";
-import { markOf, Roster } from "./roster.ts";
+import { assertSubject, markOf, Roster } from "./roster.ts";
 import { admit, approve } from "./schema.ts";
 import { keepPrivate, withHeaders, withPrivacy } from "./response.ts";
 import { closeSession, gatherChanges, Session, type SessionParts, type UntypedData, usedParts } from "./session.ts";
@@ -166,10 +166,11 @@ export class SessionManager<Data extends object = UntypedData> {
    *
    * @param subject The user, as `session.bind` was told
    * @param rest What the store's function and `epochOf` are to be called with, if there are such
-   * @throws {TypeError} If sessions are kept by `cookieStore()`
+   * @throws {TypeError} If `subject` is no text, or sessions are kept by `cookieStore()`
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   async list(subject: string, ...rest: unknown[]): Promise<ListedSession[]> {
+    assertSubject(subject);
     const { codec } = this.#settings;
     const roster = await this.#roster("list", rest);
     const epochOf = this.#epochOf(rest);
@@ -190,7 +191,7 @@ export class SessionManager<Data extends object = UntypedData> {
    */
   async revoke(handle: string, ...rest: unknown[]): Promise<boolean> {
     const roster = await this.#roster("revoke", rest);
-    return this.#revoked(await roster.end(String(handle))) > 0;
+    return this.#revoked(await roster.end(typeof handle === "string" ? handle : "")) > 0;
   }
 
   /**
@@ -200,10 +201,11 @@ export class SessionManager<Data extends object = UntypedData> {
    * @param options `except` is a session that stays, such as the caller's own
    * @param rest What the store's function is to be called with, if the store is one
    * @returns How many sessions have ended
-   * @throws {TypeError} If sessions are kept by `cookieStore()`
+   * @throws {TypeError} If `subject` is no text, or sessions are kept by `cookieStore()`
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`: then some may live on, and it is to be called again
    */
   async revokeAll(subject: string, options: RevokeAllOptions<Data> = {}, ...rest: unknown[]): Promise<number> {
+    assertSubject(subject);
     const roster = await this.#roster("revoke", rest);
     const spared = (await options.except?.handle()) ?? null;
     return this.#revoked(await roster.endAll(subject, spared));
@@ -265,9 +267,17 @@ export class SessionManager<Data extends object = UntypedData> {
   }
 
   #storeVault(store: SessionStore): StoreVault {
-    const { ids, lock, now, storeTimeout, sealing, perSubject: limit } = this.#settings;
+    const { ids, lock, now, storeTimeout, sealing, perSubject: limit, epochOf } = this.#settings;
     const { timeoutsOf } = this.#rules;
-    const roster = new Roster({ store, now, storeTimeout, timeoutsOf, sealing, limit });
+    const roster = new Roster({
+      store,
+      now,
+      storeTimeout,
+      timeoutsOf,
+      sealing,
+      limit,
+      hasEpochs: epochOf !== undefined,
+    });
     return new StoreVault(store, ids, lock, timeoutsOf, roster);
   }
 

@@ -759,17 +759,26 @@ describe("a companion is refused or harmless", () => {
     });
     plant(
       world,
-      Array.from({ length: 64 }, (_, i) => [`__Host-session~${String(i).padStart(10, "0")}`, "AAAA"] as const),
+      Array.from({ length: 64 }, (_, i) => [`__Host-session~${String(i).padStart(12, "0")}`, "AAAA"] as const),
     );
     plant(world, real);
     expect(await visit(world, "Tokyo", get("old"))).toBe(1);
+  });
+
+  test("when its name is one that we never give: it is neither cleared nor in the way, whatever its length", async () => {
+    const world = await openStale();
+    const others = [`__Host-session~${"a".repeat(5000)}`, "__Host-session~admin"];
+    const Cookie = [world.jar.header(SHOP), ...others.map((name) => `${name}=x`)].join("; ");
+    const handle = withSession<Data>((_request, session) => (session.set("a", 1), new Response()), world.at("Tokyo"));
+    const response = await handle(new Request(SHOP, { headers: { Cookie } }));
+    expect(response.headers.getSetCookie().filter((line) => others.includes(line.split("=")[0]!))).toEqual([]);
   });
 
   test("when there are more of them than any browser has", async () => {
     const world = await openStale();
     plant(
       world,
-      Array.from({ length: 100 }, (_, i) => [`__Host-session~${String(i).padStart(10, "0")}`, "AAAA"] as const),
+      Array.from({ length: 100 }, (_, i) => [`__Host-session~${String(i).padStart(12, "0")}`, "AAAA"] as const),
     );
     expect(await visit(world, "Tokyo", get("old"))).toBe(2);
     await visit(world, "Tokyo", set("a", 1));

@@ -10,8 +10,9 @@ import {
 } from "../mod.ts";
 import { createStorage } from "unstorage";
 import { unstorageStore } from "../src/stores/unstorage.ts";
+import { cloudflareKvStore } from "../src/stores/cloudflare_kv.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
-import { cookieJar, fakeClock } from "../src/testing.ts";
+import { cookieJar, fakeClock, kvSimulator } from "../src/testing.ts";
 import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
@@ -205,6 +206,8 @@ describe("revoke()", () => {
     ]) {
       expect(await sessions.revoke(made)).toBe(false);
     }
+    // @ts-expect-error -- from a client's JSON
+    expect(await sessions.revoke({ toString: 1, valueOf: 1 })).toBe(false);
     expect(await sessions.list(ADA)).toHaveLength(1);
   });
 
@@ -241,6 +244,18 @@ describe("revoke() on an eventually consistent store", () => {
 });
 
 describe("revokeAll()", () => {
+  test("revokeAll() and list() refuse what names no user, so that nobody takes nothing for done", async () => {
+    const { sessions, logIn } = devices();
+    await logIn("fine", "\ufffd");
+    for (const subject of ["", "\ud800", undefined, 1815]) {
+      // @ts-expect-error -- from JavaScript
+      await expect(sessions.revokeAll(subject)).rejects.toThrow(TypeError);
+      // @ts-expect-error -- from JavaScript
+      await expect(sessions.list(subject)).rejects.toThrow(TypeError);
+    }
+    expect(await sessions.list("\ufffd")).toHaveLength(1);
+  });
+
   test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {
     const { sessions, browser } = devices();
     const jars = Array.from({ length: 5 }, () => cookieJar());
@@ -378,6 +393,21 @@ describe("epochOf", () => {
     expect((await anonymous((session) => session.get("basket"))).result).toBe(1);
   });
 
+  test("bind() does not count sessions of another epoch when there may be only so many", async () => {
+    let epoch = 1;
+    const { sessions, logIn } = devices({
+      epochOf: () => epoch,
+      perSubject: { sessions: 1, onLimit: "refuse" },
+    });
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
+    epoch = 2;
+    const phone = await logIn();
+    expect(await userOf(phone)).toBe(ADA);
+    expect(await sessions.list(ADA)).toHaveLength(1);
+    expect(await codeOf(logIn)).toBe("ERR_LIMIT");
+  });
+
   test("bind() takes the epoch that it is given, and a subject without one has no sessions", async () => {
     const epochs: Record<string, string | undefined> = { ada: "a" };
     const { browser } = devices({ epochOf: async (subject) => epochs[subject] });
@@ -493,6 +523,39 @@ describe("what the store is told", () => {
     expect(await sessions.list(ADA)).toMatchObject([{ details: "fine" }]);
     expect(await sessions.revokeAll(ADA)).toBe(1);
   });
+});
+
+describe("where a place may show an older list", () => {
+  const clock = fakeClock();
+  const kv = kvSimulator({ now: clock.now, writeInterval: 0 });
+  const at = (place: string): ReturnType<typeof devices> =>
+    devices({
+      store: cloudflareKvStore(kv.at(place)),
+      secrets: ["a secret of at least thirty-two bytes"],
+      now: clock.now,
+    });
+  const ends: [string, (sessions: SessionManager, subject: string) => Promise<unknown>][] = [
+    ["list()", (sessions, subject) => sessions.list(subject)],
+    ["revokeAll()", (sessions, subject) => sessions.revokeAll(subject)],
+  ];
+  for (const [name, use] of ends) {
+    test(`${name} does not forget a session that has just been regenerated elsewhere`, async () => {
+      const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+      const subject = `user of ${name}`;
+      const phone = await paris.logIn("phone", subject);
+      clock.advance(3600);
+      // Tokyo has the list in its cache from now on.
+      await tokyo.logIn("laptop", subject);
+      clock.advance(10);
+      await phone((session) => session.regenerate());
+      await use(tokyo.sessions, subject);
+      clock.advance(300);
+      expect((await paris.sessions.list(subject)).map(({ details }) => details)).toContain("phone");
+      await paris.sessions.revokeAll(subject);
+      clock.advance(300);
+      expect(await userOf(phone)).toBeUndefined();
+    });
+  }
 });
 
 describe("pages", () => {
