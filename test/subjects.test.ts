@@ -10,7 +10,7 @@ import {
   withSession,
 } from "../mod.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
-import { cookieJar, fakeClock } from "../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../src/testing.ts";
 import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
@@ -224,6 +224,15 @@ describe("revoke()", () => {
 });
 
 describe("revokeAll()", () => {
+  test("revokeAll() throws ERR_STORE when what the store answers is no list", async () => {
+    const store = faultyStore(memoryStore());
+    const { sessions, logIn } = devices({ store });
+    await logIn();
+    store.plan({ load: ["wrong type"] });
+    expect(await codeOf(() => sessions.revokeAll(ADA))).toBe("ERR_STORE");
+    expect(await sessions.revokeAll(ADA)).toBe(1);
+  });
+
   test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {
     const { sessions, browser } = devices();
     const jars = Array.from({ length: 5 }, () => cookieJar());
