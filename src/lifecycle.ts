@@ -140,9 +140,9 @@ export class Lifecycle {
     return this.#storing;
   }
 
-  /** Waits for what is being stored; of its failure, whoever asked for it hears. */
+  /** Waits until nothing is being stored any more; of a failure, whoever asked for it hears. */
   async idle(): Promise<void> {
-    await this.#storing.catch(() => {});
+    while (this.#callers > 0) await this.#storing.catch(() => {});
   }
 
   /** Gives up the session, and one that may have been begun although the store gave no answer. */
@@ -177,7 +177,9 @@ export class Lifecycle {
   async isRoutine(): Promise<boolean> {
     const { draft } = this;
     if (draft.isPending) await this.load();
-    if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    if (!draft.origin || draft.gone || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    // A save that nobody waits for has taken out what it stores, which may be a new id.
+    if (this.#callers > 0) return false;
     // It may be refused, for there are too many.
     if (draft.binding !== undefined) return false;
     if (this.#vault?.wireOf === null || this.companion !== undefined) return false;
@@ -313,7 +315,9 @@ export class Lifecycle {
    * has, so that the write, should it arrive later, comes to nothing.
    */
   async #fenced(held: Found, deadline: Deadline): Promise<Found | null> {
-    const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
+    // A clock that is behind must not make the session older than others know it to be.
+    const lastSeenAt = Math.max(this.#rules.now(), held.lastSeenAt);
+    const touched = await this.#vault!.touch(held, lastSeenAt, deadline);
     return touched === "gone" ? null : await this.#vault!.reopen(held, this.#rules.now(), deadline);
   }
 
@@ -458,7 +462,7 @@ export class Lifecycle {
   }
 
   async #retire(origin: Found, heir: Found, wish: Wish, deadline: Deadline): Promise<Found> {
-    const { emit, now } = this.#rules;
+    const { emit, now, approve } = this.#rules;
     const graceUntil = now() + (wish.rotation?.grace ?? 0) * 1000;
     let held = origin;
     for (let attempts = 1; ; attempts++) {
@@ -473,6 +477,7 @@ export class Lifecycle {
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
+      await approve(fields);
       const { since, writtenBy } = heir.head;
       const { lastSeenAt } = heir;
       const moving = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
