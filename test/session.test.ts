@@ -1151,6 +1151,31 @@ describe("regenerate()", () => {
 });
 
 describe("destroy()", () => {
+  test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
+    const stored = gate();
+    const slow = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    const { cookies } = await visit(async (session) => {
+      await session.get("n");
+      session.set("n", 2);
+      const saving = session.save();
+      const ending = session.destroy();
+      await new Promise(setImmediate);
+      session.set("n", 3);
+      const savingAgain = session.save();
+      stored.open();
+      await Promise.all([saving, ending, savingAgain]);
+    });
+    expect(idIn(cookies)).toBeNull();
+    expect(cookies.join()).toContain("Max-Age=0");
+  });
+
   test("[42] deletes the record, expires the cookie, and the id is dead", async () => {
     const { store, records } = openStore();
     const jar = cookieJar();
