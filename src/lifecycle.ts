@@ -65,6 +65,8 @@ export class Lifecycle {
   #loading: Promise<void> | undefined;
   #storing: Promise<void> = DONE;
   #callers = 0;
+  /** Whether what was taken last has been stored, and only what came meanwhile can still fail. */
+  #isStored = false;
   #unavailable: SessionError | undefined;
   /** What was to be stored when the store failed: it may have been done all the same. */
   #doubt: Doubt | undefined;
@@ -253,6 +255,7 @@ export class Lifecycle {
       if (this.#doubt !== undefined) await this.#resolveDoubt(this.#doubt, deadline);
       if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
       wish = draft.take();
+      this.#isStored = false;
       const { origin } = draft;
       if (!origin) await this.#create(wish, deadline);
       else if (wish.rotation === undefined) await this.#change(origin, wish, deadline);
@@ -262,7 +265,7 @@ export class Lifecycle {
         draft.gone = true;
         this.#rules.emit({ type: "gone" });
       } else {
-        if (wish !== undefined) this.#keep(wish, error);
+        if (wish !== undefined && !this.#isStored) this.#keep(wish, error);
         if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
       throw error;
@@ -500,6 +503,7 @@ export class Lifecycle {
 
   async #stored(held: Found): Promise<void> {
     const { draft } = this;
+    this.#isStored = true;
     draft.nextId = undefined;
     draft.nextIdDisclosed = false;
     await draft.settle(held);

@@ -1150,6 +1150,40 @@ describe("regenerate()", () => {
   });
 });
 
+describe("save()", () => {
+  test("counts once what it has stored when a change recorded meanwhile fails on what others have written", async () => {
+    const store = memoryStore();
+    const reached = gate();
+    const stored = gate();
+    let isSlow = false;
+    const slow = altered(store, {
+      change: async (change, ...args) => {
+        reached.open();
+        if (isSlow) await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    isSlow = true;
+    await visit(async (session) => {
+      await session.update("n", (n) => n + 1);
+      const saving = session.save();
+      await reached.opened;
+      let runs = 0;
+      await session.update("other", () => {
+        if (++runs === 2) throw new Error("mine");
+        return runs;
+      });
+      stored.open();
+      await expect(saving).rejects.toThrow("mine");
+    });
+    expect((await visit((session) => session.all())).result).toEqual(
+      Object.assign(Object.create(null), { n: 2, other: 3 }),
+    );
+  });
+});
+
 describe("destroy()", () => {
   test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
     const stored = gate();
