@@ -1178,9 +1178,35 @@ describe("save()", () => {
       stored.open();
       await expect(saving).rejects.toThrow("mine");
     });
-    expect((await visit((session) => session.all())).result).toEqual(
-      Object.assign(Object.create(null), { n: 2, other: 3 }),
-    );
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2 });
+  });
+
+  test("keeps the new id that it has stored when a change recorded meanwhile fails to be replayed", async () => {
+    const reached = gate();
+    const stored = gate();
+    const slow = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        reached.open();
+        await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    await visit(async (session) => {
+      await session.regenerate();
+      const saving = session.save();
+      await reached.opened;
+      let runs = 0;
+      await session.update("other", () => {
+        if (++runs === 2) throw new Error("mine");
+        return runs;
+      });
+      stored.open();
+      await expect(saving).rejects.toThrow("mine");
+      session.set("n", 2);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2 });
   });
 });
 
