@@ -40,13 +40,14 @@ export class Deadline {
    */
   async call<T>(action: string, start: () => Promise<T>, interval: number = Infinity): Promise<T> {
     try {
-      const answer = start();
+      // Some clients send a command anew each time somebody waits for its answer: a promise of our own waits once. A store
+      // may also answer with something that is no promise, which is for the caller to refuse.
+      const answer = Promise.resolve(start());
       let isSettled = false;
       const settled = (): void => {
         isSettled = true;
       };
-      // A store may answer with something that is no promise, which is for the caller to refuse.
-      Promise.resolve(answer).then(settled, settled);
+      answer.then(settled, settled);
       // One in memory has its answer at hand: a timer would cost more than the answer.
       for (let turn = 0; turn < 3 && !isSettled; turn++) await TURN;
       return await (isSettled ? answer : this.#inTime(action, answer));
@@ -69,7 +70,7 @@ export class Deadline {
     const expired = new Promise<never>((_, reject) => {
       const error = () =>
         reject(new SessionError("ERR_STORE_TIMEOUT", `Cannot ${action}: the store did not answer in time`));
-      timer = setTimeout(error, Math.max(0, this.#end - performance.now()));
+      timer = setTimeout(error, Math.min(LONGEST_TIMER, Math.max(0, this.#end - performance.now())));
     });
     try {
       return await Promise.race([answer, expired]);
@@ -103,6 +104,9 @@ export class Deadline {
 
 /** Enough to get past a connection that broke; an outage is not waited for. */
 const MOST_REPAIRS = 3;
+
+/** In milliseconds: a timer that is to wait for longer fires at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** In milliseconds. With the next ones it reaches past the second in which Workers KV takes one write of a key. */
 const FIRST_INTERVAL = 100;

@@ -112,8 +112,18 @@ export class Draft {
     const changes = this.#changes;
     const copy = new Map(origin?.fields);
     // Apart from what the request sees until it is done: what is recorded meanwhile is replayed here as well.
-    for (let next = 0; next < changes.length; next++) await changes[next]?.(copy);
+    const failures: unknown[] = [];
+    for (let next = 0; next < changes.length; next++) {
+      try {
+        await changes[next]?.(copy);
+      } catch (error) {
+        // An `update` whose function throws is dropped: what was stored, perhaps under a new id, is stored all the same.
+        failures.push(error);
+        changes.splice(next--, 1);
+      }
+    }
     this.#stand(origin, copy);
+    if (failures.length > 0) throw failures[0];
   }
 
   #stand(origin: Found | null, copy?: Map<string, string>): void {

@@ -65,6 +65,8 @@ export class Lifecycle {
   #loading: Promise<void> | undefined;
   #storing: Promise<void> = DONE;
   #callers = 0;
+  /** Whether what was taken last has been stored, and only what came meanwhile can still fail. */
+  #isStored = false;
   #unavailable: SessionError | undefined;
   /** What was to be stored when the store failed: it may have been done all the same. */
   #doubt: Doubt | undefined;
@@ -142,9 +144,9 @@ export class Lifecycle {
     return this.#storing;
   }
 
-  /** Waits for what is being stored; of its failure, whoever asked for it hears. */
+  /** Waits until nothing is being stored any more; of a failure, whoever asked for it hears. */
   async idle(): Promise<void> {
-    await this.#storing.catch(() => {});
+    while (this.#callers > 0) await this.#storing.catch(() => {});
   }
 
   /** Gives up the session, and one that may have been begun although the store gave no answer. */
@@ -185,7 +187,9 @@ export class Lifecycle {
   async isRoutine(): Promise<boolean> {
     const { draft } = this;
     if (draft.isPending) await this.load();
-    if (!draft.origin || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    if (!draft.origin || draft.gone || draft.rotation !== undefined || draft.doomed !== undefined) return false;
+    // A save that nobody waits for has taken out what it stores, which may be a new id.
+    if (this.#callers > 0) return false;
     // It may be refused, for there are too many.
     if (draft.binding !== undefined) return false;
     if (this.#vault?.wireOf === null || this.companion !== undefined) return false;
@@ -259,6 +263,7 @@ export class Lifecycle {
       if (this.#doubt !== undefined) await this.#resolveDoubt(this.#doubt, deadline);
       if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
       wish = draft.take();
+      this.#isStored = false;
       const { origin } = draft;
       if (!origin) await this.#create(wish, deadline);
       else if (wish.rotation === undefined) await this.#change(origin, wish, deadline);
@@ -268,7 +273,7 @@ export class Lifecycle {
         draft.gone = true;
         this.#rules.emit({ type: "gone" });
       } else {
-        if (wish !== undefined) this.#keep(wish, error);
+        if (wish !== undefined && !this.#isStored) this.#keep(wish, error);
         if (isRefusal(error)) this.#refused = draft.waiting;
         if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
@@ -322,7 +327,9 @@ export class Lifecycle {
    * has, so that the write, should it arrive later, comes to nothing.
    */
   async #fenced(held: Found, deadline: Deadline): Promise<Found | null> {
-    const touched = await this.#vault!.touch(held, this.#rules.now(), deadline);
+    // A clock that is behind must not make the session older than others know it to be.
+    const lastSeenAt = Math.max(this.#rules.now(), held.lastSeenAt);
+    const touched = await this.#vault!.touch(held, lastSeenAt, deadline);
     return touched === "gone" ? null : await this.#vault!.reopen(held, this.#rules.now(), deadline);
   }
 
@@ -467,7 +474,7 @@ export class Lifecycle {
   }
 
   async #retire(origin: Found, heir: Found, wish: Wish, deadline: Deadline): Promise<Found> {
-    const { emit, now } = this.#rules;
+    const { emit, now, approve } = this.#rules;
     const graceUntil = now() + (wish.rotation?.grace ?? 0) * 1000;
     let held = origin;
     for (let attempts = 1; ; attempts++) {
@@ -482,6 +489,7 @@ export class Lifecycle {
       held = await this.#newest(held, deadline);
       // What others stored under the old id in the meantime moves over as well.
       const fields = await replay(wish.changes, held.fields);
+      await approve(fields);
       const { since, writtenBy } = heir.head;
       const { lastSeenAt } = heir;
       const moving = withTimeouts({ ...held.head, since, writtenBy }, wish.timeouts);
@@ -504,6 +512,7 @@ export class Lifecycle {
 
   async #stored(held: Found): Promise<void> {
     const { draft } = this;
+    this.#isStored = true;
     draft.nextId = undefined;
     draft.nextIdDisclosed = false;
     await draft.settle(held);

@@ -2,6 +2,7 @@ import { difference } from "./changes.ts";
 import { Deadline } from "./deadline.ts";
 import { SessionError } from "./errors.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
+import { loadRecord } from "./loading.ts";
 import { type Bound, type Head, readHead } from "./record.ts";
 import {
   type Entry,
@@ -383,7 +384,7 @@ export class Roster {
 
   /** The session under a store key, if its head names the entry; or that it has given way to another of late. */
   async #session(key: string, { subject, token }: Named, deadline: Deadline): Promise<Seen | "moved" | null> {
-    const loaded = await deadline.call("load the session", () => this.#parts.store.load(key));
+    const loaded = await loadRecord(this.#parts.store, key, "load the session", deadline);
     if (loaded === null) return null;
     const head = readHead(loaded, key);
     if (typeof head === "string") return null;
@@ -417,7 +418,7 @@ export class Roster {
 
   async #load(subject: string, number: number, deadline: Deadline): Promise<LoadedPage> {
     const key = keyOfPage({ subject, number });
-    return pageFrom(await deadline.call(LISTING, () => this.#parts.store.load(key)), subject, number);
+    return pageFrom(await loadRecord(this.#parts.store, key, LISTING, deadline), subject, number);
   }
 
   /** Stores a page if it is still as it was loaded. */

@@ -1,6 +1,7 @@
 import { compactDecrypt, CompactEncrypt } from "jose";
 import type { Deadline } from "./deadline.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
+import { loadRecord } from "./loading.ts";
 import { type Head, readHead, withHead } from "./record.ts";
 import { recordFromText, recordToText } from "./record_text.ts";
 import { deriveKey, seal, unseal } from "./sealing.ts";
@@ -139,7 +140,9 @@ export class SealedVault implements Vault {
   /** What is noted of a session, or null. A note that cannot be read is one of an end. */
   async #revocationOf(id: string, deadline: Deadline): Promise<(Head & { readonly retiredAt: number }) | null> {
     const key = noteKey(id);
-    const loaded = await this.#ask<Loaded | null>("load the session", null, (store) => store.load(key), deadline);
+    const action = "load the session";
+    const load = (store: SessionStore): Promise<Loaded | null> => loadRecord(store, key, action, deadline);
+    const loaded = await this.#ask(action, null, load, deadline);
     if (loaded === null) return null;
     const head = readHead(loaded, key);
     const retiredAt = loaded.lastSeenAt;

@@ -225,6 +225,7 @@ export class Session<Data extends object = UntypedData> {
       values.noticeChanges();
       // While `change` was awaited, another call of this same request may have written.
       if (draft.fields.get(name) !== before) continue;
+      this.#assertWritable();
       flash.yield(key);
       const edit = text === undefined ? removeFields([name]) : setField(name, text);
       draft.record(
@@ -437,6 +438,7 @@ export class Session<Data extends object = UntypedData> {
       );
     }
     const known = await this.#life.epochFor(subject);
+    this.#assertWritable();
     this.#draft.started ||= !this.#draft.origin;
     this.#draft.bind({ subject, details: text, epoch: options.epoch ?? known });
   }

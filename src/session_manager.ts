@@ -340,7 +340,7 @@ export class SessionManager<Data extends object = UntypedData> {
     const isCertain = defers || ((await storing) ?? !life.draft.gone);
     const said = exchange && this.#said(life, exchange, isCertain);
     const { companion } = life;
-    if (!isCertain || companion === undefined || !companion.hasNews) return said;
+    if (companion === undefined || !companion.hasNews || !(isCertain || said instanceof Headers)) return said;
     const headers = said instanceof Headers ? said : new Headers();
     await companion.tell(headers);
     return headers;
@@ -365,9 +365,11 @@ export class SessionManager<Data extends object = UntypedData> {
 
   /** What is to be said of what has become of the session. */
   #said(life: Lifecycle, exchange: Exchange, isCertain: boolean): Headers | string[] {
-    const { origin, ended, renewed } = life.draft;
+    const { origin, ended, renewed, gone } = life.draft;
     const headers = new Headers();
-    if (isCertain && origin && (renewed || this.#settings.refreshes || origin.wire !== life.presented)) {
+    // Whatever failed later: an id that is stored must reach the client, for the one that it holds may be retired.
+    const isNews = origin && !gone && origin.wire !== life.presented;
+    if (origin && (isNews || (isCertain && (renewed || this.#settings.refreshes)))) {
       exchange.tell(headers, origin.wire, this.#maxAge(origin.head));
     } else if (isCertain && ended && !origin) {
       exchange.forget(headers);

@@ -114,6 +114,7 @@ export interface SessionStore {
   /**
    * Finds a record. `null` means that there is none. Something that is not of this store's making comes back
    * as a record without fields: the core takes that as corrupt, as no session, and never overwrites it.
+   * Any other answer counts as a failure of the store.
    */
   load(key: string): Promise<Loaded | null>;
 

@@ -1,8 +1,9 @@
 import { difference } from "./changes.ts";
 import type { Deadline } from "./deadline.ts";
 import type { RecordLock } from "./encryption.ts";
-import { BusyError, SessionError } from "./errors.ts";
+import { BusyError } from "./errors.ts";
 import { expiryOf, type Timeouts } from "./expiry.ts";
+import { loadRecord, meaningless } from "./loading.ts";
 import { type Head, readHead, withHead } from "./record.ts";
 import type { Roster } from "./roster.ts";
 import { seal, unseal } from "./sealing.ts";
@@ -203,7 +204,7 @@ export class StoreVault implements Vault<Stored> {
   async #isRetired(held: Stored, heir: Stored, now: number, deadline: Deadline): Promise<boolean> {
     const look = async (within: Deadline): Promise<boolean> => {
       // Whether it touches or conflicts, the version has moved: what was sent before and is still under way comes to nothing.
-      await this.touch(held, now, within);
+      await this.touch(held, Math.max(now, held.lastSeenAt), within);
       const loaded = await this.#load(held.key, within);
       const head = loaded && readHead(loaded, held.key);
       if (head === null || typeof head === "string" || head.successor === undefined) return false;
@@ -257,7 +258,7 @@ export class StoreVault implements Vault<Stored> {
   }
 
   #load(key: string, deadline: Deadline): Promise<Loaded | null> {
-    return deadline.call(LOADING, () => this.#store.load(key));
+    return loadRecord(this.#store, key, LOADING, deadline);
   }
 }
 
@@ -275,9 +276,4 @@ function orAsItWas(held: Stored, error: unknown): Stored {
 
 function assertVersion(answer: unknown): void {
   if (typeof answer !== "string" && typeof answer !== "number") throw meaningless(STORING);
-}
-
-/** The failure of a store that answers what none may, as if a client gave its word for an aborted request. */
-function meaningless(action: string): SessionError {
-  return new SessionError("ERR_STORE", `Cannot ${action}: the store's answer has no meaning`);
 }

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, withSession } from "../mod.ts";
-import { cookieJar, faultyStore, storeCases } from "../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore, storeCases } from "../src/testing.ts";
 import type { FaultPlan, RecordFault, StoreFault, StoreVerb } from "../src/testing.ts";
 import { type Data, type Kind, type Outcome, perform, type Policy } from "./setup/fault_scene.ts";
 
@@ -235,6 +235,48 @@ describe("faultyStore()", () => {
   });
 });
 
+test("withSession() begins no other session when the store's answer to load has no meaning", async () => {
+  const store = faultyStore(memoryStore());
+  const jar = cookieJar();
+  const visit = (handle: Handle) =>
+    jar.fetch(
+      withSession<Data>(async (_, session) => Response.json(await handle(session)), { store }),
+      "https://shop.example/",
+    );
+  await visit(count);
+  store.plan({ load: ["wrong type"] });
+  await expect(visit(begin)).rejects.toMatchObject({ code: "ERR_STORE" });
+  expect(await (await visit(count)).json()).toBe(2);
+});
+
+test("save() makes no session older when it finds out what became of a write, and its clock is behind", async () => {
+  const store = memoryStore();
+  const touched: number[] = [];
+  const faulty = faultyStore({
+    ...store,
+    touch: (key, lastSeenAt, ...rest) => {
+      touched.push(lastSeenAt);
+      return store.touch(key, lastSeenAt, ...rest);
+    },
+  });
+  const clock = fakeClock();
+  const began = clock.now();
+  const jar = cookieJar();
+  const handler = withSession<Data>(
+    async (_, session) => {
+      await count(session);
+      await session.save().catch(() => {});
+      return new Response();
+    },
+    { store: faulty, now: clock.now },
+  );
+  await jar.fetch(handler, "https://shop.example/");
+  clock.advance(-1000);
+  faulty.plan({ change: ["rejects"] });
+  await jar.fetch(handler, "https://shop.example/");
+  expect(touched).toEqual([began]);
+});
+
 describe('onStoreError: "anonymous"', () => {
   const url = "https://shop.example/";
 
@@ -306,6 +348,18 @@ describe('onStoreError: "anonymous"', () => {
     }, options);
     const response = await handler(new Request(url));
     expect([response.status, await response.text(), response.headers.getSetCookie()]).toEqual([200, "Hello", []]);
+  });
+
+  test("withSession() tells the client its new id when that was stored before the store failed", async () => {
+    const { store, visit } = await shopWithSession();
+    await visit(async (session) => {
+      await session.regenerate();
+      await session.save();
+      store.plan({ change: "rejects" });
+      session.set("n", 2);
+    });
+    store.plan({});
+    expect(await (await visit((session) => session.get("n"))).json()).toBe(1);
   });
 
   test("withSession() serves an eager session as none when the store fails, and rejects under throw", async () => {

@@ -1150,7 +1150,92 @@ describe("regenerate()", () => {
   });
 });
 
+describe("save()", () => {
+  test("counts once what it has stored when a change recorded meanwhile fails on what others have written", async () => {
+    const store = memoryStore();
+    const reached = gate();
+    const stored = gate();
+    let isSlow = false;
+    const slow = altered(store, {
+      change: async (change, ...args) => {
+        reached.open();
+        if (isSlow) await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    isSlow = true;
+    await visit(async (session) => {
+      await session.update("n", (n) => n + 1);
+      const saving = session.save();
+      await reached.opened;
+      let runs = 0;
+      await session.update("other", () => {
+        if (++runs === 2) throw new Error("mine");
+        return runs;
+      });
+      stored.open();
+      await expect(saving).rejects.toThrow("mine");
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2 });
+  });
+
+  test("keeps the new id that it has stored when a change recorded meanwhile fails to be replayed", async () => {
+    const reached = gate();
+    const stored = gate();
+    const slow = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        reached.open();
+        await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    await visit(async (session) => {
+      await session.regenerate();
+      const saving = session.save();
+      await reached.opened;
+      let runs = 0;
+      await session.update("other", () => {
+        if (++runs === 2) throw new Error("mine");
+        return runs;
+      });
+      stored.open();
+      await expect(saving).rejects.toThrow("mine");
+      session.set("n", 2);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2 });
+  });
+});
+
 describe("destroy()", () => {
+  test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
+    const stored = gate();
+    const slow = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    const { cookies } = await visit(async (session) => {
+      await session.get("n");
+      session.set("n", 2);
+      const saving = session.save();
+      const ending = session.destroy();
+      await new Promise(setImmediate);
+      session.set("n", 3);
+      const savingAgain = session.save();
+      stored.open();
+      await Promise.all([saving, ending, savingAgain]);
+    });
+    expect(idIn(cookies)).toBeNull();
+    expect(cookies.join()).toContain("Max-Age=0");
+  });
+
   test("[42] deletes the record, expires the cookie, and the id is dead", async () => {
     const { store, records } = openStore();
     const jar = cookieJar();

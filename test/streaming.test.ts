@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, withSession } from "../mod.ts";
 import type { SessionOptions } from "../mod.ts";
-import { cookieJar, faultyStore } from "../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../src/testing.ts";
 
 interface Data {
   n: number;
@@ -154,6 +154,19 @@ describe("While the body streams", () => {
     const late = "ERR_COMMITTED";
     expect(codes).toEqual({ set: late, update: late, flash: late, start: late, save: "done" });
     expect(store.calls).toEqual({ load: 0, create: 0, change: 0, touch: 0, delete: 0 });
+  });
+
+  test("update() throws ERR_COMMITTED when its function takes longer than the handler, and there is no session", async () => {
+    const { visit } = openShop();
+    const { promise: late, resolve } = Promise.withResolvers<number>();
+    let updating: Promise<unknown> = Promise.resolve();
+    await visit(async (session) => {
+      await session.get("n");
+      updating = session.update("n", () => late);
+      return new Response();
+    });
+    resolve(1);
+    await expect(updating).rejects.toMatchObject({ code: "ERR_COMMITTED" });
   });
 
   test("regenerate() and destroy() throw ERR_COMMITTED in a streaming body, and the session lives on", async () => {
@@ -313,6 +326,46 @@ describe("Storing through waitUntil", () => {
       await expect(visiting).rejects.toMatchObject({ code: "ERR_STORE" });
       expect(context.promises).toEqual([]);
     }
+  });
+
+  test("withSession() awaits a new id when a save() that nobody awaits is storing it", async () => {
+    const { store, jar, visit, begin } = openShop(options);
+    await begin();
+    const cookie = jar.header(SHOP);
+    store.plan({ create: ["answers late"] });
+    const context = platform();
+    const visiting = visit(async (session) => {
+      await session.regenerate();
+      void session.save();
+      await settled();
+      return new Response();
+    }, context);
+    await settled();
+    await settled();
+    await store.release();
+    await visiting;
+    expect(context.promises).toEqual([]);
+    expect(jar.header(SHOP)).not.toBe(cookie);
+  });
+
+  test("withSession() sets no cookie when save() has found the session gone", async () => {
+    const clock = fakeClock();
+    const { jar, visit, begin } = openShop({ ...options, now: clock.now });
+    await begin();
+    clock.advance(20_000);
+    const response = await visit(async (session) => {
+      await session.get("n");
+      const sent = jar.header(SHOP);
+      await visit(async (other) => {
+        await other.destroy();
+        return new Response();
+      }, platform());
+      expect(sent).not.toBe("");
+      session.set("n", 2);
+      await session.save().catch(() => {});
+      return new Response();
+    }, platform());
+    expect(response.headers.getSetCookie()).toEqual([]);
   });
 
   test("withSession() lets no rejection escape when waitUntil itself throws", async () => {

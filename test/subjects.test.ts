@@ -12,7 +12,7 @@ import { createStorage } from "unstorage";
 import { unstorageStore } from "../src/stores/unstorage.ts";
 import { cloudflareKvStore } from "../src/stores/cloudflare_kv.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
-import { cookieJar, fakeClock, kvSimulator } from "../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore, kvSimulator } from "../src/testing.ts";
 import { altered, codeOf, counted, gate, keyOf, openStore, SHOP, type Visitor, visitor } from "./setup/sessions.ts";
 
 const ADA = "user-1815";
@@ -254,6 +254,15 @@ describe("revokeAll()", () => {
       await expect(sessions.list(subject)).rejects.toThrow(TypeError);
     }
     expect(await sessions.list("\ufffd")).toHaveLength(1);
+  });
+
+  test("revokeAll() throws ERR_STORE when what the store answers is no list", async () => {
+    const store = faultyStore(memoryStore());
+    const { sessions, logIn } = devices({ store });
+    await logIn();
+    store.plan({ load: ["wrong type"] });
+    expect(await codeOf(() => sessions.revokeAll(ADA))).toBe("ERR_STORE");
+    expect(await sessions.revokeAll(ADA)).toBe(1);
   });
 
   test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {

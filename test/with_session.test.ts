@@ -1280,6 +1280,33 @@ describe("a failing store", () => {
     expect(events.at(-1)).toMatchObject({ type: "failed" });
   });
 
+  test("[storeTimeout] may be longer than a timer can be", async () => {
+    const slow = altered(memoryStore(), {
+      create: async (create, ...args) => {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        return await create(...args);
+      },
+    });
+    const { cookies } = await visitor({ store: slow, storeTimeout: 3_000_000 })((session) => session.set("n", 1));
+    expect(cookies).toHaveLength(1);
+  });
+
+  test("a store whose client sends a command each time that its answer is awaited is waited for once", async () => {
+    const store = memoryStore();
+    /** As the queries of many a database's client: they are sent by whoever waits. */
+    const lazily = <Answer>(send: () => Promise<Answer>): Promise<Answer> => ({
+      // oxlint-disable-next-line unicorn/no-thenable, promise/no-callback-in-promise -- that is what such clients give
+      then: (done, failed) => send().then(done, failed),
+      catch: (failed) => send().catch(failed),
+      finally: (settled) => send().finally(settled),
+      [Symbol.toStringTag]: "Query",
+    });
+    const visit = visitor({ store: altered(store, { change: (change, ...args) => lazily(() => change(...args)) }) });
+    await visit((session) => session.set("n", 1));
+    await visit((session) => session.update("n", (n) => n + 1));
+    expect((await visit((session) => session.get("n"))).result).toBe(2);
+  });
+
   test("throws ERR_RECORD_TOO_LARGE as the store does", async () => {
     const failure = new SessionError(
       "ERR_RECORD_TOO_LARGE",
@@ -1535,6 +1562,23 @@ describe("a schema", () => {
       session.set("name", "Ada");
     });
     expect((await visit((session) => session.all())).result).toEqual({ name: "Ada", visits: 3 });
+  });
+
+  test("is checked on write when a regenerated session takes over what another request has stored meanwhile", async () => {
+    const small = z.object({ n: z.number().max(10).optional() });
+    const options = { store: memoryStore(), schema: small };
+    const jar = cookieJar();
+    const visit = visitor(options, { jar });
+    await visit((session) => session.set("n", 9));
+    const code = await codeOf(() =>
+      visit(async (session) => {
+        await session.regenerate();
+        await session.update("n", (n = 0) => n + 1);
+        await visitor(options, { jar })((other) => other.set("n", 10));
+      }),
+    );
+    expect(code).toBe("ERR_SCHEMA");
+    expect((await visit((session) => session.get("n"))).result).toBe(10);
   });
 
   test("is checked on load: what does not fit is no session, and observe hears rejected", async () => {

@@ -107,7 +107,8 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
 
     async create(key, record, expiresAt) {
       if (entries.has(key)) return "taken";
-      latest = Math.max(latest, record.lastSeenAt);
+      // The last, not the greatest: a clock that was ahead for a moment must not make every session look expired.
+      latest = record.lastSeenAt;
       dropTwoExpired();
       const version = put(key, new Map(record.fields), record.lastSeenAt, expiresAt);
       for (const oldest of entries.keys()) {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, type SessionOptions, SessionManager, withSession } from "../../mod.ts";
 import type { OwnTimeouts } from "../../src/record.ts";
 import { cookieStore } from "../../src/stores/cookie.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, idIn, openStore, SHOP, visitor, type VisitInit } from "../setup/sessions.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
@@ -233,6 +233,15 @@ describe("id() of a sealed session", () => {
 });
 
 describe("cookieStore({ revocation })", () => {
+  test("fails, and revokes nothing, when what the revocation store answers has no meaning", async () => {
+    const revocation = faultyStore(memoryStore());
+    const visit = visitor(sealed({ store: cookieStore({ revocation }) }));
+    await visit((session) => session.set("n", 1));
+    revocation.plan({ load: ["wrong type"] });
+    expect(await codeOf(() => visit((session) => session.get("n")))).toBe("ERR_STORE");
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
+
   const revocable = (options: SessionOptions = {}) => {
     const { store, records } = openStore();
     const { store: revocation, calls } = counted(store);

@@ -27,6 +27,15 @@ describe.each<MemoryStoreOptions>([{}, { maxSessions: 1000 }])("memoryStore(%j)"
     expect(await countAll(store)).toBeLessThanOrEqual(120);
   });
 
+  it("keeps what has not expired when a clock was ahead for a moment", async () => {
+    const store = memoryStore(options);
+    await create(store, "ahead", 1e12, 1000);
+    for (let i = 0; i < 5; i++) await create(store, `${i}`, i, 1000);
+    await create(store, "live", 6, 1000);
+    for (let i = 7; i < 20; i++) await create(store, `${i}`, i, 1000);
+    expect(await store.load("live")).not.toBeNull();
+  });
+
   it("keeps what has not expired when records are created", async () => {
     const store = memoryStore(options);
     for (let i = 0; i < 500; i++) await create(store, `${i}`, i, 1_000_000);
