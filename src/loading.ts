@@ -15,7 +15,7 @@ export async function loadRecord(
   deadline: Deadline,
 ): Promise<Loaded | null> {
   const loaded = await deadline.call(action, () => store.load(key));
-  if (loaded === null || loaded?.fields instanceof Map) return loaded;
+  if (loaded === null || typeof loaded?.fields?.get === "function") return loaded;
   throw meaningless(action);
 }
 
