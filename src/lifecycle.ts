@@ -24,7 +24,7 @@ export interface Surroundings {
   readonly rules: Rules;
 }
 
-/** A write that got no answer, and what was to be written to: null for a new session. */
+/** A write that got no answer, and the state that it was to replace: null for a new session. */
 interface Doubt {
   readonly wish: Wish;
   readonly held: Found | null;
@@ -70,6 +70,8 @@ export class Lifecycle {
   #unavailable: SessionError | undefined;
   /** What was to be stored when the store failed: it may have been done all the same. */
   #doubt: Doubt | undefined;
+  /** The heir of a rotation that failed, until it is taken back. */
+  #stray: Found | string | undefined;
   /** What must not be stored as it is: it waits for the handler to mend it. */
   #refused: readonly unknown[] = [];
 
@@ -260,6 +262,7 @@ export class Lifecycle {
     const deadline = new Deadline(this.#rules.storeTimeout);
     let wish: Wish | undefined;
     try {
+      await this.#endStray(deadline);
       if (this.#doubt !== undefined) await this.#resolveDoubt(this.#doubt, deadline);
       if (draft.doomed !== undefined) await this.#end(draft.doomed, deadline);
       wish = draft.take();
@@ -273,7 +276,7 @@ export class Lifecycle {
         draft.gone = true;
         this.#rules.emit({ type: "gone" });
       } else {
-        if (wish !== undefined && !this.#isStored) this.#keep(wish, error);
+        if (wish !== undefined && !this.#isStored && this.#doubt?.wish !== wish) draft.giveBack(wish);
         if (isRefusal(error)) this.#refused = draft.waiting;
         if (error instanceof SessionError) this.#rules.emit({ type: "failed", during: "store", error });
       }
@@ -281,13 +284,13 @@ export class Lifecycle {
     }
   }
 
-  /** Keeps what was not stored for the next attempt; apart, if nobody knows whether it was. */
-  #keep(wish: Wish, error: unknown): void {
-    const isRepeatable = wish.changes.length === 0 && wish.timeouts === undefined && !wish.started;
-    if (isOutage(error) && !isRepeatable && wish.rotation === undefined) {
-      this.#doubt = { wish, held: this.draft.origin ?? null };
-    } else {
-      this.draft.giveBack(wish);
+  /** Waits for the answer to a write. If there is none, nobody knows whether it was done; a rotation is taken back then. */
+  async #answered<T>(answer: Promise<T>, doubt: Doubt): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (isOutage(error) && doubt.wish.rotation === undefined) this.#doubt = doubt;
+      throw error;
     }
   }
 
@@ -303,17 +306,20 @@ export class Lifecycle {
         ? await this.#opened(await this.nextId(), deadline)
         : await this.#fenced({ ...held, head: withTimeouts(held.head, wish.timeouts) }, deadline);
     if (found === null) throw gone();
-    if (typeof found === "string" || found.head.writtenBy === held?.head.writtenBy) {
-      if (typeof found !== "string") draft.origin = found;
-      draft.giveBack(wish);
-    } else if (found.head.writtenBy === wish.token) {
-      draft.renewed = true;
-      await this.#stored(found);
-      emit(held === null ? { type: "created" } : { type: "changed", attempts: 1 });
-    } else {
+    const writtenBy = typeof found === "string" ? held?.head.writtenBy : found.head.writtenBy;
+    if (writtenBy !== wish.token && writtenBy !== held?.head.writtenBy) {
       throw new SessionError("ERR_STORE", "Cannot tell whether the session was stored: the store failed meanwhile");
     }
     this.#doubt = undefined;
+    if (writtenBy !== wish.token) {
+      draft.giveBack(wish);
+      // Others may have stored something between what this request saw and what it wrote to.
+      if (typeof found !== "string") await draft.settle(found);
+    } else if (typeof found !== "string") {
+      draft.renewed = true;
+      await this.#stored(found);
+      emit(held === null ? { type: "created" } : { type: "changed", attempts: 1 });
+    }
   }
 
   /** The session of an id that was never told to the client; there is none if nothing but the client could hold it. */
@@ -347,7 +353,8 @@ export class Lifecycle {
   }
 
   async #create(wish: Wish, deadline: Deadline): Promise<void> {
-    if (!wish.started && wish.fields.size === 0) return;
+    // Timeouts, say, wait for the session to which they are given.
+    if (!wish.started && wish.fields.size === 0) return this.draft.giveBack(wish);
     if (this.draft.committed) throw committed();
     const now = this.#rules.now();
     const head = withTimeouts({ createdAt: now, since: now, writtenBy: wish.token }, wish.timeouts);
@@ -366,7 +373,8 @@ export class Lifecycle {
       const storing =
         wish.rotation && draft.origin ? { ...contents, id: draft.origin.id, heirId: id } : { ...contents, id };
       const head = await this.#announced(storing, wish.binding, deadline);
-      const created = await this.#vault.create(id, { ...contents, head }, deadline);
+      const creating = this.#vault.create(id, { ...contents, head }, deadline);
+      const created = await this.#answered(creating, { wish, held: null });
       draft.nextId = undefined;
       if (created !== "taken") return created;
       await this.#leave(head.bound, contents.head.bound, deadline);
@@ -390,7 +398,7 @@ export class Lifecycle {
       if (isChange) {
         await approve(fields);
         const contents = { fields, head: { ...head, writtenBy: wish.token }, lastSeenAt };
-        stored = await this.#vault!.change(held, contents, deadline);
+        stored = await this.#answered(this.#vault!.change(held, contents, deadline), { wish, held });
       } else if (lastSeenAt > held.lastSeenAt || wish.touched || held.needsStoring) {
         stored = await this.#vault!.touch(held, lastSeenAt, deadline);
       } else if (held === origin) {
@@ -410,7 +418,8 @@ export class Lifecycle {
       emit({ type: "conflict", attempts });
       await this.#leave(head.bound, held.head.bound, deadline);
       held = await this.#newest(held, deadline);
-      fields = await replay(wish.changes, held.fields);
+      // A client of the store may have sent the write twice, and have heard what became of the second one.
+      fields = held.head.writtenBy === wish.token ? held.fields : await replay(wish.changes, held.fields);
     }
   }
 
@@ -467,10 +476,14 @@ export class Lifecycle {
   /** Takes back the heir of a rotation that failed, even one of which nobody knows whether it was created. */
   async #takeBack(heir: Found | undefined, error: unknown, deadline: Deadline): Promise<void> {
     const { nextId } = this.draft;
-    const made = heir ?? (isOutage(error) && nextId !== undefined ? this.#vault?.wireOf?.(nextId) : undefined);
-    if (made === undefined) return;
+    this.#stray = heir ?? (isOutage(error) && nextId !== undefined ? this.#vault?.wireOf?.(nextId) : undefined);
     // Of the two failures, the first is the one to report.
-    await deadline.repair((within) => this.#vault!.end(made, within)).catch(() => {});
+    await deadline.repair((within) => this.#endStray(within)).catch(() => {});
+  }
+
+  async #endStray(deadline: Deadline): Promise<void> {
+    if (this.#stray !== undefined) await this.#vault!.end(this.#stray, deadline);
+    this.#stray = undefined;
   }
 
   async #retire(origin: Found, heir: Found, wish: Wish, deadline: Deadline): Promise<Found> {

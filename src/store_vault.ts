@@ -192,8 +192,10 @@ export class StoreVault implements Vault<Stored> {
     try {
       const answer = await deadline.insist(STORING, () => this.#replace(held, pointer, expiresAt));
       assertVersion(answer);
-      if (answer === "taken" && held.isMissing) return "conflict";
-      return answer === "conflict" || answer === "gone" ? answer : "retired";
+      if (answer === "gone") return answer;
+      const isConflict = answer === "conflict" || (answer === "taken" && held.isMissing);
+      // A client of the store may have sent it twice, and have heard what became of the second one.
+      return isConflict && !(await this.#leadsTo(held, heir, deadline)) ? "conflict" : "retired";
     } catch (error) {
       // It may have been done although it was answered with an error.
       if (await this.#isRetired(held, heir, now, deadline)) return "retired";
@@ -205,12 +207,16 @@ export class StoreVault implements Vault<Stored> {
     const look = async (within: Deadline): Promise<boolean> => {
       // Whether it touches or conflicts, the version has moved: what was sent before and is still under way comes to nothing.
       await this.touch(held, Math.max(now, held.lastSeenAt), within);
-      const loaded = await this.#load(held.key, within);
-      const head = loaded && readHead(loaded, held.key);
-      if (head === null || typeof head === "string" || head.successor === undefined) return false;
-      return (await unseal(held.id, SUCCESSOR, head.successor.sealedId)) === heir.id;
+      return await this.#leadsTo(held, heir, within);
     };
     return await deadline.repair(look).catch(() => false);
+  }
+
+  async #leadsTo(held: Stored, heir: Stored, deadline: Deadline): Promise<boolean> {
+    const loaded = await this.#load(held.key, deadline);
+    const head = loaded && readHead(loaded, held.key);
+    if (head === null || typeof head === "string" || head.successor === undefined) return false;
+    return (await unseal(held.id, SUCCESSOR, head.successor.sealedId)) === heir.id;
   }
 
   async end(held: Stored | string, deadline: Deadline): Promise<void> {

@@ -4,6 +4,7 @@ import { memoryStore, type Session, type SessionEvent, withSession } from "../mo
 import { cookieJar, fakeClock, faultyStore, storeCases } from "../src/testing.ts";
 import type { FaultPlan, RecordFault, StoreFault, StoreVerb } from "../src/testing.ts";
 import { type Data, type Kind, type Outcome, perform, type Policy } from "./setup/fault_scene.ts";
+import { altered, codeOf, idIn, openStore, visitor } from "./setup/sessions.ts";
 
 type Handle = Kind["handle"];
 
@@ -193,6 +194,162 @@ describe("An answer was lost, and its write is still under way", () => {
       expect(outcomes.filter(({ broken }) => broken.length > 0)).toEqual([]);
     },
   );
+});
+
+describe("A save() that failed", () => {
+  /** One client, with its session of n = 0, on a store that can fail and one that cannot. */
+  async function opened(options: { onStoreError?: Policy; now?: () => number } = {}) {
+    const { store: sound, records } = openStore();
+    const store = faultyStore(sound);
+    const jar = cookieJar();
+    const visit = visitor<Data>({ ...options, store, storeTimeout: 0.05 }, { jar });
+    const other = visitor<Data>({ ...options, store: sound }, { jar });
+    await visit((session) => session.set("n", 0));
+    const stored = async (): Promise<unknown> => (await other(readN)).result;
+    return { sound, store, records, jar, visit, other, stored };
+  }
+  const isLive = ({ fields }: { fields: ReadonlyMap<string, string> }): boolean =>
+    !fields.get("@")!.includes("successor");
+
+  test.each(["throw", "anonymous"] as const)(
+    "save() is made up for when the store could not be opened for it, under %s",
+    async (onStoreError) => {
+      const store = memoryStore();
+      const opening = [() => Promise.reject(new Error("down")), async () => store];
+      const visit = visitor<Data>({
+        store: () => (opening.length > 1 ? opening.shift() : opening[0])!(),
+        onStoreError,
+      });
+      await visit(async (session) => {
+        session.set("n", 1);
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      });
+      expect((await visit(readN)).result).toBe(1);
+    },
+  );
+
+  test("save() counts once when the write that it repeats was one after a conflict, and arrives meanwhile", async () => {
+    const { store, jar, other, stored } = await opened();
+    let changes = 0;
+    const interrupted = altered(store, {
+      change: async (change, ...args) => {
+        if (++changes === 3) await store.release();
+        return await change(...args);
+      },
+    });
+    await visitor<Data>(
+      { store: interrupted, storeTimeout: 0.05 },
+      { jar },
+    )(async (session) => {
+      await count(session);
+      await other((another) => another.touch());
+      store.plan({ change: ["none", "does it late"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE_TIMEOUT");
+      await session.save();
+    });
+    expect(await stored()).toBe(1);
+  });
+
+  test("save() stores on top of another's write when only the look at that had failed", async () => {
+    const { store, visit, other, stored } = await opened();
+    await visit(async (session) => {
+      await count(session);
+      await other(count);
+      store.plan({ load: ["rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      await session.save();
+      expect(await session.get("n")).toBe(2);
+    });
+    expect(await stored()).toBe(2);
+  });
+
+  test("save() takes over what another has stored before the write that it repeats", async () => {
+    const { store, visit, other, stored } = await opened();
+    await visit(async (session) => {
+      await count(session);
+      await other((another) => another.set("name", "ada"));
+      store.plan({ change: ["none", "rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      await session.save();
+      expect(await session.get("name")).toBe("ada");
+    });
+    expect(await stored()).toBe(1);
+    expect((await other((session) => session.get("name"))).result).toBe("ada");
+  });
+
+  test("save() does not shorten the session's life when the clock was put back meanwhile", async () => {
+    const clock = fakeClock();
+    const { store, records, visit } = await opened({ now: clock.now });
+    const before = [...records.values()][0]!.lastSeenAt;
+    await visit(async (session) => {
+      await count(session);
+      clock.advance(-50_000);
+      store.plan({ change: ["rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    });
+    expect([...records.values()][0]!.lastSeenAt).toBe(before);
+  });
+
+  test("destroy() leaves no live id when the heir of a regenerate() could not be taken back", async () => {
+    const { store, records, visit } = await opened();
+    await visit(async (session) => {
+      await session.regenerate();
+      store.plan({ create: ["does it but rejects"], delete: ["rejects", "rejects", "rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      await session.destroy();
+    });
+    expect(records.size).toBe(0);
+  });
+
+  test("save() keeps the id that was told when the heir of a regenerate() could not be taken back", async () => {
+    const { store, records, visit, stored } = await opened();
+    const { result, cookies } = await visit(async (session) => {
+      await session.regenerate();
+      const id = await session.id();
+      store.plan({ create: ["does it but rejects"], delete: ["rejects", "rejects", "rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      return id;
+    });
+    expect(idIn(cookies)).toBe(result);
+    expect([...records.values()].filter(isLive)).toHaveLength(1);
+    expect(await stored()).toBe(0);
+  });
+
+  test("destroy() does not claim a logout when the store's answer means nothing", async () => {
+    const { sound, jar } = await opened();
+    const lost = altered(sound, { load: async () => JSON.parse("{}").nothing });
+    const ending = visitor<Data>({ store: lost }, { jar })((session) => session.destroy());
+    expect(await codeOf(() => ending)).toBe("ERR_STORE");
+  });
+});
+
+describe("A client of the store that sends a write twice, and hears what became of the second", () => {
+  async function repeated() {
+    let repeats = false;
+    const store = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        if (repeats) await change(...args);
+        repeats = false;
+        return await change(...args);
+      },
+    });
+    const visit = visitor<Data>({ store });
+    await visit((session) => session.set("n", 0));
+    repeats = true;
+    return visit;
+  }
+
+  test("update() counts once", async () => {
+    const visit = await repeated();
+    await visit(count);
+    expect((await visit(readN)).result).toBe(1);
+  });
+
+  test("regenerate() leaves the new session", async () => {
+    const visit = await repeated();
+    expect((await visit((session) => session.regenerate())).cookies).toHaveLength(1);
+    expect((await visit(readN)).result).toBe(0);
+  });
 });
 
 describe("faultyStore()", () => {

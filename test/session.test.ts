@@ -1492,6 +1492,15 @@ describe("times", () => {
     expect((await visit((session) => session.regenerate())).cookies[0]).toContain("Max-Age=1000;");
   });
 
+  test("setTimeouts() waits for the session when a save() finds none to store it in", async () => {
+    const { cookies } = await visitor()(async (session) => {
+      session.setTimeouts({ idle: 1000 });
+      await session.save();
+      session.set("a", 1);
+    });
+    expect(cookies[0]).toContain("Max-Age=1000;");
+  });
+
   test("setTimeouts() alone begins no session", async () => {
     const { store, calls } = counted(memoryStore());
     const { cookies } = await visitor({ store })((session) => session.setTimeouts({ idle: 100 }));

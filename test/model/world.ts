@@ -262,7 +262,8 @@ function begun(world: World, who: string, view: View, now: number): World {
   const { data, flash } = view;
   const isEmpty = Object.keys(data).length + Object.keys(flash).length === 0;
   if (isEmpty && !view.isStarted) {
-    return { ...world, views: { ...world.views, [who]: { ...view, ...NOTHING_WANTED } } };
+    const waiting = { ...view, ...NOTHING_WANTED, timeouts: view.timeouts };
+    return { ...world, views: { ...world.views, [who]: waiting } };
   }
   const id = { id: mint(view), retiredAt: Infinity, graceUntil: Infinity };
   const times = { createdAt: now, since: now, lastSeenAt: now };

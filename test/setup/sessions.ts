@@ -138,8 +138,9 @@ export function openStore(): { readonly store: SessionStore; readonly records: M
       if (found === undefined) return "gone";
       return found.version === expected ? put(key, record) : "conflict";
     },
-    touch: async (key, lastSeenAt) => {
+    touch: async (key, lastSeenAt, _expiresAt, loaded) => {
       const found = records.get(key);
+      if (found !== undefined && loaded !== undefined && found.version !== loaded.version) return "conflict";
       if (found !== undefined) put(key, { fields: found.fields, lastSeenAt });
       return found !== undefined;
     },
