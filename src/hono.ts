@@ -61,17 +61,20 @@ export function session<Data extends object = UntypedData, As extends string = "
     const session = beginSession(sessions, c.req.raw, [c], isShared);
     noteCookie(c, sessions);
     c.set((name ?? "session") as As, session);
-    if (isEager(sessions)) await session.size();
-    await next();
-    if (c.error !== undefined) return undefined;
-    if (usedParts(session) === undefined) return closeSession(session);
-    const isRedirect = c.res.status >= 300 && c.res.status < 400;
-    const response = await finishSession(sessions, session, c.res, isRedirect ? undefined : waitUntilOf(c));
-    if (response === c.res) return undefined;
-    // Hono copies the former response's cookies over a new one's, unless there is no former one.
-    c.res = undefined;
-    c.res = response;
-    return undefined;
+    try {
+      if (isEager(sessions)) await session.size();
+      await next();
+      if (c.error !== undefined || usedParts(session) === undefined) return undefined;
+      const isRedirect = c.res.status >= 300 && c.res.status < 400;
+      const response = await finishSession(sessions, session, c.res, isRedirect ? undefined : waitUntilOf(c));
+      if (response === c.res) return undefined;
+      // Hono copies the former response's cookies over a new one's, unless there is no former one.
+      c.res = undefined;
+      c.res = response;
+      return undefined;
+    } finally {
+      closeSession(session);
+    }
   };
 }
 

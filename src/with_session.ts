@@ -63,13 +63,16 @@ export function withSession<
     const refusal = guards ? await refusalOf(sessions, request) : undefined;
     if (refusal !== undefined) return refusal;
     const session = beginSession(sessions, request, rest, isShared);
-    if (loads) await session.size();
-    const response = await handler(request, session, ...rest);
-    if (!response) throw new TypeError("The handler of withSession returned no Response");
-    if (usedParts(session) !== undefined)
+    try {
+      if (loads) await session.size();
+      const response = await handler(request, session, ...rest);
+      if (!response) throw new TypeError("The handler of withSession returned no Response");
+      if (usedParts(session) === undefined) return response;
       return await finishSession(sessions, session, response, isRedirect(response) ? undefined : waitUntilOf(rest));
-    closeSession(session);
-    return response;
+    } finally {
+      // Also when the handler has thrown: what is still under way in it can tell the client nothing any more.
+      closeSession(session);
+    }
   };
   cookiesOf.set(wrapped, cookies);
   return wrapped;

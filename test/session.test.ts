@@ -1580,6 +1580,22 @@ describe("after the response was committed", () => {
     );
   }
 
+  test.each(["withSession", "Hono"] as const)(
+    "set() throws ERR_COMMITTED when the handler has thrown in %s",
+    async (through) => {
+      const late: Session[] = [];
+      const visiting = visitor(
+        {},
+        { through },
+      )((session) => {
+        late.push(session);
+        throw new Error("mine");
+      });
+      await expect(visiting).rejects.toThrow("mine");
+      expect(await codeOf(() => late[0]!.set("a", 1))).toBe("ERR_COMMITTED");
+    },
+  );
+
   test("save() throws ERR_COMMITTED when the id that was presented turns out to be no session", async () => {
     const { store, calls } = counted(memoryStore());
     const { result } = await visitor({ store })((session) => ({ session }), {
