@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { sha256 } from "@noble/hashes/sha2.js";
 import { memoryStore, type Session, withSession } from "../mod.ts";
+import { keyOfId } from "../src/session_id.ts";
 import { cookieStore } from "../src/stores/cookie.ts";
 import { type Contender, type Handler, ofFetch, pathOf } from "./contender.ts";
 
@@ -43,7 +43,7 @@ async function page(request: Request, session: Session<Data>): Promise<Response>
 
 const DAY = 86_400;
 
-/** A hashed id, expiry and cache headers, and nothing else: no conflicts, no failures, no values but JSON's. */
+/** A hashed id (by the library's own hash), expiry and cache headers, and nothing else: no conflicts, no failures, no values but JSON's. */
 function byHand(): Handler {
   const records = new Map<string, { text: string; expiresAt: number }>();
 
@@ -57,14 +57,14 @@ function byHand(): Handler {
   }
 
   function put(id: string, data: Partial<Data>): void {
-    records.set(keyOf(id), { text: JSON.stringify(data), expiresAt: Date.now() + DAY * 1000 });
+    records.set(keyOfId(id), { text: JSON.stringify(data), expiresAt: Date.now() + DAY * 1000 });
   }
 
   return (request) => {
     const path = pathOf(request);
     if (path === "/idle") return new Response(path);
     const id = /(?:^|; )sid=([A-Za-z0-9_-]{32})/.exec(request.headers.get("Cookie") ?? "")?.[1];
-    const found = id === undefined ? undefined : records.get(keyOf(id));
+    const found = id === undefined ? undefined : records.get(keyOfId(id));
     const data: Partial<Data> | undefined =
       found !== undefined && found.expiresAt > Date.now() ? JSON.parse(found.text) : undefined;
     if (path === "/read") return answer(String(data?.n));
@@ -76,7 +76,7 @@ function byHand(): Handler {
     }
     const next = newId();
     put(next, { ...data, user: "ada" });
-    if (id !== undefined) records.delete(keyOf(id));
+    if (id !== undefined) records.delete(keyOfId(id));
     return answer(String(data?.n), next);
   };
 }
@@ -86,13 +86,3 @@ function newId(): string {
     .replaceAll("+", "-")
     .replaceAll("/", "_");
 }
-
-const encoder = new TextEncoder();
-
-function keyOf(id: string): string {
-  let hex = "";
-  for (const byte of sha256(encoder.encode(id))) hex += HEX[byte];
-  return hex;
-}
-
-const HEX = Array.from({ length: 256 }, (_none, byte) => byte.toString(16).padStart(2, "0"));

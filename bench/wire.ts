@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { sha256 } from "@noble/hashes/sha2.js";
 import { Redis as UpstashClient } from "@upstash/redis";
 import { createClient } from "redis";
 import { type Session, type SessionStore, withSession } from "../mod.ts";
+import { keyOfId } from "../src/session_id.ts";
 import { redisHashStore, redisStore } from "../src/stores/redis.ts";
 import { upstashRedisHashStore, upstashRedisStore } from "../src/stores/upstash_redis.ts";
 import { startRedis } from "../test/setup/redis.ts";
@@ -186,7 +186,7 @@ function byHand({ get, set }: GetSet): Handler {
   return async (request) => {
     const sent = /(?:^|; )sid=([A-Za-z0-9_-]{36})/.exec(request.headers.get("Cookie") ?? "")?.[1];
     const id = sent ?? crypto.randomUUID();
-    const key = Buffer.from(sha256(new TextEncoder().encode(id))).toString("hex");
+    const key = keyOfId(id);
     const text = sent === undefined ? null : await get(key);
     const data: Partial<Data> = text === null ? {} : JSON.parse(text);
     const headers = new Headers({ "Cache-Control": "private", "Vary": "Cookie" });

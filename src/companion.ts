@@ -1,5 +1,5 @@
 import { byteLength } from "./record_text.ts";
-import { deriveKey, sealWith, unsealWith } from "./sealing.ts";
+import { type SealingKey, sealingKey, sealWith, unsealWith } from "./sealing.ts";
 import { mintToken } from "./session_id.ts";
 
 /**
@@ -63,10 +63,10 @@ function rank(text: string | null | undefined): string {
 
 /** All secrets open, the first one seals; for this purpose and this cookie's name alone. */
 export function companionSealer(secrets: readonly string[], cookie: string): CompanionSealer {
-  let keys: Promise<CryptoKey[]> | undefined;
+  let keys: Promise<SealingKey[]> | undefined;
   // Derived when the first companion comes or goes, once for all requests.
-  const allKeys = (): Promise<CryptoKey[]> =>
-    (keys ??= Promise.all(secrets.map((secret) => deriveKey(secret, `companion of ${cookie}`))));
+  const allKeys = (): Promise<SealingKey[]> =>
+    (keys ??= Promise.all(secrets.map((secret) => sealingKey(secret, `companion of ${cookie}`))));
   return {
     seal: async (text, name) => await sealWith((await allKeys())[0]!, text, name),
     async unseal(sealed, name) {

@@ -1,4 +1,6 @@
 import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { nodeCrypto } from "./node_crypto.ts";
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const ID_LENGTH = 32;
@@ -25,25 +27,16 @@ export function isId(text: string): boolean {
 }
 
 const utf8 = new TextEncoder();
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /**
  * The store key of an id: its SHA-256 in hexadecimal, so that whoever reads the store learns no id. WebCrypto
- * would need an await and, on Node, twenty times as long for so short a text (see bench/README.md).
+ * would need an await and, on Node, a hundred times as long for so short a text (see bench/README.md).
  */
 export function keyOfId(id: string): string {
-  let key = "";
-  for (const byte of sha256(bytesOf(id))) key += HEX[byte];
-  return key;
+  return nodeCrypto()?.hash("sha256", id) ?? portableKeyOfId(id);
 }
 
-/** An id in UTF-8, in which ASCII is its own bytes: so short a text is copied faster than it is handed to an encoder. */
-function bytesOf(id: string): Uint8Array {
-  const bytes = new Uint8Array(id.length);
-  for (let at = 0; at < id.length; at++) {
-    const code = id.charCodeAt(at);
-    if (code > 127) return utf8.encode(id);
-    bytes[at] = code;
-  }
-  return bytes;
+/** The same, on every runtime. */
+export function portableKeyOfId(id: string): string {
+  return bytesToHex(sha256(utf8.encode(id)));
 }

@@ -33,6 +33,8 @@ async function runAll(): Promise<number> {
     "The portable suite on Bun": () => portableOn("bun"),
     "The portable suite on Deno": () => portable("deno", "run", "-A", "--unstable-kv", "test/runtimes/deno.ts"),
     "The portable suite on workerd": () => portable(process.execPath, "test/runtimes/workerd.ts"),
+    "The portable suite on workerd with Node's modules": () =>
+      portable(process.execPath, "test/runtimes/workerd.ts", "nodejs_compat"),
     "The portable suite on edge-runtime": () => portable(process.execPath, "test/runtimes/edge.ts"),
   };
   for (const [name, suite] of Object.entries(suites)) {

@@ -1,6 +1,9 @@
 import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
-import { describe, expect, test } from "vitest";
-import { deriveKey, seal, unseal } from "../src/sealing.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { nodeCrypto } from "../src/node_crypto.ts";
+import { deriveKey, seal, sealingKey, sealWith, unseal, unsealWith, webKey } from "../src/sealing.ts";
+
+afterEach(() => vi.restoreAllMocks());
 
 /** The key by another implementation than the one under test. */
 const keyFor = (secret: string, purpose: string): Buffer =>
@@ -51,6 +54,49 @@ describe("unseal()", () => {
       expect(await unseal("secret", "purpose", sealed)).toBeNull();
     },
   );
+});
+
+describe("sealingKey() and webKey()", () => {
+  const texts = ["", "text", "ä".repeat(100_000)];
+
+  test("seal what the other one opens", async () => {
+    const [node, web] = [await sealingKey("secret", "purpose"), webKey(await deriveKey("secret", "purpose"))];
+    for (const text of texts) {
+      expect(await unsealWith(web, await sealWith(node, text, "bond"), "bond")).toBe(text);
+      expect(await unsealWith(node, await sealWith(web, text, "bond"), "bond")).toBe(text);
+    }
+  });
+
+  test("open nothing in which a byte differs or is missing", async () => {
+    for (const key of [await sealingKey("secret", "purpose"), webKey(await deriveKey("secret", "purpose"))]) {
+      const sealed = Buffer.from(await sealWith(key, "text", "bond"), "base64");
+      for (let at = 0; at < sealed.length; at++) {
+        const altered = Buffer.from(sealed);
+        altered[at]! ^= 1;
+        expect(await unsealWith(key, altered.toString("base64"), "bond"), `byte ${at} altered`).toBeNull();
+        const cut = sealed.subarray(0, at).toString("base64");
+        expect(await unsealWith(key, cut, "bond"), `cut at ${at}`).toBeNull();
+      }
+    }
+  });
+
+  test("are WebCrypto's where Node's has no ciphers", async () => {
+    const { hash } = nodeCrypto()!;
+    vi.resetModules();
+    vi.spyOn(process, "getBuiltinModule").mockReturnValue({ hash });
+    const encrypt = vi.spyOn(crypto.subtle, "encrypt");
+    const fresh = await import("../src/sealing.ts");
+    const sealed = await fresh.seal("secret", "purpose", "text");
+    expect(encrypt).toHaveBeenCalledTimes(1);
+    vi.restoreAllMocks();
+    expect(await unseal("secret", "purpose", sealed)).toBe("text");
+  });
+
+  test("leave WebCrypto alone where Node's is there", async () => {
+    const encrypt = vi.spyOn(crypto.subtle, "encrypt");
+    await seal("secret", "purpose", "text");
+    expect(encrypt).not.toHaveBeenCalled();
+  });
 });
 
 test("deriveKey() gives a key for AES-256-GCM alone, which nobody can read", async () => {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { isId, keyOfId, mintId, mintToken } from "../src/session_id.ts";
+import { isId, keyOfId, mintId, mintToken, portableKeyOfId } from "../src/session_id.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -52,8 +52,9 @@ test.each([
 });
 
 test.each(["", "abc", "\u007f", "\u0080", "an id with ä and €", "a".repeat(1000)])(
-  "keyOfId() is the SHA-256 in hexadecimal of %j",
+  "keyOfId() is the SHA-256 in hexadecimal of %j, on every runtime",
   (id) => {
     expect(keyOfId(id)).toBe(createHash("sha256").update(id).digest("hex"));
+    expect(portableKeyOfId(id)).toBe(keyOfId(id));
   },
 );

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { createHash, hash } from "node:crypto";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { createHash } from "node:crypto";
 import { parse, stringify } from "devalue";
 import { deserialize, serialize } from "seroval";
 import { structuredCodec } from "../../src/codec.ts";
+import { deriveKey, sealingKey, sealWith, unsealWith, webKey } from "../../src/sealing.ts";
+import { keyOfId, portableKeyOfId } from "../../src/session_id.ts";
 import { median } from "../figures.ts";
 import type { ChoiceCost } from "../results.ts";
 
@@ -26,16 +27,32 @@ interface Way {
 }
 
 const HASH = "SHA-256 of an id, as hexadecimal text";
+const SEAL = "a record of 200 bytes sealed with AES-256-GCM, and opened";
+const RECORD = "a".repeat(200);
+
+const nodeKey = await sealingKey("secret", "purpose");
+const portableKey = webKey(await deriveKey("secret", "purpose"));
 
 const ways: readonly Way[] = [
-  { task: HASH, way: "@noble/hashes", isOurs: true, run: () => hexOf(sha256(encoder.encode(ID))) },
+  { task: HASH, way: "node:crypto, hash", isOurs: true, run: () => keyOfId(ID) },
+  { task: HASH, way: "node:crypto, createHash", run: () => createHash("sha256").update(ID).digest("hex") },
+  { task: HASH, way: "@noble/hashes, where there is none", run: () => portableKeyOfId(ID) },
   {
     task: HASH,
     way: "WebCrypto",
     run: async () => hexOf(new Uint8Array(await crypto.subtle.digest("SHA-256", encoder.encode(ID)))),
   },
-  { task: HASH, way: "node:crypto, createHash", run: () => createHash("sha256").update(ID).digest("hex") },
-  { task: HASH, way: "node:crypto, hash", run: () => hash("sha256", ID) },
+  {
+    task: SEAL,
+    way: "node:crypto",
+    isOurs: true,
+    run: async () => await unsealWith(nodeKey, await sealWith(nodeKey, RECORD, "bond"), "bond"),
+  },
+  {
+    task: SEAL,
+    way: "WebCrypto, where there is none",
+    run: async () => await unsealWith(portableKey, await sealWith(portableKey, RECORD, "bond"), "bond"),
+  },
   ...codecWays("a string, there and back", "ada@shop.example"),
   ...codecWays("a number, there and back", 12),
   ...codecWays("a small object, there and back", SMALL),

@@ -25,6 +25,12 @@ export function portableCases(lib: PortableLib): PortableCase[] {
   return [...onStores, ...Object.entries(securityCases).map(([name, run]) => ({ name, run: () => run(lib) }))];
 }
 
+const utf8 = new TextEncoder();
+
+function hex(bytes: ArrayBuffer): string {
+  return Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 const URL_OF_SHOP = "https://shop.example/";
 
 const cases: Readonly<Record<string, (lib: PortableLib, store: SessionStore) => Promise<void>>> = {
@@ -218,6 +224,27 @@ const securityCases: Readonly<Record<string, (lib: PortableLib) => Promise<void>
     equal(await (await handle(withCookie(first))).text(), "Visit 2");
     const altered = setCookie(first).split(";")[0]?.slice(0, -1) ?? "";
     equal(await (await handle(new Request(URL_OF_SHOP, { headers: { Cookie: altered } }))).text(), "Visit 1");
+  },
+
+  async "encrypt leaves under the id's SHA-256 what WebCrypto opens, whatever crypto the runtime has"(lib) {
+    const store = lib.memoryStore();
+    const sessions = new lib.SessionManager({ store, encrypt: true });
+    const session = sessions.start(new Request(URL_OF_SHOP));
+    session.set("user", "Ada");
+    await session.save();
+    const id = (await session.id()) ?? "";
+    const key = hex(await crypto.subtle.digest("SHA-256", utf8.encode(id)));
+    const { fields } = (await store.load(key)) ?? { fields: new Map<string, string>() };
+    const info = utf8.encode("with-session record");
+    const secret = utf8.encode(JSON.stringify([id, ""]));
+    const material = await crypto.subtle.importKey("raw", secret, "HKDF", false, ["deriveKey"]);
+    const hkdf = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(0), info };
+    const aes = await crypto.subtle.deriveKey(hkdf, material, { name: "AES-GCM", length: 256 }, false, ["decrypt"]);
+    const sealed = Uint8Array.from(atob(fields.get("*") ?? ""), (character) => character.charCodeAt(0));
+    const additionalData = utf8.encode(`${key} ${fields.get("@")}`);
+    const algorithm = { name: "AES-GCM", iv: sealed.slice(0, 12), additionalData };
+    const opened = new TextDecoder().decode(await crypto.subtle.decrypt(algorithm, aes, sealed.slice(12)));
+    equal(opened, '[["=user","\\"Ada\\""]]');
   },
 
   async "guard: same-origin turns away what another site caused, and csrfToken() is good in its session alone"(lib) {

@@ -1,5 +1,5 @@
 /**
- * The portable suite in workerd, the runtime of Cloudflare's Workers.
+ * The portable suite in workerd, the runtime of Cloudflare's Workers; its arguments are the compatibility flags.
  *
  * @module
  */
@@ -10,6 +10,7 @@ const workerd = new Miniflare({
   modules: true,
   script: await bundle("worker.ts", { format: "esm" }),
   compatibilityDate: "2026-01-01",
+  compatibilityFlags: process.argv.slice(2),
   kvNamespaces: ["KV"],
   durableObjects: { SESSIONS: { className: "SessionObject", useSQLite: true } },
 });
