@@ -65,18 +65,14 @@ export class Deadline {
     return this.call(action, start, FIRST_INTERVAL);
   }
 
-  async #inTime<T>(action: string, answer: Promise<T>): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const expired = new Promise<never>((_, reject) => {
-      const error = () =>
+  #inTime<T>(action: string, answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const expire = (): void => {
         reject(new SessionError("ERR_STORE_TIMEOUT", `Cannot ${action}: the store did not answer in time`));
-      timer = setTimeout(error, Math.min(LONGEST_TIMER, Math.max(0, this.#end - performance.now())));
+      };
+      const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#end - performance.now())));
+      answer.then(resolve, reject).finally(() => clearTimeout(timer));
     });
-    try {
-      return await Promise.race([answer, expired]);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   /**

@@ -120,8 +120,7 @@ export function redisHashStore(client: RedisClientSource, options: RedisStoreOpt
 }
 
 function redisEngine(client: RedisClientSource, { prefix = "session:" }: RedisStoreOptions): Engine {
-  const open = typeof client === "function" ? onceOpened(client) : opened(client);
-  const send: Send = async (command, args) => (await open())(command, args);
+  const send = typeof client === "function" ? onceOpened(client) : senderOf(client);
   return {
     name: "Redis",
     prefix,
@@ -139,20 +138,15 @@ function redisEngine(client: RedisClientSource, { prefix = "session:" }: RedisSt
   };
 }
 
-function opened(client: RedisClient): () => Send {
-  const send = senderOf(client);
-  return () => send;
-}
-
 /** Opens the client when it is first needed, once; a failure is not remembered, so that the next request tries again. */
-function onceOpened(open: () => RedisClient | Promise<RedisClient>): () => Promise<Send> {
+function onceOpened(open: () => RedisClient | Promise<RedisClient>): Send {
   let opening: Promise<Send> | undefined;
-  return () => {
+  return async (command, args) => {
     if (opening === undefined) {
       opening = Promise.resolve().then(open).then(senderOf);
       opening.catch(() => (opening = undefined));
     }
-    return opening;
+    return (await opening)(command, args);
   };
 }
 
