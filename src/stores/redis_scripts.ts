@@ -110,7 +110,7 @@ export function recordStore(layout: Layout, engine: Engine): SessionStore {
   };
 }
 
-/** A control character in the JSON of an HTTP request, `\\u0000`, which is also more than quotes and comma have. */
+/** A control character in the JSON of an HTTP request, `\u0000`, which is also more than quotes and comma have. */
 const MOST_BYTES_OF_CHARACTER = 6;
 
 type Verb = "create" | "change" | "touch" | "delete";
