@@ -1,3 +1,4 @@
+import type { Share, StepCost } from "./anatomy.ts";
 import type { Contention } from "./contention.ts";
 import type { DevicesCost } from "./devices.ts";
 import type { CrowdCost, OptionCost, SizeCost } from "./growth.ts";
@@ -16,6 +17,7 @@ export interface ChoiceCost {
 /** What was measured, part by part. */
 export interface Parts {
   readonly inProcess: readonly RuntimeCosts[];
+  readonly steps: readonly StepCost[];
   readonly wire: readonly WireCost[];
   readonly sizes: readonly SizeCost[];
   readonly options: readonly OptionCost[];
@@ -25,6 +27,7 @@ export interface Parts {
   readonly devices: readonly DevicesCost[];
   readonly entries: readonly Weight[];
   readonly counters: readonly CounterCost[];
+  readonly shares: readonly Share[];
   readonly choices: readonly ChoiceCost[];
 }
 

@@ -9,6 +9,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { run } from "../test/setup/command.ts";
+import { measureSteps, weighParts } from "./anatomy.ts";
 import { chartOf } from "./chart.ts";
 import { EVERY_ENGINE, measureContention, PAUSES } from "./contention.ts";
 import { measureDevices } from "./devices.ts";
@@ -30,6 +31,7 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
     for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 40));
     return all;
   },
+  steps: () => measureSteps(isQuick ? 20 : 100),
   wire: () => measureWire(isQuick ? 5 : 30),
   sizes: () => measureSizes(isQuick ? 8 : 40),
   options: () => measureOptions(isQuick ? 8 : 40),
@@ -60,6 +62,7 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
       : measureDevices(EVERY_ENGINE, [10, 100, 1_000, 10_000]),
   entries: weighEntries,
   counters: () => measureCounters(isQuick ? 5 : 25),
+  shares: weighParts,
   choices: async () => {
     const script = fileURLToPath(new URL("./peers/choices.ts", import.meta.url));
     const { ok, stdout, output } = await run(process.execPath, [script, isQuick ? "30" : "200"]);

@@ -15,6 +15,7 @@ export function tablesOf(results: Results): Record<string, string> {
     "circumstances": circumstances(results),
     "targets": targets(results),
     "in process": results.inProcess?.map(inProcess).join("\n\n"),
+    "steps": results.steps && steps(results.steps),
     "wire": results.wire && wire(results.wire),
     "sizes": results.sizes && sizes(results.sizes),
     "crowds": results.crowds && crowds(results.crowds),
@@ -24,6 +25,7 @@ export function tablesOf(results: Results): Record<string, string> {
     "devices": results.devices && devices(results.devices),
     "entries": results.entries && entries(results.entries),
     "counters": results.counters && counters(results.counters),
+    "shares": results.shares && shares(results.shares),
     "choices": results.choices && choices(results.choices),
   };
   return Object.fromEntries(
@@ -160,6 +162,21 @@ function wire(rows: Parts["wire"]): string {
         row.commandsAtOnce.toFixed(2),
       ];
     }),
+  );
+}
+
+function steps(rows: Parts["steps"]): string {
+  return table(
+    ["a read, memory store, Node", "µs"],
+    rows.map(({ step, microseconds }) => [step, microseconds.toFixed(2)]),
+  );
+}
+
+function shares(rows: Parts["shares"]): string {
+  const all = rows.reduce((sum, { minified }) => sum + minified, 0);
+  return table(
+    ["part of the core", "minified bytes", "share"],
+    rows.map(({ part, minified }) => [part, String(minified), `${((minified / all) * 100).toFixed(0)} %`]),
   );
 }
 
