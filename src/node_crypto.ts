@@ -10,7 +10,6 @@ export interface NodeCrypto {
     algorithm: "aes-256-gcm",
     key: Uint8Array,
     nonce: Uint8Array,
-    options: { readonly authTagLength: number },
   ) => Cipher & { setAuthTag(tag: Uint8Array): void };
 }
 

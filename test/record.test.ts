@@ -5,6 +5,7 @@ import {
   HEAD_FIELD,
   type Head,
   keysOf,
+  MARKS_FIELD,
   readHead,
   SUBJECT_FIELD,
   withHead,
@@ -25,7 +26,7 @@ describe("fields", () => {
       expect(dataField(key)).toBe(`=${key}`);
       expect(flashField(key)).toBe(`~${key}`);
     }
-    expect([HEAD_FIELD, SUBJECT_FIELD]).toEqual(["@", "^"]);
+    expect([HEAD_FIELD, SUBJECT_FIELD, MARKS_FIELD]).toEqual(["@", "^", "#"]);
   });
 
   test("keysOf() gives the keys of one kind, in their order", () => {

@@ -58,3 +58,11 @@ test.each(["", "abc", "\u007f", "\u0080", "an id with ä and €", "a".repeat(10
     expect(portableKeyOfId(id)).toBe(keyOfId(id));
   },
 );
+
+test("keyOfId() is the same where the runtime has no crypto of Node's", async () => {
+  const key = keyOfId("an id");
+  vi.resetModules();
+  vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined!);
+  const portable = await import("../src/session_id.ts");
+  expect(portable.keyOfId("an id")).toBe(key);
+});

@@ -294,3 +294,46 @@ test.each([
 ])("isToken() of %j is %j", (text, expected) => {
   expect(isToken(text)).toBe(expected);
 });
+
+describe("beside", () => {
+  const beside = (options: CookieOptions = {}) => cookieTransport(options).beside!;
+  const found = (cookie: string | null, options: CookieOptions = { name: "s" }, url = SHOP): unknown =>
+    Object.fromEntries(beside(options).read(new Request(url, { headers: cookie === null ? {} : { Cookie: cookie } })));
+  const told = (options: CookieOptions, maxAge: number, url = SHOP): string[] => {
+    const headers = new Headers({ "Set-Cookie": "other=1" });
+    beside(options).write(headers, "abc", "text", { maxAge, request: new Request(url) });
+    return headers.getSetCookie();
+  };
+
+  test("writes a cookie of the session's name, a tilde and the text's own, with the same attributes", () => {
+    const attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
+    expect(told({}, 120)).toEqual(["other=1", `__Host-session~abc=text; Max-Age=120; ${attributes}`]);
+    expect(told({}, 0)).toEqual(["other=1", `__Host-session~abc=text; Max-Age=0; ${attributes}`]);
+    expect(told({}, 120, LOOPBACK)[1]).toMatch(/^session~abc=text; /);
+  });
+
+  test.each<[string | null, object]>([
+    [null, {}],
+    ["", {}],
+    ["s=id", {}],
+    ["s=id; s~a=1", { a: "1" }],
+    ["s~a=1;s~b=2", { a: "1", b: "2" }],
+    ["\ts~a=1 ; s=id", { a: "1" }],
+    ["s~a=1=2==", { a: "1=2==" }],
+    ["s~a=12345", { a: "12345" }],
+    ["s~a=", {}],
+    ["s~a", {}],
+    ["s~=1", { "": "1" }],
+    ["t~a=1; xs~a=1; s~b=2", { b: "2" }],
+    ["a=s~; =s~a", {}],
+    ["~a=1", {}],
+    ["S~a=1", {}],
+  ])("reads of %j: %j", (cookie, expected) => {
+    expect(found(cookie)).toEqual(expected);
+  });
+
+  test("reads the name that this host's cookies have", () => {
+    expect(found("__Host-session~a=1; session~b=2", {})).toEqual({ a: "1" });
+    expect(found("__Host-session~a=1; session~b=2", {}, LOOPBACK)).toEqual({ b: "2" });
+  });
+});

@@ -119,3 +119,33 @@ describe("what caches and scripts are told", () => {
     expect(exchange.lookedAt).toEqual(["Cookie", "X-Id"]);
   });
 });
+
+describe("what travels beside the id", () => {
+  const beside: Transport["beside"] = {
+    read: (of) => new Map([["note", `seen, ${of === request}`]]),
+    write: (headers, name, text, context) =>
+      headers.set(name, `${text} for ${context.maxAge}, ${context.request === request}`),
+  };
+  const exchangeOf = async (...transports: Transport[]): Promise<Exchange> => {
+    const exchange = new Exchange(transports, request);
+    await exchange.presented();
+    return exchange;
+  };
+
+  test("is what the transport that answers carries", async () => {
+    const exchange = await exchangeOf(transport("a", null), transport("b", "id", { beside }));
+    expect(exchange.carriesBeside).toBe(true);
+    expect(Object.fromEntries(exchange.presentedBeside())).toEqual({ note: "seen, true" });
+    expect(written((headers) => exchange.tellBeside(headers, "note", "text", 120))).toEqual({
+      "note": "text for 120, true",
+      "cache-control": "no-store",
+    });
+  });
+
+  test("is nothing when that transport carries nothing", async () => {
+    const exchange = await exchangeOf(transport("a", "id"), transport("b", null, { beside }));
+    expect(exchange.carriesBeside).toBe(false);
+    expect(exchange.presentedBeside().size).toBe(0);
+    expect(written((headers) => exchange.tellBeside(headers, "note", "text", 120))).toEqual({});
+  });
+});
