@@ -529,7 +529,7 @@ export class Session<Data extends object = UntypedData> {
 function tooLate(action: string): SessionError {
   return new SessionError(
     "ERR_COMMITTED",
-    `Cannot ${action} a session: the response is already on its way to the client`,
+    `Cannot ${action} a session: the response is already on its way to the client; was every call awaited?`,
   );
 }
 

@@ -3,7 +3,7 @@
  *
  * ## Setup
  *
- * `npm install jose`, which comes with this package. Give `secrets`; there is nothing else to run or to open.
+ * Give `secrets`; there is nothing to run, to open or to install: `jose` comes with this package.
  *
  * ## How expiry behaves
  *
