@@ -71,7 +71,13 @@ export class Deadline {
         reject(new SessionError("ERR_STORE_TIMEOUT", `Cannot ${action}: the store did not answer in time`));
       };
       const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#end - performance.now())));
-      answer.then(resolve, reject).finally(() => clearTimeout(timer));
+      const inTime =
+        <Answer>(settle: (answer: Answer) => void) =>
+        (answered: Answer): void => {
+          clearTimeout(timer);
+          settle(answered);
+        };
+      answer.then(inTime(resolve), inTime(reject));
     });
   }
 

@@ -1,12 +1,12 @@
 /** What is used of Node's crypto here. */
 export interface NodeCrypto {
   hash(algorithm: "sha256", text: string): string;
-  createCipheriv?: (
+  createCipheriv: (
     algorithm: "aes-256-gcm",
     key: Uint8Array,
     nonce: Uint8Array,
   ) => Cipher & { getAuthTag(): Uint8Array };
-  createDecipheriv?: (
+  createDecipheriv: (
     algorithm: "aes-256-gcm",
     key: Uint8Array,
     nonce: Uint8Array,

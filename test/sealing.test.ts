@@ -1,6 +1,6 @@
-import { createCipheriv, createDecipheriv, hkdfSync } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash, hkdfSync } from "node:crypto";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { nodeCrypto } from "../src/node_crypto.ts";
 import { deriveKey, seal, sealingKey, sealWith, unseal, unsealWith, webKey } from "../src/sealing.ts";
 
 afterEach(() => vi.restoreAllMocks());
@@ -56,6 +56,57 @@ describe("unseal()", () => {
   );
 });
 
+type Making = [algorithm: "aes-256-gcm", key: Uint8Array, nonce: Uint8Array];
+
+function notThere(): never {
+  throw new Error("Not implemented");
+}
+
+/** As in workerd 1.20260730 and before. */
+function takingNothingEmpty(...making: Making): object {
+  const cipher = createCipheriv(...making);
+  const setAAD = (bond: Uint8Array): unknown => (bond.length === 0 ? notThere() : cipher.setAAD(bond));
+  return {
+    setAAD,
+    update: cipher.update.bind(cipher),
+    final: () => cipher.final(),
+    getAuthTag: () => cipher.getAuthTag(),
+  };
+}
+
+/** As in a context of node:vm, where the process is of one realm and our code of another. */
+function inAnotherRealm(...making: Making): object {
+  const ForeignBuffer: typeof Uint8Array = runInNewContext("(class Buffer extends Uint8Array {})");
+  const cipher = createCipheriv(...making);
+  return {
+    setAAD: (bond: Uint8Array) => cipher.setAAD(bond),
+    update: (text: Uint8Array) => ForeignBuffer.from(cipher.update(text)),
+    final: () => ForeignBuffer.from(cipher.final()),
+    getAuthTag: () => ForeignBuffer.from(cipher.getAuthTag()),
+  };
+}
+
+function openingAll(...making: Making): object {
+  const decipher = createDecipheriv(...making);
+  return Object.assign(decipher, { final: () => Buffer.alloc(0) });
+}
+
+/** Ciphers that get along with each other, and with nobody else. */
+const otherCiphers = {
+  createCipheriv: (algorithm: Making[0], key: Uint8Array, nonce: Uint8Array) =>
+    createCipheriv(
+      algorithm,
+      key.map((byte) => byte ^ 1),
+      nonce,
+    ),
+  createDecipheriv: (algorithm: Making[0], key: Uint8Array, nonce: Uint8Array) =>
+    createDecipheriv(
+      algorithm,
+      key.map((byte) => byte ^ 1),
+      nonce,
+    ),
+};
+
 describe("sealingKey() and webKey()", () => {
   const texts = ["", "text", "ä".repeat(100_000)];
 
@@ -80,13 +131,30 @@ describe("sealingKey() and webKey()", () => {
     }
   });
 
-  test.each(["createCipheriv", "createDecipheriv"] as const)("are WebCrypto's where Node's has no %s", async (name) => {
-    const found = { ...nodeCrypto()!, [name]: undefined };
+  test.each<[string, object]>([
+    ["are not there", {}],
+    [
+      "must not be asked for",
+      {
+        get createCipheriv() {
+          return notThere();
+        },
+      },
+    ],
+    ["only throw", { createCipheriv: notThere, createDecipheriv: notThere }],
+    ["take nothing empty", { createCipheriv: takingNothingEmpty, createDecipheriv }],
+    ["give bytes of another realm", { createCipheriv: inAnotherRealm, createDecipheriv }],
+    ["seal in another way", otherCiphers],
+    ["open nothing", { createCipheriv, createDecipheriv: notThere }],
+    ["open what nobody sealed", { createCipheriv, createDecipheriv: openingAll }],
+  ])("are WebCrypto's where ciphers of Node's %s", async (_what, ciphers) => {
     vi.resetModules();
-    vi.spyOn(process, "getBuiltinModule").mockReturnValue(found);
+    vi.spyOn(process, "getBuiltinModule").mockReturnValue(Object.assign(ciphers, { hash }));
     const encrypt = vi.spyOn(crypto.subtle, "encrypt");
     const fresh = await import("../src/sealing.ts");
     const sealed = await fresh.seal("secret", "purpose", "text");
+    expect(await fresh.unseal("secret", "purpose", sealed)).toBe("text");
+    expect(await fresh.unseal("secret2", "purpose", sealed)).toBeNull();
     expect(encrypt).toHaveBeenCalledTimes(1);
     vi.restoreAllMocks();
     expect(await unseal("secret", "purpose", sealed)).toBe("text");
