@@ -160,10 +160,18 @@ describe("sealingKey() and webKey()", () => {
     expect(await unseal("secret", "purpose", sealed)).toBe("text");
   });
 
-  test("leave WebCrypto alone where Node's is there", async () => {
-    const encrypt = vi.spyOn(crypto.subtle, "encrypt");
-    await seal("secret", "purpose", "text");
-    expect(encrypt).not.toHaveBeenCalled();
+  test("leave WebCrypto alone where Node's ciphers do their work, which is looked at once", async () => {
+    vi.resetModules();
+    const ciphers = { hash, createCipheriv: vi.fn(createCipheriv), createDecipheriv: vi.fn(createDecipheriv) };
+    vi.spyOn(process, "getBuiltinModule").mockReturnValue(ciphers);
+    const webCrypto = [vi.spyOn(crypto.subtle, "encrypt"), vi.spyOn(crypto.subtle, "decrypt")];
+    const fresh = await import("../src/sealing.ts");
+    for (const text of ["text", "another"]) {
+      expect(await fresh.unseal("secret", "purpose", await fresh.seal("secret", "purpose", text))).toBe(text);
+    }
+    for (const spy of webCrypto) expect(spy).not.toHaveBeenCalled();
+    expect(ciphers.createCipheriv).toHaveBeenCalledTimes(3);
+    expect(ciphers.createDecipheriv).toHaveBeenCalledTimes(4);
   });
 });
 
