@@ -162,7 +162,9 @@ describe("sealingKey() and webKey()", () => {
 
   test("leave WebCrypto alone where Node's ciphers do their work, which is looked at once", async () => {
     vi.resetModules();
-    const ciphers = { hash, createCipheriv: vi.fn(createCipheriv), createDecipheriv: vi.fn(createDecipheriv) };
+    const ciphers = { hash, createCipheriv, createDecipheriv };
+    const seals = vi.spyOn(ciphers, "createCipheriv");
+    const opens = vi.spyOn(ciphers, "createDecipheriv");
     vi.spyOn(process, "getBuiltinModule").mockReturnValue(ciphers);
     const webCrypto = [vi.spyOn(crypto.subtle, "encrypt"), vi.spyOn(crypto.subtle, "decrypt")];
     const fresh = await import("../src/sealing.ts");
@@ -170,8 +172,8 @@ describe("sealingKey() and webKey()", () => {
       expect(await fresh.unseal("secret", "purpose", await fresh.seal("secret", "purpose", text))).toBe(text);
     }
     for (const spy of webCrypto) expect(spy).not.toHaveBeenCalled();
-    expect(ciphers.createCipheriv).toHaveBeenCalledTimes(3);
-    expect(ciphers.createDecipheriv).toHaveBeenCalledTimes(4);
+    expect(seals).toHaveBeenCalledTimes(3);
+    expect(opens).toHaveBeenCalledTimes(4);
   });
 });
 
