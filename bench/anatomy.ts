@@ -6,7 +6,7 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { memoryStore, type Session, SessionManager } from "../mod.ts";
+import { memoryStore, type Session, SessionManager, withSession } from "../mod.ts";
 import { structuredCodec } from "../src/codec.ts";
 import { Deadline } from "../src/deadline.ts";
 import { readHead } from "../src/record.ts";
@@ -33,7 +33,7 @@ interface Data {
   readonly n: number;
 }
 
-/** Times a read with the memory store step by step: what the steps do not explain is promises and objects between them. */
+/** Times a request that leaves its session alone, and a read with the memory store step by step: what the steps do not explain is promises and objects between them. */
 export async function measureSteps(rounds: number): Promise<StepCost[]> {
   const store = memoryStore();
   const sessions = new SessionManager<Data>({ store });
@@ -43,7 +43,13 @@ export async function measureSteps(rounds: number): Promise<StepCost[]> {
   if (loaded === null) throw new Error("Nothing was stored");
   const request = (): Request => new Request(SHOP, { headers: { cookie: `__Host-session=${id}` } });
   const cookies = cookieTransport();
+  const page = async (_request: Request): Promise<Response> => new Response("1");
+  const around = async (asked: Request): Promise<Response> => await page(asked);
+  const untouched = withSession(page, { store });
   const steps: Record<string, () => unknown> = {
+    "a handler": () => page(request()),
+    "a function around it": () => around(request()),
+    "a session around it, untouched": () => untouched(request()),
     "a Request with a cookie, and a Response": () => [request(), new Response("1")],
     "the same, and the cookie found": () => [cookies.read(request()), new Response("1")],
     "SHA-256 of the id": () => keyOfId(id),
@@ -88,7 +94,16 @@ function stepsOf(of: (measured: string) => number): StepCost[] {
   };
   const sum = Object.values(costs).reduce((left, right) => left + right, 0);
   const all = of("all of it") - bare;
+  const handler = of("a handler");
   return [
+    {
+      step: "untouched: an async function that only calls the handler",
+      microseconds: of("a function around it") - handler,
+    },
+    {
+      step: "untouched: all of it, over the bare handler",
+      microseconds: of("a session around it, untouched") - handler,
+    },
     ...Object.entries(costs).map(([step, microseconds]) => ({ step, microseconds })),
     { step: "the rest: the session's objects, and promises from layer to layer", microseconds: all - sum },
     { step: "all of it, over the bare handler", microseconds: all },

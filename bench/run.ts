@@ -31,7 +31,7 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
     for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 40));
     return all;
   },
-  steps: () => measureSteps(isQuick ? 20 : 100),
+  steps: () => measureSteps(isQuick ? 20 : 300),
   wire: () => measureWire(isQuick ? 5 : 30),
   sizes: () => measureSizes(isQuick ? 8 : 40),
   options: () => measureOptions(isQuick ? 8 : 40),

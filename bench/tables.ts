@@ -167,7 +167,7 @@ function wire(rows: Parts["wire"]): string {
 
 function steps(rows: Parts["steps"]): string {
   return table(
-    ["a read, memory store, Node", "µs"],
+    ["memory store, Node", "µs"],
     rows.map(({ step, microseconds }) => [step, microseconds.toFixed(2)]),
   );
 }

@@ -325,7 +325,8 @@ function transportsOf(
   cookie: CookieOptions | false,
   header: string | HeaderOptions | false,
 ): readonly Transport[] {
-  const chosen = transports ?? [
+  if (transports !== undefined && !Array.isArray(transports)) throw new TypeError("transports must be a list");
+  const chosen: readonly Transport[] = transports ?? [
     ...(cookie === false ? [] : [cookieTransport(cookie)]),
     ...(header === false ? [] : [headerTransport(typeof header === "string" ? { name: header } : header)]),
   ];

@@ -1699,6 +1699,7 @@ describe("misuse", () => {
     ["a scheme that is none", { header: { name: "Authorization", scheme: "Basic" } }, TypeError],
     ["neither cookie nor header", { cookie: false }, TypeError],
     ["no transports", { transports: [] }, TypeError],
+    ["transports that are no list", { transports: {} }, TypeError],
     ["an idleTimeout of 0", { idleTimeout: 0 }, RangeError],
     ["a negative idleTimeout", { idleTimeout: -1 }, RangeError],
     ["an infinite idleTimeout", { idleTimeout: Infinity }, RangeError],

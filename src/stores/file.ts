@@ -75,7 +75,7 @@ interface Head {
  * ```
  */
 export function fileStore(options: FileStoreOptions): SessionStore {
-  const { directory } = options;
+  const directory: unknown = options?.directory;
   if (typeof directory !== "string" || directory === "") {
     throw new TypeError("fileStore: directory must be the path of a folder");
   }
