@@ -44,11 +44,9 @@ export async function measureSteps(rounds: number): Promise<StepCost[]> {
   const request = (): Request => new Request(SHOP, { headers: { cookie: `__Host-session=${id}` } });
   const cookies = cookieTransport();
   const page = async (_request: Request): Promise<Response> => new Response("1");
-  const around = async (asked: Request): Promise<Response> => await page(asked);
   const untouched = withSession(page, { store });
   const steps: Record<string, () => unknown> = {
     "a handler": () => page(request()),
-    "a function around it": () => around(request()),
     "a session around it, untouched": () => untouched(request()),
     "a Request with a cookie, and a Response": () => [request(), new Response("1")],
     "the same, and the cookie found": () => [cookies.read(request()), new Response("1")],
@@ -96,10 +94,6 @@ function stepsOf(of: (measured: string) => number): StepCost[] {
   const all = of("all of it") - bare;
   const handler = of("a handler");
   return [
-    {
-      step: "untouched: an async function that only calls the handler",
-      microseconds: of("a function around it") - handler,
-    },
     {
       step: "untouched: all of it, over the bare handler",
       microseconds: of("a session around it, untouched") - handler,

@@ -99,6 +99,7 @@ describe("fileStore()", () => {
 
   it("throws when directory is not a path", () => {
     expect(() => fileStore({ directory: "" })).toThrow(TypeError);
+    expect(() => fileStore(undefined as never)).toThrow("directory must be the path of a folder");
   });
 
   it("rejects, and keeps what was stored, when a file cannot be written wholly", async () => {
