@@ -5,7 +5,6 @@
  */
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 import { memoryStore, type Session, SessionManager, withSession } from "../mod.ts";
 import { structuredCodec } from "../src/codec.ts";
 import { Deadline } from "../src/deadline.ts";
@@ -16,6 +15,7 @@ import { beginSession, finishSession } from "../src/session_manager.ts";
 import { cookieTransport } from "../src/transports/cookie.ts";
 import { SHOP } from "./contender.ts";
 import { median } from "./figures.ts";
+import { built } from "./size.ts";
 
 /** Microseconds of a read that go into one step. */
 export interface StepCost {
@@ -129,19 +129,9 @@ const PARTS: readonly (readonly [RegExp, string])[] = [
 /** Weighs the parts of a visit counter. */
 export async function weighParts(): Promise<Share[]> {
   const root = fileURLToPath(new URL("..", import.meta.url));
-  const { metafile } = await build({
-    absWorkingDir: root,
-    entryPoints: ["mod.ts"],
-    bundle: true,
-    minify: true,
-    format: "esm",
-    platform: "neutral",
-    mainFields: ["module", "main"],
-    write: false,
-    metafile: true,
-  });
+  const { metafile } = await built({ absWorkingDir: root, entryPoints: ["mod.ts"] });
   const shares = new Map<string, number>();
-  for (const [path, { bytesInOutput }] of Object.entries(Object.values(metafile.outputs)[0]?.inputs ?? {})) {
+  for (const [path, { bytesInOutput }] of Object.entries(Object.values(metafile?.outputs ?? {})[0]?.inputs ?? {})) {
     const name = relative("src", path);
     const part = PARTS.find(([pattern]) => pattern.test(name))?.[1] ?? "the rest";
     shares.set(part, (shares.get(part) ?? 0) + bytesInOutput);

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
-import { build, type BuildOptions } from "esbuild";
+import { build, type BuildOptions, type BuildResult } from "esbuild";
 import deno from "../deno.json" with { type: "json" };
 import { median } from "./figures.ts";
 
@@ -76,7 +76,13 @@ async function startOf(path: string): Promise<number> {
 }
 
 async function bundled(options: BuildOptions): Promise<Uint8Array> {
-  const { outputFiles } = await build({
+  return (await built(options)).outputFiles?.[0]?.contents ?? new Uint8Array();
+}
+
+/** One minified module with all that it needs, and what of it came from where. */
+export async function built(options: BuildOptions): Promise<BuildResult> {
+  return await build({
+    metafile: true,
     bundle: true,
     minify: true,
     write: false,
@@ -89,7 +95,6 @@ async function bundled(options: BuildOptions): Promise<Uint8Array> {
     logLevel: "error",
     ...options,
   });
-  return outputFiles?.[0]?.contents ?? new Uint8Array();
 }
 
 function weightOf(code: Uint8Array): Omit<Weight, "what"> {

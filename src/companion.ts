@@ -63,10 +63,10 @@ function rank(text: string | null | undefined): string {
 
 /** All secrets open, the first one seals; for this purpose and this cookie's name alone. */
 export function companionSealer(secrets: readonly string[], cookie: string): CompanionSealer {
-  let keys: Promise<SealingKey[]> | undefined;
-  // Derived when the first companion comes or goes, once for all requests.
-  const allKeys = (): Promise<SealingKey[]> =>
-    (keys ??= Promise.all(secrets.map((secret) => sealingKey(secret, `companion of ${cookie}`))));
+  let keys: SealingKey[] | undefined;
+  // Derived when the first companion comes or goes. They are kept as values: some runtimes bind a promise to one request.
+  const allKeys = async (): Promise<SealingKey[]> =>
+    (keys ??= await Promise.all(secrets.map((secret) => sealingKey(secret, `companion of ${cookie}`))));
   return {
     seal: async (text, name) => await sealWith((await allKeys())[0]!, text, name),
     async unseal(sealed, name) {

@@ -173,11 +173,12 @@ export class SealedVault implements Vault {
  * secret seals, all of them open.
  */
 export function sealer(): (core: Pick<VaultCore, "secrets" | "name">) => Sealer {
-  const keys = new Map<string, Promise<CryptoKey>>();
+  // Kept as values: some runtimes bind a promise to one request.
+  const keys = new Map<string, CryptoKey>();
   return ({ secrets, name }) => {
-    const keyOf = (secret: string): Promise<CryptoKey> => {
+    const keyOf = async (secret: string): Promise<CryptoKey> => {
       const known = JSON.stringify([name, secret]);
-      const key = keys.get(known) ?? deriveKey(secret, `cookie ${name}`);
+      const key = keys.get(known) ?? (await deriveKey(secret, `cookie ${name}`));
       keys.set(known, key);
       return key;
     };

@@ -1150,6 +1150,15 @@ describe("regenerate()", () => {
   });
 });
 
+/** Records a change that works the first time only. */
+async function updateThatFailsWhenReplayed(session: Session): Promise<void> {
+  let runs = 0;
+  await session.update("other", () => {
+    if (++runs === 2) throw new Error("mine");
+    return runs;
+  });
+}
+
 describe("save()", () => {
   test("counts once what it has stored when a change recorded meanwhile fails on what others have written", async () => {
     const store = memoryStore();
@@ -1170,11 +1179,7 @@ describe("save()", () => {
       await session.update("n", (n) => n + 1);
       const saving = session.save();
       await reached.opened;
-      let runs = 0;
-      await session.update("other", () => {
-        if (++runs === 2) throw new Error("mine");
-        return runs;
-      });
+      await updateThatFailsWhenReplayed(session);
       stored.open();
       await expect(saving).rejects.toThrow("mine");
     });
@@ -1197,11 +1202,7 @@ describe("save()", () => {
       await session.regenerate();
       const saving = session.save();
       await reached.opened;
-      let runs = 0;
-      await session.update("other", () => {
-        if (++runs === 2) throw new Error("mine");
-        return runs;
-      });
+      await updateThatFailsWhenReplayed(session);
       stored.open();
       await expect(saving).rejects.toThrow("mine");
       session.set("n", 2);
