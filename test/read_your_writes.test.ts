@@ -583,6 +583,23 @@ describe("readYourWrites", () => {
     expect(world.events.filter(({ type }) => type === "stale")).toHaveLength(1);
   });
 
+  test.each([2, 3, 4])(
+    "reads a record that is too old again, three times in all: it is newer at the %sth",
+    async (first) => {
+      const world = await openOldSession();
+      await visit(world, "Paris", set("old", "x".repeat(5000)));
+      const [late, newest] = [cloudflareKvStore(world.kv.at("Tokyo")), cloudflareKvStore(world.kv.at("Paris"))];
+      let loads = 0;
+      const store = { ...late, load: (key: string) => (++loads < first ? late : newest).load(key) };
+      const observe = (event: SessionEvent): void => void world.events.push(event);
+      const manager = new SessionManager<Data>({ store, secrets, now: world.clock.now, observe });
+      const isSeen = first <= 3;
+      expect(await visit({ ...world, at: () => manager }, "Tokyo", get("old"))).toEqual(isSeen ? "x".repeat(5000) : 1);
+      expect(loads).toBe(Math.min(first, 3));
+      expect(world.events.filter(({ type }) => type === "stale")).toHaveLength(isSeen ? 0 : 1);
+    },
+  );
+
   test("goes on saying so when something else is written in the place that does not show it", async () => {
     const world = await openOldSession();
     await visit(world, "Paris", set("old", "x".repeat(5000)));
