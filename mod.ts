@@ -1,5 +1,5 @@
 /**
- * Sessions for Request and Response: no lost updates, no revived logouts, on any KV-like store.
+ * Sessions for `Request` and `Response`: no lost updates, no revived logouts, on any store that keeps values by key.
  *
  * @example
  * ```ts
@@ -15,25 +15,45 @@
  *
  * @module
  */
-export { withSession } from "./src/with_session.ts";
-export type { FetchHandler, SessionHandler } from "./src/with_session.ts";
-export { SessionManager } from "./src/session_manager.ts";
-export type { ListedSession, RevokeAllOptions, WaitUntil } from "./src/session_manager.ts";
-export { Session } from "./src/session.ts";
-export type { BindOptions, KeyOf, RegenerateOptions, SessionInfo, UntypedData } from "./src/session.ts";
-export { BusyError, SessionError } from "./src/errors.ts";
-export type { SessionErrorCode } from "./src/errors.ts";
-export type { Place, SessionOptions } from "./src/options.ts";
-export type { Codec } from "./src/codec.ts";
-export type { SessionEvent } from "./src/observe.ts";
-export type { Refusal, RevocationStore, SealedSessions } from "./src/vault.ts";
-export type { Epoch, SubjectLimit } from "./src/roster.ts";
-export type { OwnTimeouts, Unreadable } from "./src/record.ts";
-export type { Schema, SchemaResult } from "./src/schema.ts";
-export type { CookieOptions } from "./src/transports/cookie.ts";
-export type { HeaderOptions } from "./src/transports/header.ts";
-export type { Beside, Transport, WriteContext } from "./src/transports/transport.ts";
-export { memoryStore } from "./src/stores/memory.ts";
-export type { MemoryStoreOptions } from "./src/stores/memory.ts";
-export type { Loaded, RecordChange, SessionRecord, SessionStore, StoreTraits, Version } from "./src/store.ts";
-export { recordFromText, recordToText, refuseTooLarge } from "./src/record_text.ts";
+export type { Codec } from "./src/core/codec.ts";
+export type { CookieFunction, CookieOptions, PreviousCookie } from "./src/core/cookie_transport.ts";
+export { SessionError, type SessionErrorCode, StoreBusyError } from "./src/core/errors.ts";
+export type { EventContext, RejectReason, SessionEvent, SessionHappening } from "./src/core/events.ts";
+export type { TimeoutLimits } from "./src/core/expiry.ts";
+export type { WaitUntil } from "./src/core/finish.ts";
+export { isFresh } from "./src/core/fresh.ts";
+export type { HeaderOptions } from "./src/core/header_transport.ts";
+export type { MaybePromise } from "./src/core/maybe_promise.ts";
+export type { JsonValue, Metadata, OwnTimeouts, Successor } from "./src/core/metadata.ts";
+export type { SessionOptions } from "./src/core/options.ts";
+export type { Plugin, PluginHost } from "./src/core/plugin.ts";
+export type { Fields, RecordCodec } from "./src/core/record_codec.ts";
+export { assertRecordSize, parseRecord, serializeRecord } from "./src/core/record_text.ts";
+export type { Contents, Found, Operation, Repository } from "./src/core/repository.ts";
+export { wrapRepository } from "./src/core/repository_wrapper.ts";
+export type { RepositorySource } from "./src/core/repository_source.ts";
+export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
+export type {
+  ClearSiteData,
+  DefaultData,
+  DestroyOptions,
+  KeyOf,
+  RegenerateOptions,
+  Register,
+  Session,
+  SessionInfo,
+  UntypedData,
+  ValueOptions,
+} from "./src/core/session.ts";
+export { SessionManager } from "./src/core/session_manager.ts";
+export type { RecordVersion, SessionRecord, SessionStore, StoredRecord, StoreTraits, Write } from "./src/core/store.ts";
+export type { TokenFormat } from "./src/core/token_format.ts";
+export type { TokenLifetime, Transport, WriteContext } from "./src/core/transport.ts";
+export {
+  type Answer,
+  type FetchHandler,
+  type PlainHandler,
+  type SessionHandler,
+  withSession,
+} from "./src/core/with_session.ts";
+export { type MemoryStoreOptions, memoryStore } from "./src/stores/memory.ts";

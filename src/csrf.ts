@@ -1,47 +1,124 @@
-import { isEqual, keyFor, toBase64Url } from "./signing.ts";
-
 /**
- * A token that belongs to one session: HMAC-SHA-256 of its id, so that nothing is stored and whoever knows the token does not
- * know the id. It goes out behind a random mask, another one each time: in a compressed page a constant text could be
- * guessed piece by piece (BREACH).
- */
-export function maskedToken(id: string): string {
-  const mask = crypto.getRandomValues(new Uint8Array(TOKEN_BYTES));
-  const token = keyFor("csrf", id);
-  return toBase64Url(Uint8Array.from([...mask, ...token.map((byte, at) => byte ^ mask[at]!)]));
-}
-
-/** Whether a text is a token of the session with this id; whatever it is, this does not throw. */
-export function isTokenOf(id: string, presented: unknown): boolean {
-  if (typeof presented !== "string" || !MASKED_SHAPE.test(presented)) return false;
-  const bytes = Uint8Array.from(atob(fromUrlSafe(presented)), (character) => character.charCodeAt(0));
-  const token = bytes.slice(TOKEN_BYTES).map((byte, at) => byte ^ bytes[at]!);
-  return isEqual(toBase64Url(token), toBase64Url(keyFor("csrf", id)));
-}
-
-/**
- * The token that a request brings, in a header or a field of a form.
+ * Tokens against cross-site request forgery, bound to a session.
  *
- * @throws {TypeError} If the form was read before
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { csrfToken, verifyCsrfToken } from "with-session/csrf";
+ *
+ * export default {
+ *   fetch: withSession(async (request, session) => {
+ *     if (request.method === "POST") {
+ *       if (!(await verifyCsrfToken(session, request))) return new Response("Please reload the form.\n", { status: 403 });
+ *       return new Response("Saved.\n");
+ *     }
+ *     const token = await csrfToken(session);
+ *     const form = `<form method="post"><input type="hidden" name="csrf-token" value="${token}"><button>Save</button></form>`;
+ *     return new Response(form, { headers: { "Content-Type": "text/html; charset=utf-8" } });
+ *   }),
+ * };
+ * ```
+ *
+ * @module
  */
-export async function tokenIn(request: Request): Promise<unknown> {
-  const header = request.headers.get("X-CSRF-Token");
-  if (header !== null || !FORM.test(request.headers.get("Content-Type") ?? "")) return header;
-  if (request.bodyUsed)
-    throw new TypeError("Cannot look for the token: the form was read; verify before, or give the token");
-  // The handler reads the form after this, so it is a copy that is read here.
-  const form = await request
-    .clone()
-    .formData()
-    .catch(() => null);
-  return form?.get("csrf-token") ?? null;
-}
+import { internalsOf } from "./core/session_internals.ts";
+import { fromBase64Url, toBase64Url } from "./crypto/base64url.ts";
+import { isEqual } from "./crypto/hmac.ts";
+import { deriveKey } from "./crypto/keys.ts";
 
 const TOKEN_BYTES = 32;
 /** 64 bytes in base64url. */
-const MASKED_SHAPE = /^[A-Za-z0-9_-]{86}$/;
+const SHAPE = /^[A-Za-z0-9_-]{86}$/;
 const FORM = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i;
 
-function fromUrlSafe(text: string): string {
-  return text.replaceAll("-", "+").replaceAll("_", "/");
+/** What of a request {@linkcode verifyCsrfToken} looks at; a `Request` of any implementation has it. */
+export interface CsrfRequest {
+  /** The headers, of which two are read. */
+  readonly headers: { get(name: string): string | null };
+  /** Whether the body was read before. */
+  readonly bodyUsed: boolean;
+  /** A copy, so that the form can be read again. */
+  clone(): { formData(): Promise<{ get(name: string): unknown }> };
+}
+
+/**
+ * A token for the forms of a session, 86 characters of `A-Z a-z 0-9 - _`. It begins the session if there is none. It is another text each time, so that a
+ * compressed page does not disclose it (BREACH); each of them is valid until the session ends or is regenerated.
+ *
+ * @param session The session of the request
+ * @returns The token, for the form field `csrf-token` or the header `X-CSRF-Token`
+ * @throws {SessionError} `ERR_RESPONSE_SENT` if there is no session and the response was sent; `ERR_STORE`, `ERR_STORE_TIMEOUT`
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { csrfToken } from "with-session/csrf";
+ *
+ * const handle = withSession(async (_request, session) => Response.json({ token: await csrfToken(session) }));
+ * ```
+ */
+export function csrfToken(session: object): Promise<string> {
+  const internals = internalsOf(session);
+  const make = async (): Promise<string> => {
+    await internals.begin();
+    const token = await deriveKey("csrf", await internals.discloseId());
+    const mask = crypto.getRandomValues(new Uint8Array(TOKEN_BYTES));
+    const both = new Uint8Array(2 * TOKEN_BYTES);
+    both.set(mask);
+    both.set(exclusiveOr(token, mask), TOKEN_BYTES);
+    return toBase64Url(both);
+  };
+  return internals.track(make());
+}
+
+/**
+ * Whether a request, or a token that it brought, proves that it comes from a page of this session. The header `X-CSRF-Token` of a request counts, or else
+ * the field `csrf-token` of its form, which is read from a copy; send a large upload with the header, because a copy of a form is kept in memory.
+ *
+ * @param session The session of the request
+ * @param presented The request, or a token that was found in it
+ * @returns Whether the token belongs to this session; false if there is no session or no token
+ * @throws {TypeError} If the form must be read, and was read before
+ * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { verifyCsrfToken } from "with-session/csrf";
+ *
+ * const handle = withSession(async (request, session) => {
+ *   return new Response(null, { status: (await verifyCsrfToken(session, request)) ? 204 : 403 });
+ * });
+ * ```
+ */
+export async function verifyCsrfToken(
+  session: object,
+  presented: CsrfRequest | string | null | undefined,
+): Promise<boolean> {
+  const internals = internalsOf(session);
+  await internals.load();
+  const { found } = internals;
+  if (!found) return false;
+  const text = typeof presented === "object" && presented !== null ? await tokenIn(presented) : presented;
+  if (typeof text !== "string" || !SHAPE.test(text)) return false;
+  const bytes = fromBase64Url(text);
+  const token = exclusiveOr(bytes.subarray(TOKEN_BYTES), bytes);
+  return isEqual(toBase64Url(token), toBase64Url(await deriveKey("csrf", found.id)));
+}
+
+async function tokenIn(request: CsrfRequest): Promise<unknown> {
+  const header = request.headers.get("X-CSRF-Token");
+  if (header !== null || !FORM.test(request.headers.get("Content-Type") ?? "")) return header;
+  if (request.bodyUsed)
+    throw new TypeError("Cannot find the CSRF token: the form was read before; verify first, or pass the token itself");
+  try {
+    return (await request.clone().formData()).get("csrf-token");
+  } catch {
+    // A client may send anything under the name of a form.
+    return null;
+  }
+}
+
+function exclusiveOr(bytes: Uint8Array, mask: Uint8Array): Uint8Array {
+  return bytes.map((byte, at) => byte ^ (mask[at] ?? 0));
 }

@@ -1,53 +1,113 @@
-import { HEAD_FIELD } from "./record.ts";
-import { seal, unseal } from "./sealing.ts";
+/**
+ * Encrypted records: whoever reads the store learns no data.
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { encryption } from "with-session/encryption";
+ *
+ * export default {
+ *   fetch: withSession(async (_request, session) => new Response(String(await session.size())), {
+ *     encryption: encryption(),
+ *   }),
+ * };
+ * ```
+ *
+ * @module
+ */
+import { assertKnown } from "./core/known_options.ts";
+import { chain, type MaybePromise } from "./core/maybe_promise.ts";
+import { METADATA_FIELD } from "./core/metadata.ts";
+import { type RecordCodec, SEALED_FIELD } from "./core/record_codec.ts";
+import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
+import { deriveKey } from "./crypto/keys.ts";
+import { type Secrets, secretsResolver } from "./crypto/secrets.ts";
+
+export type { RecordCodec } from "./core/record_codec.ts";
+export type { Secrets } from "./crypto/secrets.ts";
+
+/** How records are encrypted. */
+export interface EncryptionOptions {
+  /**
+   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, whoever knows an id and reads the
+   * store can read that record. The first one encrypts, all of them decrypt. @default The id alone
+   */
+  readonly secrets?: Secrets;
+  /**
+   * Whether records that are not encrypted are accepted, for sessions that began before records were. They are encrypted when they are stored
+   * next. Set it for as long as such sessions last. @default {false}
+   */
+  readonly acceptPlain?: boolean;
+}
 
 type Fields = ReadonlyMap<string, string>;
 
-/** Makes records unreadable for whoever has only the store. */
-export interface RecordLock {
-  /** The fields as they are to be stored under `key`. */
-  lock(fields: Fields, id: string, key: string): Fields | Promise<Fields>;
-  /** The fields as they were before, or null if these are not what `lock` gave for this id and key. */
-  unlock(fields: Fields, id: string, key: string): Fields | null | Promise<Fields | null>;
-}
-
-/** The field that holds all others. No plain record has it, so neither kind is ever taken for the other. */
-const SEALED_FIELD = "*";
-
-/** Leaves records as they are, and refuses sealed ones: without their data they would look empty. */
-export const OPEN: RecordLock = {
-  lock: (fields) => fields,
-  unlock: (fields) => (fields.has(SEALED_FIELD) ? null : fields),
-};
-
 /**
- * Seals data and their names into one field, under a key that is derived from the id, which the store never sees, and
- * from the current secret if there is one. What is sealed is bound to its store key and to the head beside it.
+ * Encrypts the data of a session and their names, for the option `encryption`: AES-256-GCM under a key that only the session id yields, which the store
+ * never sees, and the secret if there is one. A record is bound to its key in the store and to its metadata, which stay readable.
+ *
+ * @param options The secrets, and whether plain records are accepted
+ * @returns The value of the option `encryption`
+ * @throws {TypeError} If a secret is not a string, or an option is unknown
+ * @throws {RangeError} If a secret has fewer than 32 bytes
+ *
+ * @example
+ * ```ts
+ * import { SessionManager } from "with-session";
+ * import { encryption } from "with-session/encryption";
+ *
+ * const sessions = new SessionManager({
+ *   encryption: encryption({ secrets: ["a secret of at least 32 bytes, for this example"] }),
+ * });
+ * ```
  */
-export function sealedRecords(secrets: readonly string[] = [""]): RecordLock {
-  const keyMaterial = (id: string, secret: string): string => JSON.stringify([id, secret]);
-  const bond = (fields: Fields, key: string): string => `${key} ${fields.get(HEAD_FIELD)}`;
+export function encryption(options: EncryptionOptions = {}): RecordCodec {
+  assertKnown(options, ["secrets", "acceptPlain"], "encryption");
+  const { secrets, acceptPlain = false } = options;
+  const resolve = secrets === undefined ? () => WITHOUT_SECRETS : secretsResolver(secrets);
+
   return {
-    async lock(fields, id, key) {
-      const data = JSON.stringify([...fields].filter(([name]) => name !== HEAD_FIELD));
-      const sealed = await seal(keyMaterial(id, secrets[0] ?? ""), RECORD, data, bond(fields, key));
-      return new Map([
-        [HEAD_FIELD, fields.get(HEAD_FIELD) ?? ""],
-        [SEALED_FIELD, sealed],
-      ]);
+    seal(fields, id, key, { runtimeArguments }) {
+      const metadata = fields.get(METADATA_FIELD) ?? "";
+      const data = JSON.stringify([...fields].filter(([name]) => name !== METADATA_FIELD));
+      return chain(resolve(runtimeArguments), ([secret = ""]) =>
+        chain(keyOf(id, secret), (aesKey) =>
+          chain(encrypt(aesKey, data, boundTo(key, metadata)), (sealed) =>
+            withMetadata(metadata, [[SEALED_FIELD, sealed]]),
+          ),
+        ),
+      );
     },
-    async unlock(fields, id, key) {
+    open(fields, id, key, { runtimeArguments }) {
       const sealed = fields.get(SEALED_FIELD);
-      if (sealed === undefined) return null;
-      for (const secret of secrets) {
-        const data = await unseal(keyMaterial(id, secret), RECORD, sealed, bond(fields, key));
-        if (data === null) continue;
-        const entries: [string, string][] = JSON.parse(data);
-        return new Map([[HEAD_FIELD, fields.get(HEAD_FIELD) ?? ""], ...entries]);
-      }
-      return null;
+      if (sealed === undefined) return acceptPlain ? fields : null;
+      const metadata = fields.get(METADATA_FIELD) ?? "";
+      return chain(resolve(runtimeArguments), (list) => {
+        const attempt = (at: number): MaybePromise<Fields | null> => {
+          const secret = list[at];
+          if (secret === undefined) return null;
+          return chain(keyOf(id, secret), (aesKey) =>
+            chain(decrypt(aesKey, sealed, boundTo(key, metadata)), (data) =>
+              data === null ? attempt(at + 1) : withMetadata(metadata, JSON.parse(data)),
+            ),
+          );
+        };
+        return attempt(0);
+      });
     },
   };
 }
 
-const RECORD = "record";
+const WITHOUT_SECRETS: readonly string[] = [""];
+
+function keyOf(id: string, secret: string): MaybePromise<Uint8Array<ArrayBuffer>> {
+  return deriveKey("record", id, secret);
+}
+
+function boundTo(key: string, metadata: string): string {
+  return `${key} ${metadata}`;
+}
+
+function withMetadata(metadata: string, entries: readonly (readonly [string, string])[]): Fields {
+  return new Map([[METADATA_FIELD, metadata], ...entries]);
+}

@@ -4,39 +4,34 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import type { SessionOptions } from "./options.ts";
-import {
-  beginSession,
-  claimCookie,
-  finishSession,
-  isEager,
-  isGuarded,
-  refusalOf,
-  SessionManager,
-  type WaitUntil,
-} from "./session_manager.ts";
-import { closeSession, type Session, type UntypedData, usedParts } from "./session.ts";
+import { withClaim } from "./core/cookie_claims.ts";
+import { managerInternalsOf } from "./core/manager_internals.ts";
+import type { SessionOptions } from "./core/options.ts";
+import type { Policy } from "./core/policy.ts";
+import type { DefaultData, Session } from "./core/session.ts";
+import { SessionManager } from "./core/session_manager.ts";
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
-export interface SessionEnv<Data extends object = UntypedData, As extends string = "session"> {
+export interface SessionEnv<Data extends object = DefaultData, As extends string = "session"> {
   /** What `c.var` has. */
   Variables: { [Name in As]: Session<Data> };
 }
 
-/** The options of the middleware: those of `withSession`, whose store function gets the Hono context. */
-export interface HonoSessionOptions<Data extends object = UntypedData, As extends string = "session">
+/** The options of the middleware: those of `withSession`, whose functions get the Hono context. */
+export interface HonoSessionOptions<Data extends object = DefaultData, As extends string = "session">
   // oxlint-disable-next-line no-explicit-any -- whatever bindings the app has
   extends SessionOptions<Data, [context: Context<any>]> {
-  /** The name under which handlers find the session; another one for each when there are several. @default {"session"} */
+  /** The name under which handlers find the session. With several sessions, give each its own. @default {"session"} */
   readonly as?: As;
 }
 
 /**
- * Gives each request its session. It is stored when the handler is done; a handler that throws stores nothing.
+ * Gives each request its session. It is stored when the handler is done, also if the handler threw an `HTTPException`. A handler that throws
+ * anything else stores nothing more; what `save()` and `update` have stored before reaches the client with the response of `onError`.
  *
  * @param options The options, or a `SessionManager` to be shared
  * @returns A middleware for `app.use`. It throws a `SessionError` if the session cannot be loaded or stored
- * @throws {TypeError} If an option is of the wrong kind, or contradicts another one
+ * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
  * @throws {RangeError} If a duration is not one
  *
  * @example
@@ -49,47 +44,74 @@ export interface HonoSessionOptions<Data extends object = UntypedData, As extend
  * app.get("/", async (c) => c.text(`${await c.var.session.update("visits", (n = 0) => n + 1)}`));
  * ```
  */
-export function session<Data extends object = UntypedData, As extends string = "session">(
+export function session<Data extends object = DefaultData, As extends string = "session">(
   options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
 ): MiddlewareHandler<SessionEnv<Data, As>> {
-  const isShared = options instanceof SessionManager;
-  const sessions = isShared ? options : new SessionManager<Data>(options);
-  const name = options instanceof SessionManager ? undefined : options.as;
+  const shared = managerInternalsOf(options);
+  const { as = "session", ...others } = options as HonoSessionOptions<Data, As>;
+  const manager = shared ?? managerInternalsOf(new SessionManager<Data>(others as SessionOptions<Data>));
+  if (manager === undefined) throw new TypeError("session takes options or a SessionManager");
+  const { policy } = manager;
   return async (c, next) => {
-    const refusal = isGuarded(sessions) ? await refusalOf(sessions, c.req.raw) : undefined;
-    if (refusal !== undefined) return refusal;
-    const session = beginSession(sessions, c.req.raw, [c], isShared);
-    noteCookie(c, sessions);
-    c.set((name ?? "session") as As, session);
+    const request = c.req.raw;
+    noteCookie(c, policy);
+    const { session, isJoined } = manager.begin(request, [c], true);
+    const own = session as Session<Data>;
+    c.set(as as As, own);
+    if (isJoined) return await next();
+    onError(c, (error) => {
+      if (!isHttpException(error)) manager.dropRecorded(session);
+    });
     try {
-      if (isEager(sessions)) await session.size();
-      await next();
-      if (c.error !== undefined || usedParts(session) === undefined) return undefined;
-      const isRedirect = c.res.status >= 300 && c.res.status < 400;
-      const response = await finishSession(sessions, session, c.res, isRedirect ? undefined : waitUntilOf(c));
+      const instead = await manager.answerInstead(request, session, [c]);
+      if (policy.isEager) await own.size();
+      if (instead === undefined) await next();
+      else c.res = instead;
+      const response = await manager.finish(request, session, c.res, [waitUntilOf(c)]);
       if (response === c.res) return undefined;
       // Hono copies the former response's cookies over a new one's, unless there is no former one.
       c.res = undefined;
       c.res = response;
       return undefined;
-    } finally {
-      closeSession(session);
+    } catch (error) {
+      await manager.discard(session);
+      throw error;
     }
   };
 }
 
+/** Calls `listener` when Hono notes an error, before it calls the application's own `onError`, which may use the session as well. */
+function onError(c: Context, listener: (error: Error) => void): void {
+  let noted = c.error;
+  // With several sessions, each one listens.
+  const before = Object.getOwnPropertyDescriptor(c, "error");
+  Object.defineProperty(c, "error", {
+    configurable: true,
+    enumerable: true,
+    get: () => noted,
+    set(error: Error | undefined) {
+      noted = error;
+      before?.set?.call(c, error);
+      if (error !== undefined) listener(error);
+    },
+  });
+}
+
+function isHttpException(error: Error): boolean {
+  return "getResponse" in error && typeof error.getResponse === "function";
+}
+
 /** Middlewares know nothing of each other before they meet in a request. */
-function noteCookie<Data extends object>(c: Context, sessions: SessionManager<Data>): void {
-  c.set(COOKIES, claimCookie(sessions, c.get(COOKIES)));
+function noteCookie(c: Context, policy: Policy): void {
+  c.set(COOKIES, withClaim(c.get(COOKIES), policy));
 }
 
 /** The variable of the context that has the cookies of its sessions. */
 const COOKIES = "with-session cookies";
 
-function waitUntilOf(c: Context): WaitUntil | undefined {
+function waitUntilOf(c: Context): { waitUntil(promise: Promise<unknown>): void } | undefined {
   try {
-    const { executionCtx } = c;
-    return (promise) => executionCtx.waitUntil(promise);
+    return c.executionCtx;
   } catch {
     // Hono throws where the runtime has no such context.
     return undefined;

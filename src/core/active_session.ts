@@ -1,0 +1,281 @@
+import { CallQueue } from "./call_queue.ts";
+import { commitAll, commitKey } from "./commit.ts";
+import { isSessionError, responseSent, type SessionError, sessionGone } from "./errors.ts";
+import { notify, type RejectReason, type SessionHappening } from "./events.ts";
+import { Flash } from "./flash.ts";
+import { loadSession } from "./load.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { Metadata } from "./metadata.ts";
+import type { Policy } from "./policy.ts";
+import { isPrefetch } from "./prefetch.ts";
+import type { Found, Operation } from "./repository.ts";
+import { RequestTransport } from "./request_transport.ts";
+import { engineErrorOf } from "./store_client.ts";
+import { isTouchDue } from "./touch.ts";
+import { Values } from "./values.ts";
+import { type Change, type Commit, isEmpty, WorkingCopy } from "./working_copy.ts";
+
+/** A write that got no answer: it may have been done. */
+export interface UnconfirmedWrite {
+  readonly writeId: string;
+  /** What is recorded again if it was not done. */
+  readonly commit: Commit;
+  /** The state that it was to replace; null for a new session. */
+  readonly current: Found | null;
+}
+
+/** A rotation whose successor is stored, and of which nobody knows whether the old id was retired: the store gave no answer. */
+export interface UnconfirmedRotation {
+  readonly current: Found;
+  readonly successor: Found;
+  /** What the successor holds already, and what is recorded again if the old id was not retired. */
+  readonly commit: Commit;
+}
+
+/** Where a session comes from: a request, or an id. */
+export interface SessionSource {
+  readonly request?: Request | undefined;
+  readonly token?: string | undefined;
+  readonly runtimeArguments: readonly unknown[];
+}
+
+/**
+ * One session in one request: its whole state, in one place. `load.ts` fills it, `commit.ts` stores it, `recovery.ts` puts it in order
+ * after a failure, and `session.ts` is what the handler sees of it.
+ */
+export class ActiveSession {
+  readonly policy: Policy;
+  readonly session: object;
+  readonly request: Request | undefined;
+  readonly runtimeArguments: readonly unknown[];
+  readonly transport: RequestTransport | undefined;
+  readonly copy: WorkingCopy = new WorkingCopy();
+  readonly values: Values;
+  readonly flash: Flash;
+  readonly calls: CallQueue;
+
+  /** What the client presented; undefined before it was asked for. */
+  presented: string | null | undefined;
+  /** Why what the client presented is not its session. */
+  rejected: RejectReason | null = null;
+  /** Whether what was presented leads nowhere for good, so that the client can forget it. */
+  isDead = false;
+  /** Whether the client came without a session, or `destroy` was called since. */
+  isNew = false;
+  /** Whether another request has destroyed or regenerated the session. */
+  isGone = false;
+  /** Whether the response was sent, so that the client can be told nothing more. */
+  isSent = false;
+  /** Whether this request has proved who the user is. */
+  isAuthenticated = false;
+  /** Whether this request has ended the session, so that the client must forget it. */
+  isEnded = false;
+  /** Whether the client must be told its token although it stays the same. */
+  isRenewed = false;
+  /** What `destroy` left to be ended. */
+  pendingDelete: Found | string | undefined;
+  /** The id for the session that this request begins or regenerates, once it was needed. */
+  nextId: string | undefined;
+  /** Whether `nextId` was handed out, so that it can no longer be exchanged. */
+  isIdDisclosed = false;
+  unconfirmed: UnconfirmedWrite | undefined;
+  unconfirmedRotation: UnconfirmedRotation | undefined;
+  /** The last operation that has stored what it was to store. */
+  settled: Operation | undefined;
+  /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
+  orphan: Found | string | undefined;
+  /** The session that this request has retired, and what took its place, until the response tells the new id. */
+  retired: { readonly session: Found; readonly successor: Found } | undefined;
+  /** The failure to load, where it is tolerated. */
+  unavailable: SessionError | undefined;
+  /** The revision of the working copy that was refused, and that the handler has heard about. */
+  refusedRevision = -1;
+  /** The key of an `update` whose function has not returned yet. */
+  computing: string | undefined;
+  /** The key of an `update` whose function is on the call stack. */
+  insideUpdate: string | undefined;
+
+  #loading: Promise<void> | undefined;
+
+  constructor(policy: Policy, session: object, { request, token, runtimeArguments }: SessionSource) {
+    this.policy = policy;
+    this.session = session;
+    this.request = request;
+    this.runtimeArguments = runtimeArguments;
+    this.transport = request && new RequestTransport(policy, request, runtimeArguments);
+    if (request === undefined) this.presented = token ?? null;
+    const { codec, now, storeTimeout } = policy;
+    this.calls = new CallQueue(storeTimeout);
+    this.values = new Values(this.copy, codec, now, () => this.emit({ type: "rejected", reason: "corrupt" }));
+    this.flash = new Flash(this.copy, () => this.transport === undefined || !isPrefetch(this.transport.request), now);
+  }
+
+  /** Makes sure that the session is loaded. A failure is not remembered: the next call tries again. */
+  load(): MaybePromise<void> {
+    if (this.copy.base !== undefined) return undefined;
+    if (this.#loading !== undefined) return this.#loading;
+    const loading = loadSession(this);
+    if (!isPromise(loading)) return undefined;
+    const forget = (): void => {
+      this.#loading = undefined;
+    };
+    this.#loading = loading.finally(forget);
+    return this.#loading;
+  }
+
+  emit(event: SessionHappening): void {
+    const { onEvent, name } = this.policy;
+    if (onEvent !== undefined) notify(onEvent, { ...event, name: this.transport?.name ?? name, request: this.request });
+  }
+
+  /** Records a change, which is stored with everything else; at once if the response was sent. */
+  record(change: Change, outcome?: Parameters<WorkingCopy["record"]>[1]): void {
+    this.copy.record(change, outcome);
+    this.storeIfLate();
+  }
+
+  /** After the response, each change is stored at once. A failure reaches `onEvent`, or `await save()`. */
+  storeIfLate(): void {
+    if (!this.isSent) return;
+    this.emit({ type: "late" });
+    const ignore = (): void => {};
+    try {
+      const saving = this.save();
+      if (isPromise(saving)) saving.catch(ignore);
+    } catch {
+      // Told to `onEvent`.
+    }
+  }
+
+  /** Records what no call has said: objects changed in place, and flash values seen. */
+  detectChanges(): void {
+    this.values.detectChanges();
+    this.flash.settle();
+  }
+
+  /** Stores everything that waits. */
+  save(): MaybePromise<void> {
+    return this.exclusively(() => commitAll(this));
+  }
+
+  /** Commits one change, and the earlier changes of its key, at once. */
+  commitChange(change: Change & { readonly key: string }): MaybePromise<void> {
+    return this.exclusively(() => commitKey(this, change));
+  }
+
+  /** Runs one thing after the other: two commits of one session would conflict with each other. */
+  exclusively<T>(task: () => MaybePromise<T>): MaybePromise<T> {
+    return this.calls.exclusively(task, this.computing);
+  }
+
+  /** Waits until nothing is being loaded or stored any more. A failure is told to its caller. */
+  async idle(): Promise<void> {
+    const loading = this.load();
+    if (isPromise(loading)) await loading;
+    await this.calls.idle();
+  }
+
+  /** Whether there is anything to store, even if only that the session was used. */
+  get needsStoring(): boolean {
+    const isRefused = this.copy.revision === this.refusedRevision;
+    // Of an `update` that failed, nothing is to be stored again, so nobody needs to know what became of it.
+    const isDoubtful = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
+    if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isDoubtful && !isRefused)) return true;
+    if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
+    return isTouchDue(this, this.copy.base);
+  }
+
+  /** Takes back a change that was not stored: its caller has heard that. */
+  withdraw(change: Change): MaybePromise<void> {
+    const { unconfirmedRotation: rotation } = this;
+    if (rotation !== undefined) {
+      const changes = rotation.commit.changes.filter((each) => each !== change);
+      this.unconfirmedRotation = { ...rotation, commit: { ...rotation.commit, changes, view: undefined } };
+    }
+    return this.copy.withdraw(change);
+  }
+
+  /** Gives up the session. What is recorded afterwards begins another one. */
+  destroy(): void {
+    const { base, revision } = this.copy;
+    this.pendingDelete ??= base ?? this.presented ?? undefined;
+    // What may have been stored without an answer ends as well.
+    this.orphan ??=
+      this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
+    this.unconfirmed = this.unconfirmedRotation = undefined;
+    this.nextId = undefined;
+    this.isIdDisclosed = this.isGone = this.isRenewed = false;
+    this.isNew = true;
+    // A retired session is not put back: it is to end, and so is its successor.
+    this.retired = undefined;
+    this.copy.reset();
+    this.values.forget();
+    this.flash.forget();
+    if (this.refusedRevision === revision) this.refusedRevision = -1;
+  }
+
+  /** Forgets what a failed handler has recorded and not stored. */
+  dropRecorded(): void {
+    this.copy.drop();
+    this.values.forget();
+    this.flash.forget();
+    this.pendingDelete = undefined;
+  }
+
+  /** The id that the session will have, created once. */
+  createId(): MaybePromise<string> {
+    return this.nextId ?? chain(this.policy.generateId(this.request), (id) => (this.nextId ??= id));
+  }
+
+  /** The id of the session, for it to be told. From now on it cannot be another. */
+  discloseId(): MaybePromise<string> {
+    const { base, rotation } = this.copy;
+    const successor = this.unconfirmedRotation?.successor;
+    if (base && rotation === undefined && successor === undefined) return base.id;
+    this.isIdDisclosed = true;
+    if (rotation === undefined && successor !== undefined) return successor.id;
+    return this.createId();
+  }
+
+  /**
+   * Refuses a change of which the client can no longer be told.
+   *
+   * @throws {SessionError} `ERR_RESPONSE_SENT`
+   */
+  assertWritable(): void {
+    if (!this.isSent) return;
+    const { base } = this.copy;
+    if (base && this.policy.repository.tokenHoldsSession !== true) return;
+    if (base === undefined && this.presented === undefined && this.transport !== undefined) {
+      const presented = this.transport.readToken();
+      if (!isPromise(presented)) this.presented = presented;
+    }
+    if (base || base === null || this.presented === null) throw responseSent(base ? "change" : "begin");
+  }
+
+  /** @throws {SessionError} `ERR_SESSION_GONE` if the request came with a recently retired id, and has not proved who the user is */
+  assertMayBegin(): void {
+    if (this.isSent) throw responseSent("begin");
+    // After `destroy` no session is left whose cookie a new one could replace.
+    const mayReplace = this.isAuthenticated || this.isEnded || this.pendingDelete !== undefined;
+    if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
+  }
+
+  /** The `Max-Age` with which the client is told its token, in seconds; null for as long as it runs. */
+  maxAgeOf({ timeouts: own }: Metadata): number | null {
+    if (own?.cookie !== undefined) return own.cookie;
+    const { timeouts, limits } = this.policy;
+    const lifetime = this.transport?.lifetime?.maxAge;
+    if (own?.idle === undefined && lifetime !== undefined) return lifetime;
+    return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
+  }
+
+  /** Reports a failure. Answers it where it is to be tolerated, and throws it otherwise. */
+  failed(during: "load" | "store", error: unknown): SessionError {
+    if (!isSessionError(error)) throw error;
+    const detail = engineErrorOf(error);
+    this.emit({ type: "failed", during, error, ...(detail === undefined ? {} : { detail }) });
+    if (!this.policy.toleratesFailure) throw error;
+    return error;
+  }
+}

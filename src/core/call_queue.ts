@@ -1,0 +1,83 @@
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+
+/** The calls of one session in one request: which are under way, and which of them may run now. */
+export class CallQueue {
+  readonly #seconds: number;
+  #last: Promise<void> | undefined;
+  #isRunning = false;
+  #count = 0;
+  #onDone: (() => void)[] = [];
+
+  /** `seconds` is how long a call waits for a function of `update`. */
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
+
+  /** Whether a call is running that began with {@linkcode exclusively}. */
+  get isBusy(): boolean {
+    return this.#last !== undefined;
+  }
+
+  /**
+   * Runs one call after the other.
+   *
+   * @param computing The key of an `update` whose function has not returned: it may wait for this very call
+   */
+  exclusively<T>(task: () => MaybePromise<T>, computing?: string): MaybePromise<T> {
+    // A function of `update` may call the session: that call waits until the function has returned.
+    if (this.#isRunning) return Promise.resolve().then(() => this.exclusively(task, computing));
+    const before = this.#last;
+    const result = before === undefined ? this.#run(task) : this.#inTime(before, computing).then(() => this.#run(task));
+    if (!isPromise(result)) return result;
+    const done = (): void => {
+      if (this.#last === settled) this.#last = undefined;
+    };
+    const settled: Promise<void> = result.then(done, done);
+    this.#last = settled;
+    return result;
+  }
+
+  #run<T>(task: () => MaybePromise<T>): MaybePromise<T> {
+    this.#isRunning = true;
+    try {
+      return task();
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  #inTime(call: Promise<void>, computing: string | undefined): Promise<void> {
+    if (computing === undefined) return call;
+    return new Promise((resolve, reject) => {
+      const name = `update(${JSON.stringify(computing)})`;
+      const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
+      const timer = setTimeout(() => reject(new Error(message)), this.#seconds * 1000);
+      void call.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Waits until nothing runs that began with {@linkcode exclusively}. */
+  async idle(): Promise<void> {
+    while (this.#last !== undefined) await this.#last;
+  }
+
+  /** Notes that a call is under way, so that the end of the request waits for it. */
+  enter(): void {
+    this.#count++;
+  }
+
+  /** Notes that a call has ended. */
+  leave(): void {
+    if (--this.#count > 0) return;
+    for (const resolve of this.#onDone.splice(0)) resolve();
+  }
+
+  /** Waits for the calls that are under way. */
+  done(): MaybePromise<void> {
+    if (this.#count === 0) return undefined;
+    return new Promise<void>((resolve) => this.#onDone.push(resolve)).then(() => this.done());
+  }
+}

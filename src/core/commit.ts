@@ -1,0 +1,151 @@
+import type { ActiveSession, UnconfirmedWrite } from "./active_session.ts";
+import { create } from "./create.ts";
+import { commitTogether } from "./group_commit.ts";
+import { isSessionError, type SessionErrorCode, sessionGone } from "./errors.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { beginOperation } from "./operation.ts";
+import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
+import type { Found, Operation } from "./repository.ts";
+import { resolveRotation, rotate } from "./rotate.ts";
+import { engineErrorOf } from "./store_client.ts";
+import { isTouchDue } from "./touch.ts";
+import { update } from "./update.ts";
+import type { Change, Commit } from "./working_copy.ts";
+
+/** Stores everything that waits: ends what is to end, then creates, updates or rotates. */
+export function commitAll(active: ActiveSession): MaybePromise<void> {
+  return chain(active.load(), () => {
+    const { copy } = active;
+    if (
+      active.isGone ||
+      active.orphan !== undefined ||
+      active.unconfirmed !== undefined ||
+      active.unconfirmedRotation !== undefined ||
+      active.pendingDelete !== undefined
+    )
+      return commitInSteps(active);
+    if (copy.rotation !== undefined || active.unavailable !== undefined) return commitInSteps(active);
+    // With nothing to store, this request has no place in the line of those who write.
+    if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
+    const commit = copy.take();
+    return guarded(active, commit, commit);
+  });
+}
+
+/** Commits one change, with the earlier changes of its key, and nothing else. The session exists. */
+export function commitKey(active: ActiveSession, change: Change & { readonly key: string }): MaybePromise<void> {
+  const { copy } = active;
+  if (active.isGone) throw sessionGone();
+  // What waits for an answer comes first: it may have to be stored again, and then it is an earlier change.
+  const isDoubtful = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
+  return chain(isDoubtful ? resolved(active) : undefined, () => {
+    if (!copy.base) throw new Error("Only a session that exists can be updated at once");
+    const earlier = copy.takeKey(change.key);
+    const commit = { ...earlier, changes: [...earlier.changes, change] };
+    return guarded(active, commit, earlier);
+  });
+}
+
+async function resolved(active: ActiveSession): Promise<void> {
+  try {
+    const op = await beginOperation(active);
+    await resolveRotation(active, op);
+    await resolveUnconfirmed(active, op);
+  } catch (error) {
+    report(active, error, false);
+  }
+}
+
+/** Stores a new session, or changes of one that exists, together with those of other requests. If it fails, `restored` waits again. */
+function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
+  const { unconfirmed, settled } = active;
+  return recovering(
+    () =>
+      chain(beginOperation(active), (op) => {
+        const { base } = active.copy;
+        return base ? commitTogether(active, base, commit, op) : create(active, commit, op);
+      }),
+    (error) => {
+      if (active.settled === settled) restore(active, restored, unconfirmed, error);
+      return report(active, error, commit === restored);
+    },
+  );
+}
+
+/** Puts back what was not stored; if nobody knows, it waits until that is found out. */
+function restore(
+  active: ActiveSession,
+  commit: Commit,
+  unconfirmed: UnconfirmedWrite | undefined,
+  error: unknown,
+): void {
+  const { unconfirmed: now, copy } = active;
+  if (now !== undefined && now !== unconfirmed) active.unconfirmed = { ...now, commit };
+  else if (!isGoneError(error)) copy.restore(commit);
+}
+
+async function commitInSteps(active: ActiveSession): Promise<void> {
+  const { copy } = active;
+  if (active.unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined))
+    throw active.unavailable;
+  if (active.isGone) throw sessionGone();
+  let commit: Commit | undefined;
+  let { settled, unconfirmed } = active;
+  try {
+    const beginning = beginOperation(active);
+    const op = isPromise(beginning) ? await beginning : beginning;
+    if (active.orphan !== undefined) await endOrphan(active, op);
+    if (active.unconfirmedRotation !== undefined) await resolveRotation(active, op);
+    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, op);
+    if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
+    ({ settled, unconfirmed } = active);
+    commit = copy.take();
+    if (!copy.base) await create(active, commit, op);
+    else if (commit.rotation === undefined) await update(active, copy.base, commit, op);
+    else await rotate(active, copy.base, commit, op);
+  } catch (error) {
+    const isDoubtful = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
+    if (commit !== undefined && active.settled === settled && !isDoubtful) restore(active, commit, unconfirmed, error);
+    report(active, error, true);
+  }
+}
+
+const isGoneError = (error: unknown): boolean => isSessionError(error) && error.code === "ERR_SESSION_GONE";
+
+/** What must not be stored as it is, however often that is tried: the handler has heard about it. */
+const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
+  "ERR_SCHEMA",
+  "ERR_SESSION_LIMIT",
+  "ERR_RECORD_TOO_LARGE",
+  "ERR_COOKIE_TOO_LARGE",
+  "ERR_NOT_SERIALIZABLE",
+]);
+
+/** Reports why a commit failed, and throws it. Only if it was of everything, everything is refused. */
+function report(active: ActiveSession, error: unknown, isWhole: boolean): never {
+  if (isSessionError(error)) {
+    if (error.code === "ERR_SESSION_GONE") {
+      active.isGone = true;
+      active.emit({ type: "gone" });
+    } else {
+      if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
+      const detail = engineErrorOf(error);
+      active.emit({ type: "failed", during: "store", error, ...(detail === undefined ? {} : { detail }) });
+    }
+  }
+  throw error;
+}
+
+/** What has no record, so that nothing is there to be ended, unless a read of it may be late. */
+const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
+
+async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {
+  const { rejected, presented, policy } = active;
+  const mayBeLate = rejected === "unknown" && op.store.traits.consistency === "eventual";
+  if (pending !== presented || mayBeLate || !WITHOUT_RECORD.has(rejected)) {
+    await policy.repository.end(pending, op);
+    op.emit({ type: "destroyed" });
+  }
+  active.pendingDelete = undefined;
+  active.isEnded = true;
+}

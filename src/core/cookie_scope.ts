@@ -1,0 +1,66 @@
+import { readCookie } from "./cookie_header.ts";
+
+/** Where a browser keeps a cookie: one of another scope is another cookie, even if the name is the same. */
+export interface CookieScope {
+  readonly name: string;
+  readonly domain: string | undefined;
+  readonly path: string;
+  readonly partitioned: boolean;
+}
+
+/** Whether browsers accept a cookie of this name for the host alone, with the path `/`. */
+export function isHostName(name: string): boolean {
+  return name.toLowerCase().startsWith("__host-");
+}
+
+/** So many domains, and so many paths, are tried for a stray cookie: each costs a line in the response. */
+const MOST_VARIANTS = 3;
+
+/**
+ * The scopes in which a client may have another cookie for the session beside the one of `own`: each previous scope whose cookie the request
+ * carries or cannot show.
+ */
+export function previousStrays(own: CookieScope, previous: readonly CookieScope[], request: Request): CookieScope[] {
+  if (previous.length === 0) return [];
+  const header = request.headers.get("Cookie");
+  const { pathname } = new URL(request.url);
+  return distinct(
+    own,
+    previous.filter(
+      ({ name, path }) => readCookie(header, name).isPresent || (path !== own.path && !isSent(path, pathname)),
+    ),
+  );
+}
+
+/** What can be guessed if two cookies have the name of `own`: another domain, another path, with or without partition. */
+export function guessedStrays(own: CookieScope, request: Request, isSecure: boolean): CookieScope[] {
+  const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
+  // Browsers accept a cookie of such a name in no other scope.
+  if (isHostName(own.name)) return partitions;
+  const { hostname, pathname } = new URL(request.url);
+  const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
+  const domains = labels.slice(1).map((_, at) => labels.slice(at).join("."));
+  const folders = pathname.split("/").slice(1, MOST_VARIANTS + 1);
+  const paths = folders.map((_, at) => `/${folders.slice(0, at + 1).join("/")}`);
+  return distinct(own, [
+    ...[undefined, ...domains.slice(-MOST_VARIANTS)].map((domain) => ({ ...own, domain })),
+    ...["/", ...paths].map((path) => ({ ...own, path })),
+    ...partitions,
+  ]);
+}
+
+/** Whether browsers send a cookie of this path with a request (RFC 6265, 5.1.4). */
+function isSent(path: string, pathname: string): boolean {
+  return pathname === path || pathname.startsWith(path.endsWith("/") ? path : `${path}/`);
+}
+
+/** Each scope once, and never the own one. */
+export function distinct(own: CookieScope, scopes: readonly CookieScope[]): CookieScope[] {
+  const byKey = new Map(scopes.map((scope) => [keyOf(scope), scope]));
+  byKey.delete(keyOf(own));
+  return [...byKey.values()];
+}
+
+function keyOf({ name, domain, path, partitioned }: CookieScope): string {
+  return JSON.stringify([name, domain?.replace(/^\./, "").toLowerCase(), path, partitioned]);
+}

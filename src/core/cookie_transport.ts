@@ -1,0 +1,232 @@
+import { type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
+import { type CookieOptions, type CookieSettings, resolveCookieOptions, withoutPrefix } from "./cookie_options.ts";
+import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_scope.ts";
+import { SessionError } from "./errors.ts";
+import { isPlainLoopback } from "./loopback.ts";
+import type { CookieTransport } from "./transport.ts";
+
+export type { CookieOptions, PreviousCookie } from "./cookie_options.ts";
+
+/** What browsers keep of one cookie, in octets of name and value (RFC 6265bis, 5.7). */
+const MAX_OCTETS = 4096;
+/** 400 days, in seconds (RFC 6265bis, 5.5). */
+const LONGEST_AGE = 400 * 24 * 60 * 60;
+const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+/** The different answers of a function that are kept. */
+const MOST_ANSWERS = 256;
+/** Browsers keep about 150 cookies of one site. */
+const MOST_CHUNKS = 50;
+
+/** Gives the attributes for a request, such as a domain for each tenant. */
+export type CookieFunction = (request: Request, ...rest: never[]) => CookieOptions;
+
+/**
+ * Carries the token in a cookie.
+ *
+ * @param options The attributes, or a function that gives them for a request
+ * @param splitting `chunks`: over how many cookies a token may be split, `name`, `name.1`, `name.2` …; 1 by default
+ * @throws {TypeError} If an attribute is malformed or unknown, or contradicts another one or the name's prefix
+ * @throws {RangeError} If `maxAge` or `chunks` is out of range
+ */
+export function cookieTransport(
+  options: CookieOptions | CookieFunction = {},
+  { chunks = 1 }: { readonly chunks?: number } = {},
+): CookieTransport {
+  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MOST_CHUNKS))
+    throw new RangeError(`Cannot use the cookie: chunks must be a whole number from 1 to ${MOST_CHUNKS}`);
+  const cookieFor = typeof options === "function" ? resolver(options) : always(cookieOf(resolveCookieOptions(options)));
+
+  const formFor = (request: Request, runtimeArguments: readonly unknown[]): Form => {
+    const { usual, onLoopback } = cookieFor(request, runtimeArguments);
+    return onLoopback !== usual && isPlainLoopback(request) ? onLoopback : usual;
+  };
+
+  const presented = (request: Request, runtimeArguments: readonly unknown[]): Presented => {
+    const header = request.headers.get("Cookie");
+    if (header === null) return NOTHING;
+    const { settings, scope, previous } = formFor(request, runtimeArguments);
+    const found: Presented = readChunks(header, scope.name, chunks);
+    if (found.isPresent) return found;
+    for (const [at, { name }] of previous.entries()) {
+      const older = readChunks(header, name, chunks);
+      if (older.isPresent) return { ...older, previousName: settings.previous[at]?.name };
+    }
+    return found;
+  };
+
+  /** Expires a cookie and its chunks, from a given one on. */
+  const expire = (headers: Headers, { attributesOf }: Form, scope: CookieScope, request: Request, from = 0): void => {
+    const header = request.headers.get("Cookie");
+    for (let at = from; at < (chunks > 1 ? MOST_CHUNKS : 1); at++) {
+      const name = chunkName(scope.name, at);
+      // Chunks are expired unseen as well: another response may just have set them.
+      if (at === 0 || (at < chunks && from > 0) || readCookie(header, name).isPresent)
+        headers.append("Set-Cookie", `${name}=${EXPIRED}${attributesOf(scope)}`);
+    }
+  };
+
+  const expireStrays = (headers: Headers, form: Form, request: Request, isAmbiguous: boolean): void => {
+    const { scope, previous, isSecure } = form;
+    const strays = previousStrays(scope, previous, request);
+    if (isAmbiguous) strays.push(...guessedStrays(scope, request, isSecure));
+    for (const stray of distinct(scope, strays)) expire(headers, form, stray, request);
+  };
+
+  return {
+    requestHeader: "Cookie",
+    read: (request, runtimeArguments = []) => presented(request, runtimeArguments).value,
+    write(headers, token, { maxAge, request, runtimeArguments }) {
+      const form = formFor(request, runtimeArguments);
+      const { name } = form.scope;
+      const values = split(name, token, chunks);
+      // In front of the token's own line: a browser that takes a stray scope for the same one keeps the last line.
+      expireStrays(headers, form, request, presented(request, runtimeArguments).isAmbiguous);
+      for (const [at, value] of values.entries())
+        headers.append("Set-Cookie", `${chunkName(name, at)}=${value}${ageOf(maxAge)}${form.attributes}`);
+      if (chunks > 1) expire(headers, form, form.scope, request, values.length);
+    },
+    clear(headers, { request, runtimeArguments }) {
+      const form = formFor(request, runtimeArguments);
+      expireStrays(headers, form, request, presented(request, runtimeArguments).isAmbiguous);
+      expire(headers, form, form.scope, request);
+    },
+    isAmbiguous: (request, runtimeArguments) => presented(request, runtimeArguments).isAmbiguous,
+    expireStrays: (headers, { request, runtimeArguments }) =>
+      expireStrays(
+        headers,
+        formFor(request, runtimeArguments),
+        request,
+        presented(request, runtimeArguments).isAmbiguous,
+      ),
+    isStale: (request, runtimeArguments) => presented(request, runtimeArguments).previousName !== undefined,
+    presentedName: (request, runtimeArguments) =>
+      presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.name,
+    name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.name,
+    lifetime: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings,
+    assertFits(token, { request, runtimeArguments }) {
+      split(formFor(request, runtimeArguments).scope.name, token, chunks);
+    },
+    cookieName: (request, runtimeArguments) => formFor(request, runtimeArguments).scope.name,
+    readBeside: (request, _runtimeArguments, prefix) => readCookies(request.headers.get("Cookie"), prefix),
+    writeBeside(headers, name, value, { maxAge, request, runtimeArguments }) {
+      split(name, value, 1);
+      const age = maxAge === 0 ? EXPIRED : ageOf(maxAge);
+      headers.append("Set-Cookie", `${name}=${value}${age}${formFor(request, runtimeArguments).attributes}`);
+    },
+  };
+}
+
+/** What the client presented. */
+interface Presented extends CookieValue {
+  /** The name of a previous scope, with its prefix, if the token came under that one. */
+  readonly previousName?: string | undefined;
+}
+
+const NOTHING: Presented = { value: null, isPresent: false, isAmbiguous: false };
+
+function readChunks(header: string, name: string, chunks: number): CookieValue {
+  const first = readCookie(header, name);
+  if (chunks === 1 || first.value === null) return first;
+  let { value } = first;
+  for (let at = 1; at < MOST_CHUNKS; at++) {
+    const next = readCookie(header, chunkName(name, at));
+    if (next.isAmbiguous) return next;
+    if (next.value === null) break;
+    value += next.value;
+  }
+  return { ...first, value };
+}
+
+function chunkName(name: string, at: number): string {
+  return at === 0 ? name : `${name}.${at}`;
+}
+
+/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie and tell nobody */
+function split(name: string, token: string, chunks: number): string[] {
+  if (name.length + token.length <= MAX_OCTETS) return [token];
+  const values: string[] = [];
+  for (let from = 0; from < token.length; from += values.at(-1)?.length ?? 0) {
+    if (values.length === chunks) {
+      const limit = chunks === 1 ? "" : ` in each of ${chunks} chunks`;
+      const octets = name.length + token.length;
+      throw new SessionError(
+        "ERR_COOKIE_TOO_LARGE",
+        `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}`,
+      );
+    }
+    values.push(token.slice(from, from + MAX_OCTETS - chunkName(name, values.length).length));
+  }
+  return values;
+}
+
+function ageOf(maxAge: number | null): string {
+  return maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
+}
+
+/** A cookie in the two forms in which it travels. */
+interface Cookie {
+  readonly settings: CookieSettings;
+  readonly usual: Form;
+  /** On plain-http loopback: without prefix, `Secure` and `Partitioned`. */
+  readonly onLoopback: Form;
+}
+
+interface Form {
+  readonly settings: CookieSettings;
+  readonly scope: CookieScope;
+  readonly previous: readonly CookieScope[];
+  readonly isSecure: boolean;
+  /** The attributes of the scope itself, as text. */
+  readonly attributes: string;
+  attributesOf(scope: CookieScope): string;
+}
+
+function cookieOf(settings: CookieSettings): Cookie {
+  const usual = formOf(settings, false);
+  return { settings, usual, onLoopback: settings.alwaysSecure ? usual : formOf(settings, true) };
+}
+
+function formOf(settings: CookieSettings, onLoopback: boolean): Form {
+  const { httpOnly, sameSite, previous } = settings;
+  const isSecure = settings.secure && !onLoopback;
+  const travelling = (scope: CookieScope): CookieScope =>
+    onLoopback ? { ...scope, name: withoutPrefix(scope.name), partitioned: false } : scope;
+  // SameSite=None needs Secure, which plain http cannot have.
+  const site = onLoopback && sameSite === "None" ? "Lax" : sameSite;
+  const attributesOf = ({ domain, path, partitioned }: CookieScope): string =>
+    `; Path=${path}${domain === undefined ? "" : `; Domain=${domain}`}${isSecure ? "; Secure" : ""}` +
+    `${httpOnly ? "; HttpOnly" : ""}; SameSite=${site}${partitioned ? "; Partitioned" : ""}`;
+  const scope = travelling(settings.scope);
+  return {
+    settings,
+    scope,
+    previous: previous.map(travelling),
+    isSecure,
+    attributes: attributesOf(scope),
+    attributesOf,
+  };
+}
+
+function always<Value>(value: Value): () => Value {
+  return () => value;
+}
+
+/** Calls a function once for each request, and makes a cookie once for each different answer. */
+function resolver(options: CookieFunction): (request: Request, runtimeArguments: readonly unknown[]) => Cookie {
+  const byRequest = new WeakMap<Request, Cookie>();
+  const byAnswer = new Map<string, Cookie>();
+  return (request, runtimeArguments) => {
+    let cookie = byRequest.get(request);
+    if (cookie !== undefined) return cookie;
+    const answer: CookieOptions = Reflect.apply(options, undefined, [request, ...runtimeArguments]);
+    const settings = resolveCookieOptions(answer);
+    const key = JSON.stringify(settings, (_name, value: unknown) => value ?? String(value));
+    cookie = byAnswer.get(key);
+    if (cookie === undefined) {
+      if (byAnswer.size === MOST_ANSWERS) byAnswer.clear();
+      byAnswer.set(key, (cookie = cookieOf(settings)));
+    }
+    byRequest.set(request, cookie);
+    return cookie;
+  };
+}

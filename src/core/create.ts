@@ -1,0 +1,80 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isOutage, SessionError } from "./errors.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import type { Contents, Found, Operation } from "./repository.ts";
+import { changedMetadata, settle } from "./update.ts";
+import { type Commit, type FieldsResult, replay } from "./working_copy.ts";
+
+/** Ids that may be in use before the generator is given up: a random one never is. */
+const MOST_IDS = 5;
+
+/** Stores a new session, if there is anything to store. */
+export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
+  const { copy } = active;
+  const { view } = commit;
+  const replayed: FieldsResult = view !== undefined && view.base.size === 0 ? view : replay(commit.changes, new Map());
+  return chain(replayed, (changed) => {
+    // Timeouts, say, wait for the session to which they are given.
+    if (!commit.begins && changed.changed.size === 0) return copy.restore(commit);
+    active.assertMayBegin();
+    const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
+    const contents = { fields: changed.fields, metadata, lastSeenAt: op.now };
+    return chain(createUnderNewId(active, contents, op, commit), (created) =>
+      chain(settle(active, created, op), () => op.emit({ type: "created" })),
+    );
+  });
+}
+
+/** Stores a new session under an id that nobody has. */
+export function createUnderNewId(
+  active: ActiveSession,
+  contents: Contents,
+  op: Operation,
+  commit: Commit,
+  replaces?: Found,
+): MaybePromise<Found> {
+  const { validateChanges } = active.policy;
+  const begin = (): MaybePromise<Found> => attempt(active, contents, op, commit, replaces, 1);
+  return validateChanges === undefined ? begin() : chain(validateChanges(contents.fields), begin);
+}
+
+function attempt(
+  active: ActiveSession,
+  contents: Contents,
+  op: Operation,
+  commit: Commit,
+  replaces: Found | undefined,
+  count: number,
+): MaybePromise<Found> {
+  const { repository } = active.policy;
+  return chain(active.createId(), (id) => {
+    const write = (): MaybePromise<Found | "conflict"> =>
+      recovering(
+        () => repository.create(id, contents, op, replaces),
+        (error) => {
+          if (isOutage(error) && replaces === undefined)
+            active.unconfirmed = { writeId: op.writeId, commit, current: null };
+          throw error;
+        },
+      );
+    // A session of which the client cannot be told must not be stored.
+    const fitting =
+      repository.tokenFor === undefined
+        ? undefined
+        : chain(repository.tokenFor(id, op), (token) =>
+            active.transport?.assertFits(token, active.maxAgeOf(contents.metadata)),
+          );
+    return chain(chain(fitting, write), (created) => {
+      active.nextId = undefined;
+      if (created !== "conflict") return created;
+      // Somebody was told this id. It is in use by another session: to go on under a new one would leak it.
+      if (active.isIdDisclosed || count === MOST_IDS) {
+        throw new SessionError(
+          "ERR_CONFLICT",
+          "Cannot store the session: the generated ids are in use; does generateId give random ones?",
+        );
+      }
+      return attempt(active, contents, op, commit, replaces, count + 1);
+    });
+  });
+}

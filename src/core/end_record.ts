@@ -1,0 +1,44 @@
+import { readMetadata } from "./metadata.ts";
+import { NO_FIELDS, writeOf } from "./record_write.ts";
+import type { Found, Operation } from "./repository.ts";
+import type { StoredRecord } from "./store.ts";
+
+/** How long, in milliseconds, an ended session is noted in a store whose reads may be late. */
+const TOMBSTONE_LIFE = 3_600_000;
+
+/** Ends what lies under a key, and first what took its place: after a failure in between, the retired record still leads there. */
+export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
+  const { traits } = op.store;
+  if (traits.consistency === "eventual" && !traits.compareAndSet) {
+    if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
+    // Another place may still show the session, or write it once more: a record that is missing would not tell it.
+    return await bury(key, op);
+  }
+  let expected = current?.version;
+  for (;;) {
+    if (expected !== undefined && (await op.store.delete(key, expected)) !== "conflict") return;
+    if (expected !== undefined) await op.backOff();
+    const record = await op.store.load(key);
+    if (record === null) return;
+    await endSuccessor(key, record, op);
+    expected = record.version;
+  }
+}
+
+async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
+  const metadata = record === null ? "corrupt" : readMetadata(record, key);
+  if (typeof metadata !== "string" && metadata.successor !== undefined)
+    await endRecord(metadata.successor.key, undefined, op);
+}
+
+async function bury(key: string, op: Operation): Promise<void> {
+  await op.store.save(
+    key,
+    writeOf(
+      { fields: NO_FIELDS, lastSeenAt: op.now },
+      NO_FIELDS,
+      null,
+      op.now + Math.max(TOMBSTONE_LIFE, 2000 * (op.store.traits.staleness ?? 0)),
+    ),
+  );
+}

@@ -1,0 +1,157 @@
+/**
+ * What can go wrong while a request runs, as a stable word to branch on.
+ *
+ * - `ERR_STORE`: the store failed.
+ * - `ERR_STORE_TIMEOUT`: the store did not answer within `storeTimeout`.
+ * - `ERR_CONFLICT`: other requests kept changing the session until `storeTimeout` had passed, or each id that the generator made
+ *   was already in use.
+ * - `ERR_SESSION_GONE`: another request has destroyed or regenerated the session.
+ * - `ERR_RESPONSE_SENT`: the client can no longer be told of the change, because the response was committed.
+ * - `ERR_NOT_SERIALIZABLE`: a value cannot be stored; the message names its key and path.
+ * - `ERR_SCHEMA`: the data fails the schema; the message names the path and carries the schema's own message.
+ * - `ERR_RECORD_TOO_LARGE`: the record is larger than the store accepts.
+ * - `ERR_COOKIE_TOO_LARGE`: the cookie is larger than browsers keep.
+ * - `ERR_SESSION_LIMIT`: the user has as many sessions as `userSessions({ limit })` allows.
+ * - `ERR_AMBIGUOUS_COOKIE`: the request carries several cookies of the session's name, so it is unknown which session to end.
+ */
+export type SessionErrorCode =
+  | "ERR_STORE"
+  | "ERR_STORE_TIMEOUT"
+  | "ERR_CONFLICT"
+  | "ERR_SESSION_GONE"
+  | "ERR_RESPONSE_SENT"
+  | "ERR_NOT_SERIALIZABLE"
+  | "ERR_SCHEMA"
+  | "ERR_RECORD_TOO_LARGE"
+  | "ERR_COOKIE_TOO_LARGE"
+  | "ERR_SESSION_LIMIT"
+  | "ERR_AMBIGUOUS_COOKIE";
+
+/** Another copy of this package makes errors of another class: they are told by this brand. */
+const BRAND: unique symbol = Symbol.for("with-session.SessionError");
+
+/**
+ * A failure of a session while a request runs. No message and no `cause` holds an id, a store key or a value. A mistake in the
+ * program is a `TypeError` or a `RangeError` instead.
+ *
+ * @example
+ * ```ts
+ * import { SessionError } from "with-session";
+ *
+ * const error: unknown = new SessionError("ERR_STORE", "Cannot load the session: the store failed");
+ * if (error instanceof SessionError && error.code === "ERR_STORE") {
+ *   new Response("Please try again", { status: 503 });
+ * }
+ * ```
+ */
+export class SessionError extends Error {
+  /** Always `"SessionError"`. */
+  override readonly name: string = "SessionError";
+  /** What went wrong, as a word that does not change between versions. */
+  readonly code: SessionErrorCode;
+
+  /**
+   * Creates an error.
+   *
+   * @param code What went wrong
+   * @param message What could not be done, why, and what to do about it
+   * @param options `cause` must hold no id, no store key and no value
+   */
+  constructor(code: SessionErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** Accepts an error of another copy of this package as well. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // A subclass has its own instances.
+    return this === SessionError ? isSessionError(value) : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+}
+
+/** Whether a value is a `SessionError`, also one of another copy of this package. */
+export function isSessionError(value: unknown): value is SessionError {
+  return isBranded(value, BRAND);
+}
+
+/** What a store's client throws may fail to be looked at. */
+function isBranded(value: unknown, brand: symbol): boolean {
+  try {
+    return typeof value === "object" && value !== null && brand in value;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * A store throws it when its engine refuses a write for the moment and has stored nothing. The write is tried again within
+ * `storeTimeout`. Its code is `ERR_STORE`.
+ *
+ * @example
+ * ```ts
+ * import { StoreBusyError } from "with-session";
+ *
+ * async function put(write: () => Promise<Response>): Promise<void> {
+ *   if ((await write()).status === 429) throw new StoreBusyError();
+ * }
+ * ```
+ */
+export class StoreBusyError extends SessionError {
+  /** Creates an error. */
+  constructor() {
+    super("ERR_STORE", "Cannot store the session: the store accepts no more writes for the moment");
+    Object.defineProperty(this, BUSY, { value: true });
+  }
+}
+
+const BUSY: unique symbol = Symbol.for("with-session.StoreBusyError");
+
+/** Whether a value is a `StoreBusyError`, also one of another copy of this package. */
+export function isBusy(value: unknown): boolean {
+  return isBranded(value, BUSY);
+}
+
+/** Whether the store failed, so that it is unknown what became of a write. */
+export function isOutage(error: unknown): boolean {
+  return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
+}
+
+/** The error of a session that another request has ended or regenerated. */
+export function sessionGone(): SessionError {
+  return new SessionError(
+    "ERR_SESSION_GONE",
+    "Cannot store the session: another request has destroyed or regenerated it",
+  );
+}
+
+/** The error of a change of which the client can no longer be told. */
+export function responseSent(action: string): SessionError {
+  return new SessionError(
+    "ERR_RESPONSE_SENT",
+    `Cannot ${action} a session: the response was already sent; call it earlier, and await it`,
+  );
+}
+
+/** The error of a logout that does not know which session to end. */
+export function ambiguousCookie(): SessionError {
+  return new SessionError(
+    "ERR_AMBIGUOUS_COOKIE",
+    "Cannot end the session: the request carries several different cookies of its name; the response expires the stray ones, so let the client try again",
+  );
+}
+
+const MISTAKE: unique symbol = Symbol.for("with-session.mistake");
+
+/**
+ * A mistake of the program that shows only while it runs, such as a function that opens no client. It is a `TypeError` and keeps its own message,
+ * where the errors of a client are hidden. The message must hold no id, no store key and no value.
+ */
+export function mistake(message: string): TypeError {
+  return Object.defineProperty(new TypeError(message), MISTAKE, { value: true });
+}
+
+/** Whether an error tells of a mistake of the program, also one that another copy of this package has made. */
+export function isMistake(error: unknown): error is TypeError {
+  return isBranded(error, MISTAKE);
+}

@@ -1,0 +1,94 @@
+import type { SessionError } from "./errors.ts";
+
+/**
+ * Why what a client presented is not its session.
+ *
+ * - `malformed`, `forged`: it cannot be an id, or its signature is wrong.
+ * - `unknown`: the store has no such session. It ended long ago, or never existed.
+ * - `expired`: its idle or absolute timeout has passed.
+ * - `retired`: its id was regenerated. `replaced` is the same within the last minute: changes of such a request are dropped.
+ * - `revoked`, `credentials`: it was ended from elsewhere, or the user's credentials have changed since.
+ * - `schema`, `corrupt`, `misplaced`, `newer`: its record fails the schema, cannot be read, belongs to another key, or was written by a newer version.
+ * - `ambiguous`: the request carries several different cookies of the session's name.
+ * - `reuse`: the id was retired by `rotateEvery`, its successor is in use, and somebody presents the old one: a sign of theft.
+ *
+ * A plugin may give reasons of its own.
+ */
+export type RejectReason =
+  | "malformed"
+  | "forged"
+  | "unknown"
+  | "expired"
+  | "retired"
+  | "replaced"
+  | "revoked"
+  | "credentials"
+  | "schema"
+  | "corrupt"
+  | "misplaced"
+  | "newer"
+  | "ambiguous"
+  | "reuse"
+  | (string & {});
+
+/** What happened, without the parts that all events share. */
+export type SessionHappening =
+  | {
+      readonly type:
+        | "loaded"
+        | "created"
+        | "touched"
+        | "regenerated"
+        | "destroyed"
+        | "gone"
+        | "stale"
+        | "ambiguous"
+        | "late";
+    }
+  | { readonly type: "changed" | "conflict"; readonly attempts: number }
+  | { readonly type: "rejected"; readonly reason: RejectReason }
+  | { readonly type: "revoked"; readonly sessions: number; readonly reason?: string }
+  | {
+      readonly type: "failed";
+      /** What the store was doing. */
+      readonly during: "load" | "store";
+      readonly error: SessionError;
+      /** The engine's own error, for a log that nobody else reads: it may hold keys and data. */
+      readonly detail?: unknown;
+    };
+
+/** What all events share. */
+export interface EventContext {
+  /** The name of the cookie or header, to tell sessions of several managers apart. */
+  readonly name: string;
+  /** The request in which it happened, if there was one. */
+  readonly request?: Request | undefined;
+  /** How long it took, in milliseconds, where it took time. */
+  readonly durationMs?: number | undefined;
+}
+
+/**
+ * What happened to a session, for logs and metrics. No event holds an id, a store key or data, except `detail` of `failed`.
+ *
+ * - `loaded`: a live session was found. `rejected`: what the client presented is not its session; `reason` says why.
+ * - `created`, `changed`, `touched`, `regenerated`, `destroyed`: stored; `attempts` counts the tries.
+ * - `conflict`: another request wrote in between, and the changes are applied again.
+ * - `gone`: another request has destroyed or regenerated the session; the changes of this one were dropped.
+ * - `revoked`: so many `sessions` of a user were ended.
+ * - `ambiguous`: the request carries several cookies of the session's name.
+ * - `stale`: an eventually consistent store showed an older state than this client has seen.
+ * - `late`: a change was made after the response was sent.
+ * - `failed`: the store failed.
+ */
+export type SessionEvent = SessionHappening & EventContext;
+
+/** Calls `onEvent`. A listener cannot disturb a request: what it throws, or rejects with, is dropped. */
+export function notify(onEvent: ((event: SessionEvent) => unknown) | undefined, event: SessionEvent): void {
+  if (onEvent === undefined) return;
+  try {
+    const answer = onEvent(event);
+    if (typeof answer === "object" && answer !== null) Promise.resolve(answer).catch(() => {});
+  } catch {
+    // See above.
+  }
+}

@@ -1,0 +1,47 @@
+import type { Metadata, OwnTimeouts } from "./metadata.ts";
+
+/** The timeouts that are in force for one session, in seconds. */
+export interface Timeouts {
+  /** The session ends after so long without a request. */
+  readonly idle: number;
+  /** The session ends so long after it began; `false` for never. */
+  readonly absolute: number | false;
+  /** How old "last seen" may grow before a request writes it anew. */
+  readonly touchInterval: number;
+}
+
+/** The longest that the timeouts of one session may be, in seconds. */
+export interface TimeoutLimits {
+  /** The longest idle timeout. */
+  readonly idle?: number;
+  /** The longest absolute timeout; with a limit, `false` is not accepted. */
+  readonly absolute?: number;
+}
+
+/**
+ * How much later than the end of a session its engine may sweep the record, in milliseconds: the clocks of two servers may be five
+ * minutes apart, and a request may be under way for as long.
+ */
+export const SWEEP_MARGIN = 600_000;
+
+/** The timeouts of one session: its own where it has some, within the limits. */
+export function timeoutsOf(metadata: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
+  const own = metadata.timeouts;
+  return own === undefined ? timeouts : ownTimeouts(own, timeouts, limits);
+}
+
+function ownTimeouts(own: OwnTimeouts, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
+  const idle = Math.min(own.idle ?? timeouts.idle, limits.idle ?? Infinity);
+  const longest = own.absolute ?? timeouts.absolute;
+  const absolute = limits.absolute === undefined ? longest : Math.min(longest || Infinity, limits.absolute);
+  const interval = own.idle === undefined ? timeouts.touchInterval : idle / 10;
+  // A cookie of its own must be sent again before it ends.
+  const touchInterval = typeof own.cookie === "number" ? Math.min(interval, own.cookie / 2) : interval;
+  return { idle, absolute, touchInterval };
+}
+
+/** The first instant, in epoch milliseconds, at which a session is over. */
+export function endOf(absoluteSince: number, lastSeenAt: number, { idle, absolute }: Timeouts): number {
+  const idleEnd = lastSeenAt + idle * 1000;
+  return absolute === false ? idleEnd : Math.min(idleEnd, absoluteSince + absolute * 1000);
+}

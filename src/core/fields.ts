@@ -1,0 +1,90 @@
+import { isRecordFields, withChanges } from "./record_text.ts";
+
+/**
+ * The kinds of fields, by the sign with which their names begin: data, data with a time to live, and flash values. The last two
+ * hold an instant before the value.
+ */
+export const DATA = "=";
+export const EXPIRING = "%";
+export const FLASH = "~";
+
+export type Sign = typeof DATA | typeof EXPIRING | typeof FLASH;
+
+/** The name of a field. A key that lines of text cannot hold, or UTF-8, is written as JSON. */
+export function fieldName(sign: Sign, key: string): string {
+  return sign + (isPlain(key) ? key : JSON.stringify(key));
+}
+
+function isPlain(key: string): boolean {
+  return !key.startsWith('"') && !key.includes("\n") && key.isWellFormed();
+}
+
+/** The key in the name of a field. A name that another program has spoiled gives a key that leads nowhere. */
+export function keyOf(name: string): string {
+  const key = name.slice(1);
+  if (!key.startsWith('"')) return key;
+  try {
+    return String(JSON.parse(key));
+  } catch {
+    return key;
+  }
+}
+
+/** A text with the instant, in epoch milliseconds, at which it ends; without one it never does. */
+export function withEnd(text: string, endsAt: number | undefined): string {
+  return `${endsAt ?? ""} ${text}`;
+}
+
+/** The text and the end of what {@linkcode withEnd} made. */
+export function splitEnd(text: string): { readonly text: string; readonly endsAt: number } {
+  const at = text.indexOf(" ");
+  return { text: text.slice(at + 1), endsAt: at === 0 ? Infinity : Number(text.slice(0, at)) };
+}
+
+/** The fields of a session as one request sees them: those of the record, and its changes of them. */
+export class FieldsView {
+  readonly base: ReadonlyMap<string, string>;
+  /** Only what differs from the base; null for a removed field. */
+  readonly changed: Map<string, string | null> = new Map();
+
+  constructor(base: ReadonlyMap<string, string>) {
+    this.base = base;
+  }
+
+  get(name: string): string | undefined {
+    const changed = this.changed.size === 0 ? undefined : this.changed.get(name);
+    return changed === undefined ? this.base.get(name) : (changed ?? undefined);
+  }
+
+  set(name: string, text: string): void {
+    if (this.base.get(name) === text) this.changed.delete(name);
+    else this.changed.set(name, text);
+  }
+
+  delete(name: string): void {
+    if (this.base.has(name)) this.changed.set(name, null);
+    else this.changed.delete(name);
+  }
+
+  /** The names that begin with a sign. */
+  names(sign: Sign): string[] {
+    const names = [];
+    for (const name of this.base.keys()) if (name.startsWith(sign) && this.changed.get(name) !== null) names.push(name);
+    for (const [name, text] of this.changed)
+      if (text !== null && name.startsWith(sign) && !this.base.has(name)) names.push(name);
+    return names;
+  }
+
+  /** The fields with the changes; the very base if nothing has changed. */
+  get fields(): ReadonlyMap<string, string> {
+    if (this.changed.size === 0) return this.base;
+    const changed = new Map(this.changed);
+    return withChanges(this.base, changed);
+  }
+
+  /** Whether a field of this kind may exist. It may answer true for a field that does not. */
+  mayHave(sign: Sign): boolean {
+    for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
+    return isRecordFields(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
+  }
+}

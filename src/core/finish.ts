@@ -1,0 +1,140 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isSessionError } from "./errors.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { joinNested, mayBeNested } from "./nested.ts";
+import { beginOperation } from "./operation.ts";
+import { reinstate } from "./recovery.ts";
+import type { ClearSiteData } from "./session.ts";
+import { isTouchDue } from "./touch.ts";
+
+/** Keeps the process alive until a promise settles. */
+export type WaitUntil = (promise: Promise<unknown>) => void;
+
+/** What a response must carry: headers, or the names of the request headers on which it depends. */
+export type Said = Headers | readonly string[];
+
+/** Stores a session at the end of its request, and answers what the client must be told. */
+export function finish(
+  active: ActiveSession,
+  response: Response | undefined,
+  waitUntil: WaitUntil | undefined,
+  clearSiteData: readonly ClearSiteData[],
+): MaybePromise<Said> {
+  const tell = (isStored: boolean): MaybePromise<Said> => {
+    active.isSent = true;
+    return said(active, isStored, clearSiteData);
+  };
+  return chain(active.calls.done(), () => {
+    const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
+    return chain(joining, () => {
+      active.detectChanges();
+      assertClearable(active, clearSiteData);
+      if (!active.needsStoring) return tell(!active.isGone);
+      if (waitUntil !== undefined && active.policy.persistsAfterResponse)
+        return chain(isRoutine(active), (isRoutine) =>
+          isRoutine ? storeLater(active, waitUntil, tell) : chain(store(active), tell),
+        );
+      return chain(store(active), tell);
+    });
+  });
+}
+
+/** Stores what waits. Answers false if that failed in a way that lets the response go out. */
+function store(active: ActiveSession): MaybePromise<boolean> {
+  return recovering(
+    () => chain(active.save(), () => !active.isGone),
+    (error) => {
+      if (!isSessionError(error)) throw error;
+      const { code } = error;
+      const isOutage = code === "ERR_STORE" || code === "ERR_STORE_TIMEOUT" || code === "ERR_CONFLICT";
+      if (code !== "ERR_SESSION_GONE" && !(isOutage && active.policy.toleratesFailure)) throw error;
+      if (active.unconfirmedRotation === undefined) return false;
+      // The response tells no new id, so the old one must be good.
+      return undo(active);
+    },
+  );
+}
+
+async function undo(active: ActiveSession): Promise<false> {
+  await reinstate(active, await beginOperation(active));
+  return false;
+}
+
+function storeLater(
+  active: ActiveSession,
+  waitUntil: WaitUntil,
+  tell: (isStored: boolean) => MaybePromise<Said>,
+): MaybePromise<Said> {
+  const storing = store(active);
+  if (isPromise(storing)) waitUntil(storing.catch(() => {}));
+  return tell(true);
+}
+
+/**
+ * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. Of what is new, renewed or ended, the
+ * client must not be told before it is stored, and what plugins have recorded may be refused.
+ */
+async function isRoutine(active: ActiveSession): Promise<boolean> {
+  const { copy, policy } = active;
+  if (copy.isPending) await active.load();
+  if (
+    !copy.base ||
+    active.isGone ||
+    active.calls.isBusy ||
+    copy.rotation !== undefined ||
+    active.pendingDelete !== undefined
+  )
+    return false;
+  if (copy.changesMetadata || policy.repository.tokenHoldsSession === true || policy.repository.respond !== undefined)
+    return false;
+  if (policy.plugins.some((plugin) => plugin.respond !== undefined)) return false;
+  active.isRenewed ||= isTouchDue(active, copy.base) || copy.timeouts !== undefined;
+  return true;
+}
+
+function assertClearable({ copy }: ActiveSession, words: readonly ClearSiteData[]): void {
+  if (!copy.exists || !words.some((word) => word === "cookies" || word === "*")) return;
+  throw new TypeError(
+    "Cannot begin a session in a response that clears cookies: the browser would remove the new cookie; leave out clearSiteData",
+  );
+}
+
+/** What the client must be told of what has become of its session. */
+function said(active: ActiveSession, isStored: boolean, clearSiteData: readonly ClearSiteData[]): MaybePromise<Said> {
+  const { transport, policy } = active;
+  if (transport === undefined) return [];
+  const tell = whatToTell(active, isStored);
+  const clears = active.isEnded && isStored && clearSiteData.length > 0;
+  const { repository, plugins } = policy;
+  const isHeard = tell !== undefined || isStored;
+  const responders =
+    isHeard && (repository.respond !== undefined || plugins.length > 0)
+      ? [repository, ...plugins].filter((each) => each.respond !== undefined)
+      : [];
+  // Most requests tell nothing: headers are dear to make.
+  if (tell === undefined && !clears && responders.length === 0) return transport.varyHeaders;
+  const headers = new Headers();
+  tell?.(headers);
+  if (clears) headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
+  const done = (): Said => (headers.keys().next().done ? transport.varyHeaders : headers);
+  if (responders.length === 0) return done();
+  return chain(beginOperation(active), async (op) => {
+    for (const each of responders) await each.respond?.(headers, op);
+    return done();
+  });
+}
+
+/** What is written about the token; undefined for nothing. */
+function whatToTell(active: ActiveSession, isStored: boolean): ((headers: Headers) => void) | undefined {
+  const { transport, copy, presented, isGone } = active;
+  const { base } = copy;
+  if (transport === undefined) return undefined;
+  // Whatever failed later: an id that is stored must reach the client, for the one that it holds may be retired.
+  const isNews = base && !isGone && base.token !== presented;
+  if (base && (isNews || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
+    return (headers) => transport.write(headers, base.token, active.maxAgeOf(base.metadata));
+  }
+  if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
+    return (headers) => transport.clear(headers);
+  return active.rejected === "ambiguous" ? (headers) => transport.expireStrays(headers) : undefined;
+}

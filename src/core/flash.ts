@@ -1,0 +1,133 @@
+import { FLASH, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import type { WorkingCopy } from "./working_copy.ts";
+
+/** What a request has done with flash values. Most requests do nothing with them, and get no notes. */
+class Notes {
+  /** What this request has been shown, by key. */
+  readonly shown: Map<string, string> = new Map();
+  /** What of it is still in the record. */
+  readonly consumed: Set<string> = new Set();
+  /** What this request has set for a later one. */
+  readonly ahead: Set<string> = new Set();
+  readonly kept: Set<string> = new Set();
+}
+
+/**
+ * The flash values of one request: those that it may see are in the record when it comes, and those that it sets are for a later
+ * one. What was shown is removed when the session is stored, unless it is to be kept, or the request is a prefetch, which nobody sees.
+ */
+export class Flash {
+  readonly #copy: WorkingCopy;
+  readonly #consumes: () => boolean;
+  readonly #now: () => number;
+  #notes: Notes | undefined;
+  #keepsAll = false;
+
+  constructor(copy: WorkingCopy, consumes: () => boolean, now: () => number) {
+    this.#copy = copy;
+    this.#consumes = consumes;
+    this.#now = now;
+  }
+
+  /** The text that this request may see under a key, if any. */
+  peek(key: string): string | undefined {
+    const shown = this.#notes?.shown.get(key);
+    if (shown !== undefined || this.#notes?.ahead.has(key)) return shown;
+    const field = this.#copy.view.get(fieldName(FLASH, key));
+    if (field === undefined) return undefined;
+    const { text, endsAt } = splitEnd(field);
+    return endsAt > this.#now() ? text : undefined;
+  }
+
+  /** The same, for a reader: afterwards it is gone. */
+  show(key: string): string | undefined {
+    const text = this.peek(key);
+    if (text === undefined || this.#notes?.shown.has(key)) return text;
+    const { shown, consumed, kept } = this.#noted;
+    shown.set(key, text);
+    if (!this.#keepsAll && !kept.has(key) && this.#consumes()) consumed.add(key);
+    return text;
+  }
+
+  /** The keys under which this request may see something. */
+  keys(): string[] {
+    const { view } = this.#copy;
+    if (this.#notes === undefined && !view.mayHave(FLASH)) return [];
+    const keys = new Set(this.#notes?.shown.keys());
+    for (const key of view.names(FLASH).map(keyOf)) if (this.peek(key) !== undefined) keys.add(key);
+    return [...keys];
+  }
+
+  /** Sets a value for a later request; `undefined` takes one back. */
+  set(key: string, text: string | undefined, ttl: number | undefined): void {
+    const name = fieldName(FLASH, key);
+    if (text === undefined) return this.#copy.record({ key, run: (fields) => fields.delete(name) });
+    const value = withEnd(text, ttl === undefined ? undefined : this.#now() + ttl * 1000);
+    this.#noted.ahead.add(key);
+    this.#copy.record({ key, run: (fields) => fields.set(name, value) });
+  }
+
+  /** Keeps what was or will be shown for one more request: under these keys, or all. */
+  keep(keys: readonly string[]): void {
+    const { shown, consumed, ahead, kept } = this.#noted;
+    this.#keepsAll ||= keys.length === 0;
+    for (const key of keys) kept.add(key);
+    for (const [key, text] of shown) {
+      if (ahead.has(key) || !(this.#keepsAll || kept.has(key))) continue;
+      // What was stored as removed before this call comes back.
+      if (!consumed.delete(key) && this.#consumes()) {
+        this.#copy.record({ key, run: (fields) => fields.set(fieldName(FLASH, key), withEnd(text, undefined)) });
+      }
+    }
+  }
+
+  /** Lets a written value replace one that may be seen, but not one for later. */
+  replace(key: string): void {
+    this.#notes?.shown.delete(key);
+    this.#notes?.consumed.delete(key);
+    const isAbsent = this.#copy.base !== undefined && this.#copy.view.get(fieldName(FLASH, key)) === undefined;
+    if (isAbsent || this.#notes?.ahead.has(key)) return;
+    this.#copy.record({ key, run: (fields) => fields.delete(fieldName(FLASH, key)) });
+  }
+
+  /** Drops what is under a key, seen or ahead. */
+  remove(key: string): void {
+    this.#notes?.ahead.delete(key);
+    this.replace(key);
+  }
+
+  /** Drops everything from sight. */
+  forget(): void {
+    this.#notes?.shown.clear();
+    this.#notes?.consumed.clear();
+    this.#notes?.ahead.clear();
+  }
+
+  /** Whether what was shown is still to be removed. */
+  get isPending(): boolean {
+    return this.#notes !== undefined && this.#notes.consumed.size > 0;
+  }
+
+  /** Records the removal of what was shown. What another request has put there since is left alone. */
+  settle(): void {
+    if (this.#notes === undefined) return;
+    const { shown, consumed, ahead } = this.#notes;
+    for (const key of consumed) {
+      const text = shown.get(key);
+      if (text === undefined || ahead.has(key)) continue;
+      const name = fieldName(FLASH, key);
+      this.#copy.record({
+        key,
+        run(fields) {
+          const field = fields.get(name);
+          if (field !== undefined && splitEnd(field).text === text) fields.delete(name);
+        },
+      });
+    }
+    consumed.clear();
+  }
+
+  get #noted(): Notes {
+    return (this.#notes ??= new Notes());
+  }
+}

@@ -1,0 +1,260 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
+import { admit } from "./load.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { Metadata } from "./metadata.ts";
+import type { Contents, Found, Operation } from "./repository.ts";
+import { keepContext } from "./runtime.ts";
+import { isTouchDue } from "./touch.ts";
+import { changedMetadata, fieldsOf, newestOf, settle, update } from "./update.ts";
+import { type Commit, replay, sweep } from "./working_copy.ts";
+import { includesWrite } from "./write_names.ts";
+
+/** A request that waits to write to a session. */
+interface Job {
+  readonly active: ActiveSession;
+  readonly current: Found;
+  readonly commit: Commit;
+  readonly op: Operation;
+  /** When it began to wait, on the real clock. */
+  readonly since: number;
+  /** Runs something in the async context of the request. */
+  readonly within: <T>(run: () => T) => T;
+  readonly resolve: (settled: MaybePromise<void>) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The requests of this process that wait to write to one session. */
+export type Line = Job[];
+
+/** A job with what its changes made of the state before it. */
+interface Applied {
+  readonly job: Job;
+  readonly contents: Contents;
+}
+
+/**
+ * Stores the changes of one request, or of several together: those of one process that change one session wait in one line. The first writes, and
+ * what gathers meanwhile is stored in one compare-and-set. Otherwise hundreds of writers of one session would overtake each other for ever.
+ *
+ * A change whose function is async does not wait in line: it could wait for a request that waits behind it.
+ */
+export function commitTogether(
+  active: ActiveSession,
+  current: Found,
+  commit: Commit,
+  op: Operation,
+): MaybePromise<void> {
+  const { lines } = active.policy;
+  if (lines === undefined) return update(active, current, commit, op);
+  const line = lines.get(current.id);
+  if (line !== undefined) return wait(line, active, current, commit, op);
+  const changed = fieldsOf(commit, current);
+  if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
+  const waiting: Line = [];
+  lines.set(current.id, waiting);
+  let first: MaybePromise<void>;
+  try {
+    first = update(active, current, { ...commit, view: changed }, op);
+  } catch (error) {
+    lines.delete(current.id);
+    throw error;
+  }
+  if (!isPromise(first)) {
+    lines.delete(current.id);
+    return first;
+  }
+  const next = (): void => {
+    // What this request has stored is where the next ones begin.
+    if (waiting.length === 0) lines.delete(current.id);
+    else void serve(lines, current.id, waiting, active.copy.base ?? undefined);
+  };
+  first.then(next, next);
+  return first;
+}
+
+function wait(line: Line, active: ActiveSession, current: Found, commit: Commit, op: Operation): Promise<void> {
+  return new Promise((resolve, reject) => {
+    line.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
+  });
+}
+
+/** Serves a line, one batch after the other: a batch is everybody who waits when it begins. */
+async function serve(lines: Map<string, Line>, id: string, waiting: Line, stored: Found | undefined): Promise<void> {
+  let last = stored?.id === id ? stored : undefined;
+  while (waiting.length > 0) last = await serveBatch(waiting.splice(0), last);
+  lines.delete(id);
+}
+
+/** Stores the changes of a batch. Answers the newest state, if it is known. */
+async function serveBatch(batch: readonly Job[], last: Found | undefined): Promise<Found | undefined> {
+  let jobs = batch.filter((job) => !isTooLate(job));
+  const youngest = jobs.at(-1);
+  if (youngest === undefined) return last;
+  const { op, active: leader } = youngest;
+  const { repository } = leader.policy;
+  let base = last ?? youngest.current;
+  let isFresh = last === undefined;
+  let isNewest = false;
+  let applied: readonly Applied[] = [];
+  try {
+    for (let attempts = 1; ; attempts++) {
+      applied = await applyAll(jobs, base, op, !isFresh);
+      // Who was told of a failure takes no part in another attempt.
+      jobs = applied.map(({ job }) => job);
+      const final = applied.at(-1)?.contents;
+      if (final === undefined) return base;
+      if (isSame(final, base)) {
+        if (isNewest || jobs.every((job) => isNothing(job, base))) return settleAll(applied, base, base, op, undefined);
+        base = await newestOf(leader, base, op);
+        isNewest = true;
+        isFresh = false;
+        continue;
+      }
+      const found = await repository.update(base, final, op);
+      if (found !== "conflict") return settleAll(applied, found, base, op, attempts);
+      op.emit({ type: "conflict", attempts });
+      await op.backOff();
+      const newest = await newestOf(leader, base, op);
+      // The client of the store sent the write twice, and told what became of the second one.
+      if (includesWrite(newest.metadata, op.writeId)) return settleAll(applied, newest, base, op, attempts);
+      base = newest;
+      isNewest = true;
+      isFresh = false;
+    }
+  } catch (error) {
+    // What one of them wants may be refused, because it is too large: then each one is stored alone.
+    if (jobs.length > 1 && !isSharedFailure(error)) return await serveEach(jobs);
+    for (const job of jobs) {
+      if (isOutage(error)) job.active.unconfirmed = { writeId: op.writeId, commit: job.commit, current: base };
+      job.reject(error);
+    }
+    return undefined;
+  }
+}
+
+/** Whether what a job does not change in a state is as its request saw it. The request may have seen a newer state, of which it is a change. */
+function isNothing({ current, commit }: Job, base: Found): boolean {
+  const { changes, metadataChanges, timeouts } = commit;
+  return (
+    current.version === base.version || (changes.length === 0 && metadataChanges.length === 0 && timeouts === undefined)
+  );
+}
+
+/** Whether a failure is that of the store or the session, whatever was to be stored. */
+function isSharedFailure(error: unknown): boolean {
+  return (
+    isOutage(error) || (isSessionError(error) && (error.code === "ERR_SESSION_GONE" || error.code === "ERR_CONFLICT"))
+  );
+}
+
+async function serveEach(jobs: readonly Job[]): Promise<undefined> {
+  for (const { active, current, commit, op, within, resolve, reject } of jobs) {
+    try {
+      resolve(await within(() => update(active, current, commit, op)));
+    } catch (error) {
+      reject(error);
+    }
+  }
+}
+
+/** A request waits as long as its store may take, and no longer. */
+function isTooLate({ active, since, reject }: Job): boolean {
+  const { storeTimeout } = active.policy;
+  if (performance.now() - since < storeTimeout * 1000) return false;
+  reject(
+    new SessionError(
+      "ERR_STORE_TIMEOUT",
+      `Cannot store the session: the store did not answer within ${storeTimeout} s; is it reachable?`,
+    ),
+  );
+  return true;
+}
+
+/** Applies the changes of each job to what the ones before it have left. A job that fails is left out, and told so. */
+async function applyAll(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
+  const applied: Applied[] = [];
+  let contents: Contents = base;
+  for (const job of jobs) {
+    try {
+      const next = await apply(job, { ...base, ...contents }, base, op, isOthers);
+      if (next === undefined) continue;
+      contents = next;
+      applied.push({ job, contents });
+    } catch (error) {
+      job.reject(error);
+    }
+  }
+  return applied;
+}
+
+/** What the changes of a job make of a state; undefined if they take time, so that the job goes its own way. */
+async function apply(
+  job: Job,
+  before: Found,
+  base: Found,
+  op: Operation,
+  isOthers: boolean,
+): Promise<Contents | undefined> {
+  const { active, commit, within } = job;
+  const { plugins, validateLoaded, validateChanges } = active.policy;
+  if (isOthers && (plugins.length > 0 || validateLoaded !== undefined)) {
+    const admitted = await admit(active, base, op);
+    if (typeof admitted === "string") throw sessionGone();
+  }
+  const view = within(() => replay(commit.changes, before.fields));
+  if (isPromise(view)) {
+    view.catch(() => {});
+    job.resolve(update(active, job.current, commit, job.op));
+    return undefined;
+  }
+  const metadata: Metadata = changedMetadata(before.metadata, commit);
+  const isChange = view.changed.size > 0 || metadata !== before.metadata;
+  const isTouch = isTouchDue(active, before, commit.touches, commit.timeouts);
+  if (isChange) {
+    sweep(view, op.now);
+    await validateChanges?.(view.fields);
+  }
+  active.isRenewed ||= isTouch || metadata.timeouts !== before.metadata.timeouts;
+  return {
+    fields: view.fields,
+    metadata,
+    lastSeenAt: isTouch ? Math.max(op.now, before.lastSeenAt) : before.lastSeenAt,
+  };
+}
+
+function isSame(contents: Contents, base: Found): boolean {
+  return (
+    contents.fields === base.fields && contents.metadata === base.metadata && contents.lastSeenAt === base.lastSeenAt
+  );
+}
+
+/** Lets each request see the state at its own place in the batch. Only the last one knows the newest version. */
+function settleAll(
+  applied: readonly Applied[],
+  stored: Found,
+  base: Found,
+  op: Operation,
+  attempts: number | undefined,
+): Found {
+  let before: Contents = base;
+  for (const { job, contents } of applied) {
+    const { active, current } = job;
+    const isChange = contents.fields !== before.fields || contents.metadata !== before.metadata;
+    const isTouch = contents.lastSeenAt !== before.lastSeenAt;
+    before = contents;
+    const isLast = contents === applied.at(-1)?.contents;
+    // The session may go on under another id, which the client must be told.
+    const token = stored.id === current.id ? current.token : stored.token;
+    const own = isLast ? { ...stored, token } : { ...base, ...contents, token };
+    if (attempts !== undefined && (isChange || isTouch))
+      job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+    try {
+      job.resolve(settle(active, own, op));
+    } catch (error) {
+      // What was stored is stored, also if a later change of the same request cannot be applied to it.
+      job.reject(error);
+    }
+  }
+  return stored;
+}

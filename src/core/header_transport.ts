@@ -1,0 +1,43 @@
+import { isToken, trimBlanks } from "./http_token.ts";
+import { assertKnown } from "./known_options.ts";
+import type { Transport } from "./transport.ts";
+
+/** A header in which the token travels, for clients without cookies. */
+export interface HeaderOptions {
+  /** The header's name, such as `X-Session-Id`; the same in requests and responses. */
+  readonly name: string;
+  /** What stands before the token, as in `Authorization: Bearer …`. */
+  readonly scheme?: "Bearer";
+}
+
+/**
+ * Carries the token in a header. A request with an empty value asks for a session whose token comes back in the same header.
+ *
+ * @param options The header's name, or its name and scheme
+ * @throws {TypeError} If the name is not a token (RFC 9110, 5.6.2), or the scheme is not `"Bearer"`
+ */
+export function headerTransport(options: string | HeaderOptions): Transport {
+  const given: HeaderOptions = typeof options === "string" ? { name: options } : options;
+  assertKnown(given, ["name", "scheme"], "header");
+  const { name, scheme } = given;
+  if (!isToken(name)) throw new TypeError("Cannot use the header: its name is not a token (RFC 9110, 5.6.2)");
+  if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('The scheme of a header can only be "Bearer"');
+  const prefix = scheme === undefined ? "" : `${scheme} `;
+  /** The value behind the scheme, which is matched in any letter case (RFC 9110, 11.1); null if there is none. */
+  const valueOf = (request: Request): string | null => {
+    const header = request.headers.get(name);
+    if (header === null) return null;
+    const value = trimBlanks(header);
+    if (value === "") return value;
+    return `${value} `.toLowerCase().startsWith(prefix.toLowerCase()) ? trimBlanks(value.slice(prefix.length)) : null;
+  };
+  return {
+    requestHeader: name,
+    responseHeader: name,
+    name: () => name,
+    read: (request) => valueOf(request) || null,
+    wants: (request) => valueOf(request) !== null,
+    write: (headers, token) => headers.set(name, prefix + token),
+    clear: (headers) => headers.set(name, ""),
+  };
+}

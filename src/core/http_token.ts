@@ -1,0 +1,19 @@
+/** Whether a text is a token (RFC 9110, 5.6.2), as names of headers and cookies must be. */
+export function isToken(text: unknown): text is string {
+  return typeof text === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text);
+}
+
+/** A text without the spaces and tabs around it. No other character is trimmed: a proxy in front may have read it as part of the value. */
+export function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  // Not by a pattern: one for the end of a text begins anew at each space, which takes the square of a hostile header's length.
+  while (isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+/** Whether a character is a space or a tab. */
+export function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}

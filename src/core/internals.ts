@@ -1,0 +1,122 @@
+import type { ActiveSession } from "./active_session.ts";
+import type { FieldsView } from "./fields.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+import { beginOperation } from "./operation.ts";
+import type { SessionInternals } from "./session_internals.ts";
+import { newestOf, settle } from "./update.ts";
+import type { Change } from "./working_copy.ts";
+
+/** What capabilities may ask of a session. */
+export function internalsFor(active: ActiveSession): SessionInternals {
+  const { policy, copy } = active;
+  return {
+    load: () => active.load(),
+    get found() {
+      return copy.base;
+    },
+    get rejected() {
+      return active.rejected;
+    },
+    get isUnavailable() {
+      return active.unavailable !== undefined;
+    },
+    get presented() {
+      return active.presented;
+    },
+    request: active.request,
+    runtimeArguments: active.runtimeArguments,
+    codec: policy.codec,
+    now: policy.now,
+    repository: policy.repository,
+    operation: () => beginOperation(active),
+    begin: () => begin(active),
+    discloseId: () => active.discloseId(),
+    metadata: (name) => copy.metadata?.[name],
+    setMetadata(name, value) {
+      active.assertWritable();
+      copy.recordMetadata((metadata) => ({ ...metadata, [name]: value ?? undefined }));
+      active.storeIfLate();
+    },
+    async track(call) {
+      active.calls.enter();
+      try {
+        return await call;
+      } finally {
+        active.calls.leave();
+      }
+    },
+    authenticate() {
+      active.isAuthenticated = true;
+    },
+    async commitField(name, change) {
+      await active.load();
+      let stored: string | undefined;
+      // No key of a session begins with this sign, so no other change of this request has it.
+      const run = fieldChange(name, change, (text) => {
+        stored = text;
+      });
+      if (!copy.base) await begin(active).then(() => active.save());
+      await active.commitChange(run);
+      return stored;
+    },
+    async update(key, change) {
+      await active.load();
+      if (!copy.base) await begin(active);
+      // Nothing of a session that gets a new id lies under the old one.
+      if (!copy.base || copy.rotation !== undefined) await active.save();
+      let outcome: { readonly value: unknown; readonly text: string | undefined } = {
+        value: undefined,
+        text: undefined,
+      };
+      const run = (fields: FieldsView): MaybePromise<void> =>
+        active.values
+          .computeChange(
+            key,
+            (value) => change(value, fields),
+            (value, text) => {
+              outcome = { value, text };
+            },
+          )
+          .run(fields);
+      active.flash.replace(key);
+      await active.commitChange({ key, run });
+      active.values.track(key, outcome.value, outcome.text ?? "");
+      return outcome.value;
+    },
+    async refresh() {
+      await active.load();
+      await active.exclusively(async () => {
+        if (!copy.base) return;
+        const op = await beginOperation(active);
+        await settle(active, await newestOf(active, copy.base, op), op);
+        active.values.dropStale();
+      });
+    },
+  };
+}
+
+function fieldChange(
+  name: string,
+  change: (text: string | undefined) => MaybePromise<string | undefined>,
+  told: (text: string | undefined) => void,
+): Change & { readonly key: string } {
+  return {
+    key: `\n${name}`,
+    async run(fields) {
+      const text = await change(fields.get(name));
+      if (text === undefined) fields.delete(name);
+      else fields.set(name, text);
+      told(text);
+    },
+  };
+}
+
+/** Makes sure that there will be a session. */
+export async function begin(active: ActiveSession): Promise<void> {
+  const loading = active.load();
+  if (loading !== undefined) await loading;
+  active.assertWritable();
+  if (active.copy.base !== null || active.unavailable !== undefined) return;
+  active.assertMayBegin();
+  active.copy.begin();
+}

@@ -1,0 +1,54 @@
+/** Whether a value is an object that can hold options: no function, no promise, no list. */
+function isOptions(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !("then" in value);
+}
+
+/**
+ * Refuses options that have an unknown name, so that a misspelt one is not ignored in silence.
+ *
+ * @param options What was given
+ * @param known The names that are known
+ * @param owner What takes them, for the message: `withSession`, `cookie`
+ * @throws {TypeError} If `options` is not an object, or has another name; the message tells the nearest known one
+ */
+export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
+  if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new TypeError(
+      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
+    );
+  }
+}
+
+/** What other libraries call an option, and what this one calls it. */
+const ALIASES: Readonly<Record<string, string>> = {
+  secret: "ids",
+  secrets: "ids",
+  ttl: "idleTimeout",
+  encrypt: "encryption",
+  observe: "onEvent",
+};
+
+/** The known name that means the same elsewhere, or the one that needs the fewest edits. */
+function nearestTo(name: string, known: readonly string[]): string {
+  const alias = ALIASES[name];
+  if (alias !== undefined && known.includes(alias)) return alias;
+  const edits = (each: string): number =>
+    distance(name.toLowerCase(), each.toLowerCase()) / Math.max(name.length, each.length);
+  return known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));
+}
+
+/** The number of letters to insert, remove or exchange (Levenshtein). */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const exchanged = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(exchanged, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}

@@ -1,0 +1,114 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isOutage } from "./errors.ts";
+import type { RejectReason } from "./events.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { beginOperation } from "./operation.ts";
+import type { Found, Operation } from "./repository.ts";
+import type { WorkingCopy } from "./working_copy.ts";
+
+/** From what the client presented to a session: read the token, find the record, let plugins and schema judge it. */
+export function loadSession(active: ActiveSession): MaybePromise<void> {
+  const { transport } = active;
+  const presented =
+    active.presented === undefined && transport !== undefined ? transport.readToken() : (active.presented ?? null);
+  return chain(presented, (token) => {
+    active.presented = token;
+    if (token !== null) return find(active, token);
+    if (transport?.isAmbiguous === true) {
+      active.rejected = "ambiguous";
+      active.emit({ type: "ambiguous" });
+    }
+    return take(active, null);
+  });
+}
+
+function find(active: ActiveSession, token: string): MaybePromise<void> {
+  return recovering(
+    () =>
+      chain(beginOperation(active), (op) =>
+        chain(openAdmitted(active, token, op), (found) => {
+          if (typeof found === "string") return reject(active, found, op);
+          op.emit({ type: "loaded" });
+          if (active.transport?.isStale === true || found.token !== token) active.isRenewed = true;
+          noteFirstUse(active, found, token);
+          return take(active, found);
+        }),
+      ),
+    (error) => {
+      if (!isOutage(error)) throw error;
+      active.unavailable = active.failed("load", error);
+      return take(active, null);
+    },
+  );
+}
+
+/** The session of a token, as plugins and schema let it pass, or why there is none. */
+export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
+  return chain(active.policy.repository.open(token, op), (found) =>
+    typeof found === "string" ? found : admit(active, found, op),
+  );
+}
+
+/** Lets plugins and schema judge a session. */
+export function admit(active: ActiveSession, found: Found, op: Operation): MaybePromise<Found | RejectReason> {
+  const { plugins, validateLoaded } = active.policy;
+  const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
+  const next = (at: number): MaybePromise<Found | RejectReason> => {
+    for (let index = at; index < plugins.length; index++) {
+      const reason = plugins[index]?.admit?.(found, op);
+      if (isPromise(reason)) return reason.then((given) => given ?? next(index + 1));
+      if (reason !== undefined) return reason;
+    }
+    return validate();
+  };
+  return next(0);
+}
+
+/**
+ * Reasons after which the client's token opens nothing for good. The others may change: a newer program, a proof, a late read, a server with wrong secrets, which must not sign everybody out. As long as a retired id is
+ * noted, another response may be telling the client the new one, which must not be overwritten.
+ */
+const FINAL: ReadonlySet<RejectReason> = new Set([
+  "malformed",
+  "unknown",
+  "expired",
+  "revoked",
+  "credentials",
+  "reuse",
+]);
+
+function reject(active: ActiveSession, reason: RejectReason, op: Operation): MaybePromise<void> {
+  active.rejected = reason;
+  const isLate = reason === "unknown" && op.store.traits.consistency === "eventual";
+  active.isDead = FINAL.has(reason) && !isLate;
+  op.emit({ type: "rejected", reason: publicReason(reason) });
+  return take(active, null);
+}
+
+/** A reason as users are told it. */
+export function publicReason(reason: RejectReason): RejectReason {
+  return reason === "replaced" ? "retired" : reason;
+}
+
+function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
+  active.isNew ||= found === null;
+  return active.copy.setBase(found);
+}
+
+/** What a rotation by age needs: the first use of a new id ends the grace of the old one, and an old id is due. */
+function noteFirstUse(active: ActiveSession, found: Found, token: string): void {
+  const { policy, copy, transport, isSent } = active;
+  if (found.token !== token) return;
+  if (found.metadata.unconfirmed === true) {
+    copy.recordMetadata(({ unconfirmed: _, ...metadata }) => metadata);
+    return;
+  }
+  if (policy.rotateEvery === undefined || transport === undefined || isSent || !policy.countsAsUse(transport.request))
+    return;
+  const { createdAt, rotatedAt = createdAt } = found.metadata;
+  if (policy.now() - rotatedAt >= policy.rotateEvery * 1000) rotateByAge(copy);
+}
+
+function rotateByAge(copy: WorkingCopy): void {
+  copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
+}

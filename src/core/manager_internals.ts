@@ -1,0 +1,45 @@
+import type { MaybePromise } from "./maybe_promise.ts";
+import type { Policy } from "./policy.ts";
+
+/** What a wrapper or an adapter asks of a manager, also of one that another copy of this package made. */
+export interface ManagerInternals {
+  readonly policy: Policy;
+  /**
+   * The session of a request. With `isShared`, others find it by the request: it is the open one if a wrapper around this one has it already.
+   * `isJoined` says so; that wrapper will store it.
+   */
+  begin(
+    request: Request,
+    runtimeArguments: readonly unknown[],
+    isShared: boolean,
+  ): { readonly session: object; readonly isJoined: boolean };
+  /** A plugin's answer in place of the handler. */
+  answerInstead(request: Request, session: object, runtimeArguments: readonly unknown[]): Promise<Response | undefined>;
+  /** Stores a session at the end of its request. Answers the response that tells the client, or undefined for undefined. */
+  finish<Answer extends Response | undefined>(
+    request: Request,
+    session: object,
+    response: Answer,
+    runtimeArguments: readonly unknown[],
+  ): Answer | Promise<Answer>;
+  /** Stores a session at the end of its request, and answers the headers that its response must carry. */
+  commit(session: object): MaybePromise<Headers>;
+  /** Whether anybody has used the session. */
+  isUsed(session: object): boolean;
+  /** Notes that nothing more can be told to the client. */
+  close(session: object): void;
+  /** Forgets what a failed handler has recorded and not stored. */
+  dropRecorded(session: object): void;
+  /** Ends a request that failed: nothing is stored, and a retired session whose new id no response tells is put back. */
+  discard(session: object): Promise<void> | undefined;
+}
+
+/** The key of a manager's internals. */
+export const MANAGER: unique symbol = Symbol.for("with-session.SessionManager.1");
+
+/** The internals of a manager; undefined if a value is not one. */
+export function managerInternalsOf(value: unknown): ManagerInternals | undefined {
+  return typeof value === "object" && value !== null && MANAGER in value
+    ? (value[MANAGER] as ManagerInternals)
+    : undefined;
+}

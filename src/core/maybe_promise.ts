@@ -1,0 +1,27 @@
+/**
+ * A value, or a promise of it. A store in memory answers at once, and no promise, timer or extra turn of the event loop is spent then.
+ */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Whether a value is a promise of this or another realm: it is told by its `then`, never by its class. */
+export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+/** Passes a value to `next`: now if it is there, otherwise when it comes. */
+export function chain<T, Next>(value: MaybePromise<T>, next: (value: T) => MaybePromise<Next>): MaybePromise<Next> {
+  return isPromise(value) ? value.then(next) : next(value);
+}
+
+/** Runs `attempt`. A failure goes to `recover`, whether it comes now or later. */
+export function recovering<T>(
+  attempt: () => MaybePromise<T>,
+  recover: (error: unknown) => MaybePromise<T>,
+): MaybePromise<T> {
+  try {
+    const value = attempt();
+    return isPromise(value) ? value.catch(recover) : value;
+  } catch (error) {
+    return recover(error);
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * What the core keeps in a record beside the user's data, in the field `@`.
+ *
+ * @module
+ */
+import type { SessionRecord } from "./store.ts";
+
+/** A value that JSON can hold. */
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [name: string]: JsonValue | undefined };
+
+/** Timeouts of one session, in seconds. What is absent follows the options. */
+export interface OwnTimeouts {
+  /** The session ends after so long without a request. */
+  readonly idle?: number;
+  /** The session ends so long after it began; `false` for never. */
+  readonly absolute?: number | false;
+  /** The cookie's `Max-Age`; null for a cookie that ends with the browser. */
+  readonly cookie?: number | null;
+}
+
+/** What a retired record keeps, so that a logout with the old id ends the session that took over. */
+export interface Successor {
+  /** The store key of the session that took over. */
+  readonly key: string;
+  /** When the id was retired, in epoch milliseconds. */
+  readonly retiredAt: number;
+  /**
+   * With a grace only: the new id under a pad that only the old id yields, and the last instant at which it is followed. With
+   * `untilUsed` it is not followed any more once the client has used the new id.
+   */
+  readonly grace?: { readonly id: string; readonly until: number; readonly untilUsed?: true };
+  /** Whether the retired session must not be put back, also if the response that was to tell the new id fails. */
+  readonly isFinal?: true;
+}
+
+/** What the core and its plugins know of a session. Instants are epoch milliseconds. */
+export interface Metadata {
+  /** When the session began. */
+  readonly createdAt: number;
+  /** When the absolute timeout began: with the session, or at the last reauthentication. */
+  readonly absoluteSince: number;
+  /** When the user last proved who they are: `regenerate({ reauthenticated: true })`. */
+  readonly authenticatedAt?: number | undefined;
+  /** When the id was last renewed, for `rotateEvery`; absent if it never was. */
+  readonly rotatedAt?: number | undefined;
+  /** Set on the successor of a rotation with a grace until the client has presented the new id. */
+  readonly unconfirmed?: true | undefined;
+  /** The timeouts that `setTimeouts` gave this session. */
+  readonly timeouts?: OwnTimeouts | undefined;
+  /** Present in a retired record, which is no session. */
+  readonly successor?: Successor | undefined;
+  /** The names of recent writes in one text, the last one first, and when that one was stored: see `write_names.ts`. */
+  readonly writes?: string | undefined;
+  readonly writtenAt?: number | undefined;
+  /** The facts of a plugin, under `+` and its name. */
+  readonly [plugin: `+${string}`]: JsonValue | undefined;
+}
+
+/** The field that holds the metadata. */
+export const METADATA_FIELD = "@";
+const FORMAT = "1";
+/** What each record has stands in front, as words, for it to be read without a parser. */
+const WORDS = 6;
+
+/** Why a record cannot be read. */
+export type Unreadable = "corrupt" | "misplaced" | "newer";
+
+/** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
+export function metadataText(metadata: Metadata, key: string): string {
+  const { createdAt, absoluteSince, writtenAt = 0, writes = "", ...others } = metadata;
+  const words = `${FORMAT} ${binding(key)} ${createdAt} ${absoluteSince} ${writtenAt} ${writes}`;
+  for (const name in others) if (Object.hasOwn(others, name)) return `${words} ${JSON.stringify(others)}`;
+  return words;
+}
+
+/** Reads the metadata of a record, or says why it cannot. Whatever a store returns, this does not throw. */
+export function readMetadata(record: SessionRecord, key: string): Metadata | Unreadable {
+  const text = record.fields.get(METADATA_FIELD);
+  if (typeof text !== "string" || !Number.isFinite(record.lastSeenAt)) return "corrupt";
+  const [format, bound, created, since, written, writes] = text.split(" ", WORDS);
+  if (format !== FORMAT) return /^\d+$/.test(format ?? "") ? "newer" : "corrupt";
+  if (writes === undefined || bound === undefined) return "corrupt";
+  const metadata = { createdAt: Number(created), absoluteSince: Number(since), writtenAt: Number(written), writes };
+  if (
+    !(
+      Number.isFinite(metadata.createdAt) &&
+      Number.isFinite(metadata.absoluteSince) &&
+      Number.isFinite(metadata.writtenAt)
+    )
+  )
+    return "corrupt";
+  if (bound !== binding(key)) return "misplaced";
+  const end = `${format} ${bound} ${created} ${since} ${written} ${writes}`.length;
+  if (end === text.length) return metadata;
+  const others = parse(text.slice(end));
+  return others === null ? "corrupt" : { ...metadata, ...others };
+}
+
+/** 64 bits of the key suffice to notice a record that was copied under another key. */
+function binding(key: string): string {
+  return key.slice(0, 16);
+}
+
+function parse(text: string): Partial<Metadata> | null {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return isObject(parsed) && isOthers(parsed) ? parsed : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}
+
+const isInstant = (value: unknown): boolean => Number.isFinite(value);
+const isOptional = (value: unknown, test: (value: unknown) => boolean): boolean => value === undefined || test(value);
+
+function isOthers(found: Record<string, unknown>): found is Record<string, unknown> & Partial<Metadata> {
+  const { authenticatedAt, rotatedAt, timeouts, successor } = found;
+  return (
+    isOptional(authenticatedAt, isInstant) &&
+    isOptional(rotatedAt, isInstant) &&
+    isOptional(timeouts, isOwnTimeouts) &&
+    isOptional(successor, isSuccessor)
+  );
+}
+
+function isOwnTimeouts(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { idle, absolute, cookie } = value;
+  return (
+    isOptional(idle, isInstant) &&
+    (absolute === false || isOptional(absolute, isInstant)) &&
+    (cookie === null || isOptional(cookie, isInstant))
+  );
+}
+
+function isSuccessor(value: unknown): boolean {
+  if (!isObject(value) || typeof value.key !== "string" || !isInstant(value.retiredAt)) return false;
+  const { grace } = value;
+  return grace === undefined || (isObject(grace) && typeof grace.id === "string" && isInstant(grace.until));
+}

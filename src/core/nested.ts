@@ -1,0 +1,27 @@
+import type { ActiveSession } from "./active_session.ts";
+import { openAdmitted } from "./load.ts";
+import { beginOperation } from "./operation.ts";
+import { RequestTransport } from "./request_transport.ts";
+
+/**
+ * A handler may call another wrapped handler and return its response: a framework's sub-request, or a mounted application. If that response
+ * carries a token of this session's name, the session of that token takes what this request has recorded, so that neither loses its data.
+ */
+export async function joinNested(active: ActiveSession, response: Response): Promise<void> {
+  const { policy, runtimeArguments, transport, copy } = active;
+  if (transport === undefined || policy.repository.tokenHoldsSession === true) return;
+  const { request } = transport;
+  const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
+  const headers = new Headers(request.headers);
+  headers.set("Cookie", pairs.join("; "));
+  const token = await new RequestTransport(policy, new Request(request.url, { headers }), runtimeArguments).readToken();
+  if (token === null || token === active.presented || token === copy.base?.token) return;
+  const op = await beginOperation(active);
+  const found = await openAdmitted(active, token, op);
+  if (typeof found !== "string") await copy.setBase(found);
+}
+
+/** Whether a response may come from a nested handler with a session of the same name. */
+export function mayBeNested({ request, copy }: ActiveSession, response: Response): boolean {
+  return request !== undefined && copy.isPending && response.headers.has("Set-Cookie");
+}

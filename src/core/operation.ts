@@ -1,0 +1,102 @@
+import { notify, type SessionHappening } from "./events.ts";
+import { endOf, timeoutsOf } from "./expiry.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
+import type { Policy } from "./policy.ts";
+import type { Contents, Operation } from "./repository.ts";
+import type { RequestTransport } from "./request_transport.ts";
+import { createWriteId } from "./session_id.ts";
+import { StoreClient } from "./store_client.ts";
+import type { SessionStore } from "./store.ts";
+import type { Transport } from "./transport.ts";
+
+/** Whom an operation serves. */
+export interface OperationScope {
+  readonly policy: Policy;
+  readonly runtimeArguments: readonly unknown[];
+  readonly request?: Request | undefined;
+  readonly transport?: RequestTransport | undefined;
+  readonly session?: object | undefined;
+}
+
+/** Events that took time. */
+const TIMED: ReadonlySet<string> = new Set([
+  "loaded",
+  "rejected",
+  "created",
+  "changed",
+  "touched",
+  "regenerated",
+  "destroyed",
+  "revoked",
+  "failed",
+]);
+
+/** What one load or one commit carries: clock, guarded store, request. */
+class StoreOperation implements Operation {
+  readonly now: number;
+  readonly store: StoreClient;
+  readonly #scope: OperationScope;
+  readonly #startedAt: number;
+  #writeId: string | undefined;
+
+  constructor(scope: OperationScope, store: SessionStore) {
+    const { policy } = scope;
+    this.#scope = scope;
+    this.now = policy.now();
+    this.store = new StoreClient(store, policy.storeTimeout);
+    this.#startedAt = policy.onEvent === undefined ? 0 : performance.now();
+  }
+
+  get request(): Request | undefined {
+    return this.#scope.request;
+  }
+
+  get runtimeArguments(): readonly unknown[] {
+    return this.#scope.runtimeArguments;
+  }
+
+  get transport(): Transport | undefined {
+    return this.#scope.transport?.answerer;
+  }
+
+  get session(): object | undefined {
+    return this.#scope.session;
+  }
+
+  get name(): string {
+    return this.#scope.transport?.name ?? this.#scope.policy.name;
+  }
+
+  get presentedName(): string {
+    return this.#scope.transport?.presentedName ?? this.#scope.policy.name;
+  }
+
+  get writeId(): string {
+    return (this.#writeId ??= createWriteId());
+  }
+
+  endsAt({ metadata, lastSeenAt }: Pick<Contents, "metadata" | "lastSeenAt">): number {
+    const { timeouts, limits } = this.#scope.policy;
+    return endOf(metadata.absoluteSince, lastSeenAt, timeoutsOf(metadata, timeouts, limits));
+  }
+
+  assertFits(token: string): void {
+    this.#scope.transport?.assertFits(token, null);
+  }
+
+  emit(event: SessionHappening): void {
+    const { onEvent } = this.#scope.policy;
+    if (onEvent === undefined) return;
+    const durationMs = TIMED.has(event.type) ? performance.now() - this.#startedAt : undefined;
+    notify(onEvent, { ...event, name: this.name, request: this.request, durationMs });
+  }
+
+  backOff(): Promise<void> {
+    return this.store.backOff();
+  }
+}
+
+/** Begins one load or one commit. */
+export function beginOperation(scope: OperationScope): MaybePromise<Operation> {
+  return chain(scope.policy.resolveStore(scope.runtimeArguments), (store) => new StoreOperation(scope, store));
+}

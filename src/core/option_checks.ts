@@ -1,0 +1,77 @@
+import type { TimeoutLimits } from "./expiry.ts";
+import { assertKnown } from "./known_options.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { SessionOptions } from "./options.ts";
+import type { Plugin } from "./plugin.ts";
+import { isId } from "./session_id.ts";
+
+export function assertDuration(name: string, value: unknown): void {
+  if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
+  throw new RangeError(`${name} must be a positive number of seconds`);
+}
+
+export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
+  const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
+  if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
+  const kind =
+    isObject && "then" in value
+      ? "a promise: await it, or give a function that returns it"
+      : value === undefined
+        ? "undefined"
+        : "something else";
+  throw new TypeError(`${name} must have ${methods.join(", ")}; it is ${kind}`);
+}
+
+/** The chosen word, or the first one, which is the default. */
+export function oneOf<const Word extends string>(
+  name: string,
+  value: Word | undefined,
+  words: readonly Word[],
+): Word | undefined {
+  if (value === undefined || words.includes(value)) return value ?? words[0];
+  throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
+}
+
+export function checkedId(id: MaybePromise<string>): MaybePromise<string> {
+  if (isPromise(id)) return id.then(checkedId);
+  if (typeof id === "string" && isId(id)) return id;
+  throw new TypeError("generateId must give 22 or more characters of A-Z, a-z, 0-9, - and _");
+}
+
+export function assertPlugins(plugins: readonly Plugin[]): void {
+  if (!Array.isArray(plugins)) throw new TypeError("plugins must be a list");
+  const names = new Set<string>();
+  for (const plugin of plugins as readonly Partial<Plugin>[]) {
+    const name = plugin?.name;
+    if (typeof name !== "string" || name === "")
+      throw new TypeError("Each plugin must be an object with a name, such as userSessions() returns");
+    if (names.has(name)) throw new TypeError(`There are two plugins of the name ${JSON.stringify(name)}`);
+    names.add(name);
+  }
+}
+
+export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absoluteTimeout: number | false): void {
+  assertKnown(limits, ["idle", "absolute"], "timeoutLimits");
+  const { idle, absolute } = limits;
+  if (idle !== undefined) assertDuration("timeoutLimits.idle", idle);
+  if (absolute !== undefined) assertDuration("timeoutLimits.absolute", absolute);
+  if (idle !== undefined && idleTimeout > idle)
+    throw new RangeError(`idleTimeout must be at most timeoutLimits.idle, ${idle} seconds`);
+  if (absolute !== undefined && (absoluteTimeout === false || absoluteTimeout > absolute)) {
+    throw new RangeError(`absoluteTimeout must be at most timeoutLimits.absolute, ${absolute} seconds`);
+  }
+}
+
+export function rotationOf(option: SessionOptions["rotateEvery"]): {
+  readonly seconds: number | undefined;
+  readonly onReuse?: string | undefined;
+} {
+  if (option === undefined) return { seconds: undefined };
+  if (typeof option === "number") {
+    assertDuration("rotateEvery", option);
+    return { seconds: option };
+  }
+  assertKnown(option, ["seconds", "onReuse"], "rotateEvery");
+  assertDuration("rotateEvery.seconds", option.seconds);
+  return { seconds: option.seconds, onReuse: oneOf("rotateEvery.onReuse", option.onReuse, ["reject", "destroy"]) };
+}

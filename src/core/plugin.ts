@@ -1,0 +1,53 @@
+/**
+ * The seam for capabilities that see every load and commit. A plugin keeps its facts in the record's metadata under `+name`, which
+ * `clear()` and `all()` do not touch.
+ *
+ * @module
+ */
+import type { Codec } from "./codec.ts";
+import type { RejectReason, SessionHappening } from "./events.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+import type { Found, Operation, Repository } from "./repository.ts";
+import type { Transport } from "./transport.ts";
+
+/** What a plugin may need of the manager that it belongs to. */
+export interface PluginHost {
+  /** The repository, with all plugins around it. */
+  readonly repository: Repository;
+  /** How the manager encodes one value. */
+  readonly codec: Codec;
+  /** The transports, in the order in which they are asked. */
+  readonly transports: readonly Transport[];
+  /** The option `store`, to tell whether two managers share it. */
+  readonly store: unknown;
+  /** The idle timeout, in seconds. */
+  readonly idleTimeout: number;
+  /** The name of the cookie or header, if it does not depend on the request. */
+  readonly name: string;
+  /** The manager's clock, in epoch milliseconds. */
+  now(): number;
+  /** What a load or commit without a request needs, with a time limit that begins now. */
+  operation(runtimeArguments: readonly unknown[]): MaybePromise<Operation>;
+  /** Reports an event. */
+  emit(event: SessionHappening): void;
+}
+
+/** A capability. All parts but the name are optional. */
+export interface Plugin {
+  /** A name that no other plugin of the manager has. */
+  readonly name: string;
+  /**
+   * Called once, when a manager is made with this plugin.
+   *
+   * @throws {TypeError} If the plugin cannot work with the options of the manager
+   */
+  attach?(host: PluginHost): void;
+  /** Wraps the repository; called once for a manager, before `attach`. The first plugin is the innermost. */
+  wrap?(next: Repository): Repository;
+  /** Refuses a session that was found, with a reason, or lets it pass. Called on each load. */
+  admit?(found: Found, op: Operation): MaybePromise<RejectReason | undefined>;
+  /** Adds headers to a response, after the session was stored. Called for each request whose session was used. */
+  respond?(headers: Headers, op: Operation): MaybePromise<void>;
+  /** Answers a request in place of the handler, such as one to a path of its own; undefined lets the handler answer. Called for each request. */
+  answer?(request: Request, session: object, ...rest: unknown[]): MaybePromise<Response | undefined>;
+}

@@ -1,0 +1,47 @@
+import type { Codec } from "./codec.ts";
+import type { SessionEvent } from "./events.ts";
+import type { TimeoutLimits, Timeouts } from "./expiry.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+import type { Plugin } from "./plugin.ts";
+import type { Found, Repository } from "./repository.ts";
+import type { SessionStore } from "./store.ts";
+import type { Transport } from "./transport.ts";
+import type { Line } from "./group_commit.ts";
+
+/** What holds for every session of one manager: its options, with their defaults filled in. */
+export interface Policy {
+  readonly repository: Repository;
+  readonly plugins: readonly Plugin[];
+  readonly transports: readonly Transport[];
+  /** Whether the transports are the user's own. */
+  readonly hasOwnTransports: boolean;
+  /** The name of the cookie or header where no request tells it. */
+  readonly name: string;
+  /** The cookie's name without its prefix; undefined if there is no cookie, or each request decides. */
+  readonly claimedCookie: string | undefined;
+  /** The option `store`, to tell whether two managers share it. */
+  readonly storeOption: unknown;
+  /** Opens the store, or finds the open one. */
+  readonly resolveStore: (runtimeArguments: readonly unknown[]) => MaybePromise<SessionStore>;
+  readonly timeouts: Timeouts;
+  readonly limits: TimeoutLimits;
+  /** Seconds after which a request that uses the session rotates its id; undefined for never. */
+  readonly rotateEvery: number | undefined;
+  /** Whether a request counts as use of the session. */
+  readonly countsAsUse: (request: Request) => boolean;
+  readonly codec: Codec;
+  /** Checks what was loaded against the schema; undefined without one. */
+  readonly validateLoaded: ((found: Found) => MaybePromise<Found | "schema">) | undefined;
+  /** Checks what is to be stored. @throws {SessionError} `ERR_SCHEMA` */
+  readonly validateChanges: ((fields: ReadonlyMap<string, string>) => MaybePromise<void>) | undefined;
+  readonly isEager: boolean;
+  readonly persistsAfterResponse: boolean;
+  readonly waitUntil: ((promise: Promise<unknown>, ...rest: unknown[]) => void) | undefined;
+  readonly toleratesFailure: boolean;
+  readonly storeTimeout: number;
+  readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
+  readonly generateId: (request: Request | undefined) => MaybePromise<string>;
+  readonly now: () => number;
+  /** The requests of this process that wait to write to a session, by its id; undefined where requests must not wait for each other. */
+  readonly lines: Map<string, Line> | undefined;
+}

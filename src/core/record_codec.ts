@@ -1,0 +1,23 @@
+import type { MaybePromise } from "./maybe_promise.ts";
+import { METADATA_FIELD } from "./metadata.ts";
+import type { Operation } from "./repository.ts";
+
+/** The fields of a record, by name. */
+export type Fields = ReadonlyMap<string, string>;
+
+/** The seam between fields and what the store sees of them. `encryption()` is one. Only here is the id known beside the store key. */
+export interface RecordCodec {
+  /** The fields as they are stored under `key`. The metadata field stays as it is. */
+  seal(fields: Fields, id: string, key: string, op: Operation): MaybePromise<Fields>;
+  /** The fields as they were, or null if these are not what `seal` gave for this id and key. */
+  open(fields: Fields, id: string, key: string, op: Operation): MaybePromise<Fields | null>;
+}
+
+/** The field that holds all others, encrypted. */
+export const SEALED_FIELD = "*";
+
+/** Leaves records as they are. An encrypted record is refused: without its data it would look empty. */
+export const PLAIN: RecordCodec = {
+  seal: (fields) => fields,
+  open: (fields) => (fields.has(SEALED_FIELD) && fields.has(METADATA_FIELD) ? null : fields),
+};

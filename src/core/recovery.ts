@@ -1,0 +1,124 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isOutage, SessionError, sessionGone } from "./errors.ts";
+import { admit, openAdmitted } from "./load.ts";
+import type { Found, Operation } from "./repository.ts";
+import { includesWrite, lastWrite } from "./write_names.ts";
+
+/**
+ * Finds out what became of a write that got no answer, before anything else is stored: to repeat it blindly could apply an `update` twice.
+ *
+ * @throws {SessionError} `ERR_STORE` if nobody can tell, `ERR_SESSION_GONE`
+ */
+export async function resolveUnconfirmed(active: ActiveSession, op: Operation): Promise<void> {
+  const { unconfirmed, copy } = active;
+  if (unconfirmed === undefined) return;
+  const { writeId, commit, current } = unconfirmed;
+  const found = current === null ? await findCreated(active, op) : await fence(active, current, op);
+  if (found === null && current !== null) throw sessionGone();
+  if (found !== null && includesWrite(found.metadata, writeId)) {
+    active.unconfirmed = undefined;
+    active.isRenewed = true;
+    // The id of a session that exists is for its next rotation, and may have been told.
+    if (current === null) {
+      active.nextId = undefined;
+      active.isIdDisclosed = false;
+    }
+    op.emit(current === null ? { type: "created" } : { type: "changed", attempts: 1 });
+    return await copy.setBase(found);
+  }
+  // The names of recent writes are kept: where the last one before ours is still among them, ours was not done.
+  const before = current ? lastWrite(current.metadata) : undefined;
+  const isCertain = found === null || before === undefined || includesWrite(found.metadata, before);
+  if (!isCertain)
+    throw new SessionError(
+      "ERR_STORE",
+      "Cannot tell whether the session was stored: the store failed meanwhile; try the request again",
+    );
+  active.unconfirmed = undefined;
+  copy.restore(commit);
+  // Others may have stored something between what this request saw and what it wrote to.
+  if (found !== null) await copy.setBase(found);
+}
+
+/** The session that a lost answer may have created. */
+async function findCreated(active: ActiveSession, op: Operation): Promise<Found | null> {
+  const { nextId, policy } = active;
+  if (nextId === undefined || policy.repository.tokenFor === undefined) return null;
+  const found = await openAdmitted(active, await policy.repository.tokenFor(nextId, op), op);
+  return typeof found === "string" ? null : found;
+}
+
+/**
+ * The newest state of a session that a write may still be under way to. A touch moves the version first, so that the write comes to
+ * nothing if it arrives later.
+ */
+async function fence(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
+  const { repository } = active.policy;
+  const { fields, metadata } = current;
+  // A clock that is behind must not make the session older than others know it to be.
+  const touched = await repository.update(
+    current,
+    { fields, metadata, lastSeenAt: Math.max(op.now, current.lastSeenAt) },
+    op,
+  );
+  if (touched !== "conflict") return touched;
+  const newest = await repository.refresh(current, op);
+  const admitted = newest === null ? null : await admit(active, newest, op);
+  return typeof admitted === "string" ? null : admitted;
+}
+
+/** Ends the successor of a rotation that failed, now or with the next commit. Of two failures, the first is the one to report. */
+export async function abandonSuccessor(
+  active: ActiveSession,
+  orphan: Found | string | undefined,
+  op: Operation,
+): Promise<void> {
+  active.orphan = orphan;
+  // There may be no further commit of this request that would try it again. Nobody knows the id of what is left, and it expires.
+  for (let attempts = 0; attempts < 2 && active.orphan !== undefined; attempts++)
+    await endOrphan(active, op).catch(() => {});
+}
+
+export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
+  const { orphan, policy } = active;
+  const session = typeof orphan === "string" ? await policy.repository.tokenFor?.(orphan, op) : orphan;
+  if (session !== undefined) await policy.repository.end(session, op);
+  active.orphan = undefined;
+}
+
+/** With a grace, the old id leads to the successor wherever it was retired, so nothing is to be put back. */
+function perhapsRetired({ unconfirmedRotation: doubtful }: ActiveSession): ActiveSession["retired"] {
+  const rotation = doubtful?.commit.rotation;
+  if (doubtful === undefined || rotation === undefined || rotation.grace > 0 || rotation.untilUsed) return undefined;
+  return { session: doubtful.current, successor: doubtful.successor };
+}
+
+/** Whether an id leads to a successor, after anything that is still under way can change it. */
+async function isRetiredFor(
+  active: ActiveSession,
+  { current, successor }: { readonly current: Found; readonly successor: Found },
+  op: Operation,
+): Promise<boolean> {
+  await fence(active, current, op);
+  const found = await openAdmitted(active, current.token, op);
+  return typeof found !== "string" && found.id === successor.id;
+}
+
+/** Puts back a session whose new id no response will tell. Its successor ends. */
+export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
+  const { copy, policy, unconfirmedRotation: doubtful } = active;
+  const retired = active.retired ?? perhapsRetired(active);
+  active.retired = active.unconfirmedRotation = undefined;
+  if (!copy.base) return;
+  try {
+    // The first successor, if there are several: it leads to the others, and they end with it.
+    if (retired !== undefined) await policy.repository.reinstate?.(retired.session, retired.successor, op);
+    if (doubtful === undefined || doubtful.successor === retired?.successor) return;
+    // Nothing leads to a successor if the old id was not retired, or for another one.
+    if (retired !== undefined || !(await isRetiredFor(active, doubtful, op)))
+      await policy.repository.end(doubtful.successor, op);
+  } catch (error) {
+    // The failure of the handler is the one to report.
+    if (!isOutage(error)) throw error;
+  }
+}

@@ -1,0 +1,136 @@
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { Policy } from "./policy.ts";
+import { closesUpgradedRequests } from "./runtime.ts";
+import type { TokenLifetime, Transport, WriteContext } from "./transport.ts";
+
+/** How one request and its response carry the token: which transport presented it, and which one answers. */
+export class RequestTransport {
+  /** The request, as far as transports and options look at it. */
+  readonly request: Request;
+  readonly #policy: Policy;
+  readonly #runtimeArguments: readonly unknown[];
+  #asked = 0;
+  #presenter: Transport | undefined;
+
+  constructor(policy: Policy, request: Request, runtimeArguments: readonly unknown[]) {
+    this.#policy = policy;
+    // A transport of a user's own may read the body.
+    this.request = policy.hasOwnTransports ? request : takeRequest(request);
+    this.#runtimeArguments = runtimeArguments;
+  }
+
+  /** What the client presented: the answer of the first transport that has one. */
+  readToken(): MaybePromise<string | null> {
+    const { transports } = this.#policy;
+    while (this.#asked < transports.length) {
+      const transport = transports[this.#asked++];
+      const presented = transport?.read(this.request, this.#runtimeArguments) ?? null;
+      if (isPromise(presented)) return presented.then((token) => this.#taken(transport, token) ?? this.readToken());
+      if (this.#taken(transport, presented) !== null) return presented;
+    }
+    return null;
+  }
+
+  /** Whether the request carries several tokens, so that nobody knows which one is the client's. */
+  get isAmbiguous(): boolean {
+    return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
+  }
+
+  /** Whether the token came under a name that was used before, and must be written under the new one. */
+  get isStale(): boolean {
+    return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
+  }
+
+  /** The name under which a token is written. */
+  get name(): string {
+    return this.answerer?.name?.(this.request, this.#runtimeArguments) ?? this.#policy.name;
+  }
+
+  /** The name under which the client presented its token. */
+  get presentedName(): string {
+    return this.answerer?.presentedName?.(this.request, this.#runtimeArguments) ?? this.name;
+  }
+
+  get lifetime(): TokenLifetime | undefined {
+    return this.answerer?.lifetime?.(this.request, this.#runtimeArguments);
+  }
+
+  /** @throws {SessionError} `ERR_COOKIE_TOO_LARGE` */
+  assertFits(token: string, maxAge: number | null): void {
+    this.answerer?.assertFits?.(token, this.#context(maxAge));
+  }
+
+  /** Tells the client its token, for `maxAge` seconds or as long as it runs. */
+  write(headers: Headers, token: string, maxAge: number | null): void {
+    this.answerer?.write(headers, token, this.#context(maxAge));
+    this.#protect(headers);
+  }
+
+  /** Tells the client to forget its token. */
+  clear(headers: Headers): void {
+    this.answerer?.clear(headers, this.#context(0));
+    this.#protect(headers);
+  }
+
+  /** Expires tokens that stray beside the client's own. */
+  expireStrays(headers: Headers): void {
+    for (const each of this.#policy.transports) each.expireStrays?.(headers, this.#context(0));
+    if (!headers.keys().next().done) this.#protect(headers);
+  }
+
+  /** The request headers that were looked at, on which the response depends. */
+  get varyHeaders(): readonly string[] {
+    const names = [];
+    for (const { requestHeader } of this.#policy.transports.slice(0, this.#asked))
+      if (requestHeader !== undefined) names.push(requestHeader);
+    return names;
+  }
+
+  /** No cache may keep what was told, and scripts of another origin must be able to read it. */
+  #protect(headers: Headers): void {
+    const exposed = this.answerer?.responseHeader;
+    if (exposed !== undefined) headers.set("Access-Control-Expose-Headers", exposed);
+    headers.set("Cache-Control", "no-store");
+  }
+
+  #context(maxAge: number | null): WriteContext {
+    return { maxAge, request: this.request, runtimeArguments: this.#runtimeArguments };
+  }
+
+  /** The transport that presented the token, or the one that the client asks for, or the first. */
+  get answerer(): Transport | undefined {
+    const { transports } = this.#policy;
+    return this.#presenter ?? transports.find((each) => each.wants?.(this.request)) ?? transports[0];
+  }
+
+  #taken(transport: Transport | undefined, token: string | null): string | null {
+    if (token !== null) this.#presenter = transport;
+    return token;
+  }
+}
+
+const snapshots: WeakMap<Request, Request> = new WeakMap();
+
+/**
+ * Makes the runtime read what transports need, and answers the request from which they read it. Bun drops the headers of a request that was answered
+ * and that nobody has asked for by then; Deno closes one that became a WebSocket, so there a copy without the body takes its place.
+ */
+export function takeRequest(request: Request): Request {
+  const known = snapshots.get(request);
+  if (known !== undefined) return known;
+  try {
+    const { headers, url, method } = request;
+    if (!closesUpgradedRequests()) return request;
+    const snapshot = new Request(url, { method, headers });
+    snapshots.set(request, snapshot);
+    return snapshot;
+  } catch {
+    // It was closed before anybody asked: transports will say so if the session is used.
+    return request;
+  }
+}
+
+/** The same before the handler runs, if it may make a WebSocket of the request. */
+export function takeUpgrade(request: Request): void {
+  if (closesUpgradedRequests() && request.headers.has("Upgrade")) takeRequest(request);
+}

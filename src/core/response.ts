@@ -1,0 +1,153 @@
+/**
+ * Adds what a session has to say to a response. Responses are told by their shape: servers, test runners and bundlers bring classes of their own.
+ *
+ * @module
+ */
+
+/**
+ * A copy of a response with the session's headers, or the same response if there are none.
+ *
+ * It is a copy because headers may be immutable (a redirect, a fetched response), and because a handler may answer two clients with one object, so
+ * that writing into it would give one client's token to the other. The body is passed on, not read.
+ *
+ * - A `Set-Cookie` of ours replaces those of the same name that the handler set.
+ * - `Cache-Control: no-store` also removes what the handler told single caches, which would not look at `Cache-Control` (RFC 9213, 2.2).
+ * - `Access-Control-Expose-Headers` is added to only where the handler lets another origin in.
+ */
+export function applyHeaders(response: Response, said: Headers): Response {
+  if (!isResponse(response) || said.keys().next().done) return response;
+  const copy = copyOf(response) ?? response;
+  try {
+    mergeHeaders(copy.headers, said);
+  } catch (error) {
+    // An upgrade whose headers are immutable: no client can be told with it.
+    if (copy !== response) throw error;
+  }
+  return copy;
+}
+
+/** Tells caches that a response is for one client alone: in place, as it is true for each client; in a copy if the headers are immutable. */
+export function applyPrivacy(response: Response, varyOn: readonly string[]): Response {
+  if (!isResponse(response)) return response;
+  try {
+    keepPrivate(response.headers, varyOn);
+    return response;
+  } catch {
+    const copy = copyOf(response);
+    if (copy === null) return response;
+    keepPrivate(copy.headers, varyOn);
+    return copy;
+  }
+}
+
+/** Tells caches that the response is for one client alone, and depends on these request headers. */
+export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
+  for (const name of varyOn) addTo(headers, "Vary", name);
+  if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
+}
+
+/** A handler may return undefined, on Bun after `server.upgrade`. */
+function isResponse(response: unknown): boolean {
+  return typeof response === "object" && response !== null && "headers" in response;
+}
+
+/** The part of `Headers` that is needed to add to them. Adapters have headers of other kinds. */
+export type HeaderTarget = Pick<Headers, "get" | "set" | "append" | "delete" | "has" | "getSetCookie"> & {
+  keys(): Iterable<string>;
+};
+
+/** Adds the session's headers to those of a response, by the rules of {@linkcode applyHeaders}. */
+export function mergeHeaders(headers: HeaderTarget, said: Headers): void {
+  const ours = said.getSetCookie();
+  const theirs = ours.length > 0 ? headers.getSetCookie() : [];
+  if (theirs.length > 0) {
+    const names = new Set(ours.map(cookieName));
+    headers.delete("Set-Cookie");
+    for (const cookie of theirs) if (!names.has(cookieName(cookie))) headers.append("Set-Cookie", cookie);
+  }
+  for (const cookie of ours) headers.append("Set-Cookie", cookie);
+  if (said.get("Cache-Control")?.includes("no-store"))
+    for (const name of [...headers.keys()].filter((each) => TARGETED.test(each))) headers.delete(name);
+  for (const [name, value] of said) {
+    if (name === "set-cookie") continue;
+    if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
+    else if (name !== "access-control-expose-headers") headers.set(name, value);
+    else if (headers.has("Access-Control-Allow-Origin")) addTo(headers, name, value);
+  }
+}
+
+/** The headers by which single caches are told what `Cache-Control` tells the others. */
+const TARGETED = /-cache-control$|^(?:surrogate-control|edge-control|x-accel-expires)$/;
+
+function cookieName(line: string): string {
+  return line.slice(0, line.indexOf("=")).trim();
+}
+
+function addTo(headers: HeaderTarget, name: string, item: string): void {
+  const items = headers.get(name);
+  if (items === null) return headers.set(name, item);
+  const present = items.split(",").map((each) => each.trim().toLowerCase());
+  if (!present.includes(item.toLowerCase()) && !present.includes("*")) headers.append(name, item);
+}
+
+let typeIsLate: boolean | undefined;
+
+/** Bun finds out the type of a text's response when it sends it. Asked late, as workerd makes no Response while a module starts. */
+function namesTypeLate(): boolean {
+  return (typeIsLate ??= !new Response("").headers.has("Content-Type"));
+}
+
+/** Null for what no constructor makes: an upgrade to another protocol outside of workerd, a network error. */
+function copyOf(response: Response): Response | null {
+  try {
+    // What is cloned keeps its type. The other half of its body is cancelled, so that nothing gathers there.
+    if (namesTypeLate() && !response.headers.has("Content-Type")) {
+      const clone = response.clone();
+      void response.body?.cancel().catch(() => {});
+      return clone;
+    }
+    return isOfThisRealm(Response.prototype, "status", response)
+      ? new Response(response.body, response)
+      : adopt(response);
+  } catch (error) {
+    if (response.status === 101 || response.type === "error") return null;
+    throw error;
+  }
+}
+
+/** Whether the runtime's own class takes an object for its own. A getter refuses a foreign one, where `instanceof` may be deceived. */
+function isOfThisRealm(prototype: object, getter: string, value: object): boolean {
+  try {
+    Reflect.get(prototype, getter, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A response of another implementation, as one of this runtime: its constructor would take a foreign stream for a text. */
+function adopt({ body, status, statusText, headers }: Response): Response {
+  const copy = new Response(body === null || body === undefined ? null : ownStream(body), {
+    status,
+    statusText,
+    headers: [...headers],
+  });
+  if (typeof headers.getSetCookie === "function") {
+    copy.headers.delete("Set-Cookie");
+    for (const cookie of headers.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
+  }
+  return copy;
+}
+
+function ownStream(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  if (isOfThisRealm(ReadableStream.prototype, "locked", body)) return body;
+  const reader = body.getReader();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+}

@@ -1,0 +1,148 @@
+import type { ActiveSession } from "./active_session.ts";
+import { createUnderNewId } from "./create.ts";
+import { isOutage, responseSent, sessionGone } from "./errors.ts";
+import { isPromise } from "./maybe_promise.ts";
+import type { Metadata } from "./metadata.ts";
+import { abandonSuccessor, endOrphan } from "./recovery.ts";
+import type { Contents, Found, Operation, Repository } from "./repository.ts";
+import { changedMetadata, fieldsOf, newestOf, settle } from "./update.ts";
+import { type Commit, replay, type Rotation } from "./working_copy.ts";
+
+/**
+ * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves the old session
+ * alive. It is ended again if the old id could not be retired, so that there are never two.
+ */
+export async function rotate(active: ActiveSession, origin: Found, commit: Commit, op: Operation): Promise<void> {
+  const { rotation } = commit;
+  if (rotation === undefined) throw new Error("Nothing asked for a new id");
+  if (active.isSent) throw responseSent("regenerate");
+  const replayed = fieldsOf(commit, origin);
+  const view = isPromise(replayed) ? await replayed : replayed;
+  const metadata = rotatedMetadata(origin.metadata, commit, rotation, op.now);
+  const progress: Progress = { current: origin, successor: undefined, isRetiring: false };
+  let successor: Found;
+  try {
+    // A clock that is behind must not make the session older than others know it to be.
+    const lastSeenAt = Math.max(op.now, origin.lastSeenAt);
+    const created = createUnderNewId(active, { fields: view.fields, metadata, lastSeenAt }, op, commit, origin);
+    successor = isPromise(created) ? await created : created;
+    Object.assign(progress, { successor, isRetiring: true });
+    const retired = active.policy.repository.retire(origin, successor, graceEnd(successor, rotation, op), op);
+    if ((isPromise(retired) ? await retired : retired) === true) noteRetired(active, origin, successor, rotation);
+    else successor = await retireAgain(active, progress, successor, commit, rotation, op);
+  } catch (error) {
+    const { nextId } = active;
+    const { current, successor: created, isRetiring } = progress;
+    if (created !== undefined && isRetiring && isOutage(error)) {
+      // If the old id was retired, the successor is all that is left.
+      active.unconfirmedRotation = { current, successor: created, commit };
+      throw error;
+    }
+    const isDoubtful = created === undefined && isOutage(error) && nextId !== undefined;
+    await abandonSuccessor(active, isDoubtful ? nextId : created, op);
+    // Somebody was told the new id: the next attempt must have the same.
+    if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
+    throw error;
+  }
+  const settling = settle(active, successor, op);
+  if (isPromise(settling)) await settling;
+  op.emit({ type: "regenerated" });
+}
+
+/** How far a rotation has come. */
+interface Progress {
+  current: Found;
+  successor: Found | undefined;
+  isRetiring: boolean;
+}
+
+/** Retires the old id once more, after an attempt without an answer. If it cannot be retired any more, the rotation begins anew. */
+export async function resolveRotation(active: ActiveSession, op: Operation): Promise<void> {
+  const { unconfirmedRotation, policy, copy } = active;
+  if (unconfirmedRotation === undefined) return;
+  const { current, successor, commit } = unconfirmedRotation;
+  const { rotation } = commit;
+  if (rotation === undefined) throw new Error("Nothing asked for a new id");
+  const answer = await policy.repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+  active.unconfirmedRotation = undefined;
+  if (answer === true) {
+    noteRetired(active, current, successor, rotation);
+    const { nextId, isIdDisclosed } = active;
+    await settle(active, successor, op);
+    // The id may have been told that it gets next.
+    if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed });
+    return op.emit({ type: "regenerated" });
+  }
+  copy.restore(commit);
+  active.orphan = successor;
+  if (active.isIdDisclosed) active.nextId ??= successor.id;
+  await endOrphan(active, op);
+}
+
+/** Until when the old id leads to the session, in epoch milliseconds; null for never. */
+function graceEnd(successor: Found, { grace, untilUsed }: Rotation, op: Operation): number | null {
+  return untilUsed ? op.endsAt(successor) : grace > 0 ? op.now + grace * 1000 : null;
+}
+
+/** Without a grace, only the response leads the client to the session: if none goes out, the old one is put back. */
+function noteRetired(active: ActiveSession, session: Found, successor: Found, { grace, untilUsed }: Rotation): void {
+  if (!untilUsed && grace === 0) active.retired ??= { session, successor };
+}
+
+/** Retires an id that another request has changed meanwhile: what it has stored moves over as well. */
+async function retireAgain(
+  active: ActiveSession,
+  progress: Progress,
+  created: Found,
+  commit: Commit,
+  rotation: Rotation,
+  op: Operation,
+): Promise<Found> {
+  const { repository, validateChanges } = active.policy;
+  let { current } = progress;
+  let successor = created;
+  for (let attempts = 1; ; attempts++) {
+    progress.isRetiring = false;
+    op.emit({ type: "conflict", attempts });
+    await op.backOff();
+    const newest = await newestOf(active, current, op);
+    // Another request has renewed the id, with a grace: this one must not renew it once more under the old one.
+    if (newest.id !== current.id) throw sessionGone();
+    current = newest;
+    const { fields } = await replay(commit.changes, current.fields);
+    await validateChanges?.(fields);
+    const metadata = rotatedMetadata(current.metadata, commit, rotation, op.now);
+    const lastSeenAt = Math.max(successor.lastSeenAt, current.lastSeenAt);
+    successor = await moveOver(repository, successor, { fields, metadata, lastSeenAt }, op);
+    Object.assign(progress, { current, successor, isRetiring: true });
+    if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) {
+      noteRetired(active, current, successor, rotation);
+      return successor;
+    }
+  }
+}
+
+/** Stores what another request has changed under the new id, which nobody else knows: a conflict means that the write was sent twice. */
+async function moveOver(repository: Repository, successor: Found, contents: Contents, op: Operation): Promise<Found> {
+  const moved = await repository.update(successor, contents, op);
+  if (moved !== "conflict") return moved;
+  const found = await repository.refresh(successor, op);
+  const again = found === null ? "conflict" : await repository.update(found, contents, op);
+  if (again === "conflict") throw sessionGone();
+  return again;
+}
+
+function rotatedMetadata(
+  metadata: Metadata,
+  commit: Commit,
+  { reauthenticated, untilUsed }: Rotation,
+  now: number,
+): Metadata {
+  const { unconfirmed: _, ...changed } = changedMetadata(metadata, commit);
+  return {
+    ...changed,
+    rotatedAt: now,
+    ...(untilUsed ? { unconfirmed: true as const } : {}),
+    ...(reauthenticated ? { absoluteSince: now, authenticatedAt: now } : {}),
+  };
+}

@@ -1,0 +1,36 @@
+/**
+ * Whether a request may await a promise that another request of the process has made. Workers forbid it: such a promise never settles there
+ * (https://developers.cloudflare.com/workers/runtime-apis/bindings/#making-changes-to-bindings).
+ */
+export function sharesPromises(): boolean {
+  const { navigator } = globalThis as { navigator?: { userAgent?: string } };
+  return navigator?.userAgent !== "Cloudflare-Workers";
+}
+
+/** Whether a request cannot be read any more once it has become a WebSocket: Deno closes it in `Deno.upgradeWebSocket`. */
+export function closesUpgradedRequests(): boolean {
+  const { navigator } = globalThis as { navigator?: { userAgent?: string } };
+  return navigator?.userAgent?.startsWith("Deno") === true;
+}
+
+/** The part of `node:async_hooks` that is used. */
+interface AsyncHooks {
+  readonly AsyncLocalStorage?: { snapshot?(): <T>(run: () => T) => T };
+}
+
+let asyncHooks: AsyncHooks | null | undefined;
+
+/** A function that runs another one in the async context of now, where the runtime has such contexts. */
+export function keepContext(): <T>(run: () => T) => T {
+  asyncHooks ??= findAsyncHooks();
+  return asyncHooks?.AsyncLocalStorage?.snapshot?.() ?? ((run) => run());
+}
+
+function findAsyncHooks(): AsyncHooks | null {
+  try {
+    const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => AsyncHooks | undefined } };
+    return process?.getBuiltinModule?.("node:async_hooks") ?? null;
+  } catch {
+    return null;
+  }
+}

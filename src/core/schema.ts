@@ -1,0 +1,93 @@
+import type { Codec } from "./codec.ts";
+import { SessionError } from "./errors.ts";
+import { DATA, EXPIRING, fieldName, keyOf, type Sign, splitEnd, withEnd } from "./fields.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
+import type { Found } from "./repository.ts";
+
+type Fields = ReadonlyMap<string, string>;
+
+/** What is needed of a Standard Schema, version 1 (https://standardschema.dev): zod, valibot, arktype and others are such schemas. */
+export interface Schema<Data> {
+  /** The schema's own interface to libraries. */
+  readonly "~standard": {
+    /** Checks a value. */
+    readonly validate: (value: unknown) => SchemaResult<Data> | Promise<SchemaResult<Data>>;
+    /** The types of what the schema takes and gives. */
+    readonly types?: { readonly input: unknown; readonly output: Data } | undefined;
+  };
+}
+
+/** What a schema says of a value: the value as the schema gives it, or its issues. */
+export type SchemaResult<Data> =
+  | { readonly value: Data; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] };
+
+/** What is wrong with a value, and where. */
+export interface SchemaIssue {
+  /** The schema's own message. */
+  readonly message?: string;
+  /** Keys from the outside to the inside. */
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
+/** Checks what was loaded: the session with the data as the schema gives them, or that they fail. */
+export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Found): MaybePromise<Found | "schema"> {
+  const refuse = (): "schema" => "schema";
+  try {
+    const validated = chain(validate(schema, codec, found.fields), (result): Found | "schema" =>
+      result.issues === undefined ? { ...found, fields: fieldsOf(codec, found.fields, result.value) } : "schema",
+    );
+    return typeof validated === "object" && "then" in validated ? validated.catch(refuse) : validated;
+  } catch {
+    return refuse();
+  }
+}
+
+/**
+ * Checks what is to be stored.
+ *
+ * @throws {SessionError} `ERR_SCHEMA`, which names the path and carries the schema's own message, never the value
+ */
+export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
+  return chain(validate(schema, codec, fields), ({ issues }) => {
+    if (issues === undefined) return;
+    const [issue] = issues;
+    const path = issue?.path?.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".");
+    const message = issue?.message === undefined ? "" : `: ${issue.message}`;
+    const place =
+      path === undefined || path === "" ? "its data fails the schema" : `${JSON.stringify(path)} fails the schema`;
+    throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${place}${message}`);
+  });
+}
+
+function validate(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<SchemaResult<unknown>> {
+  const data: Record<string, unknown> = {};
+  for (const [name, text] of fields) {
+    const value = name.startsWith(DATA) ? text : name.startsWith(EXPIRING) ? splitEnd(text).text : undefined;
+    if (value === undefined) continue;
+    Object.defineProperty(data, keyOf(name), {
+      value: codec.decode(value),
+      writable: true,
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  return schema["~standard"].validate(data);
+}
+
+/** The fields with the data as the schema gives them: the very same where it changes nothing. */
+function fieldsOf(codec: Codec, fields: Fields, value: unknown): Fields {
+  const given = new Map<string, string>();
+  for (const [key, each] of Object.entries(Object(value))) {
+    if (each === undefined) continue;
+    const text = codec.encode(each);
+    const end = fields.get(fieldName(EXPIRING, key));
+    if (end === undefined) given.set(fieldName(DATA, key), text);
+    else given.set(fieldName(EXPIRING, key), withEnd(text, splitEnd(end).endsAt));
+  }
+  const isData = (name: string): boolean => ([DATA, EXPIRING] as readonly Sign[]).includes(name[0] as Sign);
+  const kept = [...fields].filter(([name]) => !isData(name));
+  const isSame =
+    kept.length + given.size === fields.size && [...given].every(([name, text]) => fields.get(name) === text);
+  return isSame ? fields : new Map([...kept, ...given]);
+}

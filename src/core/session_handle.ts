@@ -1,0 +1,289 @@
+import type { ActiveSession } from "./active_session.ts";
+import { ambiguousCookie, responseSent } from "./errors.ts";
+import { assertKnown } from "./known_options.ts";
+import { infoOf } from "./session_info.ts";
+import { isPromise } from "./maybe_promise.ts";
+import type { OwnTimeouts } from "./metadata.ts";
+import { tokenOf } from "./session_token.ts";
+import { assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
+import type {
+  ClearSiteData,
+  DestroyOptions,
+  KeyOf,
+  RegenerateOptions,
+  Session,
+  SessionInfo,
+  ValueOptions,
+} from "./session.ts";
+import { INTERNALS, type SessionInternals } from "./session_internals.ts";
+import { begin, internalsFor } from "./internals.ts";
+import { keysOf, read, remove } from "./session_values.ts";
+import { updateKey } from "./update_key.ts";
+import { CLEAR } from "./values.ts";
+
+/** The session that handlers get. It has no state of its own, and makes an `ActiveSession` when it is first used. */
+export class SessionHandle<Data extends object> implements Session<Data> {
+  readonly #open: () => ActiveSession;
+  #active: ActiveSession | undefined;
+  #isClosed = false;
+  #clearSiteData: readonly ClearSiteData[] = [];
+
+  constructor(open: (session: object) => ActiveSession) {
+    this.#open = () => open(this);
+  }
+
+  get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
+  get<Key extends KeyOf<Data>>(
+    key: Key,
+    fallback: Exclude<Data[Key], undefined>,
+  ): Promise<Exclude<Data[Key], undefined>>;
+  get<Key extends KeyOf<Data>, Fallback>(
+    key: Key,
+    fallback: Fallback,
+  ): Promise<Exclude<Data[Key], undefined> | Fallback>;
+  async get(key: string, fallback?: unknown): Promise<unknown> {
+    const active = this.#used;
+    const loading = active.load();
+    if (loading !== undefined) await loading;
+    return read(active, key, fallback);
+  }
+
+  async has(key: KeyOf<Data>): Promise<boolean> {
+    const active = await this.#loaded();
+    return active.flash.peek(key) !== undefined || active.values.text(key) !== undefined;
+  }
+
+  async all(): Promise<Partial<Data>> {
+    const active = await this.#loaded();
+    active.values.detectChanges();
+    const all: Partial<Data> = Object.create(null);
+    for (const key of keysOf(active)) {
+      const text = active.flash.show(key) ?? active.values.text(key);
+      const value = text === undefined ? undefined : active.values.decode(text);
+      if (value !== undefined)
+        Object.defineProperty(all, key, { value, writable: true, enumerable: true, configurable: true });
+    }
+    return all;
+  }
+
+  async keys(): Promise<KeyOf<Data>[]> {
+    return [...keysOf(await this.#loaded())] as KeyOf<Data>[];
+  }
+
+  async size(): Promise<number> {
+    return keysOf(await this.#loaded()).size;
+  }
+
+  set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined, options?: ValueOptions): void;
+  set(values: Partial<Data>, options?: ValueOptions): void;
+  set(keyOrValues: string | Partial<Data>, valueOrOptions?: unknown, options?: ValueOptions): void {
+    const active = this.#writable;
+    const isOne = typeof keyOrValues === "string";
+    if (!isOne && (typeof keyOrValues !== "object" || keyOrValues === null)) {
+      throw new TypeError("session.set takes a key and a value, or an object of values");
+    }
+    const pairs = isOne ? [[keyOrValues, valueOrOptions] as const] : Object.entries(keyOrValues);
+    const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
+    const texts = pairs.map(([key, value]) => ({
+      key,
+      value,
+      text: value === undefined ? undefined : active.values.encode(key, value),
+    }));
+    for (const { key, value, text } of texts) {
+      if (text === undefined) {
+        remove(active, key);
+        continue;
+      }
+      active.flash.replace(key);
+      active.values.set(key, value, text, ttl);
+    }
+    active.storeIfLate();
+  }
+
+  delete(...keys: KeyOf<Data>[]): void {
+    const active = this.#writable;
+    for (const key of keys) remove(active, key);
+    active.storeIfLate();
+  }
+
+  clear(): void {
+    const active = this.#writable;
+    active.values.forget();
+    active.flash.forget();
+    active.copy.record(CLEAR);
+    active.storeIfLate();
+  }
+
+  async update<Key extends KeyOf<Data>, Next extends Data[Key] | undefined>(
+    key: Key,
+    change: (value: Data[Key] | undefined) => Next | Promise<Next>,
+  ): Promise<Next> {
+    const active = this.#used;
+    active.calls.enter();
+    try {
+      const loading = active.load();
+      if (loading !== undefined) await loading;
+      active.assertWritable();
+      const updated = updateKey(active, key, change as (value: unknown) => unknown);
+      return (isPromise(updated) ? await updated : updated) as Next;
+    } finally {
+      active.calls.leave();
+    }
+  }
+
+  pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
+    return this.#call(async (active) => {
+      const loading = active.load();
+      if (loading !== undefined) await loading;
+      active.assertWritable();
+      const value = read(active, key);
+      remove(active, key);
+      active.storeIfLate();
+      return value as Data[Key] | undefined;
+    });
+  }
+
+  flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void {
+    const active = this.#writable;
+    const ttl = ttlOf(options, "session.flash");
+    active.flash.set(key, value === undefined ? undefined : active.values.encode(key, value), ttl);
+    active.storeIfLate();
+  }
+
+  keepFlash(...keys: KeyOf<Data>[]): void {
+    const active = this.#writable;
+    active.flash.keep(keys);
+    active.storeIfLate();
+  }
+
+  create(): Promise<string | null> {
+    return this.#call(async (active) => {
+      await begin(active);
+      return active.unavailable === undefined ? await tokenOf(active) : null;
+    });
+  }
+
+  async id(): Promise<string | null> {
+    return await tokenOf(await this.#loaded());
+  }
+
+  save(): Promise<void> {
+    return this.#call(async (active) => {
+      active.detectChanges();
+      const saving = active.save();
+      if (isPromise(saving)) await saving;
+      active.values.dropStale();
+    });
+  }
+
+  regenerate(options: RegenerateOptions = {}): Promise<void> {
+    return this.#call(async (active) => {
+      assertKnown(options, ["grace", "reauthenticated"], "session.regenerate");
+      const { grace = 0, reauthenticated = false } = options;
+      if (!(Number.isFinite(grace) && grace >= 0)) {
+        throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
+      }
+      await active.idle();
+      if (active.isSent) throw responseSent("regenerate");
+      active.isAuthenticated = true;
+      if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
+      // The session that this request begins is under a new id anyway.
+      const now = active.policy.now();
+      if (reauthenticated) active.copy.recordMetadata((metadata) => ({ ...metadata, authenticatedAt: now }));
+    });
+  }
+
+  destroy(options: DestroyOptions = {}): Promise<void> {
+    return this.#call(async (active) => {
+      assertKnown(options, ["clearSiteData"], "session.destroy");
+      const words = clearingWords(options.clearSiteData ?? []);
+      // A save that is still under way would bring back what is to end.
+      await active.idle();
+      if (active.isSent) throw responseSent("end");
+      if (active.rejected === "ambiguous") throw ambiguousCookie();
+      active.destroy();
+      this.#clearSiteData = words;
+    });
+  }
+
+  touch(): void {
+    const active = this.#writable;
+    active.copy.touch();
+    active.storeIfLate();
+  }
+
+  async info(): Promise<SessionInfo> {
+    return infoOf(await this.#loaded());
+  }
+
+  setTimeouts(timeouts: OwnTimeouts): void {
+    const active = this.#writable;
+    assertTimeouts(timeouts);
+    active.copy.setTimeouts(timeouts);
+    active.storeIfLate();
+  }
+
+  /** The state of a session that was used; undefined otherwise. */
+  static activeOf<Data extends object>(session: SessionHandle<Data>): ActiveSession | undefined {
+    return session.#active;
+  }
+
+  /** What `destroy` has asked the browser to clear. */
+  static clearSiteDataOf<Data extends object>(session: SessionHandle<Data>): readonly ClearSiteData[] {
+    return session.#clearSiteData;
+  }
+
+  /** Whether a value is a handle of this copy of the package. */
+  static isHandle(value: unknown): value is SessionHandle<object> {
+    return typeof value === "object" && value !== null && #isClosed in value;
+  }
+
+  static isClosed<Data extends object>(session: SessionHandle<Data>): boolean {
+    return session.#isClosed;
+  }
+
+  /** Notes that the response was sent, also for a session that nobody has used yet. */
+  static close<Data extends object>(session: SessionHandle<Data>): void {
+    session.#isClosed = true;
+    if (session.#active !== undefined) session.#active.isSent = true;
+  }
+
+  static {
+    const internals = function (this: SessionHandle<object>): SessionInternals {
+      return internalsFor(this.#used);
+    };
+    Object.defineProperty(this.prototype, INTERNALS, { get: internals });
+  }
+
+  get #used(): ActiveSession {
+    if (this.#active === undefined) {
+      this.#active = this.#open();
+      this.#active.isSent = this.#isClosed;
+    }
+    return this.#active;
+  }
+
+  get #writable(): ActiveSession {
+    const active = this.#used;
+    active.assertWritable();
+    return active;
+  }
+
+  async #loaded(): Promise<ActiveSession> {
+    const active = this.#used;
+    const loading = active.load();
+    if (loading !== undefined) await loading;
+    return active;
+  }
+
+  /** Runs a call for which the end of the request waits, also if nobody awaits it. */
+  async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
+    const active = this.#used;
+    active.calls.enter();
+    try {
+      return await task(active);
+    } finally {
+      active.calls.leave();
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Session ids, names of writes, and store keys.
+ *
+ * @module
+ */
+import { sha256 } from "../crypto/hash.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const ID_LENGTH = 32;
+// 22 characters of 64 kinds are 132 bits; NIST SP 800-63B-4 §5.1 asks for 64, OWASP ASVS 5.0 7.2.3 for 128.
+// No cookie holds more than the upper bound, so a longer text is not hashed.
+const ID_SHAPE = /^[A-Za-z0-9_-]{22,4096}$/;
+const DEFAULT_ID_SHAPE = /^[A-Za-z0-9_-]{32}$/;
+
+/** A new id: 192 bits from the runtime's cryptographic generator, as 32 characters that need no escaping. */
+export function createId(): string {
+  let id = "";
+  // 64 divides 256, so the low six bits of a random byte are as random as the byte.
+  for (const byte of crypto.getRandomValues(new Uint8Array(ID_LENGTH))) id += ALPHABET[byte & 63];
+  return id;
+}
+
+/** Whether a text has the shape of an id, by whatever generator: 22 to 4096 characters of `A-Z a-z 0-9 - _`. */
+export function isId(text: string): boolean {
+  return ID_SHAPE.test(text);
+}
+
+/** Whether {@linkcode createId} can have made a text. Another text costs no store call. */
+export function isDefaultId(text: string): boolean {
+  return DEFAULT_ID_SHAPE.test(text);
+}
+
+let prefix = "";
+let used = ALPHABET.length;
+
+/**
+ * A name for one write: 16 characters of `A-Z a-z 0-9 - _`, so that no two writes of one session share one. Random bits are drawn once for
+ * 64 names: a name need not be secret.
+ */
+export function createWriteId(): string {
+  if (used === ALPHABET.length) {
+    // Runtimes make UUIDs in advance, so this is the fastest source. The last 15 characters have 56 random bits.
+    prefix = crypto.randomUUID().slice(-15);
+    used = 0;
+  }
+  return prefix + ALPHABET.charAt(used++);
+}
+
+/** The store key of an id: its SHA-256 in hexadecimal, so that a reader of the store learns no id. */
+export function keyOfId(id: string): MaybePromise<string> {
+  return sha256(id);
+}

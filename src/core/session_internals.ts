@@ -1,0 +1,88 @@
+/**
+ * What capabilities may ask of a session beyond its public calls. There is one way to it, which also works for a session of another
+ * copy of this package.
+ *
+ * @module
+ */
+import type { Codec } from "./codec.ts";
+import type { RejectReason } from "./events.ts";
+import type { FieldsView } from "./fields.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+import type { JsonValue } from "./metadata.ts";
+import type { Found, Operation, Repository } from "./repository.ts";
+
+/** A session from the inside. */
+export interface SessionInternals {
+  /** Makes sure that the session is loaded. */
+  load(): MaybePromise<void>;
+  /** The session as the store last showed it; null if there is none, undefined before `load`. */
+  readonly found: Found | null | undefined;
+  /** Why what the client presented is not its session; null if it is, or if nothing was presented. */
+  readonly rejected: RejectReason | null;
+  /** Whether the session could not be loaded, where that is tolerated. */
+  readonly isUnavailable: boolean;
+  /** What the client presented, as far as it is known. */
+  readonly presented: string | null | undefined;
+  /** The request, and what the runtime passes beside it. */
+  readonly request: Request | undefined;
+  readonly runtimeArguments: readonly unknown[];
+  /** How the manager encodes one value. */
+  readonly codec: Codec;
+  /** The manager's clock, in epoch milliseconds. */
+  now(): number;
+  /** The manager's repository, with all plugins around it. */
+  readonly repository: Repository;
+  /** What a load or commit of its own needs, with a time limit that begins now. */
+  operation(): MaybePromise<Operation>;
+  /** Makes sure that the session will exist. @throws {SessionError} `ERR_RESPONSE_SENT` */
+  begin(): Promise<void>;
+  /** The id that the session has, or will have; it can no longer be exchanged for another. */
+  discloseId(): MaybePromise<string>;
+  /** A plugin's facts as this request sees them, with recorded changes. */
+  metadata(name: `+${string}`): JsonValue | undefined;
+  /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */
+  setMetadata(name: `+${string}`, value: JsonValue | null): void;
+  /** Waits for a call that is under way when the handler returns, also if nobody awaited it. Answers the very promise. */
+  track<T>(call: Promise<T>): Promise<T>;
+  /** Notes that this request has proved who the user is, so that a recently retired id does not keep it from beginning a session. */
+  authenticate(): void;
+  /**
+   * Reads, changes and commits one field at once, as `Session.update` does. `change` gets the present text and answers the next one, or undefined to
+   * remove it. It may run again.
+   *
+   * @returns The text that is stored
+   * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_RECORD_TOO_LARGE`; `ERR_RESPONSE_SENT` if there is no session
+   */
+  commitField(
+    name: string,
+    change: (text: string | undefined) => MaybePromise<string | undefined>,
+  ): Promise<string | undefined>;
+  /**
+   * Changes one value and commits it at once, as `Session.update` does, together with other fields of the record: `change` gets them to read and to
+   * change. It may run again. It begins the session if there is none.
+   *
+   * @returns The value that is stored
+   * @throws As {@linkcode SessionInternals.commitField} does, and what `change` throws: nothing is stored then
+   */
+  update(
+    key: string,
+    change: (value: unknown, fields: Pick<FieldsView, "get" | "set" | "delete">) => unknown,
+  ): Promise<unknown>;
+  /** Finds the newest state of a session that exists, and applies to it what waits. @throws {SessionError} `ERR_SESSION_GONE` */
+  refresh(): Promise<void>;
+}
+
+/** The key of a session's internals. */
+export const INTERNALS: unique symbol = Symbol.for("with-session.internals.1");
+
+/**
+ * The internals of a session.
+ *
+ * @throws {TypeError} If the value is not a session of this package
+ */
+export function internalsOf(session: object): SessionInternals {
+  const internals: unknown =
+    typeof session === "object" && session !== null ? Reflect.get(session, INTERNALS) : undefined;
+  if (internals === undefined) throw new TypeError("Expected a Session of with-session");
+  return internals as SessionInternals;
+}

@@ -1,0 +1,278 @@
+import { ActiveSession, type SessionSource } from "./active_session.ts";
+import { finish, type Said, type WaitUntil } from "./finish.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
+import { beginOperation } from "./operation.ts";
+import { resolveOptions, type SessionOptions } from "./options.ts";
+import type { PluginHost } from "./plugin.ts";
+import type { Policy } from "./policy.ts";
+import { reinstate } from "./recovery.ts";
+import { takeRequest, takeUpgrade } from "./request_transport.ts";
+import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
+import type { DefaultData, Session } from "./session.ts";
+import { SessionHandle } from "./session_handle.ts";
+import { cleanError } from "./store_client.ts";
+import { argumentsOf } from "./store_resolver.ts";
+import { notify } from "./events.ts";
+
+/**
+ * The sessions of one application, without a wrapper: for a WebSocket, a queue or a cron job, where there is no request, and for frameworks
+ * that answer in another way. One manager serves a whole process; share it.
+ *
+ * @example A session by hand: start, modify, persist
+ * ```ts
+ * import { SessionManager } from "with-session";
+ *
+ * const sessions = new SessionManager<{ user?: string }>();
+ *
+ * export async function handler(request: Request): Promise<Response> {
+ *   const session = sessions.start(request);
+ *   session.set("user", "ada");
+ *   return await sessions.respond(session, new Response("Hello"));
+ * }
+ * ```
+ */
+export class SessionManager<Data extends object = DefaultData> {
+  readonly #policy: Policy;
+  readonly #sessions: WeakMap<Request, SessionHandle<Data>> = new WeakMap();
+
+  /**
+   * Takes the options once, for all requests.
+   *
+   * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
+   * @throws {RangeError} If a duration is not one
+   */
+  constructor(options: SessionOptions<Data> = {}) {
+    this.#policy = resolveOptions(options, "with-session");
+    const host = hostOf(this.#policy);
+    for (const plugin of this.#policy.plugins) plugin.attach?.(host);
+    Object.defineProperty(this, MANAGER, { value: this.#internals() });
+  }
+
+  /**
+   * The session of an id, as `await session.id()` gave it. `update` commits at once; what else is recorded is stored by `save()`.
+   *
+   * @param rest What functions among the options are called with, such as that of the store
+   */
+  open(id: string, ...rest: unknown[]): Session<Data> {
+    if (typeof id !== "string") throw new TypeError("sessions.open takes the id of a session, as session.id() gave it");
+    return this.#session({ token: id, runtimeArguments: argumentsOf(rest) });
+  }
+
+  /**
+   * The session of a request: always the same for the same `Request`, and the handler's own within `withSession`. Nothing is stored before
+   * `save()`, `commit` or `respond`, except by `update`.
+   *
+   * @param rest What functions among the options are called with, such as that of the store
+   */
+  start(request: Request, ...rest: unknown[]): Session<Data> {
+    if (typeof request?.headers?.get !== "function") throw new TypeError("sessions.start takes a Request");
+    return this.#begin(request, rest, true).session;
+  }
+
+  /**
+   * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or the id's header, and what caches must
+   * be told. They are empty if nobody has used the session.
+   *
+   * @param waitUntil What keeps the process alive, for `persist: "after-response"`
+   * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: the changes are dropped then, and no cookie is touched
+   */
+  async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
+    return await this.#commit(handleOf(session), waitUntil);
+  }
+
+  /**
+   * Stores what is still to be stored, and answers the response that tells the client, with all rules for headers applied: the very same response if
+   * nobody has used the session, and a copy if a token is told.
+   *
+   * @param waitUntil What keeps the process alive, for `persist: "after-response"`
+   * @throws {SessionError} As {@linkcode SessionManager.commit} does
+   */
+  async respond(session: Session<Data>, response: Response, waitUntil?: WaitUntil): Promise<Response> {
+    return await this.#respond(handleOf(session), response, waitUntil);
+  }
+
+  /**
+   * Ends a request that failed: nothing more is stored. A session whose id was renewed by `save()` is put back under the id that the
+   * client holds.
+   */
+  async discard(session: Session<Data>): Promise<void> {
+    await discard(handleOf(session));
+  }
+
+  /**
+   * Removes the records that have expired from a store that does not sweep by itself.
+   *
+   * @param rest What functions among the options are called with, such as that of the store
+   * @returns How many were removed; 0 where the engine sweeps
+   * @throws {SessionError} `ERR_STORE`
+   */
+  async prune(...rest: unknown[]): Promise<number> {
+    const { resolveStore, now } = this.#policy;
+    const store = await resolveStore(argumentsOf(rest));
+    if (store.prune === undefined) return 0;
+    try {
+      return await store.prune(now());
+    } catch (error) {
+      throw cleanError("prune the sessions", error);
+    }
+  }
+
+  #session(source: SessionSource): SessionHandle<Data> {
+    const policy = this.#policy;
+    return new SessionHandle<Data>((session) => new ActiveSession(policy, session, source));
+  }
+
+  #begin(
+    request: Request,
+    rest: readonly unknown[],
+    isShared: boolean,
+  ): { readonly session: SessionHandle<Data>; readonly isJoined: boolean } {
+    const known = isShared ? this.#sessions.get(request) : undefined;
+    if (known !== undefined && !SessionHandle.isClosed(known)) return { session: known, isJoined: true };
+    takeUpgrade(request);
+    const session = this.#session({ request, runtimeArguments: argumentsOf(rest) });
+    if (isShared) this.#sessions.set(request, session);
+    return { session, isJoined: false };
+  }
+
+  #settle(
+    session: SessionHandle<Data>,
+    response: Response | undefined,
+    waitUntil: WaitUntil | undefined,
+    isTold: (said: Said) => boolean,
+  ): MaybePromise<Said | undefined> {
+    const active = SessionHandle.activeOf(session);
+    if (active === undefined) {
+      SessionHandle.close(session);
+      return undefined;
+    }
+    const failed = (error: unknown): Promise<never> =>
+      Promise.resolve(discard(session)).then(() => Promise.reject(error));
+    const done = (said: Said): Said => {
+      SessionHandle.close(session);
+      // Once the client is told the new id, the old one is not put back.
+      if (isTold(said)) active.retired = undefined;
+      return said;
+    };
+    try {
+      const said = finish(active, response, waitUntil, SessionHandle.clearSiteDataOf(session));
+      return isPromise(said) ? said.then(done).catch(failed) : done(said);
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #commit(session: SessionHandle<Data>, waitUntil: WaitUntil | undefined): MaybePromise<Headers> {
+    return chain(this.#settle(session, undefined, waitUntil, isHeaders), (said) => {
+      if (said !== undefined && !isNames(said)) return said;
+      const headers = new Headers();
+      if (said !== undefined) keepPrivate(headers, said);
+      return headers;
+    });
+  }
+
+  #respond<Answer extends Response | undefined>(
+    session: SessionHandle<Data>,
+    response: Answer,
+    waitUntil: WaitUntil | undefined,
+  ): MaybePromise<Answer> {
+    const hasResponse = (): boolean => response !== undefined;
+    return chain(this.#settle(session, response, waitUntil, hasResponse), (said): MaybePromise<Answer> => {
+      if (said === undefined) return response;
+      // Nobody is told a new id by an answer that is none: an upgrade on Bun.
+      if (response === undefined) return chain(discard(session), () => response);
+      return (isNames(said) ? applyPrivacy(response, said) : applyHeaders(response, said)) as Answer;
+    });
+  }
+
+  #internals(): ManagerInternals {
+    const policy = this.#policy;
+    return {
+      policy,
+      begin: (request, rest, isShared) => this.#begin(request, rest, isShared),
+      answerInstead: (request, session, rest) => answerInstead(policy, request, session, rest),
+      finish: (request, session, response, rest) => {
+        const handle = handleOf<Data>(session);
+        if (SessionHandle.activeOf(handle) !== undefined)
+          return this.#respond(handle, response, waitUntilFor(policy, response, rest));
+        SessionHandle.close(handle);
+        takeRequest(request);
+        return response;
+      },
+      commit: (session) => this.#commit(handleOf(session), undefined),
+      isUsed: (session) => SessionHandle.activeOf(handleOf(session)) !== undefined,
+      close: (session) => SessionHandle.close(handleOf(session)),
+      dropRecorded: (session) => SessionHandle.activeOf(handleOf(session))?.dropRecorded(),
+      discard: (session) => discard(handleOf(session)),
+    };
+  }
+}
+
+function isHeaders(said: Said): boolean {
+  return !isNames(said);
+}
+
+function isNames(said: Said): said is readonly string[] {
+  return Array.isArray(said);
+}
+
+/** The handle behind a session. What another copy of this package made belongs to a manager of that copy. */
+function handleOf<Data extends object>(session: object): SessionHandle<Data> {
+  if (SessionHandle.isHandle(session)) return session as unknown as SessionHandle<Data>;
+  throw new TypeError("Expected a Session that this SessionManager has made");
+}
+
+/** Ends a request whose response tells the client nothing. */
+function discard<Data extends object>(session: SessionHandle<Data>): Promise<void> | undefined {
+  SessionHandle.close(session);
+  const active = SessionHandle.activeOf(session);
+  if (active === undefined || (active.retired === undefined && active.unconfirmedRotation === undefined))
+    return undefined;
+  return Promise.resolve(beginOperation(active)).then((op) => reinstate(active, op));
+}
+
+async function answerInstead(
+  { plugins }: Policy,
+  request: Request,
+  session: object,
+  rest: readonly unknown[],
+): Promise<Response | undefined> {
+  for (const plugin of plugins) {
+    const response = await plugin.answer?.(request, session, ...rest);
+    if (response !== undefined) return response;
+  }
+  return undefined;
+}
+
+/** What keeps the process alive after a response. A browser follows a redirect at once, and would find the session as it was before. */
+function waitUntilFor(
+  { persistsAfterResponse, waitUntil }: Policy,
+  response: Response | undefined,
+  rest: readonly unknown[],
+): WaitUntil | undefined {
+  if (!persistsAfterResponse || response === undefined) return undefined;
+  if (response.status >= 300 && response.status < 400 && response.headers.has("Location")) return undefined;
+  if (waitUntil !== undefined) return (promise) => waitUntil(promise, ...argumentsOf(rest));
+  for (const each of rest) {
+    if (typeof each !== "object" || each === null || !("waitUntil" in each)) continue;
+    const { waitUntil: found } = each;
+    if (typeof found === "function") return (promise) => found.call(each, promise);
+  }
+  return undefined;
+}
+
+function hostOf(policy: Policy): PluginHost {
+  const { repository, codec, transports, storeOption, timeouts, name, now, onEvent } = policy;
+  return {
+    repository,
+    codec,
+    transports,
+    store: storeOption,
+    idleTimeout: timeouts.idle,
+    name,
+    now,
+    operation: (runtimeArguments) => beginOperation({ policy, runtimeArguments: argumentsOf(runtimeArguments) }),
+    emit: (event) => notify(onEvent, { ...event, name }),
+  };
+}

@@ -1,0 +1,17 @@
+import type { ActiveSession } from "./active_session.ts";
+import { beginOperation } from "./operation.ts";
+
+/** What the client holds of the session, or will hold. */
+export async function tokenOf(active: ActiveSession): Promise<string | null> {
+  const { copy, policy } = active;
+  if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;
+  if (!copy.exists) return null;
+  const { repository } = policy;
+  if (repository.tokenFor === undefined) {
+    active.detectChanges();
+    await active.save();
+    return copy.base?.token ?? null;
+  }
+  const op = await beginOperation(active);
+  return await repository.tokenFor(await active.discloseId(), op);
+}

@@ -1,0 +1,242 @@
+import { isBusy, isMistake, isSessionError, SessionError } from "./errors.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
+
+const LOADING = "load the session";
+const STORING = "store the session";
+const ENDING = "end the session";
+
+/** In milliseconds. With the doubled ones that follow, it reaches past the second in which Workers KV accepts one write of a key. */
+const FIRST_RETRY = 100;
+/** In milliseconds: a timer for longer fires at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * A store that is not trusted, for one operation: one load or one commit, repairs included. It has one time limit, tries a busy store
+ * again, checks each answer, and hides the client's errors, whose messages may hold keys and data. The limit is measured on the
+ * real clock: a store that hangs, hangs in real time.
+ */
+export class StoreClient implements SessionStore {
+  readonly traits: StoreTraits;
+  readonly #store: SessionStore;
+  readonly #seconds: number;
+  #aborter: AbortController | undefined;
+  /** When the attempt under way began; undefined while every answer came at once. */
+  #begunAt: number | undefined;
+  #endAt = Infinity;
+  #conflicts = 0;
+
+  constructor(store: SessionStore, seconds: number) {
+    this.#store = store;
+    this.#seconds = seconds;
+    this.traits = store.traits;
+  }
+
+  load(key: string): MaybePromise<StoredRecord | null> {
+    const { load } = this.#store;
+    const start = () => (load.length > 1 ? load.call(this.#store, key, this.#signal) : load.call(this.#store, key));
+    return this.#call(LOADING, start, isRecordOrNull, FIRST_RETRY);
+  }
+
+  save(key: string, write: Write): MaybePromise<RecordVersion | "conflict"> {
+    const { save } = this.#store;
+    const start = () =>
+      save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write);
+    return this.#call(STORING, start, isVersion, FIRST_RETRY, write);
+  }
+
+  delete(key: string, expected?: RecordVersion): MaybePromise<void | "conflict"> {
+    const store = this.#store;
+    const start = () =>
+      store.delete.length > 2 ? store.delete(key, expected, this.#signal) : store.delete(key, expected);
+    return this.#call(ENDING, start, isDeletion, FIRST_RETRY);
+  }
+
+  /** How much time is left, in milliseconds. */
+  get remaining(): number {
+    return this.#endAt - performance.now();
+  }
+
+  /**
+   * Waits before the next attempt after a conflict, for a random time, so that writers who met once do not meet again. The longest wait is
+   * twice what the attempt took, times the square of the conflicts so far, and never more than a quarter of what is left. `bench/README.md`
+   * has what else was measured.
+   *
+   * @throws {SessionError} `ERR_CONFLICT` when no time is left for another attempt
+   */
+  async backOff(): Promise<void> {
+    const begunAt = this.#begin();
+    const now = performance.now();
+    const attempt = now - begunAt;
+    const left = this.#endAt - now - attempt;
+    if (left <= 0) {
+      throw new SessionError(
+        "ERR_CONFLICT",
+        "Cannot store the session: other requests kept changing it; try the request again",
+      );
+    }
+    this.#conflicts++;
+    await wait(Math.random() * Math.min(left / 4, 2 * attempt * this.#conflicts ** 2));
+    this.#begunAt = performance.now();
+  }
+
+  get #signal(): AbortSignal {
+    return (this.#aborter ??= new AbortController()).signal;
+  }
+
+  #begin(): number {
+    if (this.#begunAt === undefined) {
+      this.#begunAt = performance.now();
+      this.#endAt = this.#begunAt + this.#seconds * 1000;
+    }
+    return this.#begunAt;
+  }
+
+  #call<T>(
+    action: string,
+    start: () => MaybePromise<T>,
+    isValid: (answer: unknown) => boolean,
+    retry = Infinity,
+    write?: Write,
+  ): MaybePromise<T> {
+    let answer: MaybePromise<T>;
+    try {
+      answer = start();
+    } catch (error) {
+      return this.#recover(action, error, start, isValid, retry, write);
+    }
+    if (!isPromise(answer)) return checked(action, answer, isValid);
+    this.#begin();
+    return this.#inTime(action, answer, start, isValid, retry, write);
+  }
+
+  #inTime<T>(
+    action: string,
+    answer: Promise<T>,
+    start: () => MaybePromise<T>,
+    isValid: (answer: unknown) => boolean,
+    retry: number,
+    write: Write | undefined,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const expire = (): void => {
+        reject(
+          new SessionError(
+            "ERR_STORE_TIMEOUT",
+            `Cannot ${action}: the store did not answer within ${this.#seconds} s; is it reachable?`,
+          ),
+        );
+        this.#aborter?.abort();
+      };
+      const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));
+      answer.then(
+        (value) => {
+          clearTimeout(timer);
+          try {
+            resolve(checked(action, value, isValid));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        (error: unknown) => {
+          clearTimeout(timer);
+          try {
+            resolve(this.#recover(action, error, start, isValid, retry, write));
+          } catch (failure) {
+            reject(failure);
+          }
+        },
+      );
+    });
+  }
+
+  /** Tries again if the store is only busy, as long as there is time. */
+  #recover<T>(
+    action: string,
+    error: unknown,
+    start: () => MaybePromise<T>,
+    isValid: (answer: unknown) => boolean,
+    retry: number,
+    write: Write | undefined,
+  ): MaybePromise<T> {
+    const milliseconds = retry * (1 + Math.random());
+    this.#begin();
+    // A touch may wait for the next request.
+    if (!isBusy(error) || write?.changed.size === 0 || performance.now() + milliseconds >= this.#endAt)
+      throw cleanError(action, error);
+    return wait(milliseconds).then(() => this.#call(action, start, isValid, retry * 2, write));
+  }
+}
+
+function wait(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** An answer that has no meaning is a failure: to take it for a success, or for a missing record, would lose data or a logout. */
+function checked<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
+  if (isValid(answer)) return answer;
+  throw new SessionError(
+    "ERR_STORE",
+    `Cannot ${action}: the store's answer has no meaning; see SessionStore for what it may be`,
+  );
+}
+
+function isRecordOrNull(answer: unknown): boolean {
+  if (answer === null) return true;
+  if (typeof answer !== "object" || !("fields" in answer) || !("version" in answer)) return false;
+  const { fields } = answer;
+  return (
+    typeof fields === "object" &&
+    fields !== null &&
+    "get" in fields &&
+    typeof fields.get === "function" &&
+    isVersion(answer.version)
+  );
+}
+
+function isVersion(answer: unknown): boolean {
+  // Clients that answer a command with its acknowledgement, where the store should have told a version.
+  return (
+    (typeof answer === "string" && answer !== "" && !/^ok$/i.test(answer)) ||
+    (typeof answer === "number" && !Number.isNaN(answer))
+  );
+}
+
+function isDeletion(answer: unknown): boolean {
+  return answer === undefined || answer === "conflict";
+}
+
+/** The engine's own errors, for the event `failed` alone. */
+const engineErrors: WeakMap<SessionError, unknown> = new WeakMap();
+
+/** What the engine's client threw, for a log that nobody else reads. */
+export function engineErrorOf(error: SessionError): unknown {
+  return engineErrors.get(error);
+}
+
+/** A client's error as one that holds no key and no data. A `SessionError` and a mistake of the program stay as they are. */
+export function cleanError(action: string, error: unknown): SessionError | TypeError {
+  if (isSessionError(error) || isMistake(error)) return error;
+  const words = describe(error);
+  const cleaned = new SessionError(
+    "ERR_STORE",
+    `Cannot ${action}: the store failed${words === "" ? "" : ` (${words})`}; the event "failed" has the details`,
+    words === "" ? undefined : { cause: new Error(words) },
+  );
+  engineErrors.set(cleaned, error);
+  return cleaned;
+}
+
+/** Of a client's error, only what cannot hold data: its class, its code, and the first word of a reply such as `NOAUTH …`. */
+function describe(error: unknown): string {
+  try {
+    if (typeof error !== "object" || error === null) return "";
+    const code = "code" in error ? String(error.code) : "";
+    const reply = "message" in error ? (/^([A-Z]{3,16})(?= )/.exec(String(error.message))?.[1] ?? "") : "";
+    const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));
+    return [...new Set(words)].join(" ");
+  } catch {
+    // The error fails to be looked at.
+    return "";
+  }
+}

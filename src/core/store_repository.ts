@@ -1,0 +1,270 @@
+import { pad, unpad } from "../crypto/hash.ts";
+import { endRecord } from "./end_record.ts";
+import { isOutage } from "./errors.ts";
+import type { RejectReason } from "./events.ts";
+import { SWEEP_MARGIN } from "./expiry.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { type Metadata, readMetadata, type Successor } from "./metadata.ts";
+import { PLAIN, type RecordCodec } from "./record_codec.ts";
+import { isTombstone, NO_FIELDS, type Stored, storedOf, withMetadata, writeOf } from "./record_write.ts";
+import type { Contents, Found, Operation, Repository } from "./repository.ts";
+import { isDefaultId, isId, keyOfId } from "./session_id.ts";
+import type { StoredRecord } from "./store.ts";
+import type { TokenFormat } from "./token_format.ts";
+import { includesWrite, withWrite } from "./write_names.ts";
+
+type Fields = ReadonlyMap<string, string>;
+
+/** How the store repository is set up. */
+export interface StoreRepositoryOptions {
+  /** How ids travel; as they are if absent. */
+  readonly ids: TokenFormat | undefined;
+  /** What the store sees of the fields; the fields themselves if absent. */
+  readonly encryption: RecordCodec | undefined;
+  /** Whether all ids come from the default generator, so that no other text costs a store call. */
+  readonly hasDefaultIds: boolean;
+  /** Whether a session ends when its retired id is presented although the client has used the new one. */
+  readonly endsOnReuse: boolean;
+}
+
+/**
+ * How long, in milliseconds, a retired id keeps its record: the longest that a request which loaded the old session may take to
+ * log out, and by that end the new one as well.
+ */
+const RETIRED_LIFE = 600_000;
+/** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired. */
+const UNDER_WAY = 60_000;
+/** More regenerations than this within one grace period are not made by a client. */
+const LONGEST_CHAIN = 8;
+
+/** Keeps sessions in a store: the client holds an id, the store a record under the hash of the id. */
+export class StoreRepository implements Repository {
+  readonly #ids: TokenFormat | undefined;
+  readonly #codec: RecordCodec;
+  readonly #isPossible: (id: string) => boolean;
+  readonly #endsOnReuse: boolean;
+
+  constructor({ ids, encryption, hasDefaultIds, endsOnReuse }: StoreRepositoryOptions) {
+    this.#ids = ids;
+    this.#codec = encryption ?? PLAIN;
+    this.#isPossible = hasDefaultIds ? isDefaultId : isId;
+    this.#endsOnReuse = endsOnReuse;
+  }
+
+  tokenFor(id: string, op: Operation): MaybePromise<string> {
+    return this.#ids === undefined ? id : this.#ids.toToken(id, op);
+  }
+
+  open(token: string, op: Operation): MaybePromise<Found | RejectReason> {
+    if (this.#ids === undefined) return this.#open(token, op, token);
+    return chain(this.#ids.toId(token, op), (id) => (id === null ? "forged" : this.#open(id, op)));
+  }
+
+  #open(id: string, op: Operation, token?: string): MaybePromise<Found | RejectReason> {
+    if (!this.#isPossible(id)) return "malformed";
+    return chain(this.#find(id, op, token), (found) => {
+      if (typeof found === "string") return found;
+      const { successor } = found.metadata;
+      if (successor !== undefined) return this.#follow(id, successor, op, 1);
+      return op.endsAt(found) <= op.now ? "expired" : found;
+    });
+  }
+
+  /** The session, or the retired one, that lies under an id. */
+  #find(id: string, op: Operation, token?: string): MaybePromise<Found | RejectReason> {
+    return chain(keyOfId(id), (key) => chain(op.store.load(key), (record) => this.#read(id, key, record, op, token)));
+  }
+
+  #read(
+    id: string,
+    key: string,
+    record: StoredRecord | null,
+    op: Operation,
+    token?: string,
+  ): MaybePromise<Found | RejectReason> {
+    if (record === null) return "unknown";
+    if (isTombstone(record)) return "revoked";
+    const metadata = readMetadata(record, key);
+    if (typeof metadata === "string") return metadata;
+    const { fields, lastSeenAt, version } = record;
+    const found = (token: string, opened: Fields): Found => {
+      return { fields: opened, metadata, lastSeenAt, id, token, version, stored: { key, fields } satisfies Stored };
+    };
+    // Without a cipher: a retired record has no data.
+    if (metadata.successor !== undefined) return found("", fields);
+    return chain(this.#codec.open(fields, id, key, op), (opened) => {
+      if (opened === null) return "corrupt";
+      return token === undefined ? chain(this.tokenFor(id, op), (made) => found(made, opened)) : found(token, opened);
+    });
+  }
+
+  /** What a retired id leads to: its successor during a grace, and nothing otherwise. */
+  #follow(
+    id: string,
+    { retiredAt, grace }: Successor,
+    op: Operation,
+    hops: number,
+  ): MaybePromise<Found | RejectReason> {
+    const isUnderWay = op.now < retiredAt + UNDER_WAY;
+    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN)
+      return isUnderWay ? "replaced" : "retired";
+    return chain(unpad(grace.id, id), (next) => {
+      if (next === null || !isId(next)) return "corrupt";
+      return chain(this.#find(next, op), (found) => {
+        if (typeof found === "string") return found;
+        const { successor, unconfirmed } = found.metadata;
+        if (successor !== undefined) return this.#follow(next, successor, op, hops + 1);
+        if (op.endsAt(found) <= op.now) return "expired";
+        if (grace.untilUsed !== true || unconfirmed === true || isUnderWay) return found;
+        return this.#endsOnReuse ? chain(this.end(found, op), () => "reuse") : "reuse";
+      });
+    });
+  }
+
+  refresh(current: Found, op: Operation): MaybePromise<Found | null> {
+    const { key } = storedOf(current);
+    return chain(op.store.load(key), (record) =>
+      chain(this.#read(current.id, key, record, op, current.token), (found) => {
+        if (typeof found === "string" || found.metadata.successor !== undefined) return null;
+        // Its time was judged when the request came. What ended long ago stays ended.
+        return op.endsAt(found) + SWEEP_MARGIN <= op.now ? null : found;
+      }),
+    );
+  }
+
+  create(id: string, contents: Contents, op: Operation): MaybePromise<Found | "conflict"> {
+    return chain(keyOfId(id), (key) =>
+      chain(this.#write(id, key, null, contents, op), (created) => {
+        if (created !== "conflict") return created;
+        // The client of the store may have sent the write twice, and heard what became of the second one.
+        return chain(op.store.load(key), (record) =>
+          chain(this.#read(id, key, record, op), (found) =>
+            typeof found === "object" && includesWrite(found.metadata, op.writeId) ? found : "conflict",
+          ),
+        );
+      }),
+    );
+  }
+
+  update(current: Found, contents: Contents, op: Operation): MaybePromise<Found | "conflict"> {
+    return this.#write(current.id, storedOf(current).key, current, contents, op);
+  }
+
+  #write(
+    id: string,
+    key: string,
+    current: Found | null,
+    { fields, metadata, lastSeenAt }: Contents,
+    op: Operation,
+  ): MaybePromise<Found | "conflict"> {
+    const isTouch = current !== null && fields === current.fields && metadata === current.metadata;
+    const named = isTouch ? metadata : withWrite(metadata, op);
+    const whole = isTouch ? fields : withMetadata(fields, named, key);
+    const before = current === null ? NO_FIELDS : storedOf(current).fields;
+    const sealing = isTouch ? before : this.#codec.seal(whole, id, key, op);
+    return chain(sealing, (sealed) => {
+      const record = { fields: sealed, lastSeenAt };
+      const write = writeOf(
+        record,
+        before,
+        current?.version ?? null,
+        op.endsAt({ metadata: named, lastSeenAt }) + SWEEP_MARGIN,
+      );
+      return chain(op.store.save(key, write), (version) => {
+        if (version === "conflict") return version;
+        const found = (token: string): Found => {
+          return {
+            fields: whole,
+            metadata: named,
+            lastSeenAt,
+            id,
+            token,
+            version,
+            stored: { key, fields: sealed } satisfies Stored,
+          };
+        };
+        return current === null ? chain(this.tokenFor(id, op), found) : found(current.token);
+      });
+    });
+  }
+
+  retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): MaybePromise<true | "conflict"> {
+    const padding = graceUntil === null ? undefined : pad(successor.id, current.id);
+    return chain(padding, (id) => {
+      const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
+      const grace = id === undefined || graceUntil === null ? {} : { grace: { id, until: graceUntil, ...untilUsed } };
+      const pointer: Successor = { key: storedOf(successor).key, retiredAt: op.now, ...grace };
+      return recovering(
+        () => this.#retire(current, pointer, op),
+        (error) => {
+          if (!isOutage(error)) throw error;
+          // It may have been done although the answer was an error.
+          return this.#fence(current, pointer, op).then((isDone) => {
+            if (isDone) return true as const;
+            throw error;
+          });
+        },
+      );
+    });
+  }
+
+  #retire(current: Found, successor: Successor, op: Operation): MaybePromise<true | "conflict"> {
+    const { key, fields: before } = storedOf(current);
+    const { createdAt, absoluteSince } = current.metadata;
+    const metadata: Metadata = { createdAt, absoluteSince, successor };
+    const fields = withMetadata(NO_FIELDS, metadata, key);
+    const end = Math.max(op.now + RETIRED_LIFE, successor.grace?.until ?? 0);
+    const write = writeOf({ fields, lastSeenAt: op.now }, before, current.version, end + SWEEP_MARGIN);
+    return chain(op.store.save(key, write), (version) => {
+      if (version !== "conflict") return true;
+      return chain(this.#leadsTo(key, successor.key, op), (isDone) => (isDone ? true : "conflict"));
+    });
+  }
+
+  /** Whether a record was retired in favour of a key, after anything that is still under way can change it. */
+  async #fence(current: Found, { key: successorKey }: Successor, op: Operation): Promise<boolean> {
+    const { key, fields } = storedOf(current);
+    try {
+      // A touch moves the version, so that a write which is still under way comes to nothing.
+      const lastSeenAt = Math.max(op.now, current.lastSeenAt);
+      const expiresAt = op.endsAt({ metadata: current.metadata, lastSeenAt }) + SWEEP_MARGIN;
+      await op.store.save(key, writeOf({ fields, lastSeenAt }, fields, current.version, expiresAt));
+      return await this.#leadsTo(key, successorKey, op);
+    } catch {
+      return false;
+    }
+  }
+
+  #leadsTo(key: string, successorKey: string, op: Operation): MaybePromise<boolean> {
+    return chain(op.store.load(key), (record) => {
+      const metadata = record === null ? "corrupt" : readMetadata(record, key);
+      return typeof metadata !== "string" && metadata.successor?.key === successorKey;
+    });
+  }
+
+  async reinstate(retired: Found, successor: Found, op: Operation): Promise<void> {
+    const { key, fields } = storedOf(retired);
+    const { key: successorKey } = storedOf(successor);
+    const record = await op.store.load(key);
+    const metadata = record === null ? "corrupt" : readMetadata(record, key);
+    const pointer = typeof metadata === "string" ? undefined : metadata.successor;
+    if (record !== null && pointer?.key === successorKey && pointer.isFinal !== true) {
+      const { metadata: before, lastSeenAt } = retired;
+      const expiresAt = op.endsAt({ metadata: before, lastSeenAt }) + SWEEP_MARGIN;
+      await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, expiresAt));
+    } else if (record?.version === retired.version) {
+      // A retirement that is still under way comes to nothing.
+      await this.#fence(retired, { key: successorKey, retiredAt: op.now }, op);
+    }
+    await endRecord(successorKey, undefined, op);
+  }
+
+  end(session: Found | string, op: Operation): MaybePromise<void> {
+    if (typeof session !== "string") return endRecord(storedOf(session).key, session, op);
+    const toId = this.#ids === undefined ? session : this.#ids.toId(session, op);
+    return chain(toId, (id) => {
+      if (id === null || !this.#isPossible(id)) return undefined;
+      return chain(keyOfId(id), (key) => endRecord(key, undefined, op));
+    });
+  }
+}

@@ -1,0 +1,86 @@
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { sharesPromises } from "./runtime.ts";
+import { INTERNALS } from "./session_internals.ts";
+import { cleanError } from "./store_client.ts";
+import type { SessionStore } from "./store.ts";
+
+type StoreFunction = (...rest: never[]) => MaybePromise<SessionStore>;
+
+/**
+ * A function that opens the store, or finds the open one. A function of the user is called once if it takes no argument, and otherwise once for
+ * each distinct first argument, so that a client is opened once. After a failure it is called again.
+ */
+export function storeResolver(
+  store: SessionStore | StoreFunction,
+): (runtimeArguments: readonly unknown[]) => MaybePromise<SessionStore> {
+  if (typeof store !== "function") return () => store;
+  const opened = new WeakMap<object, MaybePromise<SessionStore>>();
+  const primitives = new Map<unknown, object>();
+  const keyOf = (argument: unknown): object => {
+    const value = store.length === 0 ? undefined : argument;
+    if ((typeof value === "object" && value !== null) || typeof value === "function") return value;
+    const key = primitives.get(value) ?? {};
+    primitives.set(value, key);
+    return key;
+  };
+  return (runtimeArguments) => {
+    const given = argumentsOf(runtimeArguments);
+    const key = keyOf(given[0]);
+    const known = opened.get(key);
+    if (known !== undefined) return known;
+    const opening = open(store, given);
+    if (!isPromise(opening)) {
+      opened.set(key, opening);
+      return opening;
+    }
+    const keep = opening.then(
+      (found) => {
+        opened.set(key, found);
+        return found;
+      },
+      (error: unknown) => {
+        opened.delete(key);
+        throw error;
+      },
+    );
+    if (sharesPromises()) opened.set(key, keep);
+    return keep;
+  };
+}
+
+/** What other wrappers have put between the request and the runtime's own arguments is left out. */
+export function argumentsOf(rest: readonly unknown[]): readonly unknown[] {
+  return rest.some(isSession) ? rest.filter((each) => !isSession(each)) : rest;
+}
+
+function isSession(value: unknown): boolean {
+  return typeof value === "object" && value !== null && INTERNALS in value;
+}
+
+function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<SessionStore> {
+  try {
+    const found = store(...(given as never[]));
+    return isPromise(found) ? found.then(checked, refuse) : checked(found);
+  } catch (error) {
+    return refuse(error);
+  }
+}
+
+function checked(found: SessionStore): SessionStore {
+  const hasVerbs =
+    typeof found === "object" && found !== null && "load" in found && "save" in found && "delete" in found;
+  if (hasVerbs && typeof found.load === "function") return found;
+  const kind = found === undefined ? "undefined" : "something else";
+  throw new TypeError(
+    `The function of the option store must return a session store; it returned ${kind}. cookieSessions() is given as it is, not by a function`,
+  );
+}
+
+/** A mistake of the program keeps its own message; a failure to connect is one of the store. */
+function refuse(error: unknown): never {
+  const name = typeof error === "object" && error !== null && "name" in error ? error.name : "";
+  const isMistake = name === "TypeError" || name === "RangeError" || name === "ReferenceError";
+  if (isMistake && typeof error === "object" && error !== null && !("code" in error) && !("cause" in error))
+    throw error;
+  throw cleanError("open the store", error);
+}

@@ -1,0 +1,25 @@
+import type { ActiveSession } from "./active_session.ts";
+import { timeoutsOf } from "./expiry.ts";
+import type { OwnTimeouts } from "./metadata.ts";
+import type { Found } from "./repository.ts";
+
+/** Whether "last seen" is to be written: the request asked for it, or it is old and the request counts as use. */
+export function isTouchDue(
+  active: ActiveSession,
+  current: Found | null | undefined,
+  touches: boolean = active.copy.touches,
+  timeouts: OwnTimeouts | undefined = active.copy.timeouts,
+): boolean {
+  if (!current) return false;
+  const { policy, transport } = active;
+  if (touches || current.needsStoring === true) return true;
+  const { metadata, lastSeenAt } = current;
+  const elapsed = policy.now() - lastSeenAt;
+  if (elapsed <= 0) return false;
+  // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
+  const own = timeouts === undefined ? metadata : { ...metadata, timeouts: { ...metadata.timeouts, ...timeouts } };
+  const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
+  // The client must be told its token again before it forgets it.
+  if (elapsed < Math.min(touchInterval, (active.maxAgeOf(own) ?? Infinity) / 2) * 1000) return false;
+  return transport === undefined || policy.countsAsUse(transport.request);
+}

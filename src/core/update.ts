@@ -1,0 +1,101 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isBusy, isOutage, sessionGone } from "./errors.ts";
+import { admit, openAdmitted } from "./load.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import type { Metadata } from "./metadata.ts";
+import type { Found, Operation } from "./repository.ts";
+import { isTouchDue } from "./touch.ts";
+import { applyAll, type Commit, type FieldsResult, replay, sweep } from "./working_copy.ts";
+import { includesWrite } from "./write_names.ts";
+
+/** What a commit makes of a state. */
+export function fieldsOf({ view, changes }: Commit, current: Found): FieldsResult {
+  return view !== undefined && view.base === current.fields ? view : replay(changes, current.fields);
+}
+
+/** Stores changes, and applies them again to the newest record as often as another request got in between. */
+export function update(
+  active: ActiveSession,
+  current: Found,
+  commit: Commit,
+  op: Operation,
+  attempts = 1,
+): MaybePromise<void> {
+  return chain(fieldsOf(commit, current), (changed) => {
+    const metadata = changedMetadata(current.metadata, commit);
+    const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
+    const isChange = changed.changed.size > 0 || metadata !== current.metadata;
+    if (!isChange && !isTouch) return settle(active, current, op);
+    if (isChange) sweep(changed, op.now);
+    const lastSeenAt = isTouch ? Math.max(op.now, current.lastSeenAt) : current.lastSeenAt;
+    const contents = { fields: changed.fields, metadata, lastSeenAt };
+    const { repository, validateChanges } = active.policy;
+    const write = (): MaybePromise<Found | "conflict"> =>
+      recovering(
+        () => repository.update(current, contents, op),
+        (error) => {
+          // A busy store gets the touch with the next request.
+          if (isBusy(error) && !isChange) return current;
+          if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
+          throw error;
+        },
+      );
+    const stored = isChange && validateChanges !== undefined ? chain(validateChanges(contents.fields), write) : write();
+    return chain(stored, (found) => {
+      if (found === "conflict") return updateAgain(active, current, commit, op, attempts);
+      active.isRenewed ||= isTouch || metadata.timeouts !== current.metadata.timeouts;
+      if (found !== current) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+      return settle(active, found, op);
+    });
+  });
+}
+
+async function updateAgain(
+  active: ActiveSession,
+  current: Found,
+  commit: Commit,
+  op: Operation,
+  attempts: number,
+): Promise<void> {
+  op.emit({ type: "conflict", attempts });
+  await op.backOff();
+  const newest = await Promise.resolve(newestOf(active, current, op)).catch((error: unknown) => {
+    // A write that was sent twice hears "conflict" although it was done.
+    if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
+    throw error;
+  });
+  if (includesWrite(newest.metadata, op.writeId)) {
+    // The client of the store sent the write twice, and told what became of the second one.
+    op.emit({ type: "changed", attempts });
+    return await settle(active, newest, op);
+  }
+  await update(active, newest, commit, op, attempts + 1);
+}
+
+/**
+ * The newest state of a session, after a conflict. A session that was regenerated with a grace goes on under its new id.
+ *
+ * @throws {SessionError} `ERR_SESSION_GONE`
+ */
+export async function newestOf(active: ActiveSession, current: Found, op: Operation): Promise<Found> {
+  const newest = await active.policy.repository.refresh(current, op);
+  const admitted = newest === null ? await openAdmitted(active, current.token, op) : await admit(active, newest, op);
+  if (typeof admitted === "string") throw sessionGone();
+  return admitted;
+}
+
+/** Metadata with the changes of a commit; the very same if they say nothing new. */
+export function changedMetadata(metadata: Metadata, { timeouts, metadataChanges }: Commit): Metadata {
+  const changed = applyAll(metadata, metadataChanges);
+  if (timeouts === undefined) return changed;
+  const own = { ...changed.timeouts, ...timeouts };
+  return JSON.stringify(own) === JSON.stringify({ ...changed.timeouts }) ? changed : { ...changed, timeouts: own };
+}
+
+/** Takes what an operation has stored as the base of this request. */
+export function settle(active: ActiveSession, stored: Found, op: Operation): MaybePromise<void> {
+  active.settled = op;
+  active.nextId = undefined;
+  active.isIdDisclosed = false;
+  return active.copy.setBase(stored);
+}

@@ -1,0 +1,112 @@
+import type { ActiveSession } from "./active_session.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+
+/** Updates of one key that overtake each other within one request, before they are taken for an endless loop. */
+const MOST_UPDATES = 100;
+
+/** What an update has made of a value. */
+interface Outcome {
+  readonly value: unknown;
+  readonly text: string | undefined;
+}
+
+/** Reads, changes and writes one value as one step: at once on a session that exists, and with everything else otherwise. */
+export function updateKey(
+  active: ActiveSession,
+  key: string,
+  change: (value: unknown) => unknown,
+): MaybePromise<unknown> {
+  if (active.insideUpdate === key) throw nested(key);
+  const { values, copy } = active;
+  const compute = watched(active, key, change);
+  values.detectChanges();
+  if (copy.base && (!rotates(active) || active.isSent)) return commitAtOnce(active, key, compute);
+  return recordUpdate(active, key, compute);
+}
+
+function commitAtOnce(active: ActiveSession, key: string, compute: (value: unknown) => unknown): MaybePromise<unknown> {
+  const { values, flash } = active;
+  let outcome: Outcome = { value: undefined, text: undefined };
+  const change = values.computeChange(key, compute, (value, text) => {
+    outcome = { value, text };
+  });
+  flash.replace(key);
+  if (active.isSent) active.emit({ type: "late" });
+  return chain(active.commitChange({ key, run: change.run }), () => {
+    values.track(key, outcome.value, outcome.text ?? "");
+    return outcome.value;
+  });
+}
+
+async function recordUpdate(
+  active: ActiveSession,
+  key: string,
+  compute: (value: unknown) => unknown,
+): Promise<unknown> {
+  const { values, flash, copy } = active;
+  for (let attempt = 0; attempt < MOST_UPDATES; attempt++) {
+    if (copy.base && !rotates(active)) return await commitAtOnce(active, key, compute);
+    if (!copy.base) active.assertMayBegin();
+    const before = values.text(key);
+    const computed = compute(before === undefined ? undefined : values.decode(before));
+    const next = isPromise(computed as MaybePromise<unknown>) ? await computed : computed;
+    values.detectChanges();
+    // While the function was awaited, another call of this request may have written.
+    if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
+    active.assertWritable();
+    flash.replace(key);
+    const text = next === undefined ? undefined : values.encode(key, next);
+    let outcome: Outcome = { value: next, text };
+    const told = (value: unknown, text: string | undefined): void => {
+      outcome = { value, text };
+    };
+    const known = values.computeChange(key, () => next, told);
+    const recorded = values.computeChange(key, compute, told);
+    copy.record(recorded, (fields) => void known.run(fields));
+    values.track(key, next, text ?? "");
+    if (!rotates(active)) return next;
+    // A session that gets a new id is stored whole, so that nothing of it lies under the old one.
+    try {
+      const saving = active.save();
+      if (isPromise(saving)) await saving;
+    } catch (error) {
+      values.track(key, undefined, "");
+      await active.withdraw(recorded);
+      throw error;
+    }
+    return outcome.value;
+  }
+  throw nested(key);
+}
+
+/** Whether the session gets a new id in this request, or perhaps got it. */
+function rotates({ copy, unconfirmedRotation }: ActiveSession): boolean {
+  return copy.rotation !== undefined || unconfirmedRotation !== undefined;
+}
+
+/** A function of `update` that notes when it runs, so that a call of the session from within is recognised. */
+function watched(active: ActiveSession, key: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
+  return (value) => {
+    const outer = active.insideUpdate;
+    active.insideUpdate = active.computing = key;
+    let result: unknown;
+    try {
+      result = change(value);
+    } finally {
+      active.insideUpdate = outer;
+      active.computing = undefined;
+    }
+    if (!isPromise(result as MaybePromise<unknown>)) return result;
+    active.computing = key;
+    return (result as Promise<unknown>).finally(() => {
+      active.computing = undefined;
+    });
+  };
+}
+
+function nested(key: string): Error {
+  const call = `update(${JSON.stringify(key)})`;
+  return new Error(
+    `Cannot update ${JSON.stringify(key)}: its function calls ${call} again; compute the new value from the one that it is given`,
+  );
+}

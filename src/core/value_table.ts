@@ -1,0 +1,247 @@
+/**
+ * Structured values as a table that JSON can hold: each part of the value once, and the numbers of its parts in place of the parts, so that
+ * repeated and cyclic references are kept.
+ *
+ * @module
+ */
+import { fromBase64Url, toBase64Url } from "../crypto/base64url.ts";
+
+/** A value that is nested deeper could be written where the stack has room, and not be read where it has none. */
+export const MOST_LEVELS = 1000;
+/** Values that have no place in the table: the first one is -1. */
+const SPECIAL: readonly unknown[] = [undefined, NaN, Infinity, -Infinity, -0];
+const VIEWS: readonly string[] = [
+  "Int8Array",
+  "Uint8Array",
+  "Uint8ClampedArray",
+  "Int16Array",
+  "Uint16Array",
+  "Int32Array",
+  "Uint32Array",
+  "Float16Array",
+  "Float32Array",
+  "Float64Array",
+  "BigInt64Array",
+  "BigUint64Array",
+  "DataView",
+];
+
+/** A key that is dangerous in the hands of whoever copies the object. */
+export const PROTO = "__proto__";
+
+/** Whether an object is one of `{}`, in whichever realm it was made, and has no keys that are symbols. */
+export function isPlainObject(value: object): value is Record<string, unknown> {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isPlain = prototype === Object.prototype || (prototypesOf(value) === 1 && nameOf(value) === "Object");
+  return isPlain && Object.getOwnPropertySymbols(value).length === 0;
+}
+
+/** How many prototypes an object has: a class of a program's own adds one, in every realm. */
+export function prototypesOf(value: object): number {
+  let count = 0;
+  for (let each: unknown = Object.getPrototypeOf(value); each !== null; each = Object.getPrototypeOf(each)) count++;
+  return count;
+}
+
+/** The name of an object's class, which its prototype tells: the object itself may have any `constructor`. */
+function nameOf(value: object): unknown {
+  const { constructor } = Object.getPrototypeOf(value) as { readonly constructor?: { readonly name?: unknown } };
+  return constructor?.name;
+}
+
+/** The parts of a value, each once: an object or a list has the numbers of its parts; anything else is a list that begins with its name. */
+export function toTable(root: unknown): unknown {
+  const table: unknown[] = [];
+  const indexes = new Map<unknown, number>();
+  const path: (string | number)[] = [];
+
+  const indexOf = (value: unknown, step: string | number): number => {
+    if (value === undefined || typeof value === "number") {
+      const special = SPECIAL.findIndex((each) => Object.is(each, value));
+      if (special >= 0) return -1 - special;
+    }
+    const known = indexes.get(value);
+    if (known !== undefined) return known;
+    path.push(step);
+    const index = table.push(null) - 1;
+    indexes.set(value, index);
+    table[index] = partOf(value);
+    path.pop();
+    return index;
+  };
+
+  const refuse = (reason: string): never => {
+    const place = path.slice(1).map(stepText).join("");
+    throw Object.assign(new TypeError(`Cannot encode the value${place === "" ? "" : ` at ${place}`}: ${reason}`), {
+      path: place,
+      reason,
+    });
+  };
+
+  const listOf = (values: Iterable<unknown>): number[] => Array.from(values, (each, at) => indexOf(each, at));
+
+  const sparseOf = (list: unknown[]): unknown[] => {
+    const part: unknown[] = ["sparse", list.length];
+    for (const [key, each] of Object.entries(list)) {
+      const at = Number(key);
+      if (at < list.length && String(at) === key) part.push(at, indexOf(each, at));
+    }
+    return part;
+  };
+
+  const objectOf = (value: object): Record<string, number> => {
+    if (Object.getOwnPropertySymbols(value).length > 0) refuse("it has a key that is a symbol");
+    const parts: Record<string, number> = {};
+    for (const [key, part] of Object.entries(value)) {
+      if (key === PROTO) refuse(`it has the key ${PROTO}`);
+      parts[key] = indexOf(part, key);
+    }
+    return parts;
+  };
+
+  const partOf = (value: unknown): unknown => {
+    if (typeof value === "bigint") return ["BigInt", String(value)];
+    if (typeof value === "function" || typeof value === "symbol") return refuse(`it is a ${typeof value}`);
+    if (typeof value !== "object" || value === null) return value;
+    if (path.length > MOST_LEVELS) {
+      path.length = 0;
+      return refuse(`it is nested deeper than ${MOST_LEVELS} levels`);
+    }
+    const prototypes = prototypesOf(value);
+    if (prototypes === 0) return ["null", objectOf(value)];
+    const name = Object.prototype.toString.call(value).slice(8, -1);
+    const isView = VIEWS.includes(name);
+    // Only what is directly of a class that every runtime has: of a subclass, data would be lost.
+    const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
+    if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
+    if (isView) {
+      const { buffer, byteOffset, byteLength } = value as ArrayBufferView;
+      return [name, indexOf(buffer, 0), byteOffset, byteLength];
+    }
+    switch (name) {
+      case "Object":
+        return objectOf(value);
+      case "Array": {
+        const list = value as unknown[];
+        // Not by the number of its entries: a list may be nearly all holes.
+        for (let at = 0; at < list.length; at++) if (!(at in list)) return sparseOf(list);
+        return listOf(list);
+      }
+      case "Date":
+        // JSON has null for the NaN of an invalid date.
+        return [name, (value as Date).getTime()];
+      case "Map": {
+        const part: unknown[] = [name];
+        for (const [key, each] of value as Map<unknown, unknown>) {
+          const at = (part.length - 1) / 2;
+          part.push(indexOf(key, at), indexOf(each, at));
+        }
+        return part;
+      }
+      case "Set":
+        return [name, ...listOf(value as Set<unknown>)];
+      case "RegExp":
+        return [name, (value as RegExp).source, (value as RegExp).flags];
+      case "URL":
+      case "URLSearchParams":
+        return [name, String(value)];
+      case "ArrayBuffer":
+        return [name, toBase64Url(new Uint8Array(value as ArrayBuffer))];
+      default:
+        return refuse("it is an instance of a class");
+    }
+  };
+
+  const index = indexOf(root, 0);
+  return index < 0 ? index : table;
+}
+
+function stepText(step: string | number): string {
+  return /^[A-Za-z_$][\w$]*$/.test(String(step)) ? `.${step}` : `[${JSON.stringify(step)}]`;
+}
+
+/** The value of a table. Whatever it is given, it makes nothing but the values that `toTable` takes. */
+export function fromTable(told: unknown): unknown {
+  const table: readonly unknown[] = Array.isArray(told) ? told : [];
+  /** The objects, each in its part's place. */
+  const made: unknown[] = [];
+
+  const keep = <Kept>(index: number, value: Kept): Kept => {
+    made[index] = value;
+    return value;
+  };
+
+  const valueOf = (index: unknown): unknown => {
+    if (typeof index !== "number" || !(index in table || -1 - index in SPECIAL))
+      throw new TypeError("Cannot decode the value: it has no such part");
+    if (index < 0) return SPECIAL[-1 - index];
+    const part = table[index];
+    if (typeof part !== "object" || part === null) return part;
+    if (index in made) return made[index];
+    // A container is kept before it is filled, for its parts may refer to it.
+    if (!Array.isArray(part)) return fill(keep(index, {}), part);
+    const [name, first, second, third]: readonly unknown[] = part;
+    if (typeof name !== "string") {
+      const list: unknown[] = keep(index, []);
+      for (const each of part) list.push(valueOf(each));
+      return list;
+    }
+    switch (name) {
+      case "null":
+        return fill(keep(index, Object.create(null)), Object(first));
+      case "sparse": {
+        const list: unknown[] = keep(index, []);
+        list.length = Number(first);
+        for (let at = 2; at < part.length; at += 2) {
+          const place = Number(part[at]);
+          if (!(Number.isInteger(place) && place >= 0 && place < list.length))
+            throw new TypeError("Cannot decode the value: it has no such place");
+          list[place] = valueOf(part[at + 1]);
+        }
+        return list;
+      }
+      case "BigInt":
+        return keep(index, BigInt(String(first)));
+      case "Date":
+        return keep(index, new Date(typeof first === "number" ? first : NaN));
+      case "Map": {
+        const map = keep(index, new Map<unknown, unknown>());
+        for (let at = 1; at < part.length; at += 2) map.set(valueOf(part[at]), valueOf(part[at + 1]));
+        return map;
+      }
+      case "Set": {
+        const set = keep(index, new Set<unknown>());
+        for (const each of part.slice(1)) set.add(valueOf(each));
+        return set;
+      }
+      case "RegExp":
+        return keep(index, new RegExp(String(first), String(second)));
+      case "URL":
+        return keep(index, new URL(String(first)));
+      case "URLSearchParams":
+        return keep(index, new URLSearchParams(String(first)));
+      case "ArrayBuffer":
+        return keep(index, fromBase64Url(String(first)).buffer);
+      default:
+        return keep(index, viewOf(name, valueOf(first), Number(second), Number(third)));
+    }
+  };
+
+  const fill = (object: Record<string, unknown>, parts: object): object => {
+    for (const [key, index] of Object.entries(parts)) {
+      if (key === PROTO) throw new TypeError(`Cannot decode the value: it has the key ${PROTO}`);
+      object[key] = valueOf(index);
+    }
+    return object;
+  };
+
+  return valueOf(Array.isArray(told) ? 0 : told);
+}
+
+function viewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {
+  const View: unknown = VIEWS.includes(name) ? Reflect.get(globalThis, name) : undefined;
+  if (typeof View !== "function" || Object.prototype.toString.call(buffer) !== "[object ArrayBuffer]")
+    throw new TypeError("Cannot decode the value: it has an unknown part");
+  const { BYTES_PER_ELEMENT = 1 } = View as { readonly BYTES_PER_ELEMENT?: number };
+  return Reflect.construct(View, [buffer, byteOffset, byteLength / BYTES_PER_ELEMENT]);
+}

@@ -1,0 +1,208 @@
+import type { Codec } from "./codec.ts";
+import { SessionError } from "./errors.ts";
+import { DATA, EXPIRING, fieldName, type FieldsView, FLASH, keyOf, splitEnd, withEnd } from "./fields.ts";
+import type { Change, WorkingCopy } from "./working_copy.ts";
+
+/** An object that was handed out, and the text that it had then. */
+interface Tracked {
+  readonly value: object;
+  readonly text: string;
+}
+
+/**
+ * The values of one request and their texts. Objects that were handed out are remembered with the text that they had, so that
+ * one which was changed in place is found by encoding it again.
+ */
+export class Values {
+  readonly #copy: WorkingCopy;
+  readonly #codec: Codec;
+  readonly #now: () => number;
+  readonly #onCorrupt: () => void;
+  #tracked: Map<string, Tracked> | undefined;
+
+  constructor(copy: WorkingCopy, codec: Codec, now: () => number, onCorrupt: () => void) {
+    this.#copy = copy;
+    this.#codec = codec;
+    this.#now = now;
+    this.#onCorrupt = onCorrupt;
+  }
+
+  /** The value of a key; for an object, the same one each time. A fallback that is an object is remembered as well. */
+  get(key: string, fallback?: unknown): unknown {
+    const tracked = this.#tracked?.get(key);
+    if (tracked !== undefined) return tracked.value;
+    const text = this.text(key);
+    const value = text === undefined ? undefined : this.decode(text);
+    if (value !== undefined && text !== undefined) {
+      this.track(key, value, text);
+      return value;
+    }
+    if (typeof fallback === "object" && fallback !== null) this.track(key, fallback, this.encode(key, fallback));
+    return fallback;
+  }
+
+  /** The text of a key, unless its time to live has passed. */
+  text(key: string, view: FieldsView = this.#copy.view): string | undefined {
+    return view.get(fieldName(DATA, key)) ?? this.#expiring(key, view)?.text;
+  }
+
+  /** The keys that have a value. */
+  keys(): string[] {
+    const { view } = this.#copy;
+    const keys = view.names(DATA).map(keyOf);
+    if (!view.mayHave(EXPIRING)) return keys;
+    return [
+      ...keys,
+      ...view
+        .names(EXPIRING)
+        .map(keyOf)
+        .filter((key) => this.#expiring(key, view) !== undefined),
+    ];
+  }
+
+  decode(text: string): unknown {
+    try {
+      return this.#codec.decode(text);
+    } catch {
+      // A field that another program spoiled must not fail every request until the session ends.
+      this.#onCorrupt();
+      return undefined;
+    }
+  }
+
+  /** @throws {SessionError} `ERR_NOT_SERIALIZABLE`, without the cause, which would hold the value */
+  encode(key: string, value: unknown): string {
+    try {
+      return this.#codec.encode(value);
+    } catch (error) {
+      throw notSerializable(key, error);
+    }
+  }
+
+  /** Records a value: for so many seconds, or for as long as the session lives. */
+  set(key: string, value: unknown, text: string, ttl?: number): void {
+    this.#copy.record(ttl === undefined ? setChange(key, text) : expiringChange(key, text, this.#now() + ttl * 1000));
+    this.track(key, value, text);
+  }
+
+  /** Records the removal of a key. */
+  remove(key: string): void {
+    this.#tracked?.delete(key);
+    this.#copy.record(removeChange(key));
+  }
+
+  track(key: string, value: unknown, text: string): void {
+    if (typeof value === "object" && value !== null) (this.#tracked ??= new Map()).set(key, { value, text });
+    else this.#tracked?.delete(key);
+  }
+
+  /** A change that reads, computes and writes one value, and tells the outcome to `told`. A time to live stays. */
+  computeChange(
+    key: string,
+    compute: (value: unknown) => unknown,
+    told: (value: unknown, text: string | undefined) => void,
+  ): Change {
+    return {
+      key,
+      run: (fields) => {
+        const text = this.text(key, fields);
+        const end = text === undefined ? undefined : this.#expiring(key, fields)?.endsAt;
+        const put = (value: unknown): void => {
+          const next = value === undefined ? undefined : this.encode(key, value);
+          if (next === undefined) removeChange(key).run(fields);
+          else (end === undefined ? setChange(key, next) : expiringChange(key, next, end)).run(fields);
+          told(value, next);
+        };
+        const value = compute(text === undefined ? undefined : this.decode(text));
+        return isThenable(value) ? Promise.resolve(value).then(put) : put(value);
+      },
+    };
+  }
+
+  /** Records objects that were changed in place. */
+  detectChanges(): void {
+    if (this.#tracked === undefined) return;
+    for (const [key, { value, text }] of this.#tracked) {
+      const next = this.encode(key, value);
+      if (next === text) continue;
+      // A stored text may be another spelling of the same value, written by another program.
+      const decoded = this.decode(text);
+      if (decoded !== undefined && next === this.encode(key, decoded)) continue;
+      const end = this.#expiring(key, this.#copy.view)?.endsAt;
+      this.#copy.record(end === undefined ? setChange(key, next) : expiringChange(key, next, end));
+      this.#tracked.set(key, { value, text: next });
+    }
+  }
+
+  /** Stops tracking objects in whose place another request has stored something else. */
+  dropStale(): void {
+    for (const [key, { text }] of this.#tracked ?? []) {
+      const stored = this.text(key);
+      if (stored !== undefined && stored !== text) this.#tracked?.delete(key);
+    }
+  }
+
+  forget(): void {
+    this.#tracked = undefined;
+  }
+
+  #expiring(key: string, view: FieldsView): { readonly text: string; readonly endsAt: number } | undefined {
+    const field = view.get(fieldName(EXPIRING, key));
+    if (field === undefined) return undefined;
+    const found = splitEnd(field);
+    return found.endsAt > this.#now() ? found : undefined;
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+}
+
+function setChange(key: string, text: string): Change {
+  return {
+    key,
+    run(fields) {
+      fields.set(fieldName(DATA, key), text);
+      removeOthers(fields, key, DATA);
+    },
+  };
+}
+
+function expiringChange(key: string, text: string, endsAt: number): Change {
+  return {
+    key,
+    run(fields) {
+      fields.set(fieldName(EXPIRING, key), withEnd(text, endsAt));
+      removeOthers(fields, key, EXPIRING);
+    },
+  };
+}
+
+function removeChange(key: string): Change {
+  return { key, run: (fields) => removeOthers(fields, key) };
+}
+
+/** One key is in one field, plain or expiring. A flash value of the key is the business of `Flash`. */
+function removeOthers(fields: FieldsView, key: string, kept?: typeof DATA | typeof EXPIRING): void {
+  if (kept !== DATA) fields.delete(fieldName(DATA, key));
+  if (kept !== EXPIRING && fields.mayHave(EXPIRING)) fields.delete(fieldName(EXPIRING, key));
+}
+
+/** A change that removes all data and flash values. */
+export const CLEAR: Change = {
+  key: undefined,
+  run(fields) {
+    for (const sign of [DATA, EXPIRING, FLASH] as const) for (const name of fields.names(sign)) fields.delete(name);
+  },
+};
+
+function notSerializable(key: string, error: unknown): SessionError {
+  const detail = typeof error === "object" && error !== null ? error : {};
+  const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
+  const place = JSON.stringify(key) + (path === "" ? "" : ` (at ${key}${/^[.[]/.test(path) ? path : `.${path}`})`);
+  const reason =
+    "reason" in detail && typeof detail.reason === "string"
+      ? detail.reason
+      : "it is a function, a symbol or an instance of a class, or holds one";
+  return new SessionError("ERR_NOT_SERIALIZABLE", `Cannot store ${place}: ${reason}; store plain data instead`);
+}

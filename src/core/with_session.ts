@@ -1,0 +1,103 @@
+import { managerInternalsOf } from "./manager_internals.ts";
+import type { SessionOptions } from "./options.ts";
+import { assertOneCookieEach } from "./cookie_claims.ts";
+import type { DefaultData, Session } from "./session.ts";
+import { SessionManager } from "./session_manager.ts";
+
+/**
+ * A handler with a session. `rest` is whatever the runtime passes beside the request. It may answer undefined where the runtime allows it, as Bun does
+ * after `server.upgrade(request)`. The request may be of a subclass, such as `NextRequest`.
+ */
+export type SessionHandler<Data extends object, Rest extends unknown[]> = {
+  // A method's parameters are compared in both directions, so that a subclass of Request is accepted.
+  handle(request: Request, session: Session<Data>, ...rest: Rest): Answer | Promise<Answer>;
+}["handle"];
+
+/** From a method the compiler does not infer what functions among the options get beside the request: it does from this. */
+export type PlainHandler<Data extends object, Rest extends unknown[]> = (
+  request: Request,
+  session: Session<Data>,
+  ...rest: Rest
+) => Answer | Promise<Answer>;
+
+// oxlint-disable-next-line no-invalid-void-type -- a Bun handler that returns nothing
+export type Answer = Response | undefined | void;
+
+/** What a wrapped handler is to a runtime: a handler without a session. */
+export type FetchHandler<Rest extends unknown[]> = (request: Request, ...rest: Rest) => Promise<Response>;
+
+/**
+ * Gives a handler its session. The session is read when the handler first asks, and stored, if it was changed, when the handler is done. A request
+ * that leaves it alone gets the handler's very Response.
+ *
+ * @param handler Gets the request, the session, and whatever the runtime passes beside the request
+ * @param options The options, or a `SessionManager` to be shared
+ * @returns A handler for `Deno.serve`, a Worker's `fetch`, `Bun.serve` and everything else that calls with a Request. It rejects as the handler does, and
+ * with a `SessionError` if the session cannot be loaded or stored: see `onStoreError`
+ * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
+ * @throws {RangeError} If a duration is not one
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ *
+ * export default {
+ *   fetch: withSession(async (_request, session) => {
+ *     const visits = await session.update("visits", (n = 0) => n + 1);
+ *     return new Response(`Visit ${visits}\n`);
+ *   }),
+ * };
+ * ```
+ */
+export function withSession<
+  Data extends object = DefaultData,
+  // oxlint-disable-next-line no-explicit-any -- what a runtime passes beside the request is the handler's to say
+  Rest extends unknown[] = any[],
+>(handler: PlainHandler<Data, Rest>, options?: SessionOptions<Data, Rest> | SessionManager<Data>): FetchHandler<Rest>;
+/** The same for a handler whose request is of a subclass, such as `NextRequest`. */
+export function withSession<
+  Data extends object = DefaultData,
+  // oxlint-disable-next-line no-explicit-any -- as above
+  Rest extends unknown[] = any[],
+>(handler: SessionHandler<Data, Rest>, options?: SessionOptions<Data, Rest> | SessionManager<Data>): FetchHandler<Rest>;
+export function withSession<Data extends object, Rest extends unknown[]>(
+  handler: SessionHandler<Data, Rest>,
+  options: SessionOptions<Data, Rest> | SessionManager<Data> = {},
+): FetchHandler<Rest> {
+  if (typeof handler !== "function")
+    throw new TypeError("withSession needs a handler: a function of a request and a session");
+  const shared = managerInternalsOf(options);
+  const manager = shared ?? managerInternalsOf(new SessionManager<Data>(options as SessionOptions<Data>));
+  if (manager === undefined) throw new TypeError("withSession takes options or a SessionManager");
+  const isShared = shared !== undefined;
+  const { policy } = manager;
+  const handles = policy.plugins.some((plugin) => plugin.answer !== undefined);
+  const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
+    const { session, isJoined } = manager.begin(request, rest, isShared);
+    const own = session as Session<Data>;
+    if (isJoined) return await handler(request, own, ...rest);
+    try {
+      const instead = handles ? await manager.answerInstead(request, session, rest) : undefined;
+      if (policy.isEager) await own.size();
+      const answer = instead ?? (await handler(request, own, ...rest));
+      assertAnswer(answer);
+      const response = answer ?? undefined;
+      return await manager.finish(request, session, response, rest);
+    } catch (error) {
+      const discarding = manager.discard(session);
+      if (discarding !== undefined) await discarding;
+      throw error;
+    }
+  };
+  assertOneCookieEach(wrapped, handler, policy);
+  return wrapped as FetchHandler<Rest>;
+}
+
+/** Refuses what is neither a Response nor undefined, before anything is stored. */
+function assertAnswer(answer: unknown): void {
+  const isResponse = typeof answer === "object" && answer !== null && "status" in answer && "headers" in answer;
+  if (isResponse || answer === undefined) return;
+  const kind =
+    answer === null ? "null" : typeof answer === "object" ? "an object that is no Response" : `a ${typeof answer}`;
+  throw new TypeError(`The handler of withSession must return a Response; it returned ${kind}, and nothing was stored`);
+}

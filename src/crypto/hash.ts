@@ -1,0 +1,110 @@
+/**
+ * SHA-256, and a pad made of it.
+ *
+ * @module
+ */
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+
+/** The part of `node:crypto` that this package uses. */
+export interface NodeCrypto {
+  hash(algorithm: "sha256", data: string | Uint8Array): string;
+  hash(algorithm: "sha256", data: string | Uint8Array, encoding: "base64url"): string;
+  hash(algorithm: "sha256", data: string | Uint8Array, encoding: "buffer"): Uint8Array;
+  createCipheriv(
+    algorithm: "aes-256-gcm",
+    key: Uint8Array,
+    nonce: Uint8Array,
+  ): NodeCipher & { getAuthTag(): Uint8Array };
+  createDecipheriv(
+    algorithm: "aes-256-gcm",
+    key: Uint8Array,
+    nonce: Uint8Array,
+  ): NodeCipher & { setAuthTag(tag: Uint8Array): void };
+}
+
+/** What a cipher and a decipher of `node:crypto` have in common. */
+export interface NodeCipher {
+  setAAD(additionalData: Uint8Array): void;
+  update(text: string, from: "utf8" | "base64url", to: "utf8" | "base64url"): string;
+  final(to: "utf8" | "base64url"): string;
+}
+
+let found: NodeCrypto | null | undefined;
+
+/**
+ * Node's crypto, which Deno, Bun and Workers with `nodejs_compat` have as well; null where it is absent. It answers at once, where WebCrypto
+ * costs a promise and, on Node, the work of another thread.
+ */
+export function nodeCrypto(): NodeCrypto | null {
+  // Not on import: loading it takes longer than the rest of this package.
+  return found === undefined ? (found = findNodeCrypto()) : found;
+}
+
+function findNodeCrypto(): NodeCrypto | null {
+  try {
+    const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => NodeCrypto | undefined } };
+    const crypto = process?.getBuiltinModule?.("node:crypto");
+    // Some bundlers put functions there that only throw.
+    return crypto?.hash("sha256", "abc") === DIGEST_OF_ABC ? crypto : null;
+  } catch {
+    return null;
+  }
+}
+
+/** FIPS 180-2, B.1. */
+const DIGEST_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/** The SHA-256 of a text in UTF-8, as 64 lowercase hexadecimal digits. It answers at once where the runtime has Node's crypto. */
+export function sha256(text: string): MaybePromise<string> {
+  const node = nodeCrypto();
+  return node === null ? webSha256(text) : node.hash("sha256", text);
+}
+
+async function webSha256(text: string): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  let hex = "";
+  for (const byte of digest) hex += (byte | 0x100).toString(16).slice(1);
+  return hex;
+}
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const PLAIN_TEXT = /^[A-Za-z0-9_-]*$/;
+const TAG_LENGTH = 16;
+const BLOCK = 32;
+
+/**
+ * Hides a text of `A-Z a-z 0-9 - _`, such as an id, so that only `secret` yields it, with two hashes instead of a cipher. The result has the
+ * same alphabet. `secret` must have 128 bits of entropy or more, which ids have.
+ *
+ * The result begins with a tag of secret and text. The pad depends on the tag, so no pad serves two texts.
+ */
+export function pad(text: string, secret: string): MaybePromise<string> {
+  return chain(tagOf(text, secret), (tag) => chain(combine(text, `${tag} ${secret}`, 0), (padded) => tag + padded));
+}
+
+/** The text that {@linkcode pad} was given; null if it was given another secret, or if `padded` is not its result. */
+export function unpad(padded: string, secret: string): MaybePromise<string | null> {
+  if (!PLAIN_TEXT.test(padded)) return null;
+  const tag = padded.slice(0, TAG_LENGTH);
+  return chain(combine(padded.slice(TAG_LENGTH), `${tag} ${secret}`, 0), (text) =>
+    chain(tagOf(text, secret), (expected) => (expected === tag ? text : null)),
+  );
+}
+
+// No id has a space, so no hash here is the store key of an id.
+function tagOf(text: string, secret: string): MaybePromise<string> {
+  return chain(sha256(`with-session tag ${secret} ${text}`), (hex) => hex.slice(0, TAG_LENGTH));
+}
+
+/** Each character's number, exclusive-or six bits of the pad. Doing it twice gives the text again. */
+function combine(text: string, secret: string, from: number): MaybePromise<string> {
+  if (from >= text.length) return "";
+  return chain(sha256(`with-session pad ${from} ${secret}`), (hex) => {
+    let combined = "";
+    for (let at = 0; at < BLOCK && from + at < text.length; at++) {
+      const bits = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16) & 63;
+      combined += ALPHABET.charAt(ALPHABET.indexOf(text.charAt(from + at)) ^ bits);
+    }
+    return chain(combine(text, secret, from + BLOCK), (rest) => combined + rest);
+  });
+}

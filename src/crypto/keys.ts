@@ -1,0 +1,19 @@
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { sha256 } from "./hash.ts";
+
+/**
+ * Derives a key of 32 bytes: one SHA-256 of the purpose and the secrets (the one-step derivation of NIST SP 800-56C, 4). A key for one purpose
+ * is of no use for another, and no key is the store key of an id, because its input begins with a bracket.
+ *
+ * @param purpose What the key is for, such as `"record"`
+ * @param secrets Texts that have 128 bits of entropy or more together
+ */
+export function deriveKey(purpose: string, ...secrets: readonly string[]): MaybePromise<Uint8Array<ArrayBuffer>> {
+  return chain(sha256(JSON.stringify([`with-session ${purpose}`, ...secrets])), bytesOfHex);
+}
+
+function bytesOfHex(hex: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16);
+  return bytes;
+}

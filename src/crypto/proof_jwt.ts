@@ -1,0 +1,149 @@
+/**
+ * JWTs by which a client proves that it holds a private key: `dpop+jwt` (RFC 9449) and `dbsc+jwt` (Device Bound Session Credentials).
+ *
+ * @module
+ */
+import { calculateJwkThumbprint, compactVerify, decodeProtectedHeader, importJWK } from "jose";
+import type { JsonValue } from "../core/metadata.ts";
+
+/** Algorithms of signatures with a key pair, as JOSE names them (RFC 7518, 3.1; RFC 8037; RFC 9864). */
+export const PROOF_ALGORITHMS: readonly string[] = [
+  "ES256",
+  "ES384",
+  "ES512",
+  "Ed25519",
+  "EdDSA",
+  "PS256",
+  "PS384",
+  "PS512",
+  "RS256",
+  "RS384",
+  "RS512",
+];
+
+/** A public key with the members that name it, and no others (RFC 7638, 3.2). */
+export type PublicJwk = Readonly<Record<string, string>> & { readonly kty: string };
+
+/** Why a text is no proof. */
+export type ProofFault = "malformed" | "type" | "algorithm" | "key" | "signature";
+
+/** A proof whose signature is right. Nothing is known about its claims yet. */
+export interface ProofJwt {
+  readonly algorithm: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+  readonly key: PublicJwk;
+  /** The thumbprint of the key, SHA-256 in base64url (RFC 7638). */
+  readonly thumbprint: string;
+}
+
+/** What a proof must be. */
+export interface ProofRules {
+  /** The `typ` of its header, such as `dpop+jwt`. */
+  readonly type: string;
+  readonly algorithms: readonly string[];
+  /** The key that must have signed it; if it is absent, the header must carry the key. */
+  readonly key?: PublicJwk;
+}
+
+/** In characters. A proof with an RSA key of 4 096 bits has about 2 000; what is longer is not even parsed. */
+export const LONGEST_PROOF = 8192;
+/** In base64url characters: 4 096 bits. What a larger key costs to verify grows with the square of its size. */
+const LONGEST_MODULUS = 683;
+/** In base64url characters: 32 bits, which is more than the usual exponent 65 537 needs. */
+const LONGEST_EXPONENT = 6;
+
+const MEMBERS: Readonly<Record<string, readonly string[]>> = {
+  EC: ["crv", "x", "y"],
+  OKP: ["crv", "x"],
+  RSA: ["e", "n"],
+};
+/** The members of a private or a symmetric key (RFC 7518, 6). */
+const PRIVATE = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+
+/** Reads a proof and verifies its signature, or says what is wrong with it. Whatever a client sends, this does not throw. */
+export async function verifyProofJwt(
+  text: string,
+  { type, algorithms, key: known }: ProofRules,
+): Promise<ProofJwt | ProofFault> {
+  const header = headerOf(text);
+  if (header === null) return "malformed";
+  if (header["typ"] !== type) return "type";
+  const { alg, jwk } = header;
+  if (typeof alg !== "string" || !algorithms.includes(alg)) return "algorithm";
+  const carried = jwk === undefined ? null : publicJwk(jwk);
+  const key = known ?? carried;
+  if (key === null || (jwk !== undefined && (carried === null || !isSameKey(carried, key)))) return "key";
+  const payload = await verifiedPayload(text, key, alg);
+  if (payload === null) return "signature";
+  const claims = parseObject(payload);
+  return claims === null
+    ? "malformed"
+    : { algorithm: alg, claims, key, thumbprint: await calculateJwkThumbprint({ ...key }) };
+}
+
+/** Null also for a key of another kind than the algorithm's, a point off the curve, and a critical header that nobody knows. */
+async function verifiedPayload(text: string, key: PublicJwk, algorithm: string): Promise<string | null> {
+  try {
+    const { payload } = await compactVerify(text, await importJWK({ ...key }, algorithm), { algorithms: [algorithm] });
+    return new TextDecoder().decode(payload);
+  } catch {
+    return null;
+  }
+}
+
+/** The claims of a proof whose signature nobody has verified; null if there are none. */
+export function unverifiedClaims(text: string): Readonly<Record<string, unknown>> | null {
+  if (headerOf(text) === null) return null;
+  try {
+    return parseObject(atob((text.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
+  } catch {
+    return null;
+  }
+}
+
+/** The public key that a value is; null if it is none, holds a private key as well, or is larger than anybody needs. */
+export function publicJwk(value: unknown): PublicJwk | null {
+  if (!isObject(value) || PRIVATE.some((name) => name in value)) return null;
+  const { kty } = value;
+  const members = typeof kty === "string" && Object.hasOwn(MEMBERS, kty) ? MEMBERS[kty] : undefined;
+  if (typeof kty !== "string" || members === undefined) return null;
+  const key: Record<string, string> & { kty: string } = { kty };
+  for (const name of members) {
+    const member = value[name];
+    if (typeof member !== "string" || member === "") return null;
+    key[name] = member;
+  }
+  const isTooLarge = (key["n"] ?? "").length > LONGEST_MODULUS || (key["e"] ?? "").length > LONGEST_EXPONENT;
+  return isTooLarge ? null : key;
+}
+
+/** A public key as JSON. */
+export function jwkToJson(key: PublicJwk): JsonValue {
+  return { ...key };
+}
+
+function headerOf(text: string): Record<string, unknown> | null {
+  if (text.length > LONGEST_PROOF || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return null;
+  try {
+    return { ...decodeProtectedHeader(text) };
+  } catch {
+    return null;
+  }
+}
+
+function isSameKey(left: PublicJwk, right: PublicJwk): boolean {
+  return ["kty", "crv", "x", "y", "e", "n"].every((name) => left[name] === right[name]);
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) && !Array.isArray(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

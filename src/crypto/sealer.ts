@@ -1,0 +1,38 @@
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { decrypt, encrypt } from "./aes_gcm.ts";
+import { deriveKey } from "./keys.ts";
+import { keyring, type Secrets } from "./secrets.ts";
+
+/** Encrypts and authenticates texts for one purpose: the first secret seals, all of them open. */
+export interface Sealer {
+  /** The sealed text, which is bound to `context`. */
+  seal(text: string, context: string, runtimeArguments: readonly unknown[]): MaybePromise<string>;
+  /** The text; null if it was sealed with another secret, for another purpose or for another context. */
+  open(sealed: string, context: string, runtimeArguments: readonly unknown[]): MaybePromise<string | null>;
+}
+
+type Key = Uint8Array<ArrayBuffer>;
+
+/**
+ * A sealer for one purpose.
+ *
+ * @throws {TypeError} If a secret is not a string, or the list is not one or is empty
+ * @throws {RangeError} If a secret has fewer than 32 bytes
+ */
+export function sealerFor(purpose: string, secrets: Secrets): Sealer {
+  const keysOf = keyring<Key>(secrets, (secret) => deriveKey(purpose, secret));
+  return {
+    seal: (text, context, runtimeArguments) =>
+      chain(keysOf(runtimeArguments), ([current]) => {
+        if (current === undefined) throw new TypeError("secrets must have at least one secret");
+        return encrypt(current, text, context);
+      }),
+    open: (sealed, context, runtimeArguments) =>
+      chain(keysOf(runtimeArguments), (keys) => openWithAny(keys, sealed, context)),
+  };
+}
+
+function openWithAny([key, ...older]: readonly Key[], sealed: string, context: string): MaybePromise<string | null> {
+  if (key === undefined) return null;
+  return chain(decrypt(key, sealed, context), (text) => text ?? openWithAny(older, sealed, context));
+}

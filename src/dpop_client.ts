@@ -1,0 +1,175 @@
+/**
+ * The client of `dpop()`: a `fetch` that keeps a session id and a key, and signs each request (RFC 9449). It runs in browsers, Node, Deno and Bun, and
+ * needs nothing else of this package.
+ *
+ * @module
+ */
+import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
+import { assertKnown } from "./core/known_options.ts";
+import { toBase64Url } from "./crypto/base64url.ts";
+import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
+import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
+
+export type { DpopKeyPair, DpopState, DpopStorage } from "./dpop/client_state.ts";
+
+/** How a client works. All are optional. */
+export interface DpopClientOptions {
+  /** The header in which the id travels, as the server's option `header` has it. @default {"X-Session-Id"} */
+  readonly header?: string | { readonly name: string; readonly scheme?: "Bearer" };
+  /** Where key and id are kept. @default IndexedDB where the runtime has it, otherwise memory */
+  readonly storage?: DpopStorage;
+  /** What sends a request. @default {fetch} */
+  readonly fetch?: (request: Request) => Promise<Response>;
+  /** The clock, in epoch milliseconds. The server does not rely on it. @default {Date.now} */
+  readonly now?: () => number;
+}
+
+/** A client of one server. */
+export interface DpopClient {
+  /**
+   * Sends a request with the session's id and a proof, and keeps the id that the response tells. A relative address is one of the server. A request to
+   * another origin is sent as it is, without either.
+   *
+   * - Redirects are not followed: the id would go wherever they lead.
+   * - Cookies are left out, unless `credentials` is given: the server takes a session cookie before a header.
+   */
+  fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
+  /** The thumbprint of the public key (RFC 7638), for `dpop.bind` on the server. */
+  thumbprint(): Promise<string>;
+  /** Forgets id and key. */
+  forget(): Promise<void>;
+}
+
+const OPTIONS = ["header", "storage", "fetch", "now"];
+
+/**
+ * Makes a client for one server.
+ *
+ * @param origin The origin of the server, such as `https://api.example.com`
+ * @param options Header, storage, fetch, clock
+ * @throws {TypeError} If `origin` is not an origin, or an option is unknown
+ *
+ * @example
+ * ```ts
+ * import { dpopClient } from "with-session/dpop-client";
+ *
+ * const api = dpopClient("https://api.example.com");
+ *
+ * export async function addToBasket(item: string): Promise<number> {
+ *   const response = await api.fetch("/basket", { method: "POST", body: JSON.stringify({ item }) });
+ *   return response.status;
+ * }
+ * ```
+ */
+export function dpopClient(origin: string | URL, options: DpopClientOptions = {}): DpopClient {
+  assertKnown(options, OPTIONS, "dpopClient");
+  const base = originOf(origin);
+  const { header = "X-Session-Id", now = Date.now } = options;
+  const { name, scheme } = typeof header === "string" ? { name: header, scheme: undefined } : header;
+  const prefix = scheme === undefined ? "" : `${scheme} `;
+  const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
+  const storage = options.storage ?? defaultStorage(`${base} ${name}`);
+  let nonce: string | undefined;
+  let beginning: Promise<unknown> = Promise.resolve();
+
+  const state = async (): Promise<DpopState> => {
+    const known = await storage.load();
+    if (known !== undefined) return known;
+    const made = { keys: await createKeys(), id: null };
+    await storage.save(made);
+    return made;
+  };
+
+  const signed = async (request: Request, { keys, id }: DpopState): Promise<Request> => {
+    request.headers.set(name, id === null ? "" : prefix + id);
+    request.headers.set("DPoP", await proof(request, keys, id, nonce, now()));
+    return request;
+  };
+
+  const learn = async (response: Response, { keys, id }: DpopState): Promise<void> => {
+    nonce = response.headers.get("DPoP-Nonce") ?? nonce;
+    const told = response.headers.get(name);
+    if (told === null) return;
+    const next = told.slice(prefix.length).trim();
+    if (next !== (id ?? "")) await storage.save({ keys, id: next === "" ? null : next });
+  };
+
+  const exchange = async (request: Request, current: DpopState): Promise<Response> => {
+    const response = await send(await signed(request.clone(), current));
+    await learn(response, current);
+    if (response.status !== 401 || !asksForNonce(response)) return response;
+    await response.body?.cancel();
+    const again = await send(await signed(request, current));
+    await learn(again, current);
+    return again;
+  };
+
+  return {
+    async fetch(input, init) {
+      const target = typeof input === "object" && "url" in input ? input : new URL(input, base);
+      const request = new Request(target, init);
+      if (new URL(request.url).origin !== base) return await send(request);
+      // Workers have no credentials.
+      const credentials = "credentials" in request ? { credentials: init?.credentials ?? "omit" } : {};
+      const own = new Request(request, { ...credentials, redirect: "manual" });
+      const current = await state();
+      if (current.id !== null) return await exchange(own, current);
+      // Of several first requests, one begins the session, and the others continue it.
+      const turn = beginning.then(async () => await exchange(own, await state()));
+      beginning = turn.catch(() => {});
+      return await turn;
+    },
+    thumbprint: async () => await calculateJwkThumbprint(await exportJWK((await state()).keys.publicKey)),
+    async forget() {
+      nonce = undefined;
+      await storage.save(undefined);
+    },
+  };
+}
+
+/** RFC 9449, 4.2. */
+async function proof(
+  { method, url }: Request,
+  { privateKey, publicKey }: DpopKeyPair,
+  id: string | null,
+  nonce: string | undefined,
+  now: number,
+): Promise<string> {
+  const claims = {
+    jti: crypto.randomUUID(),
+    htm: method,
+    htu: url.replace(/[?#].*$/s, ""),
+    ...(id === null ? {} : { ath: await hashOf(id) }),
+    ...(nonce === undefined ? {} : { nonce }),
+  };
+  const { kty = "", crv = "", x = "", y = "" } = await exportJWK(publicKey);
+  return await new SignJWT(claims)
+    .setProtectedHeader({ alg: "ES256", typ: "dpop+jwt", jwk: { kty, crv, x, y } })
+    .setIssuedAt(Math.floor(now / 1000))
+    .sign(privateKey);
+}
+
+async function hashOf(text: string): Promise<string> {
+  return toBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+}
+
+/** Whether the server refused the request for its nonce alone, and has given a new one (RFC 9449, 9). */
+function asksForNonce({ headers }: Response): boolean {
+  return headers.has("DPoP-Nonce") && headers.get("WWW-Authenticate")?.includes("use_dpop_nonce") === true;
+}
+
+async function createKeys(): Promise<DpopKeyPair> {
+  return await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+}
+
+function defaultStorage(name: string): DpopStorage {
+  const factory = findIndexedDb();
+  return factory === null ? memoryStorage() : indexedDbStorage(factory, name);
+}
+
+function originOf(given: string | URL): string {
+  const text = String(given);
+  const origin = URL.canParse(text) ? new URL(text).origin : "null";
+  if (origin !== "null" && (text === origin || text === `${origin}/`)) return origin;
+  throw new TypeError("dpopClient takes the origin of a server, such as https://api.example.com");
+}

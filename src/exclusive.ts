@@ -1,0 +1,144 @@
+/**
+ * One request at a time, for effects that must not happen twice, such as exchanging a refresh token.
+ *
+ * @module
+ */
+import { isSessionError, SessionError } from "./core/errors.ts";
+import { assertKnown } from "./core/known_options.ts";
+import type { DefaultData, KeyOf, Session } from "./core/session.ts";
+import { createWriteId } from "./core/session_id.ts";
+import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
+
+/** Options of {@linkcode exclusive}. */
+export interface ExclusiveOptions {
+  /** How long, in seconds, `fn` may take before another request may run it as well. @default {30} */
+  readonly lease?: number;
+}
+
+/**
+ * Runs a function for one session and key in one request at a time, and stores its result under the key.
+ *
+ * Requests that call it meanwhile wait. They get the result if it is newer than what they have seen of the session; otherwise they run the function
+ * with the stored value, one after the other. Each of them reads `session.get(key)` as it was stored last.
+ *
+ * - If a request ends without a result, because its process was killed, others wait for the lease as long as they have seen it, and then one of them runs the function. Clocks
+ *   do not matter for that.
+ * - A function that took longer than the lease, and was overtaken, cannot store its result.
+ * - It is noted in the session who holds the lease. `clear()` does not end it: the result is stored afterwards. `destroy` ends it, and so does `regenerate` for a request with the old id:
+ *   the result cannot be stored then.
+ * - The function may read and change the session, but must not call `exclusive` with the same key: it would wait for itself.
+ *
+ * It costs the store one save before and one after the function, and one load for each look of a request that waits.
+ *
+ * @param session The session of the request; it begins if there is none
+ * @param key Which value it is about
+ * @param fn Gets the stored value, and gives the one to store; undefined removes it
+ * @param options The lease
+ * @returns What is stored under the key
+ * @throws {TypeError} If the store cannot compare and set, or sessions are kept in cookies
+ * @throws {RangeError} If the lease is not a number of seconds
+ * @throws {SessionError} `ERR_CONFLICT` if the function took longer than the lease and another request has taken over; `ERR_SESSION_GONE`, `ERR_NOT_SERIALIZABLE`,
+ * `ERR_SCHEMA`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, and what the function throws
+ *
+ * @example
+ * ```ts
+ * import { withSession } from "with-session";
+ * import { exclusive } from "with-session/exclusive";
+ *
+ * interface Tokens {
+ *   readonly access: string;
+ *   readonly refresh: string;
+ * }
+ *
+ * async function exchange(tokens: Tokens | undefined): Promise<Tokens> {
+ *   const response = await fetch("https://login.example/token", { method: "POST", body: `refresh_token=${tokens?.refresh}` });
+ *   return (await response.json()) as Tokens;
+ * }
+ *
+ * export const handler = withSession<{ tokens: Tokens }>(async (_request, session) => {
+ *   const { access } = (await exclusive(session, "tokens", exchange, { lease: 10 })) ?? {};
+ *   return new Response(access);
+ * });
+ * ```
+ */
+export function exclusive<Data extends object = DefaultData, Key extends KeyOf<Data> = KeyOf<Data>>(
+  session: Session<Data>,
+  key: Key,
+  fn: (value: Data[Key] | undefined) => Data[Key] | undefined | Promise<Data[Key] | undefined>,
+  options: ExclusiveOptions = {},
+): Promise<Data[Key] | undefined> {
+  assertKnown(options, ["lease"], "exclusive");
+  const { lease = 30 } = options;
+  if (!(lease > 0 && lease < Infinity)) throw new RangeError("exclusive: lease must be a number of seconds");
+  const internals = internalsOf(session);
+  return internals.track(run(internals, key, fn as (value: unknown) => unknown, lease)) as Promise<
+    Data[Key] | undefined
+  >;
+}
+
+/** The clocks of two servers may be so far apart, in milliseconds. */
+const CLOCK_SKEW = 600_000;
+
+async function run(
+  internals: SessionInternals,
+  key: string,
+  fn: (value: unknown) => unknown,
+  lease: number,
+): Promise<unknown> {
+  await internals.load();
+  let op = await internals.operation();
+  if (internals.repository.tokenHoldsSession === true || !op.store.traits.compareAndSet) {
+    throw new TypeError("exclusive needs a store that can compare and set");
+  }
+  // Not a key of a session, and never the field that holds an encrypted record.
+  const field = `*${JSON.stringify(key)}`;
+  const wordsOf = (text = ""): string[] => text.split(" ");
+  const [seen = ""] = wordsOf(internals.found?.fields.get(field));
+  const own = createWriteId();
+  let since = performance.now();
+  let watched = "";
+  for (;;) {
+    if (internals.found) await internals.refresh();
+    let holder = "";
+    const value = await internals.update(key, (value, fields) => {
+      const [result, other = "", until, seconds] = wordsOf(fields.get(field));
+      if (other !== watched) since = performance.now();
+      watched = other;
+      // Whether it is over by every clock, or was held before this request's eyes for as long as it may be.
+      const isOver =
+        internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
+      holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;
+      if (holder === own) fields.set(field, `${seen} ${own} ${internals.now() + lease * 1000} ${lease}`);
+      return value;
+    });
+    if (holder === "nobody") return value;
+    if (holder === own) return await hold(value);
+    try {
+      await op.backOff();
+    } catch {
+      op = await internals.operation();
+    }
+  }
+
+  async function hold(value: unknown): Promise<unknown> {
+    const put = (text: string, change: (value: unknown) => unknown): Promise<unknown> =>
+      internals.update(key, (value, fields) => {
+        if (wordsOf(fields.get(field))[1] !== own)
+          throw new SessionError(
+            "ERR_CONFLICT",
+            "Cannot store the result: its function took longer than the lease, and another request has taken over",
+          );
+        fields.set(field, text);
+        return change(value);
+      });
+    try {
+      const result = await fn(value);
+      return await put(own, () => result);
+    } catch (error) {
+      await put(seen, (value) => value).catch((failure: unknown) => {
+        if (!isSessionError(failure)) throw failure;
+      });
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * Sessions for Next.js (App Router): route handlers, Server Actions, Server Components and `proxy.ts`.
+ *
+ * @module
+ */
+import { cookies, headers } from "next/headers.js";
+import { managerInternalsOf, type ManagerInternals } from "./core/manager_internals.ts";
+import type { SessionOptions } from "./core/options.ts";
+import type { DefaultData, Session } from "./core/session.ts";
+import { SessionManager } from "./core/session_manager.ts";
+import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
+import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
+
+/** The sessions of a Next.js application. */
+export interface NextSession<Data extends object = DefaultData> {
+  /**
+   * Wraps a route handler: `export const GET = sessions.route(async (request, session, context) => …)`. `redirect()` and `notFound()` store the session.
+   */
+  // oxlint-disable-next-line no-explicit-any -- Next passes the route's own context
+  route<Rest extends unknown[] = any[]>(handler: SessionHandler<Data, Rest>): FetchHandler<Rest>;
+  /** Wraps a Server Action, which gets the session before its own arguments. `redirect()` and `notFound()` store the session. */
+  action<Parameters extends unknown[], Result>(
+    action: (session: Session<Data>, ...parameters: Parameters) => Promise<Result>,
+  ): (...parameters: Parameters) => Promise<Result>;
+  /**
+   * The session in a Server Component, to be read. Next.js sends no cookies from there, so a session cannot begin, be regenerated or end:
+   * `ERR_RESPONSE_SENT`. A change of a session that exists is stored at once.
+   */
+  current(): Promise<Session<Data>>;
+  /** Wraps the function of `proxy.ts`: `export const proxy = sessions.proxy(async (request, session) => NextResponse.next())`. */
+  // oxlint-disable-next-line no-explicit-any -- as for routes
+  proxy<Rest extends unknown[] = any[]>(handler: SessionHandler<Data, Rest>): FetchHandler<Rest>;
+  /** The manager, for everything else. */
+  readonly manager: SessionManager<Data>;
+}
+
+/** Next.js bundles pages, routes and the proxy apart: what they must share is kept here, by a name. */
+const SHARED: unique symbol = Symbol.for("with-session.next.1");
+
+/**
+ * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js bundles them apart, so the manager, and with it a
+ * `memoryStore()`, is shared through `globalThis` under the cookie's name.
+ *
+ * @param options The options of `withSession`, or a `SessionManager`
+ * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
+ * @throws {RangeError} If a duration is not one
+ *
+ * @example
+ * ```ts ignore
+ * // lib/sessions.ts
+ * import { nextSession } from "with-session/next";
+ * export const sessions = nextSession<{ user?: string }>();
+ *
+ * // app/login/actions.ts
+ * "use server";
+ * import { redirect } from "next/navigation";
+ * import { sessions } from "@/lib/sessions";
+ * export const login = sessions.action(async (session, form: FormData) => {
+ *   await session.regenerate({ reauthenticated: true });
+ *   session.set("user", String(form.get("name")));
+ *   redirect("/");
+ * });
+ * ```
+ */
+export function nextSession<Data extends object = DefaultData>(
+  options: SessionOptions<Data> | SessionManager<Data> = {},
+): NextSession<Data> {
+  const given = managerInternalsOf(options) !== undefined;
+  const own = given ? (options as SessionManager<Data>) : new SessionManager<Data>(options as SessionOptions<Data>);
+  const manager = given ? own : shared(own);
+  const internals = managerInternalsOf(manager);
+  if (internals === undefined) throw new TypeError("nextSession takes options or a SessionManager");
+  const requests = new WeakMap<Headers, Request>();
+
+  /** A request of Next.js: the same for all that render one response. */
+  const currentRequest = async (): Promise<Request> => {
+    const found = await headers();
+    let request = requests.get(found);
+    if (request === undefined) {
+      request = toRequest(found);
+      requests.set(found, request);
+    }
+    return request;
+  };
+
+  return {
+    manager,
+    route<Rest extends unknown[]>(handler: SessionHandler<Data, Rest>) {
+      return withSession<Data, Rest>(async (request, session, ...rest) => {
+        try {
+          return await handler(request, session, ...rest);
+        } catch (error) {
+          if (isControlFlow(error)) await store(internals, session);
+          throw error;
+        }
+      }, manager);
+    },
+    action:
+      (action) =>
+      async (...parameters) => {
+        const { session } = internals.begin(await currentRequest(), [], true);
+        try {
+          const result = await action(session as Session<Data>, ...parameters);
+          await store(internals, session);
+          return result;
+        } catch (error) {
+          if (isControlFlow(error)) await store(internals, session);
+          else await internals.discard(session);
+          throw error;
+        }
+      },
+    async current() {
+      const { session, isJoined } = internals.begin(await currentRequest(), [], true);
+      if (!isJoined) internals.close(session);
+      return session as Session<Data>;
+    },
+    proxy: (handler) => withSession(handler, manager),
+  };
+}
+
+/** Stores a session, and lets Next.js set the cookies. */
+async function store(internals: ManagerInternals, session: object): Promise<void> {
+  const said = await internals.commit(session);
+  const lines = said.getSetCookie();
+  if (lines.length === 0) return;
+  const jar = await cookies();
+  // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.
+  const all = lines.map(cookieFrom);
+  for (const cookie of [...all.filter(({ maxAge }) => maxAge === 0), ...all.filter(({ maxAge }) => maxAge !== 0)])
+    jar.set(cookie);
+}
+
+/** The manager of this application, whichever bundle made it first. */
+function shared<Data extends object>(own: SessionManager<Data>): SessionManager<Data> {
+  const holder = globalThis as { [SHARED]?: Map<string, object> };
+  const managers = (holder[SHARED] ??= new Map());
+  const name = managerInternalsOf(own)?.policy.name ?? "";
+  const known = managers.get(name);
+  if (known !== undefined) return known as SessionManager<Data>;
+  managers.set(name, own);
+  return own;
+}
+
+/** What transports look at. Next.js tells the address in headers. */
+function toRequest(found: Headers): Request {
+  const copy = new Headers([...found.entries()]);
+  const protocol = copy.get("x-forwarded-proto")?.split(",")[0]?.trim() === "https" ? "https" : "http";
+  const address = `${protocol}://${copy.get("x-forwarded-host") ?? copy.get("host") ?? "localhost"}/`;
+  return new Request(URL.canParse(address) ? address : "http://invalid.invalid/", { headers: copy });
+}

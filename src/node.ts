@@ -1,0 +1,154 @@
+/**
+ * Sessions for Node's own requests and responses: a middleware for Express, Fastify, Koa and `node:http`.
+ *
+ * @module
+ */
+import { managerInternalsOf } from "./core/manager_internals.ts";
+import type { SessionOptions } from "./core/options.ts";
+import type { DefaultData, Session } from "./core/session.ts";
+import { SessionManager } from "./core/session_manager.ts";
+import { holdBack } from "./node/hold_back.ts";
+import { type NodeRequest, type NodeResponse, toRequest } from "./node/messages.ts";
+
+export type { NodeRequest, NodeResponse } from "./node/messages.ts";
+
+/** A request that has a session. */
+export type RequestWithSession<Data extends object = DefaultData> = NodeRequest & { session: Session<Data> };
+
+/**
+ * A middleware for Node's requests and responses.
+ *
+ * `next` is called without an argument to go on, and with an error if the session cannot be loaded or stored. The session is stored when the response
+ * is about to be sent, so that error comes in a second call. A `next` that takes no argument is not called with an error: the response is a 500 then.
+ */
+export type NodeMiddleware = (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void) => void;
+
+/** What is known of a request: several middlewares on one request share it. */
+const webRequests = new WeakMap<NodeRequest, Request>();
+
+/**
+ * Gives each request its session, as `req.session`. It is stored before the first byte of the response is sent, so that the response carries the
+ * cookie; a response with a status of 500 or more stores nothing but what `save()` and `update` have stored. If the session cannot be stored, the
+ * handler's response is dropped and `next` gets the error. Put a middleware that compresses before this one.
+ *
+ * @param options The options of `withSession`, or a `SessionManager` to be shared. Functions among them get Node's request and response
+ * @returns A middleware `(req, res, next)`. It throws a TypeError if it is called with anything else, such as Koa's context
+ * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
+ * @throws {RangeError} If a duration is not one
+ *
+ * @example Express
+ * ```ts ignore
+ * import express from "express";
+ * import { nodeSession } from "with-session/node";
+ *
+ * const app = express();
+ * app.use(nodeSession());
+ * app.get("/", async (req, res) => {
+ *   res.send(`Visit ${await req.session.update("visits", (n = 0) => n + 1)}`);
+ * });
+ * ```
+ *
+ * @example `node:http`
+ * ```ts ignore
+ * import { createServer } from "node:http";
+ * import { nodeSession } from "with-session/node";
+ *
+ * const withSession = nodeSession();
+ * createServer((req, res) => withSession(req, res, () => handler(req, res))).listen(3000);
+ * ```
+ *
+ * @example Fastify
+ * ```ts ignore
+ * const withSession = nodeSession();
+ * app.addHook("onRequest", (request, reply, done) => withSession(request.raw, reply.raw, done));
+ * ```
+ *
+ * @example Koa
+ * ```ts ignore
+ * const withSession = nodeSession();
+ * app.use(
+ *   (ctx, next) =>
+ *     new Promise((resolve) => {
+ *       withSession(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error)));
+ *     }),
+ * );
+ * ```
+ */
+export function nodeSession<Data extends object = DefaultData>(
+  options: SessionOptions<Data, [request: NodeRequest, response: NodeResponse]> | SessionManager<Data> = {},
+): NodeMiddleware {
+  const manager =
+    managerInternalsOf(options) ?? managerInternalsOf(new SessionManager<Data>(options as SessionOptions<Data>));
+  if (manager === undefined) throw new TypeError("nodeSession takes options or a SessionManager");
+  const { isEager, plugins } = manager.policy;
+  const handles = plugins.some((plugin) => plugin.answer !== undefined);
+  return (request, response, next) => {
+    assertNodeMessages(request, response);
+    const webRequest = webRequests.get(request) ?? toRequest(request);
+    webRequests.set(request, webRequest);
+    const { session, isJoined } = manager.begin(webRequest, [request, response], true);
+    Object.defineProperty(request, "session", { value: session, configurable: true, enumerable: true, writable: true });
+    // The middleware that came first stores it.
+    if (isJoined) return next?.();
+    const fail = (error: unknown): void => {
+      if (response.headersSent) return void response.destroy?.(error);
+      forgetBody(response);
+      if (next !== undefined && next.length > 0) return next(error);
+      response.setHeader("Content-Type", "text/plain; charset=utf-8");
+      response.end("Internal Server Error\n");
+    };
+    holdBack(response, {
+      finish() {
+        if (!manager.isUsed(session)) {
+          manager.close(session);
+          return undefined;
+        }
+        if (response.statusCode >= 500) manager.dropRecorded(session);
+        return manager.commit(session);
+      },
+      fail,
+      abort: () => void manager.discard(session)?.catch(() => {}),
+    });
+    if (!isEager && !handles) return next?.();
+    const go = async (): Promise<void> => {
+      if (isEager) await (session as Session<Data>).size();
+      const instead = handles ? await manager.answerInstead(webRequest, session, [request, response]) : undefined;
+      if (instead === undefined) next?.();
+      else await answer(response, instead);
+    };
+    go().catch(fail);
+  };
+}
+
+function assertNodeMessages(request: unknown, response: unknown): void {
+  const hasHeaders = typeof request === "object" && request !== null && "headers" in request;
+  if (hasHeaders && typeof response === "object" && response !== null && "setHeader" in response) return;
+  throw new TypeError(
+    "The middleware of nodeSession takes Node's own request and response: ctx.req and ctx.res in Koa, request.raw and reply.raw in Fastify",
+  );
+}
+
+/** A response that could not be stored becomes an error. What described the former body goes. */
+function forgetBody(response: NodeResponse): void {
+  response.statusCode = 500;
+  for (const name of [
+    "Content-Length",
+    "Content-Type",
+    "Content-Encoding",
+    "Content-Range",
+    "Transfer-Encoding",
+    "ETag",
+    "Last-Modified",
+    "Location",
+  ])
+    response.removeHeader(name);
+}
+
+/** Sends what a plugin answers in place of the handler. */
+async function answer(response: NodeResponse, instead: Response): Promise<void> {
+  response.statusCode = instead.status;
+  for (const [name, value] of instead.headers) if (name !== "set-cookie") response.setHeader(name, value);
+  const cookies = instead.headers.getSetCookie();
+  if (cookies.length > 0) response.setHeader("Set-Cookie", cookies);
+  response.end(new Uint8Array(await instead.arrayBuffer()));
+}

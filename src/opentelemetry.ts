@@ -1,0 +1,112 @@
+/**
+ * Session events as OpenTelemetry spans and metrics.
+ *
+ * @module
+ */
+import type { SessionEvent } from "./core/events.ts";
+import { assertKnown } from "./core/known_options.ts";
+
+/** Attributes of a span or a measurement. */
+export type TelemetryAttributes = Record<string, string | number | boolean>;
+
+/** What is used of an OpenTelemetry `Tracer` (`@opentelemetry/api` 1.x). */
+export interface TelemetryTracer {
+  /** Begins a span. */
+  startSpan(name: string, options?: { startTime?: number; attributes?: TelemetryAttributes }): TelemetrySpan;
+}
+
+/** What is used of an OpenTelemetry `Span`. */
+export interface TelemetrySpan {
+  /** Sets the outcome; code 2 is an error. */
+  setStatus(status: { code: number; message?: string }): unknown;
+  /** Ends the span. */
+  end(endTime?: number): void;
+}
+
+/** What is used of an OpenTelemetry `Meter`. */
+export interface TelemetryMeter {
+  /** Makes a counter. */
+  createCounter(
+    name: string,
+    options?: { description?: string; unit?: string },
+  ): { add(value: number, attributes?: TelemetryAttributes): void };
+  /** Makes a histogram. */
+  createHistogram(
+    name: string,
+    options?: { description?: string; unit?: string },
+  ): { record(value: number, attributes?: TelemetryAttributes): void };
+}
+
+/** Where session events are told. */
+export interface OpenTelemetryOptions {
+  /** Makes a span for each event that took time, and for each failure: `trace.getTracer("my-app")`. @default No spans */
+  readonly tracer?: TelemetryTracer;
+  /** Counts events and measures durations: `metrics.getMeter("my-app")`. @default No metrics */
+  readonly meter?: TelemetryMeter;
+}
+
+/** `SpanStatusCode.ERROR` of the API. */
+const ERROR = 2;
+/** The spans that belong to loading; the others that took time belong to storing. */
+const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
+
+/**
+ * A listener for the option `onEvent`. A span has the name `session load` or `session store`, begins when the operation began, and is a child of
+ * the span that is active then. Metrics are `with_session.events` (a counter) and `with_session.operation.duration` (a histogram in seconds, as
+ * the semantic conventions have it: https://opentelemetry.io/docs/specs/semconv/general/metrics/). The attributes are `session.event`, `session.name`, `session.reason`,
+ * `session.attempts`, and `error.type` with the error's code. No id and no data are told.
+ *
+ * @param options A tracer, a meter, or both
+ * @throws {TypeError} If neither is given, or an option is unknown
+ *
+ * @example
+ * ```ts ignore
+ * import { metrics, trace } from "@opentelemetry/api";
+ * import { withSession } from "with-session";
+ * import { openTelemetry } from "with-session/opentelemetry";
+ *
+ * const onEvent = openTelemetry({ tracer: trace.getTracer("shop"), meter: metrics.getMeter("shop") });
+ * export const handler = withSession(async () => new Response("Hello"), { onEvent });
+ * ```
+ */
+export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEvent) => void {
+  assertKnown(options, ["tracer", "meter"], "openTelemetry");
+  const { tracer, meter } = options;
+  if (tracer === undefined && meter === undefined)
+    throw new TypeError("openTelemetry needs a tracer, a meter, or both");
+  const events = meter?.createCounter("with_session.events", {
+    description: "Session events by type",
+    unit: "{event}",
+  });
+  const durations = meter?.createHistogram("with_session.operation.duration", {
+    description: "How long it took to load or store a session",
+    unit: "s",
+  });
+  return (event) => {
+    const attributes = attributesOf(event);
+    events?.add(1, attributes);
+    const { durationMs = 0 } = event;
+    if (event.durationMs !== undefined) durations?.record(durationMs / 1000, attributes);
+    // A failure is shown even if nobody knows how long it took.
+    if (tracer === undefined || (event.durationMs === undefined && event.type !== "failed")) return;
+    const endTime = Date.now();
+    const isLoading = event.type === "failed" ? event.during === "load" : LOADING.has(event.type);
+    const span = tracer.startSpan(isLoading ? "session load" : "session store", {
+      startTime: endTime - durationMs,
+      attributes,
+    });
+    if (event.type === "failed") span.setStatus({ code: ERROR, message: event.error.message });
+    span.end(endTime);
+  };
+}
+
+function attributesOf(event: SessionEvent): TelemetryAttributes {
+  return {
+    "session.event": event.type,
+    "session.name": event.name,
+    ...("reason" in event && event.reason !== undefined ? { "session.reason": event.reason } : {}),
+    ...("attempts" in event ? { "session.attempts": event.attempts } : {}),
+    ...("sessions" in event ? { "session.count": event.sessions } : {}),
+    ...(event.type === "failed" ? { "error.type": event.error.code } : {}),
+  };
+}
