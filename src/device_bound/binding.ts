@@ -1,0 +1,65 @@
+import { jwkToJson, publicJwk, type PublicJwk } from "../crypto/proof_jwt.ts";
+import type { JsonValue } from "../core/metadata.ts";
+import { createId } from "../core/session_id.ts";
+
+/** The name of the plugin, and with a `+` that of its facts. */
+export const NAME = "device-bound";
+export const FACTS = "+device-bound";
+
+/** The key that a browser has registered. */
+export interface BoundKey {
+  readonly jwk: PublicJwk;
+  readonly algorithm: string;
+  /** The thumbprint of the key (RFC 7638). */
+  readonly thumbprint: string;
+  /** How often the browser has proved that it holds the key: the number that the next challenge must have. */
+  readonly proofs: number;
+  /** When it did so last, in epoch milliseconds. */
+  readonly provedAt: number;
+}
+
+/** What a session knows of its device. It lies in the metadata of the record. */
+export interface Binding {
+  /** What the browser calls the session. It is no secret. */
+  readonly id: string;
+  /** Makes challenges and bound cookies of this session ones that nobody else can make. It never leaves the server. */
+  readonly secret: string;
+  /** Absent until the browser has registered one. */
+  readonly key?: BoundKey | undefined;
+}
+
+/** The facts of a session: a binding, that it need not have one, that they make no sense, or none. */
+export type Facts = Binding | "exempt" | "unreadable" | undefined;
+
+/** A binding that waits for a key. */
+export function newBinding(): Binding {
+  return { id: createId(), secret: createId() };
+}
+
+/** The facts in metadata. */
+export function readFacts(metadata: { readonly [plugin: `+${string}`]: JsonValue | undefined }): Facts {
+  const facts = metadata[FACTS];
+  if (facts === undefined) return undefined;
+  if (!isRecord(facts)) return "unreadable";
+  if (facts["exempt"] === true) return "exempt";
+  const { id, secret, jwk, alg, jkt, proofs, at } = facts;
+  if (typeof id !== "string" || typeof secret !== "string") return "unreadable";
+  if (jwk === undefined) return { id, secret };
+  const key = publicJwk(jwk);
+  if (key === null || typeof alg !== "string" || typeof jkt !== "string") return "unreadable";
+  if (typeof proofs !== "number" || typeof at !== "number") return "unreadable";
+  return { id, secret, key: { jwk: key, algorithm: alg, thumbprint: jkt, proofs, provedAt: at } };
+}
+
+/** Facts as metadata keeps them. */
+export function factsToJson(facts: Binding | "exempt"): JsonValue {
+  if (facts === "exempt") return { exempt: true };
+  const { id, secret, key } = facts;
+  if (key === undefined) return { id, secret };
+  const { jwk, algorithm, thumbprint, proofs, provedAt } = key;
+  return { id, secret, jwk: jwkToJson(jwk), alg: algorithm, jkt: thumbprint, proofs, at: provedAt };
+}
+
+function isRecord(value: JsonValue): value is { readonly [name: string]: JsonValue | undefined } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,111 @@
+/**
+ * The cookie by which a browser shows that it has proved lately that it holds the key. It holds the instant at which the proof no longer counts, signed.
+ *
+ * @module
+ */
+import type { MaybePromise } from "../core/maybe_promise.ts";
+import { chain } from "../core/maybe_promise.ts";
+import type { Operation } from "../core/repository.ts";
+import type { CookieTransport, Transport } from "../core/transport.ts";
+import type { Binding } from "./binding.ts";
+import type { SignaturesOf } from "./signatures.ts";
+
+const SUFFIX = "-bound";
+const PURPOSE = "cookie";
+/** In seconds. The clocks of two servers may be so far apart. */
+const CLOCK_SKEW = 300;
+
+/** How long the cookie of a proof is good for. */
+export interface ProofLifetime {
+  /** How long a proof counts, in seconds. */
+  readonly counts: number;
+  /** How long the browser keeps the cookie, in seconds. */
+  readonly maxAge: number;
+}
+
+/**
+ * The lifetimes for a proof that counts for so many seconds. The browser drops the cookie earlier by as much as the clocks of servers may be apart, and asks for a new
+ * one then: it must not present one that a server in advance takes for an old one.
+ */
+export function proofLifetime(counts: number): ProofLifetime {
+  return { counts, maxAge: Math.ceil(Math.max(counts - CLOCK_SKEW, counts / 2)) };
+}
+
+/** Whether a transport is one of cookies: others cannot carry a cookie beside the token. */
+export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
+  return transport !== undefined && "writeBeside" in transport;
+}
+
+/** What a response by cookie needs. */
+export interface CookieExchange {
+  readonly transport: CookieTransport;
+  readonly request: Request;
+  readonly runtimeArguments: readonly unknown[];
+}
+
+/** The exchange of an operation, if its token travels by cookie. */
+export function exchangeOf({ transport, request, runtimeArguments }: Operation): CookieExchange | null {
+  return isCookieTransport(transport) && request !== undefined ? { transport, request, runtimeArguments } : null;
+}
+
+/** The name of the bound cookie. */
+export function boundCookieName({ transport, request, runtimeArguments }: CookieExchange): string {
+  return transport.cookieName(request, runtimeArguments) + SUFFIX;
+}
+
+/** What the client presented as the bound cookie. */
+export function presentedProof(exchange: CookieExchange): string | undefined {
+  return exchange.transport.readBeside(exchange.request, exchange.runtimeArguments, boundCookieName(exchange)).get("");
+}
+
+/** Whether a request may carry a bound cookie, of whatever name. */
+export function mayCarryProof(request: Request): boolean {
+  return request.headers.get("Cookie")?.includes(`${SUFFIX}=`) === true;
+}
+
+/** Sets the bound cookie, for a proof that was given now. */
+export function writeProof(
+  headers: Headers,
+  binding: Binding,
+  exchange: CookieExchange,
+  now: number,
+  signaturesOf: SignaturesOf,
+  { counts, maxAge }: ProofLifetime,
+): MaybePromise<void> {
+  const end = (now + counts * 1000).toString(36);
+  return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
+    chain(signatures.seal(PURPOSE, end), (value) => write(headers, value, exchange, maxAge)),
+  );
+}
+
+/** Whether the bound cookie of a request shows a proof that still counts. */
+export function hasProof(
+  binding: Binding,
+  exchange: CookieExchange,
+  now: number,
+  signaturesOf: SignaturesOf,
+): MaybePromise<boolean> {
+  const presented = presentedProof(exchange);
+  if (presented === undefined) return false;
+  return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
+    chain(signatures.open(PURPOSE, presented), (end) => end !== null && Number.parseInt(end, 36) > now),
+  );
+}
+
+/** Makes the browser forget the bound cookie. */
+export function expireProof(headers: Headers, exchange: CookieExchange): void {
+  write(headers, "", exchange, 0);
+}
+
+/** The attributes of the bound cookie, as the browser is told to expect them: without those of its age. */
+export function boundCookieAttributes(exchange: CookieExchange): string {
+  const headers = new Headers();
+  write(headers, "", exchange, 0);
+  const [, ...attributes] = (headers.get("Set-Cookie") ?? "").split(";").map((each) => each.trim());
+  return attributes.filter((each) => !/^(?:max-age|expires)=/i.test(each)).join("; ");
+}
+
+function write(headers: Headers, value: string, exchange: CookieExchange, maxAge: number): void {
+  const { transport, request, runtimeArguments } = exchange;
+  transport.writeBeside(headers, boundCookieName(exchange), value, { maxAge, request, runtimeArguments });
+}

@@ -1,0 +1,52 @@
+/**
+ * What a browser must sign. A challenge is a number with a signature of the server, so that no store keeps it.
+ *
+ * @module
+ */
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import type { Signatures } from "./signatures.ts";
+
+const REGISTRATION = "registration";
+const REFRESH = "refresh";
+/** In milliseconds. A browser registers within seconds; the clocks of two servers may be five minutes apart. */
+const REGISTRATION_LIFE = 600_000;
+/** How long, in milliseconds, the challenge before the last one is accepted: an answer may be lost, and a request be sent twice. */
+const TOLERANCE = 60_000;
+
+/** The challenge of an offer that is made now. */
+export function registrationChallenge(signatures: Signatures, now: number): MaybePromise<string> {
+  return signatures.seal(REGISTRATION, now.toString(36));
+}
+
+/** Whether a challenge is of an offer that was made a short while ago. */
+export function isRegistrationChallenge(signatures: Signatures, challenge: string, now: number): MaybePromise<boolean> {
+  return chain(signatures.open(REGISTRATION, challenge), (offeredAt) => {
+    return offeredAt !== null && now - Number.parseInt(offeredAt, 36) < REGISTRATION_LIFE;
+  });
+}
+
+/** The challenge for the next proof of a session that has given so many. */
+export function refreshChallenge(signatures: Signatures, proofs: number): MaybePromise<string> {
+  return signatures.seal(REFRESH, proofs.toString(36));
+}
+
+/** What became of a challenge: the one that is due, the one before it a short while ago, or another. */
+export type ChallengeState = "due" | "repeated" | "old";
+
+/**
+ * Judges the challenge of a proof. Each is good for one proof, so that what was signed in advance, or seen on its way, soon is of no use.
+ * A number that is higher than the session knows is one of a newer state, which an eventually consistent store does not show yet.
+ */
+export function judgeChallenge(
+  signatures: Signatures,
+  challenge: string,
+  { proofs, provedAt }: { readonly proofs: number; readonly provedAt: number },
+  now: number,
+): MaybePromise<{ readonly state: ChallengeState; readonly number: number }> {
+  return chain(signatures.open(REFRESH, challenge), (text) => {
+    const number = text === null ? -1 : Number.parseInt(text, 36);
+    if (number >= proofs) return { state: "due", number };
+    const isRepeated = number === proofs - 1 && now - provedAt < TOLERANCE;
+    return { state: isRepeated && number >= 0 ? "repeated" : "old", number };
+  });
+}

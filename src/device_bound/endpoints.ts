@@ -1,0 +1,153 @@
+/**
+ * Registration and refresh: the two requests that the browser makes by itself.
+ *
+ * @module
+ */
+import { isSessionError } from "../core/errors.ts";
+import type { RejectReason } from "../core/events.ts";
+import type { Operation } from "../core/repository.ts";
+import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
+import { verifyProofJwt } from "../crypto/proof_jwt.ts";
+import { type Binding, type BoundKey, FACTS, factsToJson, readFacts } from "./binding.ts";
+import { type CookieExchange, exchangeOf, type ProofLifetime, writeProof } from "./bound_cookie.ts";
+import { isRegistrationChallenge, judgeChallenge, refreshChallenge } from "./challenge.ts";
+import {
+  ALGORITHMS,
+  readProof,
+  readSessionId,
+  type SessionScope,
+  sessionConfiguration,
+  sessionEnd,
+  writeChallenge,
+} from "./messages.ts";
+import type { SignaturesOf } from "./signatures.ts";
+
+/** What both endpoints need. */
+export interface EndpointSettings {
+  readonly scope: SessionScope;
+  readonly lifetime: ProofLifetime;
+  readonly signaturesOf: SignaturesOf;
+}
+
+const PROOF_TYPE = "dbsc+jwt";
+
+/** Takes the key that a browser has made for a session. */
+export async function register(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+  const { internals, op, exchange, binding, isLate } = await open(session);
+  if (isLate) return later();
+  if (exchange === null || binding === null) return refused("no session");
+  const { signaturesOf, lifetime, scope } = settings;
+  const proof = await verifyProofJwt(readProof(request) ?? "", { type: PROOF_TYPE, algorithms: ALGORITHMS });
+  if (typeof proof === "string") return refused(proof);
+  // A second key, whoever brings it, would replace the one of the browser that signed in.
+  if (binding.key !== undefined && binding.key.thumbprint !== proof.thumbprint) return refused("key");
+  const signatures = await signaturesOf(binding, op.runtimeArguments);
+  const { jti } = proof.claims;
+  if (typeof jti !== "string" || !(await isRegistrationChallenge(signatures, jti, op.now))) return refused("challenge");
+  const { algorithm, key: jwk, thumbprint } = proof;
+  const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt: op.now };
+  const bound = { ...binding, key };
+  if (binding.key === undefined && !(await stored(session, internals, bound))) return refused("no session");
+  const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "application/json" });
+  await writeProof(headers, bound, exchange, op.now, signaturesOf, lifetime);
+  writeChallenge(headers, await refreshChallenge(signatures, key.proofs), binding.id);
+  return new Response(sessionConfiguration(binding.id, exchange, scope), { headers });
+}
+
+/** Gives a browser that proves that it holds the key a new bound cookie. */
+export async function refresh(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+  const id = readSessionId(request);
+  const { internals, op, exchange, binding, isLate, mayChange } = await open(session);
+  if (isLate || (binding !== null && binding.key === undefined && mayChange)) return later();
+  // Also a session of an earlier login, which the browser still knows.
+  if (exchange === null || binding?.id !== id || binding.key === undefined) return ended(id);
+  const { key } = binding;
+  const { signaturesOf, lifetime } = settings;
+  const signatures = await signaturesOf(binding, op.runtimeArguments);
+  const headers = new Headers({ "Cache-Control": "no-store" });
+  const challenge = async (proofs: number): Promise<void> =>
+    writeChallenge(headers, await refreshChallenge(signatures, proofs), id);
+  const text = readProof(request);
+  if (text === null) {
+    await challenge(key.proofs);
+    return new Response(null, { status: 403, headers });
+  }
+  const rules = { type: PROOF_TYPE, algorithms: [key.algorithm], key: key.jwk };
+  const proof = await verifyProofJwt(text, rules);
+  if (typeof proof === "string") return refused(proof);
+  const { jti } = proof.claims;
+  const { state, number } = await judgeChallenge(signatures, typeof jti === "string" ? jti : "", key, op.now);
+  if (state === "old") {
+    await challenge(key.proofs);
+    return new Response(null, { status: 403, headers });
+  }
+  const proofs = state === "due" ? number + 1 : key.proofs;
+  if (state === "due") {
+    const proved = { ...binding, key: { ...key, proofs, provedAt: op.now } };
+    if (!(await stored(session, internals, proved))) return later();
+  }
+  await writeProof(headers, binding, exchange, op.now, signaturesOf, lifetime);
+  await challenge(proofs);
+  return new Response(null, { headers });
+}
+
+interface Opened {
+  readonly internals: SessionInternals;
+  readonly op: Operation;
+  readonly exchange: CookieExchange | null;
+  /** Null if there is no session, or it has no binding. */
+  readonly binding: Binding | null;
+  /** Whether the session may be there although it was not found: nothing must be concluded then. */
+  readonly isLate: boolean;
+  /** Whether the store may show an older state than it keeps. */
+  readonly mayChange: boolean;
+}
+
+async function open(session: object): Promise<Opened> {
+  const internals = internalsOf(session);
+  await internals.load();
+  const { found, rejected, presented } = internals;
+  const op = await internals.operation();
+  const facts = found ? readFacts(found.metadata) : undefined;
+  const binding = typeof facts === "object" ? facts : null;
+  const mayChange = op.store.traits.consistency === "eventual";
+  // Without a reason the store has failed, which is no logout.
+  const isLate = !found && typeof presented === "string" && !isFinal(rejected, op);
+  return { internals, op, exchange: exchangeOf(op), binding, isLate, mayChange };
+}
+
+/** Reasons that lead nowhere for good. With others the session may be there again: for a newer program, another request, a later read. */
+const FINAL = /^(?:malformed|forged|unknown|expired|retired|revoked|credentials|corrupt|reuse)$/;
+
+/** Whether a session that was rejected will never be there again. */
+export function isFinal(rejected: RejectReason | null, { store }: Operation): boolean {
+  if (rejected === null || !FINAL.test(rejected)) return false;
+  return rejected !== "unknown" || store.traits.consistency !== "eventual";
+}
+
+/** Stores a binding at once, so that the browser is told nothing that the store does not know. False if the session has ended meanwhile. */
+async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<boolean> {
+  internals.setMetadata(FACTS, factsToJson(binding));
+  try {
+    const save: unknown = Reflect.get(session, "save");
+    if (typeof save === "function") await save.call(session);
+    return true;
+  } catch (error) {
+    if (isSessionError(error) && error.code === "ERR_SESSION_GONE") return false;
+    throw error;
+  }
+}
+
+/** A registration that is refused leaves the session without a key, and a refresh ends the browser's part of it. The word is for whoever looks for the reason. */
+function refused(reason: string): Response {
+  return new Response(reason, { status: 403, headers: { "Cache-Control": "no-store" } });
+}
+
+function ended(id: string): Response {
+  return new Response(sessionEnd(id), { headers: { "Cache-Control": "no-store", "Content-Type": "application/json" } });
+}
+
+/** The browser keeps its key, and tries again. */
+function later(): Response {
+  return new Response(null, { status: 503, headers: { "Cache-Control": "no-store", "Retry-After": "1" } });
+}

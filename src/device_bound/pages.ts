@@ -1,0 +1,53 @@
+/**
+ * Answers to page loads whose browser holds the key and has no fresh proof.
+ *
+ * @module
+ */
+import { internalsOf } from "../core/session_internals.ts";
+import { mayCarryProof } from "./bound_cookie.ts";
+import { isSkipped } from "./messages.ts";
+
+/** Why a bound session is rejected whose request shows no fresh proof. */
+export const REASON = "proof";
+
+/**
+ * Answers a request in place of the handler, which would take the client for one without a session:
+ *
+ * - A link on another site leads here, and browsers do not refresh for another site's sake: the page loads itself once more, now by its own doing.
+ * - The browser says that it could not refresh for the moment: it is asked to come again.
+ */
+export async function answerWithoutProof(request: Request, session: object): Promise<Response | undefined> {
+  const skipped = isSkipped(request);
+  if (!skipped && !(comesFromOutside(request) && !mayCarryProof(request))) return undefined;
+  const internals = internalsOf(session);
+  await internals.load();
+  if (internals.rejected !== REASON) return undefined;
+  return skipped ? comeAgain() : loadAgain(request);
+}
+
+/** Whether a page of another origin has led the browser here: no request of a script, no frame, no prefetch. */
+function comesFromOutside({ method, headers }: Request): boolean {
+  return (
+    method === "GET" &&
+    headers.get("Sec-Fetch-Mode") === "navigate" &&
+    headers.get("Sec-Fetch-Dest") === "document" &&
+    /^(?:cross-site|same-site)$/.test(headers.get("Sec-Fetch-Site") ?? "") &&
+    !headers.has("Sec-Purpose")
+  );
+}
+
+/** The address is relative: a proxy in front may have taken a part of the path away. */
+function loadAgain(request: Request): Response {
+  const { pathname, search } = new URL(request.url);
+  const address = `./${pathname.slice(pathname.lastIndexOf("/") + 1)}${search}`;
+  return new Response("<!doctype html><title>…</title>", {
+    headers: { "Refresh": `0;url=${address}`, "Cache-Control": "no-store", "Content-Type": "text/html; charset=utf-8" },
+  });
+}
+
+function comeAgain(): Response {
+  return new Response("Your browser could not confirm your session. Please load the page again in a minute.", {
+    status: 503,
+    headers: { "Cache-Control": "no-store", "Content-Type": "text/plain; charset=utf-8", "Retry-After": "60" },
+  });
+}

@@ -1,0 +1,60 @@
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { isEqual, type Signer, signer } from "../crypto/hmac.ts";
+import { deriveKey } from "../crypto/keys.ts";
+import { type Secrets, secretsResolver } from "../crypto/secrets.ts";
+import { type Binding, NAME } from "./binding.ts";
+
+/** What the server signs for one session: no client can make it, and it serves no other session. */
+export interface Signatures {
+  /** A text with its signature, for one purpose. */
+  seal(purpose: string, text: string): MaybePromise<string>;
+  /** The text that was sealed for this purpose; null if it was not. */
+  open(purpose: string, sealed: string): MaybePromise<string | null>;
+}
+
+/** Finds the signatures of a session. */
+export type SignaturesOf = (binding: Binding, runtimeArguments: readonly unknown[]) => MaybePromise<Signatures>;
+
+/** No text that is sealed here is longer: they are numbers. */
+const LONGEST_TEXT = 20;
+
+/**
+ * Signs under the secret of each session, which its record keeps, and under those of the program as well if it has some. A reader of the
+ * store knows the secret of a session and not its id, and who has stolen a cookie knows the id and not the secret.
+ */
+export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
+  const resolve = secrets === undefined ? undefined : secretsResolver(secrets);
+  return ({ secret }, runtimeArguments) =>
+    chain(resolve?.(runtimeArguments), (list) => {
+      const inputs = list?.map((each) => [secret, each]) ?? [[secret]];
+      return {
+        seal: (purpose, text) =>
+          chain(deriveSigner(inputs[0] ?? []), (sign) =>
+            chain(sign(`${purpose} ${text}`), (signature) => `${text}.${signature}`),
+          ),
+        open(purpose, sealed) {
+          const dot = sealed.indexOf(".");
+          if (dot < 1 || dot > LONGEST_TEXT) return null;
+          return openWith(inputs, purpose, sealed.slice(0, dot), sealed.slice(dot + 1));
+        },
+      };
+    });
+}
+
+function deriveSigner(inputs: readonly string[]): MaybePromise<Signer> {
+  return chain(deriveKey(NAME, ...inputs), signer);
+}
+
+function openWith(
+  [first, ...rest]: readonly (readonly string[])[],
+  purpose: string,
+  text: string,
+  signature: string,
+): MaybePromise<string | null> {
+  if (first === undefined) return null;
+  return chain(deriveSigner(first), (sign) =>
+    chain(sign(`${purpose} ${text}`), (expected) =>
+      isEqual(expected, signature) ? text : openWith(rest, purpose, text, signature),
+    ),
+  );
+}

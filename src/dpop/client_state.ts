@@ -1,0 +1,32 @@
+/** A key pair of the platform, for ECDSA on P-256. */
+export interface DpopKeyPair {
+  readonly privateKey: CryptoKey;
+  readonly publicKey: CryptoKey;
+}
+
+/** What a client keeps between requests. The id is of no use without the key. */
+export interface DpopState {
+  readonly keys: DpopKeyPair;
+  /** The session id as the server told it, or null. */
+  readonly id: string | null;
+}
+
+/** Where a client keeps its state. */
+export interface DpopStorage {
+  /** The state that was saved last, or undefined. It is asked before each request, so that several pages share one session. */
+  load(): Promise<DpopState | undefined>;
+  /** Keeps a state; undefined forgets it. */
+  save(state: DpopState | undefined): Promise<void>;
+}
+
+/** Keeps the state as long as the process runs. */
+export function memoryStorage(): DpopStorage {
+  let state: DpopState | undefined;
+  return {
+    load: () => Promise.resolve(state),
+    save(next) {
+      state = next;
+      return Promise.resolve();
+    },
+  };
+}

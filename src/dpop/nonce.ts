@@ -1,0 +1,42 @@
+/**
+ * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so that no store keeps it.
+ *
+ * @module
+ */
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { isEqual, signer } from "../crypto/hmac.ts";
+import { deriveKey } from "../crypto/keys.ts";
+
+/** In seconds. The clocks of two servers may be so far apart. */
+export const CLOCK_SKEW = 300;
+/** In characters: an instant in base 36 with a sign, and more. */
+const LONGEST_INSTANT = 12;
+
+/** A nonce for a session with this secret, made now. */
+export function createNonce(secret: string, now: number): MaybePromise<string> {
+  return sealed(secret, now.toString(36));
+}
+
+/** When a nonce was made, in epoch milliseconds; NaN if it says nothing of that. A client may have made it up. */
+export function claimedInstant(nonce: string): number {
+  const dot = nonce.indexOf(".");
+  return dot < 1 || dot > LONGEST_INSTANT ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
+}
+
+/** Whether a nonce that was made at an instant still serves. */
+export function isRecent(madeAt: number, now: number, lifetime: number): boolean {
+  return now - madeAt < (lifetime + CLOCK_SKEW) * 1000;
+}
+
+/** Whether a nonce was made here for a session with this secret. */
+export function isOurs(nonce: string, secret: string): MaybePromise<boolean> {
+  const madeAt = claimedInstant(nonce);
+  if (Number.isNaN(madeAt)) return false;
+  return chain(sealed(secret, madeAt.toString(36)), (expected) => isEqual(expected, nonce));
+}
+
+function sealed(secret: string, instant: string): MaybePromise<string> {
+  return chain(deriveKey("dpop nonce", secret), (key) =>
+    chain(signer(key)(instant), (signature) => `${instant}.${signature}`),
+  );
+}

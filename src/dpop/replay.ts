@@ -1,0 +1,40 @@
+import { SWEEP_MARGIN } from "../core/expiry.ts";
+import type { Operation } from "../core/repository.ts";
+import { createWriteId } from "../core/session_id.ts";
+import { sha256 } from "../crypto/hash.ts";
+import type { DpopProof } from "./proof.ts";
+
+const FIELD = "proof";
+
+/**
+ * Notes in the store that a proof was used. One write; nobody ever reads it again, and the engine sweeps it.
+ *
+ * @param until When no server accepts the proof any more, in epoch milliseconds
+ * @returns False if the proof was used before
+ * @throws {TypeError} If the store cannot compare and set, so that two requests could use one proof
+ */
+export async function useOnce({ thumbprint, jti }: DpopProof, until: number, op: Operation): Promise<boolean> {
+  const { store, now } = op;
+  if (!store.traits.compareAndSet) throw weakStore();
+  // No id begins with a bracket, so this is the key of no session.
+  const key = await sha256(JSON.stringify(["with-session dpop", thumbprint, jti]));
+  const id = createWriteId();
+  const fields = new Map([[FIELD, id]]);
+  const write = {
+    id,
+    record: { fields, lastSeenAt: now },
+    changed: fields,
+    expected: null,
+    expiresAt: until + SWEEP_MARGIN,
+  };
+  if ((await store.save(key, write)) !== "conflict") return true;
+  // The client of the store may have sent the write twice, and heard what became of the second one.
+  return (await store.load(key))?.fields.get(FIELD) === id;
+}
+
+/** The error of a store that cannot keep replays out. */
+export function weakStore(): TypeError {
+  return new TypeError(
+    "dpop() needs a store that can compare and set, to keep replayed proofs out, such as Redis, a database or a Durable Object",
+  );
+}

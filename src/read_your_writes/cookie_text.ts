@@ -1,0 +1,92 @@
+/**
+ * The form in which recent writes are sealed in a cookie.
+ *
+ * @module
+ */
+import { byteLength } from "../core/record_text.ts";
+import type { FieldChange, RecentWrites, Subject, Tombstone } from "./recent_writes.ts";
+
+/** What one cookie tells of one session. */
+export interface CookieContent extends Subject {
+  readonly writes?: RecentWrites;
+  readonly tombstone?: Tombstone;
+}
+
+/**
+ * In characters. Browsers keep 4 096 octets of a cookie (RFC 6265bis, 5.7). This one comes with each request beside the
+ * session's own, so it is smaller.
+ */
+const MOST_SEALED = 3072;
+/** In bytes: four characters hold three bytes. Mark, nonce and tag take 39 characters. */
+const MOST_TEXT = Math.floor(((MOST_SEALED - 39) / 4) * 3);
+
+/** Instants are told as what is added to `now`, the instant at which the cookie was made. */
+interface CookieText {
+  readonly token: string;
+  /** Absent if it is the token. */
+  readonly id?: string | undefined;
+  readonly now: number;
+  readonly tombstone?: Tombstone | undefined;
+  readonly seen?: number;
+  readonly complete?: boolean;
+  readonly versions?: readonly string[];
+  readonly fields?: readonly FieldRow[];
+}
+
+type FieldRow = readonly [name: string, at: number, text?: string | null];
+
+/** The text of a cookie. */
+export function cookieText({ token, id, writes, tombstone }: CookieContent, now: number): string {
+  const subject = { token, id: id === token ? undefined : id, now };
+  if (writes === undefined) return JSON.stringify({ ...subject, tombstone });
+  const head = { ...subject, seen: writes.lastSeenAt - now, versions: writes.versions };
+  const fields = fieldRows(writes, now, MOST_TEXT - sizeOf({ ...head, complete: false, fields: [] }));
+  // Where a name has found no room, no text has either.
+  const complete = writes.isComplete && fields.every(({ length }) => length === 3);
+  return JSON.stringify({ ...head, complete, fields } satisfies CookieText);
+}
+
+/**
+ * Changes as rows that fit. The largest texts are left out first. If there are none left, the oldest changes are left
+ * out: a place that lacks one of those lacks later ones as well, so that it is noticed all the same.
+ */
+function fieldRows({ changes }: RecentWrites, now: number, space: number): FieldRow[] {
+  let room = space;
+  const newestFirst = [...changes].sort(([, one], [, two]) => two.at - one.at);
+  const named = newestFirst.flatMap(([name, { at, text }]) => {
+    const row: [string, number] = [name, at - now];
+    const bare = sizeOf(row);
+    // A text that is too long for certain need not be measured.
+    const isLong = text === undefined || (text !== null && text.length > MOST_TEXT);
+    room -= bare;
+    return room < 0 ? [] : [{ row, text, more: isLong ? Infinity : sizeOf([...row, text]) - bare }];
+  });
+  const smallestFirst = named.sort((one, two) => one.more - two.more);
+  return smallestFirst.map(({ row, text, more }): FieldRow => {
+    if (text === undefined || more > room) return row;
+    room -= more;
+    return [...row, text];
+  });
+}
+
+/** With the comma that follows. */
+function sizeOf(value: unknown): number {
+  return byteLength(JSON.stringify(value)) + 1;
+}
+
+/**
+ * What a cookie tells; null if it is too old. It was sealed here, so its shape is ours.
+ *
+ * @param accepted How old it may seem, in milliseconds
+ */
+export function parseCookieText(text: string, now: number, accepted: number): CookieContent | null {
+  const told: CookieText = JSON.parse(text);
+  if (now - told.now >= accepted) return null;
+  const { token, id = token, tombstone, seen = 0, fields = [], versions = [] } = told;
+  if (tombstone !== undefined) return { token, id, tombstone };
+  const changes = new Map<string, FieldChange>();
+  for (const [name, at, value] of fields)
+    if (now - told.now - at < accepted) changes.set(name, { at: told.now + at, text: value });
+  const isComplete = told.complete === true && changes.size === fields.length;
+  return { token, id, writes: { changes, lastSeenAt: told.now + seen, isComplete, versions } };
+}

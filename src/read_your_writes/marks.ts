@@ -1,0 +1,66 @@
+/**
+ * When the fields of a record were changed of late. The marks lie in a field of the record, so that `encryption()`
+ * hides the names in them.
+ *
+ * @module
+ */
+import { METADATA_FIELD } from "../core/metadata.ts";
+import { withChanges } from "../core/record_text.ts";
+
+type Fields = ReadonlyMap<string, string>;
+
+/** The field that holds the marks. No key of a session can have this name. */
+export const MARKS_FIELD = "*recent";
+
+/** When each field was changed that was changed of late, in epoch milliseconds. The metadata count as one field. */
+export interface Marks {
+  readonly at: ReadonlyMap<string, number>;
+  /** The latest instant of a write whose client was not told of it, such as one of a job. */
+  readonly untoldAt: number;
+}
+
+const NO_MARKS: Marks = { at: new Map(), untoldAt: 0 };
+
+/** The marks of a record. */
+export function readMarks(fields: Fields): Marks {
+  const text = fields.get(MARKS_FIELD);
+  if (text === undefined) return NO_MARKS;
+  try {
+    const [untoldAt, namesByInstant]: [number, Record<string, string[]>] = JSON.parse(text);
+    const at = new Map<string, number>();
+    for (const [instant, names] of Object.entries(namesByInstant))
+      for (const name of names) at.set(name, Number(instant));
+    return { at, untoldAt };
+  } catch {
+    // Another program has written there: nothing is known then, as for an old record.
+    return NO_MARKS;
+  }
+}
+
+/** Fields with marks. A write that changes many fields is one instant. */
+export function withMarks(fields: Fields, { at, untoldAt }: Marks): Fields {
+  const namesByInstant: Record<string, string[]> = {};
+  for (const [name, instant] of at) (namesByInstant[instant] ??= []).push(name);
+  return withChanges(fields, new Map([[MARKS_FIELD, JSON.stringify([untoldAt, namesByInstant])]]));
+}
+
+/** Fields as the core may see them; the very same if there are no marks. */
+export function withoutMarks(fields: Fields): Fields {
+  return fields.has(MARKS_FIELD) ? withChanges(fields, new Map([[MARKS_FIELD, null]])) : fields;
+}
+
+/** The latest of all instants. */
+export function latestOf({ at }: Marks): number {
+  let latest = 0;
+  for (const instant of at.values()) latest = Math.max(latest, instant);
+  return latest;
+}
+
+/** The names of the fields that differ, without those that belong to the record. */
+export function changedNames(before: Fields, after: Fields): string[] {
+  if (before === after) return [];
+  const names = [];
+  for (const [name, text] of after) if (before.get(name) !== text) names.push(name);
+  for (const name of before.keys()) if (!after.has(name)) names.push(name);
+  return names.filter((name) => name !== METADATA_FIELD && name !== MARKS_FIELD);
+}

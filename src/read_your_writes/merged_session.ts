@@ -1,0 +1,125 @@
+/**
+ * A session as its client is to see it: what the store showed, and what the store does not show yet.
+ *
+ * @module
+ */
+import { type Metadata, METADATA_FIELD } from "../core/metadata.ts";
+import { withChanges } from "../core/record_text.ts";
+import type { Found } from "../core/repository.ts";
+import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
+import { isLater, type PresentedWrites } from "./recent_writes.ts";
+import type { RecentWindow } from "./window.ts";
+
+/** What is remembered of a session that was found or written. */
+export interface MergedSession {
+  /** The session as the store showed it, or as it was stored since. */
+  shown: Found;
+  /** Whether the store did not show it at all. */
+  isMissing: boolean;
+  /** Whether the store lacks a part of what the client has seen. */
+  readonly isMerged: boolean;
+  readonly marks: Marks;
+  /** The latest instant of any change that is known. The next change comes after it, whatever the clock says. */
+  readonly clock: number;
+}
+
+/** What merging came to. */
+export interface Merged {
+  readonly found: Found;
+  readonly session: MergedSession;
+  /** Whether the client has seen a change whose text neither its cookie nor the store has. */
+  readonly isStale: boolean;
+}
+
+const MERGED: unique symbol = Symbol("with-session.merged");
+
+/** What {@linkcode MERGED} marks, so that what another repository remembers is not taken for it. */
+interface Remembered {
+  readonly [MERGED]: MergedSession;
+}
+
+/** A session as the core holds it. */
+export function foundOf(session: MergedSession, found: Found): Found {
+  return { ...found, stored: { [MERGED]: session } satisfies Remembered };
+}
+
+/**
+ * What is remembered of a session that this repository gave.
+ *
+ * @throws {TypeError} If another repository gave it
+ */
+export function mergedOf({ stored }: Found): MergedSession {
+  if (!isRemembered(stored)) throw new TypeError("Expected a session that the repository of read-your-writes gave");
+  return stored[MERGED];
+}
+
+function isRemembered(stored: unknown): stored is Remembered {
+  return typeof stored === "object" && stored !== null && MERGED in stored;
+}
+
+/** Merges what the store showed with the changes of which the client knows better. */
+export function merge(
+  shown: Found,
+  isMissing: boolean,
+  presented: PresentedWrites,
+  now: number,
+  window: RecentWindow,
+): Merged {
+  const all = readMarks(shown.fields);
+  const at = new Map([...all.at].filter(([, instant]) => now - instant < window.marked));
+  const isKnown = isMissing || presented.versions.includes(shortVersion(shown));
+  const changed = new Map<string, string | null>();
+  let { metadata } = shown;
+  let clock = latestOf(all);
+  let [isStale, needsStoring] = [false, false];
+  for (const [name, change] of presented.changes) {
+    clock = Math.max(clock, change.at);
+    const text = name === METADATA_FIELD ? metadataText(metadata) : (shown.fields.get(name) ?? null);
+    if (!isLater(change, { at: at.get(name) ?? -Infinity, text })) continue;
+    if (change.text === undefined) {
+      isStale = true;
+      continue;
+    }
+    at.set(name, change.at);
+    // A record that is only late will be replaced by itself. One that another writer has stored without the change
+    // needs it again.
+    needsStoring ||= !isKnown || presented.cookies > 1;
+    if (name === METADATA_FIELD)
+      metadata = { ...parseMetadata(change.text ?? "{}"), writes: metadata.writes, writtenAt: metadata.writtenAt };
+    else changed.set(name, change.text);
+  }
+  const isMerged = isMissing || changed.size > 0 || metadata !== shown.metadata;
+  // To store a record that lacks a text would remove it everywhere.
+  needsStoring &&= !isStale && !isMissing;
+  const session = { shown, isMissing, isMerged, marks: { at, untoldAt: all.untoldAt }, clock };
+  const lastSeenAt = Math.max(shown.lastSeenAt, presented.lastSeenAt);
+  const fields = changed.size > 0 ? withChanges(withoutMarks(shown.fields), changed) : withoutMarks(shown.fields);
+  const found = { ...shown, fields, metadata, lastSeenAt, needsStoring: needsStoring || shown.needsStoring === true };
+  return { found: foundOf(session, found), session, isStale };
+}
+
+/** A session that the client knows of, and that the store does not show. */
+export function missingSession(
+  token: string,
+  { id = token, changes, lastSeenAt }: PresentedWrites,
+  now: number,
+): Found {
+  const text = changes.get(METADATA_FIELD)?.text;
+  const metadata = typeof text === "string" ? parseMetadata(text) : { createdAt: now, absoluteSince: now };
+  return { id, token, version: "", fields: new Map(), metadata, lastSeenAt };
+}
+
+/** What a client can see of metadata. The rest is about one record, and written anew with each. */
+export function metadataText(metadata: Metadata): string {
+  return JSON.stringify({ ...metadata, writes: undefined, writtenAt: undefined, successor: undefined });
+}
+
+/** It was sealed here, so its shape is ours. */
+function parseMetadata(text: string): Metadata {
+  return JSON.parse(text);
+}
+
+/** Enough of a version to tell those apart that one client sees within the window. */
+export function shortVersion({ version }: Found): string {
+  return String(version).slice(-12);
+}

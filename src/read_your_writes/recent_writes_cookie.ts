@@ -1,0 +1,173 @@
+import type { Operation } from "../core/repository.ts";
+import { createWriteId } from "../core/session_id.ts";
+import type { CookieTransport, Transport } from "../core/transport.ts";
+import { type CookieContent, cookieText, parseCookieText } from "./cookie_text.ts";
+import {
+  mergeWrites,
+  NO_WRITES,
+  type PresentedWrites,
+  type RecentWrites,
+  type Subject,
+  type Tombstone,
+} from "./recent_writes.ts";
+import type { RecentWindow } from "./window.ts";
+
+/** Seals the texts of cookies, each for the name of its cookie. */
+export interface CookieSealer {
+  seal(text: string, name: string): Promise<string>;
+  /** The text; null if it was not sealed here under this name. */
+  open(sealed: string, name: string): Promise<string | null>;
+}
+
+/** The transports of a manager, and the one that carries the cookies. */
+export interface Transports {
+  readonly cookie: CookieTransport;
+  readonly all: readonly Transport[];
+}
+
+/** A cookie that the client presented. It has no content if it is worth nothing. */
+interface PresentedCookie {
+  readonly name: string;
+  readonly content: CookieContent | null;
+}
+
+/** Stands between the name of the session cookie and the rest. No prefix of another session's cookie ends so. */
+const SEPARATOR = "~";
+/** What {@linkcode createWriteId} gives. A cookie of another name belongs to somebody else and is left alone. */
+const NAME_SHAPE = /^[\w-]{16}$/;
+/** Hardly more responses are under way at once. A client that presents more must not cost more. */
+const MOST_COOKIES = 64;
+
+/**
+ * What the client of one request knows of its recent writes, sealed in cookies beside the session cookie. Responses
+ * that are under way at once must not replace each other's cookies. So each goes under a name of its own, holds
+ * everything that its request was told, and replaces that. Whatever the client does with them, merging is harmless: the
+ * later change of each field counts.
+ */
+export class RecentWritesCookie {
+  readonly #transports: Transports;
+  readonly #sealer: CookieSealer;
+  readonly #window: RecentWindow;
+  readonly #op: Operation;
+  readonly #prefix: string;
+  readonly #sealed: ReadonlyMap<string, string>;
+  readonly #untold: Map<string, CookieContent> = new Map();
+  readonly #begun: Set<string> = new Set();
+  #presented: Promise<PresentedCookie[]> | undefined;
+  readonly #isAnswered: boolean;
+  #isSent = false;
+
+  /** Takes what the client presented with the request of an operation. */
+  constructor(transports: Transports, sealer: CookieSealer, window: RecentWindow, op: Operation, request: Request) {
+    const { cookie } = transports;
+    this.#transports = transports;
+    this.#sealer = sealer;
+    this.#window = window;
+    this.#op = op;
+    this.#prefix = cookie.cookieName(request, op.runtimeArguments) + SEPARATOR;
+    const presented = [...cookie.readBeside(request, op.runtimeArguments, this.#prefix)];
+    this.#sealed = new Map(presented.filter(([name]) => NAME_SHAPE.test(name)));
+    this.#isAnswered = isAnsweredByCookie(transports, request, op.runtimeArguments);
+  }
+
+  /** Whether the client will hear of what is noted now: it keeps cookies, and its response has not gone out. */
+  get canTell(): boolean {
+    return this.#isAnswered && !this.#isSent;
+  }
+
+  /** What the client presented of a session, with what is noted since. */
+  async of(subject: Subject): Promise<PresentedWrites> {
+    // Most of the time nothing has changed within the window.
+    if (this.#sealed.size === 0 && this.#untold.size === 0) return NO_WRITES;
+    const presented = (await this.#contents()).flatMap(({ content }) =>
+      content !== null && isSame(content, subject) ? [content] : [],
+    );
+    const noted = [...this.#untold.values()].filter((content) => isSame(content, subject));
+    const all = [...noted, ...presented];
+    const tombstone = noted.length > 0 ? noted[0]?.tombstone : all.find((each) => each.tombstone)?.tombstone;
+    const merged = mergeWrites(all.flatMap(({ writes }) => writes ?? []));
+    return { ...merged, id: all[0]?.id, cookies: presented.length, tombstone };
+  }
+
+  /** Notes what the client is to be told of a session. */
+  remember(subject: Subject, writes: RecentWrites): void {
+    this.#untold.set(subject.token, { token: subject.token, id: subject.id, writes });
+  }
+
+  /** Notes that a session has begun in this request, so that the client knows of it by its response alone. */
+  begin({ token }: Subject): void {
+    this.#begun.add(token);
+  }
+
+  /** Notes that an id is over for this client, whatever the store may show. */
+  bury(subject: Subject, tombstone: Tombstone): void {
+    // The successor of a rotation that failed, say: nobody was told of it.
+    if (this.#begun.has(subject.token) && !this.#isSent) return this.forget(subject);
+    this.#untold.set(subject.token, { token: subject.token, id: subject.id, tombstone });
+  }
+
+  /** Drops what was noted of a session, as it did not happen after all. */
+  forget({ token }: Subject): void {
+    this.#untold.delete(token);
+  }
+
+  /** Tells the client what was noted, and expires the cookies that this replaces. */
+  async respond(headers: Headers, { now }: Operation): Promise<void> {
+    const noted = [...this.#untold.values()];
+    this.#untold.clear();
+    this.#isSent = true;
+    if (noted.length === 0 || !this.#isAnswered) return;
+    const presented = await this.#contents();
+    for (const content of noted) {
+      const name = createWriteId();
+      this.#write(headers, name, await this.#sealer.seal(cookieText(content, now), name), this.#window.length / 1000);
+    }
+    for (const { name, content } of presented) {
+      // That another id is over stays true. All else is in the new cookie, or of no use.
+      const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
+      if (isReplaced) this.#write(headers, name, "", 0);
+    }
+    // No cache may keep what one client was told.
+    headers.set("Cache-Control", "no-store");
+  }
+
+  #write(headers: Headers, name: string, value: string, maxAge: number): void {
+    const { request, runtimeArguments } = this.#op;
+    if (request !== undefined)
+      this.#transports.cookie.writeBeside(headers, this.#prefix + name, value, { maxAge, request, runtimeArguments });
+  }
+
+  #contents(): Promise<PresentedCookie[]> {
+    return (this.#presented ??= this.#openAll());
+  }
+
+  #openAll(): Promise<PresentedCookie[]> {
+    const open = async ([name, sealed]: [string, string], index: number): Promise<PresentedCookie> => {
+      const text = index < MOST_COOKIES ? await this.#sealer.open(sealed, name) : null;
+      return { name, content: text === null ? null : parseCookieText(text, this.#op.now, this.#window.accepted) };
+    };
+    return Promise.all([...this.#sealed].map(open));
+  }
+}
+
+function isSame(one: Subject, two: Subject): boolean {
+  return one.token === two.token || (one.id !== undefined && one.id === two.id);
+}
+
+/**
+ * Whether the client holds its token in a cookie, as far as its request tells: clients without cookies keep none beside
+ * it either.
+ */
+function isAnsweredByCookie(
+  { all, cookie }: Transports,
+  request: Request,
+  runtimeArguments: readonly unknown[],
+): boolean {
+  for (const each of all) {
+    if (
+      each === cookie ? each.read(request, runtimeArguments) !== null : request.headers.get(each.requestHeader ?? "-")
+    )
+      return each === cookie;
+  }
+  return (all.find((each) => each.wants?.(request)) ?? all[0]) === cookie;
+}

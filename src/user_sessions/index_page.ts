@@ -1,0 +1,106 @@
+import { SessionError } from "../core/errors.ts";
+import { METADATA_FIELD } from "../core/metadata.ts";
+import { writeOf } from "../core/record_write.ts";
+import type { Operation } from "../core/repository.ts";
+import type { RecordVersion } from "../core/store.ts";
+import { sha256 } from "../crypto/hash.ts";
+import { isKey } from "./facts.ts";
+
+/** One session in a list. */
+export interface Entry {
+  /** The store key of the session. */
+  readonly key: string;
+  /** Names the session in handles. When its id changes, another entry has the same token. */
+  readonly token: string;
+  /** The place in the order of logins: later than that of each session that was in the list before, whatever the clocks say. */
+  readonly order: number;
+  /** When the entry was written, in epoch milliseconds. */
+  readonly writtenAt: number;
+}
+
+/** One record of a list, as a copy that may be changed and then stored. */
+export interface Page {
+  readonly list: string;
+  readonly number: number;
+  readonly key: string;
+  /** The version in the store; null if there is none. */
+  readonly version: RecordVersion | null;
+  /** The fields as they were loaded. */
+  readonly before: ReadonlyMap<string, string>;
+  /** The entries, by {@linkcode nameOf}. */
+  readonly entries: Map<string, Entry>;
+  /** How many pages there are. Only the first page knows. */
+  pages: number;
+  /** Until when the engine must keep the page, in epoch milliseconds. */
+  until: number;
+  /** The place of the last login that was counted. Only the first page knows. */
+  order: number;
+}
+
+/** A damaged record must not ask for more pages than this. */
+const MOST_PAGES = 4096;
+/** The sign of data, so that the text of a page is like that of a session. */
+const SIGN = "=";
+
+/** The mark of a page of a newer format: to read it as a damaged one would lose its sessions. */
+const NEWER = /^list\d+$/;
+
+/**
+ * Loads a page. A missing or damaged one is an empty page.
+ *
+ * @throws {SessionError} `ERR_STORE` if a newer version of this library has written it
+ */
+export async function loadPage(list: string, number: number, op: Operation): Promise<Page> {
+  const key = await sha256(`with-session page ${number} ${list}`);
+  const record = await op.store.load(key);
+  const before: ReadonlyMap<string, string> = record?.fields ?? new Map();
+  const entries = new Map<string, Entry>();
+  for (const [name, text] of before) {
+    const [key, token] = name.slice(SIGN.length).split(" ");
+    const [order, writtenAt] = text.split(" ");
+    if (isKey(key) && token !== undefined)
+      entries.set(nameOf({ key, token }), { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
+  }
+  const [mark = "", pages, until, order] = (before.get(METADATA_FIELD) ?? "").split(" ");
+  if (NEWER.test(mark))
+    throw new SessionError(
+      "ERR_STORE",
+      "Cannot read a list of sessions: a newer version of with-session has written it; update this program",
+    );
+  const count = Math.min(Math.max(1, numberOf(pages)), MOST_PAGES);
+  return {
+    list,
+    number,
+    key,
+    version: record?.version ?? null,
+    before,
+    entries,
+    pages: count,
+    until: numberOf(until),
+    order: numberOf(order),
+  };
+}
+
+/** Names an entry on its page. */
+export function nameOf({ key, token }: Pick<Entry, "key" | "token">): string {
+  return `${key} ${token}`;
+}
+
+/** Stores a page if it is still as it was loaded. An empty list is deleted. */
+export async function savePage(
+  { key, version, before, entries, pages, until, order }: Page,
+  op: Operation,
+): Promise<boolean> {
+  const fields = new Map([[METADATA_FIELD, `list ${pages} ${until} ${order}`]]);
+  for (const [name, { order, writtenAt }] of entries) fields.set(SIGN + name, `${order} ${writtenAt}`);
+  const { store, now } = op;
+  const write = writeOf({ fields, lastSeenAt: now }, before, version, Math.max(until, now));
+  const isEmpty = entries.size === 0 && pages === 1;
+  if (write.changed.size === 0 || (isEmpty && version === null)) return true;
+  return (isEmpty && version !== null ? await store.delete(key, version) : await store.save(key, write)) !== "conflict";
+}
+
+function numberOf(text: string | undefined): number {
+  const number = Math.floor(Number(text));
+  return Number.isFinite(number) ? number : 0;
+}
