@@ -1,61 +1,71 @@
-import { BusyError } from "../errors.ts";
-import { byteLength, recordFromText, recordToText, refuseTooLarge } from "../record_text.ts";
-import type { SessionRecord, SessionStore } from "../store.ts";
+/**
+ * Sessions in Cloudflare Workers KV.
+ *
+ * @module
+ */
+import { StoreBusyError } from "../core/errors.ts";
+import { assertKnown } from "../core/known_options.ts";
+import { assertRecordSize, byteLength, parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { SessionStore, StoredRecord } from "../core/store.ts";
 
-/** What is needed of a Workers KV binding: a part of Cloudflare's `KVNamespace`. */
+/** What the store needs of a Workers KV binding: a part of Cloudflare's `KVNamespace`. */
 export interface CloudflareKvNamespace {
-  /** Reads a value; null if there is none. */
-  get(key: string, type: "text"): Promise<string | null>;
-  /** Writes a value, to be removed after so many seconds. */
+  /** Reads a value; null if there is no value. */
+  get(key: string, options: { type: "text"; cacheTtl?: number }): Promise<string | null>;
+  /** Writes a value, which is removed after so many seconds. */
   put(key: string, value: string, options: { expirationTtl: number }): Promise<void>;
+  /** Removes a value. */
+  delete(key: string): Promise<void>;
 }
 
 /** Options of {@linkcode cloudflareKvStore}. */
 export interface CloudflareKvStoreOptions {
   /** What every key begins with, at most 448 bytes. Default `"session:"`. */
   readonly prefix?: string;
+  /**
+   * For how many seconds a place may answer from its cache, at least 30. A higher value makes reads faster and staler. Default: 60, that of
+   * Workers KV (https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter).
+   */
+  readonly cacheTtl?: number;
 }
 
 /**
- * Sessions in Cloudflare Workers KV: read fast everywhere, written by the last one who wrote.
+ * Keeps sessions in Cloudflare Workers KV: fast to read everywhere, and the last write wins.
  *
  * ## Setup
- * A namespace, bound in the Worker's configuration:
+ * A namespace that is bound in the Worker's configuration:
  * `"kv_namespaces": [{ "binding": "SESSIONS", "id": "<of the namespace>" }]`.
  *
  * ## How expiry behaves
- * Workers KV removes a record when its time is up, but never within 60 seconds of its last write
- * (https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys). A session ends on time all the
- * same, for that is judged from the record.
+ * Workers KV removes a record when its time is up, but at the earliest 60 seconds after its last write
+ * (https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys). A session ends on time nevertheless, because
+ * that is judged by the record.
  *
  * ## Key format
- * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the version, a UUID, and then the
- * record as JSON. What was deleted is the word `deleted`, for two minutes.
+ * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the name of the last write, a space, and the record as text.
  *
  * ## Consistency
- * Eventual, without compare-and-set. Another place than the one that wrote may see the older state for 60 seconds
- * or more, a session that was ended included, and one that was just begun may be missing there
- * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency). With `secrets`, a client with cookies sees its
- * own writes all the same: see `readYourWrites`. Of two requests that change one session at once, the last one wins, with
- * all its fields. A change or a touch looks for the record right before it writes, so it does not bring back a session that
- * was ended while the handler ran; it may do so if the two writes cross, or if they come from two places. Creating never
- * looks: that would make "not found" what this place believes for the next minute. Where any of this matters,
- * `durableObjectStore` has none of it.
- * Of two logins of one user within a minute, one may be missing from the list of that user's sessions, out of reach of
- * `revokeAll`.
+ * Eventual, without compare-and-set. For 60 seconds or more, another place than the one that wrote may see the older state
+ * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency): an ended session may still be there, and a new one may be missing.
+ * - `readYourWrites` makes each client see its own writes.
+ * - If two requests change one session at once, the last write wins, with all its fields.
+ * - A change is preceded by a read. It is refused if that shows no session, or one that has ended. A session that was ended in another place
+ *   meanwhile may come back.
+ * - A creation is not preceded by a read, which would make this place believe for a minute that there is no session.
+ * - An ended session leaves a record without fields, so that other places learn of its end.
+ *
+ * `durableObjectStore` has none of these limits.
  *
  * ## Limits
- * A record takes at most 25 MiB, and one key one write a second (https://developers.cloudflare.com/kv/platform/limits/): what is
- * sooner is tried again within `storeTimeout`, and dropped if it only notes that the session was used. Loading is one read, creating and deleting
- * one write; changing and touching are one read, mostly answered by the cache that the load has
- * just filled, and one write.
+ * A record takes at most 25 MiB, and one key accepts one write a second (https://developers.cloudflare.com/kv/platform/limits/). An earlier write
+ * is tried again within `storeTimeout`. A load is one read, a creation one write, and a change one read and one write.
  *
- * @param namespace The binding.
- * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit, and with
- * a `BusyError` if a key is written too often.
- * @throws {TypeError} `namespace` is no Workers KV binding.
- * @throws {RangeError} The prefix is too long.
+ * @param namespace The binding
+ * @param options The key prefix, and how stale a read may be
+ * @returns The store. It refuses a record over the limit with `ERR_RECORD_TOO_LARGE` before any I/O, and throws a `StoreBusyError` if a key is
+ *   written too often
+ * @throws {TypeError} If `namespace` is not a Workers KV binding, or an option is unknown
+ * @throws {RangeError} If the prefix is too long, or `cacheTtl` is less than 30
  *
  * @example
  * ```ts
@@ -65,7 +75,7 @@ export interface CloudflareKvStoreOptions {
  * export default {
  *   fetch: withSession(
  *     async (_request, session, _env: { SESSIONS: CloudflareKvNamespace }) =>
- *       new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+ *       new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *     { store: (env) => cloudflareKvStore(env.SESSIONS) },
  *   ),
  * };
@@ -75,98 +85,75 @@ export function cloudflareKvStore(
   namespace: CloudflareKvNamespace,
   options: CloudflareKvStoreOptions = {},
 ): SessionStore {
-  const { prefix = "session:" } = options;
+  assertKnown(options, ["prefix", "cacheTtl"], "cloudflareKvStore");
+  const { prefix = "session:", cacheTtl } = options;
   if (typeof namespace?.get !== "function" || typeof namespace.put !== "function") {
-    throw new TypeError("cloudflareKvStore needs a Workers KV binding: is it named in the Worker's configuration?");
+    throw new TypeError(
+      'cloudflareKvStore needs a Workers KV binding: add { "binding": "SESSIONS", "id": "…" } to "kv_namespaces" in the ' +
+        "Worker's configuration, and pass env.SESSIONS",
+    );
   }
   if (byteLength(prefix) > MAX_KEY_BYTES - KEY_LENGTH) {
     throw new RangeError(`cloudflareKvStore: prefix must be at most ${MAX_KEY_BYTES - KEY_LENGTH} bytes`);
   }
-
-  const readAny = (key: string): Promise<string | null> => namespace.get(prefix + key, "text");
-
-  async function read(key: string): Promise<string | null> {
-    const text = await readAny(key);
-    return text === DELETED ? null : text;
+  if (cacheTtl !== undefined && !(cacheTtl >= MIN_CACHE_TTL)) {
+    throw new RangeError(`cloudflareKvStore: cacheTtl must be at least ${MIN_CACHE_TTL} seconds, not ${cacheTtl}`);
   }
+  // A shorter time in the cache does not make writes arrive earlier.
+  const staleness = Math.max(STALENESS, cacheTtl ?? 0);
+  const getOptions = cacheTtl === undefined ? { type: "text" as const } : { type: "text" as const, cacheTtl };
 
-  async function write(key: string, text: string, lifetime: number): Promise<void> {
-    const expirationTtl = Math.max(MIN_TTL, Math.ceil(lifetime / 1000));
-    try {
-      await namespace.put(prefix + key, text, { expirationTtl });
-    } catch (error) {
-      // The binding has no other way to tell what the status was.
-      throw /\b429\b/.test(String(error)) ? new BusyError() : error;
-    }
+  async function find(key: string): Promise<StoredRecord | null> {
+    const value = await namespace.get(prefix + key, getOptions);
+    if (value === null) return null;
+    const [head, version = UNKNOWN] = VALUE.exec(value) ?? [""];
+    return { ...parseRecord(value.slice(head.length)), version };
   }
 
   return {
-    traits: {
-      compareAndSet: false,
-      consistency: "eventual",
-      persistent: true,
-      shared: true,
-      minTtl: MIN_TTL,
-      maxBytes: MAX_BYTES,
-    },
+    traits: { consistency: "eventual", compareAndSet: false, maxBytes: MAX_BYTES, staleness },
 
-    async load(key) {
-      const text = await read(key);
-      if (text === null) return null;
-      return { ...recordFromText(text.slice(VERSION_LENGTH)), version: text.slice(0, VERSION_LENGTH) };
-    },
+    load: (key) => find(key),
 
-    async create(key, record, expiresAt) {
-      const { version, text } = encode(record);
-      await write(key, text, expiresAt - record.lastSeenAt);
-      return version;
-    },
-
-    async change(key, { record }, _expected, expiresAt) {
-      const { version, text } = encode(record);
-      if ((await read(key)) === null) return "gone";
-      await write(key, text, expiresAt - record.lastSeenAt);
-      return version;
-    },
-
-    async touch(key, lastSeenAt, expiresAt) {
-      const text = await read(key);
-      if (text === null) return false;
-      // What is there now, not what the caller loaded: a change made in between stays.
-      const { fields } = recordFromText(text.slice(VERSION_LENGTH));
-      await write(key, encode({ fields, lastSeenAt }).text, expiresAt - lastSeenAt);
-      return true;
+    async save(key, { id, record, expected, expiresAt }) {
+      const value = `${id} ${serializeRecord(record)}`;
+      assertRecordSize("Workers KV", byteLength(value), MAX_BYTES);
+      if (expected !== null) {
+        const found = await find(key);
+        if (found === null || found.fields.size === 0) return "conflict";
+      }
+      const expirationTtl = Math.max(MIN_TTL, Math.ceil((expiresAt - record.lastSeenAt) / 1000));
+      await writing(namespace.put(prefix + key, value, { expirationTtl }));
+      return id;
     },
 
     async delete(key) {
-      await write(key, DELETED, STALENESS);
+      await writing(namespace.delete(prefix + key));
     },
-
-    wasDeleted: async (key) => (await readAny(key)) === DELETED,
   };
 }
 
 /** In seconds: https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys. */
 const MIN_TTL = 60;
-/** In place of a record that was deleted: a missing one may also be one that is late. */
-const DELETED = "deleted";
-/**
- * In milliseconds, twice the 60 seconds, "or more", for which an older state may be seen
- * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency).
- */
-const STALENESS = 120_000;
+/** In seconds: https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency. */
+const STALENESS = 60;
+/** In seconds: https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter. */
+const MIN_CACHE_TTL = 30;
 // https://developers.cloudflare.com/kv/platform/limits/
 const MAX_BYTES = 25 * 1024 * 1024;
 const MAX_KEY_BYTES = 512;
 const KEY_LENGTH = 64;
 
-/** That of a UUID. */
-const VERSION_LENGTH = 36;
+/** How the values of this store begin: with the name of a write. */
+const VALUE = /^([\w-]{16,}) /;
+/** The version of a value that this store has not written. */
+const UNKNOWN = "?";
 
-/** A record as the value to put, under a version of its own. */
-function encode(record: SessionRecord): { version: string; text: string } {
-  const version = crypto.randomUUID();
-  const text = version + recordToText(record);
-  refuseTooLarge("Workers KV", byteLength(text), MAX_BYTES);
-  return { version, text };
+async function writing(done: Promise<void>): Promise<void> {
+  try {
+    await done;
+  } catch (error) {
+    // The binding tells the status in the message alone.
+    throw /\b429\b/.test(String(error)) ? new StoreBusyError() : error;
+  }
 }

@@ -1,44 +1,72 @@
-import { byteLength, refuseTooLarge } from "../record_text.ts";
-import type { SessionRecord, SessionStore, Version } from "../store.ts";
+/**
+ * Sessions in Cloudflare Durable Objects, one object for each session.
+ *
+ * @module
+ */
+import { assertKnown } from "../core/known_options.ts";
+import { assertRecordSize, byteLength, parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { RecordVersion, SessionStore } from "../core/store.ts";
 
-/** What is needed of a Durable Object binding: a part of Cloudflare's `DurableObjectNamespace`. */
+/** What the store needs of a Durable Object binding: a part of Cloudflare's `DurableObjectNamespace`. */
 export interface SessionObjectNamespace<Id = unknown> {
   /** The id of the object with a name. */
   idFromName(name: string): Id;
-  /** A way to the object, which begins to exist when it is first called. */
-  get(id: Id): {
-    fetch(
-      url: string,
-      init: { method: "POST"; body: string },
-    ): Promise<{
-      readonly ok: boolean;
-      readonly status: number;
-      text(): Promise<string>;
-    }>;
-  };
+  /** A stub of the object, which begins to exist when it is first called. */
+  get(id: Id, options?: { locationHint?: SessionLocationHint }): SessionObjectStub;
+  /** The same namespace, whose objects stay within a jurisdiction. */
+  jurisdiction?(name: SessionJurisdiction): SessionObjectNamespace<Id>;
 }
 
-/** What is needed of the state of a Durable Object: a part of Cloudflare's `DurableObjectState`. */
+/** What the store needs of a stub of a Durable Object. */
+export interface SessionObjectStub {
+  /** Calls the object. */
+  fetch(
+    url: string,
+    init: { method: "POST"; body: string; signal?: AbortSignal },
+  ): Promise<{
+    readonly ok: boolean;
+    readonly status: number;
+    text(): Promise<string>;
+  }>;
+}
+
+/** A part of the world (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint). */
+export type SessionLocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
+
+/** A jurisdiction (https://developers.cloudflare.com/durable-objects/reference/data-location/#restrict-durable-objects-to-a-jurisdiction). */
+export type SessionJurisdiction = "eu" | "fedramp";
+
+/** What {@linkcode SessionObject} needs of the state of a Durable Object: a part of Cloudflare's `DurableObjectState`. */
 export interface SessionObjectState {
   /** What the object stores, in SQLite. */
   readonly storage: {
     /** Keys and values, without a wait in between. */
     readonly kv: {
       get<Value>(key: string): Value | undefined;
-      list<Value>(options: { prefix: string }): Iterable<[string, Value]>;
       put(key: string, value: unknown): void;
-      delete(key: string): boolean;
     };
-    transactionSync<Result>(run: () => Result): Result;
     setAlarm(instant: number): Promise<void>;
     deleteAlarm(): Promise<void>;
     deleteAll(): Promise<void>;
   };
 }
 
+/** Options of {@linkcode durableObjectStore}. */
+export interface DurableObjectStoreOptions {
+  /** What the name of every object begins with. Default: nothing. */
+  readonly prefix?: string;
+  /**
+   * Where new objects are placed. Default: near the request that creates the session. Cloudflare follows it as well as it can, and an object
+   * does not move afterwards.
+   */
+  readonly locationHint?: SessionLocationHint;
+  /** Where objects must stay. Sessions of another jurisdiction are not found. Default: anywhere. */
+  readonly jurisdiction?: SessionJurisdiction;
+}
+
 /**
- * Sessions in Cloudflare Durable Objects: each session is an object of its own, which lives in one place and does
- * one thing at a time. No update is lost and no ended session comes back, from anywhere in the world.
+ * Keeps sessions in Cloudflare Durable Objects. Each session is an object, which lives in one place and does one thing at a
+ * time. No update is lost and no ended session comes back, from anywhere in the world.
  *
  * ## Setup
  * The Worker exports the class {@linkcode SessionObject}, and its configuration names it:
@@ -50,27 +78,28 @@ export interface SessionObjectState {
  * }
  * ```
  *
+ * With a compatibility date of 2025-11-17 or later, `ctx.exports.SessionObject` can be passed instead of a binding
+ * (https://developers.cloudflare.com/workers/runtime-apis/context/#exports).
+ *
  * ## How expiry behaves
- * An alarm removes all that an object stores when its session's time is up, and each write sets that time anew. After
- * the alarm, and after a logout, nothing is left: an object without storage ceases to exist
- * (https://developers.cloudflare.com/durable-objects/concepts/durable-object-lifecycle/).
+ * An alarm removes what an object stores when its session's time is up. After the alarm, and after a logout, nothing is left: an object
+ * without storage ceases to exist (https://developers.cloudflare.com/durable-objects/concepts/durable-object-lifecycle/).
  *
  * ## Key format
- * The object's name is the key, 64 hexadecimal digits. In it, each field has a row, and a change writes its own
- * fields only.
+ * The object's name is the prefix and the key, 64 hexadecimal digits. It has one row with the record as text.
  *
  * ## Consistency
- * Strong, with compare-and-set, everywhere. An object is made near the first request of its session, and requests
- * from elsewhere travel there.
+ * Strong, with compare-and-set, everywhere. An object is created near the first request of its session, and requests from
+ * elsewhere travel there.
  *
  * ## Limits
- * A record takes at most 2 MB, as one row does
- * (https://developers.cloudflare.com/durable-objects/platform/limits/). Every call of the store is one request to the object.
- * Looking for a session that does not exist stores nothing.
+ * A record takes at most 2 MB, as one row does (https://developers.cloudflare.com/durable-objects/platform/limits/). Each call of the store is
+ * one request to the object, and a write changes one row. Looking for a session that does not exist stores nothing.
  *
- * @param namespace The binding; `env.SESSIONS.jurisdiction("eu")` will do as well.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
- * @throws {TypeError} `namespace` is no Durable Object binding.
+ * @param namespace The binding
+ * @param options The prefix of names, and where objects are placed
+ * @returns The store. It refuses a record over the limit with `ERR_RECORD_TOO_LARGE` before any I/O
+ * @throws {TypeError} If `namespace` is not a Durable Object binding, or cannot have a jurisdiction, or an option is unknown
  *
  * @example
  * ```ts
@@ -82,90 +111,79 @@ export interface SessionObjectState {
  * export default {
  *   fetch: withSession(
  *     async (_request, session, _env: { SESSIONS: SessionObjectNamespace }) =>
- *       new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+ *       new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *     { store: (env) => durableObjectStore(env.SESSIONS) },
  *   ),
  * };
  * ```
  */
-export function durableObjectStore<Id>(namespace: SessionObjectNamespace<Id>): SessionStore {
-  if (typeof namespace?.idFromName !== "function") {
+export function durableObjectStore<Id>(
+  namespace: SessionObjectNamespace<Id>,
+  options: DurableObjectStoreOptions = {},
+): SessionStore {
+  assertKnown(options, ["prefix", "locationHint", "jurisdiction"], "durableObjectStore");
+  const { prefix = "", locationHint, jurisdiction } = options;
+  if (typeof namespace?.idFromName !== "function" || typeof namespace.get !== "function") {
     throw new TypeError(
-      "durableObjectStore needs a Durable Object binding: is it named in the Worker's configuration?",
+      'durableObjectStore needs a Durable Object binding: add { "name": "SESSIONS", "class_name": "SessionObject" } to ' +
+        '"durable_objects.bindings" in the Worker\'s configuration, and pass env.SESSIONS',
     );
   }
+  const objects = within(namespace, jurisdiction);
 
-  async function ask(key: string, call: Call): Promise<Answer> {
-    const object = namespace.get(namespace.idFromName(key));
-    // The request goes to the object whatever the host is.
-    const response = await object.fetch("http://session/", { method: "POST", body: JSON.stringify(call) });
+  async function ask(key: string, call: Call, signal?: AbortSignal): Promise<Answer> {
+    const id = objects.idFromName(prefix + key);
+    const object = locationHint === undefined ? objects.get(id) : objects.get(id, { locationHint });
+    const init = { method: "POST", body: JSON.stringify(call), ...(signal && { signal }) } as const;
+    // The request goes to the object, whatever the host is.
+    const response = await object.fetch("http://session/", init);
     if (!response.ok) throw new Error(`The Durable Object answered with status ${response.status}`);
-    return JSON.parse(await response.text());
-  }
-
-  async function write(key: string, call: Call): Promise<Version> {
-    const answer = await ask(key, call);
-    if (typeof answer === "object") throw new Error("The Durable Object gave no answer to a write");
+    const answer: unknown = JSON.parse(await response.text());
+    if (!isAnswer(answer)) throw new Error("The answer is not one of SessionObject");
     return answer;
   }
 
   return {
-    traits: {
-      compareAndSet: true,
-      consistency: "strong",
-      persistent: true,
-      shared: true,
-      minTtl: 0,
-      maxBytes: MAX_BYTES,
+    traits: { consistency: "strong", compareAndSet: true, maxBytes: MAX_BYTES },
+
+    async load(key, signal) {
+      const answer = await ask(key, { verb: "load" }, signal);
+      if (answer.is === "missing") return null;
+      if (answer.is === "found") return { ...parseRecord(answer.text), version: answer.version };
+      throw new Error("The Durable Object gave no answer to a read");
     },
 
-    async load(key) {
-      const answer = await ask(key, { verb: "load" });
-      if (answer === "gone") return null;
-      if (typeof answer !== "object") throw new Error("The Durable Object gave no answer to a read");
-      return { ...answer, fields: new Map(answer.fields) };
+    async save(key, { record, expected, expiresAt }, signal) {
+      const text = serializeRecord(record);
+      assertRecordSize("a Durable Object", byteLength(text), MAX_BYTES);
+      // The core's clock may differ from the engine's. Only the time between two instants is the same on both.
+      const lifetime = expiresAt - record.lastSeenAt;
+      const answer = await ask(key, { verb: "save", text, lifetime, expected }, signal);
+      if (answer.is === "saved") return answer.version;
+      if (answer.is === "conflict") return "conflict";
+      throw new Error("The Durable Object gave no answer to a write");
     },
 
-    async create(key, record, expiresAt) {
-      refuseLarge(record);
-      const { fields, lastSeenAt } = record;
-      const lifetime = expiresAt - lastSeenAt;
-      return await write(key, { verb: "create", changed: [...fields], lastSeenAt, lifetime });
-    },
-
-    async change(key, { record, changed }, expected, expiresAt) {
-      refuseLarge(record);
-      const { lastSeenAt } = record;
-      const lifetime = expiresAt - lastSeenAt;
-      return await write(key, { verb: "change", changed: [...changed], lastSeenAt, lifetime, expected });
-    },
-
-    async touch(key, lastSeenAt, expiresAt, loaded) {
-      const lifetime = expiresAt - lastSeenAt;
-      const answer = await write(key, { verb: "touch", changed: [], lastSeenAt, lifetime, expected: loaded?.version });
-      return answer === "conflict" ? answer : answer !== "gone";
-    },
-
-    async delete(key, expected) {
-      const answer = await write(key, { verb: "delete", expected });
-      if (answer === "conflict") return answer;
+    async delete(key, expected, signal) {
+      const answer = await ask(key, { verb: "delete", expected }, signal);
+      if (answer.is === "conflict") return "conflict";
+      if (answer.is !== "missing") throw new Error("The Durable Object gave no answer to a deletion");
     },
   };
 }
 
 /**
- * One session. A Worker that uses {@linkcode durableObjectStore} exports this class and names it in
- * `new_sqlite_classes`; nothing else is to be done with it.
+ * One session. A Worker that uses {@linkcode durableObjectStore} exports this class and names it in `new_sqlite_classes`. Nothing else
+ * has to be done with it.
  *
- * It is a plain class with a `fetch`, not one of `cloudflare:workers`, so that this module can be imported in
- * every runtime.
+ * It is a plain class with a `fetch`, not one of `cloudflare:workers`, so that this module can be imported in every runtime.
  */
 export class SessionObject {
-  /** By this, Cloudflare's types know the class of a Durable Object; it has no value. */
+  /** Cloudflare's types recognise the class of a Durable Object by it. It has no value. */
   declare readonly __DURABLE_OBJECT_BRAND: never;
   readonly #storage: SessionObjectState["storage"];
 
-  /** Called by workerd. */
+  /** The runtime calls it. */
   constructor(state: SessionObjectState) {
     this.#storage = state.storage;
   }
@@ -176,49 +194,39 @@ export class SessionObject {
     return Response.json(await this.#answer(call));
   }
 
-  /** Removes an expired session. */
+  /** Removes an expired session. The runtime calls it. */
   async alarm(): Promise<void> {
-    await this.#clear();
+    const row = this.#storage.kv.get<Row>(ROW);
+    if (row === undefined || row.endsAt <= Date.now()) await this.#clear();
+    else await this.#storage.setAlarm(row.endsAt);
   }
 
-  // The answers are data, because an error would lose its class on the way. From reading the head to the first
-  // await, which comes after all writes, nothing waits, so nothing can come in between.
+  // The answers are data, because an error would lose its class on the way. Nothing is awaited between reading the row and writing it,
+  // so no other call can come in between.
 
   async #answer(call: Call): Promise<Answer> {
-    const head = this.#storage.kv.get<Head>(HEAD);
-    if (call.verb === "create") return head ? "taken" : await this.#write(call);
-    if (head === undefined) return "gone";
+    const row = this.#storage.kv.get<Row>(ROW);
     switch (call.verb) {
       case "load":
-        return { ...head, fields: this.#fields() };
-      case "change":
-      case "touch":
-        return isExpected(call, head) ? await this.#write(call) : "conflict";
+        return row === undefined ? MISSING : { is: "found", version: row.version, text: utf8Decoder.decode(row.text) };
+      case "save":
+        return (row?.version ?? null) === call.expected ? await this.#save(call, row) : CONFLICT;
       case "delete":
-        if (!isExpected(call, head)) return "conflict";
+        if (row === undefined) return MISSING;
+        if (call.expected !== undefined && call.expected !== row.version) return CONFLICT;
         await this.#clear();
-        return "gone";
+        return MISSING;
     }
   }
 
-  #fields(): [string, string][] {
-    const rows = this.#storage.kv.list<Uint8Array>({ prefix: FIELD });
-    return Array.from(rows, ([row, value]) => [JSON.parse(row), JSON.parse(utf8Decoder.decode(value))]);
-  }
-
-  async #write({ changed, lastSeenAt, lifetime }: Written): Promise<Version> {
-    const { kv } = this.#storage;
+  async #save({ text, lifetime }: Saving, before: Row | undefined): Promise<Answer> {
     const version = crypto.randomUUID();
-    this.#storage.transactionSync(() => {
-      for (const [name, value] of changed) {
-        if (value === null) kv.delete(rowOf(name));
-        else kv.put(rowOf(name), bytesOf(value));
-      }
-      kv.put(HEAD, { version, lastSeenAt } satisfies Head);
-    });
-    // The core's clock may be another than the engine's: only the time between two instants means the same on both.
-    await this.#storage.setAlarm(Date.now() + lifetime);
-    return version;
+    const endsAt = Date.now() + lifetime;
+    // Bytes, because a string with a character beyond Latin-1 would be stored with two bytes for each.
+    this.#storage.kv.put(ROW, { version, endsAt, text: utf8Encoder.encode(text) } satisfies Row);
+    // Setting the alarm costs a second row. One that comes too early looks when the session ends by now, and is set again.
+    if (before === undefined || endsAt < before.endsAt) await this.#storage.setAlarm(endsAt);
+    return { is: "saved", version };
   }
 
   async #clear(): Promise<void> {
@@ -227,61 +235,58 @@ export class SessionObject {
   }
 }
 
-/** What a write stores. */
-interface Written {
-  readonly changed: readonly (readonly [string, string | null])[];
-  readonly lastSeenAt: number;
-  /** In milliseconds. */
-  readonly lifetime: number;
-}
-
 /** What the store asks of an object. */
 type Call =
   | { readonly verb: "load" }
-  | ({ readonly verb: "create" } & Written)
-  | ({ readonly verb: "change" | "touch" } & Expecting & Written)
-  | ({ readonly verb: "delete" } & Expecting);
+  | Saving
+  | { readonly verb: "delete"; readonly expected?: RecordVersion | undefined };
 
-/** What the caller of a write expects to find, if it expects anything. */
-interface Expecting {
-  readonly expected?: Version | undefined;
-}
-
-function isExpected({ expected }: Expecting, head: Head): boolean {
-  return expected === undefined || expected === head.version;
+interface Saving {
+  readonly verb: "save";
+  readonly text: string;
+  /** In milliseconds. */
+  readonly lifetime: number;
+  readonly expected: RecordVersion | null;
 }
 
 /** What an object answers. */
-type Answer = Version | "taken" | "conflict" | "gone" | (Head & { readonly fields: [string, string][] });
+type Answer =
+  | { readonly is: "found"; readonly version: string; readonly text: string }
+  | { readonly is: "saved"; readonly version: string }
+  | { readonly is: "missing" | "conflict" };
 
-/** The part of a record that every write replaces. Without it there is no session. */
-interface Head {
-  readonly version: Version;
-  readonly lastSeenAt: number;
+/** What an object stores. */
+interface Row {
+  readonly version: string;
+  /** In epoch milliseconds, on the engine's clock. */
+  readonly endsAt: number;
+  /** In UTF-8. */
+  readonly text: Uint8Array;
 }
 
-const HEAD = "head";
-/** How the row of a field begins: its name is a JSON string. */
-const FIELD = '"';
+const ROW = "record";
+const MISSING: Answer = { is: "missing" };
+const CONFLICT: Answer = { is: "conflict" };
 
-/** https://developers.cloudflare.com/durable-objects/platform/limits/, less what a row needs beside its text. */
+/** https://developers.cloudflare.com/durable-objects/platform/limits/, less what a row needs beside the record. */
 const MAX_BYTES = 2_000_000 - 1_000;
-
-function refuseLarge({ fields }: SessionRecord): void {
-  let size = 0;
-  for (const [name, value] of fields) size += byteLength(rowOf(name)) + bytesOf(value).length;
-  refuseTooLarge("a Durable Object", size, MAX_BYTES);
-}
 
 const utf8Encoder = new TextEncoder();
 const utf8Decoder = new TextDecoder();
 
-/** As JSON, which has an escape for half a surrogate pair; UTF-8 has no bytes for it. */
-function rowOf(name: string): string {
-  return JSON.stringify(name);
+function within<Id>(
+  namespace: SessionObjectNamespace<Id>,
+  jurisdiction: SessionJurisdiction | undefined,
+): SessionObjectNamespace<Id> {
+  if (jurisdiction === undefined) return namespace;
+  if (typeof namespace.jurisdiction === "function") return namespace.jurisdiction(jurisdiction);
+  throw new TypeError("durableObjectStore: this binding cannot be restricted to a jurisdiction; leave the option out");
 }
 
-/** Bytes, because a string with a character beyond Latin-1 would be stored with two bytes for each. */
-function bytesOf(value: string): Uint8Array {
-  return utf8Encoder.encode(JSON.stringify(value));
+function isAnswer(answer: unknown): answer is Answer {
+  if (typeof answer !== "object" || answer === null || !("is" in answer)) return false;
+  const { is } = answer;
+  const needed = { found: ["version", "text"], saved: ["version"], missing: [], conflict: [] };
+  const fields = typeof is === "string" && Object.hasOwn(needed, is) ? needed[is as Answer["is"]] : undefined;
+  return fields?.every((field) => typeof Reflect.get(answer, field) === "string") ?? false;
 }

@@ -1,50 +1,59 @@
 /**
- * Sessions in a folder, for Node, Deno and Bun: they outlive the process, and any number of processes on one
- * machine may share them. There are no locks, so nothing can stay locked after a crash.
+ * Sessions in a folder, for Node, Deno and Bun. They outlive the process, and any number of processes on one machine can share them.
+ * There are no locks, so nothing can stay locked after a crash.
  *
- * A session is a small folder named by its key. In it is one folder, the *head*, whose name is the version, and in
- * that one file, the data. **rename(2) of the head is the compare-and-set**: of all who rename one version away,
- * exactly one succeeds, and as names hold a random part and never return, nobody late can succeed either.
+ * A session is a small folder named by its key. It holds one folder, the *head*, whose name is the version. The head holds one file, the
+ * data. **rename(2) of the head is the compare-and-set**: of all that rename one version, exactly one succeeds. Names have a random
+ * part and never return, so a late one cannot succeed either.
  *
  * ```text
  * <directory>/<key>/<data>_<touches>_<lastSeenAt>_<expiresAt>/<data>
  * ```
  *
- * - `create` builds the folder under another name and renames it to `<key>`, which fails where one is.
- * - `change` writes a new data file beside the old one, then renames the head so that it names the new one.
- * - `touch` renames the head; the data stay as they are.
- * - `delete` renames the head out of the folder, and then removes it: whoever still holds its version is late.
+ * - A creation builds the folder under another name and renames it to `<key>`, which fails if there is one.
+ * - A change writes a new data file beside the old one, then renames the head so that it names the new one.
+ * - A touch renames the head. The data stay as they are.
+ * - A deletion renames the head out of the folder, and then removes it. A write with its version is too late from then on.
  *
- * Each step leaves a whole record, the older or the newer one, wherever it is interrupted. What a crash may leave
- * beside it is swept by the next `change` or by `prune`.
+ * Each step leaves a whole record, the older or the newer one, wherever it is interrupted. What a crash may leave beside it is removed by
+ * the next change or by `prune`. A rename is acknowledged when its folder is on the disk; until then the older data stay.
  *
  * @module
  */
-
-import { mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
-import { recordFromText, recordToText } from "../record_text.ts";
-import type { SessionRecord, SessionStore } from "../store.ts";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { assertKnown } from "../core/known_options.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { RecordVersion, SessionStore, Write } from "../core/store.ts";
+import {
+  failedWith,
+  makeFolder,
+  parentsOf,
+  removeIfEmpty,
+  renamed,
+  syncFolder,
+  unlessMissing,
+} from "./file/folders.ts";
+import { findHead, type Head, headName, parseHead } from "./file/head.ts";
 
 /** Options of {@linkcode fileStore}. */
 export interface FileStoreOptions {
-  /** The folder for the sessions, and for nothing else; created when it is missing. */
+  /** The folder for the sessions, and for nothing else. It is created if it is missing. */
   readonly directory: string;
-}
-
-/** What the name of a head tells. */
-interface Head {
-  readonly name: string;
-  readonly data: string;
-  readonly touches: number;
-  readonly lastSeenAt: number;
-  readonly expiresAt: number;
+  /**
+   * What an acknowledged write survives.
+   *
+   * - `"power-loss"`, the default: a crash of the process or of the machine. Each write waits for the disk twice, a touch and a deletion once.
+   * - `"process"`: a crash of the process. Nothing waits for the disk. After a power failure, the sessions of the last seconds may be in an
+   *   older state, ended sessions may be back, and damaged ones count as ended.
+   */
+  readonly durability?: "power-loss" | "process";
 }
 
 /**
  * Keeps sessions in a folder.
  *
  * ## Setup
- * None: the folder is created at the first write, with modes that let nobody but this user in (0700, files 0600).
+ * None. The folder is created at the first write, with modes that let nobody but this user in (0700, files 0600).
  *
  * ## How expiry behaves
  * Files do not expire by themselves: call `prune()` of the manager now and then. It reads names, not data.
@@ -53,13 +62,16 @@ interface Head {
  * One folder a session, named by its key, 64 lowercase hexadecimal digits.
  *
  * ## Consistency
- * Strong, with compare-and-set, among all processes of one machine. What was acknowledged is on the disk.
+ * Strong, with compare-and-set, among all processes of one machine. What was acknowledged survives a power failure, unless
+ * `durability` says otherwise.
  *
  * ## Limits
- * A local POSIX file system: on a network, where renames may be seen late or run twice, nothing is promised. A small
- * session takes about 12 KiB on disk.
+ * A local POSIX file system. Nothing is promised on a network, where renames may be seen late or run twice. Windows cannot write folders to
+ * the disk: use `durability: "process"` there. A small session takes about 12 KiB on disk.
  *
- * @throws {TypeError} When `directory` is not a path.
+ * @param options The folder, and what a write survives
+ * @returns The store
+ * @throws {TypeError} If `directory` is not a path, `durability` is not one of the two, or an option is unknown
  *
  * @example
  * ```ts
@@ -68,41 +80,114 @@ interface Head {
  *
  * export default {
  *   fetch: withSession(
- *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+ *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *     { store: fileStore({ directory: "./sessions" }) },
  *   ),
  * };
  * ```
  */
 export function fileStore(options: FileStoreOptions): SessionStore {
-  const directory: unknown = options?.directory;
+  assertKnown(options, ["directory", "durability"], "fileStore");
+  const { directory, durability = "power-loss" } = options;
   if (typeof directory !== "string" || directory === "") {
     throw new TypeError("fileStore: directory must be the path of a folder");
   }
+  if (durability !== "power-loss" && durability !== "process") {
+    throw new TypeError('fileStore: durability must be "power-loss" or "process"');
+  }
+  const isDurable = durability === "power-loss";
 
   const folderOf = (key: string): string => {
     if (!KEY.test(key)) throw new TypeError("fileStore: a key is 64 lowercase hexadecimal digits");
     return `${directory}/${key}`;
   };
 
-  /** Takes a head out of its folder and removes it; false when another write renamed it first. */
-  async function remove(folder: string, head: string): Promise<boolean> {
-    const removed = `${directory}/${head}`;
-    if (!(await renamed(`${folder}/${head}`, removed))) return false;
-    await rm(removed, { recursive: true, force: true, maxRetries: 3 });
+  async function sync(...folders: string[]): Promise<void> {
+    if (isDurable) await Promise.all(folders.map((folder) => unlessMissing(syncFolder(folder))));
+  }
+
+  /** Writes a file, and waits until it and its folders are on the disk: no head may name data that a power failure can take. */
+  async function writeData(path: string, text: string, folders: readonly string[]): Promise<void> {
+    const file = await open(path, "wx", 0o600);
+    try {
+      await file.writeFile(text);
+      if (isDurable) await Promise.all([file.sync(), ...folders.map(syncFolder)]);
+    } catch (error) {
+      // On a full disk, a part of the data may be there.
+      await rm(path, { force: true });
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function makeFirstFolder(path: string): Promise<void> {
+    if ((await unlessMissing(makeFolder(path))) !== null) return;
+    const first = await mkdir(directory, { recursive: true, mode: 0o700 });
+    await sync(...parentsOf(directory, first));
+    await makeFolder(path);
+  }
+
+  async function create(folder: string, { record, expiresAt }: Write): Promise<RecordVersion | "conflict"> {
+    const data = randomName();
+    const version = headName(data, 0, record.lastSeenAt, expiresAt);
+    const fresh = `${directory}/${data}.new`;
+    const head = `${fresh}/${version}`;
+    await makeFirstFolder(fresh);
+    try {
+      await makeFolder(head);
+      await writeData(`${head}/${data}`, serializeRecord(record), [head, fresh]);
+      await rename(fresh, folder);
+    } catch (error) {
+      await rm(fresh, { recursive: true, force: true });
+      if (failedWith(error, "ENOTEMPTY", "EEXIST")) return "conflict";
+      throw error;
+    }
+    await sync(directory);
+    return version;
+  }
+
+  async function change(
+    folder: string,
+    before: Head,
+    { record, expiresAt }: Write,
+  ): Promise<RecordVersion | "conflict"> {
+    const head = `${folder}/${before.name}`;
+    const data = randomName();
+    const version = headName(data, 0, record.lastSeenAt, expiresAt);
+    // The old data, and what is left of writers that lost or crashed. Once this one wins, none of them still can.
+    const past = await unlessMissing(readdir(head));
+    if (past === null) return "conflict";
+    const writing = writeData(`${head}/${data}`, serializeRecord(record), [head]);
+    if ((await unlessMissing(writing)) === null) return "conflict";
+    if (!(await renamed(head, `${folder}/${version}`))) return "conflict";
+    await sync(folder);
+    for (const name of past) await rm(`${folder}/${version}/${name}`, { recursive: true, force: true });
+    return version;
+  }
+
+  async function touch(
+    folder: string,
+    before: Head,
+    { record, expiresAt }: Write,
+  ): Promise<RecordVersion | "conflict"> {
+    const version = headName(before.data, before.touches + 1, record.lastSeenAt, expiresAt);
+    if (!(await renamed(`${folder}/${before.name}`, `${folder}/${version}`))) return "conflict";
+    await sync(folder);
+    return version;
+  }
+
+  /** Takes a head out of its folder; false if another write renamed it first. */
+  const takeOut = (folder: string, head: string): Promise<boolean> =>
+    renamed(`${folder}/${head}`, `${directory}/${head}`);
+
+  async function removeTaken(folder: string, head: string): Promise<void> {
+    await rm(`${directory}/${head}`, { recursive: true, force: true, maxRetries: 3 });
     await removeIfEmpty(folder);
-    return true;
   }
 
   return {
-    traits: {
-      compareAndSet: true,
-      consistency: "strong",
-      persistent: true,
-      shared: true,
-      minTtl: 0,
-      maxBytes: Infinity,
-    },
+    traits: { consistency: "strong", compareAndSet: true, maxBytes: Infinity },
 
     async load(key) {
       const folder = folderOf(key);
@@ -112,67 +197,35 @@ export function fileStore(options: FileStoreOptions): SessionStore {
         if (head === null) return null;
         const { name: version, data, lastSeenAt } = head;
         const text = await unlessMissing(readFile(`${folder}/${version}/${data}`, "utf8"));
-        // Data that are missing because the head moved on are under the next head; else they are lost.
-        if (text === null && version !== missing) missing = version;
-        else return { ...recordFromText(text), lastSeenAt, version };
-      }
-    },
-
-    async create(key, record, expiresAt) {
-      const folder = folderOf(key);
-      const data = randomName();
-      const version = headName(data, 0, record.lastSeenAt, expiresAt);
-      const fresh = `${directory}/${data}.new`;
-      await mkdir(`${fresh}/${version}`, { recursive: true, mode: 0o700 });
-      try {
-        await writeData(`${fresh}/${version}/${data}`, record);
-        await rename(fresh, folder);
-        return version;
-      } catch (error) {
-        await rm(fresh, { recursive: true, force: true });
-        if (failedWith(error, "ENOTEMPTY", "EEXIST")) return "taken";
-        throw error;
-      }
-    },
-
-    async change(key, { record }, expected, expiresAt) {
-      const folder = folderOf(key);
-      const before = parseHead(String(expected));
-      const data = randomName();
-      const version = headName(data, 0, record.lastSeenAt, expiresAt);
-      if (before !== null) {
-        const head = `${folder}/${before.name}`;
-        // The old data, and what is left of writers who lost or crashed: once we win, none of them still can.
-        const past = await unlessMissing(readdir(head));
-        if (
-          past !== null &&
-          (await unlessMissing(writeData(`${head}/${data}`, record))) !== null &&
-          (await renamed(head, `${folder}/${version}`))
-        ) {
-          for (const name of past) await rm(`${folder}/${version}/${name}`, { recursive: true, force: true });
-          return version;
+        if (text === null && version !== missing) {
+          // The head moved on, and its data are under the next head. If it did not, they are lost.
+          missing = version;
+          continue;
         }
+        const record = parseRecord(text ?? "");
+        const isWhole = record.lastSeenAt > 0 || record.fields.size > 0;
+        return { fields: record.fields, lastSeenAt: isWhole ? lastSeenAt : 0, version };
       }
-      return (await findHead(folder)) === null ? "gone" : "conflict";
     },
 
-    async touch(key, lastSeenAt, expiresAt, loaded) {
+    async save(key, write) {
       const folder = folderOf(key);
-      const head = loaded === undefined ? await findHead(folder) : parseHead(String(loaded.version));
-      if (head !== null) {
-        const touched = headName(head.data, head.touches + 1, lastSeenAt, expiresAt);
-        if (await renamed(`${folder}/${head.name}`, `${folder}/${touched}`)) return true;
-      }
-      return (await findHead(folder)) === null ? false : "conflict";
+      if (write.expected === null) return await create(folder, write);
+      const before = parseHead(String(write.expected));
+      if (before === null) return "conflict";
+      return await (write.changed.size === 0 ? touch : change)(folder, before, write);
     },
 
     async delete(key, expected) {
       const folder = folderOf(key);
       for (;;) {
         const head = await findHead(folder);
-        if (head === null) return await removeIfEmpty(folder);
-        if (expected !== undefined && head.name !== expected) return "conflict";
-        if (await remove(folder, head.name)) return;
+        if (head !== null && expected !== undefined && head.name !== expected) return "conflict";
+        const isGone = head === null || (await takeOut(folder, head.name));
+        if (!isGone) continue;
+        // Also if another process took it out: it may not be on the disk yet.
+        await sync(folder);
+        return await (head === null ? removeIfEmpty(folder) : removeTaken(folder, head.name));
       }
     },
 
@@ -184,7 +237,10 @@ export function fileStore(options: FileStoreOptions): SessionStore {
           const head = await findHead(entry);
           // Empty: a crash between the two steps of a deletion, or before the first of a creation.
           if (head === null) await removeIfEmpty(entry);
-          else if (head.expiresAt < now && (await remove(entry, head.name)) && KEY.test(name)) pruned++;
+          else if (head.expiresAt < now && (await takeOut(entry, head.name))) {
+            await removeTaken(entry, head.name);
+            if (KEY.test(name)) pruned++;
+          }
         } else if (parseHead(name) !== null) {
           // Deleted already, but a crash came before its removal.
           await rm(entry, { recursive: true, force: true });
@@ -197,67 +253,6 @@ export function fileStore(options: FileStoreOptions): SessionStore {
 
 const KEY = /^[0-9a-f]{64}$/;
 const FRESH = /^[0-9a-f]{16}\.new$/;
-const HEAD = /^([0-9a-f]{16})_(\d+)_([^_]+)_([^_]+)$/;
-
-function headName(data: string, touches: number, lastSeenAt: number, expiresAt: number): string {
-  return `${data}_${touches}_${lastSeenAt}_${expiresAt}`;
-}
-
-function parseHead(name: string): Head | null {
-  const [, data, touches, lastSeenAt, expiresAt] = HEAD.exec(name) ?? [];
-  if (data === undefined) return null;
-  return {
-    name,
-    data,
-    touches: Number(touches),
-    lastSeenAt: Number(lastSeenAt),
-    expiresAt: Number(expiresAt),
-  };
-}
-
-async function findHead(folder: string): Promise<Head | null> {
-  for (const name of (await unlessMissing(readdir(folder))) ?? []) {
-    const head = parseHead(name);
-    if (head !== null) return head;
-  }
-  return null;
-}
-
-/** Flushed, so that no power failure leaves a head that names data which never reached the disk. */
-async function writeData(path: string, record: SessionRecord): Promise<void> {
-  try {
-    await writeFile(path, recordToText(record), { mode: 0o600, flush: true });
-  } catch (error) {
-    // On a full disk, a part of the data may be there.
-    await rm(path, { force: true });
-    throw error;
-  }
-}
-
-async function renamed(from: string, to: string): Promise<boolean> {
-  return (await unlessMissing(rename(from, to))) !== null;
-}
-
-async function removeIfEmpty(folder: string): Promise<void> {
-  try {
-    await rmdir(folder);
-  } catch (error) {
-    if (!failedWith(error, "ENOENT", "ENOTEMPTY", "EEXIST")) throw error;
-  }
-}
-
-async function unlessMissing<Result>(outcome: Promise<Result>): Promise<Result | null> {
-  try {
-    return await outcome;
-  } catch (error) {
-    if (failedWith(error, "ENOENT")) return null;
-    throw error;
-  }
-}
-
-function failedWith(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
-}
 
 function randomName(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(8));

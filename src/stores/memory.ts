@@ -1,139 +1,128 @@
 /**
- * Sessions in this process: the fastest store, gone after a restart, and the model for every other store.
+ * Sessions in this process: the fastest store, and gone after a restart.
  *
  * @module
  */
-
-import type { Loaded, SessionRecord, SessionStore } from "../store.ts";
+import { assertKnown } from "../core/known_options.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { SessionStore } from "../core/store.ts";
 
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most records to keep, the least recently used making room; no limit unless given. The list of a user's sessions is a record,
-   * too: one that went, `revokeAll` does not reach what was on it.
+   * The most records to keep. When there are more, the least recently used one is removed. Default: no limit. The list of a user's
+   * sessions is a record as well, and `revokeAll` does not reach the sessions of a list that was removed.
    */
   readonly maxSessions?: number;
 }
 
-/** A record with copies of its fields: nobody can hold a live part of it. */
-interface Entry extends Loaded {
+/** A record as it is kept. Nothing in it can be changed, so nobody can hold a live part of it. */
+interface Entry {
+  readonly text: string;
+  readonly version: number;
   readonly expiresAt: number;
 }
 
 /**
- * Keeps sessions in this process.
+ * Keeps sessions in the memory of this process, and answers each call at once, without a promise.
  *
  * ## Setup
  * None.
  *
  * ## How expiry behaves
- * Every creation looks at two records and drops those that have expired, so that under steady traffic they never
- * outnumber the live ones; there is no timer. `prune()` of the manager drops them all.
+ * Each creation looks at two records and removes those that have expired. Under steady traffic, expired records therefore never
+ * outnumber live ones. There is no timer. `prune()` of the manager removes all expired records.
  *
  * ## Key format
  * The key as it is, in a `Map`.
  *
  * ## Consistency
- * Strong, with compare-and-set; only this process sees the records.
+ * Strong, with compare-and-set. Only this process sees the records.
  *
  * ## Limits
- * Memory: a session takes its encoded data, about 100 bytes for each key, and 300 more.
+ * Memory: each session takes the size of its encoded data and at most 460 bytes more.
  *
- * @throws {RangeError} When `maxSessions` is not a number of at least 1.
+ * @param options `maxSessions`, the most records to keep
+ * @returns The store
+ * @throws {RangeError} If `maxSessions` is not a number of at least 1
+ * @throws {TypeError} If an option is unknown
  *
  * @example
  * ```ts
- * import { withSession } from "with-session";
- * import { memoryStore } from "with-session/stores/memory";
+ * import { memoryStore, withSession } from "with-session";
  *
  * export default {
  *   fetch: withSession(
- *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => n + 1)}`),
+ *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *     { store: memoryStore({ maxSessions: 10_000 }) },
  *   ),
  * };
  * ```
  */
 export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
+  assertKnown(options, ["maxSessions"], "memoryStore");
   const { maxSessions = Infinity } = options;
-  if (!(maxSessions >= 1)) {
+  if (!(maxSessions >= 1))
     throw new RangeError(`memoryStore: maxSessions must be at least 1, not ${String(maxSessions)}`);
-  }
-  // In the order of their last use, so that the first is the one to make room.
+
+  // With a limit, in the order of the last use: the first entry is the one to remove.
   const entries = new Map<string, Entry>();
   let cursor = entries.entries();
-  let latest = 0;
   let writes = 0;
+  // The instants of the last two creations. Expiry is judged by the earlier one: a clock that was ahead for a moment removes nothing.
+  let latest = -Infinity;
+  let previous = -Infinity;
 
-  function put(key: string, fields: SessionRecord["fields"], lastSeenAt: number, expiresAt: number): number {
-    const entry = { fields, lastSeenAt, version: ++writes, expiresAt };
-    entries.set(key, entry);
-    use(key, entry);
-    return writes;
-  }
-
-  function use(key: string, entry: Entry): void {
+  function moveToEnd(key: string, entry: Entry): void {
     if (maxSessions === Infinity) return;
     entries.delete(key);
     entries.set(key, entry);
-    // Moves the cursor at least as fast as entries move, or it would never see the end and begin anew.
-    dropTwoExpired();
+    // The cursor must move at least as fast as entries move to the end. Otherwise it never reaches the end and never starts again.
+    removeTwoExpired();
   }
 
-  function dropTwoExpired(): void {
+  function removeTwoExpired(): void {
+    const now = Math.min(latest, previous);
     for (let i = 0; i < 2; i++) {
       const next = cursor.next();
       if (next.done) cursor = entries.entries();
-      else if (next.value[1].expiresAt < latest) entries.delete(next.value[0]);
+      else if (next.value[1].expiresAt < now) entries.delete(next.value[0]);
+    }
+  }
+
+  function removeOldest(): void {
+    for (const oldest of entries.keys()) {
+      entries.delete(oldest);
+      if (entries.size <= maxSessions) return;
     }
   }
 
   return {
-    traits: {
-      compareAndSet: true,
-      consistency: "strong",
-      persistent: false,
-      shared: false,
-      minTtl: 0,
-      maxBytes: Infinity,
-    },
+    traits: { consistency: "strong", compareAndSet: true, exact: true, maxBytes: Infinity },
 
-    async load(key) {
+    load(key) {
       const entry = entries.get(key);
       if (entry === undefined) return null;
-      use(key, entry);
-      return { fields: new Map(entry.fields), lastSeenAt: entry.lastSeenAt, version: entry.version };
+      moveToEnd(key, entry);
+      const { fields, lastSeenAt } = parseRecord(entry.text);
+      return { fields, lastSeenAt, version: entry.version };
     },
 
-    async create(key, record, expiresAt) {
-      if (entries.has(key)) return "taken";
-      // The last, not the greatest: a clock that was ahead for a moment must not make every session look expired.
-      latest = record.lastSeenAt;
-      dropTwoExpired();
-      const version = put(key, new Map(record.fields), record.lastSeenAt, expiresAt);
-      for (const oldest of entries.keys()) {
-        if (entries.size <= maxSessions) break;
-        entries.delete(oldest);
+    save(key, { record, expected, expiresAt }) {
+      if ((entries.get(key)?.version ?? null) !== expected) return "conflict";
+      const entry = { text: flat(serializeRecord(record)), version: ++writes, expiresAt };
+      if (expected === null) {
+        previous = latest;
+        latest = record.lastSeenAt;
+        removeTwoExpired();
       }
-      return version;
+      entries.set(key, entry);
+      moveToEnd(key, entry);
+      if (entries.size > maxSessions) removeOldest();
+      return entry.version;
     },
 
-    async change(key, { record }, expected, expiresAt) {
-      const entry = entries.get(key);
-      if (entry === undefined) return "gone";
-      if (entry.version !== expected) return "conflict";
-      return put(key, new Map(record.fields), record.lastSeenAt, expiresAt);
-    },
-
-    async touch(key, lastSeenAt, expiresAt, loaded) {
-      const entry = entries.get(key);
-      if (entry === undefined) return false;
-      if (loaded !== undefined && entry.version !== loaded.version) return "conflict";
-      put(key, entry.fields, lastSeenAt, expiresAt);
-      return true;
-    },
-
-    async delete(key, expected) {
+    delete(key, expected) {
       const entry = entries.get(key);
       if (entry !== undefined && expected !== undefined && entry.version !== expected) return "conflict";
       entries.delete(key);
@@ -147,4 +136,12 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
       return before - entries.size;
     },
   };
+}
+
+/**
+ * The same text in one piece. Engines keep a text that was put together as a tree of its parts, each of which may keep a larger text alive.
+ * Reading a character makes one piece of it, if the answer is used.
+ */
+function flat(text: string): string {
+  return text.charCodeAt(0) > 0 ? text : "";
 }

@@ -1,61 +1,80 @@
-import { byteLength } from "../record_text.ts";
-import type { SessionStore } from "../store.ts";
-import {
-  ANOTHER_TYPE,
-  type Engine,
-  errorCode,
-  hashLayout,
-  recordStore,
-  type Send,
-  valueLayout,
-} from "./redis_scripts.ts";
+/**
+ * Sessions in Redis and Valkey.
+ *
+ * @module
+ */
+import { byteLength } from "../core/record_text.ts";
+import type { SessionStore } from "../core/store.ts";
+import { type RedisClientSource, senderOf } from "./redis/client.ts";
+import { OTHER_TYPE } from "./redis/engine.ts";
+import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
+import { hasCode } from "./redis/reply.ts";
 
-/** A connected client of Redis: node-redis (`npm:redis` in Deno), ioredis or Bun's `RedisClient`. */
-export type RedisClient =
-  /** node-redis, a client or a pool. */
-  | { sendCommand(args: string[]): Promise<unknown> }
-  /** ioredis, a client or a cluster. The status is not used: without it any function would fit, for each has a `call`. */
-  | { readonly status: string; call(command: string, args: string[]): Promise<unknown> }
-  /** Bun's `RedisClient`. */
-  | { send(command: string, args: string[]): Promise<unknown> };
+export type { RedisClient, RedisClientSource } from "./redis/client.ts";
+export type { RedisStoreOptions } from "./redis/record_store.ts";
 
-/** A client, or a function that gives one. */
-export type RedisClientSource = RedisClient | (() => RedisClient | Promise<RedisClient>);
-
-/** Options of {@linkcode redisStore} and {@linkcode redisHashStore}. */
-export interface RedisStoreOptions {
-  /** What every key begins with. Default `"session:"`. */
-  readonly prefix?: string;
-}
+/** 512 MB, less the head and the rest of the command. */
+const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
 
 /**
- * Sessions in Redis over TCP, each as one value. Loading is one `GET`, and every write is one script.
+ * Sessions in Redis or Valkey over TCP.
+ *
+ * A load is one command, and so is each write: `SET NX` for a new session, `SET IFEQ` where the server has it (Valkey 8.1, Redis 8.4), a
+ * script otherwise. The store finds out with the first change, and falls back if the server changes.
  *
  * ## Setup
- * Redis 5 or newer (tested on 7.0), or what speaks its protocol and runs Lua; nothing to create. To lose no
- * acknowledged write in a crash, Redis needs `appendonly yes` and `appendfsync always`
- * (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).
+ * Redis 7 or newer, Valkey, or a server that speaks their protocol and runs Lua. There is nothing to create. Give it one of:
+ * - node-redis 5 or 6: `createClient`, `createClientPool`, `createCluster`, `createSentinel`. Connect it first, and listen for its errors:
+ *   without a listener, a broken connection ends the process. node-redis 6 sets a timer for each command, which costs a third of the
+ *   processor time of a session's read and write; `commandOptions: { timeout: 0 }` turns it off, since `storeTimeout` limits the wait anyway.
+ *   Then commands also wait, in memory, for as long as the server is away.
+ * - ioredis 5: `Redis`, also through Sentinel, or `Cluster` with `scaleReads: "master"`, the default.
+ * - Bun's `RedisClient`.
+ * - Valkey GLIDE, with `readFrom: "primary"`, the default. It logs a warning when a server does not know a script or `IFEQ` yet.
+ *
+ * Or give it a function that opens one. It is called for the first session, and again when its client has closed for good.
+ *
+ * A client's `keyPrefix` comes before the store's `prefix`. In a cluster each session is one key, so any prefix will do.
  *
  * ## How expiry behaves
- * Redis removes a record when its time is up, to the millisecond, and each write sets that time anew.
+ * Each write sets the time to live of the key anew, to the millisecond. Redis removes the key when that time is over.
+ *
+ * ## Eviction
+ * Use `maxmemory-policy noeviction` (https://redis.io/docs/latest/develop/reference/eviction/): when memory is full, writes fail with
+ * `OOM`, and sessions can still be read and ended. Every session has a time to live, so `volatile-*` removes sessions and spares keys
+ * without one; `volatile-ttl` takes those that would end next. `allkeys-*` removes sessions and everything else. A removed session is
+ * signed out. A removed list of `userSessions()` costs more: until its sessions are used again, `revokeAll` does not reach them.
  *
  * ## Key format
- * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value begins with `!`, when the session was
- * last used and the names of its writes of the last ten seconds; then comes the record as JSON. A key that holds
- * something else is no session, and is left alone.
+ * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. A key that holds something else is no session. It is never overwritten.
+ *
+ * With `layout: "value"`, a string: the version, a space, the record. With `layout: "hash"`, a hash: the field `=name` holds the session's
+ * `name`, encoded by the `codec`; `~name` a flash value; `!`, `@` and others what the library needs. A change writes only its own fields.
+ * Another program can change a field with `HSET`, and the next request reads it; a request that changes the same field meanwhile overwrites
+ * it. If the session has expired before the `HSET`, the program creates a hash that is no session: it is ignored, and gets an hour to
+ * live when a client presents its id. To create none, write in a script that looks first:
+ * `EVAL "return redis.call('EXISTS',KEYS[1])>0 and redis.call('HSET',KEYS[1],ARGV[1],ARGV[2])" 1 session:9f86d0… =name '"Ann"'`.
+ *
+ * Sessions of one layout do not exist in the other.
  *
  * ## Consistency
- * Strong, with compare-and-set, as long as reads go to the primary. A write that the client sends again
- * because its answer was lost is done once, up to ten seconds and 255 other writes of the session later.
+ * Strong, with compare-and-set, as long as the primary lives. Reads are sent to the primary. A write that the client sends twice is done once.
+ *
+ * Replication is asynchronous (https://redis.io/docs/latest/operate/oss_and_stack/management/replication/): after a failover to a
+ * replica, in a cluster or by Sentinel, the newest acknowledged writes can be missing, logouts included. `min-replicas-to-write` bounds
+ * that time. So does a crash of a server without `appendonly yes` and `appendfsync always`
+ * (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).
  *
  * ## Limits
- * A record takes at most 512 MB less 8 KB, from https://redis.io/docs/latest/develop/data-types/strings/#limits.
+ * A record takes at most 512 MB less 8 KB (https://redis.io/docs/latest/develop/data-types/strings/#limits); with `layout: "hash"`, all
+ * its names and values together.
  *
- * @param client A connected client; or a function that gives one, or a promise of one, called when a session is
- *   first used and remembered unless it fails.
- * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
- * @throws {TypeError} `client` is neither a client nor a function.
+ * @param client A client, or a function that opens one or promises to; a failure of it is not remembered
+ * @param options The prefix of the keys, and the layout
+ * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit. All
+ *   methods reject with `ERR_STORE` while a client that was given as it is is closed
+ * @throws {TypeError} If `client` is none of these, reads from replicas, or an option is unknown or of the wrong kind. If the function
+ *   opens no client, the first use rejects with it
  *
  * @example
  * ```ts
@@ -63,99 +82,37 @@ export interface RedisStoreOptions {
  * import { redisStore } from "with-session/stores/redis";
  * import { createClient } from "redis";
  *
- * // Without a listener for errors, node-redis ends the process when the connection breaks.
  * const store = redisStore(() =>
- *   createClient({ url: "redis://localhost:6379" }).on("error", console.error).connect());
+ *   createClient({ url: "redis://localhost:6379" }).on("error", console.error).connect(),
+ * );
  * export const handler = withSession(
  *   async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *   { store },
  * );
  * ```
- */
-export function redisStore(client: RedisClientSource, options: RedisStoreOptions = {}): SessionStore {
-  return recordStore(valueLayout, redisEngine(client, options));
-}
-
-/**
- * Sessions in Redis over TCP, each as one hash with a field for each key. A change writes only its own fields, and
- * what another program writes into a field is seen by the next read. Loading is one `HGETALL`, and every write is
- * one script.
  *
- * ## Setup
- * As for {@linkcode redisStore}.
- *
- * ## How expiry behaves
- * Redis removes a hash when its time is up, to the millisecond. Each write checks that the hash still exists and
- * sets that time in one step, so there is never a part of a session, nor one that does not expire.
- *
- * ## Key format
- * The prefix, then 64 hexadecimal digits. The field `=name` holds the session's `name`, encoded by the `codec`;
- * `~name` a flash value; `@` and `!` what the library itself needs. A program that writes a field with
- * `HSET` needs nothing else; a request that changes the same field meanwhile overwrites it.
- *
- * ## Consistency
- * As for {@linkcode redisStore}.
- *
- * ## Limits
- * As for {@linkcode redisStore}, all names and values counted together.
- *
- * @param client A connected client; or a function that gives one, or a promise of one, called when a session is
- *   first used and remembered unless it fails.
- * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
- * @throws {TypeError} `client` is neither a client nor a function.
- *
- * @example
+ * @example Sessions that other programs read and change
  * ```ts
  * import { SessionManager } from "with-session";
- * import { redisHashStore } from "with-session/stores/redis";
+ * import { redisStore } from "with-session/stores/redis";
  * import { Redis } from "ioredis";
  *
- * const store = redisHashStore(() => new Redis("redis://localhost:6379"), { prefix: "shop:" });
+ * const store = redisStore(() => new Redis("redis://localhost:6379"), { prefix: "shop:", layout: "hash" });
  * export const sessions = new SessionManager({ store });
  * ```
  */
-export function redisHashStore(client: RedisClientSource, options: RedisStoreOptions = {}): SessionStore {
-  return recordStore(hashLayout, redisEngine(client, options));
-}
-
-function redisEngine(client: RedisClientSource, { prefix = "session:" }: RedisStoreOptions): Engine {
-  const send = typeof client === "function" ? onceOpened(client) : senderOf(client);
-  return {
+export function redisStore(client: RedisClientSource, options: RedisStoreOptions = {}): SessionStore {
+  const send = senderOf(client);
+  return recordStore("redisStore", options, {
     name: "Redis",
-    prefix,
-    maxBytes: 512 * 1024 * 1024 - 8 * 1024,
+    maxBytes: MAX_BYTES,
     send,
     measure: byteLength,
-    async read(command, key) {
-      try {
-        return await send(command, [key]);
-      } catch (error) {
-        if (errorCode(error) === "WRONGTYPE") return ANOTHER_TYPE;
+    triesCompareAndSet: true,
+    read: (command, key) =>
+      send(command, key).catch((error: unknown) => {
+        if (hasCode(error, /^WRONGTYPE/)) return OTHER_TYPE;
         throw error;
-      }
-    },
-  };
-}
-
-/** Opens the client when it is first needed, once; a failure is not remembered, so that the next request tries again. */
-function onceOpened(open: () => RedisClient | Promise<RedisClient>): Send {
-  let opening: Promise<Send> | undefined;
-  return async (command, args) => {
-    if (opening === undefined) {
-      opening = Promise.resolve().then(open).then(senderOf);
-      opening.catch(() => (opening = undefined));
-    }
-    return (await opening)(command, args);
-  };
-}
-
-function senderOf(client: RedisClient): Send {
-  if (typeof client === "object" && client !== null) {
-    // ioredis has a `sendCommand` as well, which takes something else.
-    if ("call" in client) return (command, args) => client.call(command, args);
-    if ("sendCommand" in client) return (command, args) => client.sendCommand([command, ...args]);
-    if ("send" in client) return (command, args) => client.send(command, args);
-  }
-  throw new TypeError("A Redis store needs a client of node-redis, ioredis or Bun, or a function that gives one");
+      }),
+  });
 }

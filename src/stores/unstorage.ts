@@ -1,11 +1,17 @@
-import { recordFromText, recordToText } from "../record_text.ts";
-import type { Loaded, SessionRecord, SessionStore, StoreTraits, Version } from "../store.ts";
+/**
+ * Sessions in any driver of `unstorage`.
+ *
+ * @module
+ */
+import { assertKnown } from "../core/known_options.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
-/** What is needed of a `Storage` of `unstorage`. */
+/** What the store needs of a `Storage` of `unstorage`. */
 export interface UnstorageStorage {
-  /** Reads an item, `null` if there is none. */
+  /** Reads an item; null if there is no item. */
   getItem(key: string): Promise<unknown>;
-  /** Writes an item; many drivers remove it after `ttl` seconds. */
+  /** Writes an item. Many drivers remove it after `ttl` seconds. */
   setItem(key: string, value: string, options: { readonly ttl: number }): Promise<void>;
   /** Removes an item. */
   removeItem(key: string): Promise<void>;
@@ -13,49 +19,45 @@ export interface UnstorageStorage {
   getKeys(base: string): Promise<string[]>;
 }
 
-/** Options of {@linkcode unstorageStore}. What the driver can do, only you know: unless told, the store promises little. */
+/** Options of {@linkcode unstorageStore}. */
 export interface UnstorageStoreOptions {
   /** What every key begins with, without the colon that follows. Default `"session"`. */
   readonly prefix?: string;
-  /** Whether a read always sees the write before it, as with most drivers. Default `"eventual"`. */
+  /** Whether a read always sees the write before it, as with most drivers. Only you know the driver. Default `"eventual"`. */
   readonly consistency?: StoreTraits["consistency"];
-  /** Whether records outlive the process. Default false. */
-  readonly persistent?: boolean;
-  /** Whether other processes see the same records. Default false. */
-  readonly shared?: boolean;
 }
 
 /**
- * Sessions in any storage that `unstorage` has a driver for, such as SQL databases through `db0`, MongoDB or S3. Where
- * there is a store of this library for an engine, that one promises more.
+ * Keeps sessions in any storage that `unstorage` has a driver for, such as MongoDB or S3. If there is a store of this library for an
+ * engine, that one promises more.
  *
  * ## Setup
  * A storage of `unstorage` 1 with a driver that can write.
  *
  * ## How expiry behaves
- * The time that a record has left is given to the driver as `ttl`, in seconds. For drivers that ignore it, as those for
- * files and memory do, call `prune()` now and then: it reads every record.
+ * The driver gets the time that a record has left as `ttl`, in seconds. Drivers for files and memory ignore it: call `prune()` of the
+ * manager now and then. It reads every record.
  *
  * ## Key format
- * The prefix, a colon, and 64 hexadecimal digits: `session:9f86d0…`. The value is text: `!`, the name of the last write
- * and the instant when the record expires, then the record as JSON. The `!` keeps storages and drivers from parsing it.
+ * The prefix, a colon, and 64 hexadecimal digits: `session:9f86d0…`. The value is text: `!`, the version, a space, the instant at which the
+ * record expires, a space, and the record. The `!` keeps storages and drivers from parsing it.
  *
  * ## Consistency
- * That of the driver, and no compare-and-set: a change reads, compares and writes. In one process, and through one
- * store, nothing comes between; another process may. Then the last write wins, an update may be lost, and what was
- * deleted may come back. With `secrets`, a client with cookies sees its own changes all the same (see `readYourWrites`), but
- * not a session that has just begun and that the driver does not show. A creation does not look whether its key is in use, for some engines would remember for a
- * while that it was not. Of two first logins of one user at once, one may so be missing from the list of that user's sessions.
+ * That of the driver, without compare-and-set: a change reads, compares and writes.
+ * - In one process, and through one store, nothing comes in between.
+ * - Another process may come in between. Then the last write wins, an update may be lost, and an ended session may come back.
+ * - A creation with `consistency: "strong"` looks whether its key is in use. Otherwise it does not, because some engines would answer for
+ *   a while that there is no record.
  *
  * ## Limits
- * Those of the driver, which are not known here: a record that is too large is rejected by the driver, if it does.
- * The driver for files writes in place, so a crash may cut off a record. A load and a creation are one call of the
- * driver, a change and a touch two, a deletion up to three.
+ * Those of the driver, which are not known here. The driver for files writes in place, so a crash may cut off a record. A load is one call
+ * of the driver, and a change two. A creation and a deletion are one or two, a deletion at a version up to three.
  *
- * @param storage The storage.
- * @param options The key prefix, and what the driver can promise.
- * @returns The store.
- * @throws {TypeError} `storage` is no storage, or `prefix` is empty or holds a question mark, which cuts off the key.
+ * @param storage The storage
+ * @param options The key prefix, and what the driver can promise
+ * @returns The store
+ * @throws {TypeError} If `storage` is not a storage, or `prefix` is empty or holds a question mark, which cuts off the key, or an option is
+ *   unknown
  *
  * @example
  * ```ts
@@ -73,70 +75,66 @@ export interface UnstorageStoreOptions {
  * ```
  */
 export function unstorageStore(storage: UnstorageStorage, options: UnstorageStoreOptions = {}): SessionStore {
-  const { prefix = "session", consistency = "eventual", persistent = false, shared = false } = options;
+  assertKnown(options, ["prefix", "consistency"], "unstorageStore");
+  const { prefix = "session", consistency = "eventual" } = options;
   if (typeof storage?.getItem !== "function" || typeof storage.setItem !== "function") {
     throw new TypeError("unstorageStore needs a storage: createStorage({ driver })");
   }
   if (typeof prefix !== "string" || !/^[^?]+$/.test(prefix)) {
     throw new TypeError("unstorageStore: prefix must be a text without a question mark");
   }
-  const keyOf = (key: string): string => `${prefix}:${key}`;
+  const isStrong = consistency === "strong";
+  const itemOf = (key: string): string => `${prefix}:${key}`;
   const inTurn = turns();
 
-  async function find(itemKey: string): Promise<Found | null> {
-    const item = await storage.getItem(itemKey);
-    if (item === null || item === undefined) return null;
-    // So the drivers for files answer when a file cannot be read.
-    if (item instanceof Error) throw item;
-    const [, version = "", expiresAt, text] = ITEM.exec(String(item)) ?? [];
-    return { ...recordFromText(text), version, expiresAt: Number(expiresAt ?? Infinity) };
+  async function find(item: string): Promise<Found | null> {
+    const value = await storage.getItem(item);
+    if (value === null || value === undefined) return null;
+    // The drivers for files answer with an error when a file cannot be read.
+    if (isError(value)) throw value;
+    const [, version = UNKNOWN, expiresAt = "Infinity", text = ""] = VALUE.exec(String(value)) ?? [];
+    return { ...parseRecord(text), version, expiresAt: Number(expiresAt) };
   }
 
-  async function put(key: string, record: SessionRecord, expiresAt: number): Promise<Version> {
-    const version = crypto.randomUUID().slice(-12);
-    const ttl = Math.max(1, Math.ceil((expiresAt - record.lastSeenAt) / 1000));
-    await storage.setItem(keyOf(key), `!${version} ${expiresAt} ${recordToText(record)}`, { ttl });
-    return version;
+  /** Whether the record is as a write expects it, as far as this store looks. */
+  async function isExpected(item: string, expected: Write["expected"]): Promise<boolean> {
+    if (expected === null) return !isStrong || (await find(item)) === null;
+    const found = await find(item);
+    return found !== null && found.fields.size > 0 && found.version === expected;
   }
 
   return {
-    traits: { compareAndSet: false, consistency, persistent, shared, minTtl: 1, maxBytes: Infinity },
+    traits: { consistency, compareAndSet: false, maxBytes: Infinity },
 
-    load: (key) => inTurn(key, () => find(keyOf(key))),
+    load: (key) => inTurn(key, () => find(itemOf(key))),
 
-    create: (key, record, expiresAt) => inTurn(key, () => put(key, record, expiresAt)),
-
-    change: (key, { record }, expected, expiresAt) =>
+    save: (key, { record, expected, expiresAt }) =>
       inTurn(key, async () => {
-        const found = await find(keyOf(key));
-        if (found === null) return "gone";
-        return found.version === expected ? await put(key, record, expiresAt) : "conflict";
-      }),
-
-    touch: (key, lastSeenAt, expiresAt) =>
-      inTurn(key, async () => {
-        const found = await find(keyOf(key));
-        if (found !== null) await put(key, { fields: found.fields, lastSeenAt }, expiresAt);
-        return found !== null;
+        const item = itemOf(key);
+        if (!(await isExpected(item, expected))) return "conflict";
+        const version = crypto.randomUUID();
+        const ttl = Math.max(1, Math.ceil((expiresAt - record.lastSeenAt) / 1000));
+        await storage.setItem(item, `!${version} ${expiresAt} ${serializeRecord(record)}`, { ttl });
+        return version;
       }),
 
     delete: (key, expected) =>
       inTurn(key, async () => {
-        const found = expected === undefined ? null : await find(keyOf(key));
+        const item = itemOf(key);
+        const found = expected === undefined ? null : await find(item);
         if (found !== null && found.version !== expected) return "conflict";
-        await storage.removeItem(keyOf(key));
-        // The drivers for files keep quiet about a failure. An eventually consistent one may still show what is gone.
-        if (consistency === "strong" && (await find(keyOf(key))) !== null) throw new Error("The record is still there");
+        await storage.removeItem(item);
+        // The drivers for files do not tell of a failure. An eventually consistent one may still show the record.
+        if (isStrong && (await find(item)) !== null) throw new Error("The record is still there");
       }),
 
     async prune(now) {
       let pruned = 0;
-      for (const itemKey of await storage.getKeys(prefix)) {
-        const key = itemKey.slice(-KEY_LENGTH);
-        await inTurn(key, async () => {
-          const found = await find(itemKey);
+      for (const item of await storage.getKeys(prefix)) {
+        await inTurn(item.slice(-KEY_LENGTH), async () => {
+          const found = await find(item);
           if (found === null || found.expiresAt >= now) return;
-          await storage.removeItem(itemKey);
+          await storage.removeItem(item);
           pruned++;
         });
       }
@@ -146,18 +144,25 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
 }
 
 const KEY_LENGTH = 64;
-const ITEM = /^!([0-9a-f]{12}) (\S+) (.*)$/s;
+const VALUE = /^!([0-9a-f-]{36}) (\S+) (.*)$/s;
+/** The version of a value that this store has not written. */
+const UNKNOWN = "?";
 
-interface Found extends Loaded {
-  /** Infinity for what is not of this store's making. */
+interface Found extends StoredRecord {
+  /** Infinity for a value that this store has not written. */
   readonly expiresAt: number;
 }
 
+/** Whether a value is an error, also one of another realm. Nobody stores one. */
+function isError(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "stack" in value && "message" in value;
+}
+
 /**
- * Lets one step at a time run for each key, so that within this process nothing comes between a read and its write,
- * and no read finds a file half written.
+ * Lets one step at a time run for each key, so that within this process nothing comes between a read and its write, and no read finds a
+ * file half written.
  */
-function turns(): <T>(key: string, step: () => Promise<T>) => Promise<T> {
+function turns(): <Result>(key: string, step: () => Promise<Result>) => Promise<Result> {
   const last = new Map<string, Promise<unknown>>();
   return async (key, step) => {
     const turn = (last.get(key) ?? Promise.resolve()).then(step, step);

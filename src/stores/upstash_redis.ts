@@ -1,49 +1,72 @@
-import { byteLength } from "../record_text.ts";
-import type { SessionStore } from "../store.ts";
-import { type Engine, evaluate, hashLayout, recordStore, type Send, valueLayout } from "./redis_scripts.ts";
+/**
+ * Sessions in Upstash Redis, over HTTP.
+ *
+ * @module
+ */
+import { StoreBusyError } from "../core/errors.ts";
+import { byteLength } from "../core/record_text.ts";
+import type { SessionStore } from "../core/store.ts";
+import { evaluate, type Send } from "./redis/engine.ts";
+import { CALL, unmark } from "./redis/marked_call.ts";
+import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
+import { hasCode } from "./redis/reply.ts";
 
-/** What is needed of the `Redis` class of `@upstash/redis`, from 1.35.3 on (before, its automatic pipelines took `exec` for their own). */
+export type { RedisStoreOptions as UpstashRedisStoreOptions } from "./redis/record_store.ts";
+
+/** What is needed of the `Redis` class of `@upstash/redis`, from 1.35.3 on: before, its automatic pipelines took `exec` for their own. */
 export interface UpstashRedisClient {
   /** Sends any command, in a request of its own. */
   exec(command: [command: string, ...args: string[]]): Promise<unknown>;
+  /** Runs a script. Those of one tick share a request if automatic pipelining is on. */
+  evalsha(digest: string, keys: string[], args: string[]): Promise<unknown>;
 }
 
-/** Options of {@linkcode upstashRedisStore} and {@linkcode upstashRedisHashStore}. */
-export interface UpstashRedisStoreOptions {
-  /** What every key begins with. Default `"session:"`. */
-  readonly prefix?: string;
-}
+/** A request takes 10 MB. What is in it beside the record takes less than 10 KB. */
+const MAX_BYTES = 10_000_000 - 10_000;
+/** Up to 1 000 commands share a request. A command with more characters gets a request of its own, so that they fit into 10 MB. */
+const LONGEST_SHARED = 4096;
 
 /**
- * Sessions in Upstash Redis over HTTP, each as one value. Every load and every write is one request.
+ * Sessions in Upstash Redis over HTTP.
  *
  * ## Setup
- * A database at Upstash, its URL and its token. The client's own settings do not matter here, with or without
- * `automaticDeserialization`; give its `signal` as a function, or an aborted request looks like an answer
- * (it is refused all the same).
+ * Give it the client of `@upstash/redis` 1.35.3 or newer, with the URL and the token of a database. There is nothing to create. The client's
+ * own settings are respected. With automatic pipelining, which is on by default, commands of one tick share a request: with 64
+ * requests at once, a server did three times as many as without it.
+ *
+ * If you give the client a `signal`, give it as a function. With a plain one, the client takes an aborted request for an answer. The store
+ * refuses that answer, too.
  *
  * ## How expiry behaves
- * Upstash removes a record when its time is up, and each write sets that time anew.
+ * Each write sets the time to live of the key anew. Upstash removes the key when that time is over.
  *
  * ## Key format
- * As for `redisStore`: a database can be read over TCP and over HTTP at once.
+ * As for `redisStore()`. Both stores can use one database at once.
  *
  * ## Consistency
- * Strong, with compare-and-set: reads, too, run as a script that may write, which Upstash sends to the primary region
- * (https://upstash.com/docs/redis/features/globaldatabase). A write that the client sends again because its
- * answer was lost (it does so after every failure of the network, for 4 s) is done once, up to ten seconds and 255
- * other writes of the session later.
+ * Strong while the primary region lives, with compare-and-set: all commands, reads too, run in scripts that may write, and Upstash sends writes to the
+ * primary region (https://upstash.com/docs/redis/features/globaldatabase), so a read from another region takes the way there and back. Upstash
+ * copies writes to its other replicas asynchronously. If it has to choose a new leader, the newest writes can be lost
+ * (https://upstash.com/docs/redis/features/consistency).
+ *
+ * A write whose answer was lost is sent again by the client. It is done once: the repeated one is refused, and the core finds its own write.
+ * The client waits up to 4 s in between (https://upstash.com/docs/redis/sdks/ts/retries). Make it less than `storeTimeout`, for example by
+ * `retry: { retries: 3 }`.
+ *
+ * Databases with eviction remove sessions when they are full, and `userSessions()` loses lists; see `redisStore()`.
  *
  * ## Limits
- * A request takes at most 10 MB, from https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded; a
- * record, as the JSON string that it is in the request, 10 KB less. Over the storage quota Upstash refuses writes
- * (https://upstash.com/docs/redis/troubleshooting/db_capacity_quota_exceeded); reading and ending a session
- * needs no storage.
+ * A request takes 10 MB (https://upstash.com/docs/redis/troubleshooting/max_request_size_exceeded), so a record takes 10 KB less, counted as
+ * the JSON string that it is in the request. With `layout: "hash"` all its names and values count together.
  *
- * @param redis The client of `@upstash/redis`.
- * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
- * @throws {TypeError} `redis` has no `exec`.
+ * If the database accepts no more requests for the moment (status 429), the write is tried again within `storeTimeout`. Over the storage
+ * quota Upstash refuses writes (https://upstash.com/docs/redis/troubleshooting/db_capacity_quota_exceeded); reading and ending a
+ * session still work.
+ *
+ * @param redis The client
+ * @param options The prefix of the keys, and the layout
+ * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any request, if a record exceeds the limit
+ * @throws {TypeError} If `redis` is no client, or an option is unknown or of the wrong kind
  *
  * @example
  * ```ts
@@ -58,85 +81,36 @@ export interface UpstashRedisStoreOptions {
  * );
  * ```
  */
-export function upstashRedisStore(redis: UpstashRedisClient, options: UpstashRedisStoreOptions = {}): SessionStore {
-  return recordStore(valueLayout, upstashEngine(redis, options));
-}
-
-/**
- * Sessions in Upstash Redis over HTTP, each as one hash with a field for each key. A change writes only its own
- * fields, and what another program writes into a field is seen by the next read. Every load and every write is
- * one request.
- *
- * ## Setup
- * As for {@linkcode upstashRedisStore}.
- *
- * ## How expiry behaves
- * Upstash removes a hash when its time is up. Each write checks that the hash still exists and sets that time in one
- * step, so there is never a part of a session, nor one that does not expire.
- *
- * ## Key format
- * As for `redisHashStore`: `HSET session:9f86d0… =name value`, the value encoded by the `codec`, changes one field.
- *
- * ## Consistency
- * As for {@linkcode upstashRedisStore}.
- *
- * ## Limits
- * As for {@linkcode upstashRedisStore}, all names and values counted together.
- *
- * @param redis The client of `@upstash/redis`.
- * @param options The key prefix.
- * @returns The store. Its writes reject with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit.
- * @throws {TypeError} `redis` has no `exec`.
- *
- * @example
- * ```ts
- * import { SessionManager } from "with-session";
- * import { upstashRedisHashStore } from "with-session/stores/upstash-redis";
- * import { Redis } from "@upstash/redis";
- *
- * const redis = new Redis({ url: "https://example.upstash.io", token: "…" });
- * export const sessions = new SessionManager({ store: upstashRedisHashStore(redis, { prefix: "shop:" }) });
- * ```
- */
-export function upstashRedisHashStore(redis: UpstashRedisClient, options: UpstashRedisStoreOptions = {}): SessionStore {
-  return recordStore(hashLayout, upstashEngine(redis, options));
-}
-
-/**
- * What a key holds, whatever it is, as an array of strings that begin with `!`. The client parses every string of a
- * reply as JSON, and drops a byte order mark: none of these is JSON, and none begins with such a mark. And the
- * client takes the reason why a request was aborted for its reply: that is no such array.
- */
-const READ = `
-local kind = redis.call('TYPE', KEYS[1]).ok
-local found = {}
-if kind == 'string' then found = { redis.call('GET', KEYS[1]) }
-elseif kind == 'hash' then found = redis.call('HGETALL', KEYS[1])
-elseif kind ~= 'none' then found = { '' } end
-for i = 1, #found do found[i] = '!' .. found[i] end
-return found
-`;
-
-function isMarked(reply: unknown): reply is string[] {
-  return Array.isArray(reply) && reply.every((text) => typeof text === "string" && text.startsWith("!"));
-}
-
-function upstashEngine(redis: UpstashRedisClient, { prefix = "session:" }: UpstashRedisStoreOptions): Engine {
-  if (typeof redis?.exec !== "function") {
-    throw new TypeError("An Upstash Redis store needs the Redis client of @upstash/redis");
+export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStoreOptions = {}): SessionStore {
+  if (typeof redis?.exec !== "function" || typeof redis.evalsha !== "function") {
+    throw new TypeError("upstashRedisStore() needs the Redis client of @upstash/redis");
   }
-  const send: Send = (command, args) => redis.exec([command, ...args]);
-  return {
-    name: "Upstash Redis",
-    prefix,
-    maxBytes: 10_000_000 - 10_000,
-    send,
-    measure: (text) => byteLength(JSON.stringify(text)) + 1,
-    async read(command, key) {
-      const reply = await evaluate(send, READ, ["1", key]);
-      if (!isMarked(reply)) throw new Error("Upstash Redis gave no answer to a read");
-      const found = reply.map((text) => text.slice(1));
-      return command === "HGETALL" ? found : found[0];
-    },
+  const request: Send = (command, key, args = [], script = "") => {
+    const isShort = command === "EVALSHA" && args.join("").length <= LONGEST_SHARED;
+    return isShort ? redis.evalsha(script, [key], [...args]) : redis.exec([command, script, "1", key, ...args]);
   };
+  const sendScript: Send = (...command) =>
+    request(...command).catch((error: unknown) => {
+      throw hasCode(error, TOO_MANY_REQUESTS) ? new StoreBusyError() : error;
+    });
+  const send: Send = async (command, key, args = [], script) => {
+    if (script !== undefined) return await sendScript(command, key, args, script);
+    const found = unmark(await evaluate(sendScript, CALL, key, [command, ...args]));
+    return command === "HGETALL" ? found : (found[0] ?? null);
+  };
+  return recordStore("upstashRedisStore", options, {
+    name: "Upstash Redis",
+    maxBytes: MAX_BYTES,
+    send,
+    read: send,
+    measure: (text) => byteLength(JSON.stringify(text)),
+    // It knows SET … IFEQ, but to send the old value too takes longer than the script.
+    triesCompareAndSet: false,
+  });
 }
+
+/**
+ * The client tells no status, only the server's words for it, then the command, which is not looked at. To take another failure for this
+ * one would do no harm: each command can be repeated.
+ */
+const TOO_MANY_REQUESTS = /^(?:(?!, command was:).)*(?:\b429\b|too many requests|rate.limit|requests? limit)/is;

@@ -9,11 +9,11 @@ export interface JarCookie {
   readonly value: string;
   /** The host that set it, or the Domain that it gave. */
   readonly domain: string;
-  /** Whether it goes back to that very host only, there being no Domain. */
+  /** Whether it is sent to that host alone, because it was set without Domain. */
   readonly hostOnly: boolean;
-  /** The Path, or what stands for it: the folder of the address that set the cookie. */
+  /** The Path; without one, the folder of the address that set the cookie. */
   readonly path: string;
-  /** Whether it goes over https only. */
+  /** Whether it is sent over https alone. */
   readonly secure: boolean;
   /** Whether scripts of a page cannot read it. */
   readonly httpOnly: boolean;
@@ -21,25 +21,25 @@ export interface JarCookie {
   readonly partitioned: boolean;
   /** `"Default"`, without the attribute, is treated as `"Lax"`. */
   readonly sameSite: "Strict" | "Lax" | "None" | "Default";
-  /** In epoch milliseconds; `null` until the browser is closed. */
+  /** When it ends, in epoch milliseconds; null for a cookie that ends with the browser. */
   readonly expiresAt: number | null;
 }
 
 /** Options of {@linkcode cookieJar}. */
 export interface CookieJarOptions {
-  /** The time in epoch milliseconds, such as that of a fake clock; `Date.now` if absent. */
+  /** The time in epoch milliseconds, such as that of a fake clock. Default `Date.now`. */
   readonly now?: () => number;
 }
 
 /** What `fetch` of a jar takes beside the address. */
 export interface JarRequestInit extends RequestInit {
-  /** Who causes the request; `"same-site"` if absent. */
+  /** Who causes the request. Default `"same-site"`. */
   readonly context?: SiteContext;
 }
 
 /** The client's side of cookies. */
 export interface CookieJar {
-  /** Keeps what a response's Set-Cookie headers say, or ignores it where a browser would. */
+  /** Keeps the cookies of a response's Set-Cookie headers, except those that a browser ignores. */
   store(url: string | URL, response: { readonly headers: Headers }, context?: SiteContext): void;
   /** The Cookie header of a request, or `null` if no cookie goes with it. */
   header(url: string | URL, context?: SiteContext): string | null;
@@ -51,7 +51,7 @@ export interface CookieJar {
   ): Promise<Response>;
   /** All cookies that have not expired, the oldest first. */
   cookies(): JarCookie[];
-  /** Forgets the cookies without Max-Age and Expires, as a browser does at its end. */
+  /** Forgets the cookies without Max-Age and Expires, as a browser does when it is closed. */
   closeBrowser(): void;
 }
 
@@ -59,9 +59,14 @@ export interface CookieJar {
  * A cookie jar for tests, which refuses what browsers refuse: the rules of RFC 6265bis, sections 5.6 to 5.8
  * (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis).
  *
- * It knows the prefixes `__Host-` and `__Secure-`, Secure, Domain, Path, SameSite, Max-Age, Expires and Partitioned,
- * the limit of 4 096 octets for name and value, and that of 400 days. Simpler than a browser: a public suffix is any
- * domain of one label, Secure wants https on loopback too, as in Safari, and all pages have one top-level site.
+ * It follows the prefixes `__Host-` and `__Secure-`, Secure, Domain, Path, SameSite, Max-Age, Expires and Partitioned, the limit of 4 096 octets for
+ * name and value, and the limit of 400 days. It is simpler than a browser:
+ * - A public suffix is any domain of one label.
+ * - Secure needs https on loopback too, as in Safari.
+ * - All pages have one top-level site.
+ *
+ * @param options The clock
+ * @returns The jar
  *
  * @example
  * ```ts
@@ -78,7 +83,7 @@ export interface CookieJar {
  */
 export function cookieJar(options: CookieJarOptions = {}): CookieJar {
   const { now = Date.now } = options;
-  // In the order of creation: a Map leaves what is replaced in its place.
+  // In the order of creation: a cookie that is replaced keeps its place in a Map.
   const kept = new Map<string, JarCookie>();
 
   const isAlive = ({ expiresAt }: JarCookie) => expiresAt === null || expiresAt > now();
@@ -131,7 +136,7 @@ function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
   const [name, value] = pair.includes("=") ? splitAtEquals(pair) : ["", trim(pair)];
   if (name + value === "" || name.length + value.length > 4096) return null;
 
-  // The last attribute of a name counts, and one of more than 1 024 octets not at all.
+  // The last attribute of a name counts. One of more than 1 024 octets is ignored.
   const given = new Map(
     attributes
       .map(splitAtEquals)
@@ -160,7 +165,7 @@ function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
 function keepsPrefix({ name, value, secure, hostOnly }: JarCookie, givenPath: string): boolean {
   const prefix = /^__(host|secure)-/i.exec(name === "" ? value : name)?.[1]?.toLowerCase();
   if (prefix === undefined) return true;
-  // Without a name, it goes out as its value alone, and would pass for one with the prefix.
+  // A cookie without a name is sent as its value alone, and would look like one with the prefix.
   if (name === "" || !secure) return false;
   return prefix === "secure" || (hostOnly && givenPath === "/");
 }
@@ -173,7 +178,7 @@ function maySet(cookie: JarCookie, url: URL, context: SiteContext, others: JarCo
   if ((cookie.sameSite === "None" || cookie.partitioned) && !secure) return false;
   if (context === "cross-site" && cookie.sameSite !== "None") return false;
 
-  // Plain http must not hide a Secure cookie behind one of its own.
+  // Plain http must not set a cookie that hides a Secure one.
   return (
     isSecure(url) ||
     !others.some(
@@ -241,7 +246,7 @@ function splitAtEquals(text: string): [string, string] {
   return at < 0 ? [trim(text), ""] : [trim(text.slice(0, at)), trim(text.slice(at + 1))];
 }
 
-/** Takes spaces and tabs off, and nothing else: other blanks are part of a name, or prefixes could be forged. */
+/** Removes spaces and tabs alone. Other blanks are part of a name, or else prefixes could be forged. */
 function trim(text: string): string {
   return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }

@@ -1,15 +1,16 @@
-/** A clock that moves only when told. */
+/** A clock that moves only when a test moves it. */
 export interface FakeClock {
-  /** The time in epoch milliseconds; give it as the option `now`. */
+  /** The time in epoch milliseconds. Pass it as the option `now`. */
   readonly now: () => number;
-  /** Moves the time forward, or back. */
+  /** Moves the time forward by so many seconds, or back if they are negative. */
   readonly advance: (seconds: number) => void;
 }
 
 /**
- * A clock for tests: nothing needs to wait for a session to expire.
+ * A clock for tests, which need not wait for a session to expire.
  *
- * @param start Its first time, in epoch milliseconds; the current time if absent.
+ * @param start The first time, in epoch milliseconds. Default: the current time
+ * @returns The clock
  *
  * @example
  * ```ts
@@ -17,7 +18,7 @@ export interface FakeClock {
  *
  * const clock = fakeClock(0);
  * clock.advance(86_400);
- * clock.now(); // 86 400 000: a day later; withSession(handler, { now: clock.now }) sees it too
+ * clock.now(); // 86 400 000: a day later, also for withSession(handler, { now: clock.now })
  * ```
  */
 export function fakeClock(start: number = Date.now()): FakeClock {

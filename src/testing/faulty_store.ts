@@ -1,25 +1,31 @@
-import { HEAD_FIELD } from "../record.ts";
-import type { Loaded, SessionStore } from "../store.ts";
+import { StoreBusyError } from "../core/errors.ts";
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { METADATA_FIELD } from "../core/metadata.ts";
+import type { SessionStore, StoredRecord } from "../core/store.ts";
 
 /** A call of a store that can be made to fail. */
-export type StoreVerb = "load" | "create" | "change" | "touch" | "delete";
+export type StoreVerb = "load" | "save" | "delete";
 
 /**
  * What goes wrong with one call of a store.
  *
  * - `"none"`: nothing.
  * - `"rejects"`: nothing is done, and the answer is an error.
+ * - `"is busy"`: nothing is done, and the answer is a `StoreBusyError`.
  * - `"hangs"`: nothing is done, and there is never an answer.
  * - `"does it but rejects"`: it is done, and the answer is an error.
+ * - `"does it twice"`: it is done, then sent once more, and the answer is the second one: a client did not get the first answer.
  * - `"answers late"`: it is done, and the answer comes at `release()`.
- * - `"does it late"`: it is done at `release()`, as by a command that was under way for long.
- * - `"wrong type"`: nothing is done, and the answer is an object that means nothing.
+ * - `"does it late"`: it is done at `release()`, like a command that was on its way for long.
+ * - `"wrong type"`: nothing is done, and the answer is an object that has no meaning.
  */
 export type StoreFault =
   | "none"
   | "rejects"
+  | "is busy"
   | "hangs"
   | "does it but rejects"
+  | "does it twice"
   | "answers late"
   | "does it late"
   | "wrong type";
@@ -27,48 +33,46 @@ export type StoreFault =
 /**
  * What can be wrong with a record that `load` finds, without an error.
  *
- * - `"truncated"`: of every text only the first half is there.
+ * - `"truncated"`: only the first half of each value is there.
  * - `"another key's"`: it is the record of another session, one that this wrapper saw created.
- * - `"newer schema"`: it has the format of a version of this library that is yet to come.
+ * - `"newer schema"`: it has the format of a later version of this library.
  * - `"future times"`: it was begun and used in a year's time, by a clock that is ahead.
  */
 export type RecordFault = "truncated" | "another key's" | "newer schema" | "future times";
 
 /** What goes wrong with the calls of each verb: a list for its next calls in turn, or one word for all of them. */
 export interface FaultPlan {
-  /** For `load`, whose record may be wrong as well. */
+  /** For `load`. The record that it finds may be wrong as well. */
   readonly load?: StoreFault | RecordFault | readonly (StoreFault | RecordFault)[];
-  /** For `create`. */
-  readonly create?: StoreFault | readonly StoreFault[];
-  /** For `change`. */
-  readonly change?: StoreFault | readonly StoreFault[];
-  /** For `touch`. */
-  readonly touch?: StoreFault | readonly StoreFault[];
+  /** For `save`. */
+  readonly save?: StoreFault | readonly StoreFault[];
   /** For `delete`. */
   readonly delete?: StoreFault | readonly StoreFault[];
 }
 
-/** A store that fails as it is told. */
+/** A store that fails as planned. */
 export interface FaultyStore extends SessionStore {
   /** How often each verb was called since the last `plan`. */
   readonly calls: Readonly<Record<StoreVerb, number>>;
-  /** Decides what goes wrong from now on, in place of what was planned before; `{}` for nothing. Counts anew. */
+  /** Decides what goes wrong from now on, in place of the former plan; `{}` for nothing. The counts start at 0 again. */
   plan(faults: FaultPlan): void;
-  /** Lets go of the calls that are late. Resolves when they are done and answered. */
+  /** Continues the calls that are late. Resolves when they are done and answered. */
   release(): Promise<void>;
 }
 
 /**
- * Wraps a store so that its calls fail as planned, to show what an application does then. Nothing sleeps: what is
- * late comes when the test says so, and what hangs ends with `storeTimeout`, which takes fractions of a second.
+ * Wraps a store so that its calls fail as planned, to show what an application does then.
  *
- * @param store The store that does what is not to fail.
- * @param faults The plan to begin with; nothing goes wrong if it is absent.
+ * Nothing sleeps. What is late comes when the test calls `release()`. What hangs ends with `storeTimeout`, which may be a fraction of a second.
+ * A call without a fault answers as the store does, with or without a promise.
+ *
+ * @param store The store that does what does not fail
+ * @param faults The plan to begin with. Default: nothing goes wrong
+ * @returns The store that fails
  *
  * @example
  * ```ts
- * import { withSession } from "with-session";
- * import { memoryStore } from "with-session/stores/memory";
+ * import { memoryStore, withSession } from "with-session";
  * import { faultyStore } from "with-session/testing";
  *
  * const store = faultyStore(memoryStore());
@@ -86,9 +90,9 @@ export interface FaultyStore extends SessionStore {
  */
 export function faultyStore(store: SessionStore, faults: FaultPlan = {}): FaultyStore {
   let plan = faults;
-  const calls = { load: 0, create: 0, change: 0, touch: 0, delete: 0 };
+  const calls = { load: 0, save: 0, delete: 0 };
   const keys = new Set<string>();
-  let late: { readonly letGo: () => void; readonly done: Promise<unknown> }[] = [];
+  let late: { readonly proceed: () => void; readonly done: Promise<unknown> }[] = [];
 
   function nextFault(verb: StoreVerb): StoreFault | RecordFault {
     const planned = plan[verb];
@@ -96,102 +100,103 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
     return (typeof planned === "string" ? planned : planned?.[call]) ?? "none";
   }
 
-  async function call<Answer>(fault: StoreFault | RecordFault, act: () => Promise<Answer>): Promise<Answer> {
+  function call<Answer>(fault: StoreFault | RecordFault, act: () => MaybePromise<Answer>): MaybePromise<Answer> {
     switch (fault) {
       case "rejects":
-        throw new Error("The store was told to fail");
+        return failure();
+      case "is busy":
+        return Promise.reject(new StoreBusyError());
       case "hangs":
-        return await new Promise<never>(() => {});
+        return new Promise<never>(() => {});
       case "does it but rejects":
-        await act();
-        throw new Error("The store was told to fail");
+        return Promise.resolve(act()).then(failure);
+      case "does it twice":
+        return Promise.resolve(act()).then(act);
       case "answers late": {
-        const done = act();
-        // A failure is for whoever waits for the answer, and waits until it comes.
+        const done = Promise.resolve(act());
+        // A failure is for the one who waits for the answer, and waits until it comes.
         done.catch(() => {});
-        return await held(() => done);
+        return delayed(() => done);
       }
       case "does it late":
-        return await held(act);
+        return delayed(act);
       case "wrong type":
-        return meaningless();
+        return withoutMeaning();
       default:
-        return await act();
+        return act();
     }
   }
 
-  function held<Answer>(act: () => Promise<Answer>): Promise<Answer> {
-    let letGo = (): void => {};
-    const done = new Promise<void>((resolve) => (letGo = resolve)).then(act);
-    late.push({ letGo, done });
+  function delayed<Answer>(act: () => MaybePromise<Answer>): Promise<Answer> {
+    let proceed = (): void => {};
+    const done = new Promise<void>((resolve) => (proceed = resolve)).then(act);
+    late.push({ proceed, done });
     return done;
   }
 
-  async function loadAnother(key: string): Promise<Loaded | null> {
+  function loadAnother(key: string, signal?: AbortSignal): MaybePromise<StoredRecord | null> {
     const another = [...keys].find((each) => each !== key);
     if (another === undefined) throw new Error("faultyStore saw no other session created");
-    return await store.load(another);
+    return store.load(another, signal);
   }
 
   return {
-    traits: store.traits,
+    // Its answers are lost, and its writes done twice.
+    traits: { ...store.traits, exact: false },
     calls,
 
-    load(key) {
+    load(key, signal) {
       const fault = nextFault("load");
-      return spoiled(
-        fault,
-        call(fault, () => (fault === "another key's" ? loadAnother(key) : store.load(key))),
-      );
+      const found = call(fault, () => (fault === "another key's" ? loadAnother(key, signal) : store.load(key, signal)));
+      return chain(found, (record) => spoiled(fault, record));
     },
 
-    create(key, record, expiresAt) {
-      keys.add(key);
-      return call(nextFault("create"), () => store.create(key, record, expiresAt));
+    save(key, write, signal) {
+      if (write.expected === null) keys.add(key);
+      return call(nextFault("save"), () => store.save(key, write, signal));
     },
 
-    change(key, change, expected, expiresAt) {
-      return call(nextFault("change"), () => store.change(key, change, expected, expiresAt));
+    delete(key, expected, signal) {
+      return call(nextFault("delete"), () => store.delete(key, expected, signal));
     },
 
-    touch(key, lastSeenAt, expiresAt, loaded) {
-      return call(nextFault("touch"), () => store.touch(key, lastSeenAt, expiresAt, loaded));
-    },
-
-    delete(key, expected) {
-      return call(nextFault("delete"), () => store.delete(key, expected));
-    },
-
-    async prune(now) {
-      return (await store.prune?.(now)) ?? 0;
-    },
-
-    ...(store.wasDeleted && { wasDeleted: store.wasDeleted.bind(store) }),
+    ...(store.prune && { prune: store.prune.bind(store) }),
 
     plan(next) {
       plan = next;
-      Object.assign(calls, { load: 0, create: 0, change: 0, touch: 0, delete: 0 });
+      Object.assign(calls, { load: 0, save: 0, delete: 0 });
     },
 
     async release() {
       const waiting = late;
       late = [];
-      for (const { letGo } of waiting) letGo();
+      for (const { proceed } of waiting) proceed();
       await Promise.allSettled(waiting.map(({ done }) => done));
     },
   };
 }
 
-async function spoiled(fault: StoreFault | RecordFault, loading: Promise<Loaded | null>): Promise<Loaded | null> {
-  const found = await loading;
+async function failure(): Promise<never> {
+  throw new Error("The store was told to fail");
+}
+
+/** What no type lets a store answer, but a confused client does. */
+function withoutMeaning<Answer>(): Answer {
+  return JSON.parse('{ "aborted": true }');
+}
+
+function spoiled(fault: StoreFault | RecordFault, found: StoredRecord | null): StoredRecord | null {
   if (found === null) return null;
   switch (fault) {
     case "truncated":
       return { ...found, fields: new Map(Array.from(found.fields, ([name, text]) => [name, firstHalf(text)])) };
     case "newer schema":
-      return withHead(found, ({ format }) => ({ format: format + 1 }));
+      return withMetadata(found, ({ format }) => ({ format: format + 1 }));
     case "future times": {
-      const ahead = withHead(found, ({ createdAt, since }) => ({ createdAt: createdAt + YEAR, since: since + YEAR }));
+      const ahead = withMetadata(found, ({ createdAt, absoluteSince }) => ({
+        createdAt: createdAt + YEAR,
+        absoluteSince: absoluteSince + YEAR,
+      }));
       return { ...ahead, lastSeenAt: found.lastSeenAt + YEAR };
     }
     default:
@@ -201,22 +206,18 @@ async function spoiled(fault: StoreFault | RecordFault, loading: Promise<Loaded 
 
 const YEAR = 365 * 86_400_000;
 
-/** What no type lets a store answer, but a client that lost its way does. */
-function meaningless<Answer>(): Answer {
-  return JSON.parse('{ "aborted": true }');
-}
-
 function firstHalf(text: string): string {
   return text.slice(0, text.length / 2);
 }
 
-/** The record with something else in its head; as it is, if it has none. */
-function withHead(found: Loaded, edit: (head: Head) => Partial<Head>): Loaded {
-  const text = found.fields.get(HEAD_FIELD);
+/** The record with something else in its metadata; as it is, if it has none. */
+function withMetadata(found: StoredRecord, edit: (metadata: Spoilable) => Partial<Spoilable>): StoredRecord {
+  const text = found.fields.get(METADATA_FIELD);
   if (text === undefined) return found;
-  const head: Head = JSON.parse(text);
-  return { ...found, fields: new Map(found.fields).set(HEAD_FIELD, JSON.stringify({ ...head, ...edit(head) })) };
+  const metadata: Spoilable = JSON.parse(text);
+  const edited = JSON.stringify({ ...metadata, ...edit(metadata) });
+  return { ...found, fields: new Map(found.fields).set(METADATA_FIELD, edited) };
 }
 
-/** What of a head is spoiled here: its format, and two instants. */
-type Head = Record<"format" | "createdAt" | "since", number>;
+/** The parts of metadata that are spoiled here: the format, and two instants. */
+type Spoilable = Record<"format" | "createdAt" | "absoluteSince", number>;

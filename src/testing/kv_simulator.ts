@@ -1,22 +1,30 @@
 /** Options of {@linkcode kvSimulator}. */
 export interface KvSimulatorOptions {
-  /** The time in epoch milliseconds, such as that of a fake clock; `Date.now` if absent. */
+  /** The time in epoch milliseconds, such as that of a fake clock. Default `Date.now`. */
   readonly now?: () => number;
-  /** How long a place goes by what it has read, in seconds, misses included. Default 60. */
+  /** For how many seconds a place answers from what it has read, misses included, unless a read says otherwise. Default 60. */
   readonly cacheTtl?: number;
-  /** How long a write takes to reach the other places, in seconds; what they read meanwhile is the state before. Default 0. */
+  /** After how many seconds a write reaches the other places. Until then they read the state before it. Default 0. */
   readonly delay?: number;
   /** The same for deletions. Default 10. */
   readonly deleteDelay?: number;
-  /** How many seconds lie between two writes of one key; sooner ones fail with 429. Default 1. */
+  /** The least number of seconds between two writes of one key. An earlier one fails with 429. Default 1. */
   readonly writeInterval?: number;
+}
+
+/** Options of a read. */
+export interface KvGetOptions {
+  /** Text is all that the simulator keeps. */
+  readonly type?: "text";
+  /** For how many seconds this place may answer from what it has read: at least 30. */
+  readonly cacheTtl?: number;
 }
 
 /** Options of a write. */
 export interface KvPutOptions {
-  /** When the value goes, in epoch seconds. */
+  /** When the value is removed, in epoch seconds. */
   readonly expiration?: number;
-  /** After how many seconds the value goes: at least 60. */
+  /** After how many seconds the value is removed: at least 60. */
   readonly expirationTtl?: number;
   /** What is kept beside the value: at most 1 024 bytes of JSON. */
   readonly metadata?: unknown;
@@ -45,12 +53,12 @@ export interface KvListing {
 /** The calls of a Workers KV binding, for text values. */
 export interface SimulatedNamespace {
   /** Reads a value, as this place sees it. */
-  get(key: string, type?: "text" | { readonly type?: "text"; readonly cacheTtl?: number }): Promise<string | null>;
+  get(key: string, options?: "text" | KvGetOptions): Promise<string | null>;
   /** Reads a value with its metadata. */
   getWithMetadata(key: string, type?: "text"): Promise<{ value: string | null; metadata: unknown }>;
   /** Writes a value. */
   put(key: string, value: string, options?: KvPutOptions): Promise<void>;
-  /** Removes a value; of what is missing: fine. */
+  /** Removes a value. A missing one is a success. */
   delete(key: string): Promise<void>;
   /** Lists names, as this place sees them. */
   list(options?: KvListOptions): Promise<KvListing>;
@@ -58,15 +66,21 @@ export interface SimulatedNamespace {
 
 /** A Workers KV namespace that several places read and write. */
 export interface KvSimulator {
-  /** The binding of one place, with its own cache; always the same for the same name. */
+  /** The binding of one place, with its own cache. It is always the same for the same name. */
   at(place: string): SimulatedNamespace;
 }
 
 /**
- * Workers KV as it may be at its worst, on a clock of yours: several places, each with a cache of what it read, of misses as
- * well; one write a second for each key; the last write wins; writes and deletions arrive late. Its limits are the real
- * ones (https://developers.cloudflare.com/kv/platform/limits/), and so is how it fails: with an Error that names the
- * status.
+ * Workers KV at its worst, on a clock that a test moves.
+ *
+ * - Each of several places has a cache of what it has read, misses included.
+ * - Writes and deletions reach the other places late, and the last one wins.
+ * - Each key accepts one write a second.
+ * - Its limits are the real ones (https://developers.cloudflare.com/kv/platform/limits/). It fails like the real one, with an `Error` that names
+ *   the status.
+ *
+ * @param options The clock, and how late everything is
+ * @returns The simulator
  *
  * @example
  * ```ts
@@ -74,7 +88,7 @@ export interface KvSimulator {
  *
  * const clock = fakeClock();
  * const kv = kvSimulator({ now: clock.now });
- * await kv.at("Paris").get("greeting"); // null, which Paris believes for a minute
+ * await kv.at("Paris").get("greeting"); // null, which Paris answers for a minute
  * await kv.at("Tokyo").put("greeting", "Hello");
  * await kv.at("Paris").get("greeting"); // null
  * clock.advance(60);
@@ -106,26 +120,34 @@ export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
   function open(place: string): SimulatedNamespace {
     const cache = new Map<string, Cached>();
 
-    function fresh(key: string): Cached | undefined {
+    function fresh(key: string, seconds: number): Cached | undefined {
       const cached = cache.get(key);
-      return cached !== undefined && now() - cached.readAt < cacheTtl * 1000 ? cached : undefined;
+      return cached !== undefined && now() - cached.readAt < seconds * 1000 ? cached : undefined;
     }
 
-    /** A place sees its own writes at once, and those of others no later than without them. */
+    /** A place sees its own writes at once, and the writes of others no later than without them. */
     function noteWritten(key: string, kept: Kept | null): void {
-      cache.set(key, { kept, readAt: fresh(key)?.readAt ?? now() });
+      cache.set(key, { kept, readAt: fresh(key, cacheTtl)?.readAt ?? now() });
     }
 
-    function read(key: string): Kept | null {
+    // A read with a shorter time looks for newer data behind what an earlier one has cached for longer:
+    // https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter
+    function read(key: string, seconds: number = cacheTtl): Kept | null {
       assertKey(key);
-      const cached = fresh(key);
+      const cached = fresh(key, seconds);
       const kept = cached === undefined ? visible(key, place) : cached.kept;
       if (cached === undefined) cache.set(key, { kept, readAt: now() });
       return kept !== null && kept.expiresAt > now() ? kept : null;
     }
 
     return {
-      get: async (key) => read(key)?.value ?? null,
+      async get(key, getOptions = "text") {
+        const seconds = getOptions === "text" ? undefined : getOptions.cacheTtl;
+        if (seconds !== undefined && !(seconds >= MIN_CACHE_TTL)) {
+          throw failure("GET", 400, `Invalid cache_ttl of ${seconds}`);
+        }
+        return read(key, seconds)?.value ?? null;
+      },
 
       async getWithMetadata(key) {
         const kept = read(key);
@@ -198,6 +220,8 @@ const MAX_VALUE_BYTES = 25 * 1024 * 1024;
 const MAX_METADATA_BYTES = 1024;
 // https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys
 const MIN_TTL = 60;
+// https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter
+const MIN_CACHE_TTL = 30;
 
 function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOptions, now: number): Kept {
   const seconds = Math.floor(now / 1000);

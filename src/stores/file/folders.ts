@@ -1,0 +1,56 @@
+import { mkdir, open, rename, rmdir } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
+/** Makes one folder that nobody but this user can enter. */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 });
+}
+
+/** The folders in which something was created, down from the parent of the first one that was. */
+export function parentsOf(directory: string, first: string | undefined): string[] {
+  const parents: string[] = [];
+  for (let path = resolve(directory); path !== dirname(path); path = dirname(path)) {
+    parents.push(dirname(path));
+    if (first === undefined || path === resolve(first)) break;
+  }
+  return parents;
+}
+
+/** Waits until the names in a folder are on the disk. A file's own flush does not include its name. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Renames; false if there is nothing of the old name. */
+export async function renamed(from: string, to: string): Promise<boolean> {
+  return (await unlessMissing(rename(from, to))) !== null;
+}
+
+/** Removes a folder, unless it is missing or holds something. */
+export async function removeIfEmpty(folder: string): Promise<void> {
+  try {
+    await rmdir(folder);
+  } catch (error) {
+    if (!failedWith(error, "ENOENT", "ENOTEMPTY", "EEXIST")) throw error;
+  }
+}
+
+/** What a call answers; null if what it needs is missing. */
+export async function unlessMissing<Result>(outcome: Promise<Result>): Promise<Result | null> {
+  try {
+    return await outcome;
+  } catch (error) {
+    if (failedWith(error, "ENOENT")) return null;
+    throw error;
+  }
+}
+
+/** Whether an error has one of these codes. It is not told by its class, because a test runner may bring an `Error` of its own. */
+export function failedWith(error: unknown, ...codes: string[]): boolean {
+  return typeof error === "object" && error !== null && "code" in error && codes.includes(String(error.code));
+}

@@ -1,0 +1,277 @@
+/**
+ * Moves live sessions from one store to another, each one when it is next written.
+ *
+ * `to` decides what a session is: there, gone, or not moved yet. A session that was not moved yet is read from `from`, where nobody writes any
+ * more. The move is a creation in `to`, so of two requests that move one session, one is refused and reads again. A deletion leaves a
+ * *marker* in `to` for some time, so that a request which read the session in `from` before cannot bring it back.
+ *
+ * @module
+ */
+import { assertKnown } from "../core/known_options.ts";
+import { withChanges } from "../core/record_text.ts";
+import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
+
+/** Options of {@linkcode migratingStore}. */
+export interface MigratingStoreOptions {
+  /** The time in epoch milliseconds: the same function as the option `now` of the sessions. Default `Date.now`. */
+  readonly now?: () => number;
+}
+
+/**
+ * Moves sessions from one store to another while they are used, so that nobody is signed out.
+ *
+ * ## Setup
+ * The two stores. Replace the program on all servers at once: one that still uses `from` alone does not find sessions that were moved.
+ * Sessions that are not used stay in `from`. When the longest timeout has passed, use `to` alone and drop `from`.
+ *
+ * ## How expiry behaves
+ * As in each of the stores. `prune()` of the manager prunes both.
+ *
+ * ## Key format
+ * That of each store. A record in `to` has the field `*with-session.migrating` from its move until its next write. After a logout it is the only
+ * field, for ten minutes.
+ *
+ * ## Consistency
+ * Compare-and-set if `to` has it: no update is lost and no ended session comes back, also in the request that moves it. Otherwise the last
+ * write wins, as in `to` alone. Reads are strong if both stores are. If `from` is eventually consistent, a session that was written in the last minute before the program was replaced may be
+ * moved in an older state.
+ *
+ * ## Limits
+ * - Those of `to`. A session that is too large for it cannot be written until less is kept in it.
+ * - Until a session was moved, each load is one in each store, and looking for an unknown one is three. A move is two calls of each store, a
+ *   creation is one call more than in `to` alone, and a logout is three or four.
+ * - If the process crashes in the middle of a move or a logout, the older state may stay in `from`. The next write or logout removes it. If `to`
+ *   removes the record before that, the older state is found again, and ends by its own timeouts.
+ *
+ * @param from The store that has the sessions so far
+ * @param to The store that shall have them
+ * @param options The clock
+ * @returns The store
+ * @throws {TypeError} If one of the two is not a store, both are the same, or an option is unknown
+ *
+ * @example
+ * ```ts
+ * import { memoryStore, withSession } from "with-session";
+ * import { fileStore } from "with-session/stores/file";
+ * import { migratingStore } from "with-session/stores/migrating";
+ *
+ * const store = migratingStore(memoryStore(), fileStore({ directory: "./sessions" }));
+ * export default {
+ *   fetch: withSession(
+ *     async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
+ *     { store },
+ *   ),
+ * };
+ * ```
+ */
+export function migratingStore(
+  from: SessionStore,
+  to: SessionStore,
+  options: MigratingStoreOptions = {},
+): SessionStore {
+  assertKnown(options, ["now"], "migratingStore");
+  const { now = Date.now } = options;
+  if (!isStore(from) || !isStore(to) || from === to) {
+    throw new TypeError(
+      "migratingStore needs two stores: the one that has the sessions, and the one that shall have them",
+    );
+  }
+  const { compareAndSet } = to.traits;
+
+  async function find(key: string, signal?: AbortSignal): Promise<Found | null> {
+    const moved = await to.load(key, signal);
+    if (moved !== null) return foundIn(moved);
+    const unmoved = await from.load(key, signal);
+    if (unmoved !== null) return { place: "from", record: unmoved };
+    // It may have been moved between the two reads.
+    const late = await to.load(key, signal);
+    return late === null ? null : foundIn(late);
+  }
+
+  async function create(key: string, write: Write, signal?: AbortSignal): Promise<RecordVersion | "conflict"> {
+    // Without compare-and-set, the core ends a session by a record without fields, over whatever is there.
+    if (!compareAndSet) {
+      const answer = await to.save(key, write, signal);
+      if (write.record.fields.size === 0) await from.delete(key, undefined, signal);
+      return tagged("to", answer);
+    }
+    const unmoved = await from.load(key, signal);
+    const answer = unmoved === null ? await to.save(key, write, signal) : "conflict";
+    if (answer !== "conflict") return tagged("to", answer);
+    const there = await to.load(key, signal);
+    if (there === null || foundIn(there).place !== "ended") return "conflict";
+    const changed = new Map(write.changed).set(MARK, null);
+    return tagged("to", await to.save(key, { ...write, changed, expected: there.version }, signal));
+  }
+
+  async function move(
+    key: string,
+    write: Write,
+    expected: RecordVersion,
+    signal?: AbortSignal,
+  ): Promise<RecordVersion | "conflict"> {
+    // It may have been ended long ago, so that no marker in the other store is left to tell.
+    const unmoved = await from.load(key, signal);
+    if (unmoved === null || unmoved.version !== expected) return "conflict";
+    const fields = withChanges(write.record.fields, MOVED);
+    const record = { ...write.record, fields };
+    const answer = await to.save(key, { ...write, record, changed: new Map(fields), expected: null }, signal);
+    // What is left in `from` if this fails, the next write of the session removes.
+    if (answer !== "conflict") await removed(key, signal);
+    return tagged("moved", answer);
+  }
+
+  async function removed(key: string, signal?: AbortSignal): Promise<boolean> {
+    try {
+      await from.delete(key, undefined, signal);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The first write after the move: it sees to it that nothing is left in `from`, and takes the field of the move away. */
+  async function settle(
+    key: string,
+    write: Write,
+    expected: RecordVersion,
+    signal?: AbortSignal,
+  ): Promise<RecordVersion | "conflict"> {
+    const isRemoved = await removed(key, signal);
+    const record = isRemoved ? write.record : { ...write.record, fields: withChanges(write.record.fields, MOVED) };
+    const changed = isRemoved ? new Map(write.changed).set(MARK, null) : write.changed;
+    const answer = await to.save(key, { ...write, record, changed, expected }, signal);
+    return tagged(isRemoved ? "to" : "moved", answer);
+  }
+
+  /** The write of the marker of an ended session, in place of a record in `to` or of none. */
+  function ending(record: StoredRecord | null): Write {
+    const changed = new Map<string, string | null>();
+    for (const name of record?.fields.keys() ?? []) changed.set(name, null);
+    changed.set(MARK, ENDED);
+    const lastSeenAt = Math.max(now(), record?.lastSeenAt ?? 0);
+    return {
+      id: crypto.randomUUID(),
+      record: { fields: new Map([[MARK, ENDED]]), lastSeenAt },
+      changed,
+      expected: record?.version ?? null,
+      expiresAt: lastSeenAt + MARKER_LIFE,
+    };
+  }
+
+  /** Ends whatever is there. Moves that are under way can come in between, but no new one begins. */
+  async function end(key: string, signal?: AbortSignal): Promise<void> {
+    await from.delete(key, undefined, signal);
+    if (!compareAndSet) return void (await to.delete(key, undefined, signal));
+    for (;;) {
+      const there = await to.load(key, signal);
+      if (there !== null && foundIn(there).place === "ended") return;
+      if (there !== null) await to.delete(key, undefined, signal);
+      if ((await to.save(key, ending(null), signal)) !== "conflict") return;
+    }
+  }
+
+  async function endAt(key: string, expected: RecordVersion, signal?: AbortSignal): Promise<void | "conflict"> {
+    const { place, version } = untagged(expected);
+    const there = await to.load(key, signal);
+    if (there !== null && foundIn(there).place !== "ended") {
+      if (place === "from" || there.version !== version) return "conflict";
+      if ((await to.save(key, ending(there), signal)) === "conflict") return "conflict";
+    }
+    if (there === null && place === "from") {
+      const unmoved = await from.load(key, signal);
+      // It may have been moved between the two reads.
+      if (unmoved === null) return (await to.load(key, signal)) === null ? undefined : "conflict";
+      if (unmoved.version !== version) return "conflict";
+      if ((await to.save(key, ending(null), signal)) === "conflict") return "conflict";
+    }
+    await from.delete(key, undefined, signal);
+  }
+
+  return {
+    traits: traitsOf(from.traits, to.traits),
+
+    async load(key, signal) {
+      const found = await find(key, signal);
+      if (found === null || found.place === "ended") return null;
+      const { place, record } = found;
+      const fields = place === "moved" ? withChanges(record.fields, UNMARKED) : record.fields;
+      return { fields, lastSeenAt: record.lastSeenAt, version: tag(place, record.version) };
+    },
+
+    async save(key, write, signal) {
+      if (write.expected === null) return await create(key, write, signal);
+      const { place, version } = untagged(write.expected);
+      if (place === "from") return await move(key, write, version, signal);
+      if (place === "moved") return await settle(key, write, version, signal);
+      return tagged("to", await to.save(key, { ...write, expected: version }, signal));
+    },
+
+    async delete(key, expected, signal) {
+      if (expected === undefined || !compareAndSet) return await end(key, signal);
+      return await endAt(key, expected, signal);
+    },
+
+    ...((from.prune || to.prune) && {
+      async prune(instant: number): Promise<number> {
+        return ((await from.prune?.(instant)) ?? 0) + ((await to.prune?.(instant)) ?? 0);
+      },
+    }),
+  };
+}
+
+function traitsOf(from: StoreTraits, to: StoreTraits): StoreTraits {
+  const { compareAndSet, maxBytes } = to;
+  const late = [from, to].filter(({ consistency }) => consistency === "eventual");
+  if (late.length === 0) return { consistency: "strong", compareAndSet, maxBytes };
+  const staleness = Math.max(...late.map((traits) => traits.staleness ?? DEFAULT_STALENESS));
+  return { consistency: "eventual", compareAndSet, maxBytes, staleness };
+}
+
+/** In seconds: that of `StoreTraits.staleness`. */
+const DEFAULT_STALENESS = 60;
+
+/** Where a session is: not moved yet, moved a moment ago, or in the new store alone. */
+type Place = "from" | "moved" | "to";
+
+interface Found {
+  readonly place: Place | "ended";
+  readonly record: StoredRecord;
+}
+
+/** The field that this store adds to records. */
+const MARK = "*with-session.migrating";
+const ENDED = "ended";
+const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
+const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
+/** In milliseconds. It must be longer than a call of a store takes: a move looks into `from` right before it writes. */
+const MARKER_LIFE = 600_000;
+
+function foundIn(record: StoredRecord): Found {
+  const mark = record.fields.get(MARK);
+  return { place: mark === undefined ? "to" : mark === ENDED ? "ended" : "moved", record };
+}
+
+// A version tells the place as well, and whether the store's own one is a number.
+
+const LETTERS = { from: "f", moved: "m", to: "t" } as const;
+
+function tag(place: Place, version: RecordVersion): RecordVersion {
+  return `${LETTERS[place]}${typeof version === "number" ? "n" : "s"}${version}`;
+}
+
+function tagged(place: Place, answer: RecordVersion | "conflict"): RecordVersion | "conflict" {
+  return answer === "conflict" ? answer : tag(place, answer);
+}
+
+function untagged(tagged: RecordVersion): { readonly place: Place; readonly version: RecordVersion } {
+  const text = String(tagged);
+  const version = text.slice(2);
+  const place = text[0] === "f" ? "from" : text[0] === "m" ? "moved" : "to";
+  return { place, version: text[1] === "n" ? Number(version) : version };
+}
+
+function isStore(store: unknown): store is SessionStore {
+  if (typeof store !== "object" || store === null) return false;
+  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(store, verb) === "function");
+}

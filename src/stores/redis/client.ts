@@ -1,0 +1,129 @@
+/**
+ * How each client of Redis is told what to send. Raw commands are sent wherever that is possible: they are not changed by what the
+ * user has set for typed ones, and their reads are not sent to replicas, which may be behind.
+ *
+ * @module
+ */
+import { SessionError, mistake } from "../../core/errors.ts";
+import type { Command, Send } from "./engine.ts";
+
+/** A connected client of Redis or Valkey: node-redis, ioredis, Bun's `RedisClient` or Valkey GLIDE. */
+export type RedisClient =
+  /** node-redis: a client or a pool. */
+  | { sendCommand(args: string[]): Promise<unknown> }
+  /** node-redis: a cluster. */
+  | { readonly slots: unknown; sendCommand(key: string, isReadonly: boolean, args: string[]): Promise<unknown> }
+  /** node-redis: Sentinel. */
+  | { getMasterNode(): unknown; sendCommand(isReadonly: boolean, args: string[]): Promise<unknown> }
+  /** ioredis: a client, also of Sentinel, or a cluster. */
+  | { readonly status: string; call(command: string, args: string[]): Promise<unknown> }
+  /** Bun's `RedisClient`. */
+  | { send(command: string, args: string[]): Promise<unknown> }
+  /** Valkey GLIDE: a client or a cluster client. */
+  | { customCommand(args: string[]): Promise<unknown> };
+
+/** A client, or a function that opens one. */
+export type RedisClientSource = RedisClient | (() => RedisClient | Promise<RedisClient>);
+
+/** What is looked at in a client. Each has only some of it. */
+type AnyClient = { readonly [name in Lowercase<Command>]?: unknown } & {
+  /** node-redis; a cluster has slots, and Sentinel a master node. */
+  sendCommand?(...args: unknown[]): Promise<unknown>;
+  readonly slots?: unknown;
+  readonly getMasterNode?: unknown;
+  readonly isOpen?: unknown;
+  readonly _keyPrefix?: unknown;
+  /** ioredis; and node-redis. */
+  readonly options?: { readonly keyPrefix?: unknown; readonly scaleReads?: unknown } | undefined;
+  readonly status?: unknown;
+  call?(...args: unknown[]): Promise<unknown>;
+  /** Bun. */
+  send?(...args: unknown[]): Promise<unknown>;
+  readonly connected?: unknown;
+  /** GLIDE. */
+  customCommand?(...args: unknown[]): Promise<unknown>;
+  readonly isClosed?: unknown;
+};
+
+/** Sends through a client. A function is called for the first command, and again when its client has closed for good. */
+export function senderOf(source: RedisClientSource): Send {
+  let client: AnyClient | undefined = typeof source === "function" ? undefined : assertClient(source);
+  let opening: Promise<unknown> | undefined;
+  let lost: AnyClient | undefined;
+
+  function isClosed(client: AnyClient): boolean {
+    return (
+      client.isOpen === false ||
+      client.status === "end" ||
+      client.isClosed === true ||
+      (client === lost && client.connected === false)
+    );
+  }
+
+  function open(openClient: () => RedisClient | Promise<RedisClient>): Promise<unknown> {
+    const opened = Promise.resolve()
+      .then(openClient)
+      .then((given) => (client = assertClient(given)));
+    // A failure is not remembered: the next command tries again.
+    return opened.finally(() => (opening = undefined));
+  }
+
+  return async (command, key, args = [], script) => {
+    if (typeof source === "function" && (client === undefined || isClosed(client))) await (opening ??= open(source));
+    if (client === undefined || isClosed(client)) {
+      throw new SessionError(
+        "ERR_STORE",
+        "Cannot reach the session store: the Redis client is closed; connect it first, or give redisStore() a function that opens one",
+      );
+    }
+    const used = client;
+    const { connected } = used;
+    try {
+      return await call(used, command, key, args, script);
+    } catch (error) {
+      // Bun's client does not say whether it is closed for good: one that is fails at once, and one that reconnects waits.
+      if (connected === false) lost = used;
+      throw error;
+    }
+  };
+}
+
+function call(
+  client: AnyClient,
+  command: Command,
+  key: string,
+  args: readonly string[],
+  script?: string,
+): Promise<unknown> {
+  const wordsFor = (key: string): string[] => [...(script === undefined ? [key] : [script, "1", key]), ...args];
+  // Named methods, since `call` of ioredis before 5.9 forgets the prefix of keys and the slots of a cluster.
+  const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
+  if (typeof method === "function") return Reflect.apply(method, client, wordsFor(key));
+  if (client.call) return client.call(command, wordsFor(key));
+  if (client.send) return client.send(command, wordsFor(key));
+  // node-redis puts its prefix before the keys of typed commands alone.
+  const { _keyPrefix: prefix = client.options?.keyPrefix ?? "" } = client;
+  const name = `${prefix}${key}`;
+  const words = [command, ...wordsFor(name)];
+  if (client.customCommand) return client.customCommand(words);
+  const route = client.slots ? [name, false] : client.getMasterNode ? [false] : [];
+  if (client.sendCommand) return client.sendCommand(...route, words);
+  throw needs(CLIENT);
+}
+
+const CLIENT = "a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one";
+
+function assertClient(client: AnyClient): AnyClient {
+  const send =
+    typeof client === "object" &&
+    client !== null &&
+    (client.call ?? client.send ?? client.customCommand ?? client.sendCommand);
+  if (typeof send !== "function") throw needs(CLIENT);
+  if ((client.options?.scaleReads ?? "master") !== "master")
+    throw needs('a Cluster whose scaleReads is "master", since replicas are behind');
+  return client;
+}
+
+function needs(what: string): TypeError {
+  return mistake(`redisStore() needs ${what}`);
+}

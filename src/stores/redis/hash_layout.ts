@@ -1,0 +1,94 @@
+import { assertSize, CORRUPT, type Engine, type Layout, removing, run, type Script, versionOf } from "./engine.ts";
+import { fieldsOf } from "./reply.ts";
+
+/**
+ * The field of the head: the version, and when the session was last used. No field of a session has this name. The scripts name it too.
+ */
+const HEAD = "!";
+
+/**
+ * The arguments: the version that must be there and a space, or nothing if there must be no key; the new head; the time to live; how many
+ * fields to remove; their names; then a name and a value for each field to set. The head is written first: if memory is short, the
+ * server refuses that, and nothing was written.
+ */
+export const SAVE_HASH: Script = {
+  digest: "b9e2d7c6a81c3ee9235037cdecbea89678b37984",
+  text: `local k,a=KEYS[1],ARGV
+if a[1]=='' then
+if redis.call('EXISTS',k)>0 then return 0 end
+else
+local v=redis.pcall('HGET',k,'!')
+if type(v)~='string' or string.sub(v,1,#a[1])~=a[1] then return 0 end
+end
+redis.call('HSET',k,'!',a[2])
+local s=5+a[4]
+for i=5,s-1 do redis.call('HDEL',k,a[i]) end
+for i=s,#a,2 do redis.call('HSET',k,a[i],a[i+1]) end
+redis.call('PEXPIRE',k,a[3])
+return 1`,
+};
+
+export const REMOVE_HASH: Script = {
+  digest: "5a8df537d63ed7c2f06d200695d25a247568ce1f",
+  text: /* @__PURE__ */ removing("redis.pcall('HGET',KEYS[1],'!')"),
+};
+
+/** In milliseconds: an hour, in which an operator may look at what another program has left behind. */
+const LIFE_OF_REMAINS = "3600000";
+
+/** A record as one hash: the head in a field of its own, then a field for each of the session's. */
+export function hashLayout(engine: Engine): Layout {
+  const { send } = engine;
+  return {
+    async load(key) {
+      const found = fieldsOf(await engine.read("HGETALL", key));
+      if (found.size === 0) return null;
+      const fields = new Map<string, string>();
+      const head = found.get(HEAD) ?? "";
+      const version = versionOf(head);
+      if (version === CORRUPT) {
+        // Another program has written a field of a session that had expired. Without this, the key would live for ever.
+        await send("PEXPIRE", key, [LIFE_OF_REMAINS, "NX"]).catch(() => {});
+        return { fields, lastSeenAt: 0, version };
+      }
+      found.delete(HEAD);
+      for (const [name, value] of found) fields.set(decode(name), decode(value));
+      return { fields, lastSeenAt: Number(head.slice(version.length + 1)), version };
+    },
+
+    async save(key, { record, changed, expected }, version, life) {
+      const removed: string[] = [];
+      const set: string[] = [];
+      for (const [name, value] of expected === null ? record.fields : changed) {
+        if (value === null) removed.push(encode(name, IS_PLAIN_NAME));
+        else set.push(encode(name, IS_PLAIN_NAME), encode(value, IS_PLAIN_VALUE));
+      }
+      assertSize(engine, [...record.fields].join());
+      const head = `${version} ${Math.trunc(record.lastSeenAt)}`;
+      const args = [expected === null ? "" : `${expected} `, head, life, String(removed.length), ...removed, ...set];
+      return await run(send, SAVE_HASH, key, args);
+    },
+
+    remove: REMOVE_HASH,
+  };
+}
+
+/** The names that the core gives to fields are stored as they are, so that other programs find them. */
+const IS_PLAIN_NAME = /^[=~%@*]/;
+const IS_PLAIN_VALUE = /^(?!#)/;
+
+/**
+ * Any other is stored as `#` and JSON: so no name is the head's, none means something in a JavaScript object (some clients build one),
+ * and no text holds half a surrogate pair, for which UTF-8 has no bytes.
+ */
+function encode(text: string, isPlain: RegExp): string {
+  return isPlain.test(text) && text.isWellFormed() ? text : `#${JSON.stringify(text)}`;
+}
+
+function decode(text: string): string {
+  try {
+    return text.startsWith("#") ? String(JSON.parse(text.slice(1))) : text;
+  } catch {
+    return text;
+  }
+}

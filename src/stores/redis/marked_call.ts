@@ -1,0 +1,29 @@
+import type { Script } from "./engine.ts";
+import { meaningless } from "./reply.ts";
+
+/**
+ * Runs a command, and answers with an array of strings that begin with `!`. The client parses each string of a reply as JSON and drops a
+ * byte order mark: none of these is JSON, and none begins with such a mark. The client also takes the reason why a request was aborted
+ * for the reply: that is no such array. A read of a key of another type gives what is no record.
+ */
+export const CALL: Script = {
+  digest: "88ae11f611a1150730efd570c4e26c389c876e6e",
+  text: `local v=redis.pcall(ARGV[1],KEYS[1],unpack(ARGV,2))
+if not v then return {} end
+if type(v)~='table' then v={v} elseif v.ok then v={v.ok} elseif v.err then
+if not string.find(v.err,'WRONGTYPE') then return v end
+v={'',''}
+end
+for i=1,#v do v[i]='!'..v[i] end
+return v`,
+};
+
+/** The strings of a reply, without their marks. */
+export function unmark(reply: unknown): string[] {
+  if (!isMarked(reply)) throw meaningless();
+  return reply.map((text) => text.slice(1));
+}
+
+function isMarked(reply: unknown): reply is string[] {
+  return Array.isArray(reply) && reply.every((text) => typeof text === "string" && text.startsWith("!"));
+}

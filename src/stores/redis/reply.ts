@@ -1,0 +1,51 @@
+/**
+ * What clients of Redis answer. The same reply is a string, a number or bytes, a map, an object or a list, by client and settings.
+ *
+ * @module
+ */
+
+/** The text of a reply, or null for the reply that there is nothing. Any other answer is a failure: to guess its meaning could lose data. */
+export function textOf(reply: unknown): string | null {
+  if (reply === null || typeof reply === "string") return reply;
+  // Bytes are Node's buffers in each client that answers with some.
+  if (typeof reply === "number" || ArrayBuffer.isView(reply)) return String(reply);
+  throw meaningless();
+}
+
+/** The fields of a hash: names and values in turn, a list of `{ key, value }`, a map, or an object. */
+export function fieldsOf(reply: unknown): Map<string, string> {
+  if (typeof reply !== "object" || reply === null) throw meaningless();
+  const items: unknown[] = isIterable(reply) ? [...reply] : Object.entries(reply);
+  const texts = items.flatMap((item) => (isEntry(item) ? [item.key, item.value] : item));
+  const fields = new Map<string, string>();
+  for (let at = 0; at < texts.length; at += 2) fields.set(String(textOf(texts[at])), String(textOf(texts[at + 1])));
+  return fields;
+}
+
+function isIterable(value: object): value is Iterable<unknown> {
+  return Symbol.iterator in value;
+}
+
+function isEntry(item: unknown): item is { readonly key: unknown; readonly value: unknown } {
+  return typeof item === "object" && item !== null && "key" in item;
+}
+
+/** Whether a reply says yes. A reply that says neither yes nor no is a failure. */
+export function isDone(reply: unknown, yes: string, no: string | null): boolean {
+  const text = textOf(reply);
+  if (text !== yes && text !== no) throw meaningless();
+  return text === yes;
+}
+
+/** The error of an answer that is none. */
+export function meaningless(): Error {
+  return new Error("The Redis client gave an answer without meaning");
+}
+
+/**
+ * Whether a client's error is a reply with this code, which the protocol keeps in its first word
+ * (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
+ */
+export function hasCode(error: unknown, code: RegExp): boolean {
+  return typeof error === "object" && error !== null && "message" in error && code.test(String(error.message));
+}

@@ -1,0 +1,46 @@
+import { chain } from "../../core/maybe_promise.ts";
+import { sqliteSchema } from "./schema.ts";
+import { detailOf, type SqlEngine, type Statements, SWEEP_BATCH } from "./sql_store.ts";
+import type { Table } from "./table.ts";
+
+/** What differs between SQLite, D1 and libSQL. */
+export interface SqliteClient extends Omit<SqlEngine, "statements" | "schema" | "meaningOf"> {
+  readonly table: Table;
+  readonly statements: Omit<Statements, "sweep">;
+}
+
+/** The primary result codes SQLITE_BUSY and SQLITE_LOCKED (https://sqlite.org/rescode.html). Extended codes have them in their lowest byte. */
+const BUSY: readonly number[] = [5, 6];
+
+/** What SQLite, D1 and libSQL share. */
+export function sqliteEngine({ table, ...client }: SqliteClient): SqlEngine {
+  const { name } = table;
+  let isTableThere = false;
+  return {
+    ...client,
+    statements: {
+      ...client.statements,
+      // Each statement of SQLite has the database for itself, so no row can be extended between its two halves.
+      sweep: `DELETE FROM ${name} WHERE key IN (SELECT key FROM ${name} WHERE expires_at < ? LIMIT ${SWEEP_BATCH}) RETURNING 1 AS done`,
+    },
+    schema: sqliteSchema(table),
+    run: (statement, values) =>
+      chain(client.run(statement, values), (rows) => {
+        isTableThere ||= values.length > 0;
+        return rows;
+      }),
+    meaningOf(error) {
+      if (isLocked(error)) return "busy";
+      // SQLite has no code of its own for a missing table. Until a statement has succeeded, each failure may mean that.
+      return isTableThere ? undefined : "missing";
+    },
+  };
+}
+
+/** Whether another connection held a lock. Node and Deno tell the number of the error, the other clients its name. */
+export function isLocked(error: unknown): boolean {
+  return (
+    BUSY.includes(Number(detailOf(error, "errcode")) & 255) ||
+    /^SQLITE_(?:BUSY|LOCKED)/.test(String(detailOf(error, "code")))
+  );
+}

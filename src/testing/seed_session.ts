@@ -1,0 +1,55 @@
+import { managerInternalsOf } from "../core/manager_internals.ts";
+import type { SessionOptions } from "../core/options.ts";
+import type { DefaultData } from "../core/session.ts";
+import { SessionManager } from "../core/session_manager.ts";
+
+/** Where a seeded session is used. */
+export interface SeedOptions {
+  /**
+   * An address of the program under test: on plain-http loopback the cookie has no prefix.
+   *
+   * @default {"https://localhost/"}
+   */
+  readonly url?: string;
+  /** What the runtime passes beside the request, such as a Worker's `env`. @default Nothing */
+  readonly rest?: readonly unknown[];
+}
+
+/**
+ * Stores a session with data, and answers the cookie with which a test of your own program has it: signed in, with a full basket.
+ *
+ * @param options The options of the program under test, with the same store, or its `SessionManager`
+ * @param data What the session holds
+ * @returns The value of a `Cookie` header, `name=value`
+ * @throws {TypeError} If the options have no cookie
+ * @throws {SessionError} As `session.save()` does
+ *
+ * @example
+ * ```ts
+ * import { memoryStore, withSession } from "with-session";
+ * import { seedSession } from "with-session/testing";
+ *
+ * const options = { store: memoryStore() };
+ * const handler = withSession(async (_request, session) => new Response(String(await session.get("user"))), options);
+ * const cookie = await seedSession(options, { user: "ada" });
+ * const response = await handler(new Request("https://localhost/", { headers: { cookie } }));
+ * ```
+ */
+export async function seedSession<Data extends object = DefaultData>(
+  options: SessionOptions<Data> | SessionManager<Data>,
+  data: Partial<Data>,
+  { url = "https://localhost/", rest = [] }: SeedOptions = {},
+): Promise<string> {
+  const isManager = managerInternalsOf(options) !== undefined;
+  const sessions = isManager
+    ? (options as SessionManager<Data>)
+    : new SessionManager<Data>(options as SessionOptions<Data>);
+  const session = sessions.start(new Request(url), ...rest);
+  await session.create();
+  session.set(data);
+  const headers = await sessions.commit(session);
+  const cookies = headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
+  if (cookies.length === 0)
+    throw new TypeError("seedSession needs options with a cookie; with a header, use sessions.start and session.id()");
+  return cookies.join("; ");
+}
