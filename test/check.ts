@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { glob } from "node:fs/promises";
+import { glob, stat } from "node:fs/promises";
+import { join } from "node:path";
 import deno from "../deno.json" with { type: "json" };
 import { type Finished, ROOT, run } from "./setup/command.ts";
 import { checkDocumentation } from "./setup/documentation.ts";
+import { entries } from "./setup/entries.ts";
 import { weigh } from "./setup/weigh.ts";
-
-process.exitCode = await checkAll();
+import { lintWorkflows } from "./setup/workflows.ts";
 
 async function checkAll(): Promise<number> {
   const sources = Object.values(deno.exports);
@@ -30,14 +31,16 @@ async function checkAll(): Promise<number> {
       ]),
     "tsc: examples in the documentation": checkDocumentation,
     "deno lint": () => run("deno", ["lint", "-q"]),
-    // Hono's own types stand in the middleware's signature, and are not documented to Deno's taste.
+    // Types of Hono and of the AWS SDK stand in these signatures, and are not documented to Deno's taste.
     "deno doc --lint": () =>
-      run("deno", ["doc", "-q", "--lint", ...sources.filter((source) => !source.endsWith("hono.ts"))]),
+      run("deno", ["doc", "-q", "--lint", ...sources.filter((source) => !/(?:hono|dynamodb)\.ts$/.test(source))]),
     "deno publish": () => run("deno", ["publish", "-q", "--dry-run", "--allow-dirty"]),
     "build": () => run("tsdown", ["--logLevel", "warn"]),
-    "npm pack": () => run("npm", ["pack", "--dry-run"]),
+    "entries of the build": checkBuild,
     "publint": () => run("publint", ["--strict"]),
     "attw": () => run("attw", ["--pack", ".", "--profile", "esm-only"]),
+    "release --dry-run": () => run("node", ["scripts/release.ts", "--dry-run"]),
+    "actionlint": lintWorkflows,
     "sizes": weigh,
   };
   let failed = 0;
@@ -51,9 +54,34 @@ async function checkAll(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
+/** Each export has code and types, and nothing large lies beside them. */
+async function checkBuild(): Promise<Pick<Finished, "ok" | "output">> {
+  const faults: string[] = [];
+  for (const { path, code, types } of entries) {
+    for (const file of [code, types]) {
+      const size = await stat(join(ROOT, file)).then(
+        (found) => found.size,
+        () => 0,
+      );
+      if (size === 0) faults.push(`${path}: there is no ${file}`);
+    }
+  }
+  for await (const file of glob("dist/**/*.*", { cwd: ROOT })) {
+    const { size } = await stat(join(ROOT, file));
+    if (file.endsWith(".map")) faults.push(`${file} is a source map`);
+    else if (size > LARGEST_FILE) faults.push(`${file} has ${size} bytes`);
+  }
+  return { ok: faults.length === 0, output: faults.join("\n") };
+}
+
+/** In bytes: the chunk that holds the core, with its comments, and some room. */
+const LARGEST_FILE = 250_000;
+
 async function filesNamed(pattern: string): Promise<string[]> {
   const files: string[] = [];
   const exclude = ["**/node_modules/**", "dist/**", ".git/**"];
   for await (const file of glob(pattern, { cwd: ROOT, exclude })) files.push(file);
   return files.sort();
 }
+
+process.exitCode = await checkAll();

@@ -1,135 +1,233 @@
+import { Request as UndiciRequest } from "undici";
 import { describe, expect, test } from "vitest";
-import { SessionManager } from "../mod.ts";
-import { cookieStore } from "../src/stores/cookie.ts";
-import { cookieJar } from "../src/testing.ts";
-import { codeOf, counted, openStore, SHOP, visitor } from "./setup/sessions.ts";
+import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
+import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
+import { signedIds } from "../src/signed_ids.ts";
+import { client, SHOP } from "./setup/client.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
-const places = {
-  "a store": () => ({ store: openStore().store }),
-  "signed ids": () => ({ store: openStore().store, secrets }),
-  "the cookie": () => ({ store: cookieStore(), secrets }),
-};
+
+/** A client of a program: each call is one request, whose handler is `use`. */
+function visitor(options: SessionOptions) {
+  const own = client();
+  const sessions = new SessionManager(options);
+  return async <Result>(use: (session: Session, request: Request) => Result | Promise<Result>, init?: RequestInit) => {
+    let result: Result | undefined;
+    const handle = withSession(async (request, session) => {
+      result = await use(session, request);
+      return new Response("Hello");
+    }, sessions);
+    const response = await own.send(handle, init);
+    return { result: result as Result, response, cookies: response.headers.getSetCookie() };
+  };
+}
+
 const post = (body: BodyInit, headers: Record<string, string> = {}): Request =>
   new Request(SHOP, { method: "POST", body, headers });
 
-describe.each(Object.entries(places))("csrfToken() with sessions in %s", (_name, open) => {
-  test("begins a session and gives a token that verifyCsrf() takes in a later request", async () => {
+describe.each<[string, () => SessionOptions]>([
+  ["plain ids", () => ({ store: memoryStore() })],
+  ["signed ids", () => ({ store: memoryStore(), ids: signedIds({ secrets }) })],
+])("csrfToken() with %s", (_name, open) => {
+  test("begins a session and gives a token that verifyCsrfToken() accepts in a later request", async () => {
     const visit = visitor(open());
-    const { result: token, cookies } = await visit((session) => session.csrfToken());
+    const { result: token, cookies } = await visit((session) => csrfToken(session));
     expect(token).toMatch(/^[\w-]{86}$/);
     expect(cookies).toHaveLength(1);
-    expect((await visit((session) => session.verifyCsrf(token))).result).toBe(true);
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
     await visit((session) => session.set("n", 1));
-    expect((await visit((session) => session.verifyCsrf(token))).result).toBe(true);
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
   });
 
   test("gives another text each time, each of which is good", async () => {
     const visit = visitor(open());
     await visit((session) => session.set("n", 1));
-    const { result: tokens } = await visit(async (session) => [await session.csrfToken(), await session.csrfToken()]);
-    expect(new Set(tokens).size).toBe(2);
-    for (const token of tokens) expect((await visit((session) => session.verifyCsrf(token))).result).toBe(true);
+    const { result: many } = await visit((session) =>
+      Promise.all(Array.from({ length: 40 }, () => csrfToken(session))),
+    );
+    expect(new Set(many).size).toBe(40);
+    for (const token of many.slice(0, 3))
+      expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
     // No position of the text is the same in all of them, so a compressed page tells nothing of it.
-    const many = (await visit((session) => Promise.all(Array.from({ length: 40 }, () => session.csrfToken())))).result;
     const constant = Array.from({ length: 86 }, (_, at) => at).filter((at) =>
       many.every((text) => text[at] === many[0]?.[at]),
     );
     expect(constant).toEqual([]);
   });
 
+  test("gives tokens of one session when it is called twice at once, where there was none", async () => {
+    const visit = visitor(open());
+    const { result: tokens, cookies } = await visit((session) => Promise.all([csrfToken(session), csrfToken(session)]));
+    expect(cookies).toHaveLength(1);
+    for (const token of tokens) expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
+  });
+
   test("gives a token that is worth nothing to another client or after regenerate()", async () => {
     const options = open();
     const visit = visitor(options);
-    const { result: token } = await visit((session) => session.csrfToken());
-    const other = visitor(options, { jar: cookieJar() });
-    expect((await other((session) => session.verifyCsrf(token))).result).toBe(false);
+    const { result: token } = await visit((session) => csrfToken(session));
+    const other = visitor(options);
+    expect((await other((session) => verifyCsrfToken(session, token))).result).toBe(false);
     await other((session) => session.set("n", 1));
-    expect((await other((session) => session.verifyCsrf(token))).result).toBe(false);
+    expect((await other((session) => verifyCsrfToken(session, token))).result).toBe(false);
     const { result: next } = await visit(async (session) => {
       await session.regenerate();
-      return await session.csrfToken();
+      return await csrfToken(session);
     });
-    expect((await visit((session) => session.verifyCsrf(token))).result).toBe(false);
-    expect((await visit((session) => session.verifyCsrf(next))).result).toBe(true);
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(false);
+    expect((await visit((session) => verifyCsrfToken(session, next))).result).toBe(true);
+  });
+
+  test("gives a token that ends with the session", async () => {
+    const visit = visitor(open());
+    const { result: token } = await visit((session) => csrfToken(session));
+    const ended = await visit(async (session) => {
+      await session.destroy();
+      return await verifyCsrfToken(session, token);
+    });
+    expect(ended.result).toBe(false);
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(false);
   });
 });
 
 describe("csrfToken()", () => {
   test("writes nothing and makes the response private when the session exists", async () => {
-    const { store, calls } = counted(openStore().store);
-    const visit = visitor({ store });
+    const store = memoryStore();
+    const calls: string[] = [];
+    const visit = visitor({
+      store: {
+        ...store,
+        load: (...given) => (calls.push("load"), store.load(...given)),
+        save: (...given) => (calls.push("save"), store.save(...given)),
+      },
+    });
     await visit((session) => session.set("n", 1));
     calls.length = 0;
-    const { response, cookies } = await visit((session) => session.csrfToken());
+    const { response, cookies } = await visit((session) => csrfToken(session));
     expect(calls).toEqual(["load"]);
     expect(cookies).toEqual([]);
     expect(response.headers.get("Cache-Control")).toBe("private");
+    expect(response.headers.get("Vary")).toBe("Cookie");
   });
 
-  test("throws ERR_COMMITTED when no session can begin any more", async () => {
-    const sessions = new SessionManager();
-    const session = sessions.start(new Request(SHOP));
-    await session.size();
-    await sessions.commit(session);
-    expect(await codeOf(() => session.csrfToken())).toBe("ERR_COMMITTED");
+  test("throws ERR_RESPONSE_SENT when there is no session and the response was sent", async () => {
+    let late: Promise<string> | undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    await visitor({})((session) => {
+      late = promise.then(() => csrfToken(session));
+    });
+    resolve();
+    await expect(late).rejects.toMatchObject({ code: "ERR_RESPONSE_SENT" });
+  });
+
+  test("is waited for although nobody awaits it", async () => {
+    const store = memoryStore();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const visit = visitor({ store: { ...store, load: (...given) => promise.then(() => store.load(...given)) } });
+    const visiting = visit((session) => void csrfToken(session), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
+    setTimeout(resolve, 5);
+    expect((await visiting).cookies).toEqual([expect.stringMatching(/^__Host-session=[\w-]{32};/)]);
+  });
+
+  test("and verifyCsrfToken() throw a TypeError for what is not a session", async () => {
+    expect(() => csrfToken({})).toThrow(TypeError);
+    await expect(verifyCsrfToken({}, "token")).rejects.toThrow(TypeError);
   });
 });
 
-describe("verifyCsrf()", () => {
-  const verify = async (make: (token: string) => Request): Promise<boolean> => {
-    const visit = visitor();
-    const { result: token } = await visit((session) => session.csrfToken());
-    return (await visit((session) => session.verifyCsrf(make(token)))).result;
+describe("verifyCsrfToken()", () => {
+  const scene = async () => {
+    const visit = visitor({});
+    const { result: token } = await visit((session) => csrfToken(session));
+    const verify = async (presented: Parameters<typeof verifyCsrfToken>[1]) =>
+      (await visit((session) => verifyCsrfToken(session, presented))).result;
+    return { visit, token, verify };
+  };
+  const form = (fields: Record<string, string>): FormData => {
+    const data = new FormData();
+    for (const [name, value] of Object.entries(fields)) data.append(name, value);
+    return data;
   };
 
-  test("finds the token in the header or in a form, and leaves the body to the handler", async () => {
-    expect(await verify((token) => post("{}", { "X-CSRF-Token": token, "Content-Type": "application/json" }))).toBe(
+  test("finds the token in the header or in a form, whose body is left to be read", async () => {
+    const { token, verify } = await scene();
+    expect(await verify(post("text", { "X-CSRF-Token": token }))).toBe(true);
+    for (const body of [
+      new URLSearchParams({ "csrf-token": token, "a": "1" }),
+      form({ "csrf-token": token, "a": "1" }),
+    ]) {
+      const request = post(body);
+      expect(await verify(request)).toBe(true);
+      expect((await request.formData()).get("a")).toBe("1");
+    }
+  });
+
+  test("finds the token in a request of another implementation", async () => {
+    const { token, verify } = await scene();
+    const init = { method: "POST", body: new URLSearchParams({ "csrf-token": token }).toString() };
+    const foreign: unknown = new UndiciRequest(SHOP, {
+      ...init,
+      headers: { "Content-Type": "application/x-www-form-urlencoded" },
+    });
+    expect(await verify(foreign as Request)).toBe(true);
+    expect(await verify(new UndiciRequest(SHOP, { headers: { "X-CSRF-Token": token } }) as unknown as Request)).toBe(
       true,
     );
-    expect(await verify((token) => post(new URLSearchParams({ "csrf-token": token })))).toBe(true);
-    const requests: Request[] = [];
-    const multipart = (token: string): Request => {
-      const form = new FormData();
-      form.set("csrf-token", token);
-      form.set("amount", "2");
-      requests.push(post(form));
-      return requests[0]!;
+    const shape: CsrfRequest = {
+      headers: { get: (name) => (name === "Content-Type" ? "multipart/form-data; boundary=x" : null) },
+      bodyUsed: false,
+      clone: () => ({ formData: async () => ({ get: (name) => (name === "csrf-token" ? token : null) }) }),
     };
-    expect(await verify(multipart)).toBe(true);
-    expect((await requests[0]?.formData())?.get("amount")).toBe("2");
+    expect(await verify(shape)).toBe(true);
   });
 
-  test("is false and does not throw when the token is absent, altered or nonsense", async () => {
-    const visit = visitor();
-    const { result: token } = await visit((session) => session.csrfToken());
-    const other = (at: number): string => token.slice(0, at) + (token[at] === "A" ? "B" : "A") + token.slice(at + 1);
-    const wrong: (string | null | undefined | Request)[] = [
-      undefined,
-      null,
-      "",
-      "x",
-      `${token}A`,
-      token.slice(1),
-      "\u0000".repeat(86),
-      "é".repeat(86),
-      ...Array.from({ length: 85 }, (_, at) => other(at)),
-      new Request(SHOP),
-      post("{}", { "Content-Type": "application/json" }),
-      post("not a form", { "Content-Type": "multipart/form-data" }),
-      post(new URLSearchParams({ "csrf-token": other(3) })),
-      post(new URLSearchParams({ "csrf-token": token }), { "X-CSRF-Token": "" }),
-    ];
-    const { result } = await visit((session) => Promise.all(wrong.map((each) => session.verifyCsrf(each))));
-    expect(result).toEqual(wrong.map(() => false));
-    expect((await visit((session) => session.verifyCsrf(token))).result).toBe(true);
+  test("looks at the header alone when there is one, and at no body that is not a form", async () => {
+    const { token, verify } = await scene();
+    expect(await verify(post(new URLSearchParams({ "csrf-token": token }), { "X-CSRF-Token": "wrong" }))).toBe(false);
+    expect(await verify(post(JSON.stringify({ "csrf-token": token }), { "Content-Type": "application/json" }))).toBe(
+      false,
+    );
+    expect(await verify(post(`csrf-token=${token}`, { "Content-Type": "application/x-www-form-urlencoded-not" }))).toBe(
+      false,
+    );
+    expect(await verify(post("not a form", { "Content-Type": "multipart/form-data; boundary=x" }))).toBe(false);
+    expect(await verify(post(new URLSearchParams({ a: "1" })))).toBe(false);
+    const file = new FormData();
+    file.append("csrf-token", new Blob([token]), "token.txt");
+    expect(await verify(post(file))).toBe(false);
+    expect(await verify(new Request(SHOP))).toBe(false);
   });
 
-  test("throws a TypeError when the form was read before", async () => {
-    const visit = visitor();
-    await visit((session) => session.csrfToken());
-    const request = post(new URLSearchParams({ a: "b" }));
+  test("throws a TypeError when the form would have to be read again", async () => {
+    const { token, visit } = await scene();
+    const request = post(new URLSearchParams({ "csrf-token": token }));
     await request.text();
-    await expect(visit((session) => session.verifyCsrf(request))).rejects.toThrow(TypeError);
+    await visit(async (session) => {
+      await expect(verifyCsrfToken(session, request)).rejects.toThrow("the form was read before");
+    });
+  });
+
+  test.each([undefined, null, "", "a", "A".repeat(86), "A".repeat(87), `${"A".repeat(85)}!`, "ä".repeat(86)])(
+    "is false for %j",
+    async (presented) => {
+      const { verify } = await scene();
+      expect(await verify(presented)).toBe(false);
+    },
+  );
+
+  test("is false when one character differs", async () => {
+    const { token, verify } = await scene();
+    for (const at of [0, 20, 42, 43, 60, 84]) {
+      const other = token[at] === "A" ? "g" : "A";
+      expect(await verify(token.slice(0, at) + other + token.slice(at + 1)), String(at)).toBe(false);
+    }
+    expect(await verify(token)).toBe(true);
+  });
+
+  test("is false without a session, and begins none", async () => {
+    const { result, cookies } = await visitor({})((session) => verifyCsrfToken(session, "A".repeat(86)));
+    expect([result, cookies]).toEqual([false, []]);
   });
 });

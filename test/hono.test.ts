@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionManager } from "../mod.ts";
+import { memoryStore, type Session, SessionManager } from "../mod.ts";
 import { session, type SessionEnv } from "../src/hono.ts";
 import { cookieJar } from "../src/testing.ts";
 
@@ -62,10 +62,61 @@ describe("session()", () => {
     expect(response.headers.get("Vary")).toBeNull();
   });
 
-  test("stores nothing when a handler throws", async () => {
-    const visit = visits(counting());
+  test("stores nothing more when a handler throws", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>());
+    app.get("/set", (c) => (c.var.session.set("user", "ada"), c.text("set")));
+    app.get("/throws", (c) => {
+      c.var.session.set("user", "eve");
+      throw new Error("down");
+    });
+    app.get("/user", async (c) => c.text(await c.var.session.get("user", "nobody")));
+    app.onError((_error, c) => c.text("caught", 500));
+    const visit = visits(app);
+    const failed = await visit("/throws");
+    expect([failed.status, await failed.text(), failed.headers.getSetCookie()]).toEqual([500, "caught", []]);
+    expect(await (await visit("/user")).text()).toBe("nobody");
+    await visit("/set");
     expect(await (await visit("/throws")).text()).toBe("caught");
-    expect(await (await visit("/visits")).text()).toBe("1");
+    expect(await (await visit("/user")).text()).toBe("ada");
+  });
+
+  test("keeps what update() has stored when a handler throws afterwards", async () => {
+    const visit = visits(counting());
+    await visit("/visits");
+    expect(await (await visit("/throws")).text()).toBe("caught");
+    expect(await (await visit("/visits")).text()).toBe("3");
+  });
+
+  test("stores nothing more of any session when a handler throws and there are several", async () => {
+    const app = new Hono<SessionEnv<ShopData, "shop"> & SessionEnv<ShopData, "admin">>();
+    app.use(session<ShopData, "shop">({ as: "shop", cookie: { name: "__Host-shop" } }));
+    app.use(session<ShopData, "admin">({ as: "admin", cookie: { name: "__Host-admin" } }));
+    app.get("*", (c) => {
+      c.var.shop.set("user", "eve");
+      c.var.admin.set("user", "eve");
+      throw new Error("down");
+    });
+    app.onError((_error, c) => c.text("caught", 500));
+    expect((await app.request("/")).headers.getSetCookie()).toEqual([]);
+  });
+
+  test("answers in place of the handler what a plugin answers, and stores what the plugin has changed", async () => {
+    const plugin = {
+      name: "door",
+      answer: (request: Request, own: object) => {
+        if (!request.url.endsWith("/door")) return undefined;
+        (own as Session<ShopData>).set("user", "guest");
+        return new Response("door");
+      },
+    };
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>({ plugins: [plugin] }));
+    app.get("*", async (c) => c.text(await c.var.session.get("user", "nobody")));
+    const visit = visits(app);
+    expect(await (await visit("/")).text()).toBe("nobody");
+    expect(await (await visit("/door")).text()).toBe("door");
+    expect(await (await visit("/")).text()).toBe("guest");
   });
 
   test("[53] gives several named sessions in one request", async () => {
@@ -96,9 +147,13 @@ describe("session()", () => {
     app.use("/shop", session());
     app.use("/admin", session({ as: "admin" }));
     app.use("/both", session(), session({ as: "admin" }));
+    const shared = new SessionManager();
+    app.use("/twice", session(shared), session(shared));
     app.get("*", (c) => c.text("Hello"));
-    const statuses = ["shop", "admin", "both", "shop"].map(async (path) => (await app.request(`/${path}`)).status);
-    expect(await Promise.all(statuses)).toEqual([200, 200, 500, 200]);
+    const statuses = ["shop", "admin", "both", "shop", "twice"].map(
+      async (path) => (await app.request(`/${path}`)).status,
+    );
+    expect(await Promise.all(statuses)).toEqual([200, 200, 500, 200, 200]);
     expect(errors).toEqual([expect.any(TypeError)]);
   });
 
@@ -111,14 +166,18 @@ describe("session()", () => {
     let isGated = false;
     const store: typeof inner = {
       ...inner,
-      change: async (...args) => {
+      save: async (...args) => {
         if (isGated) await gate;
-        return await inner.change(...args);
+        return await inner.save(...args);
       },
     };
     const app = new Hono<SessionEnv<ShopData>>();
     app.use(session<ShopData>({ store, persist: "after-response" }));
-    app.get("/", async (c) => c.text(String(await c.var.session.update("visits", (n = 0) => n + 1))));
+    app.get("/", async (c) => {
+      const visits = (await c.var.session.get("visits", 0)) + 1;
+      c.var.session.set("visits", visits);
+      return c.text(String(visits));
+    });
     const waiting: Promise<unknown>[] = [];
     const context = {
       waitUntil: (promise: Promise<unknown>) => void waiting.push(promise),

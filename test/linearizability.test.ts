@@ -105,7 +105,10 @@ function hasOrder(left: readonly Operation<number>[], state: number): boolean {
 describe("A recorded history", () => {
   async function recorded(store: SessionStore, deeds: readonly Deed[]): Promise<Entry[]> {
     const told: Told[] = [];
-    await record(store, await begin(store), { name: "p", lanes: 4, times: 10, deeds, tell: (each) => told.push(each) });
+    // Two managers, as in two processes: those who write through one of them stand in one line.
+    const id = await begin(store);
+    const recording = { lanes: 2, times: 10, deeds, tell: (each: Told) => told.push(each) };
+    await Promise.all(["p", "q"].map((name) => record(store, id, { ...recording, name })));
     return collect(told).entries;
   }
 
@@ -118,24 +121,25 @@ describe("A recorded history", () => {
     const store = memoryStore();
     const liar = {
       ...store,
-      async change(...[key, change, , expiresAt]: Parameters<typeof store.change>) {
+      load: async (key: string) => store.load(key),
+      async save(...[key, write]: Parameters<typeof store.save>) {
         const found = await store.load(key);
-        return found === null ? ("gone" as const) : store.change(key, change, found.version, expiresAt);
+        return store.save(key, { ...write, expected: found?.version ?? null });
       },
     };
-    const entries = await recorded(liar, ALL_DEEDS);
+    const entries = await recorded(liar, ["count"]);
     expect(explain(INITIAL, operationsOf(entries)).isLinearizable).toBe(false);
   });
 
   test("is refused when an acknowledged write is taken out of it", async () => {
-    const entries = await recorded(memoryStore(), ["both"]);
+    const entries = await recorded(memoryStore(), ["count"]);
     const without = entries.filter(({ answer }) => typeof answer !== "object" || answer?.n !== 7);
     expect(without).toHaveLength(entries.length - 1);
     expect(explain(INITIAL, operationsOf(without)).isLinearizable).toBe(false);
   });
 });
 
-const ALL_DEEDS: readonly Deed[] = ["count", "count", "append", "both", "set", "read"];
+const ALL_DEEDS: readonly Deed[] = ["count", "count", "append", "set", "read"];
 const PROCESSES = 3;
 const summary: string[] = [];
 afterAll(() => console.log(summary.join("\n")));

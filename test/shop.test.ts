@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { withDistinctNames } from "../examples/shop/device_name.ts";
 import { shop } from "../examples/shop/shop.ts";
 import { memoryStore } from "../mod.ts";
 import { openShop } from "./shop_process.ts";
@@ -42,7 +43,15 @@ describe("shop() as JSON", () => {
   test("shop() tells of no session, and starts none, when nothing was put in", async () => {
     const visit = newcomer();
     const session = await visit("/api/session");
-    expect(await session.json()).toEqual({ user: null, isNew: true, createdAt: null, expiresAt: null, via: null });
+    expect(await session.json()).toEqual({
+      user: null,
+      isNew: true,
+      createdAt: null,
+      expiresAt: null,
+      authenticatedAt: null,
+      ended: null,
+      via: null,
+    });
     expect(await bodyOf(visit("/api/basket"))).toEqual({ items: {}, count: 0 });
     expect((await visit("/")).headers.getSetCookie()).toEqual([]);
   });
@@ -145,6 +154,8 @@ describe("shop() as JSON", () => {
       isNew: false,
       createdAt: time,
       expiresAt: time + 86_400_000,
+      authenticatedAt: null,
+      ended: null,
       via: "cookie",
     });
     time += 86_400_000;
@@ -297,7 +308,7 @@ describe("shop() as a page", () => {
   test("shop() shows a message once when a form was sent", async () => {
     const visit = newcomer();
     const answer = await visit("/basket", asForm({ product: "Pear" }));
-    expect([answer.status, answer.headers.get("Location")]).toEqual([303, "/"]);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([303, "/#add-pear"]);
     expect(await (await visit("/")).text()).toContain("Added to your basket: Pear.");
     expect(await (await visit("/")).text()).not.toContain("Added to your basket");
     await visit("/login", asForm({ user: "Ada" }));
@@ -322,9 +333,21 @@ describe("shop() as a page", () => {
   });
 
   test("shop() refuses a form with a page when a field is bad", async () => {
-    const refused = await newcomer()("/login", asForm({ user: " " }));
+    const refused = await newcomer()("/basket", asForm({ product: " " }));
     expect(refused.status).toBe(400);
-    expect(await refused.text()).toContain("user must be a text");
+    expect(await refused.text()).toContain("product must have 1 to 60 characters");
+  });
+
+  test("shop() says by the field what is wrong with a name, in the words of its label", async () => {
+    const visit = newcomer();
+    await visit("/basket", asForm({ product: "Pear" }));
+    const refused = await visit("/login", asForm({ user: " " }));
+    expect(refused.status).toBe(400);
+    const page = await refused.text();
+    expect(page).toContain("Your name must have 1 to 60 characters, and not spaces alone.");
+    expect(page).toMatch(/aria-invalid="true" aria-describedby="user-error"/);
+    // It is the shop all the same.
+    expect(page).toMatch(/<li><span>Pear<\/span> <b>1<\/b><\/li>/);
   });
 
   test("shop() lets nothing be stored, and no inline code run, when it answers with a page", async () => {
@@ -345,6 +368,119 @@ describe("shop() as a page", () => {
       const { status, headers } = await visit(path ?? "");
       expect([status, headers.get("Content-Type"), headers.get("Vary")]).toEqual([200, `${type}; charset=utf-8`, null]);
     }
+  });
+});
+
+/** What the shop says at the top of its page. */
+async function noticeOf(visit: Visit): Promise<string> {
+  return /role="status">\s*(?:<p>(.*?)<\/p>)?\s*<\/div>/s.exec(await (await visit("/")).text())?.[1] ?? "";
+}
+
+describe("shop() and a session that has ended", () => {
+  const revoked = "This browser was signed out from another device, and its basket is gone.";
+
+  /** Two browsers of one user, of which the second has just signed out all others. */
+  async function signedOutElsewhere(): Promise<Visit> {
+    const handle = shop({ store: memoryStore() });
+    const [phone, laptop] = [visitor(handle), visitor(handle)];
+    for (const visit of [phone, laptop]) await visit("/login", asForm({ user: "Ada" }));
+    await laptop("/devices/end-others", { method: "POST" });
+    return phone;
+  }
+
+  test("shop() says once that another device has ended the session", async () => {
+    const visit = await signedOutElsewhere();
+    expect(await noticeOf(visit)).toBe(revoked);
+    expect(await noticeOf(visit)).toBe("");
+  });
+
+  test("shop() tells it as JSON", async () => {
+    const visit = await signedOutElsewhere();
+    expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: null, ended: "revoked" });
+    expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: null, ended: null });
+  });
+
+  test.for<[string, string, Record<string, string>, string]>([
+    ["fills a basket", "/basket", { product: "Pear" }, "Added to your basket: Pear."],
+    ["signs out", "/logout", {}, "You are signed out."],
+    ["ends a device", "/devices/end", { handle: "x" }, "Sign in to see your devices."],
+    ["ends all other devices", "/devices/end-others", {}, "Sign in to see your devices."],
+    ["confirms who it is", "/account/confirm", { user: "Ada" }, "Sign in to see your account."],
+  ])("shop() says it also if the next thing that its user does: %s", async ([, path, fields, message]) => {
+    const visit = await signedOutElsewhere();
+    expect((await visit(path, asForm(fields))).status).toBe(303);
+    expect(await noticeOf(visit)).toBe(`${revoked} ${message}`);
+  });
+
+  test("shop() says that a session has expired, or is not known any more", async () => {
+    let time = Date.UTC(2030, 0, 1);
+    const handle = shop({ store: memoryStore(), now: () => time });
+    const visit = visitor(handle);
+    await visit("/basket", asForm({ product: "Pear" }));
+    time += 86_400_000;
+    expect(await noticeOf(visit)).toBe("Your session has expired, because nobody used it for too long.");
+    const stranger: Visit = (path) =>
+      handle(new Request(`http://localhost${path}`, { headers: { Cookie: `session=${"A".repeat(32)}` } }));
+    expect(await noticeOf(stranger)).toBe("The shop does not know your session any more.");
+  });
+
+  test("shop() begins no second session for a request that carries the id from before the login", async () => {
+    const handle = shop({ store: memoryStore() });
+    const visit = visitor(handle);
+    const [cookie = ""] = (await visit("/basket", asForm({ product: "Pear" }))).headers.getSetCookie()[0]!.split(";");
+    await visit("/login", asForm({ user: "Ada" }));
+    const late = (path: string, init: RequestInit = {}): Promise<Response> =>
+      handle(new Request(`http://localhost${path}`, { ...init, headers: { Cookie: cookie, ...init.headers } }));
+    const refused = await late("/basket", asForm({ product: "Plum" }));
+    expect([refused.status, refused.headers.getSetCookie()]).toEqual([409, []]);
+    expect((await late("/api/basket", asJson({ product: "Plum" }))).status).toBe(409);
+    expect(await noticeOf(late)).toBe("Your session has a new id since you signed in. Please load this page again.");
+    expect(await bodyOf(visit("/api/basket"))).toEqual({ items: { Pear: 1 }, count: 1 });
+  });
+});
+
+describe("shop() and the account", () => {
+  test("shop() shows the account for five minutes after a login, and asks again afterwards", async () => {
+    let time = Date.UTC(2030, 0, 1);
+    const visit = visitor(shop({ store: memoryStore(), now: () => time }));
+    const account = async (): Promise<string | null> => {
+      const response = await visit("/account");
+      return response.headers.get("Location") ?? /<h1 id="\S+">(.*?)<\/h1>/.exec(await response.text())?.[1] ?? null;
+    };
+    expect(await account()).toBe("/#you");
+    expect(await noticeOf(visit)).toBe("Sign in to see your account.");
+    expect((await visit("/api/account")).status).toBe(403);
+
+    await visit("/login", asForm({ user: "Ada" }));
+    expect(await account()).toBe("Your account");
+    time += 299_000;
+    expect(await account()).toBe("Your account");
+    expect(await bodyOf(visit("/api/account"))).toEqual({ user: "Ada", authenticatedAt: time - 299_000 });
+    time += 1000;
+    expect(await account()).toBe("Is it you?");
+    expect((await visit("/api/account")).status).toBe(403);
+
+    const wrong = await visit("/account/confirm", asForm({ user: "Eve" }));
+    expect([wrong.status, wrong.headers.getSetCookie()]).toEqual([400, []]);
+    expect(await wrong.text()).toContain("That is not the name that you signed in with.");
+    expect(await account()).toBe("Is it you?");
+
+    const right = await visit("/account/confirm", asForm({ user: "Ada" }));
+    expect([right.status, right.headers.get("Location")]).toEqual([303, "/account"]);
+    expect(right.headers.getSetCookie()).toHaveLength(1);
+    expect(await account()).toBe("Your account");
+    expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: "Ada", authenticatedAt: time });
+  });
+});
+
+describe("withDistinctNames()", () => {
+  test("withDistinctNames() numbers the devices that share a name by their age, and leaves the others alone", () => {
+    const devices = [
+      { name: "Chrome", createdAt: 3 },
+      { name: "Firefox", createdAt: 2 },
+      { name: "Chrome", createdAt: 1 },
+    ];
+    expect(withDistinctNames(devices).map(({ name }) => name)).toEqual(["Chrome (2)", "Firefox", "Chrome (1)"]);
   });
 });
 

@@ -1,15 +1,8 @@
 import { Hono } from "hono";
-import { describe, expect, expectTypeOf, test } from "vitest";
+import { describe, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import {
-  type ListedSession,
-  memoryStore,
-  type Session,
-  SessionError,
-  type SessionErrorCode,
-  type SessionEvent,
-} from "../mod.ts";
-import { SessionManager, type SessionStore, withSession } from "../mod.ts";
+import { memoryStore, type Session, SessionError, type SessionErrorCode, type SessionEvent } from "../mod.ts";
+import { type MaybePromise, SessionManager, type SessionStore, type StoredRecord, withSession } from "../mod.ts";
 import { session as middleware, type SessionEnv } from "../src/hono.ts";
 import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
 
@@ -90,16 +83,24 @@ async function wrongCalls(session: Session<ShopData>): Promise<void> {
   (await session.get("user")).trim();
   // @ts-expect-error grace is a number of seconds
   await session.regenerate({ grace: "60" });
+  // @ts-expect-error a time to live is a number of seconds
+  session.set("user", "ada", { ttl: "60" });
+  // @ts-expect-error the option is called ttl
+  session.set({ user: "ada" }, { maxAge: 60 });
+  // @ts-expect-error there is no such word
+  await session.destroy({ clearSiteData: ["everything"] });
   // @ts-expect-error the timeout is called idle
   session.setTimeouts({ idleTimeout: 60 });
   // @ts-expect-error an id cannot be chosen
-  await session.start("my-own-id");
+  await session.create("my-own-id");
 }
 
 function wrongOptions(): void {
   const handler = async (): Promise<Response> => ok;
   // @ts-expect-error a text is no Response
   withSession(async () => "ok");
+  // @ts-expect-error null is no Response
+  withSession(async () => null);
   // @ts-expect-error the option is called idleTimeout
   withSession(handler, { timeout: 60 });
   // @ts-expect-error a load is lazy or eager
@@ -238,6 +239,31 @@ describe("what a runtime passes beside the request", () => {
     expectTypeOf(() => handle(new Request("https://shop.example/"))).toBeFunction();
   });
 
+  test("withSession() takes a handler whose request is of a subclass, with and without the data", () => {
+    class OwnRequest extends Request {
+      readonly country: string = "";
+    }
+    withSession(async (request: OwnRequest, session) => {
+      session.set("country", request.country);
+      return ok;
+    });
+    withSession<ShopData>(async (request: OwnRequest, session, env: Env) => {
+      expectTypeOf(session).toEqualTypeOf<Session<ShopData>>();
+      expectTypeOf(env).toEqualTypeOf<Env>();
+      return new Response(request.country);
+    });
+    withSession(async (request: OwnRequest, _session, env: Env) => new Response(request.country + typeof env), {
+      store: (env: Env) => cloudflareKvStore(env.SESSIONS),
+    });
+  });
+
+  test("withSession() takes a handler that answers undefined, as Bun's do after an upgrade", () => {
+    withSession((_request, _session, server: { upgrade(request: Request): boolean }) =>
+      server.upgrade(new Request("https://shop.example/")) ? undefined : ok,
+    );
+    withSession(async () => {});
+  });
+
   test("withSession() infers both, the data from the schema and env from the handler", () => {
     withSession(
       async (_request, session, env: Env) => {
@@ -354,26 +380,6 @@ describe("Hono", () => {
   });
 });
 
-describe("whose sessions", () => {
-  test("list(), revoke() and revokeAll() tell what they give, and take what the store's function takes", async () => {
-    const sessions = new SessionManager<ShopData>();
-    const session = sessions.open("");
-    expectTypeOf(await sessions.list("ada", "env")).toEqualTypeOf<ListedSession[]>();
-    expectTypeOf(await sessions.revoke("handle", "env")).toEqualTypeOf<boolean>();
-    expectTypeOf(await sessions.revokeAll("ada", { except: session }, "env")).toEqualTypeOf<number>();
-    expectTypeOf(await session.handle()).toEqualTypeOf<string | null>();
-    // @ts-expect-error there is no such way to be over the limit
-    expect(() => new SessionManager({ perSubject: { sessions: 1, onLimit: "ask" } })).toThrow(TypeError);
-    withSession(async (_request: Request, _session: Session, _env: Env) => ok, {
-      epochOf: (subject, env) => {
-        expectTypeOf(subject).toEqualTypeOf<string>();
-        expectTypeOf(env).toEqualTypeOf<Env>();
-        return 1;
-      },
-    });
-  });
-});
-
 describe("errors, events and stores", () => {
   test("SessionError has a code to branch on, of the words that there are", () => {
     const error: unknown = new SessionError("ERR_STORE", "No");
@@ -381,15 +387,28 @@ describe("errors, events and stores", () => {
     expectTypeOf(error.code).toEqualTypeOf<SessionErrorCode>();
   });
 
-  test("observe tells by its type what an event has", () => {
-    const observe = (event: SessionEvent): void => {
+  test("onEvent tells by its type what an event has", () => {
+    const onEvent = (event: SessionEvent): void => {
       if (event.type === "rejected") expectTypeOf(event.reason).toExtend<string>();
       if (event.type === "failed") expectTypeOf(event.error).toEqualTypeOf<SessionError>();
       if (event.type === "conflict") expectTypeOf(event.attempts).toEqualTypeOf<number>();
+      expectTypeOf(event.name).toEqualTypeOf<string>();
+      expectTypeOf(event.request).toEqualTypeOf<Request | undefined>();
       // @ts-expect-error nothing else has a reason
       if (event.type === "loaded") expectTypeOf(event.reason).toBeUndefined();
     };
-    withSession(async () => ok, { observe });
+    withSession(async () => ok, { onEvent });
+  });
+
+  test("a store may answer with or without promises", () => {
+    const store: SessionStore = {
+      traits: { consistency: "strong", compareAndSet: true, maxBytes: 1000 },
+      load: () => null,
+      save: (_key, { expected }) => (expected === null ? 1 : "conflict"),
+      delete: () => {},
+    };
+    withSession(async () => ok, { store });
+    expectTypeOf(store.load("")).toEqualTypeOf<MaybePromise<StoredRecord | null>>();
   });
 
   test("a store of one's own is the interface, spread or whole", () => {

@@ -1,15 +1,11 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { api } from "../../examples/cors.ts";
 import { openChromium } from "./chromium.ts";
+import { html } from "./serve.ts";
+import { serveTls } from "./tls.ts";
 
 let browser: Browser;
-const tls: { key: string; cert: string } = certificate();
 
 beforeAll(async () => {
   browser = await openChromium();
@@ -17,48 +13,11 @@ beforeAll(async () => {
 
 afterAll(() => browser.close());
 
-/** SameSite=None asks for https, so the test has a certificate of its own, which nobody need trust. */
-function certificate(): { key: string; cert: string } {
-  const folder = mkdtempSync(join(tmpdir(), "cors-test-"));
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const subject = ["-subj", "/CN=localhost", "-days", "2"];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, ...subject], {
-    stdio: "ignore",
-  });
-  const pair = { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
-  rmSync(folder, { recursive: true });
-  return pair;
-}
-
-/** Serves a Fetch handler over https, and answers the port. */
-async function serve(handle: (request: Request) => Promise<Response>): Promise<number> {
-  const server: Server = createServer(tls, async (incoming, outgoing) => {
-    const { method = "GET", headers, url = "/" } = incoming;
-    const request = new Request(`https://${headers.host}${url}`, {
-      method,
-      headers: new Headers(
-        Object.entries(headers).flatMap(([name, value]) =>
-          value === undefined || name.startsWith(":") ? [] : [[name, String(value)]],
-        ),
-      ),
-    });
-    const response = await handle(request);
-    for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
-    outgoing.writeHead(response.status).end(await response.text());
-  });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  onTestFinished(() => void server.close().closeAllConnections());
-  const address = server.address();
-  return typeof address === "object" ? (address?.port ?? 0) : 0;
-}
-
 /** A page on 127.0.0.1 and the API on localhost: two sites, as browsers see it. */
 async function openPage(isListed: boolean): Promise<{ page: Page; url: string }> {
-  const pagePort = await serve(
-    async () => new Response("<!doctype html>", { headers: { "Content-Type": "text/html" } }),
-  );
+  const pagePort = await serveTls(async () => html(""));
   const origin = `https://127.0.0.1:${pagePort}`;
-  const port = await serve(api(isListed ? [origin] : ["https://app.example"]));
+  const port = await serveTls(api(isListed ? [origin] : ["https://app.example"]));
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   onTestFinished(() => context.close());
   const page = await context.newPage();

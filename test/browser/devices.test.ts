@@ -5,7 +5,8 @@ import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-c
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openShop, type ShopProcess } from "../shop_process.ts";
 import { openChromium } from "./chromium.ts";
-import { type FirefoxTab, openFirefox } from "./firefox.ts";
+import { openFirefox } from "./firefox.ts";
+import type { Tab } from "./tabs.ts";
 
 let chromium: Browser;
 let directory: string;
@@ -42,6 +43,13 @@ async function press(page: Page, button: Locator): Promise<void> {
   await loaded;
 }
 
+/** What the shop says at the top. */
+async function notice(page: Page): Promise<string> {
+  return (await page.locator("#notice").innerText()).trim();
+}
+
+const revoked = "This browser was signed out from another device, and its basket is gone.";
+
 /** The lines of "Your devices", as a visitor reads them. */
 async function devices(page: Page): Promise<string[]> {
   await page.reload();
@@ -54,7 +62,8 @@ async function isSignedIn(page: Page): Promise<boolean> {
   return (await page.getByLabel("Your name").count()) === 0;
 }
 
-const here = "Chrome on Linux this browser";
+const here = expect.stringMatching(/^Chrome on Linux(?: \(\d\))? this browser signed in /);
+const isHere = (line: string): boolean => line.includes("this browser");
 
 test("the shop signs Firefox out when Chromium says so, and Chromium when Firefox does", async () => {
   const firefox = await openFirefox();
@@ -62,32 +71,48 @@ test("the shop signs Firefox out when Chromium says so, and Chromium when Firefo
   const page = await enter();
   await signIn(page, "Ada");
   await signInWith(firefox.tab, "Ada");
-  expect((await devices(page)).toSorted()).toEqual([here, expect.stringMatching(/^Firefox on Linux last seen /)]);
+  expect((await devices(page)).toSorted()).toEqual([
+    here,
+    expect.stringMatching(/^Firefox on Linux last seen .* signed in /),
+  ]);
   expect(await userIn(firefox.tab)).toBe("Ada");
 
-  await press(page, page.getByRole("button", { name: "the session of Firefox" }));
-  expect(await page.getByRole("status").first().innerText()).toBe("Signed out there: Firefox on Linux.");
+  await page.getByRole("button", { name: "the session of Firefox" }).click();
+  await expect.poll(() => notice(page)).toBe("Signed out there: Firefox on Linux.");
+  // The button is gone: its list has the focus now.
+  expect(await page.locator(":focus").innerText()).toBe("Your devices");
+  await firefox.tab.goto(`${shop.url}/`);
+  expect(await firefox.tab.evaluate(`document.querySelector("#notice").innerText.trim()`)).toBe(revoked);
   expect(await userIn(firefox.tab)).toBeNull();
   expect(await devices(page)).toEqual([here]);
 
   await signInWith(firefox.tab, "Ada");
-  await submit(firefox.tab, 'form[action="/devices/end-others"]');
+  await firefox.tab.evaluate(`void document.querySelector('form[action="/devices/end-others"] button').click()`);
+  await expect
+    .poll(() => firefox.tab.evaluate(`document.querySelector("#notice").innerText.trim()`))
+    .toBe("You are signed out everywhere else. Other devices: 1.");
   expect(await userIn(firefox.tab)).toBe("Ada");
   expect(await isSignedIn(page)).toBe(false);
+  expect(await notice(page)).toBe(revoked);
 });
 
 test.each([true, false])("the shop shows this browser, and ends one or all others, JavaScript being %s", async (js) => {
   const [phone, laptop, tablet] = [await enter({ javaScriptEnabled: js }), await enter(), await enter()];
   for (const page of [phone, laptop, tablet]) await signIn(page, js ? "Grace" : "Lin");
-  expect((await devices(phone)).filter((line) => line === here)).toHaveLength(1);
+  expect((await devices(phone)).filter(isHere)).toHaveLength(1);
   expect(await devices(phone)).toHaveLength(3);
+  // Whoever hears the buttons instead of seeing them can tell them apart.
+  const names = await phone.getByRole("button", { name: /^End the session of/ }).allInnerTexts();
+  expect(new Set(names).size).toBe(3);
 
   const other = phone.locator("#devices li", { hasText: "last seen" }).first();
-  await press(phone, other.getByRole("button"));
+  await other.getByRole("button").click();
+  await expect.poll(() => notice(phone)).toMatch(/^Signed out there: Chrome on Linux \(\d\)\.$/);
   expect(await devices(phone)).toHaveLength(2);
   expect([await isSignedIn(laptop), await isSignedIn(tablet)].toSorted()).toEqual([false, true]);
 
-  await press(phone, phone.getByRole("button", { name: "Sign out everywhere else" }));
+  await phone.getByRole("button", { name: "Sign out everywhere else" }).click();
+  await expect.poll(() => notice(phone)).toBe("You are signed out everywhere else. Other devices: 1.");
   expect(await devices(phone)).toEqual([here]);
   expect([await isSignedIn(laptop), await isSignedIn(tablet)]).toEqual([false, false]);
 
@@ -95,11 +120,11 @@ test.each([true, false])("the shop shows this browser, and ends one or all other
   expect(await isSignedIn(phone)).toBe(false);
 });
 
-async function userIn(tab: FirefoxTab): Promise<unknown> {
+async function userIn(tab: Tab): Promise<unknown> {
   return await tab.evaluate(`fetch("/api/session").then((response) => response.json()).then(({ user }) => user)`);
 }
 
-async function signInWith(tab: FirefoxTab, name: string): Promise<void> {
+async function signInWith(tab: Tab, name: string): Promise<void> {
   await tab.goto(`${shop.url}/`);
   await tab.evaluate(`void (document.querySelector("#user").value = ${JSON.stringify(name)})`);
   await submit(tab, 'form[action="/login"]');
@@ -107,7 +132,7 @@ async function signInWith(tab: FirefoxTab, name: string): Promise<void> {
 }
 
 /** Clicks the button of a form, and waits for the page that comes of it. */
-async function submit(tab: FirefoxTab, form: string): Promise<void> {
+async function submit(tab: Tab, form: string): Promise<void> {
   await tab.evaluate(`void (window.isOld = true, document.querySelector('${form} button').click())`);
   const isNew = `!window.isOld && document.readyState === "complete"`;
   await expect.poll(() => tab.evaluate(isNew).catch(() => false)).toBe(true);

@@ -8,8 +8,8 @@ import type { SessionStore } from "../../mod.ts";
 import { denoKvStore } from "../../src/stores/deno_kv.ts";
 import { durableObjectStore } from "../../src/stores/durable_object.ts";
 import { fileStore } from "../../src/stores/file.ts";
-import { redisHashStore, redisStore } from "../../src/stores/redis.ts";
-import { upstashRedisHashStore, upstashRedisStore } from "../../src/stores/upstash_redis.ts";
+import { redisStore } from "../../src/stores/redis.ts";
+import { upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { startRedis } from "../setup/redis.ts";
 import { startUpstash } from "../setup/upstash.ts";
 import { startWorker } from "../setup/workerd.ts";
@@ -55,13 +55,13 @@ export async function openStore(name: EngineName, address: string): Promise<Open
       const client = await createClient({ url: address })
         .on("error", () => {})
         .connect();
-      const store = name === "redis" ? redisStore(client) : redisHashStore(client);
+      const store = name === "redis" ? redisStore(client) : redisStore(client, { layout: "hash" });
       return { store, close: () => client.destroy() };
     }
     case "upstash":
     case "upstash hash": {
       const client = new Upstash({ url: address, token: "token-of-the-test", retry: { retries: 5, backoff: () => 1 } });
-      const store = name === "upstash" ? upstashRedisStore(client) : upstashRedisHashStore(client);
+      const store = name === "upstash" ? upstashRedisStore(client) : upstashRedisStore(client, { layout: "hash" });
       return { store, close: () => {} };
     }
     case "deno kv": {

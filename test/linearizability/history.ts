@@ -17,7 +17,7 @@ export interface Data {
 }
 
 /** What somebody does to a session. */
-export type Deed = "count" | "append" | "both" | "set" | "read" | "regenerate" | "end";
+export type Deed = "count" | "append" | "set" | "read" | "regenerate" | "end";
 
 /** What somebody did, as it is recorded: instants in microseconds of the machine's one monotonic clock. */
 export interface Entry {
@@ -55,10 +55,10 @@ export interface Recording {
 /** Does things to one session, and tells of each. */
 export async function record(store: SessionStore, id: string, recording: Recording): Promise<void> {
   const { name, lanes, times, deeds, tell } = recording;
-  const observe = ({ type }: { readonly type: string }): void => {
+  const onEvent = ({ type }: { readonly type: string }): void => {
     if (type === "conflict") tell({ conflict: true });
   };
-  const sessions = new SessionManager<Data>({ store, observe, storeTimeout: 20 });
+  const sessions = new SessionManager<Data>({ store, onEvent, storeTimeout: 20 });
 
   async function lane(number: number): Promise<void> {
     // Who got no answer may not go on under the same name: what was asked for may still be done.
@@ -166,7 +166,7 @@ export type State = Data | null;
 export const INITIAL: State = { n: 0, log: [] };
 
 /** The deeds that append their name. */
-export const APPENDS: ReadonlySet<Deed> = new Set(["append", "both"]);
+export const APPENDS: ReadonlySet<Deed> = new Set(["append"]);
 
 /** A history, for the checker: what each deed answered must be what the one before left, with its own change. */
 export function operationsOf(entries: readonly Entry[]): Operation<State>[] {
@@ -193,8 +193,8 @@ export function operationsOf(entries: readonly Entry[]): Operation<State>[] {
 
 function after(state: State, { deed, tag, value }: Entry): State {
   if (state === null || deed === "end") return null;
-  const n = deed === "set" ? value : deed === "count" || deed === "both" ? state.n + 1 : state.n;
-  const log = deed === "append" || deed === "both" ? [...state.log, tag] : state.log;
+  const n = deed === "set" ? value : deed === "count" ? state.n + 1 : state.n;
+  const log = deed === "append" ? [...state.log, tag] : state.log;
   return { n, log };
 }
 
@@ -208,8 +208,9 @@ async function answered(session: Session<Data>, { deed, tag, value }: Entry): Pr
   const append = () => session.update("log", (log = []) => [...log, tag]);
   try {
     if ((await session.id()) === null) return null;
-    if (deed === "count" || deed === "both") await count();
-    if (deed === "append" || deed === "both") await append();
+    // Each `update` is committed at once, so a deed is one of them.
+    if (deed === "count") await count();
+    if (deed === "append") await append();
     if (deed === "set") session.set("n", value);
     if (deed === "regenerate") await session.regenerate({ grace: 600 });
     if (deed === "end") await session.destroy();

@@ -6,7 +6,11 @@ export default defineConfig({
   ...base,
   test: {
     ...base.test,
-    include: ["test/{session_id,sealing,signing,expiry,changes,record}.test.ts", "test/transports/*.test.ts"],
+    include: [
+      "test/core/{session_id,metadata,expiry,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
+      "test/crypto/{hmac,aes_gcm,secrets}.test.ts",
+      "test/{signed_ids,encryption}.test.ts",
+    ],
     pool: "threads",
     maxWorkers: 1,
   },

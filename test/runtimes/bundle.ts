@@ -22,6 +22,7 @@ export async function bundle(entry: string, options: BuildOptions): Promise<stri
     target: "es2022",
     // Without this the paths of tsconfig.json would lead to the source.
     tsconfigRaw: {},
+    logLevel: "error",
     ...options,
     write: false,
   });

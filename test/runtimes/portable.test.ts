@@ -9,14 +9,33 @@ import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import * as lib from "../../mod.ts";
-import { cookieStore } from "../../src/stores/cookie.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { crossOriginProtection } from "../../src/cross_origin.ts";
+import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
+import { encryption } from "../../src/encryption.ts";
+import { exclusive } from "../../src/exclusive.ts";
+import { readYourWrites } from "../../src/read_your_writes.ts";
+import { signedIds } from "../../src/signed_ids.ts";
+import { userSessions } from "../../src/user_sessions.ts";
 import { denoKvStore } from "../../src/stores/deno_kv.ts";
-import { redisHashStore, redisStore } from "../../src/stores/redis.ts";
-import { upstashRedisHashStore, upstashRedisStore } from "../../src/stores/upstash_redis.ts";
+import { redisStore } from "../../src/stores/redis.ts";
+import { upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { unstorageStore } from "../../src/stores/unstorage.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
 import { startUpstash, type Upstash as UpstashServer } from "../setup/upstash.ts";
 import { portableCases } from "./cases.ts";
+
+const capabilities = {
+  cookieSessions,
+  crossOriginProtection,
+  csrfToken,
+  encryption,
+  exclusive,
+  readYourWrites,
+  signedIds,
+  userSessions,
+  verifyCsrfToken,
+};
 
 // The suite that runs in every runtime, here on every engine that Node talks to.
 let server: RedisServer;
@@ -51,13 +70,13 @@ describe("portableCases()", () => {
   const stores = {
     "Deno KV": () => denoKvStore(kv),
     "Redis": () => redisStore(nodeRedis),
-    "Redis hash": () => redisHashStore(nodeRedis),
+    "Redis hash": () => redisStore(nodeRedis, { layout: "hash" }),
     "Redis, ioredis": () => redisStore(ioredis),
-    "Redis hash, ioredis": () => redisHashStore(ioredis),
+    "Redis hash, ioredis": () => redisStore(ioredis, { layout: "hash" }),
     "unstorage": () => unstorageStore(createStorage()),
     "unstorage, fs": () => unstorageStore(createStorage({ driver: fsDriver({ base: join(directory, "fs") }) })),
     "Upstash": () => upstashRedisStore(upstash),
-    "Upstash hash": () => upstashRedisHashStore(upstash),
+    "Upstash hash": () => upstashRedisStore(upstash, { layout: "hash" }),
   };
-  for (const { name, run } of portableCases({ ...lib, cookieStore, stores })) test(name, run);
+  for (const { name, run } of portableCases({ ...lib, ...capabilities, stores })) test(name, run);
 });

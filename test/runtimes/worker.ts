@@ -5,10 +5,29 @@
  */
 import * as lib from "with-session";
 import { type CloudflareKvNamespace, cloudflareKvStore } from "with-session/stores/cloudflare-kv";
-import { cookieStore } from "with-session/stores/cookie";
+import { cookieSessions } from "with-session/cookie-sessions";
+import { crossOriginProtection } from "with-session/cross-origin";
+import { csrfToken, verifyCsrfToken } from "with-session/csrf";
+import { encryption } from "with-session/encryption";
+import { exclusive } from "with-session/exclusive";
+import { readYourWrites } from "with-session/read-your-writes";
+import { signedIds } from "with-session/signed-ids";
+import { userSessions } from "with-session/user-sessions";
 import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
 import { portableCases } from "./cases.ts";
 import { outcomesOf } from "./outcomes.ts";
+
+const capabilities = {
+  cookieSessions,
+  crossOriginProtection,
+  csrfToken,
+  encryption,
+  exclusive,
+  readYourWrites,
+  signedIds,
+  userSessions,
+  verifyCsrfToken,
+};
 
 export { SessionObject } from "with-session/stores/durable-object";
 
@@ -24,7 +43,7 @@ const worker: { fetch(request?: Request, env?: Env): Promise<Response> } = {
       "Workers KV": () => cloudflareKvStore(env.KV),
       "Durable Object": () => durableObjectStore(env.SESSIONS),
     };
-    return Response.json(await outcomesOf(portableCases({ ...lib, cookieStore, ...(stores && { stores }) })));
+    return Response.json(await outcomesOf(portableCases({ ...lib, ...capabilities, ...(stores && { stores }) })));
   },
 };
 export default worker;

@@ -31,6 +31,8 @@ export function run(
   const child = spawn(command, args, {
     cwd: ROOT,
     env: { ...process.env, PATH: path, ...env },
+    // npm's commands are batch files there.
+    shell: process.platform === "win32",
     stdio: ["ignore", "pipe", "pipe"],
   });
   let stdout = "";

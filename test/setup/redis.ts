@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { createClient } from "redis";
 
 /** A Redis server of a test's own. */
 export interface RedisServer {
@@ -15,10 +16,14 @@ export interface RedisServer {
   stop(): Promise<void>;
   /** Kills the server as a crash would, and starts it again on the same port and data. */
   restart(): Promise<void>;
+  /** Kills the server as a crash would. */
+  kill(): Promise<void>;
 }
 
 /** Options of {@linkcode startRedis}. */
 export interface RedisServerOptions {
+  /** The command that starts the server. Default `redis-server`. */
+  readonly program?: readonly [string, ...string[]];
   /** Whether every write is on disk before it is acknowledged. Default false: nothing outlives the process. */
   readonly durable?: boolean;
   /** More of Redis's own options, as on its command line. */
@@ -26,11 +31,15 @@ export interface RedisServerOptions {
 }
 
 /** Starts redis-server on a free port of 127.0.0.1, with a temporary folder for its data. */
-export async function startRedis({ durable = false, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis({
+  program = ["redis-server"],
+  durable = false,
+  args = [],
+}: RedisServerOptions = {}): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-redis-"));
   const port = await freePort();
   const persistence = durable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"];
-  const command = [
+  const options = [
     "--port",
     String(port),
     "--bind",
@@ -42,7 +51,7 @@ export async function startRedis({ durable = false, args = [] }: RedisServerOpti
     ...persistence,
     ...args,
   ];
-  let server = await launch(command);
+  let server = await launch(program, options, "Ready to accept connections");
 
   return {
     port,
@@ -56,23 +65,159 @@ export async function startRedis({ durable = false, args = [] }: RedisServerOpti
     },
     async restart() {
       await end(server);
-      server = await launch(command);
+      server = await launch(program, options, "Ready to accept connections");
+    },
+    kill: () => end(server),
+  };
+}
+
+/** Three primaries that share the slots. */
+export interface RedisCluster {
+  readonly nodes: readonly RedisServer[];
+  stop(): Promise<void>;
+}
+
+/** Starts a cluster of three nodes, and waits until each of them says that it is complete. */
+export async function startRedisCluster(): Promise<RedisCluster> {
+  const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+  // Where the nodes talk to each other; by default it is the port plus 10 000, which may be too large.
+  const buses = await Promise.all([1, 2, 3].map(() => freePort()));
+  const nodes = await Promise.all(buses.map((bus) => startRedis({ args: [...args, "--cluster-port", String(bus)] })));
+  const clients = await Promise.all(nodes.map(({ url }) => connected(url)));
+  try {
+    const share = Math.ceil(SLOTS / nodes.length);
+    for (const [at, client] of clients.entries()) {
+      const last = Math.min(SLOTS, (at + 1) * share) - 1;
+      await client.sendCommand(["CLUSTER", "ADDSLOTSRANGE", String(at * share), String(last)]);
+      await client.sendCommand(["CLUSTER", "SET-CONFIG-EPOCH", String(at + 1)]);
+    }
+    for (const [at, node] of nodes.entries()) {
+      if (at > 0) await clients[0]?.sendCommand(["CLUSTER", "MEET", "127.0.0.1", String(node.port), String(buses[at])]);
+    }
+    for (const client of clients) {
+      await until("the cluster is complete", async () => {
+        const state = String(await client.sendCommand(["CLUSTER", "INFO"]));
+        return state.includes("cluster_state:ok") && state.includes(`cluster_known_nodes:${nodes.length}`);
+      });
+    }
+  } finally {
+    for (const client of clients) client.destroy();
+  }
+  return {
+    nodes,
+    async stop() {
+      await Promise.all(nodes.map((node) => node.stop()));
     },
   };
 }
 
-async function launch(args: string[]): Promise<ChildProcess> {
-  const server = spawn("redis-server", args, { stdio: ["ignore", "pipe", "inherit"] });
+const SLOTS = 16_384;
+
+/** A primary and its replica, watched by three Sentinels. */
+export interface RedisSentinels {
+  /** The name of the primary for its Sentinels. */
+  readonly name: string;
+  readonly sentinels: readonly { readonly host: string; readonly port: number }[];
+  readonly primary: RedisServer;
+  readonly replica: RedisServer;
+  /** Waits until the replica has what the primary has. */
+  synced(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts a primary with a replica and three Sentinels, and waits until they know of each other. */
+export async function startRedisSentinels(): Promise<RedisSentinels> {
+  const directory = await mkdtemp(join(tmpdir(), "with-session-sentinel-"));
+  const primary = await startRedis();
+  const replica = await startRedis({
+    args: ["--replicaof", "127.0.0.1", String(primary.port), "--repl-diskless-sync-delay", "0"],
+  });
+  const processes: ChildProcess[] = [];
+  const sentinels: { readonly host: string; readonly port: number }[] = [];
+  for (let at = 0; at < 3; at++) {
+    const port = await freePort();
+    const file = join(directory, `${port}.conf`);
+    const settings = [
+      `port ${port}`,
+      "bind 127.0.0.1",
+      `dir ${directory}`,
+      `sentinel monitor main 127.0.0.1 ${primary.port} 2`,
+      "sentinel down-after-milliseconds main 500",
+      "sentinel failover-timeout main 4000",
+    ];
+    await writeFile(file, `${settings.join("\n")}\n`);
+    processes.push(await launch(["redis-server"], [file, "--sentinel"], "+monitor"));
+    sentinels.push({ host: "127.0.0.1", port });
+  }
+  const watchers = await Promise.all(sentinels.map(({ port }) => connected(`redis://127.0.0.1:${port}`)));
+  const client = await connected(primary.url);
+  const synced = () =>
+    until("the replica is there", async () => Number(await client.sendCommand(["WAIT", "1", "1000"])) > 0);
+  try {
+    await synced();
+    for (const watcher of watchers) {
+      await until("the Sentinels know the replica and each other", async () => {
+        const told = await watcher.sendCommand(["SENTINEL", "CKQUORUM", "main"]).catch(() => "");
+        const replicas = await watcher.sendCommand(["SENTINEL", "REPLICAS", "main"]);
+        const others = await watcher.sendCommand(["SENTINEL", "SENTINELS", "main"]);
+        return (
+          String(told).startsWith("OK 3") &&
+          Array.isArray(replicas) &&
+          replicas.length === 1 &&
+          Array.isArray(others) &&
+          others.length === 2
+        );
+      });
+    }
+  } finally {
+    for (const watcher of watchers) watcher.destroy();
+  }
+  return {
+    name: "main",
+    sentinels,
+    primary,
+    replica,
+    synced,
+    async stop() {
+      client.destroy();
+      for (const process of processes) await end(process);
+      await Promise.all([primary.stop(), replica.stop()]);
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+function connected(url: string) {
+  return createClient({ url, RESP: 2 })
+    .on("error", () => {})
+    .connect();
+}
+
+/** Asks again until it is so, for at most 30 s. */
+async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 30_000;
+  while (!(await isSo())) {
+    if (performance.now() > giveUpAt) throw new Error(`It is not so after 30 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function launch(
+  [program, ...before]: readonly [string, ...string[]],
+  args: readonly string[],
+  ready: string,
+): Promise<ChildProcess> {
+  const server = spawn(program, [...before, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   await once(server, "spawn");
   const said: string[] = [];
   for await (const line of createInterface({ input: server.stdout })) {
     said.push(line);
-    if (!line.includes("Ready to accept connections")) continue;
+    if (!line.includes(ready)) continue;
     // What it says later is of no interest, but must be taken off the pipe.
     server.stdout.resume();
     return server;
   }
-  throw new Error(`redis-server did not start:\n${said.join("\n")}`);
+  throw new Error(`${program} did not start:\n${said.join("\n")}`);
 }
 
 async function end(server: ChildProcess): Promise<void> {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Hono } from "hono";
 import { onTestFinished } from "vitest";
 import { type Session, SessionError, type SessionErrorCode, SessionManager, withSession } from "../../mod.ts";
-import type { Loaded, SessionOptions, SessionRecord, SessionStore, UntypedData } from "../../mod.ts";
+import type { SessionEvent, SessionOptions, SessionStore, StoredRecord, UntypedData, Write } from "../../mod.ts";
 import { session as middleware } from "../../src/hono.ts";
 import { type CookieJar, cookieJar, type JarRequestInit } from "../../src/testing.ts";
 
@@ -71,78 +71,100 @@ export function keyOf(id: string): string {
   return createHash("sha256").update(id).digest("hex");
 }
 
-/** What stands in place of a store's verb: it gets the verb itself, to call or not. */
-export type Overrides = {
-  [Verb in "load" | "create" | "change" | "touch" | "delete"]?: (
-    verb: SessionStore[Verb],
-    ...args: Parameters<SessionStore[Verb]>
-  ) => ReturnType<SessionStore[Verb]>;
-};
+/** A `save` by what it does: it creates a record, changes its fields, or moves `lastSeenAt` alone. */
+export type SaveKind = "create" | "change" | "touch";
+
+/** What a `save` does. */
+export function kindOf({ expected, changed }: Write): SaveKind {
+  if (expected === null) return "create";
+  return changed.size === 0 ? "touch" : "change";
+}
+
+type Verb<Name extends "load" | "save" | "delete"> = (
+  verb: SessionStore[Name],
+  ...args: Parameters<SessionStore[Name]>
+) => ReturnType<SessionStore[Name]>;
+
+/** What stands in place of a store's verb, or of one kind of `save`: it gets the verb itself, to call or not. */
+export interface Overrides {
+  readonly load?: Verb<"load">;
+  readonly save?: Verb<"save">;
+  readonly create?: Verb<"save">;
+  readonly change?: Verb<"save">;
+  readonly touch?: Verb<"save">;
+  readonly delete?: Verb<"delete">;
+}
 
 /** A store some of whose verbs do something else. */
 export function altered(store: SessionStore, overrides: Overrides): SessionStore {
-  const { load, create, change, touch, delete: remove } = overrides;
   return {
     ...store,
-    load: (...args) => (load === undefined ? store.load(...args) : load(store.load, ...args)),
-    create: (...args) => (create === undefined ? store.create(...args) : create(store.create, ...args)),
-    change: (...args) => (change === undefined ? store.change(...args) : change(store.change, ...args)),
-    touch: (...args) => (touch === undefined ? store.touch(...args) : touch(store.touch, ...args)),
-    delete: (...args) => (remove === undefined ? store.delete(...args) : remove(store.delete, ...args)),
+    load: (...args) => (overrides.load === undefined ? store.load(...args) : overrides.load(store.load, ...args)),
+    save: (...args) => {
+      const save = overrides[kindOf(args[1])] ?? overrides.save;
+      return save === undefined ? store.save(...args) : save(store.save, ...args);
+    },
+    delete: (...args) =>
+      overrides.delete === undefined ? store.delete(...args) : overrides.delete(store.delete, ...args),
   };
 }
 
-/** A store whose calls are written down, by verb, in order. */
+/** The verbs of {@linkcode altered}, to make each of them fail. */
+export const VERBS = ["load", "create", "change", "touch", "delete"] as const;
+
+/** A store that fails on these verbs, as long as it is down. Nothing is done then. */
+export function failing(
+  store: SessionStore,
+  verbs: readonly (typeof VERBS)[number][] = VERBS,
+  isDown: () => boolean = () => true,
+): SessionStore {
+  const fails = (verb: (typeof VERBS)[number]): boolean => verbs.includes(verb) && isDown();
+  return {
+    ...store,
+    load: async (...args) => (fails("load") ? down() : store.load(...args)),
+    save: async (...args) => (fails(kindOf(args[1])) ? down() : store.save(...args)),
+    delete: async (...args) => (fails("delete") ? down() : store.delete(...args)),
+  };
+}
+
+function down(): never {
+  throw new Error("down");
+}
+
+/** A store whose calls are written down in order, each `save` by its kind. */
 export function counted(store: SessionStore): { readonly store: SessionStore; readonly calls: string[] } {
   const calls: string[] = [];
-  const note =
-    (name: string) =>
-    <Args extends unknown[], Answer>(verb: (...args: Args) => Answer, ...args: Args): Answer => {
-      calls.push(name);
-      return verb(...args);
-    };
-  const overrides: Overrides = {
-    load: note("load"),
-    create: note("create"),
-    change: note("change"),
-    touch: note("touch"),
-    delete: note("delete"),
-  };
-  return { store: altered(store, overrides), calls };
+  const watched = altered(store, {
+    load: (load, ...args) => {
+      calls.push("load");
+      return load(...args);
+    },
+    save: (save, ...args) => {
+      calls.push(kindOf(args[1]));
+      return save(...args);
+    },
+    delete: (remove, ...args) => {
+      calls.push("delete");
+      return remove(...args);
+    },
+  });
+  return { store: watched, calls };
 }
 
-/** A store in a map that a test may look into and spoil. */
-export function openStore(): { readonly store: SessionStore; readonly records: Map<string, Loaded> } {
-  const records = new Map<string, Loaded>();
+/** A store in a map that a test may look into and spoil. It answers with promises, as engines do. */
+export function openStore(): { readonly store: SessionStore; readonly records: Map<string, StoredRecord> } {
+  const records = new Map<string, StoredRecord>();
   let writes = 0;
-  const put = (key: string, { fields, lastSeenAt }: SessionRecord): number => {
-    records.set(key, { fields: new Map(fields), lastSeenAt, version: ++writes });
-    return writes;
-  };
   const store: SessionStore = {
-    traits: {
-      compareAndSet: true,
-      consistency: "strong",
-      persistent: false,
-      shared: false,
-      minTtl: 0,
-      maxBytes: Infinity,
-    },
+    traits: { consistency: "strong", compareAndSet: true, maxBytes: Infinity },
     load: async (key) => {
       const found = records.get(key);
       return found === undefined ? null : { ...found, fields: new Map(found.fields) };
     },
-    create: async (key, record) => (records.has(key) ? "taken" : put(key, record)),
-    change: async (key, { record }, expected) => {
-      const found = records.get(key);
-      if (found === undefined) return "gone";
-      return found.version === expected ? put(key, record) : "conflict";
-    },
-    touch: async (key, lastSeenAt, _expiresAt, loaded) => {
-      const found = records.get(key);
-      if (found !== undefined && loaded !== undefined && found.version !== loaded.version) return "conflict";
-      if (found !== undefined) put(key, { fields: found.fields, lastSeenAt });
-      return found !== undefined;
+    save: async (key, { record: { fields, lastSeenAt }, expected }) => {
+      if ((records.get(key)?.version ?? null) !== expected) return "conflict";
+      records.set(key, { fields: new Map(fields), lastSeenAt, version: ++writes });
+      return writes;
     },
     delete: async (key, expected) => {
       const found = records.get(key);
@@ -151,6 +173,16 @@ export function openStore(): { readonly store: SessionStore; readonly records: M
     },
   };
   return { store, records };
+}
+
+/** The records that hold a session, without those of retired ids. */
+export function living(records: ReadonlyMap<string, StoredRecord>): StoredRecord[] {
+  return [...records.values()].filter(({ fields }) => !(fields.get("@") ?? "").includes('"successor"'));
+}
+
+/** Events without what differs from run to run. */
+export function bare(events: readonly SessionEvent[]): object[] {
+  return events.map(({ name: _name, request: _request, durationMs: _durationMs, ...rest }) => rest);
 }
 
 /** A promise, and what settles it. */
@@ -180,4 +212,10 @@ export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return directory;
+}
+
+/** A value, after everything that waits for no store and no timer has run. */
+export async function soon<Value>(value: Value): Promise<Value> {
+  await new Promise((resolve) => setImmediate(resolve));
+  return value;
 }

@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { run } from "./command.ts";
@@ -16,20 +16,30 @@ interface Tool {
 const tools: readonly Tool[] = [
   { program: "redis-server", package: "redis-server", importedAs: /(?:setup\/redis|linearizability\/engines)\.ts"/ },
   { program: "memcached", package: "memcached", importedAs: /setup\/memcached\.ts"/ },
-  { program: "/usr/bin/chromium", package: "chromium", importedAs: /chromium\.ts"/ },
-  { program: "/usr/bin/firefox-esr", package: "firefox-esr", importedAs: /firefox\.ts"/ },
-  { program: "openssl", package: "openssl", importedAs: /"openssl"/ },
+  { program: "/usr/lib/postgresql/15/bin/postgres", package: "postgresql", importedAs: /setup\/postgres\.ts"/ },
+  { program: "pgbouncer", package: "pgbouncer", importedAs: /setup\/pgbouncer\.ts"/ },
+  { program: "mariadbd", package: "mariadb-server", importedAs: /setup\/mariadb\.ts"/ },
+  { program: "/usr/bin/chromium", package: "chromium", importedAs: /(?:chromium|browser\/\w+|\.\/tabs)\.ts"/ },
+  { program: "/usr/bin/firefox-esr", package: "firefox-esr", importedAs: /(?:firefox|\.\/tabs)\.ts"/ },
+  { program: "openssl", package: "openssl", importedAs: /"openssl"|\.\/tls\.ts"/ },
 ];
 
 /** Installs what is missing, where that is possible: as root on Debian. Answers what is missing still. */
 export async function installTools(): Promise<Tool[]> {
   const missing = await missingTools();
   if (missing.length === 0 || process.getuid?.() !== 0 || (await find("apt-get")) === undefined) return missing;
+  await keepServicesStopped();
   const apt = (...args: string[]) => run("apt-get", args, { env: { DEBIAN_FRONTEND: "noninteractive" } });
   await apt("update");
   const { ok, output } = await apt("install", "-y", ...missing.map((tool) => tool.package));
   if (!ok) console.error(output);
   return await missingTools();
+}
+
+/** Tests start servers of their own: those of the packages must not start as services. */
+async function keepServicesStopped(): Promise<void> {
+  const policy = "/usr/sbin/policy-rc.d";
+  if (!(await isFile(policy))) await writeFile(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
 }
 
 /** The test files among `files` that need what is missing, each with what to install for it. */

@@ -8,8 +8,8 @@ export type Fault =
   | "drop before"
   /** The commands are done, and the connection breaks before the answer. */
   | "drop after"
-  /** The answer is this HTTP status, and nothing is done. */
-  | { readonly status: 429 | 500 }
+  /** The answer is this HTTP status, with these words, and nothing is done. */
+  | { readonly status: 429 | 500; readonly error?: string }
   /** The request waits for this before anything is done. */
   | { readonly slow: Promise<unknown> };
 
@@ -91,7 +91,8 @@ export async function startUpstash(redisUrl: string): Promise<Upstash> {
 
     const fault = proxy.fault(path);
     if (fault === "drop before") return void request.socket.destroy();
-    if (typeof fault === "object" && "status" in fault) return send(fault.status, { error: `HTTP ${fault.status}` });
+    if (typeof fault === "object" && "status" in fault)
+      return send(fault.status, { error: fault.error ?? `HTTP ${fault.status}` });
     if (typeof fault === "object") await fault.slow;
     const { status, body } = await answer(path, commands);
     writes++;

@@ -1,10 +1,22 @@
+/**
+ * The weight of each entry and of a few programs, minified and gzipped, with all dependencies: `npm run sizes`.
+ *
+ * - `npm run sizes -- --update` makes today's weights the budgets, with 3 % of room.
+ * - `npm run sizes -- --markdown` prints the table that the README can show.
+ *
+ * @module
+ */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { build, type BuildOptions } from "esbuild";
-import deno from "../../deno.json" with { type: "json" };
+import { build } from "esbuild";
 import type { Finished } from "./command.ts";
 import { ROOT } from "./command.ts";
+import { entries } from "./entries.ts";
+import { importsOfSource, longestChain } from "./imports.ts";
 
-const VISIT_COUNTER = `
+const COUNTER = `
 import { withSession } from "./mod.ts";
 export default {
   fetch: withSession(async (_request, session) => {
@@ -13,91 +25,166 @@ export default {
   }),
 };`;
 
-/** What a store may add to a program, in gzipped bytes. The Redis ones bring the Lua that Redis runs. */
-const STORE_BUDGET = 1_500;
-const LUA_BUDGET = 2_500;
-/** The cookie store brings a vault of its own. */
-const VAULT_BUDGET = 2_000;
-/** What it weighs today, with a little room: it is to shrink to a fifth, and must not grow. */
-const COUNTER_BUDGET = 30_800;
+/** Programs that are weighed beside the entries: the visit counter, and what it needs more. */
+const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
+  "visit counter": [],
+  "counter, Redis": ["./stores/redis"],
+  "counter, signed ids, encryption, user sessions": ["./signed-ids", "./encryption", "./user-sessions"],
+};
+
+/** The goals for what something adds to the visit counter, or weighs as a whole, in gzipped bytes. They are reported, and fail nothing. */
+const GOALS: Readonly<Record<string, number>> = {
+  "visit counter": 13 * 1024,
+  "./stores/redis": 1.5 * 1024,
+  "counter, signed ids, encryption, user sessions": 5 * 1024,
+  "./csrf": 768,
+  "./cross-origin": 768,
+  "./exclusive": 768,
+  "./nist": 768,
+  "./user-sessions": 3 * 1024,
+  "./read-your-writes": 3 * 1024,
+};
+
+const BUDGETS = join(ROOT, "test/setup/size_budgets.json");
+const ROOM = 1.03;
 
 interface Weight {
   readonly what: string;
   readonly minified: number;
   readonly gzipped: number;
-  readonly budget: number;
-  /** The stores in it that it has no business with. */
+  /** How much heavier a visit counter gets by it, gzipped. */
+  readonly added: number;
+  /** Entries of the package that it pulls in and that do not belong to it. */
   readonly strays: readonly string[];
 }
 
-/** Weighs every export, minified and gzipped, and looks for stores that an export pulls in. */
+/** Weighs everything, and holds it against the budgets. */
 export async function weigh(): Promise<Pick<Finished, "ok" | "output">> {
-  const weights = await Promise.all([
-    weight(
-      "visit counter, dependencies included",
-      { stdin: { contents: VISIT_COUNTER, resolveDir: ROOT } },
-      COUNTER_BUDGET,
-    ),
-    ...Object.entries(deno.exports).map(([path, source]) => weightOfExport(path, source)),
+  const [weights, budgets] = await Promise.all([weighAll(), readBudgets()]);
+  const faults = weights.map((weight) => faultOf(weight, budgets));
+  const stale = Object.keys(budgets).filter((what) => !weights.some((weight) => weight.what === what));
+  const rows = weights.map((weight, index) => [
+    weight.what,
+    String(weight.minified),
+    String(weight.gzipped),
+    String(budgets[weight.what] ?? "none"),
+    weight.added === 0 ? "" : `+${weight.added}`,
+    [faults[index], missedGoal(weight)].filter(Boolean).join("; "),
   ]);
-  const ok = weights.every(({ gzipped, budget, strays }) => gzipped <= budget && strays.length === 0);
-  return { ok, output: table(weights) };
+  const output = [
+    ...aligned([["in bytes, dependencies included", "minified", "gzipped", "budget", "to a counter", ""], ...rows]),
+    ...stale.map((what) => `test/setup/size_budgets.json names ${what}, which is not there`),
+    floors(),
+    "",
+  ].join("\n");
+  return { ok: faults.every((fault) => fault === "") && stale.length === 0, output };
 }
 
-function weightOfExport(path: string, source: string): Promise<Weight> {
-  const isStore = path.startsWith("./stores/");
-  const options: BuildOptions = { entryPoints: [source], packages: "external", external: ["cloudflare:*"] };
-  if (!isStore) return weight(path, options, Infinity);
-  // A program has these already, in the core.
-  const core = ["errors", "expiry", "record", "record_text", "sealing", "session_id", "vault"].map(
-    (name) => `*/${name}.ts`,
-  );
-  const external = [...(options.external ?? []), ...core];
-  const budget = path.includes("redis") ? LUA_BUDGET : path.includes("cookie") ? VAULT_BUDGET : STORE_BUDGET;
-  return weight(path, { ...options, external }, budget);
+async function weighAll(): Promise<Weight[]> {
+  const alone = await bundled(COUNTER);
+  const programs = Object.entries(PROGRAMS).map(async ([what, paths]): Promise<Weight> => {
+    const { minified, gzipped } = await bundled(COUNTER + paths.map(exported).join("\n"));
+    return { what, minified, gzipped, added: gzipped - alone.gzipped, strays: [] };
+  });
+  const all = entries.map(async ({ path, source }): Promise<Weight> => {
+    const [own, together] = await Promise.all([bundled(exported(path)), bundled(COUNTER + exported(path))]);
+    const strays = entries.filter((each) => each.source !== source && own.files.includes(each.source));
+    return {
+      what: path,
+      minified: own.minified,
+      gzipped: own.gzipped,
+      added: path === "." ? 0 : together.gzipped - alone.gzipped,
+      strays: strays.map((each) => each.path).filter((each) => !MAY_COME_ALONG.includes(each)),
+    };
+  });
+  return await Promise.all([...programs, ...all]);
 }
 
-async function weight(what: string, options: BuildOptions, budget: number): Promise<Weight> {
+/** The default store comes with the core. */
+const MAY_COME_ALONG = ["./stores/memory"];
+
+function exported(path: string): string {
+  return `export * from "./${entries.find((entry) => entry.path === path)?.source ?? path}";`;
+}
+
+async function bundled(contents: string): Promise<{ minified: number; gzipped: number; files: readonly string[] }> {
   const { outputFiles, metafile } = await build({
+    stdin: { contents, resolveDir: ROOT, loader: "ts" },
     absWorkingDir: ROOT,
     bundle: true,
     minify: true,
     format: "esm",
     platform: "neutral",
+    target: "es2022",
     mainFields: ["module", "main"],
     write: false,
     metafile: true,
-    ...options,
+    // What a runtime, a framework or the user's own client brings.
+    external: ["node:*", "cloudflare:*", "next/*", "@aws-sdk/*"],
   });
-  const code = outputFiles?.[0]?.contents ?? new Uint8Array();
-  const stores = Object.entries(deno.exports).filter(([path]) => path.startsWith("./stores/"));
-  // Memory is the default, so it comes with everything but the other stores.
-  const own = what.startsWith("./stores/") ? what : "./stores/memory";
-  const strays = stores.filter(([path, source]) => path !== own && source.slice(2) in (metafile?.inputs ?? {}));
-  return {
-    what,
-    minified: code.length,
-    gzipped: gzipSync(code, { level: 9 }).length,
-    budget,
-    strays: strays.map(([path]) => path),
-  };
+  const code = outputFiles[0]?.contents ?? new Uint8Array();
+  return { minified: code.length, gzipped: gzipSync(code, { level: 9 }).length, files: Object.keys(metafile.inputs) };
 }
 
-function table(weights: readonly Weight[]): string {
-  const rows = weights.map(({ what, minified, gzipped, budget, strays }) => [
-    what,
-    String(minified),
-    String(gzipped),
-    budget === Infinity ? "" : String(budget),
-    [gzipped > budget ? "too large" : "", strays.length > 0 ? `pulls in ${strays.join(", ")}` : ""]
-      .filter(Boolean)
-      .join("; "),
-  ]);
-  const all = [["in bytes", "minified", "gzipped", "budget", ""], ...rows];
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  const line = ([what = "", ...cells]: string[]): string =>
-    [what.padEnd(widths[0] ?? 0), ...cells.map((cell, index) => cell.padStart(widths[index + 1] ?? 0))]
-      .join("  ")
-      .trimEnd();
-  return `${all.map(line).join("\n")}\n`;
+function faultOf({ what, gzipped, strays }: Weight, budgets: Readonly<Record<string, number>>): string {
+  const budget = budgets[what];
+  const faults = [];
+  if (budget === undefined) faults.push("has no budget: npm run sizes -- --update");
+  else if (gzipped > budget) faults.push(`too large by ${gzipped - budget}`);
+  if (strays.length > 0) faults.push(`pulls in ${strays.join(", ")}`);
+  return faults.join("; ");
+}
+
+function missedGoal({ what, gzipped, added }: Weight): string {
+  const goal = GOALS[what];
+  return goal === undefined || (added === 0 ? gzipped : added) <= goal ? "" : `above the goal of ${goal}`;
+}
+
+/** How far down the imports go, for a reader and for a program that starts. */
+function floors(): string {
+  const chain = longestChain(importsOfSource(), "mod.ts");
+  return `Imports from mod.ts have ${chain.length} floors (goal: 8): ${chain.map((file) => file.replace(/^src\//, "")).join(" → ")}`;
+}
+
+async function readBudgets(): Promise<Record<string, number>> {
+  return JSON.parse(await readFile(BUDGETS, "utf8"));
+}
+
+function aligned(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map(([what = "", ...cells]) => {
+    const last = cells.pop() ?? "";
+    const figures = cells.map((cell, index) => cell.padStart(widths[index + 1] ?? 0));
+    return [what.padEnd(widths[0] ?? 0), ...figures, last].join("  ").trimEnd();
+  });
+}
+
+/** The table of the README: what each entry adds to a visit counter. */
+function markdown(weights: readonly Weight[]): string {
+  const kilobytes = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KB`;
+  const rows = weights
+    .filter(({ what }) => what !== ".")
+    .map(({ what, gzipped, added }) =>
+      what in PROGRAMS && added === 0
+        ? `| ${what} | ${kilobytes(gzipped)} |`
+        : `| ${nameOf(what)} | + ${kilobytes(added)} |`,
+    );
+  return ["| minified and gzipped, with dependencies | |", "| --- | ---: |", ...rows, ""].join("\n");
+}
+
+function nameOf(what: string): string {
+  return what.startsWith("./") ? `\`with-session${what.slice(1)}\`` : what.replace("counter, ", "");
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes("--update")) {
+    const budgets = (await weighAll()).map(({ what, gzipped }) => [what, Math.ceil(gzipped * ROOM)]);
+    await writeFile(BUDGETS, `${JSON.stringify(Object.fromEntries(budgets), null, 2)}\n`);
+  }
+  if (process.argv.includes("--markdown")) console.log(markdown(await weighAll()));
+  else {
+    const { ok, output } = await weigh();
+    console.log(output);
+    process.exitCode = ok ? 0 : 1;
+  }
 }

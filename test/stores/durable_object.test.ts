@@ -3,10 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, test, vi } from "vitest";
-import type { SessionStore } from "../../src/store.ts";
+import { SessionManager } from "../../mod.ts";
+import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import {
   durableObjectStore,
-  type SessionObject,
+  type SessionJurisdiction,
+  type SessionLocationHint,
+  SessionObject,
   type SessionObjectNamespace,
   type SessionObjectState,
 } from "../../src/stores/durable_object.ts";
@@ -54,36 +57,35 @@ async function start(folder?: string): Promise<Miniflare> {
 }
 
 /** What the object of the test's session has stored. */
-async function stored(): Promise<{ rows: string[]; writes: number; alarm: number; tables: string[] }> {
-  const response = await inspected.get(inspected.idFromName(key)).fetch("http://localhost/");
+async function stored(
+  init?: RequestInit,
+): Promise<{ rows: string[]; writes: number; alarm: number | null; tables: string[] }> {
+  const response = await inspected.get(inspected.idFromName(key)).fetch("http://localhost/", init);
   return JSON.parse(await response.text());
 }
 
 /** Until the alarm, to the nearest hundred. */
 async function secondsLeft(): Promise<number> {
-  return Math.round(((await stored()).alarm - Date.now()) / 100_000) * 100;
+  return Math.round((((await stored()).alarm ?? 0) - Date.now()) / 100_000) * 100;
 }
 
 const nothing = { rows: [], writes: 0, alarm: null, tables: [] };
 const now = 1_800_000_000_000;
-const inAnHour = now + 3_600_000;
-const record = {
-  fields: new Map([
-    ["a", "1"],
-    ["b", "2"],
-  ]),
-  lastSeenAt: now,
-};
-const changed = {
-  record: {
-    fields: new Map([
-      ["a", "1"],
-      ["b", "3"],
-    ]),
-    lastSeenAt: now,
-  },
-  changed: new Map([["b", "3"]]),
-};
+
+function writeOf(fields: Record<string, string>, expected: RecordVersion | null = null, seconds = 3600): Write {
+  const record = { fields: new Map(Object.entries(fields)), lastSeenAt: now };
+  return { id: crypto.randomUUID(), record, changed: record.fields, expected, expiresAt: now + seconds * 1000 };
+}
+
+async function create(fields: Record<string, string> = { "=a": "1" }, seconds?: number): Promise<RecordVersion> {
+  return await saved(writeOf(fields, null, seconds));
+}
+
+async function saved(write: Write): Promise<RecordVersion> {
+  const version = await store.save(key, write);
+  if (version === "conflict") throw new Error("Nothing was stored");
+  return version;
+}
 
 describe("durableObjectStore() in workerd keeps the contract of stores:", () => {
   for (const { name } of storeCases()) {
@@ -102,94 +104,113 @@ for (const updates of [100, 1000]) {
   });
 }
 
+test("ctx.exports.SessionObject serves as the binding", async () => {
+  const [first] = storeCases().filter(({ name }) => name.startsWith("save() loses none"));
+  const query = new URLSearchParams({ store: "exports", name: first?.name ?? "" });
+  const response = await worker.dispatchFetch(`http://localhost/?${query}`);
+  expect(await response.text()).toBe("passed");
+  const counted = await worker.dispatchFetch("http://localhost/?store=exports&updates=10");
+  expect(await counted.json()).toEqual({ count: 10, keys: 11 });
+});
+
 test("every call of the store is one request", async () => {
   const made: number[] = [];
   const note = () => made.push(requests);
-  const version = await store.create(key, record, inAnHour);
+  const version = await create();
   note();
-  await store.change(key, changed, version, inAnHour);
+  const next = await saved(writeOf({ "=a": "2" }, version));
   note();
-  const loaded = await store.load(key);
+  await store.load(key);
   note();
-  if (loaded) await store.touch(key, now, inAnHour, loaded);
+  await saved({ ...writeOf({ "=a": "2" }, next), changed: new Map() });
   note();
   await store.delete(key);
   note();
   expect(made).toEqual([1, 2, 3, 4, 5]);
 });
 
-test("load(), change(), touch() and delete() store nothing when there is no session", async () => {
+test("load(), save() and delete() store nothing when there is no session", async () => {
   expect(await store.load(key)).toBeNull();
-  expect(await store.change(key, changed, "", inAnHour)).toBe("gone");
-  expect(await store.touch(key, now, inAnHour, { ...record, version: "" })).toBe(false);
-  await store.delete(key);
+  expect(await store.save(key, writeOf({ "=a": "1" }, "a version"))).toBe("conflict");
+  expect(await store.delete(key)).toBeUndefined();
+  expect(await store.delete(key, "a version")).toBeUndefined();
   expect(await stored()).toEqual(nothing);
 });
 
-test("change() writes its own field, the head and the alarm only", async () => {
-  const many = new Map(Array.from({ length: 50 }, (_, i) => [`f${i}`, "x"]));
-  const version = await store.create(key, { ...record, fields: many }, inAnHour);
-  const before = await stored();
-  expect(before.rows).toHaveLength(51);
-  const change = { record: { ...record, fields: new Map(many).set("f7", "y") }, changed: new Map([["f7", "y"]]) };
-  await store.change(key, change, version, inAnHour);
-  const after = await stored();
-  expect(after.writes - before.writes).toBe(3);
-  expect((await store.load(key))?.fields).toEqual(change.record.fields);
+test("save() changes one row, whatever it changes, and the alarm only if the session ends earlier", async () => {
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`=f${i}`, "x"]));
+  let version = await create(many);
+  const writes = async (write: Write) => {
+    const before = await stored();
+    version = await saved(write);
+    return (await stored()).writes - before.writes;
+  };
+  expect((await stored()).rows).toEqual(["record"]);
+  expect(await writes(writeOf({ ...many, "=f7": "y" }, version))).toBe(1);
+  expect(await writes({ ...writeOf({ ...many, "=f7": "y" }, version, 7200), changed: new Map() })).toBe(1);
+  expect(await writes(writeOf({ ...many }, version, 60))).toBe(2);
+  expect((await store.load(key))?.fields.get("=f7")).toBe("x");
 });
 
 test("delete() leaves nothing of what was stored, not even the alarm", async () => {
-  await store.create(key, record, inAnHour);
-  expect(await stored()).toMatchObject({ rows: ['"a"', '"b"', "head"], alarm: expect.any(Number) });
+  await create();
+  expect(await stored()).toMatchObject({ rows: ["record"], alarm: expect.any(Number) });
   await store.delete(key);
   expect(await stored()).toEqual(nothing);
 });
 
 test("the alarm leaves nothing of an expired session", async () => {
-  await store.create(key, record, inAnHour);
-  expect((await stored()).rows).toHaveLength(3);
-  const loaded = await store.load(key);
-  if (loaded) await store.touch(key, now, now + 50, loaded);
+  const version = await create();
+  expect((await stored()).rows).toHaveLength(1);
+  await saved(writeOf({ "=a": "2" }, version, 0.05));
   await vi.waitFor(async () => expect(await stored()).toEqual(nothing), { timeout: 10_000 });
   expect(await store.load(key)).toBeNull();
 });
 
-test("create(), change() and touch() set the alarm on the engine's clock, whatever the core's says", async () => {
-  const version = await store.create(key, record, now + 1_000_000);
+test("the alarm is set by the engine's clock, whatever the core's says, and again if the session lives longer", async () => {
+  const version = await create({ "=a": "1" }, 1000);
   expect(await secondsLeft()).toBe(1000);
-  await store.change(key, changed, version, now + 2_000_000);
-  expect(await secondsLeft()).toBe(2000);
-  const loaded = await store.load(key);
-  if (loaded) await store.touch(key, now + 500, now + 3_000_500, loaded);
+  const longer = await saved(writeOf({ "=a": "2" }, version, 3000));
+  expect(await secondsLeft()).toBe(1000);
+  // The alarm comes, too early by now.
+  await stored({ method: "DELETE" });
   expect(await secondsLeft()).toBe(3000);
+  expect((await store.load(key))?.fields.get("=a")).toBe("2");
+  await saved(writeOf({ "=a": "3" }, longer, 2000));
+  expect(await secondsLeft()).toBe(2000);
 });
 
-test("load() finds any text as it was, half surrogate pairs included", async () => {
-  const fields = new Map([
-    ["\ud800", "\udfff"],
-    ["head", "\ufeff"],
-    ["", "\0"],
-    ['"', "漢字"],
-  ]);
-  await store.create(key, { ...record, fields }, inAnHour);
-  expect((await store.load(key))?.fields).toEqual(fields);
+test("the alarm comes later than the session ends, so that a request that came in time is not cut off", async () => {
+  const named: string[] = [];
+  const noted = durableObjectStore({
+    idFromName: (name) => (named.push(name), inspected.idFromName(name)),
+    get: (id) => inspected.get(id),
+  });
+  const session = new SessionManager<{ n: number }>({ store: noted, idleTimeout: 1.5 }).start(
+    new Request("https://shop.example/"),
+  );
+  session.set("n", 1);
+  await session.save();
+  key = named[0] ?? "";
+  expect(((await stored()).alarm ?? 0) - Date.now()).toBeGreaterThan(300_000);
 });
 
-test("create() stores a record of exactly the limit, and refuses one byte more before any request", async () => {
+test("the alarm of an object that stores nothing leaves it so", async () => {
+  expect(await stored({ method: "DELETE" })).toEqual(nothing);
+});
+
+test("save() stores a record of exactly the limit, and refuses one byte more before any request", async () => {
   // Half of the characters are ASCII: were they stored as UTF-16, the row would be too large.
   const { maxBytes } = store.traits;
-  const beside = '"a"""'.length;
+  const beside = "1".length + 13 + "\n=a\n".length;
   const largest = `漢${"x".repeat(maxBytes - beside - 3)}`;
-  await store.create(key, { ...record, fields: new Map([["a", largest]]) }, inAnHour);
-  expect((await store.load(key))?.fields.get("a")).toBe(largest);
+  await create({ "=a": largest });
+  expect((await store.load(key))?.fields.get("=a")).toBe(largest);
 
   requests = 0;
-  const larger = { ...record, fields: new Map([["a", `${largest}x`]]) };
   const refused = { code: "ERR_RECORD_TOO_LARGE", message: expect.stringContaining(`${maxBytes + 1} bytes`) };
-  await expect(store.create(key, larger, inAnHour)).rejects.toMatchObject(refused);
-  await expect(store.change(key, { record: larger, changed: larger.fields }, "", inAnHour)).rejects.toMatchObject(
-    refused,
-  );
+  await expect(store.save(key, writeOf({ "=a": `${largest}x` }))).rejects.toMatchObject(refused);
+  await expect(store.save(key, writeOf({ "=a": `${largest}x` }, "a version"))).rejects.toMatchObject(refused);
   expect(requests).toBe(0);
 });
 
@@ -204,13 +225,14 @@ test("a session outlives restarts, and its data are in no file after its end", a
       await restarted.dispose();
     }
   };
-  const secret = { ...record, fields: new Map([["a", "to be found"]]) };
+  const secret = writeOf({ "=a": "to be found" });
   try {
-    const version = await running((objects) => objects.create(key, secret, inAnHour));
-    expect(await running((objects) => objects.load(key))).toEqual({ ...secret, version });
+    const version = await running(async (objects) => await objects.save(key, secret));
+    const found = await running(async (objects) => await objects.load(key));
+    expect([found?.fields.get("=a"), found?.lastSeenAt, found?.version]).toEqual(["to be found", now, version]);
     expect(await filesWith("to be found", folder)).toHaveLength(1);
     const answers = await running(async (objects) => [
-      await objects.change(key, changed, "another", inAnHour),
+      await objects.save(key, writeOf({ "=a": "2" }, "another")),
       await objects.delete(key, version),
       await objects.load(key),
     ]);
@@ -229,19 +251,20 @@ async function filesWith(text: string, folder: string): Promise<string[]> {
 }
 
 test("every call rejects when the binding leads to something else", async () => {
-  const loaded = { ...record, version: "1" };
-  for (const other of [elsewhere('"gone"', false), elsewhere("<html>"), elsewhere("null")]) {
+  const strange = ['"gone"', "<html>", "null", "1", "{}", '{"is":"toString"}', '{"is":"found"}', '{"is":"saved"}'];
+  for (const other of [elsewhere('{"is":"missing"}', false), ...strange.map((text) => elsewhere(text))]) {
     const calls = [
       other.load(key),
-      other.create(key, record, inAnHour),
-      other.change(key, changed, "1", inAnHour),
-      other.touch(key, now, inAnHour, loaded),
+      other.save(key, writeOf({ "=a": "1" })),
+      other.save(key, writeOf({ "=a": "1" }, "1")),
       other.delete(key),
     ];
     const outcomes = await Promise.allSettled(calls);
     expect(outcomes.map(({ status }) => status)).toEqual(calls.map(() => "rejected"));
   }
-  await expect(elsewhere("1").load(key)).rejects.toThrow("no answer to a read");
+  await expect(elsewhere('{"is":"conflict"}').load(key)).rejects.toThrow("no answer to a read");
+  await expect(elsewhere('{"is":"missing"}').save(key, writeOf({}))).rejects.toThrow("no answer to a write");
+  await expect(elsewhere('{"is":"saved","version":"1"}').delete(key)).rejects.toThrow("no answer to a deletion");
 });
 
 /** A store whose binding always answers the same. */
@@ -250,13 +273,97 @@ function elsewhere(text: string, ok: boolean = true): SessionStore {
   return durableObjectStore({ idFromName: (name) => name, get: () => ({ fetch: async () => response }) });
 }
 
-test("durableObjectStore() throws when the binding is missing", () => {
-  const env: Record<string, SessionObjectNamespace> = {};
-  // @ts-expect-error A binding that may be missing is not one.
-  expect(() => durableObjectStore(env["SESSIONS"])).toThrow(TypeError);
+test("every call rejects, and the engine's own error says what to do, when the class has no SQLite", async () => {
+  const plain = await startWorker(new URL("./cloudflare.worker.ts", import.meta.url), {
+    durableObjects: { SESSIONS: { className: "SessionObject", useSQLite: false } },
+  });
+  try {
+    const { SESSIONS } = await plain.getBindings<{ SESSIONS: SessionObjectNamespace }>();
+    const objects = durableObjectStore(SESSIONS);
+    for (const call of [() => objects.load(key), () => objects.save(key, writeOf({})), () => objects.delete(key)]) {
+      await expect(Promise.resolve(call())).rejects.toThrow("new_sqlite_classes");
+    }
+  } finally {
+    await plain.dispose();
+  }
 });
 
-test("durableObjectStore() and SessionObject take Cloudflare's own types", () => {
+test("a call ends when its signal is aborted", async () => {
+  const objects = durableObjectStore({
+    idFromName: (name) => name,
+    get: () => ({
+      fetch: (_url, { signal }) =>
+        new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(new Error("Aborted")))),
+    }),
+  });
+  const controller = new AbortController();
+  const calls = [
+    objects.load(key, controller.signal),
+    objects.save(key, writeOf({}), controller.signal),
+    objects.delete(key, "1", controller.signal),
+  ];
+  controller.abort();
+  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+});
+
+test("durableObjectStore() names objects with the prefix, places them by the hint, and keeps them in the jurisdiction", async () => {
+  const seen: unknown[] = [];
+  const namespace = (place: string): SessionObjectNamespace<string> => ({
+    idFromName: (name) => `${place}/${name}`,
+    get(id, options) {
+      seen.push([id, options]);
+      return { fetch: async () => ({ ok: true, status: 200, text: async () => '{"is":"missing"}' }) };
+    },
+    jurisdiction: (name) => namespace(name),
+  });
+  await durableObjectStore(namespace("anywhere")).load(key);
+  await durableObjectStore(namespace("anywhere"), { prefix: "shop:", locationHint: "apac" }).load(key);
+  await durableObjectStore(namespace("anywhere"), { jurisdiction: "eu" }).load(key);
+  expect(seen).toEqual([
+    [`anywhere/${key}`, undefined],
+    [`anywhere/shop:${key}`, { locationHint: "apac" }],
+    [`eu/${key}`, undefined],
+  ]);
+  const { jurisdiction: _, ...without } = namespace("anywhere");
+  expect(() => durableObjectStore(without, { jurisdiction: "eu" })).toThrow(TypeError);
+});
+
+test("durableObjectStore() says what to do when the binding is missing, or an option is unknown", () => {
+  const env: Record<string, SessionObjectNamespace> = {};
+  // @ts-expect-error A binding that may be missing is not one.
+  expect(() => durableObjectStore(env["SESSIONS"])).toThrow(
+    expect.objectContaining({ name: "TypeError", message: expect.stringMatching(/durable_objects.*env\.SESSIONS/) }),
+  );
+  // @ts-expect-error There is no such option.
+  expect(() => durableObjectStore(inspected, { location: "weur" })).toThrow(TypeError);
+});
+
+test("SessionObject compares and writes without a wait in between", async () => {
+  // Each storage operation that could be awaited would let another call in.
+  const rows = new Map<string, unknown>();
+  const object = new SessionObject({
+    storage: {
+      kv: {
+        get: <Value>(row: string) => rows.get(row) as Value | undefined,
+        put: (row, value) => void rows.set(row, value),
+      },
+      setAlarm: () => new Promise((resolve) => setTimeout(resolve, 1)),
+      deleteAlarm: async () => {},
+      deleteAll: async () => rows.clear(),
+    },
+  });
+  const call = { verb: "save", text: "10000000000000", lifetime: 1000, expected: null };
+  const answers = await Promise.all(
+    Array.from({ length: 20 }, async () => {
+      const request = new Request("http://session/", { method: "POST", body: JSON.stringify(call) });
+      return await (await object.fetch(request)).text();
+    }),
+  );
+  expect(answers.filter((answer) => answer.startsWith('{"is":"saved"'))).toHaveLength(1);
+  expect(answers.filter((answer) => answer === '{"is":"conflict"}')).toHaveLength(19);
+});
+
+test("durableObjectStore() and SessionObject accept Cloudflare's own types", () => {
   type Namespace = VendorsNamespace<SessionObject>;
   expectTypeOf(durableObjectStore<VendorsId>).toBeCallableWith({} as Namespace);
   expectTypeOf<Namespace>().toExtend<SessionObjectNamespace>();
@@ -272,7 +379,11 @@ interface VendorsId {
 
 interface VendorsNamespace<Class extends { __DURABLE_OBJECT_BRAND: never } | undefined> {
   idFromName(name: string): VendorsId;
-  get(id: VendorsId, options?: { locationHint?: string }): VendorsStub<Class>;
+  get(
+    id: VendorsId,
+    options?: { locationHint?: SessionLocationHint; routingMode?: "primary-only" },
+  ): VendorsStub<Class>;
+  jurisdiction(jurisdiction: SessionJurisdiction): VendorsNamespace<Class>;
 }
 
 interface VendorsStub<Class> {
@@ -285,7 +396,6 @@ interface VendorsState {
   readonly storage: {
     readonly kv: {
       get<T = unknown>(key: string): T | undefined;
-      list<T = unknown>(options?: { start?: string; prefix?: string; limit?: number }): Iterable<[string, T]>;
       put<T>(key: string, value: T): void;
       delete(key: string): boolean;
     };

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { RecordVersion, SessionStore, StoredRecord } from "../../src/core/store.ts";
 import { fileStore } from "../../src/stores/file.ts";
-import type { Loaded, SessionStore } from "../../src/store.ts";
 import { storeCases } from "../../src/testing.ts";
 
 const run = promisify(execFile);
@@ -32,6 +32,10 @@ describe("fileStore()", () => {
       await runCase(() => ({
         store,
         neighbour: fileStore({ directory: join(root, "neighbour") }),
+        spoil: async (key) => {
+          const [data = ""] = await filesOf(key);
+          await writeFile(join(directory, key, data), "somebody else's");
+        },
         // A file where the folder was.
         fail: async () => {
           await rename(directory, join(root, "away"));
@@ -39,6 +43,10 @@ describe("fileStore()", () => {
         },
       }));
     });
+  }
+
+  for (const { name, run: runCase } of storeCases()) {
+    it(`with durability "process": ${name}`, () => runCase(() => fileStore({ directory, durability: "process" })));
   }
 
   it("keeps everything when a case is over: names of sessions only, and one file in each", async () => {
@@ -51,7 +59,7 @@ describe("fileStore()", () => {
   it("lets nobody else in when it creates folders and files", async () => {
     await create(KEY);
     await change(KEY, await present(KEY), { a: "2" });
-    await store.touch(KEY, Date.now(), Date.now() + 1000, await present(KEY));
+    await touch(KEY, await present(KEY));
     const [head = ""] = await readdir(join(directory, KEY));
     const [data = ""] = await readdir(join(directory, KEY, head));
     const modes = [directory, join(directory, KEY), join(directory, KEY, head), join(directory, KEY, head, data)];
@@ -61,14 +69,14 @@ describe("fileStore()", () => {
   it("finds what another store on the same folder wrote, when a process starts anew", async () => {
     await create(KEY, { a: "1" });
     const again = fileStore({ directory });
-    expect((await again.load(KEY))?.fields).toEqual(new Map([["a", "1"]]));
+    expect([...((await again.load(KEY))?.fields ?? [])]).toEqual([["a", "1"]]);
   });
 
   it("leaves the data file alone when it touches", async () => {
     await create(KEY);
     const before = await filesOf(KEY);
     const { ino, mtimeMs } = await stat(join(directory, KEY, before[0] ?? ""));
-    await store.touch(KEY, 5, 10, await present(KEY));
+    await touch(KEY, await present(KEY));
     const after = await filesOf(KEY);
     const touched = await stat(join(directory, KEY, after[0] ?? ""));
     expect([touched.ino, touched.mtimeMs]).toEqual([ino, mtimeMs]);
@@ -77,29 +85,60 @@ describe("fileStore()", () => {
 
   it("rejects when a key is not 64 lowercase hexadecimal digits", async () => {
     const { fields } = await present(await create(KEY));
-    const record = { fields, lastSeenAt: 0 };
+    const write = { id: "", record: { fields, lastSeenAt: 0 }, changed: fields, expiresAt: 1 };
     for (const key of ["", "..", "../escape", KEY.toUpperCase(), `${KEY}0`, `${KEY}\n`, KEY.slice(1)]) {
-      await expect(store.load(key)).rejects.toThrow(TypeError);
-      await expect(store.create(key, record, 1)).rejects.toThrow(TypeError);
-      await expect(store.change(key, { record, changed: new Map() }, 1, 1)).rejects.toThrow(TypeError);
-      await expect(store.touch(key, 1, 1, { ...record, version: 1 })).rejects.toThrow(TypeError);
-      await expect(store.delete(key)).rejects.toThrow(TypeError);
+      const calls = [
+        () => store.load(key),
+        () => store.save(key, { ...write, expected: null }),
+        () => store.save(key, { ...write, expected: 1 }),
+        () => store.save(key, { ...write, changed: new Map(), expected: 1 }),
+        () => store.delete(key),
+      ];
+      for (const call of calls) await expect((async () => await call())()).rejects.toThrow(TypeError);
     }
   });
 
   it("answers conflict and touches nothing when a version is not one of its own", async () => {
     await create(KEY, { a: "1" });
     const before = await present(KEY);
-    for (const version of ["", ".", "..", `../${KEY}`, "x/y", 7]) {
+    const outside = `0123456789abcdef_0_1_1/../../${KEY}`;
+    for (const version of ["", ".", "..", `../${KEY}`, "x/y", 7, outside]) {
       expect(await change(KEY, { ...before, version }, { a: "2" })).toBe("conflict");
+      expect(await touch(KEY, { ...before, version })).toBe("conflict");
       expect(await store.delete(KEY, version)).toBe("conflict");
     }
-    expect(await store.load(KEY)).toEqual(before);
+    await isUnchanged(before);
   });
 
-  it("throws when directory is not a path", () => {
-    expect(() => fileStore({ directory: "" })).toThrow(TypeError);
-    expect(() => fileStore(undefined as never)).toThrow("directory must be the path of a folder");
+  it("throws when directory is not a path, durability is unknown, or an option is", () => {
+    expect(() => fileStore({ directory: "" })).toThrow(
+      new TypeError("fileStore: directory must be the path of a folder"),
+    );
+    // @ts-expect-error The folder is missing.
+    expect(() => fileStore()).toThrow(TypeError);
+    // @ts-expect-error The folder is missing.
+    expect(() => fileStore({})).toThrow("directory must be the path of a folder");
+    // @ts-expect-error There is no such durability.
+    expect(() => fileStore({ directory, durability: "never" })).toThrow('"power-loss" or "process"');
+    // @ts-expect-error There is no such option.
+    expect(() => fileStore({ directory, path: "x" })).toThrow(TypeError);
+  });
+
+  it("knows a missing file by its code when the error is of another realm, as under jest", async () => {
+    // In a context of its own, the errors of the file system are no instances of its Error.
+    const script = `
+      const { runInContext, createContext } = require("node:vm");
+      const foreign = createContext({});
+      const ForeignError = runInContext("Error", foreign);
+      Object.defineProperty(Error, Symbol.hasInstance, { value: (error) => Object.getPrototypeOf(error) === ForeignError.prototype });
+      import(${JSON.stringify(new URL("../../src/stores/file.ts", import.meta.url).href)}).then(async ({ fileStore }) => {
+        const store = fileStore({ directory: ${JSON.stringify(directory)} });
+        const error = await require("node:fs/promises").stat("/missing").catch((reason) => reason);
+        console.log(error instanceof Error, await store.load("${KEY}"));
+      });
+    `;
+    const { stdout } = await run(process.execPath, ["-e", script]);
+    expect(stdout).toBe("false null\n");
   });
 
   it("rejects, and keeps what was stored, when a file cannot be written wholly", async () => {
@@ -109,18 +148,18 @@ describe("fileStore()", () => {
     const limited = ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, worker, "overflow", directory, KEY];
     const { stdout } = await run("sh", limited);
     expect(stdout).toBe("EFBIG");
-    expect(await store.load(KEY)).toEqual(before);
+    await isUnchanged(before);
     expect(await filesOf(KEY)).toHaveLength(1);
   });
 });
 
 describe("fileStore() among processes", () => {
-  it("counts every increment when two processes count in one session", async () => {
+  it("counts every increment when four processes count in one session", async () => {
     await create(KEY, { count: "0" });
-    await Promise.all([1, 2].map(() => run(process.execPath, [worker, "increment", directory, KEY, "200"])));
+    await Promise.all([1, 2, 3, 4].map(() => run(process.execPath, [worker, "increment", directory, KEY, "250"])));
     const { fields } = await present(KEY);
-    expect(fields.get("count")).toBe("400");
-    expect([...fields.values()].sort()).toEqual(["200", "200", "400"]);
+    expect(fields.get("count")).toBe("1000");
+    expect([...fields.values()].sort()).toEqual(["1000", "250", "250", "250", "250"]);
     expect(await filesOf(KEY)).toHaveLength(1);
   }, 60_000);
 
@@ -164,7 +203,7 @@ describe("fileStore() among processes", () => {
       );
       const after = await store.load(KEY);
       if (deleted === "conflict") expect(after?.version).toBe(changed);
-      else expect([changed, after]).toEqual(["gone", null]);
+      else expect([changed, after]).toEqual(["conflict", null]);
       await store.delete(KEY);
     }
   });
@@ -192,11 +231,11 @@ describe("fileStore() after a crash", () => {
     await create(KEY, { a: "1" });
     const before = await present(KEY);
     await writeFile(join(directory, KEY, String(before.version), "2222222222222222"), '[1000,{"a":');
-    expect(await store.load(KEY)).toEqual(before);
+    await isUnchanged(before);
 
     expect(await change(KEY, before, { a: "2" })).not.toBe("conflict");
     expect(await filesOf(KEY)).toHaveLength(1);
-    expect((await present(KEY)).fields).toEqual(new Map([["a", "2"]]));
+    expect([...(await present(KEY)).fields]).toEqual([["a", "2"]]);
   });
 
   it("finds the newer record when a change was interrupted after its rename", async () => {
@@ -206,7 +245,7 @@ describe("fileStore() after a crash", () => {
     await change(KEY, await present(KEY), { a: "2" });
     const after = await present(KEY);
     await writeFile(join(directory, KEY, String(after.version), old.split("/")[1] ?? ""), text);
-    expect(await store.load(KEY)).toEqual(after);
+    await isUnchanged(after);
 
     await change(KEY, after, { a: "3" });
     expect(await filesOf(KEY)).toHaveLength(1);
@@ -241,7 +280,8 @@ describe("fileStore() after a crash", () => {
     const [data = ""] = await filesOf(KEY);
     for (const text of ["", "[", "null", "{}"]) {
       await writeFile(join(directory, KEY, data), text);
-      expect((await present(KEY)).fields.size).toBe(0);
+      const { fields, lastSeenAt } = await present(KEY);
+      expect([fields.size, lastSeenAt]).toEqual([0, 0]);
     }
     await rm(join(directory, KEY, data));
     const lost = await present(KEY);
@@ -279,26 +319,42 @@ async function create(
   expiresAt: number = lastSeenAt + 3_600_000,
 ): Promise<string> {
   const record = { fields: new Map(Object.entries(fields)), lastSeenAt };
-  expect(await store.create(key, record, expiresAt)).not.toBe("taken");
+  const write = { id: crypto.randomUUID(), record, changed: record.fields, expected: null, expiresAt };
+  expect(await store.save(key, write)).not.toBe("conflict");
   return key;
 }
 
-async function change(key: string, before: Loaded, fields: Record<string, string>) {
+async function change(
+  key: string,
+  found: StoredRecord,
+  fields: Record<string, string>,
+): Promise<RecordVersion | "conflict"> {
   const changed = new Map(Object.entries(fields));
-  const record = { fields: new Map([...before.fields, ...changed]), lastSeenAt: before.lastSeenAt };
-  return store.change(key, { record, changed }, before.version, before.lastSeenAt + 3_600_000);
+  const record = { fields: new Map([...found.fields, ...changed]), lastSeenAt: found.lastSeenAt };
+  const expiresAt = found.lastSeenAt + 3_600_000;
+  return await store.save(key, { id: crypto.randomUUID(), record, changed, expected: found.version, expiresAt });
 }
 
-async function present(key: string): Promise<Loaded> {
+async function touch(key: string, found: StoredRecord): Promise<RecordVersion | "conflict"> {
+  return await change(key, { ...found, lastSeenAt: found.lastSeenAt + 1 }, {});
+}
+
+async function present(key: string): Promise<StoredRecord> {
   const found = await store.load(key);
   if (found === null) throw new Error("The session is gone");
   return found;
 }
 
-async function isMissing(before: Loaded): Promise<void> {
+async function isUnchanged(before: StoredRecord): Promise<void> {
+  const { fields, lastSeenAt, version } = await present(KEY);
+  expect([[...fields], lastSeenAt, version]).toEqual([[...before.fields], before.lastSeenAt, before.version]);
+}
+
+async function isMissing(before: StoredRecord): Promise<void> {
   expect(await store.load(KEY)).toBeNull();
-  expect(await change(KEY, before, { a: "2" })).toBe("gone");
-  expect(await store.touch(KEY, Date.now(), Date.now() + 1000, before)).toBe(false);
+  expect(await change(KEY, before, { a: "2" })).toBe("conflict");
+  expect(await touch(KEY, before)).toBe("conflict");
+  expect(await store.load(KEY)).toBeNull();
 }
 
 /** The files of one session, as `<head>/<data>`. */

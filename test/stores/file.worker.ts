@@ -1,21 +1,33 @@
 /**
- * One of several processes on one folder: `increment <directory> <key> <times>` counts in one session,
- * `hammer <directory> <key>...` changes and touches each session until it is gone, `rewrite <directory> <key>`
- * changes one until the process is killed, `overflow <directory> <key>` writes what cannot be written.
+ * One of several processes on one folder: `increment <directory> <key> <times>` counts in one session, `hammer <directory> <key>...` changes
+ * and touches each session until it is gone, `rewrite <directory> <key>` changes one until the process is killed, and `overflow <directory> <key>`
+ * writes what cannot be written.
  */
 import { fileStore } from "../../src/stores/file.ts";
-import type { Loaded, Version } from "../../src/store.ts";
+import type { RecordVersion, StoredRecord } from "../../src/core/store.ts";
 
 const [task = "", directory = "", ...args] = process.argv.slice(2);
 const store = fileStore({ directory });
 
-async function change(key: string, before: Loaded, fields: [string, string][]): Promise<Version> {
+async function change(
+  key: string,
+  found: StoredRecord,
+  fields: [string, string][],
+): Promise<RecordVersion | "conflict"> {
   const changed = new Map(fields);
-  const record = { fields: new Map([...before.fields, ...changed]), lastSeenAt: before.lastSeenAt };
-  return store.change(key, { record, changed }, before.version, before.lastSeenAt + 3_600_000);
+  const lastSeenAt = found.lastSeenAt + 1;
+  const record = { fields: new Map([...found.fields, ...changed]), lastSeenAt };
+  const write = {
+    id: crypto.randomUUID(),
+    record,
+    changed,
+    expected: found.version,
+    expiresAt: lastSeenAt + 3_600_000,
+  };
+  return await store.save(key, write);
 }
 
-async function present(key: string): Promise<Loaded> {
+async function present(key: string): Promise<StoredRecord> {
   const found = await store.load(key);
   if (found === null) throw new Error("The session is gone");
   return found;
@@ -38,7 +50,8 @@ switch (task) {
     for (const key of args) {
       for (let before = await store.load(key); before !== null; before = await store.load(key)) {
         await change(key, before, [["count", `${Number(before.fields.get("count")) + 1}`]]);
-        await store.touch(key, before.lastSeenAt + 1, before.lastSeenAt + 3_600_000, before);
+        const touched = await store.load(key);
+        if (touched !== null) await change(key, touched, []);
       }
     }
     break;

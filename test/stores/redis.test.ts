@@ -1,12 +1,29 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-import { type Cluster, Redis } from "ioredis";
+import { createHash } from "node:crypto";
+import { Redis } from "ioredis";
 import { createClient, createClientPool } from "redis";
-import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, test } from "vitest";
-import type { SessionStore } from "../../src/store.ts";
-import { type RedisClient, redisHashStore, redisStore } from "../../src/stores/redis.ts";
-import { storeCases } from "../../src/testing.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
+import { REMOVE_HASH, SAVE_HASH } from "../../src/stores/redis/hash_layout.ts";
+import { CALL } from "../../src/stores/redis/marked_call.ts";
+import { REMOVE_VALUE, SAVE_VALUE } from "../../src/stores/redis/value_layout.ts";
+
+import { storeCases } from "../../src/testing/store_cases.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
+import {
+  changing,
+  creation,
+  fakeClient,
+  fieldsOf,
+  increment,
+  key,
+  later,
+  layouts,
+  now,
+  other,
+  present,
+  saved,
+  withIfeq,
+} from "./redis_records.ts";
 
 let server: RedisServer;
 let redis: Awaited<ReturnType<typeof connected>>;
@@ -29,501 +46,361 @@ function connected() {
     .connect();
 }
 
-/** What Redis has been asked to do, inside scripts as well, since the statistics were last reset. */
-async function commands(): Promise<Record<string, number>> {
+/** What Redis is asked to do, inside scripts as well, by name. */
+async function commandsOf(step: () => unknown): Promise<Record<string, number>> {
+  await redis.configResetStat();
+  await step();
   const lines = (await redis.info("commandstats")).matchAll(/cmdstat_([^:]+):calls=(\d+)/g);
   const counts = Array.from(lines, ([, command = "", calls]) => [command, Number(calls)] as const);
   return Object.fromEntries(counts.filter(([command]) => command !== "info" && command !== "config|resetstat"));
 }
 
-async function commandsOf(step: () => Promise<unknown>): Promise<Record<string, number>> {
-  await redis.configResetStat();
-  await step();
-  return await commands();
-}
+test("the digests of the scripts are those of their texts", () => {
+  for (const { digest, text } of [SAVE_VALUE, REMOVE_VALUE, SAVE_HASH, REMOVE_HASH, CALL]) {
+    expect(digest).toBe(createHash("sha1").update(text).digest("hex"));
+  }
+});
 
 /** A client that sends every command twice, as one does that lost the first answer. */
-function repeating(client: RedisClient, between: (command: string) => Promise<unknown> = async () => {}): RedisClient {
-  if (!("sendCommand" in client)) throw new TypeError("Only for node-redis");
-  return {
-    async sendCommand(args: string[]) {
-      try {
-        await client.sendCommand(args);
-      } catch {
-        return await client.sendCommand(args);
-      }
-      await between(args[0] ?? "");
-      return await client.sendCommand(args);
-    },
-  };
+function repeating(client: { sendCommand(words: string[]): Promise<unknown> }): RedisClient {
+  return fakeClient(async (_words, pass) => {
+    await pass().catch(() => {});
+    return await pass();
+  }, client);
 }
 
-const binaries = `${import.meta.dirname}/../../node_modules/.bin`;
-const key = "0123456789abcdef".repeat(4);
-const other = "fedcba9876543210".repeat(4);
-const now = 1_700_000_000_000;
-const later = now + 60_000;
-
-function recordOf(fields: Record<string, string>, lastSeenAt = now) {
-  return { fields: new Map(Object.entries(fields)), lastSeenAt };
-}
-
-function changeTo(fields: Record<string, string>, changed: Record<string, string | null>) {
-  return { record: recordOf(fields), changed: new Map(Object.entries(changed)) };
-}
-
-async function present(store: SessionStore) {
-  const loaded = await store.load(key);
-  if (loaded === null) throw new Error("There is no record");
-  return loaded;
-}
-
-/** What the record's head is in, in either layout. */
-async function headOf(): Promise<string> {
-  const isHash = (await redis.type(`session:${key}`)) === "hash";
-  return String(await (isHash ? redis.hGet(`session:${key}`, "!") : redis.get(`session:${key}`)));
-}
-
-const NAMES = /(v.{8})(\d{10})/g;
-
-async function namesKept(): Promise<string[]> {
-  return (await headOf()).match(NAMES) ?? [];
-}
-
-/** Puts the record's writes some seconds back, as if that long had passed. */
-async function ageWrites(seconds: number): Promise<void> {
-  const isHash = (await redis.type(`session:${key}`)) === "hash";
-  const head = (await headOf()).replace(NAMES, (_, name, second) => `${name}${Number(second) - seconds}`);
-  await (isHash ? redis.hSet(`session:${key}`, "!", head) : redis.set(`session:${key}`, head));
-}
-
-const factories = { redisStore, redisHashStore };
-
-for (const [name, factory] of Object.entries(factories)) {
+for (const layout of layouts) {
   const clients: Record<string, () => Promise<{ client: RedisClient; close: () => void }>> = {
     "node-redis": async () => {
       const client = await connected();
       return { client, close: () => client.isOpen && client.destroy() };
-    },
-    "ioredis": async () => {
-      const client = new Redis(server.url);
-      return { client, close: () => client.disconnect() };
     },
     "a node-redis pool": async () => {
       const client = createClientPool({ url: server.url }).on("error", () => {});
       await client.connect();
       return { client, close: () => client.isOpen && client.destroy() };
     },
-    "a client that sends everything twice": async () => {
+    "ioredis": async () => {
+      const client = new Redis(server.url);
+      return { client, close: () => client.disconnect() };
+    },
+    "a server that knows IFEQ": async () => {
       const client = await connected();
-      return { client: repeating(client), close: () => client.isOpen && client.destroy() };
+      return { client: withIfeq(client), close: () => client.isOpen && client.destroy() };
     },
   };
   for (const [clientName, open] of Object.entries(clients)) {
-    describe(`${name}() on ${clientName}`, () => {
+    describe(`redisStore() in the layout ${layout} on ${clientName}`, () => {
       for (const { name: what, run } of storeCases()) {
         test(what, () =>
           run(async () => {
             const { client, close } = await open();
-            return { store: factory(client), neighbour: factory(client, { prefix: "other:" }), fail: close, close };
+            return {
+              store: redisStore(client, { layout }),
+              neighbour: redisStore(client, { layout, prefix: "other:" }),
+              spoil: async (at) => void (await redis.set(`session:${at}`, "something else")),
+              fail: close,
+              close,
+            };
           }),
         );
       }
     });
   }
 
-  describe(`${name}()`, () => {
-    test("asks for a client when a session is first used, and once", async () => {
-      let asked = 0;
-      const store = factory(async () => {
-        asked++;
-        return redis;
-      });
-      expect(asked).toBe(0);
-      await Promise.all([store.load(key), store.load(other)]);
-      await store.load(key);
-      expect(asked).toBe(1);
-    });
-
-    test("asks again for a client when the first could not be had", async () => {
-      let asked = 0;
-      const store = factory(() => {
-        if (++asked === 1) throw new Error("no connection");
-        return redis;
-      });
-      await expect(store.load(key)).rejects.toThrow("no connection");
-      expect(await store.load(key)).toBeNull();
-      expect(asked).toBe(2);
-    });
-
-    test("throws a TypeError when given what is no client", async () => {
-      // @ts-expect-error An empty object is no client.
-      expect(() => factory({})).toThrow(TypeError);
-      // @ts-expect-error Nor is nothing.
-      expect(() => factory(undefined)).toThrow(TypeError);
-      // @ts-expect-error Nor is what this function gives.
-      const store = factory(() => ({}));
-      await expect(store.load(key)).rejects.toThrow(TypeError);
-    });
-
+  describe(`redisStore() in the layout ${layout}`, () => {
     test("keeps each record under the prefix, for as long as it lives", async () => {
-      await factory(redis).create(key, recordOf({ "=a": "1" }), later);
-      await factory(redis, { prefix: "shop:" }).create(key, recordOf({ "=a": "1" }), later + 60_000);
+      await saved(redisStore(redis, { layout }), creation({ "=a": "1" }));
+      await saved(redisStore(redis, { layout, prefix: "shop:" }), creation({ "=a": "1" }, later + 60_000));
       expect((await redis.keys("*")).toSorted()).toEqual([`session:${key}`, `shop:${key}`]);
       expect(await redis.pTTL(`session:${key}`)).toSatisfy((ttl: number) => ttl > 50_000 && ttl <= 60_000);
       expect(await redis.pTTL(`shop:${key}`)).toSatisfy((ttl: number) => ttl > 110_000 && ttl <= 120_000);
     });
 
     test("moves the expiry with every change and every touch", async () => {
-      const store = factory(redis);
-      const version = await store.create(key, recordOf({ "=a": "1" }), later);
-      await store.change(key, changeTo({ "=a": "2" }, { "=a": "2" }), version, now + 300_000);
+      const store = redisStore(redis, { layout });
+      await saved(store, creation({ "=a": "1" }));
+      await saved(store, changing(await present(store), { "=a": "2" }, { expiresAt: now + 300_000 }));
       expect(await redis.pTTL(`session:${key}`)).toBeGreaterThan(250_000);
-      await store.touch(key, now + 1000, now + 901_000, await present(store));
+      await saved(store, changing(await present(store), {}, { lastSeenAt: now + 1000, expiresAt: now + 901_000 }));
       expect(await redis.pTTL(`session:${key}`)).toBeGreaterThan(850_000);
+      expect(await present(store)).toMatchObject({ lastSeenAt: now + 1000 });
     });
 
-    test("writes no record without an expiry, and none that lives for ever, when its life is over already", async () => {
-      const store = factory(redis);
-      await store.create(key, recordOf({ "=a": "1" }, later), now);
+    test("takes the time to live from the session's clock, whatever Redis's clock says", async () => {
+      await saved(redisStore(redis, { layout }), creation({ "=a": "1" }, 2000, 1000));
+      expect(await redis.pTTL(`session:${key}`)).toSatisfy((ttl: number) => ttl > 0 && ttl <= 1000);
+    });
+
+    test("writes no record that lives for ever, whenever it ends", async () => {
+      const store = redisStore(redis, { layout });
+      await saved(store, creation({ "=a": "1" }, now, later));
       await expect.poll(() => redis.exists(`session:${key}`)).toBe(0);
+      await saved(store, creation({ "=a": "1" }, Infinity));
+      await saved(store, changing(await present(store), { "=a": "2" }, { expiresAt: Infinity }));
+      expect(await redis.pTTL(`session:${key}`)).toBeGreaterThan(9e12);
     });
 
-    test("answers gone and leaves no part when the record expires between load and write", async () => {
-      const store = factory(redis);
-      await store.create(key, recordOf({ "=a": "1", "=b": "2" }), later);
-      const loaded = await present(store);
+    test("refuses a change, and leaves no part, when the record expires between load and save", async () => {
+      const store = redisStore(redis, { layout });
+      await saved(store, creation({ "=a": "1", "=b": "2" }));
+      const found = await present(store);
       await redis.pExpire(`session:${key}`, 1);
       await expect.poll(() => redis.exists(`session:${key}`)).toBe(0);
-      expect(await store.change(key, changeTo({ "=a": "1", "=b": "3" }, { "=b": "3" }), loaded.version, later)).toBe(
-        "gone",
-      );
-      expect(await store.touch(key, later, later + 60_000, loaded)).toBe(false);
+      expect(await store.save(key, changing(found, { "=b": "3" }))).toBe("conflict");
+      expect(await store.save(key, changing(found, {}))).toBe("conflict");
+      expect(await store.delete(key, found.version)).toBeUndefined();
       expect(await redis.exists(`session:${key}`)).toBe(0);
     });
 
     test("runs its scripts again when Redis has forgotten them", async () => {
-      const store = factory(redis);
-      const version = await store.create(key, recordOf({ "=a": "1" }), later);
+      const store = redisStore(redis, { layout });
+      await saved(store, creation({ "=a": "1" }));
       await redis.scriptFlush();
-      const change = changeTo({ "=a": "2" }, { "=a": "2" });
-      expect(await store.change(key, change, version, later)).toMatch(/^v/);
-      const again = await commandsOf(async () => store.touch(key, later, later + 1000, await present(store)));
+      await saved(store, changing(await present(store), { "=a": "2" }));
+      const again = await commandsOf(async () => saved(store, changing(await present(store), { "=a": "3" })));
       expect(again["evalsha"]).toBe(1);
-      expect((await present(store)).fields.get("=a")).toBe("2");
+      await redis.scriptFlush();
+      expect(await store.delete(key, (await present(store)).version)).toBeUndefined();
+      expect(await redis.exists(`session:${key}`)).toBe(0);
     });
 
     test("takes what is not its own for a corrupt record and never overwrites it", async () => {
-      const store = factory(redis);
+      const store = redisStore(redis, { layout });
+      const name = `session:${key}`;
       const put: Record<string, () => Promise<unknown>> = {
-        "string": () => redis.set(`session:${key}`, "v1 something else"),
-        "string like a head": () => redis.set(`session:${key}`, "!now v123456781700000000 [0,{}]"),
-        "part of a head": () => redis.set(`session:${key}`, "!1700000000000 v1234567"),
-        "empty string": () => redis.set(`session:${key}`, ""),
-        "list": () => redis.rPush(`session:${key}`, ["a", "b"]),
-        "hash": () => redis.hSet(`session:${key}`, { "a": "1", "!": "x" }),
-        "set": () => redis.sAdd(`session:${key}`, "a"),
+        "string": () => redis.set(name, "v1 something else"),
+        "text like a version": () => redis.set(name, "? 1700000000000"),
+        "number": () => redis.set(name, "1"),
+        "empty string": () => redis.set(name, ""),
+        "list": () => redis.rPush(name, ["a", "b"]),
+        "hash": () => redis.hSet(name, { "a": "1", "!": "x" }),
+        "hash of a session that had expired": () => redis.hSet(name, { "=a": "1" }),
+        "set": () => redis.sAdd(name, "a"),
       };
       for (const [what, step] of Object.entries(put)) {
         await redis.flushAll();
         await step();
-        const before = await redis.dump(`session:${key}`);
-        const loaded = await present(store);
-        expect.soft(loaded.fields.size, what).toBe(0);
-        expect.soft(await store.create(key, recordOf({ "=a": "1" }), later), what).toBe("taken");
-        const change = changeTo({ "=a": "1" }, { "=a": "1" });
-        expect.soft(await store.change(key, change, loaded.version, later), what).toBe("conflict");
-        expect.soft(await store.touch(key, now, later, loaded), what).toBe("conflict");
-        expect.soft(await store.delete(key, "v12345678"), what).toBe("conflict");
-        expect.soft(await redis.dump(`session:${key}`), what).toEqual(before);
-        expect.soft(await store.delete(key, loaded.version), what).toBeUndefined();
-        expect.soft(await redis.exists(`session:${key}`), what).toBe(0);
+        const before = await redis.dump(name);
+        const found = await present(store);
+        expect.soft(found, what).toMatchObject({ lastSeenAt: 0, fields: new Map() });
+        expect.soft(await store.save(key, creation({ "=a": "1" })), what).toBe("conflict");
+        expect.soft(await store.save(key, changing(found, { "=a": "1" })), what).toBe("conflict");
+        expect
+          .soft(await store.save(key, { ...changing(found, { "=a": "1" }), expected: "write-0000000000.0" }), what)
+          .toBe("conflict");
+        expect.soft(await store.delete(key, "write-0000000000.0"), what).toBe("conflict");
+        expect.soft(await redis.dump(name), what).toEqual(before);
+        expect.soft(await store.delete(key, found.version), what).toBeUndefined();
+        expect.soft(await redis.exists(name), what).toBe(0);
       }
     });
 
-    test("does a write once when the client sends it again", async () => {
-      const plain = factory(redis);
-      const count = async () => Number((await present(plain)).fields.get("=count"));
-      const increment = async (store: SessionStore) => {
-        const { fields, version } = await present(plain);
-        const next = String(Number(fields.get("=count")) + 1);
-        const record = recordOf({ ...Object.fromEntries(fields), "=count": next });
-        return await store.change(key, { record, changed: new Map([["=count", next]]) }, version, later);
-      };
-      const created = await factory(repeating(redis)).create(key, recordOf({ "=count": "0" }), later);
-      expect((await present(plain)).version).toBe(created);
-
-      expect(await increment(factory(repeating(redis)))).toBe((await present(plain)).version);
-      expect(await count()).toBe(1);
+    test("does not remove a record in place of what was corrupt before", async () => {
+      const store = redisStore(redis, { layout });
+      await redis.set(`session:${key}`, "something else");
+      const { version } = await present(store);
+      await redis.del(`session:${key}`);
+      await saved(store, creation({ "=a": "1" }));
+      expect(await store.delete(key, version)).toBe("conflict");
+      expect(fieldsOf(await present(store))).toEqual({ "=a": "1" });
     });
 
-    test("does a write once when the client sends it again after two hundred others", async () => {
-      const plain = factory(redis);
-      const count = async () => Number((await present(plain)).fields.get("=count"));
-      const increment = async (store: SessionStore) => {
-        const { fields, version } = await present(plain);
-        const next = { "=count": String(Number(fields.get("=count")) + 1) };
-        return await store.change(key, changeTo(next, next), version, later);
-      };
-      const interrupted = factory(
-        repeating(redis, async () => {
-          for (let i = 0; i < 200; i++) await increment(plain);
-        }),
-      );
-
-      expect(await interrupted.create(key, recordOf({ "=count": "0" }), later)).toMatch(/^v/);
-      expect(await count()).toBe(200);
-
-      expect(await increment(interrupted)).toMatch(/^v/);
-      expect(await count()).toBe(401);
-
-      expect(await interrupted.touch(key, now - 1, later, await present(plain))).toBe(true);
-      expect(await present(plain)).toMatchObject({ fields: new Map([["=count", "601"]]), lastSeenAt: now });
+    test("takes a record of the other layout for a corrupt one", async () => {
+      const [from, to] = layout === "value" ? (["value", "hash"] as const) : (["hash", "value"] as const);
+      await saved(redisStore(redis, { layout: from }), creation({ "=a": "1" }));
+      const store = redisStore(redis, { layout: to });
+      expect(await present(store)).toMatchObject({ lastSeenAt: 0, fields: new Map() });
+      expect(await store.save(key, creation({ "=a": "2" }))).toBe("conflict");
+      expect(fieldsOf(await present(redisStore(redis, { layout: from })))).toEqual({ "=a": "1" });
     });
 
-    test("keeps the names of the writes of ten seconds, and of 256 at most", async () => {
-      const store = factory(redis);
-      const record = { ...recordOf({ "=a": "1" }), version: "" };
-      const touch = () => store.touch(key, now, later, record);
-      await store.create(key, record, later);
-      await touch();
-      await ageWrites(5);
-      await touch();
-      expect(await namesKept()).toHaveLength(3);
-      // Now the first two are 11 seconds old, and the third is 6.
-      await ageWrites(6);
-      await touch();
-      expect(await namesKept()).toHaveLength(2);
-      await Promise.all(Array.from({ length: 300 }, touch));
-      expect(await namesKept()).toHaveLength(256);
-      await ageWrites(11);
-      await touch();
-      expect(await namesKept()).toHaveLength(1);
-      expect((await present(store)).fields).toEqual(record.fields);
+    test("does a write once when the client sends it twice, and the repeated one is a conflict", async () => {
+      const plain = redisStore(redis, { layout });
+      const store = redisStore(repeating(redis), { layout });
+      const create = creation({ "=count": "0" });
+      expect(await store.save(key, create)).toBe("conflict");
+      const created = await present(plain);
+      expect(fieldsOf(created)).toEqual({ "=count": "0" });
+      expect(await store.save(key, changing(created, { "=count": "1" }))).toBe("conflict");
+      const changed = await present(plain);
+      expect(fieldsOf(changed)).toEqual({ "=count": "1" });
+      expect(await store.delete(key, changed.version)).toBeUndefined();
+      expect(await plain.load(key)).toBeNull();
+      expect(await store.delete(key)).toBeUndefined();
     });
 
-    test("does a write once, and keeps 256 names, when Redis does not let a script ask for the time", async () => {
-      const store = factory(repeating(redis));
-      await redis.sendCommand(["ACL", "SETUSER", "default", "-time"]);
-      try {
-        const version = await store.create(key, recordOf({ "=a": "1" }), later);
-        expect(await store.change(key, changeTo({ "=a": "2" }, { "=a": "2" }), version, later)).toMatch(/^v/);
-        await Promise.all(Array.from({ length: 300 }, () => store.touch(key, now, later)));
-        expect(await namesKept()).toHaveLength(256);
-        expect((await present(store)).fields.get("=a")).toBe("2");
-      } finally {
-        await redis.sendCommand(["ACL", "SETUSER", "default", "+time"]);
-      }
+    test("gives each write a version of its own, also when two have one name", async () => {
+      const store = redisStore(redis, { layout });
+      const first = await saved(store, creation({ "=count": "0" }));
+      const found = await present(store);
+      expect(found.version).toBe(first);
+      const write = changing(found, { "=count": "1" });
+      const second = await saved(store, write);
+      const third = await saved(store, { ...changing({ ...found, version: second }, { "=count": "2" }), id: write.id });
+      expect(new Set([first, second, third]).size).toBe(3);
+      expect(await store.save(key, { ...write, expected: second })).toBe("conflict");
+      expect(fieldsOf(await present(store))).toEqual({ "=count": "2" });
     });
 
     test("still loads and ends sessions when Redis has no memory left", async () => {
-      const store = factory(redis);
-      const version = await store.create(key, recordOf({ "=a": "1", "=b": "2" }), later);
+      const store = redisStore(redis, { layout });
+      await saved(store, creation({ "=a": "1", "=b": "2" }));
+      const found = await present(store);
       await redis.configSet("maxmemory", "1");
       try {
-        const change = changeTo({ "=a": "2" }, { "=a": "2", "=b": null });
-        await expect(store.change(key, change, version, later)).rejects.toThrow();
-        await expect(store.create(other, recordOf({ "=a": "1" }), later)).rejects.toThrow();
-        expect(await present(store)).toEqual({ ...recordOf({ "=a": "1", "=b": "2" }), version });
-        expect(await store.delete(key, version)).toBeUndefined();
+        await expect(store.save(key, changing(found, { "=a": "2", "=b": null }))).rejects.toThrow(/^OOM/);
+        await expect(store.save(other, creation({ "=a": "1" }))).rejects.toThrow(/^OOM/);
+        expect(await present(store)).toEqual(found);
+        expect(await store.delete(key, found.version)).toBeUndefined();
       } finally {
         await redis.configSet("maxmemory", "0");
       }
       expect(await redis.keys("*")).toEqual([]);
     });
 
-    test("is counted right by four processes that increment one number 250 times each", async () => {
-      await factory(redis).create(key, recordOf({ "=count": "0" }), now + 3_600_000);
-      const args = [`${import.meta.dirname}/redis_increments.worker.ts`, name, server.url, key, "250"];
-      await Promise.all([1, 2, 3, 4].map(() => promisify(execFile)(process.execPath, args)));
-      const { fields } = await present(factory(redis));
-      expect(fields.get("=count")).toBe("1000");
-      expect(Array.from(fields.values()).toSorted()).toEqual(["1000", "250", "250", "250", "250"]);
-    }, 60_000);
+    test("keeps names and values apart, whatever they are", async () => {
+      const store = redisStore(redis, { layout });
+      const texts = [
+        "",
+        "!",
+        "#",
+        '#"a"',
+        "@",
+        "=",
+        "a b",
+        "a\nb",
+        "__proto__",
+        "\ud800",
+        "\udc00",
+        "\ufffd",
+        "\ufeff",
+        "😀",
+        "1",
+        "?",
+      ];
+      const fields = Object.fromEntries(texts.map((text) => [`=${text}`, text]));
+      for (const text of texts) Object.defineProperty(fields, text, { value: text, enumerable: true });
+      await saved(store, creation(fields));
+      const found = await present(store);
+      expect(Array.from(found.fields).toSorted()).toEqual(Object.entries(fields).toSorted());
+      await saved(store, changing(found, Object.fromEntries(texts.map((text) => [`=${text}`, null]))));
+      const names = texts.filter((text) => text !== "=");
+      expect(Array.from((await present(store)).fields.keys()).toSorted()).toEqual(names.toSorted());
+    });
   });
 }
 
-test("redisStore() and redisHashStore() lose no acknowledged write when Redis is killed and comes back", async () => {
-  const durable = await startRedis({ durable: true });
-  const nodeRedis = await createClient({ url: durable.url })
-    .on("error", () => {})
-    .connect();
-  const ioredis = new Redis(durable.url, { retryStrategy: () => 20 }).on("error", () => {});
-  const clients = [nodeRedis, ioredis];
-  try {
-    for (const [name, factory] of Object.entries(factories)) {
-      const stores = clients.map((client) => factory(client, { prefix: `${name}:` }));
-      await stores[0]?.create(key, recordOf({ "=count": "0" }), now + 3_600_000);
-      let acknowledged = 0;
-      let failed = 0;
-      let restarted: Promise<void> | undefined;
-      const write = async (store: SessionStore) => {
-        while (acknowledged < 200) {
-          if (acknowledged === 100) restarted ??= durable.restart();
-          try {
-            const { fields, version } = await present(store);
-            const next = String(Number(fields.get("=count")) + 1);
-            const change = changeTo({ "=count": next }, { "=count": next });
-            const answer = await store.change(key, change, version, now + 3_600_000);
-            expect(answer).not.toBe("gone");
-            if (answer !== "conflict") acknowledged++;
-          } catch (error) {
-            if (error instanceof Error && error.message === "There is no record") throw error;
-            failed++;
-          }
-        }
-      };
-      await Promise.all([...stores, ...stores].map(write));
-      await restarted;
-      const count = Number((await present(stores[0] ?? redisStore(redis))).fields.get("=count"));
-      expect(count).toBeGreaterThanOrEqual(acknowledged);
-      expect(count).toBeLessThanOrEqual(acknowledged + failed);
-    }
-  } finally {
-    nodeRedis.destroy();
-    ioredis.disconnect();
-    await durable.stop();
-  }
-}, 60_000);
-
-test("[22] redisStore() does each operation in one command", async () => {
+test("[22] redisStore() in the layout value does each operation in one command", async () => {
   const store = redisStore(redis);
-  const record = recordOf({ "=a": "1", "=b": "2" });
-  // The first time, each script is sent as text.
-  const warm = await store.create(other, record, later);
-  await store.touch(other, now, later, { ...record, version: warm });
-  await store.change(other, changeTo({ "=a": "1" }, { "=b": null }), warm, later);
-  await store.delete(other, warm);
+  // The first change tries whether Redis knows IFEQ, and sends the script as text; so does the first conditional removal.
+  await saved(store, creation({ "=a": "1" }), other);
+  await increment(store, other);
+  await store.delete(other, (await present(store, other)).version);
 
   expect(await commandsOf(() => store.load(key))).toEqual({ get: 1 });
-  expect(await commandsOf(() => store.create(key, record, later))).toEqual({ evalsha: 1, type: 1, time: 1, set: 1 });
-  const loaded = await present(store);
-  expect(
-    await commandsOf(() => store.change(key, changeTo({ "=a": "1" }, { "=b": null }), loaded.version, later)),
-  ).toEqual({ evalsha: 1, type: 1, get: 1, time: 1, set: 1 });
+  expect(await commandsOf(() => store.save(key, creation({ "=a": "1", "=b": "2" })))).toEqual({ set: 1 });
+  const found = await present(store);
+  const change = { evalsha: 1, getrange: 1, set: 1 };
+  expect(await commandsOf(() => store.save(key, changing(found, { "=b": null })))).toEqual(change);
   const changed = await present(store);
-  expect(await commandsOf(() => store.touch(key, now, later, changed))).toEqual({
-    evalsha: 1,
-    type: 1,
-    get: 1,
-    time: 1,
-    set: 1,
-  });
+  expect(await commandsOf(() => store.save(key, changing(changed, {}, { lastSeenAt: now + 1 })))).toEqual(change);
   const { version } = await present(store);
-  expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, type: 1, get: 1, del: 1 });
+  expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, getrange: 1, del: 1 });
   expect(await commandsOf(() => store.delete(key))).toEqual({ del: 1 });
 });
 
-test("[23] redisHashStore() does each operation in one command, and writes only the fields that changed", async () => {
-  const store = redisHashStore(redis);
-  const record = recordOf({ "=a": "1", "=b": "2", "=c": "3" });
-  const warm = await store.create(other, record, later);
-  await store.touch(other, now, later, { ...record, version: warm });
-  await store.change(other, changeTo({ "=a": "1" }, { "=b": null }), warm, later);
-  await store.delete(other, warm);
+test("[23] redisStore() in the layout hash does each operation in one command, and writes only the fields that changed", async () => {
+  const store = redisStore(redis, { layout: "hash" });
+  await saved(store, creation({ "=a": "1" }), other);
+  await store.delete(other, (await present(store, other)).version);
 
   expect(await commandsOf(() => store.load(key))).toEqual({ hgetall: 1 });
-  expect(await commandsOf(() => store.create(key, record, later))).toEqual({
+  const create = creation({ "=a": "1", "=b": "2", "=c": "3" });
+  expect(await commandsOf(() => store.save(key, create))).toEqual({ evalsha: 1, exists: 1, hset: 4, pexpire: 1 });
+  const found = await present(store);
+  const change = changing(found, { "=a": "one", "=b": null });
+  expect(await commandsOf(() => store.save(key, change))).toEqual({
     evalsha: 1,
-    type: 1,
-    time: 1,
-    hset: 4,
-    pexpire: 1,
-  });
-  const loaded = await present(store);
-  const change = changeTo({ "=a": "one", "=c": "3" }, { "=a": "one", "=b": null });
-  expect(await commandsOf(() => store.change(key, change, loaded.version, later))).toEqual({
-    evalsha: 1,
-    type: 1,
     hget: 1,
-    time: 1,
     hset: 2,
     hdel: 1,
     pexpire: 1,
   });
   const changed = await present(store);
-  expect(await commandsOf(() => store.touch(key, now, later, changed))).toEqual({
-    evalsha: 1,
-    type: 1,
-    hget: 1,
-    time: 1,
-    hset: 1,
-    pexpire: 1,
-  });
+  const touch = changing(changed, {}, { lastSeenAt: now + 1 });
+  expect(await commandsOf(() => store.save(key, touch))).toEqual({ evalsha: 1, hget: 1, hset: 1, pexpire: 1 });
   const { version } = await present(store);
-  expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, type: 1, hget: 1, del: 1 });
+  expect(await commandsOf(() => store.delete(key, version))).toEqual({ evalsha: 1, hget: 1, del: 1 });
   expect(await commandsOf(() => store.delete(key))).toEqual({ del: 1 });
 });
 
-test("[23] redisHashStore() sees and keeps a field that another program edits", async () => {
-  const store = redisHashStore(redis);
-  const version = await store.create(key, recordOf({ "=name": '"Ann"', "=seats": "[1]" }), later);
-  await redis.hSet(`session:${key}`, { "=seats": "[2]", "=added": "[true]" });
-  expect((await present(store)).fields).toEqual(
-    new Map([
-      ["=name", '"Ann"'],
-      ["=seats", "[2]"],
-      ["=added", "[true]"],
-    ]),
-  );
-  // This request has loaded the session before the other program came, and changes another field.
-  const change = changeTo({ "=name": '"Bea"', "=seats": "[1]" }, { "=name": '"Bea"' });
-  expect(await store.change(key, change, version, later)).toMatch(/^v/);
-  expect((await present(store)).fields).toEqual(
-    new Map([
-      ["=name", '"Bea"'],
-      ["=seats", "[2]"],
-      ["=added", "[true]"],
-    ]),
-  );
+describe("redisStore() in the layout hash", () => {
+  test("[23] sees and keeps a field that another program edits", async () => {
+    const store = redisStore(redis, { layout: "hash" });
+    await saved(store, creation({ "=name": '"Ann"', "=seats": "[1]" }));
+    // This request has loaded the session before the other program came, and changes another field.
+    const found = await present(store);
+    await redis.hSet(`session:${key}`, { "=seats": "[2]", "=added": "[true]" });
+    expect(fieldsOf(await present(store))).toEqual({ "=name": '"Ann"', "=seats": "[2]", "=added": "[true]" });
+    await saved(store, changing(found, { "=name": '"Bea"' }));
+    expect(fieldsOf(await present(store))).toEqual({ "=name": '"Bea"', "=seats": "[2]", "=added": "[true]" });
+  });
+
+  test("leaves no key that lives for ever when another program writes into a session that has expired", async () => {
+    const store = redisStore(redis, { layout: "hash" });
+    await saved(store, creation({ "=user": "7", "=cart": "[]" }));
+    const found = await present(store);
+    await redis.del(`session:${key}`);
+    await redis.hSet(`session:${key}`, "=cart", "[1]");
+    expect(await redis.pTTL(`session:${key}`)).toBe(-1);
+    expect(await present(store)).toMatchObject({ lastSeenAt: 0, fields: new Map() });
+    expect(await redis.pTTL(`session:${key}`)).toSatisfy((ttl: number) => ttl > 3_500_000 && ttl <= 3_600_000);
+    expect(await store.save(key, changing(found, { "=cart": "[2]" }))).toBe("conflict");
+    // An expiry that it has already is left as it is.
+    await redis.pExpire(`session:${key}`, 60_000);
+    await present(store);
+    expect(await redis.pTTL(`session:${key}`)).toBeLessThanOrEqual(60_000);
+  });
+
+  test("answers a corrupt record also where the expiry cannot be set", async () => {
+    await redis.hSet(`session:${key}`, "=cart", "[1]");
+    const store = redisStore(
+      fakeClient(
+        (words, pass) => (words[0] === "PEXPIRE" ? Promise.reject(new Error("ERR wrong number of arguments")) : pass()),
+        redis,
+      ),
+      { layout: "hash" },
+    );
+    expect(await present(store)).toMatchObject({ lastSeenAt: 0, fields: new Map() });
+  });
+
+  test("stores a session's names and values as they are", async () => {
+    await saved(
+      redisStore(redis, { layout: "hash" }),
+      creation({ "=name": '"Ann"', "~note": "[1]", "@": "{}", "%x": "1", "*": "s" }),
+    );
+    const { "!": head, ...fields } = await redis.hGetAll(`session:${key}`);
+    expect({ ...fields }).toEqual({ "=name": '"Ann"', "~note": "[1]", "@": "{}", "%x": "1", "*": "s" });
+    expect(head).toMatch(/^write-\d+-\d{10}\.\w+ 1700000000000$/);
+  });
 });
 
-test("redisHashStore() stores a session's names and values as they are", async () => {
-  await redisHashStore(redis).create(key, recordOf({ "=name": '"Ann"', "~note": "[1]", "@": "{}" }), later);
-  const { "!": head, ...fields } = await redis.hGetAll(`session:${key}`);
-  expect({ ...fields }).toEqual({ "=name": '"Ann"', "~note": "[1]", "@": "{}" });
-  expect(head).toMatch(/^!1700000000000 v[\w+/]{8}\d{10} $/);
-});
-
-test("redisHashStore() keeps names apart when they are not all Unicode", async () => {
-  const store = redisHashStore(redis);
-  const fields = { "=\ud800": "high", "=\udc00": "low", "=\ufffd": "replacement", "=😀": "pair" };
-  await store.create(key, recordOf(fields), later);
-  expect((await present(store)).fields).toEqual(new Map(Object.entries(fields)));
-});
-
-test("redisHashStore() refuses what is too large before it asks for a client", async () => {
-  const store = redisHashStore(() => {
+test("redisStore() refuses what is too large before it asks for a client", async () => {
+  let asked = 0;
+  const store = redisStore(() => {
+    asked++;
     throw new Error("asked");
   });
-  const large = "x".repeat(2 ** 26);
-  const fields = Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`=${i}`, large]));
-  await expect(store.create(key, recordOf(fields), later)).rejects.toMatchObject({
+  const create = creation({ "=a": "x".repeat(store.traits.maxBytes) });
+  await expect((async () => store.save(key, create))()).rejects.toMatchObject({
     code: "ERR_RECORD_TOO_LARGE",
     message: expect.stringContaining(String(store.traits.maxBytes)),
   });
+  expect(asked).toBe(0);
 });
 
-test("redisStore() and redisHashStore() pass the kit in Bun, on its own client", async () => {
-  const args = [`${import.meta.dirname}/redis_kit.worker.ts`, server.url];
-  const { stdout } = await promisify(execFile)(`${binaries}/bun`, args);
-  expect(stdout).toBe(`${2 * storeCases().length} passed\n`);
-}, 60_000);
-
-test("redisStore() and redisHashStore() pass the kit in Deno, on npm:redis", async () => {
-  const args = ["run", "--allow-all", "--no-check", `${import.meta.dirname}/redis_kit.worker.ts`, server.url];
-  const { stdout } = await promisify(execFile)(`${binaries}/deno`, args);
-  expect(stdout).toBe(`${2 * storeCases().length} passed\n`);
-}, 60_000);
-
-test("RedisClient is what node-redis, ioredis and Bun have", () => {
-  /** As `bun-types` declares it. */
-  interface BunRedisClient {
-    send(command: string, args: string[]): Promise<unknown>;
-  }
-  expectTypeOf<ReturnType<typeof createClient>>().toExtend<RedisClient>();
-  expectTypeOf<ReturnType<typeof createClientPool>>().toExtend<RedisClient>();
-  expectTypeOf<Redis>().toExtend<RedisClient>();
-  expectTypeOf<Cluster>().toExtend<RedisClient>();
-  expectTypeOf<BunRedisClient>().toExtend<RedisClient>();
+test("redisStore() in the layout value stores the version, a space and the record", async () => {
+  const version = await saved(redisStore(redis), creation({ "=name": '"Ann"', "@": "{}" }));
+  expect(await redis.get(`session:${key}`)).toBe(`${version} 11700000000000\n=name\n"Ann"\n@\n{}`);
 });

@@ -1,7 +1,8 @@
 /** Runs the kit on both layouts with the runtime's client of Redis, in Bun or in Deno: `<url>`. */
 import process from "node:process";
-import { redisHashStore, redisStore, type RedisClient } from "../../src/stores/redis.ts";
-import { storeCases } from "../../src/testing.ts";
+import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
+import { storeCases } from "../../src/testing/store_cases.ts";
+import { layouts } from "./redis_records.ts";
 
 const url = process.argv[2] ?? "";
 
@@ -18,21 +19,18 @@ async function open(): Promise<RedisClient> {
 }
 
 const client = await open();
-const stores = {
-  redisStore: { store: redisStore(client), neighbour: redisStore(client, { prefix: "other:" }) },
-  redisHashStore: {
-    store: redisHashStore(client, { prefix: "hash:" }),
-    neighbour: redisHashStore(client, { prefix: "another:" }),
-  },
-};
 let passed = 0;
-for (const [name, opened] of Object.entries(stores)) {
-  for (const { name: what, run } of storeCases()) {
+for (const layout of layouts) {
+  const opened = {
+    store: redisStore(client, { layout, prefix: `${layout}:` }),
+    neighbour: redisStore(client, { layout, prefix: `another-${layout}:` }),
+  };
+  for (const { name, run } of storeCases()) {
     try {
       await run(() => opened);
       passed++;
     } catch (error) {
-      console.error(`${name}: ${what}: ${error}`);
+      console.error(`${layout}: ${name}: ${error}`);
       process.exit(1);
     }
   }

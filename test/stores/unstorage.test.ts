@@ -7,7 +7,7 @@ import fsLiteDriver from "unstorage/drivers/fs-lite";
 import memoryDriver from "unstorage/drivers/memory";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { SessionManager } from "../../mod.ts";
-import type { SessionStore } from "../../src/store.ts";
+import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import { unstorageStore, type UnstorageStorage } from "../../src/stores/unstorage.ts";
 import { storeCases } from "../../src/testing.ts";
 
@@ -24,18 +24,21 @@ const other = "fedcba9876543210".repeat(4);
 const now = 1_700_000_000_000;
 const later = now + 60_000;
 
-function recordOf(fields: Record<string, string>, lastSeenAt = now) {
-  return { fields: new Map(Object.entries(fields)), lastSeenAt };
-}
-
-function changeTo(fields: Record<string, string>) {
-  return { record: recordOf(fields), changed: new Map(Object.entries(fields)) };
+function writeOf(fields: Record<string, string>, expected: RecordVersion | null = null, life = 60_000): Write {
+  const record = { fields: new Map(Object.entries(fields)), lastSeenAt: now };
+  return { id: crypto.randomUUID(), record, changed: record.fields, expected, expiresAt: now + life };
 }
 
 async function present(store: SessionStore) {
-  const loaded = await store.load(key);
-  if (loaded === null) throw new Error("There is no record");
-  return loaded;
+  const found = await store.load(key);
+  if (found === null) throw new Error("There is no record");
+  return found;
+}
+
+async function saved(store: SessionStore, write: Write): Promise<RecordVersion> {
+  const version = await store.save(key, write);
+  if (version === "conflict") throw new Error("Nothing was stored");
+  return version;
 }
 
 /** A storage in memory each call of whose driver is heard. */
@@ -101,10 +104,16 @@ for (const [name, open] of Object.entries(drivers)) {
           return {
             store: unstorageStore(storage, { consistency: "strong" }),
             neighbour: unstorageStore(storage, { prefix: "other" }),
+            spoil: (key) => storage.setItem(`session:${key}`, "somebody else's"),
             fail,
           };
         }),
       );
+    }
+
+    for (const { name: what, run } of storeCases()) {
+      test(`without a promise of the driver: ${what}`, () =>
+        run(() => unstorageStore(createStorage({ driver: open().driver }))));
     }
 
     test("counts every one of 200 updates at once in one process", async () => {
@@ -128,53 +137,69 @@ for (const [name, open] of Object.entries(drivers)) {
 
 test("unstorageStore() promises only what it was told that the driver does", () => {
   const storage = createStorage();
-  expect(unstorageStore(storage).traits).toEqual({
-    compareAndSet: false,
-    consistency: "eventual",
-    persistent: false,
-    shared: false,
-    minTtl: 1,
-    maxBytes: Infinity,
-  });
-  const told = { consistency: "strong", persistent: true, shared: true } as const;
-  expect(unstorageStore(storage, told).traits).toMatchObject(told);
+  const promised = { consistency: "eventual", compareAndSet: false, maxBytes: Infinity };
+  expect(unstorageStore(storage).traits).toEqual(promised);
+  expect(unstorageStore(storage, { consistency: "strong" }).traits).toEqual({ ...promised, consistency: "strong" });
 });
 
 test("unstorageStore() calls the driver once for a load and a creation, and twice for a change and a touch", async () => {
   let calls: string[] = [];
   const store = unstorageStore(heard((call) => calls.push(call)));
-  const callsOf = async (step: () => Promise<unknown>) => {
+  const callsOf = async (step: () => unknown) => {
     calls = [];
     await step();
     return calls;
   };
-  expect(await callsOf(() => store.create(key, recordOf({ a: "1" }), later))).toEqual(["set"]);
+  expect(await callsOf(() => store.save(key, writeOf({ "=a": "1" })))).toEqual(["set"]);
   expect(await callsOf(() => store.load(key))).toEqual(["get"]);
-  const loaded = await present(store);
-  expect(await callsOf(() => store.change(key, changeTo({ a: "2" }), loaded.version, later))).toEqual(["get", "set"]);
-  expect(await callsOf(() => store.touch(key, now + 1, later, loaded))).toEqual(["get", "set"]);
   const { version } = await present(store);
-  expect(await callsOf(() => store.delete(key, version))).toEqual(["get", "remove"]);
+  expect(await callsOf(() => store.save(key, writeOf({ "=a": "2" }, version)))).toEqual(["get", "set"]);
+  expect(await callsOf(() => store.save(key, writeOf({ "=a": "3" }, version)))).toEqual(["get"]);
+  const found = await present(store);
+  const touch = { ...writeOf({ "=a": "2" }, found.version), changed: new Map() };
+  expect(await callsOf(() => store.save(key, touch))).toEqual(["get", "set"]);
+  expect(await callsOf(() => store.delete(key, found.version))).toEqual(["get"]);
+  const last = await present(store);
+  expect(await callsOf(() => store.delete(key, last.version))).toEqual(["get", "remove"]);
   expect(await callsOf(() => store.delete(key))).toEqual(["remove"]);
+});
+
+test("unstorageStore() looks before it creates, and after it has removed, when reads are strong", async () => {
+  const calls: string[] = [];
+  const store = unstorageStore(
+    heard((call) => calls.push(call)),
+    { consistency: "strong" },
+  );
+  await saved(store, writeOf({ "=a": "1" }));
+  expect(await store.save(key, writeOf({ "=a": "2" }))).toBe("conflict");
+  await store.delete(key);
+  expect(calls).toEqual(["get", "set", "get", "remove", "get"]);
+});
+
+test("unstorageStore() writes a record without fields over a session that it need not see, when reads may be late", async () => {
+  const store = unstorageStore(createStorage());
+  const version = await saved(store, writeOf({ "=a": "1" }));
+  await saved(store, writeOf({}));
+  expect((await present(store)).fields.size).toBe(0);
+  expect(await store.save(key, writeOf({ "=a": "2" }, version))).toBe("conflict");
+  expect((await present(store)).fields.size).toBe(0);
 });
 
 test("unstorageStore() gives each write the time that the record has left, in seconds", async () => {
   const lives: unknown[] = [];
   const store = unstorageStore(heard((call, ...args) => call === "set" && lives.push(args[2])));
-  await store.create(key, recordOf({ a: "1" }), now + 1000);
-  const created = await present(store);
-  await store.change(key, changeTo({ a: "2" }), created.version, now + 2001);
-  await store.touch(key, now + 500, now + 3500, created);
-  await store.create(other, recordOf({ a: "1" }), now - 1);
-  expect(lives).toEqual([{ ttl: 1 }, { ttl: 3 }, { ttl: 3 }, { ttl: 1 }]);
+  const version = await saved(store, writeOf({ "=a": "1" }, null, 1000));
+  await saved(store, { ...writeOf({ "=a": "1" }, version, 2001), changed: new Map() });
+  await store.save(other, writeOf({ "=a": "1" }, null, -1));
+  expect(lives).toEqual([{ ttl: 1 }, { ttl: 3 }, { ttl: 1 }]);
 });
 
 test("unstorageStore() keeps each record under the prefix, whatever it looks like", async () => {
   const storage = createStorage();
   for (const prefix of [undefined, "shop", "shop:", "a/b", "shop:basket"]) {
     const store = unstorageStore(storage, prefix === undefined ? {} : { prefix });
-    await store.create(key, recordOf({ prefix: String(prefix) }), later);
-    expect((await present(store)).fields.get("prefix")).toBe(String(prefix));
+    await saved(store, writeOf({ "=prefix": String(prefix) }));
+    expect((await present(store)).fields.get("=prefix")).toBe(String(prefix));
   }
   expect((await storage.getKeys()).toSorted()).toEqual([
     `a:b:${key}`,
@@ -186,32 +211,33 @@ test("unstorageStore() keeps each record under the prefix, whatever it looks lik
 
 test("unstorageStore() writes one file for each session in a folder", async () => {
   const base = join(folder, "files");
-  await unstorageStore(createStorage({ driver: fsDriver({ base }) })).create(key, recordOf({ a: "1" }), later);
+  await saved(unstorageStore(createStorage({ driver: fsDriver({ base }) })), writeOf({ "=a": "1" }));
   expect(await readdir(base, { recursive: true })).toEqual(["session", join("session", key)]);
 });
 
 test("unstorageStore() takes what is not its own for a corrupt record, and never prunes it", async () => {
   const storage = createStorage();
   const store = unstorageStore(storage);
-  for (const item of ["text", 5, { a: 1 }, "", "!", "[1,{}]", `!0123456789ab ${now} not JSON`]) {
+  const foreign = ["text", 5, { a: 1 }, "", "!", "[1,{}]", `!0123456789ab ${now} not a record`];
+  for (const item of foreign) {
     await storage.setItem(`session:${key}`, item);
-    const loaded = await present(store);
-    expect(loaded.fields.size).toBe(0);
-    expect(await store.change(key, changeTo({ a: "1" }), "0123456789ac", later)).toBe("conflict");
-    expect(await store.delete(key, loaded.version)).toBeUndefined();
+    const found = await present(store);
+    expect([found.fields.size, found.lastSeenAt]).toEqual([0, 0]);
+    expect(await store.save(key, writeOf({ "=a": "1" }, found.version))).toBe("conflict");
+    expect(await store.delete(key, found.version)).toBeUndefined();
     expect(await store.load(key)).toBeNull();
   }
   await storage.setItem(`session:${key}`, "text");
   await storage.setItem("session:settings", "text");
-  await store.create(other, recordOf({ a: "1" }), later);
+  await store.save(other, writeOf({ "=a": "1" }));
   expect(await store.prune?.(later + 1)).toBe(1);
   expect((await storage.getKeys()).toSorted()).toEqual([`session:${key}`, "session:settings"]);
 });
 
-test("unstorageStore() rejects when a file cannot be read or removed, though the driver keeps quiet", async () => {
+test("unstorageStore() rejects when a file cannot be read or removed, though the driver does not tell", async () => {
   const { driver, fail } = inFolder(fsDriver);
   const store = unstorageStore(createStorage({ driver }), { consistency: "strong" });
-  await store.create(key, recordOf({ a: "1" }), later);
+  await saved(store, writeOf({ "=a": "1" }));
   await fail();
   await expect(store.load(key)).rejects.toMatchObject({ code: "ENOTDIR" });
   await expect(store.delete(key)).rejects.toMatchObject({ code: "ENOTDIR" });
@@ -219,8 +245,8 @@ test("unstorageStore() rejects when a file cannot be read or removed, though the
   const stubborn = unstorageStore(createStorage({ driver: { ...memoryDriver(), removeItem() {} } }), {
     consistency: "strong",
   });
-  await stubborn.create(key, recordOf({ a: "1" }), later);
-  await expect(stubborn.delete(key)).rejects.toThrow();
+  await saved(stubborn, writeOf({ "=a": "1" }));
+  await expect(stubborn.delete(key)).rejects.toThrow("still there");
 });
 
 test("unstorageStore() goes on with a key after a call for it failed", async () => {
@@ -242,6 +268,8 @@ test("unstorageStore() throws a TypeError when given what is no storage, or a pr
   expect(() => unstorageStore(undefined)).toThrow(TypeError);
   expect(() => unstorageStore(createStorage(), { prefix: "a?b" })).toThrow(TypeError);
   expect(() => unstorageStore(createStorage(), { prefix: "" })).toThrow(TypeError);
+  // @ts-expect-error There is no such option.
+  expect(() => unstorageStore(createStorage(), { base: "a" })).toThrow(TypeError);
 });
 
 test("UnstorageStorage is what unstorage has", () => {

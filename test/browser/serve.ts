@@ -1,0 +1,50 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { onTestFinished } from "vitest";
+
+type Handle = (request: Request) => Promise<Response>;
+
+/** Serves a Fetch handler on a free port of localhost for the time of a test, and answers its origin. */
+export async function serve(handle: Handle): Promise<string> {
+  const server = createServer((incoming, outgoing) => void answer(handle, incoming, outgoing));
+  const port = await listen(server);
+  onTestFinished(() => void server.close().closeAllConnections());
+  return `http://localhost:${port}`;
+}
+
+/** Listens on a free port, and answers it. */
+export async function listen(server: Pick<Server, "listen" | "address">): Promise<number> {
+  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+  const address = server.address();
+  return typeof address === "object" ? (address?.port ?? 0) : 0;
+}
+
+/** From node:http to Fetch and back. */
+export async function answer(
+  handle: Handle,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  scheme: "http" | "https" = "http",
+): Promise<void> {
+  const { method = "GET", url = "/", headersDistinct } = incoming;
+  const headers = new Headers();
+  for (const [name, values = []] of Object.entries(headersDistinct)) {
+    for (const value of values) headers.append(name, value);
+  }
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk);
+  const body = method === "GET" || method === "HEAD" ? {} : { body: Buffer.concat(chunks) };
+  const request = new Request(`${scheme}://${headers.get("Host")}${url}`, { method, headers, ...body });
+  // What a server does when its handler fails: a request with a retired id may.
+  const response = await Promise.resolve(handle(request)).catch(
+    () => new Response("The handler failed", { status: 500 }),
+  );
+  for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
+  outgoing.writeHead(response.status).end(await response.text());
+}
+
+/** A page with this markup in its body. */
+export function html(body: string, headers: Record<string, string> = {}): Response {
+  return new Response(`<!doctype html><title>A page</title>${body}`, {
+    headers: { "Content-Type": "text/html; charset=utf-8", ...headers },
+  });
+}

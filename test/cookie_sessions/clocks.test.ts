@@ -1,0 +1,244 @@
+import { describe, expect, test } from "vitest";
+import type { OwnTimeouts, SessionStore } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { fakeClock, kvSimulator } from "../../src/testing.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { cookieOf, openStore, type Options, sealed, secrets, visitor, withCopy } from "./setup.ts";
+
+const readN = async (options: Options, cookie: string): Promise<unknown> =>
+  (await withCopy(options, cookie)((session) => session.get("n"))).result;
+const begin = async (options: Options): Promise<string> =>
+  cookieOf(await visitor(options)((session) => session.set("n", 1)));
+const logOut = (options: Options, cookie: string) => withCopy(options, cookie)((session) => session.destroy());
+const MARGIN = 600_000;
+
+/** One copy, with timeouts of its own. */
+async function copyWith(options: Options, cookie: string, timeouts: OwnTimeouts): Promise<string> {
+  const visit = await withCopy(
+    options,
+    cookie,
+  )((session) => {
+    session.setTimeouts(timeouts);
+    session.touch();
+  });
+  return cookieOf(visit);
+}
+
+describe("cookieSessions({ revocation }) keeps a note", () => {
+  test("until the absolute timeout is over, and by a margin longer", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore(clock.now);
+    const options = sealed({ now: clock.now, absoluteTimeout: 200_000 }, { revocation: store });
+    const copy = await begin(options);
+    const end = clock.now() + 200_000_000;
+    clock.advance(100);
+    await logOut(options, copy);
+    expect([...records.values()].map(({ expiresAt }) => expiresAt)).toEqual([end + MARGIN]);
+  });
+
+  test("for an idle timeout when there is no absolute one", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore(clock.now);
+    const options = sealed({ now: clock.now, absoluteTimeout: false }, { revocation: store });
+    const copy = await copyWith(options, await begin(options), { idle: 500_000 });
+    clock.advance(100);
+    await logOut(options, copy);
+    expect([...records.values()].map(({ expiresAt }) => expiresAt)).toEqual([clock.now() + 500_000_000 + 2 * MARGIN]);
+  });
+
+  test.each<[string, OwnTimeouts, OwnTimeouts]>([
+    ["the other copy has a longer idle timeout", {}, { idle: 20 * 86_400 }],
+    ["the other copy has the longer timeouts of the options", { idle: 100, absolute: 1000 }, {}],
+    ["this copy has no absolute timeout", { absolute: false }, { idle: 20 * 86_400, absolute: 30 * 86_400 }],
+    ["the other copy has a longer absolute timeout", {}, { idle: 90 * 86_400, absolute: 90 * 86_400 }],
+    ["the other copy has no absolute timeout and a long idle one", {}, { idle: 90 * 86_400, absolute: false }],
+    [
+      "the copies have different timeouts of their own",
+      { absolute: 50 * 86_400 },
+      { idle: 80 * 86_400, absolute: 80 * 86_400 },
+    ],
+  ])("for as long as any copy lives when %s", async (_name, ours, theirs) => {
+    const clock = fakeClock();
+    const { store } = openStore(clock.now);
+    const options = sealed({ now: clock.now }, { revocation: store });
+    const first = await begin(options);
+    const [mine, other] = [await copyWith(options, first, ours), await copyWith(options, first, theirs)];
+    expect([await readN(options, mine), await readN(options, other)]).toEqual([1, 1]);
+    await logOut(options, mine);
+    for (let day = 0; day < 200; day += 2) {
+      for (const cookie of [first, mine, other]) expect([day, await readN(options, cookie)]).toEqual([day, undefined]);
+      clock.advance(2 * 86_400);
+    }
+  });
+
+  test("for as long as any copy lives when the session is regenerated instead", async () => {
+    const clock = fakeClock();
+    const { store } = openStore(clock.now);
+    const options = sealed({ now: clock.now }, { revocation: store });
+    const first = await begin(options);
+    const other = await copyWith(options, first, { idle: 90 * 86_400, absolute: 90 * 86_400 });
+    await withCopy(options, first)((session) => session.regenerate());
+    for (let day = 0; day < 100; day++) {
+      expect([day, await readN(options, other)]).toEqual([day, undefined]);
+      clock.advance(86_400);
+    }
+  });
+
+  test.each<[string, Options, OwnTimeouts]>([
+    ["without an absolute timeout", { absoluteTimeout: false }, { idle: 40 * 86_400 }],
+    ["with one", {}, { idle: 40 * 86_400, absolute: false }],
+  ])("although a copy with a longer idle timeout was used again and again since, %s", async (_name, given, theirs) => {
+    const clock = fakeClock();
+    const { store } = openStore(clock.now);
+    const options = sealed({ now: clock.now, ...given }, { revocation: store });
+    const first = await begin(options);
+    let mine = first;
+    let other = await copyWith(options, first, theirs);
+    for (let days = 0; days < 25; days++) {
+      clock.advance(86_000);
+      const next = cookieOf(await withCopy(options, mine)((session) => session.touch()));
+      mine = next === "" ? mine : next;
+      if (days % 10 === 9) other = cookieOf(await withCopy(options, other)((session) => session.touch()));
+    }
+    expect([await readN(options, mine), await readN(options, other)]).toEqual([1, 1]);
+    await logOut(options, mine);
+    for (let day = 0; day < 100; day++) {
+      for (const cookie of [mine, other]) expect([day, await readN(options, cookie)]).toEqual([day, undefined]);
+      clock.advance(86_400);
+    }
+  });
+
+  test("costs one save when a session is given timeouts that others would not expect, and none when it is changed afterwards", async () => {
+    const clock = fakeClock();
+    const { store, calls } = openStore(clock.now);
+    const options = sealed({ now: clock.now }, { revocation: store });
+    const first = await begin(options);
+    const copy = await copyWith(options, first, { absolute: 90 * 86_400 });
+    expect(calls).toEqual(["load", "load", "save"]);
+    calls.length = 0;
+    await withCopy(options, copy)((session) => session.set("n", 2));
+    expect(calls).toEqual(["load", "load"]);
+    calls.length = 0;
+    await copyWith(options, first, { absolute: 1000 });
+    expect(calls).toEqual(["load", "load"]);
+  });
+});
+
+/** One site on servers whose clocks are off by so many seconds. */
+function servers(skews: readonly number[], store: (at: number) => SessionStore, given: Options = {}) {
+  const clock = fakeClock(1_800_000_000_000);
+  const options = skews.map((skew, at) =>
+    sealed({ now: () => clock.now() + skew * 1000, ...given }, { revocation: store(at) }),
+  );
+  return { clock, options };
+}
+
+describe("cookieSessions({ revocation }) on servers whose clocks are each up to five minutes off", () => {
+  const pairs = [
+    [300, -300],
+    [-300, 300],
+    [0, 300],
+    [-300, 0],
+  ] as const;
+
+  test.each(pairs)("rejects a renewed id at once without a grace (%s, %s)", async (one, two) => {
+    const { store } = openStore();
+    const { options } = servers([one, two], () => store);
+    const [here = {}, there = {}] = options;
+    const copy = await begin(here);
+    const renewed = cookieOf(await withCopy(here, copy)((session) => session.regenerate()));
+    for (const each of options) expect([await readN(each, copy), await readN(each, renewed)]).toEqual([undefined, 1]);
+    await logOut(there, copy);
+    for (const each of options) expect(await readN(each, renewed)).toBeUndefined();
+  });
+
+  test.each(pairs)("ends both copies when one of them logs out within a grace (%s, %s)", async (one, two) => {
+    for (const which of [0, 1]) {
+      const { store } = openStore();
+      const { options, clock } = servers([one, two], () => store);
+      const [here = {}, there = {}] = options;
+      const copies = [await begin(here)];
+      copies.push(cookieOf(await withCopy(here, copies[0]!)((session) => session.regenerate({ grace: 60 }))));
+      clock.advance(30);
+      await logOut(there, copies[which]!);
+      for (const each of options) for (const copy of copies) expect(await readN(each, copy)).toBeUndefined();
+    }
+  });
+
+  test.each(pairs)("keeps a note until no server accepts a copy any more (%s, %s)", async (one, two) => {
+    for (const given of [
+      { absoluteTimeout: 2000, idleTimeout: 1500 },
+      { absoluteTimeout: false, idleTimeout: 1500 },
+    ] as const) {
+      // The engine sweeps by the clock of either server, as SQL stores do.
+      for (const sweeper of [0, 1]) {
+        const skews = [one, two];
+        const base = fakeClock(1_800_000_000_000);
+        const { store } = openStore(() => base.now() + skews[sweeper]! * 1000);
+        const { clock, options } = servers(skews, () => store, given);
+        const [here = {}, there = {}] = options;
+        const copies = [await begin(there)];
+        for (let times = 0; times < 3; times++) {
+          clock.advance(100);
+          base.advance(100);
+          copies.push(cookieOf(await withCopy(there, copies.at(-1)!)((session) => session.touch())));
+        }
+        await logOut(here, copies[0]!);
+        for (let minute = 0; minute < 80; minute += 4) {
+          for (const copy of copies)
+            for (const each of options) expect([minute, await readN(each, copy)]).toEqual([minute, undefined]);
+          clock.advance(240);
+          base.advance(240);
+        }
+      }
+    }
+  });
+
+  test("rejects an ended session in every place of Workers KV when a minute has passed, for as long as a copy lives", async () => {
+    const base = fakeClock(1_800_000_000_000);
+    const kv = kvSimulator({ now: base.now, writeInterval: 0, delay: 5 });
+    const places = ["Paris", "Tokyo", "Lima"];
+    const { clock, options } = servers([0, 300, -300], (at) => cloudflareKvStore(kv.at(places[at]!)), {
+      absoluteTimeout: 5000,
+      idleTimeout: 4000,
+    });
+    const copy = await begin(options[0]!);
+    const renewed = cookieOf(await withCopy(options[0]!, copy)((session) => session.regenerate()));
+    await logOut(options[1]!, renewed);
+    for (let minute = 0; minute < 120; minute++) {
+      clock.advance(60);
+      base.advance(60);
+      for (const each of options)
+        expect([await readN(each, copy), await readN(each, renewed)]).toEqual([undefined, undefined]);
+    }
+  });
+});
+
+describe("cookieSessions() with rotateEvery", () => {
+  test.each([false, true])(
+    "lets the old copy in until the new one was used, and takes it for stolen afterwards (ends the session: %s)",
+    async (endsOnReuse) => {
+      const clock = fakeClock();
+      const { store } = openStore();
+      const source = cookieSessions({ secrets, revocation: store });
+      const options: Options = {
+        store: { ...source, createRepository: () => source.createRepository({ endsOnReuse }) },
+        now: clock.now,
+        rotateEvery: 600,
+      };
+      const look = async (cookie: string) =>
+        (await withCopy(options, cookie)(async (session) => [await session.get("n"), (await session.info()).ended]))
+          .result;
+      const old = await begin(options);
+      clock.advance(600);
+      const renewed = cookieOf(await withCopy(options, old)((session) => session.get("n")));
+      expect(renewed).not.toBe("");
+      clock.advance(120);
+      expect(await look(old)).toEqual([1, null]);
+      const used = cookieOf(await withCopy(options, renewed)((session) => session.get("n")));
+      clock.advance(120);
+      expect(await look(old)).toEqual([undefined, "reuse"]);
+      expect(await look(used)).toEqual(endsOnReuse ? [undefined, "revoked"] : [1, null]);
+    },
+  );
+});

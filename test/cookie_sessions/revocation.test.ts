@@ -1,0 +1,350 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type SessionEvent, SessionManager, type SessionStore, withSession } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
+import {
+  codeOf,
+  cookieOf,
+  type Data,
+  openStore,
+  type Options,
+  sealed,
+  secrets,
+  SHOP,
+  visitor,
+  withCopy,
+} from "./setup.ts";
+
+function revocable(options: Options = {}) {
+  const { store, records, calls } = openStore();
+  return { options: sealed(options, { revocation: store }), records, calls };
+}
+
+const readN = async (options: Options, cookie: string): Promise<unknown> =>
+  (await withCopy(options, cookie)((session) => session.get("n"))).result;
+const ended = async (options: Options, cookie: string): Promise<unknown> =>
+  (await withCopy(options, cookie)(async (session) => (await session.info()).ended)).result;
+const begin = async (options: Options): Promise<string> =>
+  cookieOf(await visitor(options)((session) => session.set("n", 1)));
+const logOut = (options: Options, cookie: string) => withCopy(options, cookie)((session) => session.destroy());
+
+describe("cookieSessions({ revocation })", () => {
+  test("rejects every copy when the session was destroyed, with one small record", async () => {
+    const { options, records, calls } = revocable();
+    const visit = visitor(options);
+    const copies = [cookieOf(await visit((session) => session.set("user", "Lovelace")))];
+    copies.push(cookieOf(await visit((session) => session.set("n", 2))));
+    expect(calls).toEqual(["load", "load"]);
+    await visit((session) => session.destroy());
+    expect(calls.slice(2)).toEqual(["load", "save"]);
+    expect(records.size).toBe(1);
+    const dump = JSON.stringify([...records].map(([key, { fields }]) => [key, ...fields]));
+    expect(dump.length).toBeLessThan(300);
+    expect(dump).not.toContain("Lovelace");
+    for (const copy of copies) expect(await ended(options, copy)).toBe("revoked");
+    expect(copies.some((copy) => dump.includes(copy))).toBe(false);
+  });
+
+  test("makes one call when a request reads, and none when the cookie is forged, malformed, expired or absent", async () => {
+    const clock = fakeClock();
+    const { options, calls } = revocable({ now: clock.now });
+    const copy = await begin(options);
+    for (const token of [`1${"A".repeat(100)}`, "e30..AAAAAAAAAAAAAAAA.AA.AAAAAAAAAAAAAAAAAAAAAA", "x"]) {
+      await readN(options, `__Host-session=${token}`);
+    }
+    await visitor(options)((session) => session.get("n"));
+    expect(calls).toEqual([]);
+    expect(await readN(options, copy)).toBe(1);
+    expect(calls).toEqual(["load"]);
+    clock.advance(86_400);
+    expect(await ended(options, copy)).toBe("expired");
+    expect(calls).toEqual(["load"]);
+  });
+
+  test("makes one load and one save when a session is regenerated", async () => {
+    const { options, calls } = revocable();
+    const copy = await begin(options);
+    await withCopy(options, copy)((session) => session.regenerate());
+    expect(calls).toEqual(["load", "save"]);
+  });
+
+  test("drops the change of a request that is under way when the session is destroyed", async () => {
+    const events: SessionEvent[] = [];
+    const { options } = revocable({ onEvent: (event) => events.push(event) });
+    const jar = cookieJar();
+    const visit = visitor(options, jar);
+    await visit((session) => session.set("n", 1));
+    const copy = jar.header(SHOP) ?? "";
+    const late = await visit(async (session) => {
+      await session.get("n");
+      await logOut(options, copy);
+      session.set("n", 2);
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    });
+    expect(late.cookies).toEqual([]);
+    expect(events.map(({ type }) => type)).toContain("gone");
+    expect((await visit((session) => session.get("n"))).result).toBeUndefined();
+  });
+
+  test("rejects the old copy when the session is regenerated, and keeps the data", async () => {
+    const { options } = revocable();
+    const visit = visitor(options);
+    const before = cookieOf(await visit((session) => session.set("n", 1)));
+    await visit((session) => session.regenerate());
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+    expect(await ended(options, before)).toBe("retired");
+  });
+
+  test("keeps a request with the old copy from beginning a session in place of the new one", async () => {
+    const { options } = revocable();
+    const visit = visitor(options);
+    const before = cookieOf(await visit((session) => session.set("n", 1)));
+    await visit((session) => session.regenerate());
+    const beacon = await withCopy(options, before)((session) => session.set("seen", true));
+    expect(beacon.cookies.filter((line) => !line.includes("Max-Age=0"))).toEqual([]);
+  });
+
+  test("has one successor when two requests regenerate one session", async () => {
+    const events: SessionEvent[] = [];
+    const { options } = revocable({ onEvent: (event) => events.push(event) });
+    const copy = await begin(options);
+    const both = await Promise.all([1, 2].map(() => withCopy(options, copy)((session) => session.regenerate())));
+    expect(both.map(({ cookies }) => cookies.length).toSorted()).toEqual([0, 1]);
+    const types = events.map(({ type }) => type).filter((type) => type === "gone" || type === "regenerated");
+    expect(types.toSorted()).toEqual(["gone", "regenerated"]);
+  });
+
+  test("ends the successor as well when a logout overlaps a rotation", async () => {
+    const { options } = revocable();
+    const copy = await begin(options);
+    const jar = cookieJar();
+    const visit = visitor(options, jar);
+    await visit((session) => session.regenerate(), { headers: { Cookie: copy } });
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+    await logOut(options, copy);
+    expect((await visit((session) => session.get("n"))).result).toBeUndefined();
+  });
+
+  test("does not end the successor when a copy of before the rotation comes long afterwards", async () => {
+    const clock = fakeClock();
+    const { options } = revocable({ now: clock.now });
+    const copy = await begin(options);
+    const successor = cookieOf(await withCopy(options, copy)((session) => session.regenerate()));
+    clock.advance(1200);
+    await logOut(options, copy);
+    expect(await readN(options, successor)).toBe(1);
+    await logOut(options, successor);
+    expect(await readN(options, successor)).toBeUndefined();
+  });
+
+  test("lets the old copy be read, not written, while a grace lasts", async () => {
+    const clock = fakeClock();
+    const { options } = revocable({ now: clock.now });
+    const copy = await begin(options);
+    await withCopy(options, copy)((session) => session.regenerate({ grace: 10 }));
+    expect(await readN(options, copy)).toBe(1);
+    const started = performance.now();
+    expect((await withCopy(options, copy)((session) => session.set("n", 2))).cookies).toEqual([]);
+    expect((await withCopy(options, copy)((session) => session.touch())).cookies).toEqual([]);
+    expect((await withCopy(options, copy)((session) => session.regenerate())).cookies).toEqual([]);
+    expect(performance.now() - started).toBeLessThan(1000);
+    clock.advance(10);
+    expect(await readN(options, copy)).toBeUndefined();
+  });
+
+  test.each(["old", "new"])(
+    "opens neither copy after a logout with the %s one, although a grace lasts",
+    async (which) => {
+      const clock = fakeClock();
+      const { options } = revocable({ now: clock.now });
+      const old = await begin(options);
+      const renewed = cookieOf(await withCopy(options, old)((session) => session.regenerate({ grace: 3600 })));
+      expect([await readN(options, old), await readN(options, renewed)]).toEqual([1, 1]);
+      clock.advance(which === "old" ? 3000 : 5);
+      await logOut(options, which === "old" ? old : renewed);
+      expect([await readN(options, old), await readN(options, renewed)]).toEqual([undefined, undefined]);
+      expect(await ended(options, old)).toBe("revoked");
+    },
+  );
+
+  test("opens no copy of a chain of graces whose last session was ended or renewed without a grace", async () => {
+    for (const last of ["destroy", "regenerate"] as const) {
+      const { options } = revocable();
+      const copies = [await begin(options)];
+      for (let times = 0; times < 3; times++) {
+        copies.push(cookieOf(await withCopy(options, copies.at(-1)!)((session) => session.regenerate({ grace: 60 }))));
+      }
+      for (const copy of copies) expect(await readN(options, copy)).toBe(1);
+      await withCopy(options, copies.at(-1)!)((session) => session[last]());
+      for (const copy of copies) expect(await readN(options, copy)).toBeUndefined();
+    }
+  });
+
+  test("ends every copy when somebody logs out with one whose time is over", async () => {
+    const clock = fakeClock();
+    const { options } = revocable({ now: clock.now });
+    const first = await begin(options);
+    clock.advance(80_000);
+    const second = cookieOf(await withCopy(options, first)((session) => session.set("n", 2)));
+    clock.advance(10_000);
+    expect([await readN(options, first), await readN(options, second)]).toEqual([undefined, 2]);
+    await logOut(options, first);
+    expect(await readN(options, second)).toBeUndefined();
+  });
+
+  test("puts a session back that save() has regenerated, when the handler fails afterwards", async () => {
+    const { options, records } = revocable();
+    const copy = await begin(options);
+    let renewed: string | null = null;
+    const fail = () =>
+      withCopy(
+        options,
+        copy,
+      )(async (session) => {
+        session.set("n", 2);
+        await session.regenerate();
+        await session.save();
+        renewed = await session.id();
+        throw new Error("no");
+      });
+    await expect(fail()).rejects.toThrow("no");
+    expect(records.size).toBe(2);
+    expect(await readN(options, copy)).toBe(1);
+    expect(await readN(options, `__Host-session=${renewed}`)).toBeUndefined();
+    // It goes on as if nothing had happened.
+    const changed = cookieOf(await withCopy(options, copy)((session) => session.set("n", 3)));
+    expect(await readN(options, changed)).toBe(3);
+    const again = cookieOf(await withCopy(options, changed)((session) => session.regenerate()));
+    expect([await readN(options, changed), await readN(options, again)]).toEqual([undefined, 3]);
+    await logOut(options, again);
+    expect(await readN(options, again)).toBeUndefined();
+  });
+
+  test("puts back nothing that another request has ended meanwhile", async () => {
+    const { options } = revocable();
+    const copy = await begin(options);
+    const fail = () =>
+      withCopy(
+        options,
+        copy,
+      )(async (session) => {
+        await session.regenerate();
+        await session.save();
+        await logOut(options, copy);
+        throw new Error("no");
+      });
+    await expect(fail()).rejects.toThrow("no");
+    expect(await readN(options, copy)).toBeUndefined();
+  });
+
+  test("sweeps its store when the sessions are pruned", async () => {
+    let swept = 0;
+    const revocation = { ...memoryStore(), prune: async () => ++swept };
+    expect(await new SessionManager(sealed({}, { revocation })).prune()).toBe(1);
+    expect(await new SessionManager(sealed()).prune()).toBe(0);
+  });
+
+  test("finds its store by a function of what the handler gets, once for each environment", async () => {
+    const seen: unknown[] = [];
+    const { store } = openStore();
+    const revocation = (env: object): SessionStore => {
+      seen.push(env);
+      return store;
+    };
+    const handle = withSession<Data, [object]>(
+      async (_request, session) => new Response(String(await session.update("n", (n = 0) => n + 1))),
+      { store: cookieSessions({ secrets, revocation }) },
+    );
+    const env = {};
+    const jar = cookieJar();
+    for (const n of ["1", "2", "3"])
+      expect(await (await jar.fetch((request) => handle(request, env), SHOP)).text()).toBe(n);
+    expect(seen).toEqual([env]);
+  });
+});
+
+describe("cookieSessions({ revocation }) when its store fails", () => {
+  test("rejects with ERR_STORE, and lets nobody in", async () => {
+    const revocation = faultyStore(memoryStore());
+    const options = sealed({}, { revocation });
+    const copy = await begin(options);
+    revocation.plan({ load: "rejects" });
+    expect(await codeOf(() => readN(options, copy))).toBe("ERR_STORE");
+    expect(await readN({ ...options, onStoreError: "anonymous" }, copy)).toBeUndefined();
+  });
+
+  test("takes no answer without meaning for a success", async () => {
+    const revocation = faultyStore(memoryStore());
+    const options = sealed({}, { revocation });
+    const copy = await begin(options);
+    revocation.plan({ load: ["wrong type"] });
+    expect(await codeOf(() => readN(options, copy))).toBe("ERR_STORE");
+    for (const use of ["destroy", "regenerate"] as const) {
+      revocation.plan({ save: "wrong type" });
+      expect(await codeOf(() => withCopy(options, copy)((session) => session[use]()))).toBe("ERR_STORE");
+      revocation.plan({});
+      expect(await readN(options, copy)).toBe(1);
+    }
+    for (const answer of [undefined, null, true, {}, "ok", "OK", ""]) {
+      const store = { ...memoryStore(), save: () => answer as never };
+      const others = sealed({}, { revocation: store });
+      expect(await codeOf(() => logOut(others, copy))).toBe("ERR_STORE");
+    }
+  });
+
+  test("takes a note that it cannot read for an end", async () => {
+    const { store, records } = openStore();
+    const options = sealed({}, { revocation: store });
+    const copy = await begin(options);
+    await logOut(options, copy);
+    const [[key, record] = ["", undefined]] = records;
+    for (const fields of [new Map(), new Map([["@", "x"]]), new Map([["@", "{}"]]), new Map([["=a", "1"]])]) {
+      if (record !== undefined) records.set(key, { ...record, fields });
+      expect(await ended(options, copy)).toBe("revoked");
+    }
+  });
+
+  test.each(["does it but rejects", "does it twice"] as const)(
+    "logs out and regenerates once when it %s",
+    async (fault) => {
+      const revocation = faultyStore(memoryStore());
+      const options = sealed({}, { revocation });
+      const copy = await begin(options);
+      revocation.plan({ save: [fault] });
+      const renewed = cookieOf(await withCopy(options, copy)((session) => session.regenerate()));
+      expect([await readN(options, copy), await readN(options, renewed)]).toEqual([undefined, 1]);
+      revocation.plan({ save: [fault] });
+      await logOut(options, renewed).catch(() => {});
+      expect(await readN(options, renewed)).toBeUndefined();
+    },
+  );
+
+  test("leaves the old session alive when a regeneration fails", async () => {
+    const revocation = faultyStore(memoryStore());
+    const options = sealed({}, { revocation });
+    const copy = await begin(options);
+    revocation.plan({ save: "rejects" });
+    expect(await codeOf(() => withCopy(options, copy)((session) => session.regenerate()))).toBe("ERR_STORE");
+    revocation.plan({});
+    expect(await readN(options, copy)).toBe(1);
+  });
+
+  test("goes on with what is stored once when a write waits for an answer that fails", async () => {
+    const revocation = faultyStore(memoryStore());
+    const options = sealed({}, { revocation });
+    const copy = await begin(options);
+    const { result, cookies } = await withCopy(
+      options,
+      copy,
+    )(async (session) => {
+      await session.get("n");
+      revocation.plan({ load: ["rejects"] });
+      session.set("n", 2);
+      const code = await codeOf(() => session.save());
+      await session.save();
+      return code;
+    });
+    expect(result).toBe("ERR_STORE");
+    expect(await readN(options, cookies[0]?.split(";")[0] ?? "")).toBe(2);
+  });
+});

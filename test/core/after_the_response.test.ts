@@ -1,0 +1,170 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, type SessionEvent, type UntypedData } from "../../mod.ts";
+import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
+
+describe("after the response", () => {
+  /** Hands out the session of a request that is over. */
+  async function sessionAfter(
+    use: (session: Session) => unknown,
+    live: boolean,
+  ): Promise<{ late: Session; visit: Visitor<UntypedData>; calls: string[] }> {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    if (live) await visit((session) => session.set("a", 1));
+    const { result } = await visit(async (session) => {
+      await use(session);
+      return { session };
+    });
+    calls.length = 0;
+    return { late: result.session, visit, calls };
+  }
+
+  const writes: [string, (session: Session) => unknown][] = [
+    ["set()", (session) => session.set("a", 2)],
+    ["set() of several", (session) => session.set({ a: 2 })],
+    ["update()", (session) => session.update("a", () => 2)],
+    ["flash()", (session) => session.flash("a", 2)],
+    ["start()", (session) => session.create()],
+  ];
+
+  for (const [used, use] of [
+    ["used", (session) => session.get("a")],
+    ["not touched", () => 0],
+  ] as [string, (session: Session) => unknown][]) {
+    test.each(writes)(`%s throws ERR_RESPONSE_SENT when there is no session, which was ${used}`, async (_, write) => {
+      const { late, calls } = await sessionAfter(use, false);
+      expect(await codeOf(() => write(late))).toBe("ERR_RESPONSE_SENT");
+      expect(calls).toEqual([]);
+    });
+
+    test.each([
+      ["set()", (session) => session.set("a", 2), 2],
+      ["set() of several", (session) => session.set({ a: 2 }), 2],
+      ["delete()", (session) => session.delete("a"), undefined],
+      ["clear()", (session) => session.clear(), undefined],
+      ["flash()", (session) => session.flash("a", 2), 2],
+      ["pull()", (session) => session.pull("a"), undefined],
+      ["update()", (session) => session.update("a", () => 2), 2],
+    ] as [string, (session: Session) => unknown, unknown][])(
+      `%s is stored at once when there is a session, which was ${used}`,
+      async (_, write, expected) => {
+        const { late, visit } = await sessionAfter(use, true);
+        await write(late);
+        await soon(0);
+        expect((await visit((session) => session.get("a"))).result).toBe(expected);
+      },
+    );
+
+    test(`setTimeouts() and touch() are stored at once when there is a session, which was ${used}`, async () => {
+      const { late, visit, calls } = await sessionAfter(use, true);
+      late.setTimeouts({ idle: 99 });
+      await soon(0);
+      late.touch();
+      await soon(0);
+      expect(calls.filter((call) => call !== "load")).toEqual(["change", "touch"]);
+      const { lastSeenAt, expiresAt } = (await visit((session) => session.info())).result;
+      expect(Number(expiresAt) - Number(lastSeenAt)).toBe(99_000);
+    });
+
+    test(`a value that was set at once can be awaited by save(), which was ${used}`, async () => {
+      const { late, visit } = await sessionAfter(use, true);
+      late.set("a", 2);
+      late.set("b", 3);
+      expect(await late.get("a")).toBe(2);
+      await late.save();
+      expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 2, b: 3 });
+    });
+
+    test.each([
+      ["regenerate()", (session) => session.regenerate()],
+      ["destroy()", (session) => session.destroy()],
+    ] as [string, (session: Session) => Promise<void>][])(
+      `%s throws ERR_RESPONSE_SENT, and the session lives on, which was ${used}`,
+      async (_, end) => {
+        const { late, visit, calls } = await sessionAfter(use, true);
+        expect(await codeOf(() => end(late))).toBe("ERR_RESPONSE_SENT");
+        expect(calls.filter((call) => call !== "load")).toEqual([]);
+        expect((await visit((session) => session.get("a"))).result).toBe(1);
+      },
+    );
+  }
+
+  test.each(["withSession", "Hono"] as const)(
+    "set() throws ERR_RESPONSE_SENT when the handler has thrown in %s",
+    async (through) => {
+      const late: Session[] = [];
+      const visiting = visitor(
+        {},
+        { through },
+      )((session) => {
+        late.push(session);
+        throw new Error("mine");
+      });
+      await expect(visiting).rejects.toThrow("mine");
+      expect(await codeOf(() => late[0]!.set("a", 1))).toBe("ERR_RESPONSE_SENT");
+    },
+  );
+
+  test("save() throws ERR_RESPONSE_SENT when the id that was presented turns out to be no session", async () => {
+    const { store, calls } = counted(memoryStore());
+    const { result } = await visitor({ store })((session) => ({ session }), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
+    expect(
+      await codeOf(async () => {
+        result.session.set("a", 1);
+        await result.session.save();
+      }),
+    ).toBe("ERR_RESPONSE_SENT");
+    expect(calls).not.toContain("create");
+  });
+
+  test("save() and update() throw ERR_SESSION_GONE when the session was ended since", async () => {
+    const { late, visit } = await sessionAfter((session) => session.get("a"), true);
+    await visit((session) => session.destroy());
+    late.set("a", 2);
+    expect(await codeOf(() => late.save())).toBe("ERR_SESSION_GONE");
+    expect(await codeOf(() => late.update("a", () => 3))).toBe("ERR_SESSION_GONE");
+  });
+
+  test("update() counts each call, whatever was read before", async () => {
+    const { late, visit } = await sessionAfter((session) => session.get("a"), true);
+    await visit((session) => session.update("a", (a) => a + 10));
+    expect(await Promise.all([1, 2, 3].map(() => late.update("a", (a) => a + 1)))).toEqual([12, 13, 14]);
+    expect((await visit((session) => session.get("a"))).result).toBe(14);
+  });
+
+  test("a failure of a late write is told to onEvent, and to whoever awaits save()", async () => {
+    const events: SessionEvent[] = [];
+    let fails = false;
+    const store = altered(openStore().store, {
+      save: (save, ...args) => (fails ? Promise.reject(new Error("down")) : save(...args)),
+    });
+    const visit = visitor({ store, onEvent: (event) => events.push(event) });
+    await visit((session) => session.set("a", 1));
+    const { result } = await visit(async (session) => (await session.get("a"), { session }));
+    fails = true;
+    events.length = 0;
+    result.session.set("a", 2);
+    expect(await codeOf(() => result.session.save())).toBe("ERR_STORE");
+    expect(bare(events)).toContainEqual({ type: "late" });
+    expect(events).toContainEqual(expect.objectContaining({ type: "failed", during: "store" }));
+    fails = false;
+    await result.session.save();
+    expect((await visit((session) => session.get("a"))).result).toBe(2);
+  });
+
+  test("an object changed in place is stored by save()", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("list", [1]));
+    const { result } = await visit(async (session) => ({ session, list: await session.get("list") }));
+    result.list.push(2);
+    await result.session.save();
+    expect((await visit((session) => session.get("list"))).result).toEqual([1, 2]);
+  });
+
+  test("get() still reads", async () => {
+    const { late } = await sessionAfter(() => 0, true);
+    expect(await late.get("a")).toBe(1);
+  });
+});

@@ -1,0 +1,421 @@
+import { runInNewContext } from "node:vm";
+import { parse, stringify } from "devalue";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { structuredCodec } from "../../src/core/codec.ts";
+
+const { encode, decode } = structuredCodec;
+const copyOf = (value: unknown): unknown => decode(encode(value));
+const tagOf = (value: unknown): string => Object.prototype.toString.call(value);
+
+/** Whether two values are the same graph: equal parts, and the same ones of them repeated, in both. */
+function isSameGraph(
+  left: unknown,
+  right: unknown,
+  pairs = new Map<unknown, unknown>(),
+  inverse = new Map<unknown, unknown>(),
+): boolean {
+  if (typeof left !== "object" || left === null || typeof right !== "object" || right === null)
+    return Object.is(left, right);
+  if (pairs.has(left) || inverse.has(right)) return pairs.get(left) === right && inverse.get(right) === left;
+  pairs.set(left, right);
+  inverse.set(right, left);
+  if (tagOf(left) !== tagOf(right)) return false;
+  if ((Object.getPrototypeOf(left) === null) !== (Object.getPrototypeOf(right) === null)) return false;
+  const partsOf = (value: object): unknown[] => {
+    if (value instanceof Map || value instanceof Set) return [...value].flat();
+    if (value instanceof Date) return [value.getTime()];
+    if (value instanceof RegExp || value instanceof URL || value instanceof URLSearchParams) return [String(value)];
+    if (value instanceof ArrayBuffer) return [...new Uint8Array(value)];
+    if (ArrayBuffer.isView(value)) return [value.buffer, value.byteOffset, value.byteLength];
+    return Array.isArray(value) ? [value.length, ...Object.entries(value).flat()] : Object.entries(value).flat();
+  };
+  const [mine, others] = [partsOf(left), partsOf(right)];
+  return mine.length === others.length && mine.every((part, at) => isSameGraph(part, others[at], pairs, inverse));
+}
+
+const scalars: unknown[] = [
+  undefined,
+  null,
+  true,
+  false,
+  0,
+  -0,
+  1.5,
+  -1,
+  1e21,
+  5e-324,
+  NaN,
+  Infinity,
+  -Infinity,
+  "",
+  "text",
+  "!",
+  "-1",
+  '"quoted"\n\u2028\0',
+  "\uD800",
+  0n,
+  -(2n ** 70n),
+  new Date(0),
+  new Date(-1),
+  new Date(NaN),
+  /a\/b/giu,
+  new RegExp(""),
+  new URL("https://shop.example/ä?q#f"),
+  new URLSearchParams("a=1&a=2"),
+  new ArrayBuffer(0),
+  new Uint8Array([0, 127, 128, 255]).buffer,
+  new Uint8Array([1, 2, 3, 4]).subarray(1, 3),
+  new Uint8ClampedArray([300]),
+  new Int8Array([-1]),
+  new Int16Array([-1, 2]),
+  new Uint16Array([1]),
+  new Int32Array([-1]),
+  new Uint32Array([1]),
+  new Float32Array([0.5, NaN]),
+  new Float64Array([0.5, -0]),
+  new BigInt64Array([-1n]),
+  new BigUint64Array([1n]),
+  new DataView(new ArrayBuffer(8), 2, 3),
+];
+
+describe("encode() and decode()", () => {
+  test.each(scalars.map((value) => [value]))("give %o as it was, alone and within others", (value) => {
+    const within = { a: value, b: [value, [value]], c: new Map([[value, value]]), d: new Set([value]) };
+    for (const whole of [value, [value], within]) expect(isSameGraph(copyOf(whole), whole), encode(whole)).toBe(true);
+  });
+
+  test.each<[string, unknown]>([
+    ["an empty object", {}],
+    ["an empty list", []],
+    [
+      "an object with odd keys",
+      { "": 1, "0": 2, "constructor": 3, "toString": 4, "toJSON": 5, "a\nb": 6, "\uD800": 7 },
+    ],
+    ["an object without a prototype", Object.assign(Object.create(null), { a: 1, constructor: 2 })],
+    ["a list with undefined", [undefined, 1, undefined]],
+    // oxlint-disable-next-line no-sparse-arrays
+    ["a list with holes", [1, , undefined, ,]],
+    ["nested maps and sets", new Map<unknown, unknown>([[new Set([1]), new Map([[{ a: 1 }, new Date(1)]])]])],
+    ["undefined in an object", { a: undefined }],
+    ["a list in a list", [[], [[]]]],
+  ])("give %s as it was", (_name, value) => {
+    expect(isSameGraph(copyOf(value), value), encode(value)).toBe(true);
+  });
+
+  test("keep repeated and cyclic references", () => {
+    const shared = { n: 1 };
+    const cycle: Record<string, unknown> = { shared, again: [shared, shared] };
+    cycle.self = cycle;
+    cycle.map = new Map<unknown, unknown>([[cycle, new Set([cycle, shared])]]);
+    const list: unknown[] = [];
+    list.push(list, cycle);
+    const buffer = new ArrayBuffer(8);
+    for (const value of [cycle, list, [shared, shared], [new Uint8Array(buffer, 1), new Uint8Array(buffer, 2, 3)]]) {
+      expect(isSameGraph(copyOf(value), value), encode(value)).toBe(true);
+    }
+  });
+
+  test("keep a list that is nearly all holes small", () => {
+    const list: unknown[] = [];
+    list[4_000_000_000] = "last";
+    expect(encode(list).length).toBeLessThan(100);
+    expect(isSameGraph(copyOf(list), list)).toBe(true);
+  });
+
+  test("take of a list its places alone, as JSON does", () => {
+    for (const list of [[1], [1, NaN], Object.assign<number[], object>([], { length: 3 })]) {
+      const copy = copyOf(Object.assign([...list], { "01": 2, "note": 3 }));
+      expect(isSameGraph(copy, [...list]), JSON.stringify(copy)).toBe(true);
+      const sparse = copyOf(Object.assign(list.slice(), { "01": 2, "4294967295": 3 }));
+      expect(isSameGraph(sparse, list), JSON.stringify(sparse)).toBe(true);
+    }
+  });
+
+  test("give values of another realm as values of this one", () => {
+    const foreign: unknown = runInNewContext(
+      "({ list: [1, [2]], map: new Map([[1, new Set([2])]]), date: new Date(5), bytes: new Uint8Array([1]), re: /a/g, und: undefined })",
+    );
+    const expected = {
+      list: [1, [2]],
+      map: new Map([[1, new Set([2])]]),
+      date: new Date(5),
+      bytes: new Uint8Array([1]),
+      re: /a/g,
+      und: undefined,
+    };
+    expect(isSameGraph(copyOf(foreign), expected)).toBe(true);
+    expect(encode(runInNewContext("({ a: [1] })"))).toBe('{"a":[1]}');
+  });
+
+  test("give what JSON gives back as it was as JSON, and nothing else", () => {
+    for (const value of [null, true, 1, "a", [], {}, [1, { a: [null] }], { "a b": "c" }])
+      expect(encode(value)).toBe(JSON.stringify(value));
+    for (const value of [undefined, NaN, -0, [undefined], { a: NaN }, new Date(0), [-0], 1n, Object.create(null)])
+      expect(encode(value)[0]).toBe("!");
+  });
+
+  test("give lines of text that cannot be taken for the name of a field", () => {
+    for (const value of scalars) {
+      for (const text of [encode(value), encode([value]), encode({ "\n": value, "\uD800": value })]) {
+        expect(text).not.toMatch(/^[=~%@*]|\n/);
+        expect(text.isWellFormed()).toBe(true);
+      }
+    }
+  });
+});
+
+describe("encode() refuses", () => {
+  class Point {
+    x = 1;
+  }
+  class Extended extends Map<string, number> {}
+  class NullBased {
+    x = 1;
+  }
+  Object.setPrototypeOf(NullBased.prototype, null);
+  const deceiving = Object.create({ constructor: { name: "Date" }, [Symbol.toStringTag]: "Date" });
+
+  const cases: [string, unknown, string][] = [
+    ["a function", () => 1, "it is a function"],
+    ["a class", Point, "it is a function"],
+    ["a symbol", Symbol("secret"), "it is a symbol"],
+    ["an instance of a class", new Point(), "it is an instance of a class"],
+    ["an instance of a class that extends Map", new Extended(), "it is an instance of a class"],
+    ["an instance of a class that extends Array", new (class extends Array {})(), "it is an instance of a class"],
+    ["an instance of a class that extends Date", new (class extends Date {})(), "it is an instance of a class"],
+    ["an instance of a class that extends nothing", new NullBased(), "it is an instance of a class"],
+    ["an object that inherits", Object.create({ inherited: 1 }), "it is an instance of a class"],
+    ["an object that inherits from nothing known", Object.create(Object.create(null)), "it is an instance of a class"],
+    ["Node's Buffer", Buffer.from("a"), "it is an instance of a class"],
+    ["an error", new Error("a"), "it is an instance of a class"],
+    ["a promise", Promise.resolve(1), "it is an instance of a class"],
+    ["a WeakMap", new WeakMap(), "it is an instance of a class"],
+    ["a boxed number", Object(1), "it is an instance of a class"],
+    ["a response", new Response(), "it is an instance of a class"],
+    ["an object with a symbol as a key", { [Symbol("key")]: 1 }, "it has a key that is a symbol"],
+    ["an object with the key __proto__", JSON.parse('{"__proto__":1}'), "it has the key __proto__"],
+    ["an object with a function named toJSON", { toJSON: () => 1 }, "it is a function"],
+  ];
+
+  test.each(cases)("%s, alone or deep inside, and says where", (_name, value, reason) => {
+    for (const wrap of [
+      (inner: unknown) => inner,
+      (inner: unknown) => [{ a: inner }],
+      (inner: unknown) => ({ list: [1, new Map([["key", inner]])] }),
+      (inner: unknown) => new Set([undefined, inner]),
+    ]) {
+      expect(() => encode(wrap(value))).toThrow(TypeError);
+      expect(() => encode(wrap(value))).toThrow(expect.objectContaining({ reason }));
+    }
+  });
+
+  test("what only pretends to be a Date", () => {
+    expect(() => encode(deceiving)).toThrow(TypeError);
+  });
+
+  test.each<[unknown, string]>([
+    [() => 1, ""],
+    [{ price: () => 1 }, ".price"],
+    [[1, 2, { price: () => 1 }], "[2].price"],
+    [{ "a b": { $c: () => 1 } }, '["a b"].$c'],
+    [new Map([["x", { y: () => 1 }]]), "[0].y"],
+    [new Set([1, [() => 1]]), "[1][0]"],
+    // oxlint-disable-next-line no-sparse-arrays
+    [[, , () => 1], "[2]"],
+    [Object.assign(Object.create(null), { a: () => 1 }), ".a"],
+    [{ first: { fine: [1] }, second: new Date(), third: [new Date(), Symbol("s")] }, ".third[1]"],
+  ])("%o and tells the path", (value, path) => {
+    expect(() => encode(value)).toThrow(expect.objectContaining({ path }));
+    if (path !== "") expect(() => encode(value)).toThrow(`at ${path}: it is a `);
+  });
+
+  test("what is nested deeper than 1000 levels, and decodes what is not", () => {
+    const nested = (levels: number, innermost: unknown): unknown => {
+      let value = innermost;
+      for (let level = 1; level < levels; level++) value = level % 2 === 0 ? [value] : { a: value };
+      return value;
+    };
+    for (const innermost of [[], [NaN]]) {
+      const deepest = nested(1000, innermost);
+      expect(isSameGraph(copyOf(deepest), deepest)).toBe(true);
+      for (const levels of [1001, 2000, 100_000]) {
+        expect(() => encode(nested(levels, innermost))).toThrow(
+          expect.objectContaining({ path: "", reason: "it is nested deeper than 1000 levels" }),
+        );
+      }
+    }
+  });
+});
+
+describe("decode() of a text that encode() did not give", () => {
+  const hostile = [
+    "",
+    "!",
+    "{",
+    "!{}",
+    "![]",
+    "!0",
+    "!-6",
+    "!0.5",
+    '!"a"',
+    "!null",
+    "![[1]]",
+    "![[-9]]",
+    '![["Unknown"]]',
+    '![["constructor"]]',
+    '![["Uint8Array",1,0,4000000000],4000000000]',
+    '![["Uint8Array",1,0,9],["ArrayBuffer","AAAA"]]',
+    '![["ArrayBuffer","%"]]',
+    '![["BigInt","x"]]',
+    '![["RegExp","(","g"]]',
+    '![["URL","no"]]',
+    '![{"__proto__":1},{"polluted":true}]',
+    '![["null",{"__proto__":1}],{"polluted":true}]',
+    '![["sparse",-1]]',
+    '![["sparse",1,-1,-1]]',
+    '![["sparse",2,0.5,-1]]',
+    '![["sparse",1,1,-1]]',
+    '![["Function","return 1"]]',
+    '![["eval",1],"1"]',
+    `!${"[".repeat(100_000)}${"]".repeat(100_000)}`,
+  ];
+
+  test.each(hostile)("throws and makes nothing strange: %s", (text) => {
+    expect(() => decode(text)).toThrow();
+    expect("polluted" in {}).toBe(false);
+  });
+
+  test("never makes anything but the values that encode() takes", () => {
+    const index = fc.integer({ min: -6, max: 6 });
+    const name = fc.constantFrom(
+      "Map",
+      "Set",
+      "Date",
+      "RegExp",
+      "URL",
+      "sparse",
+      "null",
+      "BigInt",
+      "ArrayBuffer",
+      "Uint8Array",
+      "DataView",
+      "Proxy",
+    );
+    const part = fc.oneof(
+      fc.array(index, { maxLength: 4 }),
+      fc.dictionary(fc.constantFrom("a", "b", "__proto__", "constructor"), index),
+      fc.tuple(name, fc.oneof(index, fc.constant("AAAA")), index, index),
+      fc.tuple(name),
+      fc.constantFrom("text", 1, null, true),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 7 }), (table) => {
+        let value: unknown;
+        try {
+          value = decode(`!${JSON.stringify(table)}`);
+        } catch {
+          return;
+        }
+        expect(isSameGraph(copyOf(value), value)).toBe(true);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test("makes an own property of __proto__ in plain JSON, and changes no prototype", () => {
+    const value = decode('{"__proto__":{"polluted":true}}') as object;
+    expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
+    expect("polluted" in value).toBe(false);
+  });
+});
+
+describe("with devalue as the oracle", () => {
+  /** Values of all kinds, with parts repeated: each node may refer to those before it, and later to itself. */
+  const key = fc.oneof(fc.string(), fc.constantFrom("a", "b", "0", "10", "constructor", "toJSON", "length"));
+  const scalar = fc.oneof(
+    fc.constantFrom(...scalars.slice(0, 19)),
+    fc.double(),
+    fc.string({ unit: "binary" }),
+    fc.bigInt(),
+    fc.date({ noInvalidDate: false }),
+    fc.uint8Array({ maxLength: 9 }),
+    fc.float64Array({ maxLength: 3 }),
+    fc.constantFrom(/a/g, new URL("https://shop.example/")),
+  );
+  const kind = fc.constantFrom("object", "null", "list", "sparse", "map", "set");
+  const node = fc.tuple(kind, fc.array(fc.tuple(key, fc.nat({ max: 40 })), { maxLength: 5 }));
+  const graph = fc
+    .tuple(fc.array(scalar, { minLength: 1, maxLength: 8 }), fc.array(node, { minLength: 1, maxLength: 8 }))
+    .map(([leaves, nodes]) => {
+      const made = nodes.map(([what]): unknown => {
+        if (what === "map") return new Map();
+        if (what === "set") return new Set();
+        if (what === "null") return Object.create(null);
+        return what === "object" ? {} : [];
+      });
+      const pool: unknown[] = [...leaves, ...made];
+      for (const [at, [what, parts]] of nodes.entries()) {
+        const target: unknown = made[at];
+        for (const [name, choice] of parts) {
+          const value = pool[choice % pool.length];
+          if (target instanceof Map) target.set(choice % 2 === 0 ? name : value, value);
+          else if (target instanceof Set) target.add(value);
+          else if (Array.isArray(target))
+            target[what === "sparse" ? target.length + (choice % 3) : target.length] = value;
+          else if (name !== "__proto__") Reflect.set(target as object, name, value);
+        }
+      }
+      return made[0];
+    });
+
+  test("gives the same values of graphs of all kinds, and a text that is the same the second time", () => {
+    fc.assert(
+      fc.property(graph, (value) => {
+        const text = encode(value);
+        const copy = decode(text);
+        expect(isSameGraph(copy, value)).toBe(true);
+        expect(isSameGraph(copy, parse(stringify(value)))).toBe(true);
+        expect(encode(copy)).toBe(text);
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  test("gives the same values of trees", () => {
+    fc.assert(
+      fc.property(
+        fc.anything({
+          withNullPrototype: true,
+          withBigInt: true,
+          withDate: true,
+          withMap: true,
+          withSet: true,
+          withSparseArray: true,
+          withTypedArray: true,
+        }),
+        (value) => {
+          let expected: unknown;
+          try {
+            expected = parse(stringify(value));
+          } catch {
+            expect(() => encode(value)).toThrow(TypeError);
+            return;
+          }
+          expect(isSameGraph(copyOf(value), expected)).toBe(true);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
+  test("gives the same values of JSON", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        if (JSON.stringify(value).includes("__proto__")) return;
+        expect(isSameGraph(copyOf(value), parse(stringify(value)))).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

@@ -1,0 +1,158 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, SessionManager } from "../../mod.ts";
+import { cookieJar } from "../../src/testing.ts";
+import { altered, codeOf, cookieOf, gate, idIn, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
+
+describe("destroy()", () => {
+  test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
+    const stored = gate();
+    const slow = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        await stored.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store: slow });
+    await visit((session) => session.set("n", 1));
+    const { cookies } = await visit(async (session) => {
+      await session.get("n");
+      session.set("n", 2);
+      const saving = session.save();
+      const ending = session.destroy();
+      await new Promise(setImmediate);
+      session.set("n", 3);
+      const savingAgain = session.save();
+      stored.open();
+      await Promise.all([saving, ending, savingAgain]);
+    });
+    expect(idIn(cookies)).toBeNull();
+    expect(cookies.join()).toContain("Max-Age=0");
+  });
+
+  test("[42] deletes the record, expires the cookie, and the id is dead", async () => {
+    const { store, records } = openStore();
+    const jar = cookieJar();
+    const visit = visitor({ store }, { jar });
+    const old = cookieOf(await visit((session) => session.set("a", 1)));
+    const { cookies } = await visit((session) => session.destroy());
+    expect(records.size).toBe(0);
+    expect(cookies).toHaveLength(1);
+    expect(cookies[0]).toMatch(/^__Host-session=; Max-Age=0; .*Path=\/; Secure; HttpOnly; SameSite=Lax/);
+    expect(jar.header(SHOP)).toBe(null);
+    const again = await visitor({ store })((session) => session.get("a"), { headers: { Cookie: old } });
+    expect(again.result).toBe(undefined);
+  });
+
+  test("deletes the record when nothing was read before", async () => {
+    const { store, records } = openStore();
+    const sessions = new SessionManager({ store });
+    const visit = visitor(sessions);
+    await visit((session) => session.set("a", 1));
+    await visit((session) => session.destroy());
+    expect(records.size).toBe(0);
+  });
+
+  test("expires the cookie of an id that leads to no session", async () => {
+    const { cookies } = await visitor()((session) => session.destroy(), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
+    expect(cookies[0]).toContain("Max-Age=0");
+  });
+
+  test("set() after it begins a new session under a new id, with one Set-Cookie", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store });
+    const first = await visit((session) => session.set({ a: 1, b: 2 }));
+    const second = await visit(async (session) => {
+      await session.destroy();
+      session.set("c", 3);
+      expect((await session.info()).isNew).toBe(true);
+    });
+    expect(second.cookies).toHaveLength(1);
+    expect(idIn(second.cookies)).not.toBe(idIn(first.cookies));
+    expect(records.size).toBe(1);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 3 });
+  });
+
+  test("after regenerate(), saved or not, leaves no live id", async () => {
+    for (const saves of [false, true]) {
+      const { store, records } = openStore();
+      const jar = cookieJar();
+      const visit = visitor({ store }, { jar });
+      const old = cookieOf(await visit((session) => session.set("a", 1)));
+      await visit(async (session) => {
+        await session.regenerate();
+        if (saves) await session.save();
+        await session.destroy();
+      });
+      expect([...records.values()].filter(({ fields }) => fields.has("=a"))).toEqual([]);
+      expect((await visitor({ store })((session) => session.get("a"), { headers: { Cookie: old } })).result).toBe(
+        undefined,
+      );
+      expect(jar.header(SHOP)).toBe(null);
+    }
+  });
+
+  test("ends the successor as well, and expires the cookie, when another request has regenerated meanwhile", async () => {
+    for (const saves of [false, true]) {
+      const { store, records } = openStore();
+      const first = await visitor({ store })((session) => session.set("a", 1));
+      const init = { headers: { Cookie: cookieOf(first) } };
+      const { cookies } = await visitor({ store })(async (session) => {
+        session.set("a", (await session.get("a")) + 1);
+        await visitor({ store })((other) => other.regenerate(), init);
+        if (saves) expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+        await session.destroy();
+      }, init);
+      expect([...records.values()].filter(({ fields }) => fields.has("=a"))).toEqual([]);
+      expect(cookies[0]).toContain("Max-Age=0");
+    }
+  });
+
+  test("ends the session and expires the cookie when a save() is still under way", async () => {
+    const storing = gate();
+    const { store: base, records } = openStore();
+    const store = altered(base, {
+      change: async (change, ...args) => {
+        await storing.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store });
+    await visit((session) => session.set("a", 1));
+    const { cookies } = await visit(async (session) => {
+      session.set("a", 2);
+      const saving = session.save();
+      await soon(0);
+      const ending = session.destroy();
+      await soon(0);
+      storing.open();
+      await Promise.all([saving, ending]);
+      expect(await session.get("a")).toBe(undefined);
+      expect(await session.id()).toBe(null);
+    });
+    expect(records.size).toBe(0);
+    expect(cookies).toHaveLength(1);
+    expect(cookies[0]).toContain("Max-Age=0");
+  });
+
+  test("is not undone by a request under way that writes, touches or reads on", async () => {
+    for (const use of [
+      (session: Session) => session.set("a", 2),
+      (session: Session) => session.touch(),
+      (session: Session) => session.flash("notice", 1),
+      (session: Session) => session.setTimeouts({ idle: 99 }),
+      (session: Session) => session.regenerate(),
+      (session: Session) => session.create(),
+    ]) {
+      const { store, records } = openStore();
+      const init = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("a", 1))) } };
+      const { response, cookies } = await visitor({ store })(async (session) => {
+        await session.get("a");
+        await use(session);
+        await visitor({ store })((other) => other.destroy(), init);
+      }, init);
+      expect([response.status, cookies, records.size]).toEqual([200, [], 0]);
+    }
+  });
+});

@@ -1,0 +1,49 @@
+import { describe, expect, test } from "vitest";
+import { type Session, type SessionEvent } from "../../mod.ts";
+import { fakeClock } from "../../src/testing.ts";
+import { bare, visitor } from "../setup/sessions.ts";
+
+const MADE_UP = "a".repeat(32);
+const set = (session: Session): void => session.set("a", 1);
+const get = (session: Session): Promise<unknown> => session.get("a");
+const destroy = (session: Session): Promise<void> => session.destroy();
+
+describe("onEvent", () => {
+  test("hears what happens to sessions", async () => {
+    const clock = fakeClock();
+    const events: SessionEvent[] = [];
+    const visit = visitor({ now: clock.now, onEvent: (event) => events.push(event) });
+    const heard = async (use: (session: Session) => unknown, init = {}): Promise<object[]> => {
+      events.length = 0;
+      await visit(use, init);
+      return bare(events);
+    };
+    expect(await heard(() => 0)).toEqual([]);
+    expect(await heard(get)).toEqual([]);
+    expect(await heard(set)).toEqual([{ type: "created" }]);
+    expect(await heard(get)).toEqual([{ type: "loaded" }]);
+    expect(await heard((session) => session.set("a", 2))).toEqual([
+      { type: "loaded" },
+      { type: "changed", attempts: 1 },
+    ]);
+    expect(await heard((session) => session.touch())).toEqual([{ type: "loaded" }, { type: "touched" }]);
+    expect(await heard((session) => session.regenerate())).toEqual([{ type: "loaded" }, { type: "regenerated" }]);
+    expect(await heard(destroy)).toEqual([{ type: "loaded" }, { type: "destroyed" }]);
+    expect(await heard(get, { headers: { Cookie: `__Host-session=${MADE_UP}` } })).toEqual([
+      { type: "rejected", reason: "unknown" },
+    ]);
+    expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([
+      { type: "rejected", reason: "malformed" },
+    ]);
+  });
+
+  test("may throw without anybody noticing", async () => {
+    const visit = visitor({
+      onEvent: () => {
+        throw new Error("no");
+      },
+    });
+    await visit(set);
+    expect((await visit(get)).result).toBe(1);
+  });
+});

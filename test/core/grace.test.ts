@@ -1,0 +1,157 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
+import { fakeClock } from "../../src/testing.ts";
+
+interface Data {
+  n: number;
+  user: string;
+}
+
+const SHOP = "https://shop.example/";
+
+async function openShop() {
+  const clock = fakeClock(0);
+  const heard: SessionEvent["type"][] = [];
+  const sessions = new SessionManager<Data>({
+    store: memoryStore(),
+    now: clock.now,
+    onEvent: ({ type }) => heard.push(type),
+  });
+  /** Sends a request that presents an id. Answers what the handler saw, and the id that the client was told. */
+  async function visit<Seen>(id: string, handle: (session: Session<Data>) => Promise<Seen>) {
+    let seen: Seen | undefined;
+    const handler = withSession<Data>(async (_request, session) => {
+      seen = await handle(session);
+      return new Response();
+    }, sessions);
+    const response = await handler(new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } }));
+    const told = /^__Host-session=([^;]*)/.exec(response.headers.getSetCookie()[0] ?? "")?.[1];
+    return { seen, told };
+  }
+  const session = sessions.start(new Request(SHOP));
+  session.set({ n: 0, user: "ada" });
+  await session.save();
+  heard.length = 0;
+  return { clock, heard, visit, old: (await session.id()) ?? "" };
+}
+
+const count = (session: Session<Data>): Promise<number> => session.update("n", (n = 0) => n + 1);
+
+/** Lets requests go on only when all of them have come so far. */
+function meeting(guests: number): () => Promise<void> {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return () => {
+    if (--guests === 0) open();
+    return opened;
+  };
+}
+
+describe("regenerate() with grace", () => {
+  test("regenerate() leads parallel requests to one successor when they present the old id within the grace", async () => {
+    const { clock, visit, old } = await openShop();
+    const { told } = await visit(old, (session) => session.regenerate({ grace: 30 }));
+    expect(told).not.toBe(old);
+    clock.advance(29.999);
+    const visits = await Promise.all(Array.from({ length: 20 }, () => visit(old, count)));
+    expect(new Set(visits.map((each) => each.told))).toEqual(new Set([told]));
+    expect(await visit(told ?? "", (session) => session.get("n"))).toEqual({ seen: 20, told: undefined });
+  });
+
+  test("regenerate() ends the old id when the grace is over, and the new one lives on", async () => {
+    const { clock, visit, old } = await openShop();
+    const { told = "" } = await visit(old, (session) => session.regenerate({ grace: 30 }));
+    clock.advance(30);
+    expect((await visit(old, (session) => session.get("user"))).seen).toBeUndefined();
+    expect((await visit(told, (session) => session.get("user"))).seen).toBe("ada");
+  });
+
+  test("regenerate() makes one successor when many requests regenerate one id at once", async () => {
+    const { heard, visit, old } = await openShop();
+    const allHere = meeting(10);
+    const visits = await Promise.all(
+      Array.from({ length: 10 }, () =>
+        visit(old, async (session) => {
+          await session.regenerate({ grace: 30 });
+          await allHere();
+        }),
+      ),
+    );
+    const successors = visits.flatMap(({ told }) => (told === undefined ? [] : [told]));
+    expect(successors).toHaveLength(1);
+    expect(heard.filter((type) => type === "regenerated")).toHaveLength(1);
+    expect(heard.filter((type) => type === "gone")).toHaveLength(9);
+    expect(await visit(old, (session) => session.id())).toMatchObject({ seen: successors[0] });
+  });
+
+  test("regenerate() never leads to two successors when the old id is regenerated again within its grace", async () => {
+    const { visit, old } = await openShop();
+    const first = await visit(old, (session) => session.regenerate({ grace: 30 }));
+    const second = await visit(old, (session) => session.regenerate({ grace: 30 }));
+    const ids = [old, first.told ?? "", second.told ?? ""];
+    expect(new Set(ids).size).toBe(3);
+    const leadTo = await Promise.all(ids.map((id) => visit(id, (session) => session.id())));
+    expect(leadTo.map(({ seen }) => seen)).toEqual([second.told, second.told, second.told]);
+  });
+
+  test("regenerate() lets a logout by the old id end the successor when the grace still runs", async () => {
+    const { visit, old } = await openShop();
+    const { told = "" } = await visit(old, (session) => session.regenerate({ grace: 30 }));
+    expect(await visit(old, (session) => session.destroy())).toMatchObject({ told: "" });
+    for (const id of [old, told]) expect((await visit(id, (session) => session.id())).seen).toBeNull();
+  });
+
+  test("regenerate() takes along the change of a request that was under way, and that request is told the new id", async () => {
+    const { heard, visit, old } = await openShop();
+    let told = "";
+    const slow = await visit(old, async (session) => {
+      session.set("n", Number(await session.get("n")) + 1);
+      told = (await visit(old, (other) => other.regenerate({ grace: 30 }))).told ?? "";
+    });
+    expect(slow.told).toBe(told);
+    expect(heard).not.toContain("gone");
+    expect((await visit(told, (session) => session.get("n"))).seen).toBe(1);
+  });
+
+  test("update() counts on the successor when the id changed under it", async () => {
+    const { visit, old } = await openShop();
+    const slow = await visit(old, async (session) => {
+      await session.get("n");
+      await visit(old, (other) => other.regenerate({ grace: 30 }));
+      return await count(session);
+    });
+    expect(slow.seen).toBe(1);
+    expect((await visit(slow.told ?? "", (session) => session.get("n"))).seen).toBe(1);
+  });
+});
+
+describe("regenerate() without grace", () => {
+  test("regenerate() ends the old id at once when no grace is given", async () => {
+    const { visit, old } = await openShop();
+    const { told = "" } = await visit(old, (session) => session.regenerate());
+    expect((await visit(old, (session) => session.id())).seen).toBeNull();
+    expect((await visit(told, (session) => session.get("user"))).seen).toBe("ada");
+  });
+
+  test("regenerate() drops the change of a request that was under way, and no cookie is touched", async () => {
+    const { heard, visit, old } = await openShop();
+    let told = "";
+    const slow = await visit(old, async (session) => {
+      session.set("n", Number(await session.get("n")) + 1);
+      told = (await visit(old, (other) => other.regenerate())).told ?? "";
+    });
+    expect([slow.told, heard.at(-1)]).toEqual([undefined, "gone"]);
+    expect((await visit(told, (session) => session.get("n"))).seen).toBe(0);
+  });
+
+  test("regenerate() carries over what another request stored when that came in between", async () => {
+    const { heard, visit, old } = await openShop();
+    const { told = "" } = await visit(old, async (session) => {
+      await session.regenerate();
+      await visit(old, count);
+    });
+    expect(heard).toContain("conflict");
+    expect((await visit(told, (session) => session.all())).seen).toEqual({ n: 1, user: "ada" });
+    expect((await visit(old, (session) => session.id())).seen).toBeNull();
+  });
+});

@@ -1,0 +1,217 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import {
+  type Session,
+  SessionError,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+} from "../../mod.ts";
+import { faultyStore } from "../../src/testing.ts";
+import { altered, cookieOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
+
+/** A shop whose next write of a session waits, so that requests gather behind it. */
+async function busyShop(more: SessionOptions = {}) {
+  const events: SessionEvent[] = [];
+  const inner = openStore().store;
+  const faulty = faultyStore(inner);
+  const { store: watched, calls } = counted(faulty);
+  const [reached, open] = [gate(), gate()];
+  let isHeld = false;
+  const hold = async (save: SessionStore["save"], ...args: Parameters<SessionStore["save"]>) => {
+    if (isHeld) {
+      isHeld = false;
+      reached.open();
+      await open.opened;
+    }
+    return await save(...args);
+  };
+  const store = altered(watched, { change: hold, touch: hold });
+  const sessions = new SessionManager({ store, onEvent: (event) => events.push(event), ...more });
+  const begun = await visitor(sessions)((session) => session.set({ n: 0, other: 0 }));
+  const init = { headers: { Cookie: cookieOf(begun) } };
+  const visit = <Result>(use: (session: Session) => Result | Promise<Result>) => visitor(sessions)(use, init);
+  /** Another process on the same store. */
+  const elsewhere = <Result>(use: (session: Session) => Result | Promise<Result>) =>
+    visitor({ store: inner })(use, init);
+  /** Sends a request whose write waits, then others; lets the first one go when they have gathered. */
+  const gather = async <Result>(
+    uses: readonly ((session: Session) => Result | Promise<Result>)[],
+    meanwhile?: () => unknown,
+  ) => {
+    isHeld = true;
+    const first = visit((session) => session.update("first", () => true)).catch(() => {});
+    await reached.opened;
+    calls.length = events.length = 0;
+    const others = uses.map((use) => visit(use));
+    for (let turn = 0; turn < 5; turn++) await soon(0);
+    await meanwhile?.();
+    open.open();
+    const settled = await Promise.allSettled(others);
+    const answers = settled.map((each) =>
+      each.status === "fulfilled" ? each.value.result : (each.reason.code ?? each.reason),
+    );
+    await first;
+    return { answers, settled };
+  };
+  const all = async () => ({ ...(await elsewhere((session) => session.all())).result });
+  return { visit, elsewhere, gather, all, calls, events, faulty };
+}
+
+const increment = (session: Session): Promise<number> => session.update("n", (n) => n + 1);
+
+describe("requests of one process that change one session at once", () => {
+  test("are stored together, each with the value that it was told", async () => {
+    const { gather, all, calls, events } = await busyShop();
+    const { answers } = await gather(Array.from({ length: 20 }, () => increment));
+    expect(answers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1));
+    // One of the request that came first, and one of all others.
+    expect(calls.filter((call) => call === "change")).toHaveLength(2);
+    expect(events.filter(({ type }) => type === "changed")).toHaveLength(21);
+    expect(await all()).toEqual({ first: true, n: 20, other: 0 });
+  });
+
+  test("go on from what the batch has stored when they write once more", async () => {
+    const { gather, all } = await busyShop();
+    const { answers } = await gather([
+      async (session) => {
+        await increment(session);
+        session.set("mine", await session.get("n"));
+        await session.save();
+        return await increment(session);
+      },
+      increment,
+      increment,
+    ]);
+    expect(answers[0]).toBe(4);
+    expect(await all()).toEqual({ first: true, n: 4, other: 0, mine: 1 });
+  });
+
+  test("are applied to what another process has stored meanwhile", async () => {
+    const { gather, all, events } = await busyShop();
+    const { answers } = await gather([increment, increment]);
+    expect(answers.toSorted()).toEqual([1, 2]);
+    const again = await busyShop();
+    const late = await again.gather([increment, increment], () =>
+      again.elsewhere((session) => session.update("n", () => 10)),
+    );
+    expect(late.answers.toSorted()).toEqual([11, 12]);
+    expect(again.events.map(({ type }) => type)).toContain("conflict");
+    expect(events.map(({ type }) => type)).not.toContain("conflict");
+    expect([(await all())["n"], (await again.all())["n"]]).toEqual([2, 12]);
+  });
+
+  test("are each told what became of them: a change, a touch, or nothing", async () => {
+    const { gather, events } = await busyShop();
+    await gather<unknown>([
+      (session) => session.touch(),
+      (session) => session.set("n", 5),
+      (session) => session.set("n", 5),
+    ]);
+    const told = events.map(({ type }) => type).filter((type) => type === "changed" || type === "touched");
+    expect(told.toSorted()).toEqual(["changed", "changed", "touched"]);
+  });
+
+  test("do not fail when the function of one of them does", async () => {
+    const { gather, all } = await busyShop();
+    const mine = new Error("mine");
+    const { answers } = await gather<unknown>([
+      increment,
+      (session) =>
+        session.update("n", (n) => {
+          if (n > 0) throw mine;
+          return n;
+        }),
+      increment,
+    ]);
+    expect(answers).toEqual([1, mine, 2]);
+    expect(await all()).toEqual({ first: true, n: 2, other: 0 });
+  });
+
+  test("do not wait for a function that takes time, nor lose it", async () => {
+    const { gather, all } = await busyShop();
+    const { answers } = await gather([
+      increment,
+      (session) => session.update("n", async (n) => await soon(n + 1)),
+      increment,
+    ]);
+    expect(answers.toSorted()).toEqual([1, 2, 3]);
+    expect((await all())["n"]).toBe(3);
+  });
+
+  test("do not fail when the schema refuses what one of them wants", async () => {
+    const schema = z.object({ n: z.number().max(9) }).loose();
+    const { gather, all } = await busyShop({ schema });
+    const { answers } = await gather([increment, (session) => session.update("n", () => 10), increment]);
+    expect(answers).toEqual([1, "ERR_SCHEMA", 2]);
+    expect((await all())["n"]).toBe(2);
+  });
+
+  test("do not fail when the store refuses what one of them wants", async () => {
+    const shop = await busyShop();
+    const { save } = shop.faulty;
+    const limited: SessionStore["save"] = (key, write) => {
+      if (JSON.stringify([...write.record.fields]).length < 2000) return save(key, write);
+      throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: its record is too large");
+    };
+    Object.assign(shop.faulty, { save: limited });
+    const { answers } = await shop.gather<unknown>([
+      increment,
+      (session) => session.update("large", () => "x".repeat(3000)),
+      increment,
+      (session) => session.set("small", 1),
+    ]);
+    expect(answers).toEqual([1, "ERR_RECORD_TOO_LARGE", 2, undefined]);
+    expect(await shop.all()).toEqual({ first: true, n: 2, other: 0, small: 1 });
+  });
+
+  test.each(["rejects", "does it but rejects"] as const)(
+    "all fail, and count once at most, when the store %s",
+    async (fault) => {
+      const { gather, all, faulty, visit } = await busyShop();
+      const { answers } = await gather([increment, increment], () => faulty.plan({ save: ["none", fault] }));
+      expect(answers).toEqual(["ERR_STORE", "ERR_STORE"]);
+      expect((await all())["n"]).toBe(fault === "rejects" ? 0 : 2);
+      await visit(increment);
+      expect((await all())["n"]).toBe(fault === "rejects" ? 1 : 3);
+    },
+  );
+
+  test("find out what became of a batch without an answer before they store anything more", async () => {
+    for (const fault of ["rejects", "does it but rejects"] as const) {
+      const { gather, all, faulty } = await busyShop();
+      const patient = async (session: Session) => {
+        const updated = await increment(session).catch(() => "failed");
+        session.set("later", true);
+        return updated;
+      };
+      const { answers } = await gather([patient, patient, patient], () => faulty.plan({ save: ["none", fault] }));
+      expect(answers).toEqual(["failed", "failed", "failed"]);
+      expect(await all()).toEqual({ first: true, n: fault === "rejects" ? 0 : 3, other: 0, later: true });
+    }
+  });
+
+  test("are all told that the session is gone when another process has ended it", async () => {
+    const { gather, elsewhere, events } = await busyShop();
+    const set = (session: Session) => session.set("n", 5);
+    const { answers, settled } = await gather<unknown>([increment, set, increment], () =>
+      elsewhere((session) => session.destroy()),
+    );
+    expect(answers).toEqual(["ERR_SESSION_GONE", undefined, "ERR_SESSION_GONE"]);
+    expect(settled.flatMap((each) => (each.status === "fulfilled" ? each.value.cookies : []))).toEqual([]);
+    expect(events.filter(({ type }) => type === "gone").length).toBeGreaterThanOrEqual(3);
+  });
+
+  test("are all told the new id when another process has renewed it with a grace", async () => {
+    const { gather, elsewhere, all } = await busyShop();
+    let renewed: string | null = null;
+    const set = (key: string) => async (session: Session) => session.set(key, 1);
+    const { settled } = await gather([set("a"), set("b"), set("c")], async () => {
+      renewed = idIn((await elsewhere((session) => session.regenerate({ grace: 60 }))).cookies);
+    });
+    const told = settled.map((each) => (each.status === "fulfilled" ? idIn(each.value.cookies) : each.reason));
+    expect(told).toEqual([renewed, renewed, renewed]);
+    expect(await all()).toMatchObject({ a: 1, b: 1, c: 1 });
+  });
+});

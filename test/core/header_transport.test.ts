@@ -1,0 +1,111 @@
+import { describe, expect, test } from "vitest";
+import { headerTransport } from "../../src/core/header_transport.ts";
+import type { Transport } from "../../src/core/transport.ts";
+
+const NAME = "X-Session-Id";
+const request = (headers: Record<string, string> = {}): Request => new Request("https://shop.example/", { headers });
+
+const context = { maxAge: 1, request: request(), runtimeArguments: [] };
+
+/** A request whose header has the value as a runtime hands it on, blanks and all. */
+const raw = (name: string, value: string): Request => {
+  const headers = new Headers();
+  const get = (asked: string): string | null => (asked.toLowerCase() === name.toLowerCase() ? value : null);
+  return Object.defineProperty(request(), "headers", { value: Object.assign(headers, { get }) });
+};
+
+describe("headerTransport()", () => {
+  const open = (): Transport => headerTransport({ name: NAME });
+
+  test("reads the value as it is, and null when there is none or an empty one", () => {
+    expect(open().read(request({ [NAME]: "the id" }))).toBe("the id");
+    expect(open().read(request({ [NAME]: "Bearer id" }))).toBe("Bearer id");
+    expect(open().read(request({ [NAME]: "" }))).toBeNull();
+    expect(open().read(request())).toBeNull();
+  });
+
+  test("takes the header, even an empty one, for the wish to hear in it", () => {
+    expect(open().wants?.(request({ [NAME]: "" }))).toBe(true);
+    expect(open().wants?.(request({ [NAME]: "id" }))).toBe(true);
+    expect(open().wants?.(request())).toBe(false);
+  });
+
+  test.each([
+    ["id\v", "id\v"],
+    ["\vid", "\vid"],
+    ["id\u00a0", "id\u00a0"],
+    ["\u00a0id", "\u00a0id"],
+    ["id\f", "id\f"],
+    [" \tid\t ", "id"],
+    [" ", null],
+  ])("trims only spaces and tabs of %j", (value, expected) => {
+    expect(open().read(raw(NAME, value))).toBe(expected);
+    if (!/^[ \t]|[ \t]$/.test(value)) expect(open().read(request({ [NAME]: value }))).toBe(expected);
+    const bearer = headerTransport({ name: NAME, scheme: "Bearer" });
+    expect(bearer.read(raw(NAME, `Bearer ${value}`))).toBe(expected);
+  });
+
+  test("takes its name alone, and throws a TypeError for an unknown option", () => {
+    expect(headerTransport(NAME).read(request({ [NAME]: "id" }))).toBe("id");
+    expect(() => Reflect.apply(headerTransport, undefined, [{ name: NAME, schema: "Bearer" }])).toThrow(
+      "did you mean scheme?",
+    );
+  });
+
+  test("writes the id, and empties the header when the session ended", () => {
+    const headers = new Headers();
+    open().write(headers, "one", context);
+    open().write(headers, "two", context);
+    expect([...headers]).toEqual([["x-session-id", "two"]]);
+    open().clear(headers, context);
+    expect([...headers]).toEqual([["x-session-id", ""]]);
+  });
+
+  test("is what responses depend on, and what scripts of other origins read", () => {
+    expect(open()).toMatchObject({ requestHeader: NAME, responseHeader: NAME });
+  });
+
+  test.each(["", "a b", "a:b", "ä", "a\n", "\na"])("throws a TypeError when the name is %j", (name) => {
+    expect(() => headerTransport({ name })).toThrow(TypeError);
+    expect(() => headerTransport({ name })).toThrow("not a token");
+  });
+
+  test("throws a TypeError when the scheme is none that it knows", () => {
+    const scheme: unknown = "Basic";
+    expect(() => headerTransport({ name: NAME, scheme: scheme as "Bearer" })).toThrow(TypeError);
+    expect(() => headerTransport({ name: NAME, scheme: scheme as "Bearer" })).toThrow('only be "Bearer"');
+  });
+});
+
+describe("headerTransport({ scheme })", () => {
+  const open = (): Transport => headerTransport({ name: "Authorization", scheme: "Bearer" });
+
+  test.each([
+    ["Bearer id", "id"],
+    ["bearer id", "id"],
+    ["BEARER   id", "id"],
+    ["Basic id", null],
+    ["Bearerid", null],
+    ["id", null],
+    ["Bearer", null],
+    ["", null],
+  ])("reads %j as %j", (value, expected) => {
+    expect(open().read(request({ Authorization: value }))).toBe(expected);
+  });
+
+  test.each([
+    ["Bearer id", true],
+    ["Bearer", true],
+    ["", true],
+    ["Basic id", false],
+  ])("says whether %j wishes to hear in it: %j", (value, expected) => {
+    expect(open().wants?.(request({ Authorization: value }))).toBe(expected);
+    expect(open().wants?.(request())).toBe(false);
+  });
+
+  test("writes the id behind the scheme", () => {
+    const headers = new Headers();
+    open().write(headers, "id", context);
+    expect(headers.get("Authorization")).toBe("Bearer id");
+  });
+});

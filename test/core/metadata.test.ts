@@ -1,0 +1,95 @@
+import { describe, expect, test } from "vitest";
+import { type Metadata, METADATA_FIELD, metadataText, readMetadata } from "../../src/core/metadata.ts";
+
+const KEY = "0123456789abcdef0123456789abcdef";
+const METADATA: Metadata = { createdAt: 1, absoluteSince: 2 };
+const SUCCESSOR = { key: "f".repeat(64), retiredAt: 5 };
+
+/** A record with this text in place of its metadata. */
+const record = (text: string, lastSeenAt = 3) => ({ fields: new Map([[METADATA_FIELD, text]]), lastSeenAt });
+/** The text of metadata some of which is something else. */
+const stored = (replaced: object): string => metadataText({ ...METADATA, ...replaced } as Metadata, KEY);
+/** The words of metadata, with one of them replaced. */
+const worded = (at: number, word: string): string => stored({ timeouts: {} }).split(" ").with(at, word).join(" ");
+
+describe("readMetadata()", () => {
+  test.each<[string, Partial<Metadata>]>([
+    ["nothing more", {}],
+    ["names of writes", { writes: "a".repeat(16) + "b".repeat(16), writtenAt: 7 }],
+    ["every timeout", { timeouts: { idle: 1, absolute: 2, cookie: 3 } }],
+    ["an object of no timeouts", { timeouts: {} }],
+    ["no absolute timeout, and a cookie that ends with the browser", { timeouts: { absolute: false, cookie: null } }],
+    ["a login", { authenticatedAt: 4 }],
+    ["a rotation that is not confirmed", { rotatedAt: 4, unconfirmed: true }],
+    ["facts of a plugin", { "+users": { id: "ada", list: [1, null, "text with spaces"] } }],
+    ["a successor", { successor: SUCCESSOR }],
+    ["a successor with a grace", { successor: { ...SUCCESSOR, grace: { id: "x", until: 9, untilUsed: true } } }],
+  ])("reads what metadataText() wrote when it has %s", (_name, more) => {
+    const metadata = { ...METADATA, ...more };
+    expect(readMetadata(record(metadataText(metadata, KEY)), KEY)).toMatchObject(metadata);
+  });
+
+  test.each([
+    ["is no text of this library", "{"],
+    ["is empty", ""],
+    ["is null", "null"],
+    ["is a list", "[]"],
+    ["is JSON", JSON.stringify({ format: 1, ...METADATA })],
+    ["is a number", "1"],
+    ["ends after the key", "1 0123456789abcdef"],
+    ["has a format that is no number", worded(0, "one")],
+    ["has a beginning that is no number", worded(2, "soon")],
+    ["has a start of the absolute timeout that is no number", worded(3, "null")],
+    ["has half of its JSON", stored({ timeouts: { idle: 5 } }).slice(0, -1)],
+    ["has JSON that is a list", `${stored({})} []x`],
+    ["has timeouts that are null", stored({ timeouts: null })],
+    ["has timeouts that are a number", stored({ timeouts: 1 })],
+    ["has an idle timeout that is no number", stored({ timeouts: { idle: "1" } })],
+    ["has an idle timeout of null", stored({ timeouts: { idle: null } })],
+    ["has an idle timeout of false", stored({ timeouts: { idle: false } })],
+    ["has an absolute timeout of true", stored({ timeouts: { absolute: true } })],
+    ["has an absolute timeout of null", stored({ timeouts: { absolute: null } })],
+    ["has an age of the cookie of false", stored({ timeouts: { cookie: false } })],
+    ["has an instant of login that is a text", stored({ authenticatedAt: "now" })],
+    ["has an instant of rotation that is a text", stored({ rotatedAt: "now" })],
+    ["has a successor that is null", stored({ successor: null })],
+    ["has a successor that is a text", stored({ successor: "x" })],
+    ["has a successor without a key", stored({ successor: { retiredAt: 5 } })],
+    ["has a successor without an instant", stored({ successor: { key: "x" } })],
+    ["has a grace that is null", stored({ successor: { ...SUCCESSOR, grace: null } })],
+    ["has a grace without an id", stored({ successor: { ...SUCCESSOR, grace: { until: 5 } } })],
+    ["has a grace without an end", stored({ successor: { ...SUCCESSOR, grace: { id: "x" } } })],
+  ])("calls a record corrupt when its metadata %s", (_name, text) => {
+    expect(readMetadata(record(text), KEY)).toBe("corrupt");
+  });
+
+  test("calls a record corrupt when it has no metadata", () => {
+    expect(readMetadata({ fields: new Map(), lastSeenAt: 3 }, KEY)).toBe("corrupt");
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    "calls a record corrupt when it was last seen at %j",
+    (lastSeenAt) => {
+      expect(readMetadata(record(stored({}), 3), KEY)).toMatchObject(METADATA);
+      expect(readMetadata(record(stored({}), lastSeenAt), KEY)).toBe("corrupt");
+    },
+  );
+
+  test("calls a record newer when its format is, whatever else is in it", () => {
+    expect(readMetadata(record(worded(0, "2")), KEY)).toBe("newer");
+    expect(readMetadata(record("17 and whatever else"), KEY)).toBe("newer");
+  });
+
+  test("calls a record misplaced when it was stored under another key", () => {
+    expect(readMetadata(record(stored({})), `f${KEY.slice(1)}`)).toBe("misplaced");
+    expect(readMetadata(record(stored({})), `${KEY.slice(0, 15)}0${KEY.slice(16)}`)).toBe("misplaced");
+    expect(readMetadata(record(worded(1, "")), KEY)).toBe("misplaced");
+  });
+
+  test("takes nothing from what all objects have", () => {
+    const text = `${stored({})} {"__proto__":{"timeouts":{"idle":1}}}`;
+    const metadata = readMetadata(record(text), KEY);
+    expect(metadata).toMatchObject(METADATA);
+    expect(Object(metadata).timeouts).toBe(undefined);
+  });
+});

@@ -1,0 +1,252 @@
+import { Response as UndiciResponse } from "undici";
+import { describe, expect, test } from "vitest";
+import { applyHeaders, applyPrivacy, keepPrivate } from "../../src/core/response.ts";
+
+const COOKIE = "s=id; Path=/";
+const said = (more: Record<string, string> = {}): Headers =>
+  new Headers({ "Set-Cookie": COOKIE, "Cache-Control": "no-store", ...more });
+/** A response of a class that the runtime does not know, with a stream that it does not know. */
+function foreign(
+  init: ResponseInit,
+  chunks: readonly string[] | null,
+): { readonly response: Response; cancelled: unknown } {
+  const left = chunks?.map((chunk) => new TextEncoder().encode(chunk));
+  const seen: { response: Response; cancelled: unknown } = { response: new Response(), cancelled: undefined };
+  const reader = {
+    read: async () => ({ done: left?.length === 0, value: left?.shift() }),
+    cancel: async (reason: unknown) => void (seen.cancelled = reason),
+  };
+  const headers = new Headers(init.headers);
+  const shape: unknown = {
+    status: init.status ?? 200,
+    statusText: init.statusText ?? "",
+    headers,
+    body: left === undefined ? null : { getReader: () => reader },
+  };
+  seen.response = shape as Response;
+  return seen;
+}
+
+describe("applyHeaders()", () => {
+  test("gives the very same response when there is nothing to say", () => {
+    const response = new Response("body");
+    expect(applyHeaders(response, new Headers())).toBe(response);
+  });
+
+  test("gives a copy, whose body is that of the handler, and leaves the handler's response alone", async () => {
+    const response = new Response("body", { status: 201, statusText: "Made", headers: { "X-A": "1" } });
+    const copy = applyHeaders(response, said());
+    expect([copy.status, copy.statusText, copy.headers.get("X-A"), copy.headers.getSetCookie()]).toEqual([
+      201,
+      "Made",
+      "1",
+      [COOKIE],
+    ]);
+    expect([...response.headers.keys()]).toEqual(["content-type", "x-a"]);
+    expect(await copy.text()).toBe("body");
+  });
+
+  test("tells two clients apart whom a handler answers with one object", () => {
+    const notModified = new Response(null, { status: 304 });
+    const one = applyHeaders(notModified, new Headers({ "Set-Cookie": "s=one" }));
+    const two = applyHeaders(notModified, new Headers({ "Set-Cookie": "s=two" }));
+    expect([one.headers.getSetCookie(), two.headers.getSetCookie()]).toEqual([["s=one"], ["s=two"]]);
+    expect([one.status, two.status, notModified.headers.getSetCookie()]).toEqual([304, 304, []]);
+  });
+
+  test.each<[string, () => Response, number]>([
+    ["a redirect", () => Response.redirect("https://shop.example/next", 303), 303],
+    ["a JSON response", () => Response.json({ a: 1 }, { status: 400 }), 400],
+    ["an empty response", () => new Response(null, { status: 204 }), 204],
+  ])("adds to %s", (_name, make, status) => {
+    const response = make();
+    const copy = applyHeaders(response, said());
+    expect(copy.status).toBe(status);
+    expect(copy.headers.get("Location")).toBe(response.headers.get("Location"));
+    expect(copy.headers.getSetCookie()).toEqual([COOKIE]);
+  });
+
+  test("passes on a network error, and whatever is not a response", () => {
+    for (const response of [Response.error(), undefined, null, "text"]) {
+      expect(Reflect.apply(applyHeaders, undefined, [response, said()])).toBe(response);
+      expect(Reflect.apply(applyPrivacy, undefined, [response, ["Cookie"]])).toBe(response);
+    }
+  });
+
+  test("tells the client in place of an upgrade, which no constructor makes", () => {
+    const upgrade = Object.defineProperty(new Response(), "status", { value: 101 });
+    expect(applyHeaders(upgrade, said())).toBe(upgrade);
+    expect(upgrade.headers.getSetCookie()).toEqual([COOKIE]);
+    const frozen = Object.defineProperty(Response.redirect("https://shop.example/"), "status", { value: 101 });
+    expect(applyHeaders(frozen, said())).toBe(frozen);
+  });
+
+  test("throws what the constructor throws for a body that was read", async () => {
+    const response = new Response("body");
+    await response.text();
+    expect(() => applyHeaders(response, said())).toThrow(TypeError);
+  });
+
+  test("keeps other cookies, and replaces those whose names it sets", () => {
+    const headers = new Headers();
+    for (const line of ["a=1; Path=/", "s=theirs", " s =theirs", "ss=2", "s.1=3", "S=4", "noname"])
+      headers.append("Set-Cookie", line);
+    const ours = new Headers();
+    for (const line of ["s=; Max-Age=0; Domain=shop.example", "s=id", "s~x=5"]) ours.append("Set-Cookie", line);
+    expect(applyHeaders(new Response(null, { headers }), ours).headers.getSetCookie()).toEqual([
+      "a=1; Path=/",
+      "ss=2",
+      "s.1=3",
+      "S=4",
+      "noname",
+      "s=; Max-Age=0; Domain=shop.example",
+      "s=id",
+      "s~x=5",
+    ]);
+  });
+
+  test("replaces what the handler told caches by no-store, and removes what it told single ones", () => {
+    const headers = {
+      "Cache-Control": "public, max-age=60",
+      "CDN-Cache-Control": "max-age=60",
+      "Cloudflare-CDN-Cache-Control": "max-age=60",
+      "Netlify-CDN-Cache-Control": "max-age=60",
+      "Akamai-Cache-Control": "max-age=60",
+      "X-LiteSpeed-Cache-Control": "public,max-age=60",
+      "Surrogate-Control": "max-age=60",
+      "Edge-Control": "max-age=60",
+      "X-Accel-Expires": "60",
+      "X-Other": "1",
+    };
+    const copy = applyHeaders(new Response(null, { headers }), said());
+    expect(Object.fromEntries(copy.headers)).toEqual({
+      "cache-control": "no-store",
+      "x-other": "1",
+      "set-cookie": COOKIE,
+    });
+  });
+
+  test("leaves what the handler told caches when nothing says no-store", () => {
+    const headers = { "Cache-Control": "public", "CDN-Cache-Control": "max-age=60" };
+    const copy = applyHeaders(new Response(null, { headers }), new Headers({ "X-A": "1" }));
+    expect(Object.fromEntries(copy.headers)).toEqual({
+      "cache-control": "public",
+      "cdn-cache-control": "max-age=60",
+      "x-a": "1",
+    });
+  });
+
+  test("adds to Vary, each name once", () => {
+    const vary = (theirs: string | undefined, ours: string) =>
+      applyHeaders(
+        new Response(null, theirs === undefined ? {} : { headers: { Vary: theirs } }),
+        new Headers({ Vary: ours }),
+      ).headers.get("Vary");
+    expect(vary(undefined, "Cookie")).toBe("Cookie");
+    expect(vary("Accept, cookie", "Cookie, X-Session-Id")).toBe("Accept, cookie, X-Session-Id");
+    expect(vary("*", "Cookie")).toBe("*");
+  });
+
+  test("exposes a header to scripts of other origins where the handler lets them in", () => {
+    const exposed = (headers: Record<string, string>) =>
+      applyHeaders(
+        new Response(null, { headers }),
+        said({ "Access-Control-Expose-Headers": "X-Session-Id" }),
+      ).headers.get("Access-Control-Expose-Headers");
+    expect(exposed({})).toBeNull();
+    expect(exposed({ "Access-Control-Allow-Origin": "*" })).toBe("X-Session-Id");
+    const both = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag" };
+    expect(exposed(both)).toBe("ETag, X-Session-Id");
+  });
+
+  test("replaces other headers", () => {
+    const copy = applyHeaders(
+      new Response(null, { headers: { "X-Session-Id": "theirs" } }),
+      new Headers({ "X-Session-Id": "ours" }),
+    );
+    expect(copy.headers.get("X-Session-Id")).toBe("ours");
+  });
+
+  test("keeps the headers of a subclass's response", async () => {
+    class Page extends Response {
+      constructor(text: string) {
+        super(`<p>${text}</p>`, { headers: { "Content-Type": "text/html" } });
+      }
+    }
+    const copy = applyHeaders(new Page("Hi"), said());
+    expect([copy.headers.get("Content-Type"), await copy.text()]).toEqual(["text/html", "<p>Hi</p>"]);
+  });
+});
+
+describe("a response of another implementation", () => {
+  test("is copied when it is undici's", async () => {
+    const given: unknown = new UndiciResponse("body", {
+      status: 201,
+      headers: [
+        ["Set-Cookie", "a=1"],
+        ["Set-Cookie", "b=2"],
+      ],
+    });
+    const copy = applyHeaders(given as Response, said());
+    expect([copy.status, copy.headers.getSetCookie(), await copy.text()]).toEqual([
+      201,
+      ["a=1", "b=2", COOKIE],
+      "body",
+    ]);
+  });
+
+  test("is copied by its shape, with its stream", async () => {
+    const { response } = foreign({ status: 203, statusText: "Hm", headers: { "X-A": "1" } }, ["one, ", "two"]);
+    const copy = applyHeaders(response, said());
+    expect([copy.status, copy.statusText, copy.headers.get("X-A")]).toEqual([203, "Hm", "1"]);
+    expect(copy.headers.getSetCookie()).toEqual([COOKIE]);
+    expect(await copy.text()).toBe("one, two");
+  });
+
+  test("hears that nobody reads it any more", async () => {
+    const seen = foreign({}, ["one", "two"]);
+    await applyHeaders(seen.response, said()).body?.cancel("gone");
+    expect(seen.cancelled).toBe("gone");
+  });
+
+  test("is copied when it has no body, or no getSetCookie", () => {
+    const { response } = foreign({ status: 304 }, null);
+    expect(applyHeaders(response, said()).headers.getSetCookie()).toEqual([COOKIE]);
+    const old = foreign({ headers: { "X-A": "1" } }, null).response;
+    Object.defineProperty(old.headers, "getSetCookie", { value: undefined });
+    expect(Object.fromEntries(applyHeaders(old, said()).headers)).toMatchObject({ "x-a": "1", "set-cookie": COOKIE });
+  });
+
+  test("is made private in place", () => {
+    const { response } = foreign({}, ["one"]);
+    expect(applyPrivacy(response, ["Cookie"])).toBe(response);
+    expect(response.headers.get("Cache-Control")).toBe("private");
+  });
+});
+
+describe("applyPrivacy()", () => {
+  test("writes into the response when its headers are mutable", () => {
+    const response = new Response("body");
+    expect(applyPrivacy(response, ["Cookie", "X-Session-Id"])).toBe(response);
+    expect([response.headers.get("Vary"), response.headers.get("Cache-Control")]).toEqual([
+      "Cookie, X-Session-Id",
+      "private",
+    ]);
+  });
+
+  test("gives a copy when its headers are immutable", () => {
+    const response = Response.redirect("https://shop.example/");
+    const copy = applyPrivacy(response, ["Cookie"]);
+    expect(copy).not.toBe(response);
+    expect([copy.status, copy.headers.get("Location")]).toEqual([302, "https://shop.example/"]);
+    expect([copy.headers.get("Vary"), copy.headers.get("Cache-Control")]).toEqual(["Cookie", "private"]);
+  });
+});
+
+describe("keepPrivate()", () => {
+  test("leaves a Cache-Control of the handler", () => {
+    const headers = new Headers({ "Cache-Control": "no-cache", "Vary": "Accept" });
+    keepPrivate(headers, ["Cookie"]);
+    expect(Object.fromEntries(headers)).toEqual({ "cache-control": "no-cache", "vary": "Accept, Cookie" });
+  });
+});

@@ -1,0 +1,206 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session } from "../../mod.ts";
+import { codeOf, counted, idIn, visitor } from "../setup/sessions.ts";
+
+function tree(): Record<string, unknown> {
+  return { list: [1, new Date(0), new Map([["a", { b: -0 }]])], bytes: new Uint8Array([1]) };
+}
+
+describe("reading", () => {
+  test("[46] get() answers what was set, in this request and in the next", async () => {
+    const visit = visitor();
+    const { result } = await visit((session) => {
+      session.set("name", "ada");
+      return session.get("name");
+    });
+    expect(result).toBe("ada");
+    expect((await visit((session) => session.get("name"))).result).toBe("ada");
+  });
+
+  test("[47] get() answers the fallback only when there is no value", async () => {
+    const visit = visitor();
+    const values = { nothing: null, zero: 0, empty: "", no: false };
+    await visit((session) => session.set(values));
+    await visit(async (session) => {
+      expect(await session.get("missing")).toBe(undefined);
+      expect(await session.get("missing", "fallback")).toBe("fallback");
+      for (const [key, value] of Object.entries(values)) expect(await session.get(key, "fallback")).toBe(value);
+      expect(await session.has("missing")).toBe(false);
+    });
+  });
+
+  test("[46] [49] has(), all(), keys() and size() tell of the whole session, changes of this request included", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: null, c: 3 }));
+    await visit(async (session) => {
+      session.set("d", 4);
+      session.delete("c");
+      expect(await session.has("b")).toBe(true);
+      expect(await session.has("c")).toBe(false);
+      expect(await session.has("d")).toBe(true);
+      expect(await session.keys()).toEqual(["a", "b", "d"]);
+      expect(await session.size()).toBe(3);
+      expect({ ...(await session.all()) }).toEqual({ a: 1, b: null, d: 4 });
+    });
+  });
+
+  test("all() gives a plain object without a prototype, which is a copy", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("list", [1]));
+    await visit(async (session) => {
+      const all = await session.all();
+      expect(Object.getPrototypeOf(all)).toBe(null);
+      expect(all["toString"]).toBe(undefined);
+      all["list"].push(2);
+      all["other"] = 3;
+      expect(await session.get("list")).toEqual([1]);
+      expect(await session.has("other")).toBe(false);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ list: [1] });
+  });
+
+  test("get() answers nothing, and has() false, when the session has just been destroyed", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("a", 1));
+    await visit(async (session) => {
+      expect(await session.get("a")).toBe(1);
+      await session.destroy();
+      expect(await session.get("a")).toBe(undefined);
+      expect(await session.has("a")).toBe(false);
+      expect(await session.keys()).toEqual([]);
+      expect(await session.id()).toBe(null);
+      expect(await session.info()).toEqual({
+        isNew: true,
+        createdAt: null,
+        lastSeenAt: null,
+        expiresAt: null,
+        authenticatedAt: null,
+        ended: null,
+      });
+    });
+  });
+});
+
+describe("writing", () => {
+  test("[48] set() records several values when it gets an object", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2 }));
+    await visit((session) => session.set({ b: 3, c: 4 }));
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 3, c: 4 });
+  });
+
+  test("set() records none of several values when one of them is refused", async () => {
+    const visit = visitor();
+    await visit(async (session) => {
+      session.set("a", 1);
+      expect(await codeOf(() => session.set({ a: 2, bad: () => 0 }))).toBe("ERR_NOT_SERIALIZABLE");
+      expect({ ...(await session.all()) }).toEqual({ a: 1 });
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1 });
+  });
+
+  test("set() deletes when the value is undefined, alone or among several", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2, c: 3 }));
+    await visit((session) => {
+      session.set("a", undefined);
+      session.set({ b: undefined, c: 4 });
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 4 });
+  });
+
+  test("[46] delete() drops the keys that it gets, and those only", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2, c: 3 }));
+    await visit((session) => session.delete("a", "b", "missing"));
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 3 });
+  });
+
+  test("clear() drops every key and flash value, and the session lives on under its id", async () => {
+    const visit = visitor();
+    const { cookies } = await visit((session) => {
+      session.set({ a: 1, b: 2 });
+      session.flash("notice", "hello");
+    });
+    const cleared = await visit((session) => session.clear());
+    expect(cleared.cookies).toEqual([]);
+    await visit(async (session) => {
+      expect(await session.size()).toBe(0);
+      expect(await session.id()).toBe(idIn(cookies));
+      expect((await session.info()).isNew).toBe(false);
+    });
+  });
+
+  test("set() after clear() is all that is left", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2 }));
+    await visit((session) => {
+      session.clear();
+      session.set("c", 3);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 3 });
+  });
+
+  test("set() keeps what another request wrote when both change different keys", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 0, b: 0 }));
+    await visit(async (session) => {
+      session.set("a", 1);
+      expect(await session.get("b")).toBe(0);
+      await visit((other) => other.set("b", 2));
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 2 });
+  });
+
+  test("clear() drops also what another request wrote meanwhile", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("a", 1));
+    await visit(async (session) => {
+      session.clear();
+      await session.get("a");
+      await visit((other) => other.set("b", 2));
+    });
+    expect((await visit((session) => session.keys())).result).toEqual([]);
+  });
+
+  test("[46] pull() reads and deletes", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2 }));
+    await visit(async (session) => {
+      expect(await session.pull("a")).toBe(1);
+      expect(await session.pull("a")).toBe(undefined);
+      expect(await session.pull("missing")).toBe(undefined);
+    });
+    expect((await visit((session) => session.keys())).result).toEqual(["b"]);
+  });
+
+  test.each([
+    ["set() with an equal value", (session) => session.set("tree", tree())],
+    ["set() with equal values", (session) => session.set({ tree: tree(), n: NaN })],
+    ["set() to another value and back", (session) => (session.set("n", 2), session.set("n", NaN))],
+    ["update() to an equal value", (session) => session.update("tree", tree)],
+    ["delete() of a missing key", (session) => session.delete("missing")],
+    [
+      "an object changed in place and changed back",
+      async (session) => {
+        const found = await session.get("tree");
+        found.list.push(1);
+        found.list.pop();
+      },
+    ],
+  ] as [string, (session: Session) => unknown][])("%s is no change", async (_, use) => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.set({ tree: tree(), n: NaN }));
+    calls.length = 0;
+    await visit(use);
+    expect(calls).toEqual(["load"]);
+  });
+
+  test("set() tells 0 from -0", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("n", 0));
+    await visit((session) => session.set("n", -0));
+    expect((await visit((session) => session.get("n"))).result).toBe(-0);
+  });
+});

@@ -1,0 +1,247 @@
+import { readdir } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
+import { signedIds } from "../../src/signed_ids.ts";
+import { fileStore } from "../../src/stores/file.ts";
+import { fakeClock } from "../../src/testing.ts";
+import { altered, codeOf, counted, openStore, SHOP, temporaryDirectory } from "../setup/sessions.ts";
+
+interface Data {
+  n: number;
+  seen: number;
+}
+
+/** A request that brings back what a response's headers have set. */
+function next(headers: Headers): Request {
+  return new Request(SHOP, { headers: { Cookie: headers.get("Set-Cookie")?.split(";")[0] ?? "" } });
+}
+
+/** A manager with a session, and the headers that told a client of it. */
+async function begun(options: ConstructorParameters<typeof SessionManager<Data>>[0] = {}) {
+  const sessions = new SessionManager<Data>(options);
+  const session = sessions.start(new Request(SHOP));
+  session.set("n", 1);
+  const headers = await sessions.commit(session);
+  return { sessions, session, headers, id: (await session.id()) ?? "" };
+}
+
+describe("start()", () => {
+  test("[35] start, modify, persist by hand: a change alone never reaches the store", async () => {
+    const { sessions, headers } = await begun();
+    const changed = sessions.start(next(headers));
+    changed.set("n", 2);
+    expect(await sessions.start(next(headers)).get("n")).toBe(1);
+    await changed.save();
+    expect(await sessions.start(next(headers)).get("n")).toBe(2);
+  });
+
+  test("gives the same session for the same Request, and the handler's own within withSession()", async () => {
+    const sessions = new SessionManager();
+    const request = new Request(SHOP);
+    expect(sessions.start(request)).toBe(sessions.start(request));
+    const handler = withSession(
+      (request, session) => new Response(String(sessions.start(request) === session)),
+      sessions,
+    );
+    expect(await (await handler(request)).text()).toBe("true");
+  });
+
+  test("gives another session once the first was committed", async () => {
+    const { sessions, headers } = await begun();
+    const request = next(headers);
+    const first = sessions.start(request);
+    await sessions.commit(first);
+    expect(sessions.start(request)).not.toBe(first);
+    expect(await sessions.start(request).get("n")).toBe(1);
+  });
+
+  test.each([undefined, null, {}, "https://shop.example/"])(
+    "throws a TypeError when it gets %j in place of a Request",
+    (request) => {
+      expect(() => new SessionManager().start(request as unknown as Request)).toThrow(TypeError);
+    },
+  );
+});
+
+test("withSession() begins anew when a Request is handled twice", async () => {
+  const handler = withSession(
+    async (_request, session) => new Response(`${await session.update("n", (n = 0) => n + 1)}`),
+  );
+  const request = new Request(SHOP);
+  expect(await (await handler(request)).text()).toBe("1");
+  expect(await (await handler(request)).text()).toBe("1");
+});
+
+describe("open()", () => {
+  test("[57] works with no Request at all: update() takes effect at once, the rest at save()", async () => {
+    const { sessions, id } = await begun({ ids: signedIds({ secrets: ["a secret for tests, 32 bytes long"] }) });
+    const socket = sessions.open(id);
+    expect(await socket.update("seen", (n = 0) => n + 1)).toBe(1);
+    expect(await sessions.open(id).get("seen")).toBe(1);
+    socket.set("n", 2);
+    expect(await sessions.open(id).get("n")).toBe(1);
+    await socket.save();
+    expect(await sessions.open(id).get("n")).toBe(2);
+    expect([...(await sessions.commit(socket))]).toEqual([["cache-control", "private"]]);
+
+    const ended = sessions.open(id);
+    await ended.destroy();
+    expect(await sessions.open(id).get("n")).toBe(2);
+    await ended.save();
+    expect(await sessions.open(id).id()).toBeNull();
+  });
+
+  test("hands on what the store's function takes", async () => {
+    const store = openStore().store;
+    const asked: unknown[] = [];
+    const sessions = new SessionManager({ store: (env: string) => (asked.push(env), store) });
+    await sessions.open("a".repeat(32), "env").size();
+    expect(asked).toEqual(["env"]);
+  });
+
+  test.each([undefined, null, 12, {}])("throws a TypeError when the id is %j", (id) => {
+    expect(() => new SessionManager().open(id as unknown as string)).toThrow(TypeError);
+  });
+});
+
+describe("commit()", () => {
+  test("answers no headers for a session that nobody used, and what caches must know for one that was read", async () => {
+    const sessions = new SessionManager();
+    expect([...(await sessions.commit(sessions.start(new Request(SHOP))))]).toEqual([]);
+    const read = sessions.start(new Request(SHOP));
+    await read.has("a");
+    expect([...(await sessions.commit(read))]).toEqual([
+      ["cache-control", "private"],
+      ["vary", "Cookie"],
+    ]);
+  });
+
+  test("closes the session: what comes later is stored at once, and the client is told nothing more", async () => {
+    const { sessions, session, id } = await begun();
+    expect(await session.update("n", (n = 0) => n + 1)).toBe(2);
+    expect(await sessions.open(id).get("n")).toBe(2);
+    expect(await codeOf(() => session.regenerate())).toBe("ERR_RESPONSE_SENT");
+  });
+
+  test("stores later when it gets a waitUntil and persist says so", async () => {
+    const { sessions, headers, id } = await begun({ store: openStore().store, persist: "after-response" });
+    const waiting: Promise<unknown>[] = [];
+    const session = sessions.start(next(headers));
+    session.set("n", 2);
+    await sessions.commit(session, (promise) => waiting.push(promise));
+    expect(waiting).toHaveLength(1);
+    await Promise.all(waiting);
+    expect(await sessions.open(id).get("n")).toBe(2);
+  });
+
+  test("rejects as the store does, and the session that the client holds is as before", async () => {
+    let isDown = false;
+    const store = altered(memoryStore(), {
+      change: (change, ...args) => (isDown ? Promise.reject(new Error("down")) : change(...args)),
+    });
+    const { sessions, headers, id } = await begun({ store });
+    const session = sessions.start(next(headers));
+    session.set("n", 2);
+    isDown = true;
+    expect(await codeOf(() => sessions.commit(session))).toBe("ERR_STORE");
+    isDown = false;
+    expect(await sessions.open(id).get("n")).toBe(1);
+  });
+
+  test("throws a TypeError when it gets a value that is no session of a manager", async () => {
+    await expect(new SessionManager().commit({} as Session)).rejects.toThrow(TypeError);
+  });
+});
+
+describe("respond()", () => {
+  test("answers the very same response when nobody used the session, and a copy that tells the client otherwise", async () => {
+    const sessions = new SessionManager<Data>();
+    const response = new Response("Hello");
+    expect(await sessions.respond(sessions.start(new Request(SHOP)), response)).toBe(response);
+    const session = sessions.start(new Request(SHOP));
+    session.set("n", 1);
+    const told = await sessions.respond(session, response);
+    expect(told).not.toBe(response);
+    expect(told.headers.getSetCookie()).toHaveLength(1);
+    expect([await told.text(), response.headers.has("Set-Cookie")]).toEqual(["Hello", false]);
+  });
+
+  test("replaces a cookie of the session's name, keeps others, and forbids caches to keep the response", async () => {
+    const { sessions, headers } = await begun();
+    const session = sessions.start(next(headers));
+    await session.regenerate();
+    const response = new Response(null, { headers: { "Cache-Control": "public" } });
+    response.headers.append("Set-Cookie", "__Host-session=theirs");
+    response.headers.append("Set-Cookie", "other=1");
+    const told = await sessions.respond(session, response);
+    const names = told.headers.getSetCookie().map((line) => line.split("=")[0]);
+    expect(names).toEqual(["other", "__Host-session"]);
+    expect(told.headers.get("Cache-Control")).toBe("no-store");
+  });
+});
+
+describe("discard()", () => {
+  test("stores nothing of what was recorded", async () => {
+    const { store, calls } = counted(openStore().store);
+    const { sessions, headers, id } = await begun({ store });
+    const session = sessions.start(next(headers));
+    session.set("n", 2);
+    await session.get("seen");
+    calls.length = 0;
+    await sessions.discard(session);
+    expect(calls).toEqual([]);
+    expect(await sessions.open(id).get("n")).toBe(1);
+  });
+
+  test("puts back the session under the id that the client holds when save() had renewed it", async () => {
+    const { store, records } = openStore();
+    const { sessions, headers, id } = await begun({ store });
+    const session = sessions.start(next(headers));
+    session.set("n", 2);
+    await session.regenerate();
+    await session.save();
+    const renewed = (await session.id()) ?? "";
+    expect(await sessions.open(id).id()).toBeNull();
+    await sessions.discard(session);
+    expect(await sessions.open(id).get("n")).toBe(1);
+    expect(await sessions.open(renewed).id()).toBeNull();
+    expect(records.size).toBe(1);
+  });
+});
+
+describe("prune()", () => {
+  test.each(["memory", "file"])(
+    "[45] removes what has expired from a %s store, and leaves what lives",
+    async (kind) => {
+      const directory = await temporaryDirectory();
+      const clock = fakeClock();
+      const store = kind === "memory" ? memoryStore() : fileStore({ directory });
+      const sessions = new SessionManager<Data>({ store, now: clock.now, idleTimeout: 60 });
+      const create = async (): Promise<string> => {
+        const session = sessions.start(new Request(SHOP));
+        session.set("n", 1);
+        await session.save();
+        return (await session.id()) ?? "";
+      };
+      await create();
+      // The engine sweeps ten minutes after the session has ended, so that skewed clocks and requests under way find it.
+      clock.advance(659);
+      const living = await create();
+      expect(await sessions.prune()).toBe(0);
+      clock.advance(2);
+      expect(await sessions.prune()).toBe(1);
+      expect(await sessions.prune()).toBe(0);
+      expect(await sessions.open(living).get("n")).toBe(1);
+      if (kind === "file") expect(await readdir(directory)).toHaveLength(1);
+    },
+  );
+
+  test("answers 0 where the engine expires records itself, and ERR_STORE when the store fails", async () => {
+    const { prune: _, ...withoutPrune } = memoryStore();
+    expect(await new SessionManager({ store: withoutPrune }).prune()).toBe(0);
+    const broken = { ...memoryStore(), prune: () => Promise.reject(new Error("secret")) };
+    const error = await new SessionManager({ store: broken }).prune().catch((error: unknown) => error);
+    expect(error).toMatchObject({ code: "ERR_STORE" });
+    expect(String(error)).not.toContain("secret");
+  });
+});

@@ -1,0 +1,323 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { memoryStore, type Session, type SessionEvent } from "../../mod.ts";
+import { fileStore } from "../../src/stores/file.ts";
+import { cookieJar, fakeClock } from "../../src/testing.ts";
+import {
+  altered,
+  bare,
+  codeOf,
+  counted,
+  gate,
+  idIn,
+  openStore,
+  soon,
+  temporaryDirectory,
+  visitor,
+} from "../setup/sessions.ts";
+
+const increment = (session: Session): Promise<number> => session.update("n", (n = 0) => n + 1);
+
+describe("update() on a session that exists", () => {
+  test("commits at once, its key alone", async () => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    calls.length = 0;
+    await visit(async (session) => {
+      session.set("other", 2);
+      expect(await increment(session)).toBe(2);
+      expect(calls).toEqual(["load", "change"]);
+      expect({ ...(await visit((other) => other.all())).result }).toEqual({ n: 2, other: 1 });
+      expect(await session.get("other")).toBe(2);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 2 });
+  });
+
+  test("stays stored when the handler throws afterwards, and nothing else does", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    const failure = new Error("after the update");
+    const failing = visit(async (session) => {
+      session.set("other", 2);
+      await increment(session);
+      throw failure;
+    });
+    await expect(failing).rejects.toBe(failure);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 1 });
+  });
+
+  test("answers the value that is stored when another request got in between", async () => {
+    const events: SessionEvent[] = [];
+    const visit = visitor({ onEvent: (event) => events.push(event) });
+    await visit((session) => session.set("n", 1));
+    const seen: number[] = [];
+    const { result } = await visit(async (session) => {
+      await session.get("n");
+      await visit((other) => other.set("n", 10));
+      events.length = 0;
+      return await session.update("n", (n) => {
+        seen.push(n);
+        return n * 2;
+      });
+    });
+    expect([seen, result]).toEqual([[1, 10], 20]);
+    expect(bare(events)).toEqual([
+      { type: "conflict", attempts: 1 },
+      { type: "changed", attempts: 2 },
+    ]);
+    expect((await visit((session) => session.get("n"))).result).toBe(20);
+  });
+
+  test.each(["memory", "open"])(
+    "lets three of twenty requests through a %s store when it limits to three",
+    async (kind) => {
+      const visit = visitor({ store: kind === "memory" ? memoryStore() : openStore().store });
+      await visit((session) => session.set("tries", 0));
+      const tries = Array.from({ length: 20 }, () => visit((session) => session.update("tries", (n) => n + 1)));
+      const values = (await Promise.all(tries)).map(({ result }) => result);
+      expect(values.filter((tried) => tried <= 3)).toHaveLength(3);
+      expect(new Set(values).size).toBe(20);
+    },
+  );
+
+  test("sees what this request has recorded for its key, and stores it", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 1 }));
+    await visit(async (session) => {
+      session.set("a", 5);
+      session.delete("b");
+      expect(await session.update("a", (a) => a + 1)).toBe(6);
+      expect(await session.update("b", (b = 100) => b + 1)).toBe(101);
+      expect({ ...(await visit((other) => other.all())).result }).toEqual({ a: 6, b: 101 });
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 6, b: 101 });
+  });
+
+  test("stores a clear() of this request as well", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    await visit(async (session) => {
+      session.clear();
+      expect(await increment(session)).toBe(1);
+      expect({ ...(await visit((other) => other.all())).result }).toEqual({ n: 1 });
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1 });
+  });
+
+  test("leaves a time to live as it is", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.set("n", 1, { ttl: 60 }));
+    clock.advance(59);
+    await visit(increment);
+    expect((await visit((session) => session.get("n"))).result).toBe(2);
+    clock.advance(1);
+    expect((await visit((session) => session.get("n"))).result).toBe(undefined);
+    expect((await visit(increment)).result).toBe(1);
+  });
+
+  test("takes the place of a flash value", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("n", "later"));
+    await visit((session) => session.update("n", () => 1));
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
+
+  test("writes nothing when it changes nothing", async () => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 1));
+    calls.length = 0;
+    expect((await visit((session) => session.update("n", (n) => n))).result).toBe(1);
+    expect(calls).toEqual(["load"]);
+  });
+
+  test("is waited for when nobody awaits it", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("n", 1));
+    await visit((session) => void session.update("n", async (n) => await soon(n + 1)));
+    expect((await visit((session) => session.get("n"))).result).toBe(2);
+  });
+});
+
+describe("update() on a session that begins or gets a new id", () => {
+  test("is stored with everything else", async () => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    await visit(async (session) => {
+      expect(await increment(session)).toBe(1);
+      session.set("other", 1);
+      expect(await increment(session)).toBe(2);
+      expect(calls).toEqual([]);
+    });
+    expect(calls).toEqual(["create"]);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 1 });
+  });
+
+  test("stores the whole session under the new id, and answers what is stored", async () => {
+    const visit = visitor({ store: openStore().store });
+    const first = await visit((session) => session.set({ n: 1, other: 1 }));
+    const { result, cookies } = await visit(async (session) => {
+      await session.regenerate();
+      session.set("other", 2);
+      return await increment(session);
+    });
+    expect(result).toBe(2);
+    expect(idIn(cookies)).not.toBe(idIn(first.cookies));
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 2 });
+  });
+});
+
+describe("update()", () => {
+  test("[51] counts every call when calls run in parallel in one request", async () => {
+    const visit = visitor();
+    for (const [sum, isNew] of [
+      [20, true],
+      [40, false],
+    ] as const) {
+      const { result } = await visit((session) =>
+        Promise.all([
+          ...Array.from({ length: 10 }, () => increment(session)),
+          ...Array.from({ length: 10 }, () => session.update("n", async (n = 0) => await soon(n + 1))),
+          ...Array.from({ length: 10 }, async () => {
+            await session.has("n");
+            await session.update("m", (m = 0) => m + 1);
+          }),
+        ]),
+      );
+      const values = result.slice(0, 20).toSorted((a, b) => Number(a) - Number(b));
+      expect(values).toEqual(Array.from({ length: 20 }, (_, i) => sum - 19 + i));
+      expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: sum, m: isNew ? 10 : 20 });
+    }
+  });
+
+  test.each(["memory", "file"])("[51] counts every request when fifty run at once on a %s store", async (kind) => {
+    const store = kind === "memory" ? memoryStore() : fileStore({ directory: await temporaryDirectory() });
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 0));
+    await Promise.all(Array.from({ length: 50 }, () => visit(increment)));
+    expect((await visit((session) => session.get("n"))).result).toBe(50);
+  });
+
+  test("[27] [51] counts both when two stores on one folder serve the same session", async () => {
+    const directory = await temporaryDirectory();
+    const jar = cookieJar();
+    const [one, other] = [0, 1].map(() => visitor({ store: fileStore({ directory }) }, { jar }));
+    await one!((session) => session.set("n", 0));
+    await one!(async (session) => {
+      await session.get("n");
+      await other!(increment);
+      expect(await increment(session)).toBe(2);
+    });
+    expect((await other!((session) => session.get("n"))).result).toBe(2);
+  });
+
+  test("deletes when the function gives undefined", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ a: 1, b: 2 }));
+    const { result } = await visit((session) => session.update("a", () => undefined));
+    expect(result).toBe(undefined);
+    expect((await visit((session) => session.keys())).result).toEqual(["b"]);
+  });
+
+  test.each([true, false])(
+    "rejects and changes nothing when the function fails (session exists: %s)",
+    async (exists) => {
+      const visit = visitor();
+      if (exists) await visit((session) => session.set("n", 1));
+      const before = exists ? 1 : undefined;
+      await visit(async (session) => {
+        const failure = new Error("no");
+        await expect(session.update("n", () => Promise.reject(failure))).rejects.toBe(failure);
+        const fail = (): never => {
+          throw failure;
+        };
+        await expect(session.update("n", fail)).rejects.toBe(failure);
+        expect(await codeOf(() => session.update("n", () => () => 0))).toBe("ERR_NOT_SERIALIZABLE");
+        expect(await session.get("n")).toBe(before);
+      });
+      expect((await visit((session) => session.get("n"))).result).toBe(before);
+    },
+  );
+
+  test("rejects and keeps what else was recorded when the function fails on a newer value", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    await visit(async (session) => {
+      await session.get("n");
+      session.set("other", 2);
+      await visit((rival) => rival.set("n", 2));
+      let runs = 0;
+      const updating = session.update("n", (n) => {
+        if (++runs === 2) throw new Error(`not on ${n}`);
+        return 10;
+      });
+      await expect(updating).rejects.toThrow("not on 2");
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 2 });
+  });
+
+  test("[51] counts once when it is called while a save() is being stored", async () => {
+    const storing = gate();
+    let isSlow = false;
+    const store = altered(memoryStore(), {
+      change: async (change, ...args) => {
+        if (isSlow) await storing.opened;
+        return await change(...args);
+      },
+    });
+    const visit = visitor({ store });
+    await visit((session) => session.set({ a: 0, n: 0 }));
+    isSlow = true;
+    await visit(async (session) => {
+      session.set("x", 1);
+      const saving = session.save();
+      const updating = [session.update("a", async (a) => await soon(a + 1)), increment(session)];
+      await soon(0);
+      storing.open();
+      expect(await Promise.all([...updating, saving])).toEqual([1, 1, undefined]);
+      expect([await session.get("a"), await session.get("n")]).toEqual([1, 1]);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, n: 1, x: 1 });
+  });
+
+  test.each([true, false])(
+    "names the key when its function calls update() of the same key (exists: %s)",
+    async (exists) => {
+      const visit = visitor({ storeTimeout: 0.2 });
+      if (exists) await visit((session) => session.set("n", 1));
+      await visit(async (session) => {
+        await session.get("n");
+        const nested = session.update("n", async () => await increment(session));
+        await expect(nested).rejects.toThrow(/update.*"n"/);
+        await expect(
+          session.update("n", async (n = 0) => (await soon(0), await increment(session), n)),
+        ).rejects.toThrow('"n"');
+      });
+      if (exists) expect((await visit((session) => session.get("n"))).result).toBe(1);
+    },
+  );
+
+  test("leaves what else was recorded to be stored when the schema refuses it", async () => {
+    const schema = z.object({ n: z.number().max(10).optional(), other: z.number().optional() });
+    const visit = visitor({ schema });
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    await visit(async (session) => {
+      session.set({ n: 5, other: 2 });
+      expect(await codeOf(() => session.update("n", (n = 0) => n * 10))).toBe("ERR_SCHEMA");
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 5, other: 2 });
+  });
+
+  test("throws ERR_SESSION_GONE when another request has ended the session", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("n", 1));
+    const { result, cookies } = await visit(async (session) => {
+      await session.get("n");
+      await visit((other) => other.destroy());
+      return await codeOf(() => increment(session));
+    });
+    expect([result, cookies]).toEqual(["ERR_SESSION_GONE", []]);
+  });
+});

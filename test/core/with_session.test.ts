@@ -1,0 +1,203 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "../../mod.ts";
+import { fileStore } from "../../src/stores/file.ts";
+import { cookieJar } from "../../src/testing.ts";
+import { cookieOf, counted, gate, openStore, SHOP, temporaryDirectory, visitor } from "../setup/sessions.ts";
+
+const set = (session: Session): void => session.set("a", 1);
+const get = (session: Session): Promise<unknown> => session.get("a");
+
+describe("responses", () => {
+  test("the handler's very Response comes back when nobody touched the session, with an id or without", async () => {
+    const store = memoryStore();
+    const { cookies } = await visitor({ store })(set);
+    const mine = new Response("Hello");
+    const handle = withSession(() => mine, { store });
+    for (const headers of [{}, { Cookie: cookieOf({ cookies }) }, { Cookie: "__Host-session=junk" }]) {
+      expect(await handle(new Request(SHOP, { headers }))).toBe(mine);
+    }
+    expect([...mine.headers.keys()]).toEqual(["content-type"]);
+  });
+
+  test("a redirect gets the cookie, its status and Location kept", async () => {
+    const { response, cookies } = await visitor()(
+      (session) => (set(session), Response.redirect(`${SHOP}account`, 303)),
+    );
+    expect([response.status, response.headers.get("Location"), cookies.length]).toEqual([303, `${SHOP}account`, 1]);
+  });
+
+  test("a fetched response gets the cookie, although its headers are immutable", async () => {
+    const fetched = await fetch("data:text/plain,Hello");
+    expect(() => fetched.headers.set("a", "b")).toThrow(TypeError);
+    const { response, cookies } = await visitor()((session) => (set(session), fetched));
+    expect([response.status, await response.text(), cookies.length]).toEqual([200, "Hello", 1]);
+    expect(response.headers.get("Content-Type")).toContain("text/plain");
+  });
+
+  test.each([204, 205, 304])("a response with status %i and no body gets the cookie", async (status) => {
+    const { response, cookies } = await visitor()(
+      (session) => (set(session), new Response(null, { status, headers: { ETag: "x" } })),
+    );
+    expect([response.status, response.body, response.headers.get("ETag"), cookies.length]).toEqual([
+      status,
+      null,
+      "x",
+      1,
+    ]);
+  });
+
+  test.each([400, 404, 500, 503])(
+    "an error response with status %i gets the cookie, and the session is stored",
+    async (status) => {
+      const visit = visitor();
+      const { response, cookies } = await visit(
+        (session) => (set(session), new Response("No", { status, statusText: "Because" })),
+      );
+      expect([response.status, response.statusText, await response.text(), cookies.length]).toEqual([
+        status,
+        "Because",
+        "No",
+        1,
+      ]);
+      expect((await visit(get)).result).toBe(1);
+    },
+  );
+
+  test("Response.error() comes back as it is, since nothing can be put on it", async () => {
+    const failure = Response.error();
+    expect((await visitor()((session) => (set(session), failure))).response).toBe(failure);
+  });
+
+  test("a stream is passed on as it comes, with the cookie ahead of it", async () => {
+    const end = gate();
+    const body = new ReadableStream<Uint8Array>({
+      async start(controller) {
+        controller.enqueue(new TextEncoder().encode("first"));
+        await end.opened;
+        controller.enqueue(new TextEncoder().encode("last"));
+        controller.close();
+      },
+    });
+    const { response, cookies } = await visitor()((session) => (set(session), new Response(body)));
+    expect(cookies).toHaveLength(1);
+    const reader = response.body!.getReader();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("first");
+    end.open();
+    expect(new TextDecoder().decode((await reader.read()).value)).toBe("last");
+    expect((await reader.read()).done).toBe(true);
+  });
+
+  test("cancelling the response cancels the handler's stream", async () => {
+    let reason: unknown;
+    const body = new ReadableStream({ cancel: (why) => void (reason = why) });
+    const { response } = await visitor()((session) => (set(session), new Response(body)));
+    await response.body!.cancel("closed");
+    expect(reason).toBe("closed");
+  });
+
+  test("save() works while a body is streamed, for a session that exists", async () => {
+    const visit = visitor();
+    await visit(set);
+    const { response } = await visit((session) => {
+      const body = new ReadableStream<Uint8Array>(
+        {
+          async pull(controller) {
+            session.set("a", 2);
+            await session.save();
+            controller.close();
+          },
+        },
+        { highWaterMark: 0 },
+      );
+      return new Response(body);
+    });
+    expect((await visit(get)).result).toBe(1);
+    await response.text();
+    expect((await visit(get)).result).toBe(2);
+  });
+
+  test("a Response shared between requests is copied: no client gets another's cookie", async () => {
+    const shared = new Response(null, { status: 204 });
+    const handle = withSession((_request, session) => (set(session), shared));
+    const [one, other] = await Promise.all([handle(new Request(SHOP)), handle(new Request(SHOP))]);
+    expect([...shared.headers]).toEqual([]);
+    expect(one!.headers.getSetCookie()).toHaveLength(1);
+    expect(other!.headers.getSetCookie()).toHaveLength(1);
+    expect(one!.headers.getSetCookie()).not.toEqual(other!.headers.getSetCookie());
+  });
+
+  test("a handler that throws stores nothing, and its error comes out as it is", async () => {
+    const { store, calls } = counted(memoryStore());
+    const failure = new Error("no");
+    await expect(
+      visitor({ store })((session) => {
+        set(session);
+        throw failure;
+      }),
+    ).rejects.toBe(failure);
+    expect(calls).toEqual([]);
+  });
+
+  test("[36] what is returned has been stored", async () => {
+    const { store, records } = openStore();
+    await visitor({ store })(set);
+    expect(records.size).toBe(1);
+  });
+});
+
+test("withSession() stores the session and passes undefined on when the handler answers it", async () => {
+  const { store, records } = openStore();
+  const upgraded = withSession((_request, session) => set(session), { store });
+  expect(await upgraded(new Request(SHOP))).toBe(undefined);
+  expect(records.size).toBe(1);
+});
+
+describe("stores", () => {
+  test("[20] [25] [26] changing the store is changing one option, for one of the project's or of one's own", async () => {
+    const shop = (store: SessionStore): Promise<unknown> => {
+      const visit = visitor({ store });
+      return visit(set)
+        .then(() => visit(async (session) => session.update("a", (a) => a + 1)))
+        .then(() => visit(get))
+        .then(({ result }) => result);
+    };
+    for (const store of [memoryStore(), fileStore({ directory: await temporaryDirectory() }), openStore().store]) {
+      expect(await shop(store)).toBe(2);
+    }
+  });
+
+  test("[20] [21] [28] memory is gone after a restart, a folder is not", async () => {
+    const directory = await temporaryDirectory();
+    for (const [open, expected] of [
+      [() => memoryStore(), undefined],
+      [() => fileStore({ directory }), 1],
+    ] as const) {
+      const jar = cookieJar();
+      await visitor({ store: open() }, { jar })(set);
+      expect((await visitor({ store: open() }, { jar })(get)).result).toBe(expected);
+    }
+  });
+
+  test("[58] one manager serves all requests at once, each with its own session", async () => {
+    const sessions = new SessionManager();
+    const names = Array.from({ length: 50 }, (_, n) => `client ${n}`);
+    const seen = await Promise.all(
+      names.map(async (name) => {
+        const visit = visitor(sessions);
+        await visit((session) => session.set("name", name));
+        return (await visit((session) => session.get("name"))).result;
+      }),
+    );
+    expect(seen).toEqual(names);
+  });
+
+  test("[59] withSession(handler) alone works, and two of them share nothing", async () => {
+    const wrap = () =>
+      withSession(async (_request, session) => new Response(String(await session.update("n", (n = 0) => n + 1))));
+    const [one, other] = [wrap(), wrap()];
+    const first = await one(new Request(SHOP));
+    const headers = { Cookie: cookieOf({ cookies: first.headers.getSetCookie() }) };
+    expect(await (await one(new Request(SHOP, { headers }))).text()).toBe("2");
+    expect(await (await other(new Request(SHOP, { headers }))).text()).toBe("1");
+  });
+});

@@ -1,0 +1,133 @@
+import { describe, expect, test, vi } from "vitest";
+import { keyring, type Secrets, secretsResolver } from "../../src/crypto/secrets.ts";
+
+const ONE = "a secret of at least thirty-two bytes";
+const TWO = "another secret of at least thirty-two";
+
+describe("secretsResolver() of a list", () => {
+  test("gives a copy, the same one each time", () => {
+    const given = [ONE, TWO];
+    const resolve = secretsResolver(given);
+    given.length = 0;
+    expect(resolve([])).toEqual([ONE, TWO]);
+    expect(resolve([{}])).toBe(resolve([]));
+  });
+
+  test.each<[unknown, string]>([
+    [[undefined], "Each secret must be a string; secrets[0] is undefined. Is the environment variable set?"],
+    [[ONE, null], "Each secret must be a string; secrets[1] is null. Is the environment variable set?"],
+    [[1], "Each secret must be a string; secrets[0] is a number. Is the environment variable set?"],
+    [[["a"]], "Each secret must be a string; secrets[0] is a list. Is the environment variable set?"],
+    // oxlint-disable-next-line no-sparse-arrays
+    [[,], "Each secret must be a string; secrets[0] is undefined."],
+    [[`${"a".repeat(40)}\uD800`], "Each secret must be well-formed Unicode; secrets[0] is not"],
+    [[], "the list is empty"],
+    [
+      undefined,
+      "secrets must be a list of strings, the current one first; it is undefined. Is the environment variable set?",
+    ],
+    [ONE, "secrets must be a list of strings, the current one first; it is a string."],
+    [{}, "it is an object"],
+  ])("throws a TypeError when it is %j", (secrets, message) => {
+    const resolve = () => secretsResolver(secrets as Secrets);
+    expect(resolve).toThrow(TypeError);
+    expect(resolve).toThrow(message);
+  });
+
+  test.each<[readonly string[], string]>([
+    [[""], "Each secret must have 32 bytes or more; secrets[0] is empty. Is the environment variable set?"],
+    [[ONE, "a".repeat(31)], "Each secret must have 32 bytes or more; secrets[1] has 31"],
+  ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
+    expect(() => secretsResolver(secrets)).toThrow(RangeError);
+    expect(() => secretsResolver(secrets)).toThrow(message);
+    expect(() => secretsResolver(secrets)).not.toThrow(/aaa/);
+  });
+
+  test("counts bytes, not characters", () => {
+    expect(secretsResolver(["ä".repeat(16)])([])).toHaveLength(1);
+  });
+});
+
+describe("secretsResolver() of a function", () => {
+  test("that takes no argument calls it once", async () => {
+    const secrets = vi.fn<() => string[]>(() => [ONE]);
+    const resolve = secretsResolver(secrets);
+    expect(secrets).not.toHaveBeenCalled();
+    expect(resolve([{}])).toEqual([ONE]);
+    expect(resolve([{}])).toBe(resolve([]));
+    expect(secrets).toHaveBeenCalledTimes(1);
+  });
+
+  test("calls it once for each first argument, with all of them", () => {
+    const secrets = vi.fn<(env: { KEY: string }, context: unknown) => string[]>((env, _context) => [env.KEY]);
+    const resolve = secretsResolver(secrets);
+    const [first, second] = [{ KEY: ONE }, { KEY: TWO }];
+    for (let n = 0; n < 3; n++) {
+      expect(resolve([first, "context"])).toEqual([ONE]);
+      expect(resolve([second, "other"])).toEqual([TWO]);
+    }
+    expect(secrets.mock.calls).toEqual([
+      [first, "context"],
+      [second, "other"],
+    ]);
+  });
+
+  test("does not take the secrets of one primitive argument for another's", () => {
+    const resolve = secretsResolver((tenant: string) => [tenant.repeat(40)]);
+    expect(resolve(["a"])).toEqual(["a".repeat(40)]);
+    expect(resolve(["b"])).toEqual(["b".repeat(40)]);
+    const optional = secretsResolver((tenant?: string) => [(tenant ?? "none").repeat(40)]);
+    expect(optional([])).toEqual(["none".repeat(40)]);
+    expect(optional(["b"])).toEqual(["b".repeat(40)]);
+  });
+
+  test("keeps the value of a promise, not the promise", async () => {
+    const secrets = vi.fn<(env: object) => Promise<string[]>>(async (_env) => [ONE]);
+    const resolve = secretsResolver(secrets);
+    const env = {};
+    const [one, two] = [resolve([env]), resolve([env])];
+    expect(one).not.toBe(two);
+    expect(await Promise.all([one, two])).toEqual([[ONE], [ONE]]);
+    expect(resolve([env])).toEqual([ONE]);
+    expect(secrets).toHaveBeenCalledTimes(2);
+  });
+
+  test("forgets a failure", async () => {
+    let isDown = true;
+    const resolve = secretsResolver(async () => {
+      if (isDown) throw new Error("down");
+      return [ONE];
+    });
+    await expect(resolve([])).rejects.toThrow("down");
+    isDown = false;
+    expect(await resolve([])).toEqual([ONE]);
+  });
+
+  test("says at the first request what is unset", () => {
+    const resolve = secretsResolver(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
+    expect(() => resolve([{}])).toThrow("secrets[0] is undefined. Is the environment variable set?");
+  });
+});
+
+describe("keyring()", () => {
+  test("makes keys once for a list, the current one first", () => {
+    const derive = vi.fn<(secret: string) => number>((secret) => secret.length);
+    const keys = keyring([ONE, `${TWO}!`], derive);
+    expect(derive).not.toHaveBeenCalled();
+    expect(keys([])).toEqual([ONE.length, TWO.length + 1]);
+    expect(keys([])).toBe(keys([{}]));
+    expect(derive).toHaveBeenCalledTimes(2);
+  });
+
+  test("gives keys at once after they were made with promises", async () => {
+    const derive = vi.fn<(secret: string) => Promise<number>>(async (secret) => secret.length);
+    const keys = keyring([ONE, TWO], derive);
+    expect(await keys([])).toEqual([ONE.length, TWO.length]);
+    expect(keys([])).toEqual([ONE.length, TWO.length]);
+    expect(derive).toHaveBeenCalledTimes(2);
+  });
+
+  test("throws when it is made with a bad list", () => {
+    expect(() => keyring(["short"], (secret) => secret)).toThrow(RangeError);
+  });
+});

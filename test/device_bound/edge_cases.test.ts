@@ -1,0 +1,176 @@
+import { beforeEach, expect, test } from "vitest";
+import { memoryStore, type SessionOptions, type SessionStore, type StoredRecord, withSession } from "../../mod.ts";
+import { cookieTransport } from "../../src/core/cookie_transport.ts";
+import { type JsonValue, METADATA_FIELD } from "../../src/core/metadata.ts";
+import type { Found, Operation } from "../../src/core/repository.ts";
+import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
+import { faultyStore } from "../../src/testing/faulty_store.ts";
+import { Browser, deviceKey, ORIGIN } from "./browser.ts";
+
+let now = 0;
+const clock = (): number => now;
+
+beforeEach(() => {
+  now = 1_700_000_000_000;
+});
+
+interface Data {
+  user?: string;
+  n?: number;
+}
+
+type Handler = (request: Request) => Promise<Response>;
+
+function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {}): Handler {
+  return withSession<Data>(
+    async (request, session) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/login") {
+        await session.regenerate({ reauthenticated: true });
+        session.set("user", "ada");
+      }
+      if (pathname === "/doubtful") {
+        session.set("user", "ada");
+        await session.save().catch(() => {});
+      }
+      if (pathname === "/count") await session.update("n", (n = 0) => n + 1);
+      const { ended } = await session.info();
+      return Response.json({ user: await session.get("user"), n: await session.get("n"), ended });
+    },
+    { now: clock, ...options, plugins: [deviceBound(bound)] },
+  );
+}
+
+/** A record whose metadata are another text. */
+function withMetadata(record: StoredRecord, change: (text: string) => string): StoredRecord {
+  const text = record.fields.get(METADATA_FIELD) ?? "";
+  const changed = change(text);
+  if (changed === text) throw new Error("The metadata have another form than this test knows");
+  return { ...record, fields: new Map(record.fields).set(METADATA_FIELD, changed) };
+}
+
+/** A memory store, and what happens just before a write. */
+function hookedStore(beforeSave: (write: number) => Promise<void>): SessionStore {
+  const store = memoryStore();
+  let writes = 0;
+  return {
+    ...store,
+    async save(key, write) {
+      await beforeSave(++writes);
+      return await store.save(key, write);
+    },
+  };
+}
+
+test("a login keeps its new binding when another request writes the session while the id is renewed", async () => {
+  let login = false;
+  let beside: Promise<unknown> | undefined;
+  const store = hookedStore(async () => {
+    if (!login) return;
+    login = false;
+    // The successor is about to be stored: the session that it replaces changes meanwhile.
+    beside = handler(new Request(`${ORIGIN}/count`, { method: "POST", headers: { Cookie: cookie } }));
+    await beside;
+  });
+  const handler = app({ store });
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/count", { method: "POST" });
+  const cookie = browser.jar.header(ORIGIN) ?? "";
+  now += 1000;
+  login = true;
+  browser.key = await deviceKey();
+  await browser.fetch("/login", { method: "POST" });
+  expect(beside).toBeDefined();
+  expect(browser.requests.filter((each) => each === "POST /dbsc/start")).toHaveLength(2);
+  now += 400_000;
+  expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", n: 2, ended: null });
+});
+
+test("a session that is renewed by its age is not offered again, and keeps waiting for no key", async () => {
+  const handler = app({ rotateEvery: 60 });
+  const browser = new Browser(handler, await deviceKey(), clock);
+  browser.isCapable = false;
+  const login = await browser.fetch("/login", { method: "POST" });
+  expect(login.headers.has("Secure-Session-Registration")).toBe(true);
+  const before = browser.cookie("__Host-session");
+  now += 100_000;
+  const renewed = await browser.fetch("/");
+  expect(browser.cookie("__Host-session")).not.toBe(before);
+  expect(renewed.headers.has("Secure-Session-Registration")).toBe(false);
+});
+
+test("a session whose creation got no answer is found again in the same request, which can have no proof yet", async () => {
+  const store = faultyStore(memoryStore());
+  const handler = app({ store }, { mode: "require" });
+  const browser = new Browser(handler, await deviceKey(), clock);
+  store.plan({ save: ["does it but rejects"] });
+  expect(await (await browser.fetch("/doubtful", { method: "POST" })).json()).toMatchObject({ user: "ada" });
+  expect(browser.sessions.size).toBe(1);
+  expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
+});
+
+/** A session as a store may show it, and what loads it. */
+function found(facts: JsonValue): { readonly session: Found; readonly op: Operation } {
+  const metadata = { "createdAt": now, "absoluteSince": now, "+device-bound": facts };
+  const session = { fields: new Map(), metadata, lastSeenAt: now, id: "id", token: "token", version: 1 };
+  const op = {
+    now,
+    request: new Request(ORIGIN),
+    runtimeArguments: [],
+    transport: cookieTransport(),
+    session: undefined,
+  };
+  return { session, op: op as Partial<Operation> as Operation };
+}
+
+test.each([[undefined], [{ exempt: true }], [{ id: "a", secret: "b" }]])(
+  'a session with the facts %j is let in by "offer"',
+  async (facts) => {
+    const { session, op } = found(facts as JsonValue);
+    expect(await deviceBound().admit?.(session, op)).toBeUndefined();
+  },
+);
+
+test.each([
+  [7],
+  [null],
+  [[]],
+  [{}],
+  [{ exempt: "yes" }],
+  [{ id: "a" }],
+  [{ id: "a", secret: 7 }],
+  [{ id: "", secret: "", jwk: { kty: "EC" }, alg: "ES256", jkt: "", proofs: 0, at: 0 }],
+  [{ id: "", secret: "", jwk: { kty: "RSA", n: "AQAB", e: "AQAB" }, alg: 7, jkt: "", proofs: 0, at: 0 }],
+  [{ id: "", secret: "", jwk: { kty: "RSA", n: "AQAB", e: "AQAB" }, alg: "RS256", jkt: "", proofs: "0", at: 0 }],
+])("a session with facts that make no sense is let in by nothing: %j", async (facts) => {
+  const { session, op } = found(facts);
+  expect(await deviceBound().admit?.(session, op)).toBe("proof");
+});
+
+test("a session that a newer program has written is not given up by the browser", async () => {
+  const inner = memoryStore();
+  let isNewer = false;
+  const store: SessionStore = {
+    ...inner,
+    async load(key) {
+      const record = await inner.load(key);
+      if (record === null || !isNewer) return record;
+      return withMetadata(record, (text) => text.replace(/^\d+/, "99"));
+    },
+  };
+  const browser = new Browser(app({ store }), await deviceKey(), clock);
+  await browser.fetch("/login", { method: "POST" });
+  now += 400_000;
+  isNewer = true;
+  await browser.fetch("/");
+  expect(browser.sessions.size).toBe(1);
+  isNewer = false;
+  expect(await (await browser.fetch("/")).json()).toMatchObject({ user: "ada" });
+});
+
+test("deviceBound() asks for no key on plain http, where browsers bind nothing", async () => {
+  const handler = app();
+  const response = await handler(new Request("http://localhost:3000/login"));
+  expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["session", "session-bound"]);
+  expect(response.headers.has("Secure-Session-Registration")).toBe(false);
+});

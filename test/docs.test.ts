@@ -1,0 +1,187 @@
+import { readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { describe, expect, test } from "vitest";
+import { storeCases } from "../src/testing.ts";
+import { ROOT } from "./setup/command.ts";
+import { checkDocumentation, documentedBlocks, filesOf, PAGES } from "./setup/documentation.ts";
+
+const pages = new Map<string, string>();
+for (const file of await filesOf(PAGES)) pages.set(file, await readFile(join(ROOT, file), "utf8"));
+
+/** Words of a private dialect, in place of which there is a plain one. */
+const DIALECT = /\b(?:is none|whoever|of late|hears of|of its own|leads nowhere|all the same)\b/i;
+/** The six headings of each store. */
+const HEADINGS = ["Setup", "Example", "How expiry behaves", "Key format", "Consistency", "Limits"];
+
+/** A page without its code. */
+function proseOf(page: string): string {
+  return page.replace(/^```.*?^```$/gms, "").replaceAll(/`[^`\n]*`/g, "code");
+}
+
+/** The anchors that GitHub gives to headings. */
+function anchorsOf(page: string): Set<string> {
+  const counts = new Map<string, number>();
+  const anchors = new Set<string>();
+  for (const [, title = ""] of page.replace(/^```.*?^```$/gms, "").matchAll(/^#{1,6} (.*)$/gm)) {
+    const text = title.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").toLowerCase();
+    const slug = text.replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-");
+    const count = counts.get(slug) ?? 0;
+    counts.set(slug, count + 1);
+    anchors.add(count === 0 ? slug : `${slug}-${count}`);
+  }
+  return anchors;
+}
+
+/** The relative links of a page that do not lead to a file, or not to a heading of it. */
+function brokenLinks(file: string, page: string): string[] {
+  const targets = Array.from(
+    proseOf(page).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm),
+    ([, one, other]) => one ?? other ?? "",
+  );
+  return targets.filter((target) => {
+    if (/^[a-z]+:/i.test(target)) return false;
+    const [path = "", anchor] = target.split("#", 2);
+    if (path === "") return !anchorsOf(page).has(anchor ?? "");
+    const found = relative(ROOT, join(ROOT, dirname(file), path));
+    if (!existsSync(join(ROOT, found))) return true;
+    return anchor !== undefined && !anchorsOf(pages.get(found) ?? "").has(anchor);
+  });
+}
+
+test("each block of TypeScript in the pages and the docstrings compiles as a user's own file", async () => {
+  const blocks = await documentedBlocks();
+  expect(new Set(blocks.map(({ file }) => file)).size).toBeGreaterThan(40);
+  const { output } = await checkDocumentation();
+  expect(output).toBe("");
+});
+
+describe.each([...pages])("%s", (file, page) => {
+  test("its relative links lead to files and headings that are there", () => {
+    expect(brokenLinks(file, page)).toEqual([]);
+  });
+
+  test("it is written in plain English", () => {
+    const lines = proseOf(page).split("\n");
+    expect(lines.filter((line) => DIALECT.test(line))).toEqual([]);
+  });
+
+  test("each of its blocks is closed and names its language", () => {
+    const fences = Array.from(page.matchAll(/^```(.*)$/gm), ([, language = ""]) => language);
+    expect(fences.length % 2).toBe(0);
+    expect(fences.filter((_, at) => at % 2 === 1).join("")).toBe("");
+  });
+});
+
+test("brokenLinks() finds a missing file and a missing heading", () => {
+  const page =
+    "[a](../README.md) [b](nowhere.md) [c](errors.md#no) [d](#here-and-now) [e](#there) [f](https://a.example)\n\n## Here `and` now!\n";
+  expect(brokenLinks("docs/a_page.md", page)).toEqual(["nowhere.md", "errors.md#no", "#there"]);
+});
+
+test("README.md or another page links to each page of docs/", () => {
+  const linked = new Set<string>();
+  for (const [file, page] of pages) {
+    for (const [, target = ""] of page.matchAll(/\]\(([^)\s#]+)/g))
+      linked.add(relative(ROOT, join(ROOT, dirname(file), target)));
+  }
+  const lonely = [...pages.keys()].filter((file) => file.startsWith("docs/") && !linked.has(file));
+  expect(lonely).toEqual([]);
+});
+
+describe("docs/stores.md", () => {
+  const sections = (pages.get("docs/stores.md") ?? "").split(/^## /m).slice(1);
+
+  test.each(
+    sections
+      .filter((section) => !section.startsWith("Moving"))
+      .map((section) => [section.split("\n", 1)[0] ?? "", section] as const),
+  )("%s has the same headings as all stores", (_name, section) => {
+    const found = Array.from(section.matchAll(/^\*\*([^.*]+)\.\*\*/gm), ([, heading = ""]) => heading);
+    expect(found.filter((heading) => heading !== "Eviction")).toEqual(HEADINGS);
+  });
+
+  test("it has an example of each store that is exported", async () => {
+    const { default: deno } = await import("../deno.json", { with: { type: "json" } });
+    const stores = Object.keys(deno.exports).filter(
+      (path) => path.startsWith("./stores/") && path !== "./stores/memory",
+    );
+    const missing = stores.filter(
+      (path) => !sections.some((section) => section.includes(`"with-session${path.slice(1)}"`)),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
+test("docs/options.md has each option of the core", async () => {
+  const source = await readFile(join(ROOT, "src/core/options.ts"), "utf8");
+  const list =
+    /^const NAMES[^[]*\[\] = \[(.*?)\];$/ms.exec(source)?.[1] ??
+    /keyof SessionOptions\)\[\] = \[(.*?)\];/s.exec(source)?.[1] ??
+    "";
+  const names = Array.from(list.matchAll(/"(\w+)"/g), ([, name = ""]) => name);
+  expect(names.length).toBeGreaterThan(20);
+  const page = pages.get("docs/options.md") ?? "";
+  expect(names.filter((name) => !page.includes(`\n| \`${name}\` |`))).toEqual([]);
+});
+
+test("CONTRIBUTING.md maps files and folders that are there, and each export", async () => {
+  const [, map = ""] = /^```\n(mod\.ts.*?)^```$/ms.exec(pages.get("CONTRIBUTING.md") ?? "") ?? [];
+  const all = await filesOf(["mod.ts", "src/**/*.ts", "{test,docs,examples,bench}/**/*.*"]);
+  const names = new Set(
+    all.flatMap((file) => [
+      `${file.split("/").at(-1)}`,
+      ...file
+        .split("/")
+        .slice(0, -1)
+        .map((folder) => `${folder}/`),
+    ]),
+  );
+  const mapped: readonly string[] = map.match(/[\w.]+(?:\.ts|\/)(?=[\s:;,]|$)/g) ?? [];
+  expect(mapped.length).toBeGreaterThan(60);
+  expect(mapped.filter((name) => !names.has(name))).toEqual([]);
+  const entries = all.filter((file) => /^src\/[^/]+\.ts$/.test(file)).map((file) => file.slice("src/".length));
+  expect(entries.filter((name) => !mapped.includes(name))).toEqual([]);
+});
+
+test("docs/errors.md has each code of SessionError", async () => {
+  const source = await readFile(join(ROOT, "src/core/errors.ts"), "utf8");
+  const codes = new Set(Array.from(source.matchAll(/\| "(ERR_\w+)"/g), ([, code = ""]) => code));
+  expect(codes.size).toBeGreaterThan(10);
+  const page = pages.get("docs/errors.md") ?? "";
+  expect([...codes].filter((code) => !page.includes(`\n| \`${code}\` |`))).toEqual([]);
+});
+
+test("docs/events.md has each event, and docs/why-signed-out.md each reason", async () => {
+  const source = await readFile(join(ROOT, "src/core/events.ts"), "utf8");
+  const events = source.slice(source.indexOf("type SessionHappening")).split("\n/**", 1)[0] ?? "";
+  const types = Array.from(events.matchAll(/\btype:([^;}]+)/g), ([, words = ""]) => words.match(/\w+/g) ?? []).flat();
+  expect(types.length).toBeGreaterThan(10);
+  expect(types.filter((type) => !pages.get("docs/events.md")?.includes(`\n| \`${type}\` |`))).toEqual([]);
+  const reasons =
+    source.slice(source.indexOf("type RejectReason"), source.indexOf("(string & {})")).match(/(?<=\| ")\w+/g) ?? [];
+  expect(reasons.length).toBeGreaterThan(10);
+  // Users are told `retired` in its place.
+  const told = reasons.filter((reason) => reason !== "replaced");
+  expect(told.filter((reason) => !pages.get("docs/why-signed-out.md")?.includes(`\`${reason}\``))).toEqual([]);
+});
+
+test("docs/plugins.md shows the plugin of examples/country_plugin.ts", async () => {
+  const [block] = (await documentedBlocks()).filter(
+    ({ file, code }) => file === "docs/plugins.md" && code.includes("countryPlugin"),
+  );
+  const body = block?.code.replace(/^import .*\n+/gm, "").trim() ?? "";
+  expect(body).not.toBe("");
+  expect(await readFile(join(ROOT, "examples/country_plugin.ts"), "utf8")).toContain(body);
+});
+
+describe("the store in docs/writing-a-store.md", async () => {
+  const [block] = (await documentedBlocks()).filter(
+    ({ file, code }) => file === "docs/writing-a-store.md" && code.includes("mapStore"),
+  );
+  const { stripTypeScriptTypes } = await import("node:module");
+  const source = stripTypeScriptTypes(block?.code ?? "");
+  const { mapStore } = await import(/* @vite-ignore */ `data:text/javascript,${encodeURIComponent(source)}`);
+
+  test.each(storeCases())("$name", ({ run }) => run(() => mapStore()));
+});

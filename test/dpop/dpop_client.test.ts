@@ -1,0 +1,194 @@
+import { beforeEach, expect, test } from "vitest";
+import { type SessionOptions, withSession } from "../../mod.ts";
+import { dpop } from "../../src/dpop.ts";
+import { dpopClient, type DpopClientOptions, type DpopState, type DpopStorage } from "../../src/dpop_client.ts";
+
+const ORIGIN = "https://api.example";
+let now = 0;
+const clock = (): number => now;
+
+beforeEach(() => {
+  now = 1_700_000_000_000;
+});
+
+interface Data {
+  n?: number;
+}
+
+interface Server {
+  readonly seen: Request[];
+  readonly statuses: number[];
+  readonly send: (request: Request) => Promise<Response>;
+}
+
+function server(options: SessionOptions<Data> = {}): Server {
+  const seen: Request[] = [];
+  const statuses: number[] = [];
+  const plugin = dpop();
+  const handler = withSession<Data>(
+    async (request, session) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/echo") return new Response(`${(await session.get("n")) ?? "none"} ${await request.text()}`);
+      if (pathname === "/renew") await session.regenerate();
+      if (pathname === "/logout") return await session.destroy().then(() => new Response("bye"));
+      const n = await session.update("n", (n = 0) => n + 1);
+      return Response.json({ n, key: await plugin.thumbprint(session) });
+    },
+    { header: "X-Session-Id", now: clock, ...options, plugins: [plugin] },
+  );
+  const send = async (request: Request): Promise<Response> => {
+    seen.push(request.clone());
+    const response = await handler(request);
+    statuses.push(response.status);
+    return response;
+  };
+  return { seen, statuses, send };
+}
+
+function client({ send }: Server, options: DpopClientOptions = {}): ReturnType<typeof dpopClient> {
+  return dpopClient(ORIGIN, { fetch: send, now: clock, ...options });
+}
+
+test("dpopClient() keeps one session over requests, and proves each of them with the key that it names", async () => {
+  const api = server();
+  const { fetch, thumbprint } = client(api);
+  for (let n = 1; n <= 5; n++) {
+    const answer = await (await fetch(`/count?n=${n}#part`)).json();
+    expect(answer).toEqual({ n, key: n === 1 ? null : await thumbprint() });
+  }
+  expect(api.statuses).toEqual([200, 200, 200, 200, 200]);
+  expect(new Set(api.seen.map(({ headers }) => headers.get("DPoP"))).size).toBe(5);
+  expect(api.seen.map(({ headers }) => headers.get("X-Session-Id") === "")).toEqual([true, false, false, false, false]);
+});
+
+test("dpopClient() sends a request again, with its body, when the server asks for a new nonce", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  await fetch("/count");
+  now += 700_000;
+  expect(await (await fetch("/echo", { method: "POST", body: "a body" })).text()).toBe("1 a body");
+  expect(api.statuses).toEqual([200, 401, 200]);
+  expect(
+    await (
+      await fetch("/echo", { method: "POST", body: new Blob(["another"]).stream(), duplex: "half" } as RequestInit)
+    ).text(),
+  ).toBe("1 another");
+});
+
+test("dpopClient() sends a request once more and not for ever", async () => {
+  let calls = 0;
+  const refusing = async (): Promise<Response> => {
+    const headers = { "DPoP-Nonce": `nonce-${++calls}`, "WWW-Authenticate": 'DPoP error="use_dpop_nonce"' };
+    return await Promise.resolve(new Response("no", { status: 401, headers }));
+  };
+  const { fetch } = dpopClient(ORIGIN, { fetch: refusing });
+  expect((await fetch("/")).status).toBe(401);
+  expect(calls).toBe(2);
+});
+
+test("dpopClient() lets a 401 of the program pass", async () => {
+  let calls = 0;
+  const { fetch } = dpopClient(ORIGIN, {
+    fetch: async () =>
+      await Promise.resolve(new Response(`${++calls}`, { status: 401, headers: { "DPoP-Nonce": "n" } })),
+  });
+  expect(await (await fetch("/")).text()).toBe("1");
+});
+
+test("dpopClient() begins one session when several first requests are sent at once", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  const answers = await Promise.all(Array.from({ length: 10 }, async () => await (await fetch("/count")).text()));
+  expect(answers.map((each) => Number(/\d+/.exec(each)?.[0])).toSorted((a, b) => a - b)).toEqual([
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+  ]);
+  expect(api.seen.filter(({ headers }) => headers.get("X-Session-Id") === "")).toHaveLength(1);
+});
+
+test("dpopClient() goes on when the first request fails", async () => {
+  const api = server();
+  let isDown = true;
+  const { fetch } = client(api, {
+    fetch: async (request) => (isDown ? await Promise.reject(new TypeError("fetch failed")) : await api.send(request)),
+  });
+  await expect(fetch("/count")).rejects.toThrow("fetch failed");
+  isDown = false;
+  expect((await fetch("/count")).status).toBe(200);
+});
+
+test("dpopClient() follows a renewed id, and forgets it at logout", async () => {
+  const api = server({ rotateEvery: 60 });
+  const { fetch } = client(api);
+  await fetch("/count");
+  await fetch("/renew");
+  now += 100_000;
+  for (const n of [3, 4, 5]) expect(await (await fetch("/count")).json()).toMatchObject({ n });
+  await fetch("/logout");
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 1 });
+  expect(api.seen.at(-1)?.headers.get("X-Session-Id")).toBe("");
+});
+
+test("dpopClient() speaks Authorization with a scheme, if the server does", async () => {
+  const header = { name: "Authorization", scheme: "Bearer" } as const;
+  const api = server({ header });
+  const { fetch } = client(api, { header });
+  await fetch("/count");
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 2 });
+  expect(api.seen[1]?.headers.get("Authorization")).toMatch(/^Bearer [\w-]{32}$/);
+});
+
+test("dpopClient() gives id and proof to its own origin alone, and follows no redirect with them", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  await fetch("/count");
+  await fetch(new Request(`${ORIGIN}/count`));
+  for (const other of ["https://evil.example/", "http://api.example/", "https://api.example:8443/"]) await fetch(other);
+  expect(api.seen.map(({ headers }) => headers.has("DPoP"))).toEqual([true, true, false, false, false]);
+  expect(api.seen.map(({ headers }) => headers.has("X-Session-Id"))).toEqual([true, true, false, false, false]);
+  expect(api.seen.slice(0, 2).map(({ redirect, credentials }) => [redirect, credentials])).toEqual([
+    ["manual", "omit"],
+    ["manual", "omit"],
+  ]);
+  await fetch("/count", { redirect: "follow", credentials: "include" });
+  expect([api.seen.at(-1)?.redirect, api.seen.at(-1)?.credentials]).toEqual(["manual", "include"]);
+});
+
+test("dpopClient() shares a session through a storage, whose private key cannot be read", async () => {
+  let kept: DpopState | undefined;
+  const storage: DpopStorage = {
+    load: async () => await Promise.resolve(kept),
+    save: async (state) => {
+      kept = await Promise.resolve(state);
+    },
+  };
+  const api = server();
+  const [here, there] = [client(api, { storage }), client(api, { storage })];
+  await here.fetch("/count");
+  expect((await (await there.fetch("/count")).json()) as unknown).toMatchObject({ n: 2 });
+  expect(await here.thumbprint()).toBe(await there.thumbprint());
+  await there.fetch("/renew");
+  expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 4 });
+  expect(kept?.keys.privateKey.extractable).toBe(false);
+  await expect(crypto.subtle.exportKey("jwk", kept!.keys.privateKey)).rejects.toThrow();
+  const before = await here.thumbprint();
+  await there.forget();
+  expect(kept).toBeUndefined();
+  expect(await here.thumbprint()).not.toBe(before);
+  expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 1 });
+});
+
+test.each([
+  ["", {}],
+  ["api.example", {}],
+  ["https://api.example/v1", {}],
+  ["https://api.example?x", {}],
+  ["data:,", {}],
+  [ORIGIN, { headers: {} }],
+])("dpopClient(%j, %j) is refused", (origin, options) => {
+  expect(() => Reflect.apply(dpopClient, undefined, [origin, options])).toThrow(TypeError);
+});
+
+test("dpopClient() takes an origin as a URL, or with a slash at its end", () => {
+  expect(() => dpopClient(new URL("https://api.example"))).not.toThrow();
+  expect(() => dpopClient("http://localhost:3000/")).not.toThrow();
+});

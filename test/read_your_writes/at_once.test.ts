@@ -1,0 +1,226 @@
+import { describe, expect, test } from "vitest";
+import { readYourWrites } from "../../src/read_your_writes.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { userSessions } from "../../src/user_sessions.ts";
+import { openOldSession } from "./old_session.ts";
+import {
+  answer,
+  everything,
+  get,
+  id,
+  logOut,
+  managerIn,
+  openWorld,
+  pairs,
+  PLACES,
+  plant,
+  recentWrites,
+  secrets,
+  set,
+  SHOP,
+  visit,
+  type World,
+} from "./world.ts";
+
+/** Paris, where a write that has begun is not done before it is let go. */
+function holdParis(world: World): { readonly slow: World; readonly begun: Promise<void>; readonly letGo: () => void } {
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const kv = world.kv.at("Paris");
+  const put: typeof kv.put = async (...args) => {
+    first.resolve();
+    await second.promise;
+    await kv.put(...args);
+  };
+  const slow = { ...world, at: () => managerIn(world, "Paris", { store: cloudflareKvStore({ ...kv, put }) }) };
+  return { slow, begun: first.promise, letGo: second.resolve };
+}
+
+describe("readYourWrites() with two requests at once", () => {
+  test("keeps what two tabs write under different keys in two places, also after the cookies have ended", async () => {
+    const world = await openOldSession();
+    const one = await answer(world, "Paris", set("one", 1));
+    const two = await answer(world, "Tokyo", set("two", 2));
+    world.jar.store(SHOP, two.response);
+    world.jar.store(SHOP, one.response);
+    expect(recentWrites(world).size).toBe(2);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+    expect(recentWrites(world).size).toBe(1);
+    world.clock.advance(200);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+  });
+
+  test("keeps the later one of two tabs when its write is done first", async () => {
+    const world = await openOldSession();
+    const { slow, begun, letGo } = holdParis(world);
+    const earlier = answer(slow, "Paris", set("one", 1));
+    await begun;
+    world.clock.advance(1);
+    const later = await answer(world, "Tokyo", set("two", 2));
+    letGo();
+    world.jar.store(SHOP, (await earlier).response);
+    world.jar.store(SHOP, later.response);
+    world.clock.advance(1);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, one: 1, two: 2 });
+    world.clock.advance(200);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
+  });
+
+  test.each([
+    { Paris: 0, Tokyo: 0, Lima: 0 },
+    { Paris: -300, Tokyo: 300, Lima: 300 },
+    { Paris: 0, Tokyo: 300, Lima: -300 },
+  ])("writes again what a writer that began before has overwritten, with clocks ahead by %o", async (skews) => {
+    const world = await openOldSession({ skews });
+    const { slow, begun, letGo } = holdParis(world);
+    const server = slow.at("Paris").open((await visit(world, "Paris", id)) ?? "");
+    await server.get("old");
+    server.set("theirs", 1);
+    const saving = server.save();
+    await begun;
+    world.clock.advance(1);
+    await visit(world, "Tokyo", set("mine", 2));
+    letGo();
+    await saving;
+    world.clock.advance(61);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, mine: 2, theirs: 1 });
+    world.clock.advance(200);
+    expect(await visit(world, "Lima", everything)).toEqual({ old: 1, mine: 2, theirs: 1 });
+  });
+});
+
+describe("readYourWrites() after a logout", () => {
+  test("shows the session in no place, even if a response that was under way sets its cookies again", async () => {
+    for (const where of PLACES) {
+      const world = await openOldSession();
+      const tab = await answer(world, "Tokyo", (session) => {
+        session.touch();
+        session.set("late", 1);
+      });
+      const copy = pairs(world.jar.header(SHOP));
+      await visit(world, where, logOut);
+      world.jar.store(SHOP, tab.response);
+      plant(world, copy);
+      for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+    }
+  });
+
+  test("ends a session of signed ids in every place, although it was never loaded", async () => {
+    const { signedIds } = await import("../../src/signed_ids.ts");
+    const options = { ids: signedIds({ secrets }) };
+    const world = await openOldSession({ options });
+    const copy = pairs(world.jar.header(SHOP));
+    await visit(world, "Paris", logOut);
+    plant(world, copy);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+  });
+
+  test("tells the client nothing of a session that began and ended in one request", async () => {
+    const world = openWorld();
+    const { response } = await answer(world, "Paris", async (session) => {
+      session.set("a", 1);
+      await session.save();
+      await session.destroy();
+    });
+    expect(response.headers.getSetCookie().filter((line) => line.includes("~"))).toEqual([]);
+  });
+});
+
+describe("readYourWrites() after regenerate()", () => {
+  test.each([0, 30])(
+    "lets the old id lead to the new one in every place as long as a grace of %s says",
+    async (grace) => {
+      const world = await openOldSession();
+      const old = pairs(world.jar.header(SHOP));
+      await visit(world, "Paris", async (session) => {
+        session.set("user", "ada");
+        await session.regenerate(grace === 0 ? {} : { grace });
+      });
+      plant(world, [old[0]!]);
+      expect(await visit(world, "Tokyo", everything)).toEqual(grace === 0 ? {} : { old: 1, user: "ada" });
+      world.clock.advance(31);
+      plant(world, [old[0]!]);
+      expect(await visit(world, "Tokyo", everything)).toEqual({});
+    },
+  );
+
+  test("keeps a request with the old id from beginning a session in place of the new one", async () => {
+    const world = await openOldSession();
+    const old = pairs(world.jar.header(SHOP));
+    await visit(world, "Paris", (session) => session.regenerate());
+    plant(world, [old[0]!]);
+    const { response } = await answer(world, "Tokyo", set("seen", 1));
+    expect(response.headers.getSetCookie().filter((line) => !line.includes("Max-Age=0"))).toEqual([]);
+  });
+
+  test("never lets the old id lead anywhere without a grace, whatever the clocks say", async () => {
+    for (const skews of [
+      { Paris: -300, Tokyo: 300, Lima: 0 },
+      { Paris: 300, Tokyo: -300, Lima: 0 },
+    ]) {
+      const world = await openOldSession({ skews });
+      const old = pairs(world.jar.header(SHOP));
+      await visit(world, "Paris", (session) => session.regenerate());
+      plant(world, [old[0]!]);
+      for (const each of ["Tokyo", "Lima"] as const) expect(await visit(world, each, everything)).toEqual({});
+    }
+  });
+
+  test("renews an id in a place that does not show the session yet, and a logout with the old id ends the new one", async () => {
+    const world = openWorld({ simulated: { delay: 30 } });
+    await visit(world, "Paris", set("a", 1));
+    const old = pairs(world.jar.header(SHOP));
+    await visit(world, "Tokyo", (session) => session.regenerate({ grace: 30 }));
+    const renewed = pairs(world.jar.header(SHOP));
+    expect(renewed[0]).not.toEqual(old[0]);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ a: 1 });
+    plant(world, [old[0]!]);
+    expect(await visit(world, "Tokyo", everything)).toEqual({ a: 1 });
+    const server = world.at("Tokyo").open(old[0]![1]);
+    await server.destroy();
+    await server.save();
+    for (const pair of [old[0]!, renewed[0]!]) {
+      const stranger = { ...world, jar: openWorld().jar };
+      plant(stranger, [pair]);
+      expect(await visit(stranger, "Tokyo", everything)).toEqual({});
+    }
+  });
+
+  test("puts the session back under its old id when the handler fails afterwards", async () => {
+    const world = await openOldSession();
+    const { withSession } = await import("../../mod.ts");
+    const handle = withSession<Record<string, number | string>>(async (_request, session) => {
+      session.set("user", "ada");
+      await session.regenerate();
+      await session.save();
+      throw new Error("no");
+    }, world.at("Paris"));
+    const headers = { Cookie: world.jar.header(SHOP) ?? "" };
+    await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("no");
+    world.clock.advance(1);
+    expect(await visit(world, "Paris", get("old"))).toBe(1);
+    expect(await visit(world, "Paris", set("a", 2))).toBeUndefined();
+    for (const each of PLACES) expect(await visit(world, each, get("a"))).toBe(2);
+  });
+});
+
+describe("readYourWrites() beside userSessions()", () => {
+  test.each(["first", "last"])(
+    "does not bring back a session whose user was signed out everywhere, as the %s plugin",
+    async (place) => {
+      const users = userSessions();
+      const recent = readYourWrites({ secrets });
+      const plugins = place === "first" ? [recent, users] : [users, recent];
+      const world = openWorld();
+      const manager = managerIn(world, "Paris", { plugins });
+      const paris = { ...world, at: () => manager };
+      await visit(paris, "Paris", set("a", 1));
+      await visit(paris, "Paris", (session) => users.bind(session, "ada"));
+      expect(await visit(paris, "Paris", get("a"))).toBe(1);
+      expect(await users.revokeAll("ada")).toBe(1);
+      expect(recentWrites(world).size).toBe(1);
+      expect(await visit(paris, "Paris", everything)).toEqual({});
+      world.clock.advance(61);
+      expect(await visit(paris, "Paris", everything)).toEqual({});
+    },
+  );
+});

@@ -1,0 +1,55 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { alone, inTabs, type Step, violationsIn, withJob } from "./traces.ts";
+import type { Skews } from "./world.ts";
+
+const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
+const RUNS = Number(process.env["TRACES"] ?? 300);
+
+/** Seconds between two requests: at once, or after every cache has forgotten. */
+const anyTime = fc.constantFrom(0, 0, 0.2, 1, 3, 10, 30, 59, 61, 90, 119, 121, 300);
+/** What one of two tabs has overwritten is written again if the browser comes back in time for all places to see that. */
+const withinAMinute = fc.constantFrom(0, 0, 0.2, 1, 3, 10, 30, 50);
+/** The job may overwrite a change as long as it does not see it, and the browser may take as long to see that. */
+const soon = fc.constantFrom(0, 0, 0.2, 1, 3, 10);
+
+/** Each clock is wrong by up to five minutes, in either direction. */
+const anySkews: fc.Arbitrary<Skews> = fc.record({
+  Paris: fc.constantFrom(-300, -60, -1, 0, 45, 300),
+  Tokyo: fc.constantFrom(-300, -120, 0, 1, 60, 300),
+  Lima: fc.constantFrom(-300, -90, 0, 2, 121, 300),
+});
+const noSkews: fc.Arbitrary<Skews> = fc.constant({ Paris: 0, Tokyo: 0, Lima: 0 });
+
+describe("readYourWrites() shows a browser that changes places its own writes, and never an older state", () => {
+  for (const [name, step, simulated] of [
+    ["one request after the other, at any time", alone(anyTime), { delay: 5 }],
+    ["two tabs at once", inTabs(withinAMinute), { delay: 5 }],
+    ["a job that writes into the session as well", withJob(soon), { cacheTtl: 30, delay: 5 }],
+  ] as const) {
+    const trace: fc.Arbitrary<Step[]> = fc.array(step, { minLength: 5, maxLength: 40, size: "max" });
+
+    for (const [clocks, skews] of [
+      ["with one clock", noSkews],
+      ["with clocks that are each up to five minutes off", anySkews],
+    ] as const) {
+      test(`when traces are random, ${clocks}: ${name}`, async () => {
+        console.log(`SEED=${seed}: ${RUNS} traces`);
+        const property = fc.asyncProperty(trace, skews, async (steps, skews) => {
+          expect(await violationsIn(steps, { simulated, skews })).toEqual([]);
+        });
+        await fc.assert(property, { seed, numRuns: RUNS });
+      });
+    }
+
+    test(`which it does not without it: ${name}`, async () => {
+      const traces = fc.sample(trace, { seed, numRuns: 100 });
+      let violating = 0;
+      for (const steps of traces) {
+        if ((await violationsIn(steps, { simulated, isOn: false })).length > 0) violating++;
+      }
+      console.log(`Without the cookies, ${violating} of ${traces.length} traces show an older state`);
+      expect(violating).toBeGreaterThan(traces.length / 4);
+    });
+  }
+});

@@ -1,0 +1,44 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+
+const root = new URL("../", import.meta.url);
+
+/** The tests that a map names: a file, and words of a test's name. */
+function namedIn(map: string): { file: string; words: string }[] {
+  return Array.from(map.matchAll(/`([\w/]+\.test\.ts)`: ((?:"[^"]+"(?:, )?)+)/g)).flatMap(([, file = "", list = ""]) =>
+    Array.from(list.matchAll(/"([^"]+)"/g), ([, words = ""]) => ({ file, words })),
+  );
+}
+
+test.each([
+  ["requirements/pitfalls.md", 90],
+  ["requirements/security.md", 50],
+  ["checklist.md", 100],
+])("%s names tests that exist", async (name, least) => {
+  const named = namedIn(await readFile(new URL(name, root), "utf8"));
+  const missing: string[] = [];
+  for (const { file, words } of named) {
+    const source = await readFile(new URL(file, root), "utf8").catch(() => "");
+    if (!source.includes(words)) missing.push(`${file}: ${words}`);
+  }
+  expect(missing).toEqual([]);
+  expect(named.length).toBeGreaterThan(least);
+});
+
+test("security.md has each clause with which a test is tagged", async () => {
+  const map = await readFile(new URL("requirements/security.md", root), "utf8");
+  const files = new Set(namedIn(map).map(({ file }) => file));
+  const missing: string[] = [];
+  for (const file of files) {
+    const source = await readFile(new URL(file, root), "utf8");
+    const clauses = Array.from(source.matchAll(/\[ASVS ([\d.]+)\]/g), ([, clause = ""]) => clause);
+    missing.push(...clauses.filter((clause) => !map.includes(clause)).map((clause) => `${file}: ${clause}`));
+  }
+  expect(missing).toEqual([]);
+});
+
+test("checklist.md has each number of the list of capabilities", async () => {
+  const map = await readFile(new URL("checklist.md", root), "utf8");
+  const numbers = Array.from(map.matchAll(/^\| (\d+) \|/gm), ([, number]) => Number(number));
+  expect(numbers).toEqual(Array.from({ length: 62 }, (_, at) => at + 1));
+});

@@ -1,0 +1,41 @@
+/**
+ * The clocks of servers: each one may be five minutes wrong, run too fast or too slow, and be put back once.
+ *
+ * @module
+ */
+import fc from "fast-check";
+
+/** How far a clock may be wrong, in seconds: what SECURITY.md promises for. */
+export const MOST_WRONG = 300;
+
+/** How the clock of one server is wrong. */
+export interface ClockPlan {
+  /** How many seconds it is ahead to begin with; behind if negative. */
+  readonly ahead: number;
+  /** How many seconds it gains in each true second. */
+  readonly drift: number;
+  /** When it is put back, in true seconds after the beginning, and by how much; null for never. */
+  readonly back: { readonly after: number; readonly by: number } | null;
+}
+
+/** A clock that is right. */
+export const RIGHT: ClockPlan = { ahead: 0, drift: 0, back: null };
+
+/** Clocks that are wrong by any amount, or right. */
+export const clockPlans: fc.Arbitrary<ClockPlan> = fc.record({
+  ahead: fc.constantFrom(0, 0, 1, -1, 45, -61, MOST_WRONG, -MOST_WRONG, MOST_WRONG, -MOST_WRONG),
+  drift: fc.constantFrom(0, 0, 0, 0.01, -0.01, 0.2, -0.2),
+  back: fc.option(fc.record({ after: fc.constantFrom(1, 30, 61, 300, 1200), by: fc.constantFrom(1, 30, 600) }), { freq: 3 }),
+});
+
+/** The clock of a server, in epoch milliseconds, by the true time. It is never wrong by more than five minutes. */
+export function serverClock(trueNow: () => number, { ahead, drift, back }: ClockPlan): () => number {
+  const beginning = trueNow();
+  return () => {
+    const now = trueNow();
+    const elapsed = (now - beginning) / 1000;
+    const putBack = back !== null && elapsed >= back.after ? back.by : 0;
+    const wrong = Math.min(MOST_WRONG, Math.max(-MOST_WRONG, ahead + drift * elapsed - putBack));
+    return now + Math.round(wrong * 1000);
+  };
+}

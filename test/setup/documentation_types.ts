@@ -1,0 +1,162 @@
+/**
+ * What the programs of the documentation find in a project: the globals of runtimes, functions that stand for a user's own, and as much of frameworks that are not installed
+ * as the programs use. Each was compared with the real types when it was written.
+ *
+ * @module
+ */
+
+/** What a runtime or a generator such as `wrangler types` declares, and what stands for a user's own code. */
+export const GLOBALS = `
+import type { Session, SessionManager, UntypedData } from "with-session";
+import type { DenoKv } from "with-session/stores/deno-kv";
+import type { SessionObjectNamespace } from "with-session/stores/durable-object";
+
+declare global {
+  interface Env { readonly SESSIONS: SessionObjectNamespace; readonly SESSION_SECRET: string }
+  interface ExecutionContext { waitUntil(promise: Promise<unknown>): void }
+  interface WebSocketLike { onmessage: (() => void) | null; send(text: string): void; close(): void }
+  const Deno: {
+    openKv(): Promise<DenoKv>;
+    serve(handler: (request: Request) => Promise<Response>): void;
+    upgradeWebSocket(request: Request): { socket: WebSocketLike; response: Response };
+  };
+  const Bun: { serve(options: { fetch(request: Request, server: unknown): Promise<Response> }): void };
+  /** A user's own: who signs in, or null. */
+  function checkPassword(form: FormData | Record<string, string>): Promise<string | null>;
+  const sessions: SessionManager<any>;
+  const session: Session<UntypedData>;
+  const request: Request;
+}
+
+// The installed h3 is the one of Nuxt.
+declare module "h3" {
+  class H3 {
+    get(path: string, handler: (event: { req: Request }) => unknown): this;
+    fetch(request: Request): Promise<Response>;
+  }
+}
+`;
+
+/** What docs/node.md tells a project to declare once. */
+export const NODE_GLOBALS = `
+declare module "node:http" {
+  interface IncomingMessage { session: Session<UntypedData> }
+}
+`;
+
+/** Frameworks that are not installed. */
+export const MODULES = `
+declare module "express" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+  interface Request extends IncomingMessage { body: Record<string, string> }
+  interface Response extends ServerResponse { send(body: string): this; status(code: number): this; redirect(status: number, url: string): void }
+  type Handler = (req: Request, res: Response, next: (error?: unknown) => void) => void | Promise<void>;
+  interface Express {
+    use(...handlers: Handler[]): this;
+    get(path: string, ...handlers: Handler[]): this;
+    post(path: string, ...handlers: Handler[]): this;
+    listen(port: number): unknown;
+  }
+  const express: { (): Express; urlencoded(): Handler };
+  export default express;
+}
+declare module "fastify" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+  interface Request { raw: IncomingMessage }
+  interface Reply { raw: ServerResponse; redirect(url: string, code?: number): Reply }
+  interface Fastify {
+    addHook(name: "onRequest", hook: (request: Request, reply: Reply, done: (error?: Error) => void) => void): this;
+    get(path: string, handler: (request: Request, reply: Reply) => unknown): this;
+    post(path: string, handler: (request: Request, reply: Reply) => unknown): this;
+    listen(options: { port: number }): Promise<string>;
+  }
+  export default function fastify(): Fastify;
+}
+declare module "koa" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+  interface Context { req: IncomingMessage; res: ServerResponse; body: unknown; onerror(error: Error): void }
+  export default class Koa {
+    use(middleware: (context: Context, next: () => Promise<void>) => Promise<void>): this;
+    listen(port: number): unknown;
+  }
+}
+declare module "@hono/node-server" {
+  export function serve(options: { fetch(request: Request): Response | Promise<Response>; port?: number }): unknown;
+}
+declare module "bun" {
+  export class RedisClient {
+    constructor(url?: string);
+    send(command: string, args: string[]): Promise<any>;
+  }
+}
+declare module "@sveltejs/kit" {
+  export interface RequestEvent { readonly request: Request; readonly locals: App.Locals }
+}
+declare namespace App { interface Locals {} }
+declare module "react-router" {
+  export interface RouterContext<T> { readonly defaultValue?: T }
+  export function createContext<T>(defaultValue?: T): RouterContext<T>;
+  export class RouterContextProvider { get<T>(context: RouterContext<T>): T; set<T>(context: RouterContext<T>, value: T): void }
+  export type MiddlewareFunction<Result = unknown> = (
+    args: { request: Request; context: Readonly<RouterContextProvider> },
+    next: () => Promise<Result>,
+  ) => Result | Promise<Result | void> | void;
+}
+declare module "astro" {
+  export interface APIContext { readonly request: Request; locals: App.Locals }
+  export type MiddlewareNext = () => Promise<Response>;
+}
+declare module "astro:middleware" {
+  import type { APIContext, MiddlewareNext } from "astro";
+  export function defineMiddleware(handler: (context: APIContext, next: MiddlewareNext) => Promise<Response>): unknown;
+}
+declare module "elysia" {
+  export class Elysia<Context extends object = { request: Request }> {
+    derive<Added extends object>(derive: (context: Context) => Added): Elysia<Context & Added>;
+    get(path: string, handler: (context: Context) => unknown): this;
+    handle(request: Request): Promise<Response>;
+  }
+}
+declare module "itty-router" {
+  export interface IRequest extends Request { params: Record<string, string> }
+  interface Router<Incoming, Rest extends unknown[]> {
+    get(path: string, handler: (request: Incoming, ...rest: Rest) => unknown): this;
+    fetch(request: Request, ...rest: Rest): Promise<Response>;
+  }
+  export function AutoRouter<Incoming = IRequest, Rest extends unknown[] = unknown[]>(): Router<Incoming, Rest>;
+}
+declare module "@trpc/server" {
+  interface Procedure<Context> { mutation(resolver: (options: { ctx: Context }) => unknown): object }
+  interface Builder<Context> { router(procedures: Record<string, object>): object; readonly procedure: Procedure<Context> }
+  export const initTRPC: { context<Context>(): { create(): Builder<Context> } };
+}
+declare module "@trpc/server/adapters/fetch" {
+  export function fetchRequestHandler(options: { endpoint: string; req: Request; router: object; createContext(): object }): Promise<Response>;
+}
+declare module "graphql-yoga" {
+  type Resolver<Context> = (root: unknown, args: unknown, context: Context) => unknown;
+  export function createSchema<Context>(options: { typeDefs: string; resolvers: Record<string, Record<string, Resolver<Context>>> }): { readonly context?: Context };
+  export function createYoga<Context>(options: { schema: object }): { fetch(request: Request, context: Context): Response | Promise<Response> };
+}
+declare module "next/navigation" {
+  export function redirect(url: string): never;
+}
+declare module "next/server" {
+  export class NextResponse extends Response { static next(): NextResponse; static redirect(url: URL): NextResponse }
+}
+declare module "@/lib/sessions" {
+  import type { NextSession } from "with-session/next";
+  export const sessions: NextSession<{ user?: string; visits?: number }>;
+}
+declare module "@opentelemetry/api" {
+  import type { TelemetryMeter, TelemetryTracer } from "with-session/opentelemetry";
+  export const trace: { getTracer(name: string): TelemetryTracer };
+  export const metrics: { getMeter(name: string): TelemetryMeter };
+}
+declare module "@playwright/test" {
+  interface Page { goto(url: string): Promise<unknown>; getByText(text: string): object }
+  interface Context { addCookies(cookies: { name: string; value: string; url: string }[]): Promise<void> }
+  export function test(name: string, body: (fixtures: { context: Context; page: Page }) => Promise<void>): void;
+  export function expect(subject: object): { toBeVisible(): Promise<void> };
+}
+`;

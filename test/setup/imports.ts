@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, posix } from "node:path";
+import { ROOT } from "./command.ts";
+
+/** What a source file imports. Paths are relative to the checkout. */
+export interface Imports {
+  /** Files of the project whose code is needed when the program runs. */
+  readonly values: readonly string[];
+  /** Files of the project of which only types are needed. */
+  readonly types: readonly string[];
+  /** Packages and modules of a runtime. */
+  readonly packages: readonly string[];
+}
+
+/** Each file of `mod.ts` and `src/`, with what it imports. */
+export function importsOfSource(): Map<string, Imports> {
+  const files = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+    .map((file) => `src/${file.replaceAll("\\", "/")}`)
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
+  return new Map(
+    ["mod.ts", ...files.sort()].map((file) => [file, importsIn(file, readFileSync(join(ROOT, file), "utf8"))]),
+  );
+}
+
+function importsIn(file: string, source: string): Imports {
+  const values = new Set<string>();
+  const types = new Set<string>();
+  const packages = new Set<string>();
+  const statements = source.matchAll(/^(?:import|export)\s+(type\s)?([^;"'`]*?)(?:from\s+)?"([^"\n]+)";/gm);
+  for (const { 1: type, 2: names = "", 3: from = "" } of statements) {
+    if (!from.startsWith(".")) packages.add(from);
+    else if (type !== undefined || isTypesOnly(names)) types.add(posix.join(posix.dirname(file), from));
+    else values.add(posix.join(posix.dirname(file), from));
+  }
+  for (const { 1: from = "" } of source.matchAll(/^(?! *(?:\*|\/\/)).*\bimport\("([^"\n]+)"\)/gm)) {
+    if (from.startsWith(".")) values.add(posix.join(posix.dirname(file), from));
+    else packages.add(from);
+  }
+  return { values: [...values], types: [...types].filter((each) => !values.has(each)), packages: [...packages] };
+}
+
+/** Whether `{ type A, type B }` is all that is named. */
+function isTypesOnly(names: string): boolean {
+  const list =
+    /^\{([^}]*)\}\s*$/
+      .exec(names.trim())?.[1]
+      ?.split(",")
+      .map((name) => name.trim()) ?? [];
+  const named = list.filter((name) => name !== "");
+  return named.length > 0 && named.every((name) => name.startsWith("type "));
+}
+
+/**
+ * The longest chain of imports that begins at a file: the floors that a reader, or a program that starts, goes down. Imports of types alone
+ * do not count.
+ *
+ * @throws {TypeError} If files import each other in a circle
+ */
+export function longestChain(imports: ReadonlyMap<string, Imports>, from: string): readonly string[] {
+  const known = new Map<string, readonly string[]>();
+  const chainOf = (file: string, above: readonly string[]): readonly string[] => {
+    if (above.includes(file)) throw new TypeError(`A circle of imports: ${[...above, file].join(" → ")}`);
+    const found = known.get(file);
+    if (found !== undefined) return found;
+    const below = (imports.get(file)?.values ?? []).map((each) => chainOf(each, [...above, file]));
+    const longest = below.reduce((best, each) => (each.length > best.length ? each : best), []);
+    known.set(file, [file, ...longest]);
+    return [file, ...longest];
+  };
+  return chainOf(from, []);
+}

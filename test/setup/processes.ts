@@ -1,0 +1,124 @@
+/**
+ * Processes that share this one, each with a time of its own for its timers, so that a test decides when a timer fires, and what happens in which
+ * order does not depend on how busy the machine is.
+ *
+ * @module
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+
+/** A process of a server. What runs in it is told by its async context. */
+export interface Process {
+  isAlive: boolean;
+  /** What `performance.now()` shows in it, in milliseconds. */
+  now: number;
+  readonly timers: Set<Timer>;
+}
+
+interface Timer {
+  readonly due: number;
+  /** Whether it is a pause before another attempt, and no time limit. */
+  readonly isPause: boolean;
+  readonly fire: () => void;
+  readonly process: Process;
+}
+
+/** In milliseconds: a timer for less is a pause. */
+const LONGEST_PAUSE = 5000;
+
+const context = new AsyncLocalStorage<Process>();
+/** How many pauses there are in all processes that live. */
+let pauses = new Set<Timer>();
+
+export function startProcess(): Process {
+  return { isAlive: true, now: 0, timers: new Set() };
+}
+
+/** Runs something in a process. */
+export function within<T>(process: Process, run: () => T): T {
+  return context.run(process, run);
+}
+
+/** Ends a process at once, as a crash does: nothing of it goes on. */
+export function kill(process: Process): void {
+  process.isAlive = false;
+  for (const timer of process.timers) forget(timer);
+}
+
+/** Lets the time of a process pass until its next time limit. Answers false if it has none. */
+export function passTime(process: Process): boolean {
+  const limits = [...process.timers].filter(({ isPause }) => !isPause);
+  if (limits.length === 0) return false;
+  process.now = Math.min(...limits.map(({ due }) => due));
+  for (const timer of limits.filter(({ due }) => due <= process.now)) fire(timer);
+  return true;
+}
+
+/** Waits until nothing runs any more except what waits for a store, for another request or for a time limit. */
+export async function quiet(): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (pauses.size === 0) return;
+    for (const timer of [...pauses]) fire(timer);
+  }
+}
+
+function fire(timer: Timer): void {
+  if (!timer.process.timers.has(timer)) return;
+  forget(timer);
+  timer.process.now = Math.max(timer.process.now, timer.due);
+  context.run(timer.process, timer.fire);
+}
+
+function forget(timer: Timer): void {
+  timer.process.timers.delete(timer);
+  pauses.delete(timer);
+}
+
+/**
+ * Gives timers and `performance.now()` within processes to the test, and `Math.random` for all, until the function that it returns is called. Elsewhere
+ * timers stay as they are.
+ *
+ * @param random Stands in place of `Math.random`
+ */
+export function takeOverTime(random: () => number): () => void {
+  const { setTimeout: realSet, clearTimeout: realClear } = globalThis;
+  const realRandom = Math.random;
+  const realNow = performance.now;
+  const set = (act: (...args: unknown[]) => void, delay = 0, ...args: unknown[]): unknown => {
+    const process = context.getStore();
+    if (process === undefined) return realSet(act, delay, ...args);
+    const timer: Timer = { due: process.now + delay, isPause: delay < LONGEST_PAUSE, fire: () => act(...args), process };
+    if (!process.isAlive) return timer;
+    process.timers.add(timer);
+    if (timer.isPause) pauses.add(timer);
+    return timer;
+  };
+  const clear = (timer: unknown): void => {
+    if (isTimer(timer)) forget(timer);
+    else realClear(timer as Parameters<typeof realClear>[0]);
+  };
+  pauses = new Set();
+  Object.assign(globalThis, { setTimeout: set, clearTimeout: clear });
+  Math.random = random;
+  performance.now = () => context.getStore()?.now ?? realNow.call(performance);
+  return () => {
+    Object.assign(globalThis, { setTimeout: realSet, clearTimeout: realClear });
+    Math.random = realRandom;
+    Reflect.deleteProperty(performance, "now");
+  };
+}
+
+function isTimer(value: unknown): value is Timer {
+  return typeof value === "object" && value !== null && "isPause" in value;
+}
+
+/** Numbers that look random and are the same for the same seed: the shifts are Marsaglia's (Xorshift RNGs, Journal of Statistical Software 8(14), 2003). */
+export function seededRandom(seed: number): () => number {
+  let state = (seed ^ 0x9e3779b9) | 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,554 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { memoryStore, SessionManager } from "../../mod.ts";
+import { isPromise } from "../../src/core/maybe_promise.ts";
+import type { RecordVersion, SessionStore, StoredRecord, Write } from "../../src/core/store.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { fileStore } from "../../src/stores/file.ts";
+import { migratingStore } from "../../src/stores/migrating.ts";
+import { fakeClock, type FaultPlan, faultyStore, kvSimulator, type OpenStore, storeCases } from "../../src/testing.ts";
+
+const KEY = "0123456789abcdef".repeat(4);
+const MARKER_LIFE = 600_000;
+
+const folder = await mkdtemp(join(tmpdir(), "migrating-store-"));
+let folders = 0;
+afterAll(() => rm(folder, { recursive: true }));
+
+function inFiles(): SessionStore {
+  return fileStore({ directory: join(folder, String(folders++)), durability: "process" });
+}
+
+function writeOf(count: number, expected: RecordVersion | null = null, changed = true): Write {
+  const fields = new Map([["=count", String(count)]]);
+  const lastSeenAt = Date.now();
+  const expiresAt = lastSeenAt + 3_600_000;
+  return {
+    id: crypto.randomUUID(),
+    record: { fields, lastSeenAt },
+    changed: changed ? fields : new Map(),
+    expected,
+    expiresAt,
+  };
+}
+
+async function countIn(store: SessionStore): Promise<number | null> {
+  const found = await store.load(KEY);
+  return found === null ? null : Number(found.fields.get("=count"));
+}
+
+async function present(store: SessionStore): Promise<StoredRecord> {
+  const found = await store.load(KEY);
+  if (found === null) throw new Error("There is no record");
+  return found;
+}
+
+/** A store in which every session begins as one that was not moved yet. */
+function unmoved(from: SessionStore, to: SessionStore): SessionStore {
+  const store = migratingStore(from, to);
+  const begun = new Set<string>();
+  return {
+    ...store,
+    async save(key, write, signal) {
+      if (write.expected !== null || begun.has(key)) return await store.save(key, write, signal);
+      begun.add(key);
+      const answer = await from.save(key, write, signal);
+      return answer === "conflict" ? answer : `f${typeof answer === "number" ? "n" : "s"}${answer}`;
+    },
+  };
+}
+
+const pairs: Record<string, () => [from: SessionStore, to: SessionStore]> = {
+  "from memory to memory": () => [memoryStore(), memoryStore()],
+  "from memory to files": () => [memoryStore(), inFiles()],
+  "from files to memory": () => [inFiles(), memoryStore()],
+  "from Workers KV to memory": () => [kvStore(), memoryStore()],
+  "from memory to Workers KV": () => [memoryStore(), kvStore()],
+};
+
+function kvStore(): SessionStore {
+  return cloudflareKvStore(kvSimulator({ cacheTtl: 0, delay: 0, deleteDelay: 0, writeInterval: 0 }).at("Paris"));
+}
+
+describe.each(Object.entries(pairs))("migratingStore() %s", (_name, open) => {
+  const failing =
+    (place: 0 | 1): OpenStore =>
+    () => {
+      const stores = open();
+      const broken = faultyStore(stores[place]);
+      stores[place] = broken;
+      return {
+        store: migratingStore(...stores),
+        neighbour: migratingStore(memoryStore(), memoryStore()),
+        fail: () => broken.plan({ load: "rejects", save: "rejects", delete: "rejects" }),
+      };
+    };
+
+  const cases = storeCases().filter(({ name }) => {
+    const [from, to] = open();
+    return !name.endsWith("[prune]") || (from.prune !== undefined && to.prune !== undefined);
+  });
+  for (const { name, run } of cases) {
+    it(`for sessions that begin in the new store: ${name}`, async () => {
+      await run(() => migratingStore(...open()));
+      // A session in the new store needs the old one only when it begins and when it ends.
+      await run(failing(1));
+    });
+  }
+
+  // What the old store does with a creation is not what these are about.
+  const moves = cases.filter(({ name }) => !/one of many creations|over traits\.maxBytes/.test(name));
+  for (const { name, run } of moves) {
+    it(`for sessions that begin in the old store: ${name}`, () => run(() => unmoved(...open())));
+  }
+});
+
+describe("migratingStore()", () => {
+  it("moves a session with its next write, and leaves nothing in the old store", async () => {
+    for (const isChange of [true, false]) {
+      const [from, to] = [memoryStore(), memoryStore()];
+      await from.save(KEY, writeOf(1));
+      const store = migratingStore(from, to);
+      const found = await present(store);
+      expect(await to.load(KEY)).toBeNull();
+      const write = writeOf(isChange ? 2 : 1, found.version, isChange);
+      expect(await store.save(KEY, write)).not.toBe("conflict");
+      expect(await from.load(KEY)).toBeNull();
+      expect(await countIn(to)).toBe(isChange ? 2 : 1);
+      expect([...(await present(store)).fields.keys()]).toEqual(["=count"]);
+    }
+  });
+
+  it("leaves nothing of its own in the new store when the session is written again", async () => {
+    const [from, to] = [memoryStore(), memoryStore()];
+    await from.save(KEY, writeOf(1));
+    const store = migratingStore(from, to);
+    await store.save(KEY, writeOf(2, (await present(store)).version));
+    expect([...(await present(to)).fields.keys()]).toHaveLength(2);
+    await store.save(KEY, writeOf(2, (await present(store)).version, false));
+    expect([...(await present(to)).fields.keys()]).toEqual(["=count"]);
+  });
+
+  it("tells an engine that keeps fields apart of its own field, too", async () => {
+    const changes: unknown[] = [];
+    const inner = memoryStore();
+    const to: SessionStore = {
+      ...inner,
+      save(key, write) {
+        changes.push([...write.changed].filter(([name]) => !name.startsWith("=")));
+        return inner.save(key, write);
+      },
+    };
+    const from = memoryStore();
+    await from.save(KEY, writeOf(1));
+    const store = migratingStore(from, to);
+    await store.save(KEY, writeOf(2, (await present(store)).version));
+    await store.save(KEY, writeOf(3, (await present(store)).version));
+    await store.delete(KEY);
+    await store.save(KEY, writeOf(4));
+    const name = "*with-session.migrating";
+    expect(changes).toEqual([[[name, "moved"]], [[name, null]], [[name, "ended"]], [], [[name, null]]]);
+  });
+
+  it("removes later what it could not remove from the old store in the move", async () => {
+    const inner = memoryStore();
+    await inner.save(KEY, writeOf(1));
+    const from = faultyStore(inner, { delete: ["rejects", "rejects", "none"] });
+    const store = migratingStore(from, memoryStore());
+    for (let count = 2; count <= 4; count++) {
+      expect(await countIn(inner)).toBe(1);
+      expect(await store.save(KEY, writeOf(count, (await present(store)).version))).not.toBe("conflict");
+      expect(await countIn(store)).toBe(count);
+    }
+    expect(await inner.load(KEY)).toBeNull();
+  });
+
+  it("refuses the move of a session that ended so long ago that no marker is left", async () => {
+    const [from, to] = [memoryStore(), memoryStore()];
+    await from.save(KEY, writeOf(1));
+    const store = migratingStore(from, to);
+    const found = await present(store);
+    await store.delete(KEY, found.version);
+    expect(await to.prune?.(Date.now() + MARKER_LIFE + 1000)).toBe(1);
+    expect(await store.save(KEY, writeOf(2, found.version))).toBe("conflict");
+    expect(await store.load(KEY)).toBeNull();
+  });
+
+  it("refuses a session that is too large for the new store, and leaves it where it is", async () => {
+    const [from, to] = [memoryStore(), kvStore()];
+    await from.save(KEY, writeOf(1));
+    const store = migratingStore(from, to);
+    const { version } = await present(store);
+    const large = new Map([["=large", "x".repeat(to.traits.maxBytes)]]);
+    const write = { ...writeOf(2, version), record: { fields: large, lastSeenAt: 1 }, changed: large };
+    await expect(Promise.resolve(store.save(KEY, write))).rejects.toMatchObject({ code: "ERR_RECORD_TOO_LARGE" });
+    expect(await countIn(store)).toBe(1);
+    expect(store.traits.maxBytes).toBe(to.traits.maxBytes);
+  });
+
+  it("promises what both stores do", () => {
+    const strong = memoryStore();
+    const kv = kvStore();
+    const strongest = { consistency: "strong", compareAndSet: true, maxBytes: Infinity };
+    expect(migratingStore(strong, memoryStore()).traits).toEqual(strongest);
+    const slow = { ...memoryStore(), traits: { ...strong.traits, consistency: "eventual", staleness: 300 } } as const;
+    expect(migratingStore(kv, slow).traits.staleness).toBe(300);
+    expect(migratingStore(strong, kv).traits.staleness).toBe(60);
+    expect(migratingStore(kv, strong).traits).toMatchObject({ consistency: "eventual", compareAndSet: true });
+    expect(migratingStore(strong, kv).traits).toMatchObject({ consistency: "eventual", compareAndSet: false });
+  });
+
+  it("prunes both stores, and only those that can be pruned", async () => {
+    const [from, to] = [memoryStore(), memoryStore()];
+    await from.save(KEY, { ...writeOf(1), expiresAt: 1 });
+    await to.save(KEY, { ...writeOf(1), expiresAt: 1 });
+    expect(await migratingStore(from, to).prune?.(2)).toBe(2);
+    await to.save(KEY, { ...writeOf(1), expiresAt: 1 });
+    expect(await migratingStore(kvStore(), to).prune?.(2)).toBe(1);
+    expect(migratingStore(kvStore(), kvStore()).prune).toBeUndefined();
+  });
+
+  it("throws when it is not given two stores, or an option is unknown", () => {
+    const store = memoryStore();
+    // @ts-expect-error One store is missing.
+    expect(() => migratingStore(store)).toThrow(TypeError);
+    // @ts-expect-error A function is not a store.
+    expect(() => migratingStore(() => store, memoryStore())).toThrow(TypeError);
+    expect(() => migratingStore(store, store)).toThrow(TypeError);
+    // @ts-expect-error There is no such option.
+    expect(() => migratingStore(store, memoryStore(), { clock: Date.now })).toThrow(TypeError);
+  });
+
+  it("ends a session of the old store, also where reads are late and the core writes a record without fields", async () => {
+    const from = inFiles();
+    const clock = fakeClock();
+    const before = new SessionManager<{ n: number }>({ store: from, now: clock.now });
+    const session = before.start(new Request("https://shop.example/"));
+    session.set("n", 1);
+    await session.save();
+    const id = (await session.id()) ?? "";
+    const kv = kvSimulator({ now: clock.now, delay: 10 });
+    const at = (place: string) =>
+      new SessionManager<{ n: number }>({
+        store: migratingStore(from, cloudflareKvStore(kv.at(place)), { now: clock.now }),
+        now: clock.now,
+      });
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    expect(await tokyo.open(id).get("n")).toBe(1);
+    const ended = paris.open(id);
+    await ended.destroy();
+    await ended.save();
+    clock.advance(120);
+    for (const place of [paris, tokyo]) expect(await place.open(id).get("n")).toBeUndefined();
+    expect(await before.open(id).get("n")).toBeUndefined();
+  });
+});
+
+describe("SessionManager on migratingStore()", () => {
+  it("keeps everybody signed in, loses no update, and ends what is ended", async () => {
+    const [from, to] = [inFiles(), inFiles()];
+    const ids: string[] = [];
+    const old = new SessionManager<{ n: number }>({ store: from });
+    for (let i = 0; i < 3; i++) {
+      const session = old.start(new Request("https://shop.example/"));
+      session.set("n", i);
+      await session.save();
+      ids.push((await session.id()) ?? "");
+    }
+    const [one = "", two = "", three = ""] = ids;
+    const managers = [0, 1].map(() => new SessionManager<{ n: number }>({ store: migratingStore(from, to) }));
+    const increments = managers.flatMap((sessions) =>
+      Array.from({ length: 25 }, () => sessions.open(one).update("n", (n = 0) => n + 1)),
+    );
+    const values = await Promise.all(increments);
+    expect(values.sort((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
+
+    const loggedIn = managers[0]?.open(two);
+    const next = await loggedIn?.regenerate();
+    await loggedIn?.save();
+    expect(next).toBeUndefined();
+    expect(await managers[1]?.open(two).get("n")).toBeUndefined();
+    expect(await managers[1]?.open((await loggedIn?.id()) ?? "").get("n")).toBe(1);
+
+    const left = managers[0]?.open(three);
+    await left?.destroy();
+    await left?.save();
+
+    // When all have been moved, the new store serves alone.
+    const alone = new SessionManager<{ n: number }>({ store: to });
+    expect(await alone.open(one).get("n")).toBe(50);
+    expect(await alone.open(two).get("n")).toBeUndefined();
+    expect(await alone.open(three).get("n")).toBeUndefined();
+    expect(await from.load(KEY)).toBeNull();
+  });
+});
+
+// Every order in which the calls of requests at once can reach the two stores.
+
+/** What a request does, on a store whose calls wait for their turn; it answers whether it was acknowledged. */
+type Act = (store: SessionStore) => Promise<boolean>;
+
+const increment: Act = async (store) => {
+  for (;;) {
+    const found = await store.load(KEY);
+    if (found === null) return false;
+    const count = Number(found.fields.get("=count")) + 1;
+    if ((await store.save(KEY, writeOf(count, found.version))) !== "conflict") return true;
+  }
+};
+
+const touch: Act = async (store) => {
+  const found = await store.load(KEY);
+  if (found === null) return false;
+  return (await store.save(KEY, writeOf(Number(found.fields.get("=count")), found.version, false))) !== "conflict";
+};
+
+const logOut: Act = async (store) => {
+  await store.delete(KEY);
+  return true;
+};
+
+const logOutAsSeen: Act = async (store) => {
+  for (;;) {
+    const found = await store.load(KEY);
+    if (found === null || (await store.delete(KEY, found.version)) !== "conflict") return true;
+  }
+};
+
+class Turns {
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+
+  /** The same store, each call of which waits for its turn. */
+  gated(store: SessionStore): SessionStore {
+    const inTurn = async <Answer>(call: () => Answer | Promise<Answer>): Promise<Answer> => {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      return await call();
+    };
+    return {
+      ...store,
+      load: (...args) => inTurn(() => store.load(...args)),
+      save: (...args) => inTurn(() => store.save(...args)),
+      delete: (...args) => inTurn(() => store.delete(...args)),
+    };
+  }
+
+  /** Lets one call after the other go, as `choose` decides, until all are done. */
+  async play(acts: readonly (() => Promise<void>)[], choose: (options: number) => number): Promise<void> {
+    const begin = async (act: () => Promise<void>): Promise<void> => {
+      this.#running++;
+      await act();
+      this.#running--;
+    };
+    for (const act of acts) void begin(act);
+    for (;;) {
+      // Nothing but turns is waited for, so that some rounds of promises later all wait for theirs again.
+      for (let i = 0; i < 30; i++) await Promise.resolve();
+      if (this.#running === 0) return;
+      const [next] = this.#waiting.splice(choose(this.#waiting.length), 1);
+      if (next === undefined) throw new Error("Nobody waits");
+      next();
+    }
+  }
+}
+
+interface Outcome {
+  readonly from: SessionStore;
+  readonly to: SessionStore;
+  readonly acknowledged: number;
+  readonly crashed: boolean;
+}
+
+/**
+ * Plays requests in every order of their calls, or in `samples` of them that were drawn, and lets `check` judge each end. With `crash`, the first
+ * request ends for ever after each number of its calls.
+ */
+async function inEveryOrder(
+  acts: readonly Act[],
+  check: (outcome: Outcome) => Promise<void>,
+  { samples, crash = false }: { samples?: number; crash?: boolean } = {},
+): Promise<number> {
+  let seed = 20_261_127;
+  const drawn = (options: number): number => (seed = (seed * 48_271) % 2_147_483_647) % options;
+  let played = 0;
+  for (let callsLeft = crash ? 0 : Infinity; ; callsLeft++) {
+    let hasCrashed = false;
+    const once = async (choose: (options: number) => number): Promise<void> => {
+      const [from, to] = [memoryStore(), memoryStore()];
+      await from.save(KEY, writeOf(0));
+      const turns = new Turns();
+      let acknowledged = 0;
+      let crashed = false;
+      const runs = acts.map((act, i) => async () => {
+        let left = i === 0 ? callsLeft : Infinity;
+        const mortal = (store: SessionStore): SessionStore => {
+          const living = <Answer>(call: () => Answer): Answer => {
+            if (left-- > 0) return call();
+            throw new Error("Crashed");
+          };
+          return {
+            ...store,
+            load: (...args) => living(() => store.load(...args)),
+            save: (...args) => living(() => store.save(...args)),
+            delete: (...args) => living(() => store.delete(...args)),
+          };
+        };
+        try {
+          if (await act(migratingStore(mortal(turns.gated(from)), mortal(turns.gated(to))))) acknowledged += 1;
+        } catch {
+          crashed = true;
+        }
+      });
+      await turns.play(runs, choose);
+      hasCrashed ||= crashed;
+      played++;
+      await check({ from, to, acknowledged, crashed });
+    };
+    if (samples === undefined) await everySchedule(once);
+    else for (let i = 0; i < samples; i++) await once(drawn);
+    if (!hasCrashed) return played;
+  }
+}
+
+/** Plays once for every sequence of decisions, depth first. */
+async function everySchedule(play: (choose: (options: number) => number) => Promise<void>): Promise<void> {
+  for (let plan: number[] = []; ;) {
+    const decided: { readonly way: number; readonly options: number }[] = [];
+    await play((options) => {
+      const way = plan[decided.length] ?? 0;
+      decided.push({ way, options });
+      return way;
+    });
+    const last = decided.findLastIndex(({ way, options }) => way + 1 < options);
+    if (last === -1) return;
+    plan = decided.slice(0, last + 1).map(({ way }, i) => (i === last ? way + 1 : way));
+  }
+}
+
+/** No session, now and when all markers have gone. */
+async function isEnded({ from, to }: Outcome): Promise<void> {
+  expect(await migratingStore(from, to).load(KEY)).toBeNull();
+  await to.prune?.(Date.now() + MARKER_LIFE + 1000);
+  expect(await migratingStore(from, to).load(KEY)).toBeNull();
+}
+
+describe("migratingStore() in every order of calls", () => {
+  it("loses no increment of two requests that move one session", async () => {
+    const played = await inEveryOrder([increment, increment], async ({ from, to }) => {
+      expect(await countIn(migratingStore(from, to))).toBe(2);
+      expect(await from.load(KEY)).toBeNull();
+    });
+    expect(played).toBeGreaterThan(100);
+  });
+
+  it("loses no increment among touches", async () => {
+    await inEveryOrder(
+      [increment, touch, increment],
+      async ({ from, to }) => {
+        expect(await countIn(migratingStore(from, to))).toBe(2);
+        expect(await from.load(KEY)).toBeNull();
+      },
+      { samples: 500 },
+    );
+  });
+
+  for (const [name, end] of Object.entries({ "a logout": logOut, "a logout at a version": logOutAsSeen })) {
+    it(`brings nothing back after ${name}, whoever moves the session meanwhile`, async () => {
+      const played = await inEveryOrder([increment, end], isEnded);
+      expect(played).toBeGreaterThan(30);
+      await inEveryOrder([touch, end], isEnded);
+      await inEveryOrder([end, logOut], isEnded);
+      await inEveryOrder([increment, increment, end], isEnded, { samples: 1000 });
+      await inEveryOrder([increment, touch, end, logOut], isEnded, { samples: 500 });
+      const unlessCrashed = async (outcome: Outcome) => (outcome.crashed ? undefined : await isEnded(outcome));
+      await inEveryOrder([end, increment], unlessCrashed, { crash: true });
+    });
+  }
+
+  it("has the increments that were acknowledged when a process crashes in the middle of a move", async () => {
+    await inEveryOrder(
+      [increment, increment],
+      async ({ from, to, acknowledged, crashed }) => {
+        const store = migratingStore(from, to);
+        const count = await countIn(store);
+        // One that was not acknowledged may have been done.
+        expect(crashed ? [acknowledged, acknowledged + 1] : [acknowledged]).toContain(count);
+        expect(await increment(store)).toBe(true);
+        expect(await countIn(store)).toBe((count ?? 0) + 1);
+        expect(await from.load(KEY)).toBeNull();
+      },
+      { crash: true },
+    );
+  });
+
+  it("can end a session for good after a process crashed in the middle of a move or of a logout", async () => {
+    for (const act of [increment, logOut, logOutAsSeen]) {
+      await inEveryOrder(
+        [act, touch],
+        async (outcome) => {
+          expect(await logOut(migratingStore(outcome.from, outcome.to))).toBe(true);
+          await isEnded(outcome);
+          expect(await outcome.from.load(KEY)).toBeNull();
+        },
+        { crash: true },
+      );
+    }
+  });
+
+  it("finds a session in each order of a load and a move", async () => {
+    const seen = new Set<boolean>();
+    await inEveryOrder([increment, async (store) => (await store.load(KEY)) !== null], async ({ acknowledged }) => {
+      seen.add(acknowledged === 2);
+    });
+    expect([...seen]).toEqual([true]);
+  });
+});
+
+describe("migratingStore() with faults of the stores", () => {
+  it("has done a write, or not, when a call fails; and never answers that nothing is there", async () => {
+    for (const verb of ["load", "save", "delete"] as const) {
+      for (const fault of ["rejects", "does it but rejects"] as const) {
+        for (let at = 0; at < 4; at++) {
+          for (const place of ["from", "to"] as const) {
+            const [from, to] = [memoryStore(), memoryStore()];
+            await from.save(KEY, writeOf(0));
+            const list = Array.from({ length: at + 1 }, (_, i) => (i === at ? fault : ("none" as const)));
+            const plan: FaultPlan = { [verb]: list };
+            const store = migratingStore(
+              place === "from" ? faultyStore(from, plan) : from,
+              place === "to" ? faultyStore(to, plan) : to,
+            );
+            const isDone = await increment(store).catch(() => undefined);
+            const count = await countIn(migratingStore(from, to));
+            expect(isDone === undefined ? [0, 1] : [1], `${place} ${verb} ${at} ${fault}`).toContain(count);
+            expect(isDone).not.toBe(false);
+          }
+        }
+      }
+    }
+  });
+
+  it("passes signals on", async () => {
+    const { signal } = new AbortController();
+    const seen: unknown[] = [];
+    const heard = (store: SessionStore): SessionStore => ({
+      ...store,
+      load: (key, given) => (seen.push(given), store.load(key)),
+      save: (key, write, given) => (seen.push(given), store.save(key, write)),
+      delete: (key, expected, given) => (seen.push(given), store.delete(key, expected)),
+    });
+    const from = memoryStore();
+    await from.save(KEY, writeOf(0));
+    const store = migratingStore(heard(from), heard(memoryStore()));
+    const found = await store.load(KEY, signal);
+    const version = await store.save(KEY, writeOf(1, found?.version ?? null), signal);
+    await store.save(KEY, writeOf(2, version), signal);
+    await store.delete(KEY, undefined, signal);
+    await store.save(KEY, writeOf(3), signal);
+    expect(seen.length).toBeGreaterThan(10);
+    expect(new Set(seen)).toEqual(new Set([signal]));
+    expect(isPromise(store.load(KEY))).toBe(true);
+  });
+});

@@ -1,0 +1,164 @@
+import { describe, expect, it } from "vitest";
+import { isBusy } from "../../src/core/errors.ts";
+import { isPromise } from "../../src/core/maybe_promise.ts";
+import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { type FaultPlan, faultyStore, storeCases } from "../../src/testing.ts";
+
+const KEY = "0123456789abcdef".repeat(4);
+const OTHER = "fedcba9876543210".repeat(4);
+
+function writeOf(fields: Record<string, string>, expected: RecordVersion | null = null): Write {
+  const record = { fields: new Map(Object.entries(fields)), lastSeenAt: 1000 };
+  return { id: crypto.randomUUID(), record, changed: record.fields, expected, expiresAt: 2000 };
+}
+
+async function valueOf(store: SessionStore, key: string = KEY): Promise<string | undefined> {
+  return (await store.load(key))?.fields.get("a");
+}
+
+describe("faultyStore()", () => {
+  for (const { name, run } of storeCases()) {
+    it(`without a plan: ${name}`, () => run(() => faultyStore(memoryStore())));
+  }
+
+  it("answers as the store does, with or without a promise, when nothing is to fail", () => {
+    const store = faultyStore(memoryStore());
+    const answers = [store.save(KEY, writeOf({ a: "1" })), store.load(KEY), store.delete(KEY)];
+    expect(answers.map(isPromise)).toEqual([false, false, false]);
+  });
+
+  it("counts calls, plays a list in turn, and starts again with each plan", async () => {
+    const store = faultyStore(memoryStore(), { save: ["rejects", "none"] });
+    await expect(store.save(KEY, writeOf({ a: "1" }))).rejects.toThrow("told to fail");
+    await store.save(KEY, writeOf({ a: "1" }));
+    await store.load(KEY);
+    expect(store.calls).toEqual({ load: 1, save: 2, delete: 0 });
+    store.plan({ load: "rejects" });
+    expect(store.calls).toEqual({ load: 0, save: 0, delete: 0 });
+    await expect(store.load(KEY)).rejects.toThrow();
+    await expect(store.load(KEY)).rejects.toThrow();
+    store.plan({});
+    expect(await valueOf(store)).toBe("1");
+  });
+
+  it("promises what the store does, but not that its answers arrive", () => {
+    const store = memoryStore();
+    expect(store.traits.exact).toBe(true);
+    expect(faultyStore(store).traits).toEqual({ ...store.traits, exact: false });
+  });
+
+  it("passes keys, versions and signals on", async () => {
+    const seen: unknown[] = [];
+    const heard = <Args extends unknown[], Answer>(verb: (...args: Args) => Answer) => {
+      return (...args: Args): Answer => {
+        seen.push(...args.filter((arg) => arg instanceof AbortSignal));
+        return verb(...args);
+      };
+    };
+    const good = memoryStore();
+    const inner = { ...good, load: heard(good.load), save: heard(good.save), delete: heard(good.delete) };
+    const store = faultyStore(inner);
+    const { signal } = new AbortController();
+    const version = await store.save(KEY, writeOf({ a: "1" }), signal);
+    await store.load(KEY, signal);
+    expect(await store.delete(KEY, `not ${version}`, signal)).toBe("conflict");
+    expect(seen).toEqual([signal, signal, signal]);
+  });
+
+  it("has done nothing when it rejects, is busy, hangs or answers something without meaning", async () => {
+    for (const fault of ["rejects", "is busy", "hangs", "wrong type"] as const) {
+      const store = faultyStore(memoryStore());
+      const version = await store.save(KEY, writeOf({ a: "1" }));
+      if (version === "conflict") throw new Error("Nothing was stored");
+      store.plan({ load: fault, save: fault, delete: fault });
+      const answers = [store.load(KEY), store.save(KEY, writeOf({ a: "2" }, version)), store.delete(KEY)];
+      const outcomes = answers.map(async (answer) => {
+        const hung = new Promise((resolve) => setTimeout(resolve, 20, "hung"));
+        return await Promise.race([Promise.resolve(answer).then(JSON.stringify, (error: unknown) => error), hung]);
+      });
+      for (const outcome of await Promise.all(outcomes)) {
+        if (fault === "hangs") expect(outcome).toBe("hung");
+        else if (fault === "wrong type") expect(outcome).toBe('{"aborted":true}');
+        else expect([outcome, isBusy(outcome)]).toEqual([expect.any(Error), fault === "is busy"]);
+      }
+      store.plan({});
+      expect(await valueOf(store)).toBe("1");
+    }
+  });
+
+  it("has done it when it does it but rejects, and when it does it twice", async () => {
+    const store = faultyStore(memoryStore(), { save: ["does it but rejects", "none", "does it twice"] });
+    await expect(store.save(KEY, writeOf({ a: "1" }))).rejects.toThrow();
+    expect(await valueOf(store)).toBe("1");
+    const version = await store.save(OTHER, writeOf({ a: "1" }));
+    if (version === "conflict") throw new Error("Nothing was stored");
+    expect(await store.save(OTHER, writeOf({ a: "2" }, version))).toBe("conflict");
+    expect(await valueOf(store, OTHER)).toBe("2");
+    store.plan({ delete: "does it but rejects" });
+    await expect(store.delete(KEY)).rejects.toThrow();
+    expect(await store.load(KEY)).toBeNull();
+  });
+
+  it("answers, or does, what is late when it is released", async () => {
+    const store = faultyStore(memoryStore(), { save: ["answers late", "does it late"] });
+    const answers: unknown[] = [];
+    void Promise.resolve(store.save(KEY, writeOf({ a: "1" }))).then((answer) => answers.push(answer));
+    void Promise.resolve(store.save(OTHER, writeOf({ a: "1" }))).then((answer) => answers.push(answer));
+    await new Promise(setImmediate);
+    expect(answers).toEqual([]);
+    expect(await valueOf(store)).toBe("1");
+    expect(await store.load(OTHER)).toBeNull();
+    await store.release();
+    expect(answers.sort()).toEqual([1, 2]);
+    expect(await valueOf(store, OTHER)).toBe("1");
+  });
+
+  it("keeps the failure of a late call for the one who waits", async () => {
+    const inner = { ...memoryStore(), load: () => Promise.reject(new Error("of the engine")) };
+    const store = faultyStore(inner, { load: ["answers late", "does it late"] });
+    const calls = [store.load(KEY), store.load(KEY)];
+    const outcomes = Promise.allSettled(calls);
+    await store.release();
+    expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  });
+
+  it("finds a record that is wrong when a plan says how", async () => {
+    const year = 365 * 86_400_000;
+    const metadata = { format: 1, createdAt: 5, absoluteSince: 6, more: true };
+    const found = async (load: FaultPlan["load"]) => {
+      const store = faultyStore(memoryStore());
+      await store.save(KEY, writeOf({ "@": JSON.stringify(metadata), "=a": "1234" }));
+      await store.save(OTHER, writeOf({ "=a": "other" }));
+      store.plan(load === undefined ? {} : { load });
+      const record = await store.load(KEY);
+      const text = record?.fields.get("@");
+      return { a: record?.fields.get("=a"), at: record?.lastSeenAt, text, metadata: tryParse(text) };
+    };
+    expect(await found("truncated")).toMatchObject({ a: "12", at: 1000, metadata: undefined });
+    expect(await found("another key's")).toMatchObject({ a: "other" });
+    expect(await found("newer schema")).toMatchObject({ a: "1234", metadata: { ...metadata, format: 2 } });
+    expect(await found("future times")).toMatchObject({
+      a: "1234",
+      at: 1000 + year,
+      metadata: { ...metadata, createdAt: 5 + year, absoluteSince: 6 + year },
+    });
+  });
+
+  it("leaves a record without metadata as it is, and prunes as the store does", async () => {
+    const store = faultyStore(memoryStore(), { load: "newer schema" });
+    await store.save(KEY, writeOf({ a: "1" }));
+    expect(await valueOf(store)).toBe("1");
+    expect(await store.prune?.(2001)).toBe(1);
+    const { prune: _, ...without } = memoryStore();
+    expect(faultyStore(without).prune).toBeUndefined();
+  });
+});
+
+function tryParse(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? "");
+  } catch {
+    return undefined;
+  }
+}

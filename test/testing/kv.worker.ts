@@ -1,0 +1,2 @@
+/** A Worker that only lends its bindings. */
+export default { fetch: (): Response => new Response() };

@@ -1,0 +1,293 @@
+/**
+ * Ways to break a store, for the test of `storeCases()`. None of them depends on a race: a store that would lose a write only when two
+ * requests meet has a recorded history instead, and does the same wrong thing each time.
+ */
+import { chain, type MaybePromise } from "../../src/core/maybe_promise.ts";
+import type { RecordVersion, SessionRecord, SessionStore, StoredRecord, Write } from "../../src/core/store.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import type { OpenedStore, OpenStore } from "../../src/testing.ts";
+
+/** A memory store with some of its verbs replaced by worse ones, which may use the good ones. */
+export function spoiled(spoil: (good: SessionStore) => Partial<SessionStore>): OpenStore {
+  return () => {
+    const good = memoryStore();
+    return { ...good, ...spoil(good) };
+  };
+}
+
+/** A write that replaces whatever is there, in one step if the store answers at once. */
+export function overwrite(
+  store: SessionStore,
+  key: string,
+  write: Write,
+  record: SessionRecord = write.record,
+): MaybePromise<RecordVersion | "conflict"> {
+  return chain(store.load(key), (found) => store.save(key, { ...write, record, expected: found?.version ?? null }));
+}
+
+/** A memory store that gets every record as `distort` changes it. */
+export function distorted(distort: (fields: ReadonlyMap<string, string>) => Iterable<[string, string]>): OpenStore {
+  return spoiled((good) => ({
+    save(key, write) {
+      const record = { ...write.record, fields: new Map(distort(write.record.fields)) };
+      return good.save(key, { ...write, record });
+    },
+  }));
+}
+
+export function distortedValues(distort: (value: string) => string): OpenStore {
+  return distorted((fields) => [...fields].map(([name, value]) => [name, distort(value)]));
+}
+
+export function distortedNames(distort: (name: string) => string): OpenStore {
+  return distorted((fields) => [...fields].map(([name, value]) => [distort(name), value]));
+}
+
+/** A memory store that refuses only versions that the record has never had: what a comparison before a gap comes to. */
+export function comparingTooEarly(isLate: (write: Write) => boolean): OpenStore {
+  return spoiled((good) => {
+    const history = new Map<string, Set<RecordVersion | null>>();
+    return {
+      save(key, write) {
+        const versions = history.get(key) ?? new Set([null]);
+        history.set(key, versions);
+        return chain(good.load(key), (found) => {
+          if (write.expected !== null && found === null) return "conflict";
+          if (!versions.has(write.expected)) return "conflict";
+          return chain(isLate(write) ? overwrite(good, key, write) : good.save(key, write), (answer) => {
+            if (answer !== "conflict") versions.add(answer);
+            return answer;
+          });
+        });
+      },
+      delete(key, expected) {
+        history.delete(key);
+        return good.delete(key, expected);
+      },
+    };
+  });
+}
+
+/** A store whose last write of each kind was under way when the record was deleted, and comes after it. */
+export function writingAfterDelete(isLate: (write: Write) => boolean): OpenStore {
+  return spoiled((good) => {
+    const last = new Map<string, Write>();
+    return {
+      save(key, write) {
+        if (isLate(write)) last.set(key, write);
+        return good.save(key, write);
+      },
+      async delete(key, expected) {
+        const answer = await good.delete(key, expected);
+        const write = last.get(key);
+        if (write !== undefined) await overwrite(good, key, write);
+        return answer;
+      },
+    };
+  });
+}
+
+export const isCreation = ({ expected }: Write): boolean => expected === null;
+export const isTouch = ({ changed, expected }: Write): boolean => expected !== null && changed.size === 0;
+export const isChange = (write: Write): boolean => !isCreation(write) && !isTouch(write);
+
+/** A memory store that answers one kind of write as told, and does it well or not at all. */
+export function answering(kind: (write: Write) => boolean, answer: RecordVersion, done: boolean): OpenStore {
+  return spoiled((good) => ({
+    async save(key, write) {
+      if (!kind(write)) return good.save(key, write);
+      if (done) await overwrite(good, key, write);
+      return answer;
+    },
+  }));
+}
+
+/** A memory store that does one kind of write in another way. */
+export function writing(
+  kind: (write: Write) => boolean,
+  other: (good: SessionStore) => SessionStore["save"],
+): OpenStore {
+  return spoiled((good) => ({
+    save: (key, write, signal) => (kind(write) ? other(good)(key, write, signal) : good.save(key, write)),
+  }));
+}
+
+export const touchThatKeepsTheVersion = spoiled((good) => {
+  const outside = new Map<RecordVersion, RecordVersion>();
+  const inside = new Map<RecordVersion, RecordVersion>();
+  const shown = (version: RecordVersion): RecordVersion => outside.get(version) ?? version;
+  return {
+    async load(key) {
+      const found = await good.load(key);
+      return found && { ...found, version: shown(found.version) };
+    },
+    async save(key, write) {
+      const expected = write.expected === null ? null : (inside.get(write.expected) ?? write.expected);
+      const answer = await good.save(key, { ...write, expected });
+      if (answer === "conflict" || !isTouch(write) || write.expected === null) return answer;
+      outside.set(answer, write.expected);
+      inside.set(write.expected, answer);
+      return write.expected;
+    },
+  };
+});
+
+/** A store that compares content, which may have been there before. */
+export const versionsOfContent = spoiled((good) => {
+  const versionOf = ({ fields, lastSeenAt }: SessionRecord): string => JSON.stringify([lastSeenAt, ...fields]);
+  return {
+    async load(key) {
+      const found = await good.load(key);
+      return found && { ...found, version: versionOf(found) };
+    },
+    async save(key, write) {
+      const found = await good.load(key);
+      if ((found === null ? null : versionOf(found)) !== write.expected) return "conflict";
+      await overwrite(good, key, write);
+      return versionOf(write.record);
+    },
+  };
+});
+
+/** Versions counted from 1 in each record, so that a record created anew has those of the one before it. */
+export function versionsFromOne(): SessionStore {
+  const records = new Map<string, StoredRecord>();
+  return {
+    traits: memoryStore().traits,
+    load: (key) => records.get(key) ?? null,
+    save(key, { record, expected }) {
+      if ((records.get(key)?.version ?? null) !== expected) return "conflict";
+      const version = Number(expected) + 1;
+      records.set(key, { fields: new Map(record.fields), lastSeenAt: record.lastSeenAt, version });
+      return version;
+    },
+    delete(key, expected) {
+      const found = records.get(key);
+      if (found && expected !== undefined && found.version !== expected) return "conflict";
+      records.delete(key);
+    },
+  };
+}
+
+/** A store that keeps the very objects that it is given, or hands out those that it keeps, or changes those that it has handed out. */
+export function aliasing(where: "in" | "out" | "live"): OpenStore {
+  return () => {
+    const records = new Map<string, StoredRecord>();
+    let writes = 0;
+    const own = (fields: ReadonlyMap<string, string>, here: boolean) => (here ? fields : new Map(fields));
+    return {
+      ...versionsFromOne(),
+      load(key) {
+        const found = records.get(key);
+        return found === undefined ? null : { ...found, fields: own(found.fields, where !== "in") };
+      },
+      save(key, { record: { fields, lastSeenAt }, expected }) {
+        const found = records.get(key);
+        if ((found?.version ?? null) !== expected) return "conflict";
+        const kept = found !== undefined && where === "live" ? new Map(found.fields) : undefined;
+        if (kept !== undefined && found !== undefined) refill(found.fields, fields);
+        records.set(key, { fields: kept ? found!.fields : own(fields, where === "in"), lastSeenAt, version: ++writes });
+        return writes;
+      },
+      delete: (key) => void records.delete(key),
+    };
+  };
+}
+
+function refill(kept: ReadonlyMap<string, string>, fields: ReadonlyMap<string, string>): void {
+  if (!(kept instanceof Map)) return;
+  kept.clear();
+  for (const [name, value] of fields) kept.set(name, value);
+}
+
+/** A store whose engine sweeps at once what lives shorter than a second, but keeps what `worse` leaves of it. */
+export function partialAfterExpiry(worse: "save" | "load"): OpenStore {
+  return spoiled((good) => ({
+    async load(key) {
+      const found = await good.load(key);
+      return found && worse === "load" ? { ...found, fields: new Map([...found.fields].slice(1)) } : found;
+    },
+    async save(key, write) {
+      const isShort = write.expiresAt - write.record.lastSeenAt < 1000;
+      if (isShort && worse === "save") return 1;
+      if (write.expected === null || (await good.load(key)) !== null) return good.save(key, write);
+      const fields = new Map<string, string>();
+      for (const [name, value] of write.changed) if (value !== null) fields.set(name, value);
+      return good.save(key, { ...write, record: { ...write.record, fields }, expected: null });
+    },
+  }));
+}
+
+/** A store whose engine can be broken, and which then takes the failure of some calls for an answer. */
+export function failing(answers: Partial<SessionStore> = {}): OpenedStore & { readonly store: SessionStore } {
+  const good = memoryStore();
+  let isBroken = false;
+  const failed = async (): Promise<never> => {
+    throw new Error("The engine failed");
+  };
+  const broken: SessionStore = { ...good, load: failed, save: failed, delete: failed, ...answers };
+  return {
+    store: {
+      ...good,
+      load: (...args) => (isBroken ? broken : good).load(...args),
+      save: (...args) => (isBroken ? broken : good).save(...args),
+      delete: (...args) => (isBroken ? broken : good).delete(...args),
+    },
+    fail: () => {
+      isBroken = true;
+    },
+  };
+}
+
+/** A store over an engine with a limit, which counts its calls; and a way to put foreign values there. */
+export function limited(spoil: (good: SessionStore) => Partial<SessionStore> = () => ({})): OpenedStore {
+  const engine = memoryStore();
+  const foreign = new Set<string>();
+  const traits = { ...engine.traits, maxBytes: 100_000 };
+  let calls = 0;
+  const good: SessionStore = {
+    traits,
+    load(key) {
+      calls++;
+      return foreign.has(key) ? { fields: new Map(), lastSeenAt: 0, version: "?" } : engine.load(key);
+    },
+    save(key, write) {
+      if (JSON.stringify([...write.record.fields]).length > traits.maxBytes) throw tooLarge();
+      calls++;
+      return foreign.has(key) && write.expected !== "?" ? "conflict" : engine.save(key, write);
+    },
+    delete(key, expected) {
+      calls++;
+      return foreign.delete(key) ? undefined : engine.delete(key, expected);
+    },
+  };
+  return {
+    store: { ...good, ...spoil({ ...good, save: (key, write) => (calls++, engine.save(key, write)) }) },
+    calls: () => calls,
+    spoil(key) {
+      engine.delete(key);
+      foreign.add(key);
+    },
+  };
+}
+
+export function tooLarge(): Error {
+  return Object.assign(new Error("Too large"), { code: "ERR_RECORD_TOO_LARGE" });
+}
+
+/** A memory store that does something else if it is given a signal, or one that is aborted. */
+export function heeding(when: "given" | "aborted", spoil: (good: SessionStore) => Partial<SessionStore>): OpenStore {
+  return spoiled((good) => {
+    const worse = { ...good, ...spoil(good) };
+    const chosen = (signal: AbortSignal | undefined): SessionStore =>
+      signal !== undefined && (when === "given" || signal.aborted) ? worse : good;
+    return {
+      load: (key, signal) => chosen(signal).load(key),
+      save: (key, write, signal) => chosen(signal).save(key, write),
+      delete: (key, expected, signal) => chosen(signal).delete(key, expected),
+    };
+  });
+}
+
+export const withTraits = (traits: Partial<SessionStore["traits"]>): OpenStore =>
+  spoiled((good) => ({ traits: { ...good.traits, ...traits } }));

@@ -1,0 +1,420 @@
+import { describe, expect, expectTypeOf, test } from "vitest";
+import { memoryStore, type SessionEvent, SessionManager } from "../mod.ts";
+import { type UserSession, userSessions } from "../src/user_sessions.ts";
+import { cookieJar, fakeClock, faultyStore } from "../src/testing.ts";
+import { bare, codeOf, errorOf, gate, keyOf, openStore, SHOP, visitor } from "./setup/sessions.ts";
+import { ADA, devices, entriesOf, handleOn, userOn } from "./user_sessions/devices.ts";
+
+describe("list()", () => {
+  test("list() shows each bound session with its metadata and times, the last seen first", async () => {
+    const clock = fakeClock();
+    const { users, logIn } = devices({ now: clock.now, touchInterval: 0 });
+    const phone = await logIn({ browser: "Firefox", place: "Paris" });
+    const began = clock.now();
+    clock.advance(60);
+    await logIn({ browser: "Chromium", since: new Date(0) });
+    await logIn("elsewhere", "user-2");
+    clock.advance(60);
+    await userOn(phone);
+    const listed = await users.list(ADA);
+    expect(listed.map(({ metadata }) => metadata)).toEqual([
+      { browser: "Firefox", place: "Paris" },
+      { browser: "Chromium", since: new Date(0) },
+    ]);
+    expect(listed[0]).toMatchObject({ createdAt: began, lastSeenAt: clock.now() });
+    expect(await users.list("nobody")).toEqual([]);
+  });
+
+  test("list() gives handles of which one is the browser's own, and none is an id or names a record", async () => {
+    const { store, records } = openStore();
+    const { users, sessions, logIn } = devices({ store });
+    const phone = await logIn();
+    await logIn();
+    const { result } = await phone(async (session) => ({
+      id: await session.id(),
+      handle: await users.handle(session),
+    }));
+    const handles = (await users.list(ADA)).map(({ handle }) => handle);
+    expect(new Set(handles).size).toBe(2);
+    expect(handles).toContain(result.handle);
+    expect(handles.join()).not.toContain(result.id);
+    expect(handles.join()).not.toContain(keyOf(String(result.id)));
+    expect(records.has(keyOf(String(result.id)))).toBe(true);
+    for (const handle of handles) {
+      const headers = { Cookie: `__Host-session=${handle}` };
+      expect((await visitor(sessions)((session) => session.get("user"), { headers })).result).toBeUndefined();
+    }
+  });
+
+  test("list() leaves out a session that has expired, been destroyed or been unbound", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store, now: clock.now });
+    await logIn("expired");
+    clock.advance(86_400);
+    const destroyed = await logIn("destroyed");
+    const unbound = await logIn("unbound");
+    await logIn("live");
+    expect(await users.list(ADA)).toHaveLength(3);
+    await destroyed((session) => session.destroy());
+    await unbound((session) => users.unbind(session));
+    expect(await userOn(unbound)).toBe(ADA);
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["live"]);
+    // By another clock, what has just expired may be alive.
+    expect(entriesOf(records)).toEqual([2]);
+    clock.advance(601);
+    await users.list(ADA);
+    expect(entriesOf(records)).toEqual([1]);
+  });
+
+  test("list() shows all of a hundred logins at once", async () => {
+    const { users, logIn } = devices();
+    await Promise.all(Array.from({ length: 100 }, (_, n) => logIn(n)));
+    const listed = (await users.list(ADA)).map(({ metadata }) => Number(metadata));
+    expect(listed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  });
+
+  test("list(), revokeAll() and bind() refuse what names no user, so that nobody takes nothing for done", async () => {
+    const { users, logIn, browser } = devices();
+    await logIn("fine", "�");
+    for (const user of ["", "\ud800", undefined, 1815, null, {}]) {
+      // @ts-expect-error -- from JavaScript
+      await expect(users.revokeAll(user)).rejects.toThrow(TypeError);
+      // @ts-expect-error -- from JavaScript
+      await expect(users.list(user)).rejects.toThrow(TypeError);
+      // @ts-expect-error -- from JavaScript
+      await browser()((session) => expect(users.bind(session, user)).rejects.toThrow(TypeError));
+    }
+    expect(await users.list("�")).toHaveLength(1);
+  });
+
+  test("list() has the type of the metadata, which bind() then demands", async () => {
+    const users = userSessions<{ browser: string }>({ indexes: { sid: (metadata) => metadata["sid"] } });
+    const sessions = new SessionManager({ plugins: [users] });
+    const session = sessions.open("");
+    await users.bind(session, ADA, { browser: "Firefox" });
+    // @ts-expect-error -- without the metadata
+    const without = (): Promise<void> => users.bind(session, ADA);
+    expect(without).toBeTypeOf("function");
+    await session.save();
+    const listed = await users.list(ADA);
+    expectTypeOf(listed).toEqualTypeOf<UserSession<{ browser: string }>[]>();
+    expect(listed[0]?.metadata.browser).toBe("Firefox");
+  });
+});
+
+describe("bind()", () => {
+  test("bind() begins a session when there is none", async () => {
+    const { users, browser } = devices();
+    const { cookies } = await browser()((session) => users.bind(session, ADA));
+    expect(cookies).toHaveLength(1);
+    expect(await users.list(ADA)).toMatchObject([{ metadata: undefined }]);
+  });
+
+  test("bind() is stored although nobody awaits it", async () => {
+    for (const credentialVersion of [undefined, async () => 1]) {
+      const { users, browser } = devices({ store: openStore().store }, credentialVersion ? { credentialVersion } : {});
+      const phone = browser();
+      await phone((session) => void users.bind(session, ADA, "first"));
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "first" }]);
+      await phone((session) => void users.bind(session, ADA, "second"));
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "second" }]);
+      await phone((session) => void users.unbind(session));
+      expect(await users.list(ADA)).toEqual([]);
+    }
+  });
+
+  test("bind() records at once what needs no answer, and a later change of the metadata is not stored", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn();
+    await phone(async (session) => {
+      await session.get("user");
+      const metadata = { browser: "Firefox" };
+      const binding = users.bind(session, ADA, metadata);
+      metadata.browser = "Netscape";
+      await session.save();
+      expect(await users.list(ADA)).toMatchObject([{ metadata: { browser: "Firefox" } }]);
+      await binding;
+    });
+  });
+
+  test("bind() keeps the handle, and takes the new metadata, when the user is the same", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn("before");
+    const handle = await handleOn(users, phone);
+    await phone((session) => users.bind(session, ADA, "after"));
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "after" }]);
+    await phone(async (session) => (await session.regenerate(), await users.bind(session, ADA, "later")));
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "later" }]);
+    await phone(async (session) => {
+      await users.bind(session, ADA, "earlier in the same request");
+      await users.bind(session, ADA, "last");
+    });
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "last" }]);
+  });
+
+  test("bind() moves the session to another user", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn();
+    const handle = await handleOn(users, phone);
+    await phone((session) => users.bind(session, "user-2"));
+    expect(await users.list(ADA)).toEqual([]);
+    expect(await users.list("user-2")).toHaveLength(1);
+    expect(await handleOn(users, phone)).not.toBe(handle);
+    expect(await users.revokeAll(ADA)).toBe(0);
+    expect(await users.revoke(handle)).toBe(false);
+    expect(await userOn(phone)).toBe(ADA);
+  });
+
+  test("bind() takes a User-Agent of 2 100 letters, and says where metadata is too large or cannot be stored", async () => {
+    const { users, browser } = devices({ store: memoryStore() });
+    const phone = browser();
+    await phone((session) => users.bind(session, ADA, { browser: "M".repeat(2100) }));
+    expect(await users.list(ADA)).toMatchObject([{ metadata: { browser: "M".repeat(2100) } }]);
+    await phone((session) => users.bind(session, ADA, "M".repeat(16_382)));
+    await phone(async (session) => {
+      const large = await errorOf(() => users.bind(session, ADA, "é".repeat(8192)));
+      expect(large.code).toBe("ERR_NOT_SERIALIZABLE");
+      expect(large.message).toMatch(/16386 bytes.*16384/);
+      const unfit = await errorOf(() => users.bind(session, ADA, { tabs: [{ close: () => 0 }] }));
+      expect(unfit.code).toBe("ERR_NOT_SERIALIZABLE");
+      expect(unfit.message).toContain("tabs[0].close");
+    });
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "M".repeat(16_382) }]);
+  });
+
+  test("bind() works on sessions that are opened by their id", async () => {
+    const { users, sessions, browser } = devices();
+    const phone = browser();
+    const { result: id } = await phone((session) => session.create());
+    const session = sessions.open(String(id));
+    await users.bind(session, ADA, "by id");
+    expect(await users.handle(session)).toBeNull();
+    await session.save();
+    expect(await users.handle(session)).toBe(await handleOn(users, phone));
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "by id" }]);
+  });
+
+  test("bind() refuses a session of a manager that does not have the plugin, and what is no session", async () => {
+    const { users, sessions } = devices();
+    const stranger = new SessionManager().open("");
+    for (const session of [stranger, {}, new Request(SHOP)]) {
+      expect(() => users.bind(session, ADA)).toThrow(TypeError);
+      expect(() => users.unbind(session)).toThrow(TypeError);
+      expect(() => users.handle(session)).toThrow(TypeError);
+      await expect(users.revokeAll(ADA, { except: session })).rejects.toThrow(TypeError);
+    }
+    expect(() => users.bind(sessions.open(""), ADA)).not.toThrow();
+    await expect(userSessions().list(ADA)).rejects.toThrow("option plugins");
+  });
+
+  test("bind() lets a request with an id that was just retired begin a session: it has proved who the user is", async () => {
+    const clock = fakeClock();
+    const { users, sessions } = devices({ now: clock.now });
+    const session = sessions.open("");
+    await session.create();
+    await session.save();
+    const old = String(await session.id());
+    await session.regenerate();
+    await session.save();
+    const late = sessions.open(old);
+    await users.bind(late, ADA, "late");
+    await late.save();
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "late" }]);
+  });
+});
+
+describe("regenerate() and destroy()", () => {
+  test("regenerate() keeps handle, place and metadata", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn("phone");
+    const handle = await handleOn(users, phone);
+    for (let i = 0; i < 3; i++) await phone((session) => session.regenerate());
+    expect(await handleOn(users, phone)).toBe(handle);
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "phone" }]);
+    expect(await users.revoke(handle)).toBe(true);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("destroy() removes the entry, and the list with the last one", async () => {
+    const { store, records } = openStore();
+    const { logIn } = devices({ store });
+    const phone = await logIn();
+    const laptop = await logIn();
+    await phone((session) => session.destroy());
+    expect(entriesOf(records)).toEqual([1]);
+    await laptop((session) => session.destroy());
+    expect(records.size).toBe(0);
+  });
+
+  test("destroy() removes what earlier ids have left in the list", async () => {
+    const { store, records } = openStore();
+    const { logIn } = devices({ store });
+    const phone = await logIn();
+    for (let i = 0; i < 3; i++) await phone((session) => session.regenerate());
+    await phone((session) => session.destroy());
+    expect(entriesOf(records)).toEqual([]);
+  });
+});
+
+describe("revoke()", () => {
+  test("revoke() ends the one session, says whether there was one, and its browser is told", async () => {
+    const events: SessionEvent[] = [];
+    const { users, logIn } = devices({ onEvent: (event) => events.push(event) });
+    const phone = await logIn();
+    const laptop = await logIn();
+    const handle = await handleOn(users, phone);
+    expect(await users.revoke(handle)).toBe(true);
+    expect((await phone((session) => session.info())).result.ended).toBe("revoked");
+    expect(await userOn(phone)).toBeUndefined();
+    expect(await userOn(laptop)).toBe(ADA);
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await users.revoke(handle)).toBe(false);
+    expect(bare(events.filter(({ type }) => type === "revoked"))).toEqual([{ type: "revoked", sessions: 1 }]);
+  });
+
+  test("revoke() takes anything for a handle, and throws at nothing", async () => {
+    const { users, logIn } = devices();
+    const handle = await handleOn(users, await logIn());
+    const [list, token] = handle.split(".");
+    const made = [
+      "",
+      "x",
+      ".",
+      `${handle}x`,
+      `${list}.`,
+      `${list}`,
+      `.${token}`,
+      `../etc.${token}`,
+      handle.replace(/.{16}$/, "a".repeat(16)),
+    ];
+    for (const each of made) expect(await users.revoke(each), each).toBe(false);
+    // @ts-expect-error -- from a client's JSON
+    for (const each of [{ split: 1 }, null, undefined, 1, [handle]]) expect(await users.revoke(each)).toBe(false);
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("revoke() is not undone by a request that is under way", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn();
+    const jar = gate();
+    const handle = await handleOn(users, phone);
+    const slow = phone(async (session) => {
+      session.set("note", await session.get("user"));
+      await jar.opened;
+    });
+    await users.revoke(handle);
+    jar.open();
+    await slow;
+    expect(await userOn(phone)).toBeUndefined();
+  });
+});
+
+describe("revokeAll()", () => {
+  test("revokeAll() ends every session of the user but the excepted one, and no replayed cookie works", async () => {
+    const { users, sessions, browser } = devices();
+    const jars = Array.from({ length: 5 }, () => cookieJar());
+    for (const jar of jars) {
+      await visitor(sessions, { jar })(async (session) => (session.set("user", ADA), await users.bind(session, ADA)));
+    }
+    const stranger = await devices({}).logIn();
+    const replays = jars.map((jar) => ({ Cookie: jar.header(SHOP) ?? "" }));
+    const own = visitor(sessions, { jar: jars[0]! });
+    const { result: ended } = await own((session) => users.revokeAll(ADA, { except: session }));
+    expect(ended).toBe(4);
+    expect(await userOn(own)).toBe(ADA);
+    for (const headers of replays.slice(1)) {
+      expect((await browser()((session) => session.get("user"), { headers })).result).toBeUndefined();
+    }
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await users.revokeAll(ADA)).toBe(1);
+    expect(await userOn(own)).toBeUndefined();
+    expect(await userOn(stranger)).toBe(ADA);
+  });
+
+  test("revokeAll() spares a session that this request has bound, also where it was bound before", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn("phone");
+    await logIn("laptop");
+    await phone(async (session) => {
+      await session.regenerate();
+      await users.bind(session, ADA, "phone again");
+      expect(await users.revokeAll(ADA, { except: session })).toBe(1);
+    });
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone again" }]);
+    expect(await userOn(phone)).toBe(ADA);
+  });
+
+  test("revokeAll() throws when the excepted session could not be loaded, and ends nobody's", async () => {
+    const store = faultyStore(memoryStore());
+    const { users, logIn } = devices({ store, onStoreError: "anonymous" });
+    const phone = await logIn();
+    const laptop = await logIn();
+    const { result } = await phone(async (session) => {
+      store.plan({ load: ["rejects"] });
+      return await codeOf(() => users.revokeAll(ADA, { except: session }));
+    });
+    expect(result).toBe("ERR_STORE");
+    expect(await userOn(phone)).toBe(ADA);
+    expect(await userOn(laptop)).toBe(ADA);
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+
+  test("revokeAll() with a session that is nobody's ends all", async () => {
+    const { users, logIn, browser } = devices();
+    await logIn();
+    const { result } = await browser()((session) => users.revokeAll(ADA, { except: session }));
+    expect(result).toBe(1);
+  });
+});
+
+describe("revokeBy()", () => {
+  const about = {
+    indexes: {
+      sid: ({ sid }: Record<string, unknown>) => sid,
+      tenant: ({ tenant }: Record<string, unknown>) => tenant,
+    },
+  };
+
+  test("revokeBy() ends the sessions with one value of an index, whoever's they are, and no others", async () => {
+    const { users, logIn } = devices({}, about);
+    const [first, second, third] = [
+      await logIn({ sid: "op-1", tenant: 7 }),
+      await logIn({ sid: "op-2", tenant: 7 }, "user-2"),
+      await logIn({ sid: "op-3", tenant: 8 }, "user-3"),
+    ];
+    await logIn({ other: 1 }, "user-4");
+    await logIn(undefined, "user-5");
+    expect(await users.revokeBy("sid", "op-1")).toBe(1);
+    expect(await Promise.all([first, second, third].map(userOn))).toEqual([undefined, "user-2", "user-3"]);
+    expect(await users.list(ADA)).toEqual([]);
+    expect(await users.revokeBy("tenant", 7)).toBe(1);
+    expect(await users.revokeBy("tenant", "8")).toBe(1);
+    expect(await users.revokeBy("sid", "op-9")).toBe(0);
+    expect(await users.list("user-4")).toHaveLength(1);
+  });
+
+  test("revokeBy() follows the value of the last bind(), and a regenerated id", async () => {
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store }, about);
+    const phone = await logIn({ sid: "before" });
+    await phone((session) => users.bind(session, ADA, { sid: "after" }));
+    await phone((session) => session.regenerate());
+    expect(await users.revokeBy("sid", "before")).toBe(0);
+    expect(await userOn(phone)).toBe(ADA);
+    expect(await users.revokeBy("sid", "after")).toBe(1);
+    expect(await userOn(phone)).toBeUndefined();
+    await users.list(ADA);
+    expect(entriesOf(records)).toEqual([]);
+  });
+
+  test("revokeBy() refuses an index that is none, and a value that is none", async () => {
+    const { users, browser } = devices({}, about);
+    await expect(users.revokeBy("toString", "x")).rejects.toThrow(TypeError);
+    for (const value of ["", undefined, null, {}]) {
+      // @ts-expect-error -- from JavaScript
+      await expect(users.revokeBy("sid", value)).rejects.toThrow(TypeError);
+    }
+    await browser()((session) => expect(users.bind(session, ADA, { sid: {} })).rejects.toThrow(TypeError));
+  });
+});

@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import { type Session, SessionManager, type Write } from "../../mod.ts";
+import { readYourWrites } from "../../src/read_your_writes.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
+import { cookieJar, type CookieJar, fakeClock, type FakeClock, kvSimulator } from "../../src/testing.ts";
+import { altered, keyOf, openStore, type Visitor, visitor } from "../setup/sessions.ts";
+import { ADA, devices, isPage, logInOn, userOn } from "./devices.ts";
+
+const SECRETS = ["a secret of at least thirty-two bytes"];
+
+interface Place {
+  readonly users: UserSessions;
+  readonly sessions: SessionManager<Record<string, unknown>>;
+  readonly visit: (jar: CookieJar) => Visitor<Record<string, unknown>>;
+}
+
+/** Places of Workers KV, each of which shows what others have written a minute late. */
+function world(
+  about: UserSessionsOptions = {},
+  order: "first" | "last" | "without" = "without",
+): { readonly clock: FakeClock; readonly at: (place: string) => Place } {
+  const clock = fakeClock();
+  const kv = kvSimulator({ now: clock.now, writeInterval: 0, delay: 60 });
+  return {
+    clock,
+    at(place) {
+      const users = userSessions(about);
+      const recent = order === "without" ? [] : [readYourWrites({ secrets: SECRETS })];
+      const plugins = order === "first" ? [...recent, users] : [users, ...recent];
+      const sessions = new SessionManager<Record<string, unknown>>({
+        store: cloudflareKvStore(kv.at(place)),
+        now: clock.now,
+        plugins,
+        touchInterval: 60,
+      });
+      return { users, sessions, visit: (jar) => visitor(sessions, { jar }) };
+    },
+  };
+}
+
+const logIn = (users: UserSessions, metadata: unknown) => (session: Session<Record<string, unknown>>) =>
+  logInOn(users, session, metadata);
+const shown = async (place: Place): Promise<unknown[]> => (await place.users.list(ADA)).map(({ metadata }) => metadata);
+
+describe("where a place may show an older list", () => {
+  for (const use of ["list", "revokeAll"] as const) {
+    test(`${use}() does not forget a session that has just been regenerated elsewhere`, async () => {
+      const { clock, at } = world();
+      const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+      const phone = cookieJar();
+      await paris.visit(phone)(logIn(paris.users, "phone"));
+      clock.advance(3600);
+      await tokyo.visit(cookieJar())(logIn(tokyo.users, "laptop"));
+      clock.advance(120);
+      await paris.visit(phone)((session) => session.regenerate());
+      await tokyo.users[use](ADA);
+      clock.advance(300);
+      // What is used lists itself again.
+      await userOn(paris.visit(phone));
+      expect(await shown(paris)).toContain("phone");
+      await paris.users.revokeAll(ADA);
+      clock.advance(300);
+      expect(await userOn(paris.visit(phone))).toBeUndefined();
+    });
+  }
+
+  test("two logins at once in two places are both listed, at the latest when each is used a touch interval later", async () => {
+    const { clock, at } = world();
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    const [phone, laptop] = [cookieJar(), cookieJar()];
+    await paris.visit(phone)(logIn(paris.users, "phone"));
+    await tokyo.visit(laptop)(logIn(tokyo.users, "laptop"));
+    clock.advance(300);
+    expect(await shown(paris)).toHaveLength(1);
+    await userOn(paris.visit(phone));
+    clock.advance(120);
+    await userOn(tokyo.visit(laptop));
+    clock.advance(300);
+    expect((await shown(paris)).toSorted()).toEqual(["laptop", "phone"]);
+    expect(await paris.users.revokeAll(ADA)).toBe(2);
+    clock.advance(300);
+    expect([await userOn(paris.visit(phone)), await userOn(tokyo.visit(laptop))]).toEqual([undefined, undefined]);
+  });
+
+  test("revokeAll() ends a session that the place does not show yet, if it shows its entry", async () => {
+    const { store: inner, records } = openStore();
+    const traits = { consistency: "eventual", compareAndSet: false, maxBytes: Infinity } as const;
+    let hidden = "";
+    const blind = {
+      ...inner,
+      save: (key: string, write: Write) => inner.save(key, { ...write, expected: records.get(key)?.version ?? null }),
+    };
+    const late = altered({ ...blind, traits }, { load: (load, key) => (key === hidden ? null : load(key)) });
+    const { users, logIn } = devices({ store: late });
+    const phone = await logIn("phone");
+    hidden = keyOf(String((await phone((session) => session.id())).result));
+    expect(await users.list(ADA)).toEqual([]);
+    expect(await users.revokeAll(ADA)).toBe(0);
+    hidden = "";
+    expect((await phone((session) => session.info())).result.ended).toBe("revoked");
+  });
+
+  test("revokeAll() ends what has taken a session's place, although the list that it sees does not name it", async () => {
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store });
+    const phone = await logIn("phone");
+    const [key, before] = [...records].find(([, record]) => isPage(record)) ?? [];
+    await phone((session) => session.regenerate());
+    records.set(String(key), { ...before!, version: 1000 });
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+    expect(await users.revokeAll(ADA)).toBe(1);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("credentialVersion ends sessions in every place at once", async () => {
+    let version = 1;
+    const { at } = world({ credentialVersion: () => version });
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    const phone = cookieJar();
+    await paris.visit(phone)(logIn(paris.users, "phone"));
+    version = 2;
+    expect(await userOn(paris.visit(phone))).toBeUndefined();
+    expect(await userOn(tokyo.visit(phone))).toBeUndefined();
+  });
+});
+
+describe("with readYourWrites()", () => {
+  for (const order of ["first", "last"] as const) {
+    test(`a login is seen in another place at once, keeps its handle, and ends when it is revoked; readYourWrites() stands ${order}`, async () => {
+      const { clock, at } = world({ credentialVersion: () => 1 }, order);
+      const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+      const phone = cookieJar();
+      await paris.visit(phone)(logIn(paris.users, "phone"));
+      expect(await userOn(tokyo.visit(phone))).toBe(ADA);
+      const handles = [paris, tokyo].map(
+        async (place) => (await place.visit(phone)((session) => place.users.handle(session))).result,
+      );
+      const [handle, same] = await Promise.all(handles);
+      expect(handle).toBe(same);
+      await tokyo.visit(phone)((session) => session.set("n", 1));
+      await tokyo.visit(phone)((session) => tokyo.users.bind(session, ADA, "phone again"));
+      clock.advance(300);
+      expect(await paris.users.list(ADA)).toMatchObject([{ handle, metadata: "phone again" }]);
+      expect(await paris.users.revoke(String(handle))).toBe(true);
+      clock.advance(300);
+      for (const place of [paris, tokyo]) expect(await userOn(place.visit(phone))).toBeUndefined();
+      await tokyo.visit(phone)((session) => session.set("n", 2));
+      expect(await userOn(tokyo.visit(phone))).toBeUndefined();
+    });
+  }
+
+  test("one place alone lists and revokes at once", async () => {
+    const clock = fakeClock();
+    const kv = kvSimulator({ now: clock.now, writeInterval: 0 });
+    const { users, logIn } = devices({
+      store: cloudflareKvStore(kv.at("Paris")),
+      now: clock.now,
+      plugins: [readYourWrites({ secrets: SECRETS })],
+    });
+    const phone = await logIn("phone");
+    clock.advance(61);
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+    expect(await users.revokeAll(ADA)).toBe(1);
+    clock.advance(61);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+});

@@ -1,0 +1,326 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, SessionManager, type SessionOptions, type SessionStore, type UntypedData } from "../../mod.ts";
+import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
+import { altered, codeOf, gate, keyOf, openStore } from "../setup/sessions.ts";
+import { ADA, isPage } from "./devices.ts";
+import { factsIn, pageKey, unlisted } from "./invariant.ts";
+
+interface Program {
+  readonly users: UserSessions;
+  readonly sessions: SessionManager<UntypedData>;
+  readonly logIn: (metadata?: unknown) => Promise<string>;
+}
+
+function program(options: SessionOptions<UntypedData>, about: UserSessionsOptions = {}): Program {
+  const users = userSessions(about);
+  const sessions = new SessionManager<UntypedData>({ ...options, plugins: [users] });
+  return {
+    users,
+    sessions,
+    async logIn(metadata) {
+      const session = sessions.open("");
+      await users.bind(session, ADA, metadata);
+      await session.save();
+      return String(await session.id());
+    },
+  };
+}
+
+describe("answers of a store that have no meaning", () => {
+  const answers: readonly unknown[] = [null, {}, "ok", "OK", undefined, true, [], "wrong type"];
+
+  test.each(answers.map((answer) => ({ answer })))(
+    "save() that answers $answer counts for no success",
+    async ({ answer }) => {
+      let lies = false;
+      const inner = memoryStore();
+      const store: SessionStore = {
+        ...inner,
+        save: (key, write) => (lies ? (answer as never) : inner.save(key, write)),
+      };
+      const { users, sessions, logIn } = program({ store });
+      const id = await logIn();
+      lies = true;
+      const isString = typeof answer === "string" && !/^ok$/i.test(answer);
+      if (!isString) {
+        expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_STORE");
+        expect(await codeOf(() => logIn())).toBe("ERR_STORE");
+      }
+      lies = false;
+      expect(await users.handle(sessions.open(id))).not.toBeNull();
+      expect(await users.revokeAll(ADA)).toBe(1);
+      expect(await users.handle(sessions.open(id))).toBeNull();
+    },
+  );
+
+  test("load() of a list that answers no record, and delete() of one, are failures", async () => {
+    const store = faultyStore(memoryStore());
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn();
+    for (const call of [() => users.revokeAll(ADA), () => users.list(ADA), () => logIn()]) {
+      store.plan({ load: ["wrong type"] });
+      expect(await codeOf(call)).toBe("ERR_STORE");
+    }
+    store.plan({ delete: "wrong type" });
+    expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_STORE");
+    store.plan({});
+    expect(await users.handle(sessions.open(id))).toBeNull();
+  });
+});
+
+describe("one time limit for one operation", () => {
+  test("revokeAll() under endless contention on the list gives up with ERR_CONFLICT", async () => {
+    const { store: inner, records } = openStore();
+    const store = altered(inner, {
+      // Somebody is always faster.
+      save: (save, key, write) => (isPage(records.get(key) ?? { fields: new Map() }) ? "conflict" : save(key, write)),
+      delete: (remove, key, version) =>
+        isPage(records.get(key) ?? { fields: new Map() }) ? "conflict" : remove(key, version),
+    });
+    const { users, logIn } = program({ store, storeTimeout: 0.3 });
+    await logIn();
+    const began = performance.now();
+    expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_CONFLICT");
+    expect(performance.now() - began).toBeLessThan(1500);
+  });
+
+  test("revoke() under endless contention on the session gives up, also on a store that answers at once", async () => {
+    const inner = memoryStore();
+    let isBusy = false;
+    const store: SessionStore = {
+      ...inner,
+      save: (key, write) => (isBusy && write.record.fields.size === 0 ? "conflict" : inner.save(key, write)),
+    };
+    const { users, sessions, logIn } = program({ store, storeTimeout: 0.2 });
+    const id = await logIn();
+    const handle = String(await users.handle(sessions.open(id)));
+    isBusy = true;
+    expect(await codeOf(() => users.revoke(handle))).toBe("ERR_CONFLICT");
+    isBusy = false;
+    expect(await users.revoke(handle)).toBe(true);
+  });
+
+  test("bind() under endless contention on the list gives up, and nobody is logged in", async () => {
+    const inner = memoryStore();
+    const store: SessionStore = {
+      ...inner,
+      save: (key, write) => (isPage(write.record) ? "conflict" : inner.save(key, write)),
+    };
+    const { users, logIn } = program({ store, storeTimeout: 0.2 });
+    expect(await codeOf(() => logIn())).toBe("ERR_CONFLICT");
+    expect(await users.list(ADA)).toEqual([]);
+  });
+
+  test("revokeAll() on a store that hangs in the middle ends with ERR_STORE_TIMEOUT, once", async () => {
+    const store = faultyStore(memoryStore());
+    const { users, logIn } = program({ store, storeTimeout: 0.2 });
+    for (let n = 0; n < 5; n++) await logIn(n);
+    store.plan({ save: ["none", "none", "hangs"] });
+    const began = performance.now();
+    expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_STORE_TIMEOUT");
+    expect(performance.now() - began).toBeLessThan(1000);
+    store.plan({});
+    await users.revokeAll(ADA);
+    expect(await users.list(ADA)).toEqual([]);
+  });
+});
+
+describe("crashes", () => {
+  test("list() hides what a crash between the two writes left, and forgets it later", async () => {
+    const clock = fakeClock();
+    const store = faultyStore(memoryStore());
+    const { users, logIn } = program({ store, now: clock.now });
+    store.plan({ save: ["none", "rejects"] });
+    expect(await codeOf(() => logIn("never stored"))).toBe("ERR_STORE");
+    store.plan({});
+    expect(await users.list(ADA)).toEqual([]);
+    // For all that is known, the session may still come.
+    expect(store.calls.save + store.calls.delete).toBe(0);
+    clock.advance(1199);
+    await users.list(ADA);
+    expect(store.calls.save + store.calls.delete).toBe(0);
+    clock.advance(1);
+    await users.list(ADA);
+    expect(store.calls.save + store.calls.delete).toBe(1);
+  });
+
+  test("revokeAll() reaches a session whose login was answered with an error", async () => {
+    const store = faultyStore(memoryStore());
+    const { users, logIn } = program({ store });
+    store.plan({ save: ["none", "does it but rejects"] });
+    expect(await codeOf(() => logIn())).toBe("ERR_STORE");
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await users.revokeAll(ADA)).toBe(1);
+  });
+
+  test("a write that was sent twice and heard conflict leaves the session listed, also if the process ends then", async () => {
+    for (const crashes of [true, false]) {
+      const { store: inner, records } = openStore();
+      const { users, sessions } = program({ store: inner });
+      const first = sessions.open("");
+      await first.create();
+      await first.save();
+      const id = String(await first.id());
+      let isDead = false;
+      const store = altered(inner, {
+        load: (load, key) => (isDead ? Promise.reject(new Error("dead")) : load(key)),
+        save: async (save, key, write) => {
+          const answer = await save(key, write);
+          if (write.expected === null || isPage(write.record)) return answer;
+          isDead = crashes;
+          return await save(key, write);
+        },
+        delete: (remove, ...args) => (isDead ? Promise.reject(new Error("dead")) : remove(...args)),
+      });
+      const other = program({ store });
+      const session = other.sessions.open(id);
+      await other.users.bind(session, ADA, "twice");
+      const saving = session.save();
+      if (crashes) await expect(saving).rejects.toThrow();
+      else await saving;
+      expect(unlisted(records)).toEqual([]);
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "twice" }]);
+      expect(await users.revokeAll(ADA)).toBe(1);
+    }
+  });
+
+  test("an overtaken rotation whose process ends leaves no bound successor that no list knows", async () => {
+    const { store, records } = openStore();
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn();
+    let isDead = false;
+    const dying: SessionStore = altered(store, {
+      load: (load, key) => (isDead ? Promise.reject(new Error("dead")) : load(key)),
+      save: async (save, key, write) => {
+        if (isDead) throw new Error("dead");
+        const answer = await save(key, write);
+        // It ends right after its successor is stored, and the other one overtakes it.
+        isDead = factsIn(write.record) !== undefined && write.expected === null;
+        return answer;
+      },
+      delete: (remove, ...args) => (isDead ? Promise.reject(new Error("dead")) : remove(...args)),
+    });
+    const dead = program({ store: dying });
+    const overtaken = dead.sessions.open(id);
+    await overtaken.regenerate();
+    await expect(overtaken.save()).rejects.toThrow();
+    const overtaking = sessions.open(id);
+    await overtaking.regenerate();
+    await overtaking.save();
+    const after = sessions.open(String(await overtaking.id()));
+    after.touch();
+    await after.save();
+    expect([...records.values()].filter((record) => factsIn(record) !== undefined)).toHaveLength(2);
+    expect(unlisted(records)).toEqual([]);
+    // One device, although two records have its token.
+    expect(await users.list(ADA)).toHaveLength(1);
+    await users.revokeAll(ADA);
+    expect([...records.values()].filter((record) => factsIn(record) !== undefined)).toEqual([]);
+  });
+
+  test("a session that is revoked while a failing request has renewed its id is not put back", async () => {
+    const { store } = openStore();
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn();
+    const failing = sessions.start(
+      new Request("https://shop.example/", { headers: { Cookie: `__Host-session=${id}` } }),
+    );
+    await failing.regenerate();
+    await failing.save();
+    expect(await users.revokeAll(ADA)).toBe(1);
+    await sessions.discard(failing);
+    expect(await sessions.open(id).info()).toMatchObject({ ended: "revoked" });
+    expect(await users.list(ADA)).toEqual([]);
+  });
+
+  test("a session that is put back because its request failed is listed all the time", async () => {
+    const { store, records } = openStore();
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn("phone");
+    const failing = sessions.start(
+      new Request("https://shop.example/", { headers: { Cookie: `__Host-session=${id}` } }),
+    );
+    await failing.regenerate();
+    await users.bind(failing, "user-2");
+    await failing.save();
+    expect(await users.list("user-2")).toHaveLength(1);
+    await users.list(ADA);
+    await sessions.discard(failing);
+    expect(unlisted(records)).toEqual([]);
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+    expect(await users.list("user-2")).toEqual([]);
+    // The login that failed takes no place.
+    expect([...records.values()].filter(isPage)).toHaveLength(1);
+  });
+
+  test("a session that was bound again together with what other requests of the process have stored is spared, and has its handle", async () => {
+    const { store } = openStore();
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn("before");
+    const handle = await users.handle(sessions.open(id));
+    const [first, binding, last] = [sessions.open(id), sessions.open(id), sessions.open(id)];
+    for (const session of [first, binding, last]) await session.get("user");
+    first.set("n", 1);
+    await users.bind(binding, ADA, "after");
+    last.set("m", 1);
+    await Promise.all([first.save(), binding.save(), last.save()]);
+    expect(await users.revokeAll(ADA, { except: binding })).toBe(0);
+    expect(await users.handle(binding)).toBe(handle);
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "after" }]);
+    expect(await sessions.open(id).all()).toEqual({ n: 1, m: 1 });
+  });
+
+  test("a list that is read while a session is put back keeps its entry", async () => {
+    const { store: inner, records } = openStore();
+    const [begun, go] = [gate(), gate()];
+    let puttingBack = "";
+    const store = altered(inner, {
+      save: async (save, key, write) => {
+        if (key === puttingBack && factsIn(write.record) !== undefined) {
+          begun.open();
+          await go.opened;
+        }
+        return await save(key, write);
+      },
+    });
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn("phone");
+    const failing = sessions.start(
+      new Request("https://shop.example/", { headers: { Cookie: `__Host-session=${id}` } }),
+    );
+    await failing.regenerate();
+    await users.bind(failing, "user-2");
+    await failing.save();
+    puttingBack = keyOf(id);
+    const discarding = sessions.discard(failing);
+    await begun.opened;
+    await users.list(ADA);
+    go.open();
+    await discarding;
+    expect(unlisted(records)).toEqual([]);
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+  });
+
+  test("two requests that bind one session at once leave it in the lists of one user", async () => {
+    const { store, records } = openStore();
+    const { users, sessions } = program({ store });
+    const first = sessions.open("");
+    await first.create();
+    await first.save();
+    const id = String(await first.id());
+    const [a, b] = [sessions.open(id), sessions.open(id)];
+    await Promise.all([users.bind(a, "a"), users.bind(b, "b")]);
+    await Promise.all([a.save(), b.save()]);
+    expect(unlisted(records)).toEqual([]);
+    expect((await users.list("a")).length + (await users.list("b")).length).toBe(1);
+  });
+
+  test("pages lie where a handle's list says", async () => {
+    const { store, records } = openStore();
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn();
+    const [list] = String(await users.handle(sessions.open(id))).split(".");
+    expect(records.has(pageKey(String(list), 0))).toBe(true);
+  });
+});

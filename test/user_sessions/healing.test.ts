@@ -1,0 +1,281 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, SessionManager, type StoredRecord } from "../../mod.ts";
+import { userSessions } from "../../src/user_sessions.ts";
+import { fakeClock } from "../../src/testing.ts";
+import { altered, codeOf, counted, keyOf, openStore } from "../setup/sessions.ts";
+import { ADA, devices, entriesOf, handleOn, isPage, losePages, userOn } from "./devices.ts";
+import { factsIn, unlisted } from "./invariant.ts";
+
+describe("a list that an engine has lost", () => {
+  test("a session that is used lists itself again within a touch interval, with handle and metadata, and revokeAll() reaches it", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { users, logIn } = devices(
+      { store, now: clock.now, touchInterval: 60 },
+      { indexes: { sid: ({ sid }) => sid } },
+    );
+    const phone = await logIn({ sid: "op-1" });
+    const handle = await handleOn(users, phone);
+    expect(losePages(records)).toBe(2);
+    clock.advance(59);
+    await userOn(phone);
+    expect(await users.list(ADA)).toEqual([]);
+    clock.advance(1);
+    await userOn(phone);
+    expect(await users.list(ADA)).toMatchObject([{ handle, metadata: { sid: "op-1" } }]);
+    expect(unlisted(records)).toEqual([]);
+    losePages(records);
+    await phone((session) => session.touch());
+    expect(await users.revokeBy("sid", "op-1")).toBe(1);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("a session lists itself again when its id changes, when it is bound again and when its timeouts grow", async () => {
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store });
+    const phone = await logIn("phone");
+    for (const use of [
+      () => phone((session) => session.regenerate()),
+      () => phone((session) => users.bind(session, ADA, "phone")),
+      () => phone((session) => session.setTimeouts({ idle: 1e6 })),
+    ]) {
+      losePages(records);
+      await use();
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+    }
+  });
+
+  test("a read and a write between touches ask the store nothing more", async () => {
+    const { store, calls } = counted(openStore().store);
+    const { logIn } = devices({ store });
+    const phone = await logIn();
+    calls.length = 0;
+    await userOn(phone);
+    await phone((session) => session.set("n", 1));
+    expect(calls).toEqual(["load", "load", "change"]);
+  });
+
+  test("a touch is stored although the list cannot be looked at, and the event failed tells it", async () => {
+    let isDown = false;
+    const { store: inner, records } = openStore();
+    const isListed = (key: string): boolean => isPage(records.get(key) ?? { fields: new Map() });
+    const store = altered(inner, {
+      load: (load, key) => (isDown && isListed(key) ? Promise.reject(new Error("down")) : load(key)),
+    });
+    const events: string[] = [];
+    const clock = fakeClock();
+    const { logIn } = devices({ store, now: clock.now, touchInterval: 60, onEvent: ({ type }) => events.push(type) });
+    const phone = await logIn();
+    isDown = true;
+    clock.advance(80_000);
+    expect(await userOn(phone)).toBe(ADA);
+    expect(events).toContain("failed");
+    clock.advance(80_000);
+    expect(await userOn(phone)).toBe(ADA);
+  });
+
+  test("after page 0 is lost, every session that is used is reached again, on whatever page it is", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const store = { ...inner, traits: { ...inner.traits, maxBytes: 4000 } };
+    const { users, logIn } = devices({ store, now: clock.now, touchInterval: 60 });
+    const browsers = [];
+    for (let n = 0; n < 60; n++) browsers.push(await logIn(n));
+    const pages = [...records].filter(([, record]) => isPage(record));
+    expect(pages.length).toBeGreaterThan(4);
+    const first = pages.find(([, { fields }]) => !fields.get("@")?.startsWith("list 1 "));
+    records.delete(first?.[0] ?? "");
+    expect((await users.list(ADA)).length).toBeLessThan(60);
+    clock.advance(61);
+    for (const browser of browsers) await userOn(browser);
+    expect(await users.list(ADA)).toHaveLength(60);
+    expect(unlisted(records)).toEqual([]);
+    losePages(records);
+    clock.advance(61);
+    for (const browser of browsers) await userOn(browser);
+    expect(await users.revokeAll(ADA)).toBe(60);
+    expect(new Set(await Promise.all(browsers.map(userOn)))).toEqual(new Set([undefined]));
+  });
+
+  test("memoryStore({ maxSessions }) that evicts lists gets them back", async () => {
+    const clock = fakeClock();
+    const { users, logIn, browser } = devices({
+      store: memoryStore({ maxSessions: 12 }),
+      now: clock.now,
+      touchInterval: 60,
+    });
+    const phone = await logIn("phone");
+    for (let n = 0; n < 8; n++) {
+      clock.advance(61);
+      await userOn(phone);
+      await browser()((session) => session.set("n", n));
+      expect(await users.list(ADA)).toHaveLength(1);
+    }
+  });
+});
+
+describe("how long a list is kept", () => {
+  test("a list is kept for as long as any of its sessions, however long they are made to live, and rarely written for it", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const kept = new Map<string, number>();
+    const store = altered(inner, { save: (save, key, write) => (kept.set(key, write.expiresAt), save(key, write)) });
+    const { users, logIn } = devices({ store, now: clock.now, absoluteTimeout: false, touchInterval: 0 });
+    const phone = await logIn();
+    const page = [...records].find(([, record]) => isPage(record))?.[0] ?? "";
+    const assertKept = (): void => {
+      const [key] = [...records].find(([, record]) => factsIn(record) !== undefined) ?? [];
+      // Another clock may have counted the session's end.
+      expect(kept.get(page)).toBeGreaterThanOrEqual((kept.get(key ?? "") ?? Infinity) + 600_000);
+    };
+    let writes = 0;
+    for (let hour = 0; hour < 100; hour++) {
+      clock.advance(3600);
+      const before = kept.get(page);
+      await userOn(phone);
+      if (kept.get(page) !== before) writes++;
+      assertKept();
+    }
+    // Not with each touch, but once in an idle timeout.
+    expect(writes).toBeLessThanOrEqual(5);
+    expect(writes).toBeGreaterThanOrEqual(3);
+    await phone((session) => session.setTimeouts({ idle: 1e7, absolute: 1e8 }));
+    assertKept();
+    await phone((session) => session.regenerate({ reauthenticated: true }));
+    assertKept();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("every page of a list is kept as long as its sessions, and the first as long as all", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const kept = new Map<string, number>();
+    const store = altered(
+      { ...inner, traits: { ...inner.traits, maxBytes: 4000 } },
+      { save: (save, key, write) => (kept.set(key, write.expiresAt), save(key, write)) },
+    );
+    const { logIn } = devices({ store, now: clock.now, absoluteTimeout: false, touchInterval: 0 });
+    const browsers = [];
+    for (let n = 0; n < 30; n++) browsers.push(await logIn(n));
+    for (let day = 0; day < 5; day++) {
+      clock.advance(80_000);
+      for (const browser of browsers) await userOn(browser);
+      const pages = [...records].filter(([, record]) => isPage(record)).map(([key]) => kept.get(key) ?? 0);
+      const sessions = [...records].filter(([, record]) => !isPage(record)).map(([key]) => kept.get(key) ?? 0);
+      expect(Math.min(...pages)).toBeGreaterThanOrEqual(Math.max(...sessions));
+    }
+    // One that is on another page than the first, which alone knows how many there are.
+    for (const browser of browsers) {
+      const { result: id } = await browser((session) => session.id());
+      const record = records.get(keyOf(String(id)));
+      if (factsIn(record!)?.lists[0]?.page === 0) continue;
+      await browser((session) => session.setTimeouts({ idle: 1e7 }));
+      const first = [...records].find(([, { fields }]) => /^list (?!1 )/.test(fields.get("@") ?? ""))?.[0];
+      expect(kept.get(first ?? "")).toBeGreaterThanOrEqual(kept.get(keyOf(String(id))) ?? Infinity);
+      break;
+    }
+  });
+});
+
+describe("what a list holds", () => {
+  test("bind() drops what is over from a full page before it adds one", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const store = { ...inner, traits: { ...inner.traits, maxBytes: 4000 } };
+    const { users, logIn } = devices({ store, now: clock.now });
+    // Far more logins than a page holds, but never more than a few sessions alive.
+    for (let day = 0; day < 200; day++) {
+      await logIn(day);
+      clock.advance(50_000);
+    }
+    expect([...records.values()].filter(isPage).length).toBeLessThanOrEqual(2);
+    expect(await users.list(ADA)).toHaveLength(1);
+    clock.advance(86_400);
+    await users.list(ADA);
+    expect(entriesOf(records).reduce((all, each) => all + each, 0)).toBe(0);
+  });
+
+  test("150 sessions of one user, each bound again with longer metadata and regenerated, fit into an engine with 64 KB a value", async () => {
+    const { store: inner, records } = openStore();
+    const store = altered(
+      { ...inner, traits: { ...inner.traits, maxBytes: 65_536 } },
+      { save: (save, key, write) => (assertFits(write.record), save(key, write)) },
+    );
+    const { users, logIn } = devices({ store });
+    const browsers = [];
+    for (let n = 0; n < 150; n++) browsers.push(await logIn(n));
+    for (const length of [500, 2100, 16_000]) {
+      for (const browser of browsers) await browser((session) => users.bind(session, ADA, "M".repeat(length)));
+    }
+    for (const browser of browsers) await browser((session) => session.regenerate());
+    expect(await users.list(ADA)).toHaveLength(150);
+    expect(unlisted(records)).toEqual([]);
+    expect(await users.revokeAll(ADA)).toBe(150);
+  });
+
+  test("a thousand sessions of one user fit, and are all reached", async () => {
+    const { store: inner, records } = openStore();
+    const store = altered(
+      { ...inner, traits: { ...inner.traits, maxBytes: 65_536 } },
+      { save: (save, key, write) => (assertFits(write.record), save(key, write)) },
+    );
+    const { users, logIn } = devices({ store });
+    for (let n = 0; n < 1000; n++) await logIn(n);
+    const pages = entriesOf(records);
+    expect(pages.length).toBeLessThan(20);
+    expect(pages.reduce((all, each) => all + each, 0)).toBe(1000);
+    expect(await users.revokeAll(ADA)).toBe(1000);
+    expect(unlisted(records)).toEqual([]);
+  });
+
+  test.each(["create", "retire"] as const)(
+    "a thousand rotations that fail at %s do not make a session impossible to rotate",
+    async (where) => {
+      const { store: inner, records } = openStore();
+      let fails = false;
+      const store = altered(
+        { ...inner, traits: { ...inner.traits, maxBytes: 65_536 } },
+        {
+          save: (save, key, write) => {
+            assertFits(write.record);
+            const isRetirement = write.record.fields.get("@")?.includes("successor") === true;
+            const isCreation = write.expected === null && write.record.fields.get("@")?.includes("+users") === true;
+            return fails && (where === "create" ? isCreation : isRetirement)
+              ? Promise.reject(new Error("down"))
+              : save(key, write);
+          },
+          // The successor cannot be taken back either, as if the process had ended.
+          delete: (remove, ...args) => (fails ? Promise.reject(new Error("down")) : remove(...args)),
+        },
+      );
+      const users = userSessions();
+      const sessions = new SessionManager({ store, plugins: [users] });
+      const first = sessions.open("");
+      await users.bind(first, ADA, "phone");
+      await first.save();
+      const id = String(await first.id());
+      fails = true;
+      for (let attempt = 0; attempt < 1000; attempt++) {
+        const session = sessions.open(id);
+        await session.regenerate();
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      }
+      fails = false;
+      const session = sessions.open(id);
+      await session.regenerate();
+      await session.save();
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+      expect(unlisted(records)).toEqual([]);
+      await users.revokeAll(ADA);
+      expect([...records.values()].filter((record) => factsIn(record) !== undefined)).toEqual([]);
+    },
+  );
+});
+
+function assertFits({ fields }: Pick<StoredRecord, "fields">): void {
+  const size = [...fields].reduce(
+    (sum, [name, text]) => sum + Buffer.byteLength(name) + Buffer.byteLength(text) + 2,
+    14,
+  );
+  expect(size).toBeLessThan(65_536);
+}

@@ -1,0 +1,254 @@
+import { describe, expect, test } from "vitest";
+import { memoryStore, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
+import { userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
+import { fakeClock } from "../../src/testing.ts";
+import { altered, bare, codeOf, errorOf, openStore, SHOP, type Visitor } from "../setup/sessions.ts";
+import { ADA, devices, losePages, userOn } from "./devices.ts";
+
+describe('limit with onLimit: "revoke-oldest"', () => {
+  test("bind() ends the session that was bound first when there are too many", async () => {
+    const events: SessionEvent[] = [];
+    const { users, logIn } = devices({ onEvent: (event) => events.push(event) }, { limit: 2 });
+    const browsers: Visitor<Record<string, unknown>>[] = [];
+    for (let n = 0; n < 4; n++) browsers.push(await logIn(n));
+    // Being used does not save the oldest. To bind the same session again adds none.
+    await browsers[3]!((session) => users.bind(session, ADA, 3));
+    expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual([2, 3]);
+    expect(await Promise.all(browsers.map(userOn))).toEqual([undefined, undefined, ADA, ADA]);
+    expect(bare(events.filter(({ type }) => type === "revoked"))).toEqual([
+      { type: "revoked", sessions: 1, reason: "limit" },
+      { type: "revoked", sessions: 1, reason: "limit" },
+    ]);
+  });
+
+  test("bind() never ends the new login, whatever the clocks of its server and of the others say", async () => {
+    for (const skew of [-300, -1, 0, 1, 300]) {
+      const store = memoryStore();
+      const now = Date.now();
+      const [right, wrong] = [fakeClock(now), fakeClock(now + skew * 1000)];
+      const first = devices({ store, now: right.now }, { limit: 1 });
+      const second = devices({ store, now: wrong.now }, { limit: 1 });
+      for (let n = 0; n < 6; n++) {
+        const server = n % 2 === 0 ? first : second;
+        const phone = await server.logIn(n);
+        expect(await userOn(phone), `${skew} ${n}`).toBe(ADA);
+        expect((await server.users.list(ADA)).map(({ metadata }) => metadata)).toEqual([n]);
+      }
+    }
+  });
+
+  test("bind() ends the oldest in the order of logins, also where these regenerate ids and bind again", async () => {
+    const clock = fakeClock();
+    const { users, logIn } = devices({ now: clock.now }, { limit: 3 });
+    const [a, b, c] = [await logIn("a"), await logIn("b"), await logIn("c")];
+    await a((session) => session.regenerate());
+    await b((session) => users.bind(session, ADA, "b again"));
+    clock.advance(10_000);
+    await userOn(c);
+    await logIn("d");
+    expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual(["b again", "c", "d"]);
+    await logIn("e");
+    expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual(["c", "d", "e"]);
+    expect(await userOn(a)).toBeUndefined();
+  });
+
+  test("bind() at login does not end another session when the login itself fails", async () => {
+    let fails = false;
+    const store = memoryStore();
+    const { users, sessions, logIn } = devices(
+      {
+        store: {
+          ...store,
+          save: (key, write) =>
+            fails && write.record.fields.get("@")?.includes("successor")
+              ? Promise.reject(new Error("down"))
+              : store.save(key, write),
+        },
+      },
+      { limit: 1 },
+    );
+    const phone = await logIn("phone");
+    const laptop = sessions.open("");
+    await laptop.create();
+    await laptop.save();
+    await laptop.regenerate();
+    await users.bind(laptop, ADA, "laptop");
+    fails = true;
+    expect(await codeOf(() => laptop.save())).toBe("ERR_STORE");
+    fails = false;
+    await sessions.discard(laptop);
+    expect(await userOn(phone)).toBe(ADA);
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["phone"]);
+  });
+
+  test("bind() at login ends the oldest also where the old id was retired and the answer was lost", async () => {
+    let isDown = false;
+    const down = (): Promise<never> => Promise.reject(new Error("down"));
+    const { store: inner } = openStore();
+    const store = altered(inner, {
+      load: (load, key) => (isDown ? down() : load(key)),
+      save: async (save, key, write) => {
+        if (isDown) return await down();
+        const answer = await save(key, write);
+        isDown = answer !== "conflict" && write.record.fields.get("@")?.includes("successor") === true;
+        return isDown ? await down() : answer;
+      },
+    });
+    const { users, sessions, logIn } = devices({ store }, { limit: 1 });
+    const phone = await logIn("phone");
+    isDown = false;
+    const laptop = sessions.open("");
+    await laptop.create();
+    await laptop.save();
+    await laptop.regenerate();
+    await users.bind(laptop, ADA, "laptop");
+    expect(await codeOf(() => laptop.save())).toBe("ERR_STORE");
+    isDown = false;
+    expect(await userOn(phone)).toBe(ADA);
+    await laptop.save();
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["laptop"]);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("eight logins at once leave as many as may be", async () => {
+    for (let round = 0; round < 10; round++) {
+      const { users, logIn } = devices({}, { limit: 3 });
+      await Promise.all(Array.from({ length: 8 }, () => logIn()));
+      expect(await users.list(ADA)).toHaveLength(3);
+    }
+  });
+
+  test("a list that was lost is built anew in the order of the logins", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store, now: clock.now, touchInterval: 0 }, { limit: 3 });
+    const browsers = [];
+    for (const name of ["a", "b", "c"]) {
+      clock.advance(1);
+      browsers.push(await logIn(name));
+    }
+    losePages(records);
+    for (const browser of browsers.toReversed()) {
+      clock.advance(1);
+      await userOn(browser);
+    }
+    await logIn("d");
+    expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual(["b", "c", "d"]);
+  });
+
+  test("limit is a function of the user and of what the runtime passes", async () => {
+    const { users, logIn } = devices({}, { limit: (user) => (user === ADA ? 1 : 2) });
+    for (const user of [ADA, ADA, "user-2", "user-2", "user-2"]) await logIn(undefined, user);
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await users.list("user-2")).toHaveLength(2);
+    const broken = devices({}, { limit: () => 0 });
+    await expect(broken.logIn()).rejects.toThrow(RangeError);
+  });
+});
+
+describe('limit with onLimit: "refuse"', () => {
+  const refusing: UserSessionsOptions = { limit: 2, onLimit: "refuse" };
+
+  test("bind() is refused when there are too many, and nobody is logged in", async () => {
+    const { users, logIn, browser } = devices({}, refusing);
+    const phone = await logIn();
+    await logIn();
+    const visit = browser();
+    await visit((session) => session.set("basket", 1));
+    const { result } = await visit(async (session) => {
+      await session.regenerate();
+      session.set("user", ADA);
+      await users.bind(session, ADA);
+      return await errorOf(() => session.save());
+    });
+    expect(result.code).toBe("ERR_SESSION_LIMIT");
+    expect(result.message).toContain("2");
+    expect((await visit((session) => session.all())).result).toEqual({ basket: 1 });
+    expect(await users.list(ADA)).toHaveLength(2);
+    // The same session may be bound again and get another id, and one that has ended makes room.
+    await phone(async (session) => (await session.regenerate(), await users.bind(session, ADA, "again")));
+    await phone((session) => session.destroy());
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+
+  test("bind() is refused before the response goes out when it could be stored after it", async () => {
+    const users = userSessions({ limit: 1, onLimit: "refuse" });
+    const sessions = new SessionManager({ persist: "after-response", plugins: [users] });
+    const begin = async (): Promise<string> => {
+      const session = sessions.open("");
+      await session.create();
+      await session.save();
+      return (await session.id()) ?? "";
+    };
+    const handle = withSession(async (_request, session, ..._rest: object[]) => {
+      await users.bind(session, ADA);
+      return new Response();
+    }, sessions);
+    const logIn = async (): Promise<Response> =>
+      handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${await begin()}` } }), { waitUntil: () => {} });
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_SESSION_LIMIT");
+  });
+
+  test("bind() lets as many of many logins at once in as there are places, exactly", async () => {
+    for (let round = 0; round < 10; round++) {
+      const { users, logIn } = devices({ store: openStore().store }, { limit: 3, onLimit: "refuse" });
+      const answers = await Promise.allSettled(Array.from({ length: 8 }, () => logIn()));
+      expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+      expect(await users.list(ADA)).toHaveLength(3);
+    }
+  });
+
+  test("bind() lets 60 of 61 in where the list has several pages", async () => {
+    const { store, records } = openStore();
+    // A page of this store has room for a dozen entries.
+    const small = { ...store, traits: { ...store.traits, maxBytes: 4000 } };
+    const free = devices({ store: small });
+    for (let n = 0; n < 30; n++) await free.logIn(n);
+    expect([...records.values()].filter(({ fields }) => fields.get("@")?.startsWith("list ")).length).toBeGreaterThan(
+      2,
+    );
+    for (let round = 0; round < 5; round++) {
+      const { users, logIn } = devices({ store: small, storeTimeout: 60 }, { limit: 60, onLimit: "refuse" });
+      const places = 60 - (await users.list(ADA)).length;
+      const answers = await Promise.allSettled(Array.from({ length: places + 6 }, (_, n) => logIn(n)));
+      const refused = answers.filter(({ status }) => status === "rejected");
+      expect(refused).toHaveLength(6);
+      const listed = await users.list(ADA);
+      expect(listed).toHaveLength(60);
+      for (const { handle } of listed.slice(0, 3 + 2 * round)) await users.revoke(handle);
+    }
+  });
+
+  test("bind() counts no session of other credentials, and none that is over", async () => {
+    let version = 1;
+    const clock = fakeClock();
+    const { users, logIn } = devices(
+      { now: clock.now },
+      { credentialVersion: () => version, limit: 1, onLimit: "refuse" },
+    );
+    await logIn();
+    expect(await codeOf(logIn)).toBe("ERR_SESSION_LIMIT");
+    version = 2;
+    const phone = await logIn();
+    expect(await userOn(phone)).toBe(ADA);
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await codeOf(logIn)).toBe("ERR_SESSION_LIMIT");
+    clock.advance(86_400);
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("a session whose list was lost is not refused its place", async () => {
+    const { store, records } = openStore();
+    const clock = fakeClock();
+    const { users, logIn } = devices({ store, now: clock.now, touchInterval: 60 }, { limit: 1, onLimit: "refuse" });
+    const phone = await logIn("phone");
+    losePages(records);
+    await logIn("laptop");
+    clock.advance(61);
+    expect(await userOn(phone)).toBe(ADA);
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+});
