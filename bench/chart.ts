@@ -55,7 +55,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
 ${legend.join("\n")}
 ${lines.join("\n")}
 ${bars.join("\n")}
-<text x="10" y="${height - 6}" class="quiet">In process, memory store or sealed cookie, Node ${node?.version ?? ""}; medians; logarithmic; less is better.</text>
+<text x="10" y="${height - 6}" class="quiet">In process, memory store or cookie sessions, Node ${node?.version ?? ""}; medians; logarithmic; less is better.</text>
 </svg>
 `;
 }

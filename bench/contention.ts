@@ -1,21 +1,27 @@
 /**
- * What it costs when many write to one session at once: k writers, each of which updates the same key again and again, in
- * one process. The pause between attempts is the one of `src/deadline.ts`, or another one that was tried.
+ * What it costs when many write to one session at once: so many writers, in one process or in several, each of which updates
+ * the same key again and again, every write a request of its own. `contention.ts <plan>` is one of several processes.
  *
  * @module
  */
-import { memoryStore, SessionError, SessionManager, type SessionStore } from "../mod.ts";
-import { Deadline } from "../src/deadline.ts";
-import { type EngineName, engines, openStore } from "../test/linearizability/engines.ts";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { SessionError, SessionManager, type SessionStore } from "../mod.ts";
+import { type EngineName, openStore, startEngine } from "./engines.ts";
 import { percentile } from "./figures.ts";
+import { type PauseName, usePause } from "./pauses.ts";
 
-/** What k writers on one session saw. Times are in milliseconds. */
+/** What the writers of one session saw. Times are in milliseconds. */
 export interface Contention {
-  readonly engine: string;
-  readonly pause: string;
+  readonly engine: EngineName;
+  readonly pause: PauseName;
+  readonly processes: number;
+  /** In each process. */
   readonly writers: number;
   readonly commitsPerSecond: number;
-  readonly attemptsPerCommit: number;
+  /** Writes to the store, those in vain included. Below 1, several requests were stored together. */
+  readonly writesPerCommit: number;
   readonly p50: number;
   readonly p95: number;
   readonly p99: number;
@@ -29,72 +35,125 @@ export interface Contention {
 
 /** How much to measure. */
 export interface ContentionOptions {
-  readonly names: readonly (EngineName | "memory")[];
-  readonly writers: readonly number[];
-  /** Each cell lasts until every writer could have committed so often, within the seconds. */
-  readonly commitsPerWriter: number;
-  readonly mostSeconds: number;
-  /** The pauses to try, by name; none is the library's own. */
-  readonly pauses?: readonly (keyof typeof PAUSES)[];
-  /** Hears of each row when it is measured. */
-  readonly onRow?: (row: Contention) => void;
+  readonly names: readonly EngineName[];
+  /** How many processes with how many writers each. */
+  readonly crowds: readonly (readonly [processes: number, writers: number])[];
+  /** How long each cell is measured. */
+  readonly seconds: number;
+  /** The pauses between attempts to compare. Default: the library's own. */
+  readonly pauses?: readonly PauseName[];
 }
 
-export const EVERY_ENGINE: ContentionOptions["names"] = ["memory", ...(Object.keys(engines) as EngineName[])];
+/** Memory is not shared by processes. */
+const ALONE: ReadonlySet<EngineName> = new Set(["memory"]);
 
 /** Measures each engine, and checks that no update was lost. */
 export async function measureContention(options: ContentionOptions): Promise<Contention[]> {
+  const { names, crowds, seconds, pauses = ["library"] } = options;
   const rows: Contention[] = [];
-  for (const name of options.names) {
-    const { store, close } = await openEngine(name);
-    for (const writers of options.writers) {
-      for (const pause of options.pauses ?? ["library"]) {
-        const row = { engine: name, pause, ...(await contend(store, writers, pause, options)) };
-        options.onRow?.(row);
-        rows.push(row);
+  for (const engine of names) {
+    const { address, stop } = await startEngine(engine);
+    const { store, close } = await openStore(engine, address);
+    for (const [processes, writers] of crowds) {
+      if (processes > 1 && ALONE.has(engine)) continue;
+      for (const pause of pauses) {
+        const plan = { engine, address, pause, writers, seconds };
+        rows.push({ engine, pause, processes, writers, ...(await contend(store, processes, plan)) });
       }
     }
-    await close();
+    close();
+    await stop();
   }
   return rows;
 }
 
+interface Data {
+  readonly n: number;
+}
+
+/** What one process did. */
+interface Done {
+  /** The commits of each writer. */
+  readonly commits: readonly number[];
+  readonly times: readonly number[];
+  readonly conflicts: number;
+  readonly timeouts: number;
+  readonly writes: number;
+}
+
 async function contend(
   store: SessionStore,
-  writers: number,
-  pause: keyof typeof PAUSES,
-  { commitsPerWriter, mostSeconds }: ContentionOptions,
-): Promise<Omit<Contention, "engine" | "pause">> {
-  let lost = 0;
-  const sessions = new SessionManager<{ n: number }>({
-    store,
-    observe: ({ type }) => void (type === "conflict" && lost++),
-  });
+  processes: number,
+  { seconds, ...rest }: Omit<Plan, "id">,
+): Promise<Omit<Contention, "engine" | "pause" | "processes" | "writers">> {
+  const sessions = new SessionManager<Data>({ store });
   const first = sessions.start(new Request("https://shop.example/"));
   first.set("n", 0);
   await first.save();
   const id = (await first.id()) ?? "";
+  const plan: Plan = { ...rest, id, seconds };
+  const all = processes === 1 ? [await writeMany(store, plan)] : await inProcesses(processes, plan);
 
-  const restore = usePause(PAUSES[pause]);
-  const times: number[] = [];
+  const commits = all.flatMap((each) => each.commits);
+  const times = all.flatMap((each) => each.times);
+  const sum = total(commits);
+  const timeouts = total(all.map((each) => each.timeouts));
+  const counted = await sessions.open(id).get("n");
+  // Of an update that was not answered in time nobody knows whether it was stored.
+  if (!(counted !== undefined && counted >= sum && counted <= sum + timeouts)) {
+    throw new Error(`${rest.engine}: ${sum} updates were acknowledged, and ${counted} counted`);
+  }
+  const last = sessions.open(id);
+  await last.destroy();
+  await last.save();
+  return {
+    commitsPerSecond: sum / seconds,
+    writesPerCommit: total(all.map((each) => each.writes)) / sum,
+    p50: percentile(times, 50),
+    p95: percentile(times, 95),
+    p99: percentile(times, 99),
+    fairness: sum ** 2 / (commits.length * total(commits.map((each) => each ** 2))),
+    conflicts: total(all.map((each) => each.conflicts)),
+    timeouts,
+  };
+}
+
+function total(list: readonly number[]): number {
+  return list.reduce((sum, each) => sum + each, 0);
+}
+
+/** What one process is to do. */
+interface Plan {
+  readonly engine: EngineName;
+  readonly address: string;
+  readonly pause: PauseName;
+  readonly id: string;
+  readonly writers: number;
+  readonly seconds: number;
+}
+
+/** Updates one session with so many writers until the time is over. */
+async function writeMany(own: SessionStore, { pause, id, writers, seconds }: Plan): Promise<Done> {
+  const restore = usePause(pause);
+  let writes = 0;
+  const save: SessionStore["save"] = (key, write, signal) => {
+    writes++;
+    return own.save(key, write, signal);
+  };
+  const sessions = new SessionManager<Data>({ store: { ...own, save } });
   const commits = Array.from({ length: writers }, () => 0);
+  const times: number[] = [];
   let conflicts = 0;
   let timeouts = 0;
-  let sum = 0;
-  const start = performance.now();
-  const isOver = (): boolean =>
-    sum + conflicts + timeouts >= commitsPerWriter * writers || performance.now() - start > mostSeconds * 1000;
+  const end = performance.now() + seconds * 1000;
 
   async function write(writer: number): Promise<void> {
-    while (!isOver()) {
-      // Requests come in by the event loop; without it the memory store would serve one writer to the end.
+    while (performance.now() < end) {
+      // Requests come in by the event loop; without it a store that answers at once would serve one writer to the end.
       await new Promise(setImmediate);
-      const session = sessions.open(id);
       const begun = performance.now();
       try {
-        await session.update("n", (n = 0) => n + 1);
-        await session.save();
-        sum++;
+        await sessions.open(id).update("n", (n = 0) => n + 1);
         commits[writer]! += 1;
       } catch (error) {
         if (!(error instanceof SessionError)) throw error;
@@ -107,89 +166,34 @@ async function contend(
   }
 
   await Promise.all(commits.map((_none, writer) => write(writer)));
-  const seconds = (performance.now() - start) / 1000;
   restore();
-  const last = sessions.open(id);
-  const counted = await last.get("n");
-  // Of an update that was not answered in time nobody knows whether it was stored.
-  if (!(counted !== undefined && counted >= sum && counted <= sum + timeouts)) {
-    throw new Error(`${sum} updates were acknowledged, and ${counted} counted`);
-  }
-  await last.destroy();
-  await last.save();
-  return {
-    writers,
-    commitsPerSecond: sum / seconds,
-    attemptsPerCommit: 1 + lost / sum,
-    p50: percentile(times, 50),
-    p95: percentile(times, 95),
-    p99: percentile(times, 99),
-    fairness: sum ** 2 / (writers * commits.reduce((squares, each) => squares + each ** 2, 0)),
-    conflicts,
-    timeouts,
-  };
+  return { commits, times, conflicts, timeouts, writes };
 }
 
-/** Starts an engine, and opens its store. */
-export async function openEngine(
-  name: EngineName | "memory",
-): Promise<{ store: SessionStore; close: () => Promise<void> }> {
-  if (name === "memory") return { store: memoryStore(), close: async () => {} };
-  const engine = await engines[name]();
-  const { store, close } = await openStore(name, engine.address);
-  const closeBoth = async (): Promise<void> => {
-    close();
-    await engine.stop();
-  };
-  return { store, close: closeBoth };
+/** The same in several processes, which begin together. */
+async function inProcesses(processes: number, plan: Plan): Promise<Done[]> {
+  const script = fileURLToPath(import.meta.url);
+  const children = Array.from({ length: processes }, () => fork(script, [JSON.stringify(plan)], { stdio: "inherit" }));
+  await Promise.all(children.map((child) => once(child, "message")));
+  return await Promise.all(
+    children.map(async (child) => {
+      child.send("begin");
+      const [done] = (await once(child, "message")) as [Done];
+      child.send("end");
+      return done;
+    }),
+  );
 }
 
-/** Milliseconds to wait after n conflicts, the last attempt having taken so long, and so long being left. */
-type Pause = (n: number, took: number, left: number) => number;
-
-const jitter =
-  (longest: Pause): Pause =>
-  (n, took, left) =>
-    Math.random() * Math.min(left, longest(n, took, left));
-
-/** The pauses that were tried. What the library itself does is null. */
-export const PAUSES = {
-  "library": null,
-  "none": () => 0,
-  "0, then doubling from 1 ms, ≤ 50 ms": jitter((n) => Math.min(50, 2 ** (n - 1) - 1)),
-  "0, then doubling from 1 ms, ≤ 400 ms": jitter((n) => Math.min(400, 2 ** (n - 1) - 1)),
-  "doubling from one attempt, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, took * 2 ** (n - 1))),
-  "growing by 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 4 * took * n)),
-  "growing by 8 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 8 * took * n)),
-  "doubling from 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, took * 2 ** (n + 1))),
-} satisfies Record<string, Pause | null>;
-
-/** Puts another pause in the place of the library's own, until it is put back. */
-function usePause(pause: Pause | null): () => void {
-  const { prototype } = Deadline;
-  const own = prototype.pause;
-  if (pause === null) return () => {};
-  const states = new WeakMap<Deadline, { n: number; begun: number; end: number }>();
-  const call = prototype.call;
-  prototype.call = function <T>(this: Deadline, action: string, start: () => Promise<T>): Promise<T> {
-    const now = performance.now();
-    const state = states.get(this);
-    if (state === undefined) states.set(this, { n: 0, begun: now, end: now + 5000 });
-    else if (Number.isNaN(state.begun)) state.begun = now;
-    return call.call(this, action, start) as Promise<T>;
-  };
-  prototype.pause = async function (this: Deadline): Promise<void> {
-    const now = performance.now();
-    const state = states.get(this) ?? { n: 0, begun: now, end: now + 5000 };
-    const took = now - state.begun;
-    const left = state.end - now - took;
-    if (left <= 0) throw new SessionError("ERR_CONFLICT", "Never won");
-    const milliseconds = pause(++state.n, took, left);
-    state.begun = Number.NaN;
-    if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  };
-  return () => {
-    prototype.pause = own;
-    prototype.call = call;
-  };
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const plan = JSON.parse(process.argv[2] ?? "") as Plan;
+  const { store } = await openStore(plan.engine, plan.address);
+  // The first call takes longer: it opens the connection.
+  await store.load("0".repeat(64));
+  process.send?.("ready");
+  await once(process, "message");
+  const heard = once(process, "message");
+  process.send?.(await writeMany(store, plan));
+  await heard;
+  process.exit(0);
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import { SessionManager } from "../mod.ts";
-import type { EngineName } from "../test/linearizability/engines.ts";
-import { openEngine } from "./contention.ts";
+import { type UserSessions, userSessions } from "../src/user_sessions.ts";
+import { type EngineName, openStore, startEngine } from "./engines.ts";
 
 /** What one user with so many sessions costs, in milliseconds of wall clock. */
 export interface DevicesCost {
@@ -25,27 +25,37 @@ const AT_A_TIME = 16;
 const TIMED = 30;
 
 /** Measures each engine, and checks that every session is listed and ends. */
-export async function measureDevices(
-  names: readonly (EngineName | "memory")[],
-  counts: readonly number[],
-): Promise<DevicesCost[]> {
+export async function measureDevices(names: readonly EngineName[], counts: readonly number[]): Promise<DevicesCost[]> {
   const rows: DevicesCost[] = [];
   for (const name of names) {
-    const { store, close } = await openEngine(name);
+    const { address, stop } = await startEngine(name);
+    const { store, close } = await openStore(name, address);
+    const users = userSessions<Device>();
     // With many at once on a slow engine, a commit may take long.
-    const sessions = new SessionManager({ store, storeTimeout: 60 });
-    for (const count of counts) rows.push({ engine: name, ...(await userWith(sessions, count)) });
-    await close();
+    const sessions = new SessionManager({ store, plugins: [users], storeTimeout: 60 });
+    for (const count of counts) rows.push({ engine: name, ...(await userWith(sessions, users, count)) });
+    close();
+    await stop();
   }
   return rows;
 }
 
-async function userWith(sessions: SessionManager, count: number): Promise<Omit<DevicesCost, "engine">> {
+interface Device {
+  readonly browser: string;
+  readonly place: string;
+  readonly device: number;
+}
+
+async function userWith(
+  sessions: SessionManager,
+  users: UserSessions<Device>,
+  count: number,
+): Promise<Omit<DevicesCost, "engine">> {
   const user = `user with ${count}`;
   const logIn = async (device: number, isBound = true): Promise<void> => {
-    const session = sessions.open("");
+    const session = sessions.start(new Request("https://shop.example/"));
     session.set("user", user);
-    if (isBound) await session.bind(user, { browser: "Firefox 153 on Linux", place: "Paris", device });
+    if (isBound) await users.bind(session, user, { browser: "Firefox 153 on Linux", place: "Paris", device });
     await session.save();
   };
   let next = 0;
@@ -60,12 +70,12 @@ async function userWith(sessions: SessionManager, count: number): Promise<Omit<D
     for (let device = 0; device < TIMED; device++) await logIn(device, false);
   });
   const lists: number[] = [];
-  const list = await timed(async () => lists.push((await sessions.list(user)).length));
+  const list = await timed(async () => lists.push((await users.list(user)).length));
   if (lists[0] !== count) throw new Error(`Of ${count} sessions ${lists[0]} are listed`);
-  const [first] = await sessions.list(user);
-  const revoke = await timed(async () => void (await sessions.revoke(first?.handle ?? "")));
+  const [first] = await users.list(user);
+  const revoke = await timed(async () => void (await users.revoke(first?.handle ?? "")));
   const ended: number[] = [];
-  const revokeAll = await timed(async () => ended.push(await sessions.revokeAll(user)));
+  const revokeAll = await timed(async () => ended.push(await users.revokeAll(user)));
   if (ended[0] !== count - 1) throw new Error(`Of ${count - 1} sessions ${ended[0]} have ended`);
   return { sessions: count, login: login / TIMED, unbound: unbound / TIMED, list, revoke, revokeAll };
 }

@@ -8,15 +8,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { memoryStore, recordToText, SessionManager, type SessionOptions, type SessionRecord } from "../mod.ts";
+import { memoryStore, parseRecord, serializeRecord, SessionManager } from "../mod.ts";
+import type { SessionOptions, SessionRecord, SessionStore } from "../mod.ts";
+import { metadataText } from "../src/core/metadata.ts";
+import { createWriteId } from "../src/core/session_id.ts";
+import { encryption } from "../src/encryption.ts";
+import { signedIds } from "../src/signed_ids.ts";
 import { fileStore } from "../src/stores/file.ts";
 import { median } from "./figures.ts";
 
-/** A session of so many bytes in so many keys. Times are in microseconds. */
+/** A session of so many bytes in so many keys, in a store that keeps the bytes of a text, as Redis does. Times are in microseconds. */
 export interface SizeCost {
   readonly bytes: number;
   readonly keys: number;
-  /** Parsing the JSON of the whole record, which every store that keeps a text does to read it. */
+  /** Parsing the JSON of the whole record, which a store that keeps JSON does to read it. */
   readonly parse: number;
   readonly read: number;
   readonly write: number;
@@ -59,10 +64,8 @@ const SIZES: readonly { readonly bytes: number; readonly keys: number }[] = [
 export async function measureSizes(rounds: number): Promise<SizeCost[]> {
   const costs: SizeCost[] = [];
   for (const { bytes, keys } of SIZES) {
-    const { sessions, id, records } = await sessionOf({}, keys, Math.max(1, Math.floor(bytes / keys)));
-    const record = records.at(-1);
-    if (record === undefined) throw new Error("Nothing was stored");
-    const text = recordToText(record);
+    const { sessions, id } = await sessionOf({ store: textStore() }, keys, Math.max(1, Math.floor(bytes / keys)));
+    const text = JSON.stringify(Object.entries(await sessions.open(id).all()));
     const times = Math.max(3, Math.min(300, Math.round(1e6 / bytes)));
     let n = 0;
     const tasks = {
@@ -77,14 +80,35 @@ export async function measureSizes(rounds: number): Promise<SizeCost[]> {
   return costs;
 }
 
-/** Measures reading, writing and creating with `secrets` and `encrypt`. */
+/** A store that keeps records as the bytes of their texts, without a network. */
+function textStore(): SessionStore {
+  const [encoder, decoder] = [new TextEncoder(), new TextDecoder()];
+  const entries = new Map<string, { readonly bytes: Uint8Array; readonly version: number }>();
+  let writes = 0;
+  return {
+    traits: memoryStore().traits,
+    load(key) {
+      const entry = entries.get(key);
+      return entry === undefined ? null : { ...parseRecord(decoder.decode(entry.bytes)), version: entry.version };
+    },
+    save(key, { record, expected }) {
+      if ((entries.get(key)?.version ?? null) !== expected) return "conflict";
+      entries.set(key, { bytes: encoder.encode(serializeRecord(record)), version: ++writes });
+      return writes;
+    },
+    delete: (key) => void entries.delete(key),
+  };
+}
+
+/** Measures reading, writing and creating with what keeps a session secret. */
 export async function measureOptions(rounds: number): Promise<OptionCost[]> {
   const secrets = ["a secret of at least 32 bytes, for the benchmark"];
   const options: Readonly<Record<string, SessionOptions<Data>>> = {
     "none": {},
-    "`secrets`": { secrets },
-    "`encrypt`": { encrypt: true },
-    "`secrets` and `encrypt`": { secrets, encrypt: true },
+    "`signedIds`": { ids: signedIds({ secrets }) },
+    "`encryption`": { encryption: encryption() },
+    "`encryption` with secrets": { encryption: encryption({ secrets }) },
+    "`signedIds` and `encryption`": { ids: signedIds({ secrets }), encryption: encryption() },
   };
   const tasks: Record<string, () => Promise<void>> = {};
   for (const [name, each] of Object.entries(options)) {
@@ -116,14 +140,15 @@ async function measureCrowd(kind: "memory" | "file", sessions: number): Promise<
   const directory = await mkdtemp(join(tmpdir(), "with-session-growth-"));
   const store = kind === "memory" ? memoryStore() : fileStore({ directory });
   const start = Date.now();
-  const record: SessionRecord = {
+  const metadata = { createdAt: start, absoluteSince: start, writtenAt: start, writes: "0123456789abcdef" };
+  const recordOf = (key: string): SessionRecord => ({
     fields: new Map([
       ["=user", '"ada"'],
       ["=n", "1"],
-      ["@", head(start)],
+      ["@", metadataText(metadata, key)],
     ]),
     lastSeenAt: start,
-  };
+  });
   const lanes = kind === "memory" ? 1 : 32;
   const before = heap();
   let next = 0;
@@ -131,7 +156,8 @@ async function measureCrowd(kind: "memory" | "file", sessions: number): Promise<
   const lane = async (): Promise<void> => {
     for (let at = next++; at < sessions; at = next++) {
       const expiresAt = at % 100 === 0 ? start + 1 : start + 86_400_000;
-      await store.create(keyOf(at), record, expiresAt);
+      const record = recordOf(keyOf(at));
+      await store.save(keyOf(at), { id: createWriteId(), record, changed: record.fields, expected: null, expiresAt });
     }
   };
   await Promise.all(Array.from({ length: lanes }, lane));
@@ -153,16 +179,11 @@ async function measureCrowd(kind: "memory" | "file", sessions: number): Promise<
     store: kind,
     sessions,
     heap: kind === "memory" ? used / sessions : null,
-    data: recordToText(record).length,
+    data: serializeRecord(recordOf(keyOf(0))).length,
     create: (created * 1000) / sessions,
     read: median(reads),
     prune,
   };
-}
-
-/** As long as the heads that the core writes. */
-function head(now: number): string {
-  return JSON.stringify({ createdAt: now, since: now, writtenBy: "0123456789", format: 1, key: "0123456789abcdef" });
 }
 
 function keyOf(number: number): string {
@@ -180,23 +201,18 @@ function heap(): number {
 
 type Data = Record<string, string | number>;
 
-/** A session of so many keys of so many bytes each, and what its store was given. */
+/** A session of so many keys of so many bytes each. */
 async function sessionOf(
   options: SessionOptions<Data>,
   keys: number,
   bytes: number,
-): Promise<{ sessions: SessionManager<Data>; id: string; records: SessionRecord[] }> {
-  const records: SessionRecord[] = [];
-  const store = memoryStore();
-  const create: typeof store.create = (key, record, expiresAt) => {
-    records.splice(0, 1, record);
-    return store.create(key, record, expiresAt);
-  };
-  const sessions = new SessionManager<Data>({ ...options, store: { ...store, create } });
+): Promise<{ sessions: SessionManager<Data>; id: string }> {
+  const sessions = new SessionManager<Data>(options);
   const session = sessions.start(new Request("https://shop.example/"));
   for (let key = 0; key < keys; key++) session.set(`k${key}`, "x".repeat(bytes));
+  session.set("n", -1);
   await session.save();
-  return { sessions, id: (await session.id()) ?? "", records };
+  return { sessions, id: (await session.id()) ?? "" };
 }
 
 async function read(sessions: SessionManager<Data>, id: string): Promise<void> {
@@ -215,7 +231,10 @@ async function create(sessions: SessionManager<Data>): Promise<void> {
   await session.save();
 }
 
-/** Microseconds of each task: medians of rounds in turns. */
+/** Rounds that are not counted. */
+const WARM = 20;
+
+/** Microseconds of the processor for each task: medians of rounds in turns. */
 async function inTurns<Name extends string>(
   tasks: Readonly<Record<Name, () => Promise<void>>>,
   rounds: number,
@@ -223,11 +242,12 @@ async function inTurns<Name extends string>(
 ): Promise<Record<Name, number>> {
   const names = Object.keys(tasks) as Name[];
   const measured = new Map(names.map((name) => [name, [] as number[]]));
-  for (let round = -3; round < rounds; round++) {
+  for (let round = -WARM; round < rounds; round++) {
     for (const name of names) {
-      const start = performance.now();
+      const start = process.cpuUsage();
       for (let time = 0; time < times; time++) await tasks[name]();
-      if (round >= 0) measured.get(name)?.push(((performance.now() - start) * 1000) / times);
+      const { user, system } = process.cpuUsage(start);
+      if (round >= 0) measured.get(name)?.push((user + system) / times);
     }
   }
   return Object.fromEntries(names.map((name) => [name, median(measured.get(name) ?? [])])) as Record<Name, number>;

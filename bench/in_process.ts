@@ -1,19 +1,22 @@
 /**
- * What a session costs in process, with the memory store, beside the peers, on every runtime.
+ * What a session costs in process, with the memory store, on every runtime: beside the peers in one process, and each
+ * contender alone in a process of its own, as a program that has one library runs it.
  *
  * @module
  */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import workerd from "workerd/package.json" with { type: "json" };
-import { type Cost, costsOf, type Lane } from "./rounds.ts";
+import { type Cost, costsOf, type Lane, type Measure } from "./rounds.ts";
 
 /** The costs on one runtime. */
 export interface RuntimeCosts {
@@ -26,56 +29,156 @@ export type RuntimeName = "Node" | "Deno" | "Bun" | "workerd";
 
 export const RUNTIMES: readonly RuntimeName[] = ["Node", "Deno", "Bun", "workerd"];
 
+/** Who is measured alone: what the targets are about. */
+const ALONE: Readonly<Record<RuntimeName, readonly string[]>> = {
+  Node: [
+    "bare handler",
+    "by hand",
+    "with-session",
+    "with-session, signed ids",
+    "with-session, encryption",
+    "Remix session",
+  ],
+  Deno: ["bare handler", "by hand", "with-session"],
+  Bun: ["bare handler", "by hand", "with-session"],
+  workerd: ["bare handler", "by hand", "with-session"],
+};
+
 const run = promisify(execFile);
-const commands: Readonly<Record<Exclude<RuntimeName, "workerd">, readonly string[]>> = {
+const commands: Readonly<Record<Exclude<RuntimeName, "workerd">, readonly [string, ...string[]]>> = {
   Node: [process.execPath],
   Deno: ["deno", "run", "--quiet", "--allow-all"],
   Bun: ["bun"],
 };
 
-/** Measures the contenders on one runtime. */
-export async function measureInProcess(runtime: RuntimeName, rounds: number): Promise<RuntimeCosts> {
-  if (runtime === "workerd") return await measureInWorkerd(rounds);
-  const [command = "", ...args] = commands[runtime];
-  const directory = await mkdtemp(join(tmpdir(), "with-session-bench-"));
-  const script = join(directory, "bench.mjs");
+/** How much of it: so many rounds, after so many milliseconds for each contender and case. */
+export type Effort = Pick<Measure, "rounds" | "warm">;
+
+/** Measures all contenders in one process of a runtime. */
+export async function measureInProcess(runtime: RuntimeName, effort: Effort): Promise<RuntimeCosts> {
+  if (runtime === "workerd") return { runtime, version: workerd.version, costs: await inWorkerd([undefined], effort) };
+  return await inScript(async (script) => {
+    const [command, ...args] = commands[runtime];
+    const measure: Measure = { ...effort, share: 3, most: 1000 };
+    const { stdout } = await run(command, [...args, script, JSON.stringify({ measure })], { maxBuffer: 2 ** 24 });
+    return { runtime, version: await versionOf(runtime), costs: JSON.parse(stdout) as Cost[] };
+  });
+}
+
+/** Measures contenders that have a process of a runtime each, in turns. */
+export async function measureAlone(runtime: RuntimeName, effort: Effort): Promise<RuntimeCosts> {
+  const names = ALONE[runtime];
+  if (runtime === "workerd") return { runtime, version: workerd.version, costs: await inWorkerd(names, effort) };
+  return await inScript(async (script) => {
+    const remotes = await Promise.all(names.map((only) => openProcess(runtime, script, only)));
+    try {
+      const costs = await costsOfRemotes(remotes, { ...effort, share: 5, most: 2000 });
+      return { runtime, version: await versionOf(runtime), costs };
+    } finally {
+      for (const { close } of remotes) await close();
+    }
+  });
+}
+
+/** Lanes that are elsewhere, and timed from here. */
+interface Remote {
+  readonly lanes: readonly Pick<Lane, "contender" | "case" | "reason">[];
+  readonly time: (lane: number, times: number) => Promise<number>;
+  readonly close: () => Promise<unknown>;
+}
+
+async function costsOfRemotes(remotes: readonly Remote[], measure: Measure): Promise<Cost[]> {
+  const places = remotes.flatMap((remote) => remote.lanes.map((lane, index) => ({ remote, lane, index })));
+  const time = async (at: number, times: number): Promise<number> => {
+    const place = places[at];
+    return (await place?.remote.time(place.index, times)) ?? Number.NaN;
+  };
+  return await costsOf(
+    places.map(({ lane }) => lane),
+    time,
+    measure,
+  );
+}
+
+async function openProcess(runtime: Exclude<RuntimeName, "workerd">, script: string, only: string): Promise<Remote> {
+  const [command, ...args] = commands[runtime];
+  const child = spawn(command, [...args, script, JSON.stringify({ only })], { stdio: "pipe" });
+  // Peers warn of their defaults, which are meant here. What is said is told if the process ends.
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const next = async (): Promise<string> => {
+    const { value, done } = await lines.next();
+    if (done === true) throw new Error(`${only} on ${runtime} has ended: ${said}`);
+    return value;
+  };
+  return {
+    lanes: JSON.parse(await next()),
+    async time(lane, times) {
+      child.stdin.write(`${lane} ${times}\n`);
+      return Number(await next());
+    },
+    async close() {
+      child.stdin.end();
+      await once(child, "exit");
+    },
+  };
+}
+
+async function inWorkerd(names: readonly (string | undefined)[], effort: Effort): Promise<Cost[]> {
+  const script = await bundle("worker.ts", "neutral");
+  const remotes: Remote[] = [];
   try {
-    await writeFile(script, await bundle("process.ts", "node"));
-    const { stdout } = await run(command, [...args, script, JSON.stringify({ rounds })], { maxBuffer: 2 ** 24 });
-    const { stdout: version } = await run(command, ["--version"]);
-    return { runtime, version: /\d+\.\d+\.\d+/.exec(version)?.[0] ?? "", costs: JSON.parse(stdout) as Cost[] };
+    for (const only of names) remotes.push(await openWorker(script, only));
+    return await costsOfRemotes(remotes, { ...effort, share: 10, most: 3000 });
   } finally {
-    await rm(directory, { recursive: true });
+    for (const { close } of remotes) await close();
   }
 }
 
-async function measureInWorkerd(rounds: number): Promise<RuntimeCosts> {
+async function openWorker(script: string, only: string | undefined): Promise<Remote> {
   const worker = new Miniflare({
     modules: true,
-    script: await bundle("worker.ts", "neutral"),
+    script,
     compatibilityDate: "2026-01-01",
     compatibilityFlags: ["nodejs_compat"],
+    bindings: only === undefined ? {} : { ONLY: only },
     // A peer warns of its unsigned cookies, which are meant here.
     handleRuntimeStdio: (...streams: Readable[]) => streams.forEach((stream) => stream.resume()),
   });
   const url = await worker.ready;
+  const ask = async (lane: number, times: number): Promise<number> => {
+    const start = performance.now();
+    const response = await fetch(`${url.href}?lane=${lane}&times=${times}`);
+    if (!response.ok) throw new Error(`workerd answered ${response.status}: ${await response.text()}`);
+    await response.arrayBuffer();
+    return performance.now() - start;
+  };
+  const lanes = (await (await fetch(url)).json()) as Remote["lanes"];
+  // What the question itself takes is no cost of the lane's.
+  let idle = Infinity;
+  for (let time = 0; time < 200; time++) idle = Math.min(idle, await ask(0, 0));
+  return {
+    lanes,
+    time: async (lane, times) => Math.max(0, (await ask(lane, times)) - idle),
+    close: () => worker.dispose(),
+  };
+}
+
+async function versionOf(runtime: Exclude<RuntimeName, "workerd">): Promise<string> {
+  const { stdout } = await run(commands[runtime][0], ["--version"]);
+  return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "";
+}
+
+/** Writes the contenders into one script for as long as it is needed. */
+async function inScript<T>(use: (script: string) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), "with-session-bench-"));
+  const script = join(directory, "bench.mjs");
   try {
-    const lanes = (await (await fetch(url)).json()) as Pick<Lane, "contender" | "case" | "reason">[];
-    const ask = async (lane: number, times: number): Promise<number> => {
-      const start = performance.now();
-      const response = await fetch(`${url.href}?lane=${lane}&times=${times}`);
-      if (!response.ok) throw new Error(`workerd answered ${response.status}: ${await response.text()}`);
-      await response.arrayBuffer();
-      return performance.now() - start;
-    };
-    // What the question itself takes is no cost of the lane's.
-    let idle = Infinity;
-    for (let time = 0; time < 200; time++) idle = Math.min(idle, await ask(0, 0));
-    const time = async (lane: number, times: number): Promise<number> => Math.max(0, (await ask(lane, times)) - idle);
-    const costs = await costsOf(lanes, time, { rounds, share: 10, most: 3000 });
-    return { runtime: "workerd", version: workerd.version, costs };
+    await writeFile(script, await bundle("process.ts", "node"));
+    return await use(script);
   } finally {
-    await worker.dispose();
+    await rm(directory, { recursive: true });
   }
 }
 

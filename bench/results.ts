@@ -3,7 +3,7 @@ import type { Contention } from "./contention.ts";
 import type { DevicesCost } from "./devices.ts";
 import type { CrowdCost, OptionCost, SizeCost } from "./growth.ts";
 import type { RuntimeCosts } from "./in_process.ts";
-import type { CounterCost, Weight } from "./size.ts";
+import type { CounterCost, EntryWeight } from "./size.ts";
 import type { WireCost } from "./wire.ts";
 
 /** Microseconds of one way to do something. */
@@ -16,6 +16,7 @@ export interface ChoiceCost {
 
 /** What was measured, part by part. */
 export interface Parts {
+  readonly alone: readonly RuntimeCosts[];
   readonly inProcess: readonly RuntimeCosts[];
   readonly steps: readonly StepCost[];
   readonly wire: readonly WireCost[];
@@ -25,7 +26,7 @@ export interface Parts {
   readonly contention: readonly Contention[];
   readonly pauses: readonly Contention[];
   readonly devices: readonly DevicesCost[];
-  readonly entries: readonly Weight[];
+  readonly entries: readonly EntryWeight[];
   readonly counters: readonly CounterCost[];
   readonly shares: readonly Share[];
   readonly choices: readonly ChoiceCost[];

@@ -81,17 +81,29 @@ async function cookieOf(contender: Contender): Promise<string | undefined> {
 /** How the requests of a lane are timed, in milliseconds: here, or from outside where the clock stands still meanwhile. */
 export type Time = (lane: number, times: number) => Promise<number>;
 
-/** What the lanes cost: medians of so many rounds, in each of which a lane has about so many milliseconds. */
+/** How to measure lanes. */
+export interface Measure {
+  readonly rounds: number;
+  /** How many milliseconds a lane has in one round, about, and how many requests at most. */
+  readonly share: number;
+  readonly most: number;
+  /** How many milliseconds of it come first: an engine compiles what is called often in several steps, up to 25 000 requests later. */
+  readonly warm: number;
+}
+
+const WARM_REQUESTS = 30_000;
+
+/** What the lanes cost: medians of rounds. */
 export async function costsOf(
   lanes: readonly Pick<Lane, "contender" | "case" | "reason">[],
   time: Time,
-  { rounds, share, most }: { rounds: number; share: number; most: number },
+  { rounds, share, most, warm }: Measure,
 ): Promise<Cost[]> {
   const going = lanes.map((lane, index) => ({ ...lane, index, times: 10, measured: [] as number[] }));
   const able = going.filter(({ reason }) => reason === undefined);
   for (const lane of able) {
-    // Warm first: what is compiled late would get too few requests.
-    await time(lane.index, lane.times * 20);
+    let spent = await time(lane.index, 200);
+    for (let done = 200; spent < warm && done < WARM_REQUESTS; done += 500) spent += await time(lane.index, 500);
     const took = Math.max(await time(lane.index, 100), 0.01) / 100;
     lane.times = Math.min(most, Math.max(5, Math.round(share / took)));
   }

@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: what a session costs, beside the bare handler, what one would write by hand, and the peers. It takes a
- * quarter of an hour, and writes `results.json`, the tables of `README.md` and `chart.svg`. `-- wire contention` measures those
+ * `npm run bench`: what a session costs, beside the bare handler, what one would write by hand, and the peers. It takes
+ * half an hour, and writes `results.json`, the tables of `README.md` and `chart.svg`. `-- wire contention` measures those
  * parts only and keeps the rest; `-- quick` takes two minutes and writes nothing; `-- --json` prints the figures for machines.
  *
  * @module
@@ -11,11 +11,13 @@ import { fileURLToPath } from "node:url";
 import { run } from "../test/setup/command.ts";
 import { measureSteps, weighParts } from "./anatomy.ts";
 import { chartOf } from "./chart.ts";
-import { EVERY_ENGINE, measureContention, PAUSES } from "./contention.ts";
+import { measureContention } from "./contention.ts";
 import { measureDevices } from "./devices.ts";
 import { measureCrowds, measureOptions, measureSizes } from "./growth.ts";
-import { measureInProcess, RUNTIMES, type RuntimeCosts } from "./in_process.ts";
+import { EVERY_ENGINE } from "./engines.ts";
+import { type Effort, measureAlone, measureInProcess, RUNTIMES, type RuntimeCosts } from "./in_process.ts";
 import peers from "./package.json" with { type: "json" };
+import { type PauseName, PAUSES } from "./pauses.ts";
 import type { ChoiceCost, PartName, Parts, Results } from "./results.ts";
 import { measureCounters, weighEntries } from "./size.ts";
 import { tablesOf } from "./tables.ts";
@@ -26,42 +28,52 @@ const isQuick = words.includes("quick");
 const isForMachines = words.includes("--json");
 
 const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
-  inProcess: async () => {
-    const all: RuntimeCosts[] = [];
-    for (const runtime of RUNTIMES) all.push(await measureInProcess(runtime, isQuick ? 10 : 40));
-    return all;
-  },
-  steps: () => measureSteps(isQuick ? 20 : 300),
-  wire: () => measureWire(isQuick ? 5 : 30),
-  sizes: () => measureSizes(isQuick ? 8 : 40),
-  options: () => measureOptions(isQuick ? 8 : 40),
+  alone: () => onEveryRuntime(measureAlone, isQuick ? { rounds: 8, warm: 150 } : { rounds: 60, warm: 1500 }),
+  inProcess: () => onEveryRuntime(measureInProcess, isQuick ? { rounds: 3, warm: 10 } : { rounds: 40, warm: 300 }),
+  steps: () => measureSteps(isQuick ? 10 : 300),
+  wire: () => measureWire(isQuick ? { rounds: 3, sessionsEach: 10 } : { rounds: 30, sessionsEach: 100 }),
+  sizes: () => measureSizes(isQuick ? 5 : 40),
+  options: () => measureOptions(isQuick ? 5 : 60),
   crowds: () =>
     isQuick
-      ? measureCrowds([1_000, 10_000, 100_000], [1_000])
+      ? measureCrowds([100_000], [1_000])
       : measureCrowds([1_000, 10_000, 100_000, 1_000_000], [1_000, 10_000, 100_000]),
   contention: () =>
-    measureContention({
-      names: isQuick ? ["memory", "file", "redis"] : EVERY_ENGINE,
-      writers: isQuick ? [1, 8, 64] : [1, 2, 4, 8, 16, 32, 64, 128, 256],
-      commitsPerWriter: isQuick ? 4 : 16,
-      mostSeconds: isQuick ? 3 : 8,
-    }),
+    isQuick
+      ? measureContention({
+          names: ["file", "sqlite", "redis", "deno kv"],
+          crowds: [
+            [1, 256],
+            [4, 64],
+          ],
+          seconds: 1,
+        })
+      : measureContention({
+          names: EVERY_ENGINE,
+          crowds: [
+            [1, 1],
+            [1, 16],
+            [1, 256],
+            [4, 64],
+          ],
+          seconds: 8,
+        }),
   pauses: async () =>
     isQuick
       ? []
       : measureContention({
-          names: ["file", "redis", "upstash", "deno kv"],
-          writers: [8, 64, 256],
-          commitsPerWriter: 6,
-          mostSeconds: 5,
-          pauses: Object.keys(PAUSES) as (keyof typeof PAUSES)[],
+          names: ["file", "redis", "deno kv", "upstash"],
+          crowds: [
+            [4, 1],
+            [4, 64],
+          ],
+          seconds: 5,
+          pauses: Object.keys(PAUSES) as PauseName[],
         }),
   devices: () =>
-    isQuick
-      ? measureDevices(["memory", "file", "redis"], [10, 1_000])
-      : measureDevices(EVERY_ENGINE, [10, 100, 1_000, 10_000]),
+    isQuick ? measureDevices(["memory", "redis"], [10, 100]) : measureDevices(EVERY_ENGINE, [10, 100, 1_000]),
   entries: weighEntries,
-  counters: () => measureCounters(isQuick ? 5 : 25),
+  counters: () => measureCounters(isQuick ? 3 : 25),
   shares: weighParts,
   choices: async () => {
     const script = fileURLToPath(new URL("./peers/choices.ts", import.meta.url));
@@ -71,16 +83,28 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
   },
 };
 
+async function onEveryRuntime(
+  measure: (runtime: (typeof RUNTIMES)[number], effort: Effort) => Promise<RuntimeCosts>,
+  effort: Effort,
+): Promise<RuntimeCosts[]> {
+  const all: RuntimeCosts[] = [];
+  for (const runtime of RUNTIMES) all.push(await measure(runtime, effort));
+  return all;
+}
+
 await main();
 
 async function main(): Promise<void> {
   await installPeers();
+  const { ok, output } = await run("tsdown", ["--logLevel", "error"]);
+  if (!ok) throw new Error(`The package could not be built:\n${output}`);
   const asked = (Object.keys(parts) as PartName[]).filter((name) => words.includes(name));
   const names = asked.length > 0 ? asked : (Object.keys(parts) as PartName[]);
   const measured: { [Name in PartName]?: unknown } = {};
   for (const name of names) {
-    if (!isForMachines) console.error(`Measuring ${name} …`);
+    const begun = performance.now();
     measured[name] = await parts[name]();
+    if (!isForMachines) console.error(`Measured ${name} in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
   }
   const kept: Partial<Results> = asked.length > 0 && !isQuick ? await readResults() : {};
   const results = { ...kept, ...circumstances(), ...measured } as Results;
@@ -124,7 +148,7 @@ async function readResults(): Promise<Partial<Results>> {
 async function write(results: Results): Promise<void> {
   await writeFile(at("results.json"), JSON.stringify(results, null, 2));
   await run("oxfmt", ["bench/results.json"]);
-  await writeFile(at("chart.svg"), chartOf(results));
+  if (results.inProcess !== undefined) await writeFile(at("chart.svg"), chartOf(results));
   let readme = await readFile(at("README.md"), "utf8");
   for (const [name, table] of Object.entries(tablesOf(results))) {
     const place = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- end -->)`);

@@ -12,7 +12,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build, type BuildOptions, type BuildResult } from "esbuild";
-import deno from "../deno.json" with { type: "json" };
+import { entries } from "../test/setup/entries.ts";
 import { median } from "./figures.ts";
 
 /** Bytes of one bundle. */
@@ -20,6 +20,12 @@ export interface Weight {
   readonly what: string;
   readonly minified: number;
   readonly gzipped: number;
+}
+
+/** Bytes of one entry of the package, with the libraries that it needs. */
+export interface EntryWeight extends Weight {
+  /** How many gzipped bytes a visit counter grows by it. */
+  readonly added: number;
 }
 
 /** A visit counter on one library; the time is in milliseconds, over an empty module. */
@@ -31,17 +37,23 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const run = promisify(execFile);
 
-/** Weighs each entry, without the libraries that it asks for, which are weighed in the counters. */
-export async function weighEntries(): Promise<Weight[]> {
+/** Weighs each entry, alone and beside a visit counter. */
+export async function weighEntries(): Promise<EntryWeight[]> {
+  const counter = COUNTERS["with-session"] ?? "";
+  const weigh = async (contents: string): Promise<Omit<Weight, "what">> =>
+    weightOf(await bundled({ stdin: { contents, resolveDir: HERE, loader: "ts" }, external: BROUGHT }));
+  const alone = await weigh(counter);
   return await Promise.all(
-    Object.entries(deno.exports).map(async ([what, source]) => ({
-      what,
-      ...weightOf(
-        await bundled({ entryPoints: [join(ROOT, source)], packages: "external", external: ["cloudflare:*"] }),
-      ),
-    })),
+    entries.map(async ({ path, source }) => {
+      const exported = `export * from ${JSON.stringify(join(ROOT, source))};`;
+      const [own, together] = await Promise.all([weigh(exported), weigh(counter + exported)]);
+      return { what: path, ...own, added: path === "." ? 0 : together.gzipped - alone.gzipped };
+    }),
   );
 }
+
+/** What a runtime, a framework or the user's own client brings. */
+const BROUGHT: string[] = ["node:*", "cloudflare:*", "next/*", "@aws-sdk/*"];
 
 /** Weighs and starts the same visit counter on each library. */
 export async function measureCounters(rounds: number): Promise<CounterCost[]> {
@@ -57,6 +69,10 @@ export async function measureCounters(rounds: number): Promise<CounterCost[]> {
       );
       programs.push({ what, path, weight: weightOf(code), times: [] });
     }
+    // As a program that is not bundled imports it.
+    const path = join(ROOT, "dist/mod.js");
+    const weight = weightOf(await bundled({ entryPoints: [path], platform: "node", external: ["node:*"] }));
+    programs.push({ what: FROM_NPM, path, weight, times: [] });
     for (let round = 0; round < rounds; round++) {
       for (const { path, times } of programs) times.push(await startOf(path));
     }
@@ -66,6 +82,9 @@ export async function measureCounters(rounds: number): Promise<CounterCost[]> {
     await rm(directory, { recursive: true });
   }
 }
+
+/** The main entry as npm installs it. */
+export const FROM_NPM = "with-session, not bundled";
 
 /** How long a new process takes to import a file. */
 async function startOf(path: string): Promise<number> {

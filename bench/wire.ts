@@ -1,18 +1,20 @@
 /**
- * What a session costs over the wire: real Redis, and Upstash's API in front of it, beside hand-written GET and SET.
+ * What a session costs over the wire: real Redis, Valkey with `SET … IFEQ`, and Upstash's API in front of a Redis, beside hand-written
+ * GET and SET.
  *
  * @module
  */
 import { Redis as UpstashClient } from "@upstash/redis";
 import { createClient } from "redis";
 import { type Session, type SessionStore, withSession } from "../mod.ts";
-import { keyOfId } from "../src/session_id.ts";
-import { redisHashStore, redisStore } from "../src/stores/redis.ts";
-import { upstashRedisHashStore, upstashRedisStore } from "../src/stores/upstash_redis.ts";
-import { startRedis } from "../test/setup/redis.ts";
+import { redisStore } from "../src/stores/redis.ts";
+import { upstashRedisStore } from "../src/stores/upstash_redis.ts";
+import { type RedisServer, startRedis } from "../test/setup/redis.ts";
 import { startUpstash } from "../test/setup/upstash.ts";
+import { installValkey, startValkey } from "../test/setup/valkey.ts";
 import { type Handler, pathOf, SHOP } from "./contender.ts";
 import { median, percentile } from "./figures.ts";
+import { hashOf } from "./own.ts";
 
 /** One contender on one engine. Times are in microseconds. */
 export interface WireCost {
@@ -29,6 +31,10 @@ export interface WireCost {
   readonly commands: number;
   /** The same with 32 clients at once, where Upstash's client may send several commands together. */
   readonly commandsAtOnce: number;
+  /** Microseconds of the server's processor for one request; null where the server is not measured. */
+  readonly serverCpu: number | null;
+  /** The same of this process, which is the client. */
+  readonly clientCpu: number;
 }
 
 /** The two calls that the hand-written lines need. */
@@ -42,67 +48,93 @@ interface Counter {
   /** How much since it was last asked. */
   readonly take: () => Promise<number>;
   readonly stop: () => void;
+  /** Microseconds of the server's processor since it began; null if nobody knows. */
+  readonly cpu: () => Promise<number | null>;
 }
 
 const CLIENTS = 32;
-/** In turns, as people come: a session that is written again and again within seconds carries the names of those writes. */
-const SESSIONS_EACH = 100;
 const DAY = 86_400;
 
-/** Measures both engines, with so many rounds in turns. */
-export async function measureWire(rounds: number): Promise<WireCost[]> {
-  const server = await startRedis();
-  const proxy = await startUpstash(server.url);
+/** How much to measure. */
+export interface WireOptions {
+  readonly rounds: number;
+  /** How many sessions a client has, in turns: one that is written again and again within seconds carries the names of those writes. */
+  readonly sessionsEach: number;
+}
+
+/** Measures every engine that is there, in turns. */
+export async function measureWire(options: WireOptions): Promise<WireCost[]> {
+  const costs = await measureRedis("Redis", await startRedis(), ["value", "hash"], options);
+  const missing = await installValkey();
+  if (missing === undefined) costs.push(...(await measureRedis("Valkey", await startValkey(), ["value"], options)));
+  else console.error(missing);
+  costs.push(...(await measureUpstash(options)));
+  return costs;
+}
+
+/** Valkey 8.1 knows `SET … IFEQ`, which the store uses by itself; Redis 7 does not, so there a script compares. */
+async function measureRedis(
+  engine: "Redis" | "Valkey",
+  server: RedisServer,
+  layouts: readonly ("value" | "hash")[],
+  options: WireOptions,
+): Promise<WireCost[]> {
   const client = await createClient({ url: server.url }).connect();
   const watcher = await createClient({ url: server.url }).connect();
   let commands = 0;
   // What a script does inside Redis is no round trip.
   await watcher.monitor((line) => void (String(line).includes(" lua] ") || commands++));
-  const take = (): number => {
-    const taken = commands - 1;
-    commands = 0;
-    return taken;
-  };
-  const upstash = new UpstashClient({ url: proxy.url, token: proxy.token, automaticDeserialization: false });
-
-  const redisCalls: GetSet = {
+  const calls: GetSet = {
     get: (key) => client.get(key),
     set: (key, text) => client.set(key, text, { expiration: { type: "EX", value: DAY } }),
   };
-  const upstashCalls: GetSet = {
+  const counter: Counter = {
+    // The watcher hears of a command a moment after its client was answered.
+    async take() {
+      await client.ping();
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const taken = commands - 1;
+      commands = 0;
+      return taken;
+    },
+    // Being watched takes the server longer.
+    stop: () => watcher.destroy(),
+    async cpu() {
+      const info = await client.info("cpu");
+      const of = (name: string): number => Number(new RegExp(`${name}:([\\d.]+)`).exec(info)?.[1]);
+      return (of("used_cpu_user_main_thread") + of("used_cpu_sys_main_thread")) * 1e6;
+    },
+  };
+  try {
+    const ours = layouts.map((layout) => [layout, oursOn(redisStore(client, { layout }))] as const);
+    return await measureEngine(engine, { "by hand": byHand(calls), ...Object.fromEntries(ours) }, counter, options);
+  } finally {
+    client.destroy();
+    await server.stop();
+  }
+}
+
+async function measureUpstash(options: WireOptions): Promise<WireCost[]> {
+  const server = await startRedis();
+  const proxy = await startUpstash(server.url);
+  const upstash = new UpstashClient({ url: proxy.url, token: proxy.token, automaticDeserialization: false });
+  const calls: GetSet = {
     get: (key) => upstash.get<string>(key),
     set: (key, text) => upstash.set(key, text, { ex: DAY }),
   };
+  const counter: Counter = {
+    take: async () => proxy.requests.splice(0).length,
+    stop: () => {},
+    cpu: async () => null,
+  };
   try {
-    return [
-      ...(await measureEngine(
-        "Redis",
-        { "by hand": byHand(redisCalls), "value": ours(redisStore(client)), "hash": ours(redisHashStore(client)) },
-        {
-          // The watcher hears of a command a moment after its client was answered.
-          take: async () => {
-            await client.ping();
-            await new Promise((resolve) => setTimeout(resolve, 50));
-            return take();
-          },
-          // Being watched takes Redis longer.
-          stop: () => watcher.destroy(),
-        },
-        rounds,
-      )),
-      ...(await measureEngine(
-        "Upstash",
-        {
-          "by hand": byHand(upstashCalls),
-          "value": ours(upstashRedisStore(upstash)),
-          "hash": ours(upstashRedisHashStore(upstash)),
-        },
-        { take: async () => proxy.requests.splice(0).length, stop: () => {} },
-        rounds,
-      )),
-    ];
+    const handlers = {
+      "by hand": byHand(calls),
+      "value": oursOn(upstashRedisStore(upstash)),
+      "hash": oursOn(upstashRedisStore(upstash, { layout: "hash" })),
+    };
+    return await measureEngine("Upstash", handlers, counter, options);
   } finally {
-    client.destroy();
     await proxy.stop();
     await server.stop();
   }
@@ -112,16 +144,16 @@ async function measureEngine(
   engine: string,
   handlers: Readonly<Record<string, Handler>>,
   commands: Counter,
-  rounds: number,
+  { rounds, sessionsEach }: WireOptions,
 ): Promise<WireCost[]> {
   const lanes = [];
   for (const [contender, handler] of Object.entries(handlers)) {
     const cookies: string[] = [];
-    for (let session = 0; session < CLIENTS * SESSIONS_EACH; session++) cookies.push(await cookieOf(handler));
+    for (let session = 0; session < CLIENTS * sessionsEach; session++) cookies.push(await cookieOf(handler));
     for (const each of ["read", "write"] as const) {
       let turn = 0;
       const ask = async (client: number): Promise<void> => {
-        const headers = { cookie: cookies[client + CLIENTS * (turn++ % SESSIONS_EACH)] ?? "" };
+        const headers = { cookie: cookies[client + CLIENTS * (turn++ % sessionsEach)] ?? "" };
         const response = await handler(new Request(`${SHOP}/${each}`, { headers }));
         const text = await response.text();
         if (!(Number(text) > 0)) throw new Error(`${contender} answered ${response.status}, ${text}`);
@@ -133,15 +165,32 @@ async function measureEngine(
       await crowd(ask, 10);
       const atOnce = await commands.take();
       const counted = { commands: alone / 10, commandsAtOnce: atOnce / (10 * CLIENTS) };
-      lanes.push({ contender, case: each, ask, ...counted, rates: [] as number[], times: [] as number[] });
+      lanes.push({
+        contender,
+        case: each,
+        ask,
+        ...counted,
+        rates: [] as number[],
+        times: [] as number[],
+        serverCpu: [] as number[],
+        clientCpu: [] as number[],
+      });
     }
   }
   commands.stop();
   for (let round = -1; round < rounds; round++) {
-    for (const { ask, rates, times } of lanes) {
+    for (const { ask, rates, times, serverCpu, clientCpu } of lanes) {
+      await crowd(ask, 3);
+      const used = await commands.cpu();
+      const own = process.cpuUsage();
       const start = performance.now();
-      await crowd(ask, 10);
-      if (round >= 0) rates.push((CLIENTS * 10 * 1000) / (performance.now() - start));
+      await crowd(ask, 20);
+      const took = performance.now() - start;
+      const { user, system } = process.cpuUsage(own);
+      const after = await commands.cpu();
+      if (round >= 0) rates.push((CLIENTS * 20 * 1000) / took);
+      if (round >= 0) clientCpu.push((user + system) / (CLIENTS * 20));
+      if (round >= 0 && used !== null && after !== null) serverCpu.push((after - used) / (CLIENTS * 20));
       for (let time = 0; time < 20; time++) {
         const begun = performance.now();
         await ask(time);
@@ -149,17 +198,21 @@ async function measureEngine(
       }
     }
   }
-  return lanes.map(({ contender, case: each, commands: alone, commandsAtOnce, rates, times }) => ({
-    engine,
-    contender,
-    case: each,
-    requestsPerSecond: median(rates),
-    p50: percentile(times, 50),
-    p95: percentile(times, 95),
-    p99: percentile(times, 99),
-    commands: alone,
-    commandsAtOnce,
-  }));
+  return lanes.map(
+    ({ contender, case: each, commands: alone, commandsAtOnce, rates, times, serverCpu, clientCpu }) => ({
+      engine,
+      contender,
+      case: each,
+      requestsPerSecond: median(rates),
+      p50: percentile(times, 50),
+      p95: percentile(times, 95),
+      p99: percentile(times, 99),
+      commands: alone,
+      commandsAtOnce,
+      serverCpu: serverCpu.length === 0 ? null : median(serverCpu),
+      clientCpu: median(clientCpu),
+    }),
+  );
 }
 
 /** All clients at once, each with so many requests one after the other. */
@@ -179,7 +232,7 @@ interface Data {
   n: number;
 }
 
-function ours(store: SessionStore): Handler {
+function oursOn(store: SessionStore): Handler {
   const page = async (request: Request, session: Session<Data>): Promise<Response> => {
     const isWrite = pathOf(request) === "/write";
     return new Response(String(isWrite ? await session.update("n", (n = 0) => n + 1) : await session.get("n")));
@@ -191,7 +244,7 @@ function byHand({ get, set }: GetSet): Handler {
   return async (request) => {
     const sent = /(?:^|; )sid=([A-Za-z0-9_-]{36})/.exec(request.headers.get("Cookie") ?? "")?.[1];
     const id = sent ?? crypto.randomUUID();
-    const key = keyOfId(id);
+    const key = hashOf(id);
     const text = sent === undefined ? null : await get(key);
     const data: Partial<Data> = text === null ? {} : JSON.parse(text);
     const headers = new Headers({ "Cache-Control": "private", "Vary": "Cookie" });

@@ -29,7 +29,7 @@ const fetch = withSession<{ visits?: number }>(
     const visits = await session.update("visits", (n = 0) => n + 1);
     const note = request.method === "POST" ? String((await request.formData()).get("note")) : "";
     // An id has only letters, digits, "-" and "_": it needs no escaping.
-    const id = await session.start();
+    const id = await session.create();
     const page = `<p>Visit ${visits}. Your note has ${note.length} characters.</p>
       <p><a href="/?sid=${id}">Again</a></p>
       <form method="post"><input type="hidden" name="sid" value="${id}"><input name="note"><button>Send</button></form>`;

@@ -21,7 +21,10 @@ const sessions = new SessionManager<Data>();
 
 const fetch = withSession(async (request, session) => {
   if (request.method === "GET") return Response.json(await session.get("reports", []));
-  queue.push({ sessionId: await session.start(), report: `Report ${queue.length + 1}` });
+  // It is null only if the store is down and the option `onStoreError` says to go on without a session.
+  const sessionId = await session.create();
+  if (sessionId === null) return new Response("Please try again later\n", { status: 503 });
+  queue.push({ sessionId, report: `Report ${queue.length + 1}` });
   return new Response("We are at it\n", { status: 202 });
 }, sessions);
 

@@ -1,15 +1,39 @@
-/** The contenders in a process of Node, Deno or Bun: bundled, run there, and the costs on its output. */
-import { lanesOf, costsOf } from "../rounds.ts";
+/**
+ * The contenders in a process of Node, Deno or Bun: bundled, and run there. With `{ measure }` it measures them all and tells the costs. With
+ * `{ only }` it has one of them alone, and times its lanes as it is told to: a line with the lane and the times, and the milliseconds as the answer.
+ *
+ * @module
+ */
+import { createInterface } from "node:readline";
+import type { Contender } from "../contender.ts";
 import { ownContenders } from "../own.ts";
 import { nodePeers } from "../peers/express.ts";
 import { peers } from "../peers/peers.ts";
+import { costsOf, lanesOf, type Measure } from "../rounds.ts";
 
-const { rounds } = JSON.parse(process.argv[2] ?? "{}") as { rounds: number };
-const lanes = await lanesOf([...ownContenders(), ...peers(), ...nodePeers()]);
+const { measure, only } = JSON.parse(process.argv[2] ?? "{}") as { measure?: Measure; only?: string };
+const isWanted = ({ name }: Contender): boolean => only === undefined || name === only;
+const lanes = await lanesOf([...ownContenders(), ...peers(), ...nodePeers()].filter(isWanted));
+/** Milliseconds of the processor, in all threads: what a server has to give, whoever else runs on the machine. */
 const time = async (lane: number, times: number): Promise<number> => {
-  const start = performance.now();
+  const start = process.cpuUsage();
   await lanes[lane]?.run(times);
-  return performance.now() - start;
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1000;
 };
-console.log(JSON.stringify(await costsOf(lanes, time, { rounds, share: 3, most: 1000 })));
+
+if (measure !== undefined) {
+  console.log(JSON.stringify(await costsOf(lanes, time, measure)));
+} else {
+  const plain = lanes.map(({ contender: { name, over }, case: each, reason }) => ({
+    contender: { name, over },
+    case: each,
+    reason,
+  }));
+  console.log(JSON.stringify(plain));
+  for await (const line of createInterface(process.stdin)) {
+    const [lane, times] = line.split(" ").map(Number);
+    console.log(String(await time(lane ?? 0, times ?? 0)));
+  }
+}
 process.exit(0);

@@ -1,4 +1,5 @@
 /** The contenders in workerd: each request asks for so many of one lane's, since the clock stands still within a request. */
+import type { Contender } from "../contender.ts";
 import type { Lane } from "../rounds.ts";
 import { lanesOf } from "../rounds.ts";
 import { ownContenders } from "../own.ts";
@@ -6,9 +7,10 @@ import { peers } from "../peers/peers.ts";
 
 let lanes: Lane[] | undefined;
 
-const worker: { fetch(request: Request): Promise<Response> } = {
-  async fetch(request) {
-    lanes ??= await lanesOf([...ownContenders(), ...peers()]);
+const worker: { fetch(request: Request, env: { readonly ONLY?: string }): Promise<Response> } = {
+  async fetch(request, { ONLY }) {
+    const isWanted = ({ name }: Contender): boolean => ONLY === undefined || name === ONLY;
+    lanes ??= await lanesOf([...ownContenders(), ...peers()].filter(isWanted));
     const { searchParams } = new URL(request.url);
     const lane = searchParams.get("lane");
     if (lane !== null) {

@@ -17,7 +17,7 @@ export const style = `
   }
 }
 * { box-sizing: border-box; margin: 0; }
-html { font: 100%/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; scroll-behavior: smooth; }
+html { scroll-padding-top: 6rem; font: 100%/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; scroll-behavior: smooth; }
 body { background: var(--ground); color: var(--ink); max-width: 68rem; margin: 0 auto; padding: 1.25rem 1rem 3rem; overflow-wrap: anywhere; }
 h1 { font: 600 1.6rem/1.15 Georgia, "Iowan Old Style", "Liberation Serif", serif; letter-spacing: -.01em; }
 h2 { font: 600 1.2rem/1.3 Georgia, "Iowan Old Style", "Liberation Serif", serif; margin-bottom: .6rem; }
@@ -37,7 +37,8 @@ nav { display: flex; gap: .5rem; flex-wrap: wrap; }
 .pill { display: inline-flex; align-items: center; gap: .5rem; min-height: 2.75rem; max-width: 14rem; padding: .3rem 1rem; border: 1px solid var(--line); border-radius: 2rem; background: var(--card); color: var(--ink); text-decoration: none; font-weight: 500; }
 .pill:hover { border-color: var(--leaf); }
 .pill b { min-width: 1.6rem; padding: 0 .45rem; border-radius: 1rem; background: var(--leaf); color: var(--on-leaf); text-align: center; font-size: .9rem; font-variant-numeric: tabular-nums; }
-.notice { margin-bottom: 1.25rem; padding: .8rem 1.1rem; border-radius: .8rem; background: var(--note); color: var(--note-ink); font-weight: 500; animation: arrive .35s ease-out; }
+#notice { position: sticky; top: .5rem; z-index: 1; }
+#notice p { margin-bottom: 1.25rem; padding: .8rem 1.1rem; border-radius: .8rem; background: var(--note); color: var(--note-ink); box-shadow: var(--shadow); font-weight: 500; animation: arrive .35s ease-out; }
 @keyframes arrive { from { opacity: 0; transform: translateY(-.4rem); } }
 
 main { display: grid; gap: 1.25rem; }
@@ -49,20 +50,22 @@ main > *, .side > * { min-width: 0; }
 .fruit svg { width: 5.5rem; height: 5.5rem; margin-bottom: .4rem; }
 .fruit p { color: var(--soft); font-size: .9rem; line-height: 1.35; margin: .15rem 0 .8rem; }
 .fruit form { margin-top: auto; width: 100%; }
-.fruit button { width: 100%; max-width: 9rem; }
+.fruit button { width: 100%; max-width: 9rem; scroll-margin-top: 8rem; }
 .rose { background: var(--rose); } .moss { background: var(--moss); } .sun { background: var(--sun); } .plum { background: var(--plum); }
 
-button, .button { display: inline-block; min-height: 2.75rem; padding: .5rem 1.2rem; border: 1px solid var(--leaf); border-radius: 2rem; background: var(--leaf); color: var(--on-leaf); font: inherit; font-weight: 600; text-decoration: none; cursor: pointer; }
+button, .button { display: inline-flex; align-items: center; justify-content: center; min-height: 2.75rem; padding: .5rem 1.2rem; border: 1px solid var(--leaf); border-radius: 2rem; background: var(--leaf); color: var(--on-leaf); font: inherit; font-weight: 600; text-decoration: none; cursor: pointer; overflow-wrap: break-word; }
 button:hover, .button:hover { background: var(--leaf-deep); border-color: var(--leaf-deep); }
 button:active { transform: translateY(1px); }
-button:disabled { opacity: .6; cursor: progress; }
+[aria-disabled="true"] { opacity: .6; cursor: progress; }
 .second { background: transparent; color: var(--leaf); }
 .second:hover { color: var(--on-leaf); }
 label { display: block; margin-bottom: .3rem; font-weight: 500; }
 input { flex: 1 1 9rem; min-width: 0; min-height: 2.75rem; padding: .5rem 1rem; border: 1px solid var(--soft); border-radius: 2rem; background: var(--ground); color: var(--ink); font: inherit; }
 input::placeholder { color: var(--soft); opacity: 1; }
+.wrong { margin-bottom: .4rem; color: var(--lost); font-weight: 500; }
+form > input { width: 100%; margin-bottom: .6rem; }
 .row { display: flex; flex-wrap: wrap; gap: .6rem; }
-form + .quiet { margin-top: .8rem; }
+form + .quiet, .row + .quiet { margin-top: .8rem; }
 
 .lines li, .total { display: flex; gap: 1rem; justify-content: space-between; padding: .35rem 0; }
 .lines b, .total b { font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -74,6 +77,7 @@ dd { flex: 1 1 9rem; margin: 0; font-weight: 500; }
 
 #devices li { display: flex; gap: .8rem; align-items: center; justify-content: space-between; padding: .45rem 0; border-bottom: 1px solid var(--line); }
 #devices li p { min-width: 0; }
+#devices li form { flex: none; }
 #devices li .quiet { display: block; }
 #devices > form, #devices > .quiet { margin-top: .9rem; }
 
@@ -83,12 +87,15 @@ dd { flex: 1 1 9rem; margin: 0; font-weight: 500; }
 .dots .counted { background: var(--leaf); border-color: var(--leaf); transform: scale(1.06); }
 .dots .lost { background: var(--lost); border-color: var(--lost); }
 output { display: block; min-height: 1.5em; font-weight: 600; }
+.narrow { max-width: 30rem; margin: 8vh auto 0; }
+.narrow h1, .narrow dl { margin-bottom: .8rem; }
+.narrow form { margin-top: 1rem; }
 .error { justify-items: center; gap: .9rem; padding: 16vh 0; text-align: center; }
 
 @media (min-width: 36rem) { .fruit ul { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
 @media (min-width: 56rem) {
   body { padding-top: 2rem; }
-  main:not(.error) { grid-template: auto 1fr / minmax(0, 1fr) 22.5rem; align-items: start; }
+  main:not(.error, .narrow) { grid-template: auto 1fr / minmax(0, 1fr) 22.5rem; align-items: start; }
   .side { grid-column: 2; grid-row: 1 / 3; }
 }
 @media (prefers-reduced-motion: reduce) {
@@ -113,16 +120,60 @@ function tellLocalTimes() {
   }
 }
 
-async function refresh() {
-  const page = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
-  for (const part of ["#basket", "#facts", "[data-count]"]) find(part).replaceWith(page.querySelector(part));
+/** Shows another state of the shop: all that can differ, while the focus and the place on the page stay. */
+function show(text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  if (!page.querySelector("#basket")) throw new Error("This is no page of the shop");
+  const section = document.activeElement?.closest("section")?.id;
+  for (const part of ["nav", ".side"]) find(part).replaceWith(page.querySelector(part));
+  find("#notice").replaceChildren(...page.querySelector("#notice").childNodes);
   tellLocalTimes();
+  const heading = section && find("#" + section + " h2");
+  // The button that had the focus is gone.
+  if (document.activeElement !== document.body || !heading) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
+
+async function refresh() {
+  show(await (await inCase(await fetch("/"))).text());
+}
+
+async function send(action, body) {
+  try {
+    const response = await fetch(action, { method: "POST", body });
+    const text = await response.text();
+    if (response.ok) return show(text);
+    // A page that says what is wrong.
+    say(new DOMParser().parseFromString(text, "text/html").querySelector("main p").textContent);
+  } catch {
+    say("The shop did not answer. Please try again.");
+  }
+}
+
+function say(text) {
+  const message = document.createElement("p");
+  message.textContent = text;
+  find("#notice").replaceChildren(message);
+}
+
+/** One form after the other: two at once of a newcomer, who has no cookie yet, would begin two sessions. */
+let sending = Promise.resolve();
+
+addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.hasAttribute("data-stay")) return;
+  event.preventDefault();
+  const body = new URLSearchParams(new FormData(form));
+  sending = sending.then(() => send(form.action, body));
+});
 
 async function sendTwenty() {
   const dots = [...document.querySelectorAll(".dots i")];
+  // A button that is disabled loses the focus.
+  if (find("#fire").ariaDisabled === "true") return;
+  find("#fire").ariaDisabled = "true";
   for (const dot of dots) dot.className = "";
-  find("#fire").disabled = true;
   find("#outcome").textContent = "Twenty requests are under way …";
   try {
     // Twenty visitors without a cookie would be twenty sessions: make sure that there is one to share.
@@ -141,7 +192,7 @@ async function sendTwenty() {
   } catch {
     find("#outcome").textContent = "The shop did not answer. Please try again.";
   } finally {
-    find("#fire").disabled = false;
+    find("#fire").ariaDisabled = "false";
   }
 }
 

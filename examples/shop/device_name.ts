@@ -7,6 +7,17 @@ export function deviceName(userAgent: string | null): string {
   return system === undefined ? browser : `${browser} on ${system}`;
 }
 
+/** The same devices, in the same order. Those that share a name are numbered from the first that signed in, so that no two sound alike. */
+export function withDistinctNames<Each extends { readonly name: string; readonly createdAt: number }>(
+  devices: readonly Each[],
+): Each[] {
+  const byAge = devices.toSorted((a, b) => a.createdAt - b.createdAt);
+  return devices.map((device) => {
+    const alike = byAge.filter(({ name }) => name === device.name);
+    return alike.length === 1 ? device : { ...device, name: `${device.name} (${alike.indexOf(device) + 1})` };
+  });
+}
+
 // The first that fits: Edge calls itself Chrome as well, and Chrome calls itself Safari.
 const browsers = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],

@@ -13,22 +13,6 @@ export class Refusal extends Error {
 /** Far more than any form of this shop needs, in bytes. */
 const MAX_BODY = 16_384;
 
-/**
- * Refuses what another site makes a visitor's browser send. Every current browser says where a request comes
- * from in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; clients that are no browsers send
- * neither, and carry nobody's cookies by accident.
- */
-export function refuseCrossSite(request: Request): void {
-  if (request.method === "GET" || request.method === "HEAD") return;
-  const site = request.headers.get("Sec-Fetch-Site");
-  const origin = request.headers.get("Origin");
-  const own =
-    site === null
-      ? origin === null || origin === new URL(request.url).origin
-      : site === "same-origin" || site === "none";
-  if (!own) throw new Refusal(403, "The shop takes orders from its own pages only.");
-}
-
 /** The fields of a JSON object. */
 export async function readJson(request: Request): Promise<Record<string, unknown>> {
   const text = await readText(request, "application/json");
@@ -53,8 +37,9 @@ export function parseProduct(value: unknown): string {
   return parseText(value, "product");
 }
 
-export function parseUser(value: unknown): string {
-  return parseText(value, "user");
+/** @param field What the one who typed it calls the field: the property of the JSON, or the label of the form */
+export function parseUser(value: unknown, field: string = "user"): string {
+  return parseText(value, field);
 }
 
 export function parseHandle(value: unknown): string {
@@ -71,7 +56,7 @@ export function parseQuantity(value: unknown): number {
 function parseText(value: unknown, field: string): string {
   const text = typeof value === "string" ? value.trim() : "";
   if (/^[^\p{Cc}\p{Cs}]{1,60}$/u.test(text)) return text;
-  throw new Refusal(400, `${field} must be a text of 1 to 60 characters.`);
+  throw new Refusal(400, `${field} must have 1 to 60 characters, and not spaces alone.`);
 }
 
 async function readText(request: Request, type: string): Promise<string> {

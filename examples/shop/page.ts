@@ -5,6 +5,10 @@ export interface Facts {
   /** When the session began and when it ends if nobody uses it, in epoch milliseconds; null without a session. */
   readonly createdAt: number | null;
   readonly expiresAt: number | null;
+  /** When the user last proved who they are. */
+  readonly authenticatedAt: number | null;
+  /** Why the session that was presented is not there; null if it is, or if none was presented. */
+  readonly ended: string | null;
   /** How the id came; null if the request had none. */
   readonly via: "cookie" | "header" | null;
 }
@@ -24,11 +28,14 @@ export interface ShopView {
   readonly facts: Facts;
   readonly basket: ReadonlyMap<string, number>;
   readonly devices: readonly Device[];
-  readonly notice: string | undefined;
+  /** What there is to say at the top; empty for nothing. */
+  readonly notice: string;
+  /** What was wrong with the name that somebody tried to sign in with. */
+  readonly nameError?: string | undefined;
 }
 
 /** The whole shop: what is for sale, the basket, the login, the session's facts and the experiment. */
-export function shopPage({ facts, basket, devices, notice }: ShopView): string {
+export function shopPage({ facts, basket, devices, notice, nameError }: ShopView): string {
   const count = [...basket.values()].reduce((sum, quantity) => sum + quantity, 0);
   return htmlDocument(
     "The Orchard",
@@ -50,7 +57,7 @@ export function shopPage({ facts, basket, devices, notice }: ShopView): string {
           }
         </nav>
       </header>
-      ${notice === undefined ? html`` : html`<p class="notice" role="status">${notice}</p>`}
+      <div id="notice" role="status">${notice === "" ? html`` : html`<p>${notice}</p>`}</div>
       <main>
         <section class="fruit" aria-labelledby="fruit-title">
           <h2 id="fruit-title">Ripe today</h2>
@@ -59,7 +66,7 @@ export function shopPage({ facts, basket, devices, notice }: ShopView): string {
           </ul>
         </section>
         <div class="side">
-          ${basketCard(basket, count)} ${facts.user === null ? loginCard() : logoutCard(facts.user)}
+          ${basketCard(basket, count)} ${facts.user === null ? loginCard(nameError) : logoutCard(facts.user)}
           ${devices.length === 0 ? html`` : devicesCard(devices)} ${factsCard(facts)}
         </div>
         ${experimentCard()}
@@ -83,6 +90,75 @@ export function errorPage(message: string): string {
   );
 }
 
+/** A page for the user alone, who has just proved to be there. */
+export function accountPage(view: { user: string; authenticatedAt: number; seconds: number }): string {
+  const { user, authenticatedAt, seconds } = view;
+  return htmlDocument(
+    "Your account · The Orchard",
+    html`
+      <main class="narrow">
+        <section class="card" aria-labelledby="account-title">
+          <h1 id="account-title">Your account</h1>
+          <dl>
+            <div>
+              <dt>Name</dt>
+              <dd>${user}</dd>
+            </div>
+            <div>
+              <dt>Confirmed</dt>
+              <dd>${instant(authenticatedAt)}</dd>
+            </div>
+            <div>
+              <dt>Voucher</dt>
+              <dd>A tenth off all cherries</dd>
+            </div>
+          </dl>
+          <p class="quiet">
+            You have shown who you are, a short time ago. Once that is ${minutes(seconds)} ago, this page asks again.
+          </p>
+        </section>
+        <p><a class="button" href="/">Back to the shop</a></p>
+      </main>
+    `,
+  );
+}
+
+/** Asks the user of a session to prove who they are once more. */
+export function confirmPage({ seconds, error }: { seconds: number; error?: string }): string {
+  return htmlDocument(
+    "Is it you? · The Orchard",
+    html`
+      <main class="narrow">
+        <section class="card" aria-labelledby="confirm-title">
+          <h1 id="confirm-title">Is it you?</h1>
+          <p>
+            You signed in more than ${minutes(seconds)} ago. Somebody else could sit at this browser by now, so your
+            account asks once more. A real shop would ask for your password or passkey here.
+          </p>
+          <form method="post" action="/account/confirm">
+            ${nameField("The name that you signed in with", error)}
+            <button>Confirm</button>
+          </form>
+        </section>
+        <p><a href="/">Back to the shop</a></p>
+      </main>
+    `,
+  );
+}
+
+function minutes(seconds: number): string {
+  return seconds === 60 ? "one minute" : `${Math.round(seconds / 60)} minutes`;
+}
+
+/** Where the button is that adds a product: `#add-pear`. Empty if the shop has none for it. */
+export function buttonOf(product: string): string {
+  return fruits.some(({ name }) => name === product) ? `#${idOf(product)}` : "";
+}
+
+function idOf(product: string): string {
+  return `add-${product.toLowerCase()}`;
+}
+
 interface Fruit {
   readonly name: string;
   readonly words: string;
@@ -96,9 +172,9 @@ function fruitCard({ name, words, tint, drawing }: Fruit): Html {
       <svg viewBox="0 0 96 96" aria-hidden="true" focusable="false">${drawing}</svg>
       <h3>${name}</h3>
       <p>${words}</p>
-      <form method="post" action="/basket">
+      <form method="post" action="/basket" data-stay>
         <input type="hidden" name="product" value="${name}" />
-        <button>Add<span class="unseen"> ${name} to the basket</span></button>
+        <button id="${idOf(name)}">Add<span class="unseen"> ${name} to the basket</span></button>
       </form>
     </li>
   `;
@@ -117,26 +193,44 @@ function basketCard(basket: ReadonlyMap<string, number>, count: number): Html {
                 ${lines}
               </ul>
               <p class="total"><span>In all</span> <b>${count}</b></p>
-              <form method="post" action="/basket/empty"><button class="second">Empty the basket</button></form>
+              <form method="post" action="/basket/empty" data-stay>
+                <button class="second">Empty the basket</button>
+              </form>
             `
       }
     </section>
   `;
 }
 
-function loginCard(): Html {
+function loginCard(error: string | undefined): Html {
   return html`
     <section class="card" id="you" aria-labelledby="you-title">
       <h2 id="you-title">Sign in</h2>
       <form method="post" action="/login">
-        <label for="user">Your name</label>
-        <div class="row">
-          <input id="user" name="user" required maxlength="60" autocomplete="username" placeholder="Any name will do" />
-          <button>Sign in</button>
-        </div>
+        ${nameField("Your name", error)}
+        <button>Sign in</button>
       </form>
-      <p class="quiet">Your basket comes with you, and your session gets a new id.</p>
+      <p class="quiet">Any name will do. Your basket comes with you, and your session gets a new id.</p>
     </section>
+  `;
+}
+
+/** A field for a name. What was wrong with the last one is said by the field, which gets the focus. */
+function nameField(label: string, error: string | undefined): Html {
+  const state = error === undefined ? html`` : html`aria-invalid="true" aria-describedby="user-error" autofocus`;
+  return html`
+    <label for="user">${label}</label>
+    ${error === undefined ? html`` : html`<p class="wrong" id="user-error">${error}</p>`}
+    <input
+      id="user"
+      name="user"
+      required
+      maxlength="60"
+      pattern=".*\\S.*"
+      title="At least one letter"
+      autocomplete="username"
+      ${state}
+    />
   `;
 }
 
@@ -144,7 +238,10 @@ function logoutCard(user: string): Html {
   return html`
     <section class="card" id="you" aria-labelledby="you-title">
       <h2 id="you-title">Hello, ${user}</h2>
-      <form method="post" action="/logout"><button class="second">Sign out</button></form>
+      <div class="row">
+        <form method="post" action="/logout"><button class="second">Sign out</button></form>
+        <a class="button second" href="/account">Your account</a>
+      </div>
       <p class="quiet">Signing out ends the session, and the basket with it.</p>
     </section>
   `;
@@ -159,21 +256,24 @@ function devicesCard(devices: readonly Device[]): Html {
       </ul>
       ${
         devices.some(({ isThis }) => !isThis)
-          ? html`<form method="post" action="/devices/end-others"><button>Sign out everywhere else</button></form>`
+          ? html`<form method="post" action="/devices/end-others" data-stay>
+              <button>Sign out everywhere else</button>
+            </form>`
           : html`<p class="quiet">Sign in with another browser, by the same name, and it appears here.</p>`
       }
     </section>
   `;
 }
 
-function deviceLine({ handle, name, lastSeenAt, isThis }: Device): Html {
+function deviceLine({ handle, name, createdAt, lastSeenAt, isThis }: Device): Html {
   return html`
     <li>
       <p>
         <b>${name}</b>
         <span class="quiet">${isThis ? "this browser" : html`last seen ${instant(lastSeenAt)}`}</span>
+        <span class="quiet">signed in ${instant(createdAt)}</span>
       </p>
-      <form method="post" action="/devices/end">
+      <form method="post" action="/devices/end" ${isThis ? html`` : html`data-stay`}>
         <input type="hidden" name="handle" value="${handle}" />
         <button class="second">
           End<span class="unseen"> the session of ${name}${isThis ? ", this browser" : ""}</span>
@@ -202,11 +302,13 @@ function experimentCard(): Html {
   `;
 }
 
-function factsCard({ user, isNew, createdAt, expiresAt, via }: Facts): Html {
+function factsCard({ user, isNew, createdAt, expiresAt, authenticatedAt, ended, via }: Facts): Html {
   const route = { cookie: "in a cookie", header: "in the header X-Session-Id" };
   const rows: [string, string | Html][] = [
     ["State", isNew ? "new, nothing stored" : "known to the shop"],
+    ...(ended === null ? [] : [["Last session", ended] satisfies [string, string]]),
     ["Signed in", user ?? "no"],
+    ...(authenticatedAt === null ? [] : [["Confirmed", instant(authenticatedAt)] satisfies [string, Html]]),
     ["Id came", via === null ? "not at all" : route[via]],
     ["Created", createdAt === null ? "not yet" : instant(createdAt)],
     ["Expires", expiresAt === null ? "–" : instant(expiresAt)],

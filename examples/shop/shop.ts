@@ -2,25 +2,20 @@
  * A small shop, from Request to Response, on web standards alone: `server.ts` serves it on Node.
  *
  * The basket belongs to the session, not to a user: it works before anybody signs in, and stays when they
- * do. Pages are plain forms that redirect (post, redirect, get); `/api/` is the same shop as JSON.
+ * do. Pages are plain forms that redirect (post, redirect, get); `/api/` is the same shop as JSON. `/account` is for
+ * users who have proved who they are a short time ago.
  *
  * @module
  */
-import { SessionManager, withSession } from "with-session";
+import { isFresh, SessionError, SessionManager, withSession } from "with-session";
 import type { Session, SessionOptions } from "with-session";
+import { crossOriginProtection } from "with-session/cross-origin";
+import { type UserSessions, userSessions } from "with-session/user-sessions";
 import { icon, script, style } from "./assets.ts";
-import { deviceName } from "./device_name.ts";
-import {
-  parseHandle,
-  parseProduct,
-  parseQuantity,
-  parseUser,
-  readForm,
-  readJson,
-  Refusal,
-  refuseCrossSite,
-} from "./input.ts";
-import { errorPage, shopPage } from "./page.ts";
+import { deviceName, withDistinctNames } from "./device_name.ts";
+import { endedMessage } from "./ended.ts";
+import { parseHandle, parseProduct, parseQuantity, parseUser, readForm, readJson, Refusal } from "./input.ts";
+import { accountPage, buttonOf, confirmPage, errorPage, shopPage } from "./page.ts";
 import type { Device, Facts } from "./page.ts";
 
 /** What the shop keeps in a session. */
@@ -32,40 +27,48 @@ export interface ShopData {
 }
 
 /** What the shop needs from outside; `store` alone suffices. */
-export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "secrets" | "encrypt"> {
+export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "ids" | "encryption"> {
   /** Where the sessions are kept. */
   readonly store: NonNullable<SessionOptions<ShopData>["store"]>;
 }
 
 type ShopSession = Session<ShopData>;
-/** The sessions of all users, where a store can list them: `cookieStore()` cannot. */
-type Sessions = SessionManager<ShopData> | null;
+/** The sessions of all users, where a store can list them: `cookieSessions()` cannot. */
+type Sessions = UserSessions<{ name: string }> | null;
 type Action = (request: Request, session: ShopSession, sessions: Sessions) => Response | Promise<Response>;
 
 const SESSION_HEADER = "X-Session-Id";
 const MAX_PRODUCTS = 100;
+/** How long after a user proved who they are the account is shown, in seconds. */
+const FRESH = 300;
 
 /** The shop as one Fetch handler. */
 export function shop(options: ShopOptions): (request: Request) => Promise<Response> {
-  const sessions = new SessionManager<ShopData>({ ...options, header: SESSION_HEADER });
-  const handle = withSession<ShopData, [Sessions]>(answer, sessions);
   const { store } = options;
-  const listed = typeof store === "object" && "load" in store ? sessions : null;
-  return (request) => handle(request, listed);
+  const users = typeof store === "object" && "load" in store ? userSessions<{ name: string }>() : null;
+  const plugins = users === null ? [] : [users];
+  const sessions = new SessionManager<ShopData>({ ...options, plugins, header: SESSION_HEADER });
+  const handle = withSession<ShopData, [Sessions]>(answer, sessions);
+  const guarded = crossOriginProtection(handle);
+  return async (request) => guarded(request, users);
 }
 
 async function answer(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
   try {
-    const action = actionFor(request);
-    refuseCrossSite(request);
-    return await action(request, session, sessions);
+    return await actionFor(request)(request, session, sessions);
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    const { message, status, headers } = error;
+    const { message, status, headers } = refusalOf(error);
     return new URL(request.url).pathname.startsWith("/api/")
       ? json({ error: message }, { status, headers })
       : page(errorPage(message), { status, headers });
   }
+}
+
+/** What the shop refuses, and a session that another request has ended or renewed meanwhile. Other errors are faults. */
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (!(error instanceof SessionError && error.code === "ERR_SESSION_GONE")) throw error;
+  return new Refusal(409, "Your session has changed meanwhile. Please load the page again.");
 }
 
 const routes = new Map<string, Map<string, Action>>([
@@ -74,6 +77,8 @@ const routes = new Map<string, Map<string, Action>>([
   ["/basket/empty", new Map([["POST", emptyByForm]])],
   ["/login", new Map([["POST", loginByForm]])],
   ["/logout", new Map([["POST", logoutByForm]])],
+  ["/account", new Map([["GET", showAccount]])],
+  ["/account/confirm", new Map([["POST", confirmByForm]])],
   ["/devices/end", new Map([["POST", endDeviceByForm]])],
   ["/devices/end-others", new Map([["POST", endOthersByForm]])],
   [
@@ -93,6 +98,7 @@ const routes = new Map<string, Map<string, Action>>([
   ],
   ["/api/login", new Map([["POST", loginByJson]])],
   ["/api/logout", new Map([["POST", logoutByJson]])],
+  ["/api/account", new Map([["GET", tellAccount]])],
   ["/api/devices", new Map([["GET", tellDevices]])],
   ["/api/devices/end", new Map([["POST", endDeviceByJson]])],
   ["/api/devices/end-others", new Map([["POST", endOthersByJson]])],
@@ -127,23 +133,24 @@ async function addToBasket(session: ShopSession, product: string, quantity: numb
 
 async function login(request: Request, session: ShopSession, sessions: Sessions, user: string): Promise<void> {
   // An id that somebody planted before the login must not be the id of a signed-in session.
-  await session.regenerate();
+  await session.regenerate({ reauthenticated: true });
   session.set("user", user);
-  if (sessions !== null) await session.bind(user, { name: deviceName(request.headers.get("User-Agent")) });
+  await sessions?.bind(session, user, { name: deviceName(request.headers.get("User-Agent")) });
 }
 
 /** Where the user of this session is signed in. */
 async function devicesOf(session: ShopSession, sessions: Sessions): Promise<Device[]> {
   const user = await session.get("user");
   if (user === undefined || sessions === null) return [];
-  const own = await session.handle();
-  return (await sessions.list(user)).map(({ handle, createdAt, lastSeenAt, details }) => ({
+  const own = await sessions.handle(session);
+  const devices = (await sessions.list(user)).map(({ handle, createdAt, lastSeenAt, metadata }) => ({
     handle,
     createdAt,
     lastSeenAt,
-    name: details.name,
+    name: metadata?.name ?? "Unknown device",
     isThis: handle === own,
   }));
+  return withDistinctNames(devices);
 }
 
 /** Signs out one device of the same user: a handle of somebody else's is nobody's here. Answers whose it was. */
@@ -165,7 +172,7 @@ async function endOthers(session: ShopSession, sessions: Sessions): Promise<numb
 /** The id that the request presented is searched in it: the cookie is asked first, as the library does. */
 async function factsOf(request: Request, session: ShopSession): Promise<Facts> {
   const id = await session.id();
-  const { isNew, createdAt, expiresAt } = await session.info();
+  const { isNew, createdAt, expiresAt, authenticatedAt, ended } = await session.info();
   const inCookie = id !== null && (request.headers.get("Cookie") ?? "").includes(id);
   const inHeader = id !== null && request.headers.get(SESSION_HEADER) === id;
   return {
@@ -173,6 +180,8 @@ async function factsOf(request: Request, session: ShopSession): Promise<Facts> {
     isNew,
     createdAt,
     expiresAt,
+    authenticatedAt,
+    ended,
     via: inCookie ? "cookie" : inHeader ? "header" : null,
   };
 }
@@ -180,58 +189,112 @@ async function factsOf(request: Request, session: ShopSession): Promise<Facts> {
 // The shop as a page.
 
 async function showShop(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
-  return page(
-    shopPage({
-      facts: await factsOf(request, session),
-      basket: await session.get("basket", new Map()),
-      devices: await devicesOf(session, sessions),
-      notice: await session.get("notice"),
-    }),
-  );
+  return await shopWith(request, session, sessions);
+}
+
+/** The page of the shop, with what was wrong with a name if one was refused. */
+async function shopWith(
+  request: Request,
+  session: ShopSession,
+  sessions: Sessions,
+  refused?: Refusal,
+): Promise<Response> {
+  const facts = await factsOf(request, session);
+  const notices = [endedMessage(facts.ended), await session.get("notice")].filter((each) => each !== undefined);
+  const basket = await session.get("basket", new Map());
+  const devices = await devicesOf(session, sessions);
+  return page(shopPage({ facts, basket, devices, notice: notices.join(" "), nameError: refused?.message }), {
+    status: refused?.status ?? 200,
+  });
+}
+
+/** A message for the next page. If the session that the browser presented has ended, the message says so first. */
+async function leaveNotice(session: ShopSession, message: string): Promise<void> {
+  const { ended } = await session.info();
+  session.flash("notice", [endedMessage(ended), message].filter((each) => each !== undefined).join(" "));
+}
+
+async function askToSignIn(session: ShopSession, message: string): Promise<Response> {
+  await leaveNotice(session, message);
+  return redirectTo("/#you");
 }
 
 async function addByForm(request: Request, session: ShopSession): Promise<Response> {
   const form = await readForm(request);
   const product = parseProduct(form.get("product"));
   await addToBasket(session, product, parseQuantity(Number(form.get("quantity") ?? 1)));
-  session.flash("notice", `Added to your basket: ${product}.`);
-  return backToShop();
+  await leaveNotice(session, `Added to your basket: ${product}.`);
+  return redirectTo(`/${buttonOf(product)}`);
 }
 
 async function emptyByForm(_request: Request, session: ShopSession): Promise<Response> {
   if (await session.has("basket")) {
     session.delete("basket");
-    session.flash("notice", "Your basket is empty again.");
+    await leaveNotice(session, "Your basket is empty again.");
   }
-  return backToShop();
+  return redirectTo("/#basket");
 }
 
 async function loginByForm(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
-  const user = parseUser((await readForm(request)).get("user"));
+  const name = (await readForm(request)).get("user");
+  let user: string;
+  try {
+    user = parseUser(name, "Your name");
+  } catch (error) {
+    if (error instanceof Refusal) return await shopWith(request, session, sessions, error);
+    throw error;
+  }
   await login(request, session, sessions, user);
   session.flash("notice", `Welcome, ${user}. Your basket came with you.`);
-  return backToShop();
+  return redirectTo("/");
 }
 
 /** The farewell needs a session of its own: it begins a new one, which shares nothing with the one that ended. */
 async function logoutByForm(_request: Request, session: ShopSession): Promise<Response> {
   const user = await session.get("user");
+  const { ended } = await session.info();
   await session.destroy();
   if (user !== undefined) session.flash("notice", `Goodbye, ${user}. You are signed out, and your basket is gone.`);
-  return backToShop();
+  else if (ended !== null) await leaveNotice(session, "You are signed out.");
+  return redirectTo("/");
 }
 
 async function endDeviceByForm(request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  if (!(await session.has("user"))) return await askToSignIn(session, "Sign in to see your devices.");
   const handle = parseHandle((await readForm(request)).get("handle"));
   const { isThis, name } = await endDevice(session, sessions, handle);
   session.flash("notice", isThis ? "You are signed out." : `Signed out there: ${name}.`);
-  return backToShop();
+  return redirectTo("/#devices");
 }
 
 async function endOthersByForm(_request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
+  if (!(await session.has("user"))) return await askToSignIn(session, "Sign in to see your devices.");
   const ended = await endOthers(session, sessions);
   session.flash("notice", `You are signed out everywhere else. Other devices: ${ended}.`);
-  return backToShop();
+  return redirectTo("/#devices");
+}
+
+/** The account is for its user alone, not for whoever sits at a browser that was left signed in. */
+async function showAccount(_request: Request, session: ShopSession): Promise<Response> {
+  const user = await session.get("user");
+  if (user === undefined) return await askToSignIn(session, "Sign in to see your account.");
+  const { authenticatedAt } = await session.info();
+  if (authenticatedAt === null || !(await isFresh(session, FRESH))) return page(confirmPage({ seconds: FRESH }));
+  return page(accountPage({ user, authenticatedAt, seconds: FRESH }));
+}
+
+/** This shop has no passwords. Another one asks for the password or a passkey here, and counts the failures. */
+async function confirmByForm(request: Request, session: ShopSession): Promise<Response> {
+  const user = await session.get("user");
+  if (user === undefined) return await askToSignIn(session, "Sign in to see your account.");
+  const name = (await readForm(request)).get("user")?.trim();
+  if (name !== user) {
+    return page(confirmPage({ seconds: FRESH, error: "That is not the name that you signed in with." }), {
+      status: 400,
+    });
+  }
+  await session.regenerate({ reauthenticated: true });
+  return redirectTo("/account");
 }
 
 // The shop as JSON.
@@ -241,7 +304,7 @@ async function tellSession(request: Request, session: ShopSession): Promise<Resp
 }
 
 async function startSession(request: Request, session: ShopSession): Promise<Response> {
-  await session.start();
+  await session.create();
   return json(await factsOf(request, session));
 }
 
@@ -268,6 +331,13 @@ async function loginByJson(request: Request, session: ShopSession, sessions: Ses
 async function logoutByJson(_request: Request, session: ShopSession): Promise<Response> {
   await session.destroy();
   return json({ user: null });
+}
+
+async function tellAccount(_request: Request, session: ShopSession): Promise<Response> {
+  const user = await session.get("user");
+  if (user === undefined) throw new Refusal(403, "Sign in first.");
+  if (!(await isFresh(session, FRESH))) throw new Refusal(403, "Sign in again: your last login is too long ago.");
+  return json({ user, authenticatedAt: (await session.info()).authenticatedAt });
 }
 
 async function tellDevices(_request: Request, session: ShopSession, sessions: Sessions): Promise<Response> {
@@ -300,7 +370,7 @@ function page(html: string, init: ResponseInit = {}): Response {
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
       "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   );
-  // With "no-referrer", browsers would send the forms with `Origin: null`, and the shop would refuse them.
+  // With "no-referrer", browsers would send the forms with `Origin: null`, which older ones have nothing else to show.
   headers.set("Referrer-Policy", "same-origin");
   return new Response(html, { ...init, headers });
 }
@@ -321,6 +391,7 @@ function asset(text: string, type: string): Response {
   });
 }
 
-function backToShop(): Response {
-  return new Response(null, { status: 303, headers: { "Location": "/", "Cache-Control": "no-store" } });
+/** @param place A path, with the id of an element to which the browser gives the focus */
+function redirectTo(place: string): Response {
+  return new Response(null, { status: 303, headers: { "Location": place, "Cache-Control": "no-store" } });
 }

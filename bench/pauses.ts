@@ -1,0 +1,61 @@
+/**
+ * Pauses between two attempts of writers who met: the library's own, in `src/core/store_client.ts`, and others to compare it with.
+ *
+ * @module
+ */
+import { SessionError } from "../mod.ts";
+import { StoreClient } from "../src/core/store_client.ts";
+
+/** Milliseconds to wait after n conflicts, the last attempt having taken so long, and so long being left. */
+type Pause = (n: number, took: number, left: number) => number;
+
+const jitter =
+  (longest: Pause): Pause =>
+  (n, took, left) =>
+    Math.random() * Math.min(left, longest(n, took, left));
+
+/** The pauses to compare. What the library itself does is null. */
+export const PAUSES = {
+  "library": null,
+  "none": () => 0,
+  "0, then doubling from 1 ms, ≤ 50 ms": jitter((n) => Math.min(50, 2 ** (n - 1) - 1)),
+  "0, then doubling from 1 ms, ≤ 400 ms": jitter((n) => Math.min(400, 2 ** (n - 1) - 1)),
+  "one attempt, ≤ ¼ of what is left": jitter((_n, took, left) => Math.min(left / 4, took)),
+  "doubling from one attempt, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, took * 2 ** (n - 1))),
+  "growing by 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 4 * took * n)),
+} satisfies Record<string, Pause | null>;
+
+export type PauseName = keyof typeof PAUSES;
+
+/** Puts another pause in the place of the library's own, until it is put back. */
+export function usePause(name: PauseName): () => void {
+  const pause: Pause | null = PAUSES[name];
+  const { prototype } = StoreClient;
+  const { load, save, backOff } = prototype;
+  if (pause === null) return () => {};
+  /** For each operation, its conflicts, and when the attempt under way began. */
+  const states = new WeakMap<StoreClient, { conflicts: number; begunAt: number }>();
+  const stateOf = (client: StoreClient): { conflicts: number; begunAt: number } => {
+    const state = states.get(client) ?? { conflicts: 0, begunAt: performance.now() };
+    states.set(client, state);
+    return state;
+  };
+  prototype.load = function (this: StoreClient, key) {
+    stateOf(this);
+    return load.call(this, key);
+  };
+  prototype.save = function (this: StoreClient, key, write) {
+    stateOf(this);
+    return save.call(this, key, write);
+  };
+  prototype.backOff = async function (this: StoreClient) {
+    const state = stateOf(this);
+    const took = performance.now() - state.begunAt;
+    const left = Math.min(5000, this.remaining) - took;
+    if (left <= 0) throw new SessionError("ERR_CONFLICT", "Never won");
+    const milliseconds = pause(++state.conflicts, took, left);
+    if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    state.begunAt = performance.now();
+  };
+  return () => Object.assign(prototype, { load, save, backOff });
+}

@@ -1,0 +1,19 @@
+import type { APIContext, MiddlewareNext } from "astro";
+import { withSession } from "with-session";
+
+interface Data {
+  visits?: number;
+  likes?: number;
+  user?: string;
+  message?: string;
+}
+
+const sessions = withSession<Data, [APIContext, MiddlewareNext]>(async (_request, session, context, next) => {
+  // Astro has sessions of its own, as context.session: this one has another name.
+  context.locals.visitor = session;
+  return await next();
+});
+
+// Pages that are rendered when the site is built have no session.
+export const onRequest = (context: APIContext, next: MiddlewareNext): Promise<Response> =>
+  context.isPrerendered ? next() : sessions(context.request, context, next);

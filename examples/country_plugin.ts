@@ -1,0 +1,53 @@
+/**
+ * A plugin of your own: a session that began in one country is ignored when it is presented from another one. The country comes from a header that the
+ * proxy in front sets, such as `CF-IPCountry`. Only a proxy that overwrites what clients send may be believed about it.
+ *
+ * @module
+ */
+import { type Plugin, type Repository, withSession } from "with-session";
+
+/** What the plugin notes of a session lies under `+` and the plugin's name, where `clear()` and `all()` do not reach. */
+const FACTS = "+country";
+
+/**
+ * @param header The header with the country
+ * @returns A plugin for the option `plugins`. It rejects a session with the reason `"country"`
+ */
+export function countryPlugin(header: string): Plugin {
+  return {
+    name: "country",
+    wrap: (next) =>
+      withCreate(next, (id, contents, op, replaces) => {
+        // A session that gets a new id has its country already.
+        const country = contents.metadata[FACTS] ?? op.request?.headers.get(header) ?? undefined;
+        return next.create(id, { ...contents, metadata: { ...contents.metadata, [FACTS]: country } }, op, replaces);
+      }),
+    admit({ metadata }, { request }) {
+      const began = metadata[FACTS];
+      // A session that was opened by its id, in a queue say, has no request.
+      if (began === undefined || request === undefined) return undefined;
+      return request.headers.get(header) === began ? undefined : "country";
+    },
+  };
+}
+
+/** A repository that is the same as another one, but for `create`. */
+function withCreate(next: Repository, create: Repository["create"]): Repository {
+  return new Proxy(next, {
+    get(target, name) {
+      if (name === "create") return create;
+      const member: unknown = Reflect.get(target, name);
+      return typeof member === "function" ? member.bind(target) : member;
+    },
+  });
+}
+
+const fetch = withSession<{ visits: number }>(
+  async (_request, session) => {
+    const visits = await session.update("visits", (n = 0) => n + 1);
+    return new Response(`Visit ${visits}\n`);
+  },
+  { plugins: [countryPlugin("CF-IPCountry")] },
+);
+
+export default { fetch };

@@ -1,0 +1,49 @@
+import express from "express";
+import type { Session } from "with-session";
+import { nodeSession } from "with-session/node";
+
+interface Data {
+  visits?: number;
+  likes?: number;
+  user?: string;
+  message?: string;
+}
+
+// Express's requests are Node's.
+declare module "node:http" {
+  interface IncomingMessage {
+    session: Session<Data>;
+  }
+}
+
+const app = express();
+// Assets come first: they need no session.
+app.get("/style.css", (_req, res) => void res.type("css").send("body { font-family: sans-serif }\n"));
+app.use(express.urlencoded(), nodeSession<Data>());
+
+app.get("/", async (req, res) => {
+  const visits = await req.session.update("visits", (n = 0) => n + 1);
+  res.send(`Visit ${visits} of ${await req.session.get("user", "nobody")}\n`);
+});
+app.get("/me", async (req, res) => {
+  res.send(`You are ${await req.session.get("user", "nobody")}\n`);
+});
+app.get("/message", async (req, res) => {
+  res.send(`Message: ${await req.session.get("message", "none")}\n`);
+});
+app.post("/like", async (req, res) => {
+  res.send(`Likes ${await req.session.update("likes", (n = 0) => n + 1)}\n`);
+});
+app.post("/login", async (req, res) => {
+  const user = String(req.body.user);
+  await req.session.regenerate({ reauthenticated: true });
+  req.session.set("user", user);
+  req.session.flash("message", `Welcome, ${user}`);
+  res.redirect(303, "/");
+});
+app.post("/logout", async (req, res) => {
+  await req.session.destroy();
+  res.redirect(303, "/");
+});
+
+app.listen(Number(process.env["PORT"] ?? 3000));

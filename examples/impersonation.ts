@@ -1,0 +1,98 @@
+/**
+ * Acting as another user: support staff sees the shop as a customer does.
+ *
+ * - The session keeps who signed in, and adds whom they act for. It stays bound to the person who signed in, so revoking that person ends it.
+ * - Rights change, so the id does: with the beginning and with the end.
+ * - It asks for a login of the last five minutes, and ends by itself after 15 minutes.
+ * - Each action is logged with both names.
+ *
+ * @module
+ */
+import { isFresh, type Session, SessionManager, withSession } from "with-session";
+import { type UserSessions, userSessions } from "with-session/user-sessions";
+
+interface Data {
+  user?: string;
+  actingFor?: string;
+}
+
+const STAFF: ReadonlySet<string> = new Set(["sue"]);
+const FRESH = 300;
+const LONGEST = 900;
+
+/** The program. The clock is for its test. */
+export function support(now: () => number = Date.now): {
+  readonly fetch: (request: Request) => Promise<Response>;
+  readonly users: UserSessions;
+  readonly log: readonly string[];
+} {
+  const users = userSessions();
+  const log: string[] = [];
+  const sessions = new SessionManager<Data>({ plugins: [users], now });
+
+  async function login(session: Session<Data>, user: string): Promise<Response> {
+    session.delete("actingFor");
+    await session.regenerate({ reauthenticated: true });
+    session.set("user", user);
+    await users.bind(session, user);
+    return done();
+  }
+
+  async function act(session: Session<Data>, customer: string): Promise<Response> {
+    const { user } = await whoIs(session);
+    // Whoever acts for a customer has that customer's rights and no others, so what counts here is who signed in.
+    if (user === undefined || !STAFF.has(user)) return new Response("Staff only\n", { status: 403 });
+    // Nobody acts as a colleague, whose rights may be greater.
+    if (STAFF.has(customer)) return new Response("Customers only\n", { status: 403 });
+    if (!(await isFresh(session, FRESH))) return new Response("Please sign in again\n", { status: 401 });
+    await session.regenerate();
+    session.set("actingFor", customer, { ttl: LONGEST });
+    log.push(`${user} begins to act for ${customer}`);
+    return done();
+  }
+
+  async function stop(session: Session<Data>): Promise<Response> {
+    const { user, actingFor } = await whoIs(session);
+    await session.regenerate();
+    session.delete("actingFor");
+    if (actingFor !== undefined) log.push(`${user} stops to act for ${actingFor}`);
+    return done();
+  }
+
+  async function order(session: Session<Data>): Promise<Response> {
+    const { user, actingFor } = await whoIs(session);
+    if (user === undefined) return new Response("Please sign in\n", { status: 401 });
+    log.push(actingFor === undefined ? `${user} orders` : `${user} orders for ${actingFor}`);
+    return done();
+  }
+
+  const fetch = withSession<Data>(async (request, session) => {
+    const { pathname } = new URL(request.url);
+    if (request.method === "GET") {
+      const { user, actingFor } = await whoIs(session);
+      return Response.json({ user: user ?? null, actingFor: actingFor ?? null });
+    }
+    // Nobody is to be signed in, or to act, by the form of another site.
+    if (request.headers.get("Sec-Fetch-Site") !== "same-origin")
+      return new Response("Not from there\n", { status: 403 });
+    if (pathname === "/login") return await login(session, await field(request, "user"));
+    if (pathname === "/act") return await act(session, await field(request, "customer"));
+    if (pathname === "/stop") return await stop(session);
+    return await order(session);
+  }, sessions);
+  return { fetch, users, log };
+}
+
+async function whoIs(session: Session<Data>): Promise<{ user: string | undefined; actingFor: string | undefined }> {
+  return { user: await session.get("user"), actingFor: await session.get("actingFor") };
+}
+
+async function field(request: Request, name: string): Promise<string> {
+  return String((await request.formData()).get(name));
+}
+
+function done(): Response {
+  return new Response(null, { status: 303, headers: { Location: "/" } });
+}
+
+export default { fetch: support().fetch };

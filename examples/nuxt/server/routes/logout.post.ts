@@ -1,0 +1,5 @@
+export default defineEventHandler(async (event) => {
+  const { session } = event.node.req;
+  await session.destroy();
+  return await sendRedirect(event, "/", 303);
+});

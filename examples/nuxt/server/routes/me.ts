@@ -1,0 +1,4 @@
+export default defineEventHandler(async (event) => {
+  const { session } = event.node.req;
+  return `You are ${await session.get("user", "nobody")}\n`;
+});

@@ -1,0 +1,63 @@
+/**
+ * Several accounts in one browser, as mail programs have them: `/u/0/` and `/u/1/` are two sessions, each with a cookie of its own.
+ *
+ * - The address says which session a request means, so two tabs can show two accounts.
+ * - `signedIds` binds each id to the name of its cookie: one that is copied into another account's cookie opens nothing.
+ * - A logout of one account leaves the others. `/` lists them all: each is a session that is opened by hand.
+ *
+ * @module
+ */
+import { memoryStore, type Session, SessionManager, withSession } from "with-session";
+import { signedIds } from "with-session/signed-ids";
+
+interface Data {
+  user?: string;
+}
+
+/** Each account costs a cookie in each request. */
+const MOST = 4;
+
+/** The program. Its secrets are at least 32 bytes each, the current one first. */
+export function accounts(secrets: readonly string[]): (request: Request) => Promise<Response> {
+  const ids = signedIds({ secrets });
+  const store = memoryStore();
+  // One manager for each cookie, and one store for all.
+  const managers = Array.from(
+    { length: MOST },
+    (_, account) => new SessionManager<Data>({ store, ids, cookie: { name: `__Host-account-${account}` } }),
+  );
+  const handlers = managers.map((manager, account) =>
+    withSession<Data>((request, session) => page(request, session, account), manager),
+  );
+  return async (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/") return await list(request, managers);
+    const account = Number(/^\/u\/(\d)\//.exec(pathname)?.[1] ?? MOST);
+    return (await handlers[account]?.(request)) ?? new Response("Not found\n", { status: 404 });
+  };
+}
+
+async function page(request: Request, session: Session<Data>, account: number): Promise<Response> {
+  const home = new Response(null, { status: 303, headers: { Location: `/u/${account}/` } });
+  if (request.method === "GET") return new Response(`Account ${account}: ${await session.get("user", "nobody")}\n`);
+  if (request.headers.get("Sec-Fetch-Site") !== "same-origin") return new Response("Not from there\n", { status: 403 });
+  if (request.url.endsWith("/login")) {
+    await session.regenerate({ reauthenticated: true });
+    session.set("user", String((await request.formData()).get("user")));
+    return home;
+  }
+  await session.destroy();
+  return home;
+}
+
+/** Which accounts are signed in, for the menu that switches between them. Each session has its say about caches. */
+async function list(request: Request, managers: readonly SessionManager<Data>[]): Promise<Response> {
+  const sessions = managers.map((manager) => manager.start(request));
+  const users = await Promise.all(sessions.map((session) => session.get("user")));
+  let response = Response.json(users.flatMap((user, account) => (user === undefined ? [] : [{ account, user }])));
+  for (const [at, manager] of managers.entries()) {
+    const session = sessions[at];
+    if (session !== undefined) response = await manager.respond(session, response);
+  }
+  return response;
+}

@@ -1,0 +1,6 @@
+export interface Data {
+  visits?: number;
+  likes?: number;
+  user?: string;
+  message?: string;
+}

@@ -1,0 +1,12 @@
+import type { Handle, RequestEvent } from "@sveltejs/kit";
+import { withSession } from "with-session";
+import type { Data } from "./data";
+
+type Resolve = Parameters<Handle>[0]["resolve"];
+
+const sessions = withSession<Data, [RequestEvent, Resolve]>(async (_request, session, event, resolve) => {
+  event.locals.session = session;
+  return await resolve(event);
+});
+
+export const handle: Handle = ({ event, resolve }) => sessions(event.request, event, resolve);

@@ -1,0 +1,24 @@
+import { SessionManager, withSession } from "with-session";
+import { respond } from "./http.ts";
+import { answer, type Data, SIGNED_OUT } from "./messages.ts";
+
+const sessions = new SessionManager<Data>();
+
+Bun.serve<{ id: string }>({
+  hostname: "127.0.0.1",
+  port: Number(process.env["PORT"] ?? 3000),
+  fetch: withSession<Data, [server: Bun.Server<{ id: string }>]>(async (request, session, server) => {
+    if (request.headers.get("Upgrade") !== "websocket") return await respond(request, session);
+    const id = await session.id();
+    if (id === null) return new Response("Please sign in\n", { status: 401 });
+    // Bun answers by itself when the connection is upgraded.
+    return server.upgrade(request, { data: { id } }) ? undefined : new Response("No upgrade\n", { status: 400 });
+  }, sessions),
+  websocket: {
+    async message(socket, message) {
+      const text = await answer(sessions, socket.data.id, String(message));
+      if (text === undefined) socket.close(SIGNED_OUT);
+      else socket.send(text);
+    },
+  },
+});

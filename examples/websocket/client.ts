@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { WebSocket } from "ws";
+import { browser, check, ORIGIN } from "../check.ts";
+
+type Browser = ReturnType<typeof browser>;
+
+async function signedIn(): Promise<Browser> {
+  const own = browser();
+  await (await own("/login", { method: "POST", body: new URLSearchParams({ user: "Ada" }) })).text();
+  return own;
+}
+
+async function connect(own: Browser): Promise<WebSocket> {
+  const socket = new WebSocket(ORIGIN.replace("http", "ws"), { headers: { Cookie: own.cookie() } });
+  await once(socket, "open");
+  return socket;
+}
+
+async function ask(socket: WebSocket, message: string): Promise<string> {
+  const answered = once(socket, "message");
+  socket.send(message);
+  return String((await answered)[0]);
+}
+
+await check("A connection knows the user of the session", async () => {
+  const socket = await connect(await signedIn());
+  assert.equal(await ask(socket, "who"), "You are Ada");
+  socket.close();
+});
+
+await check("A connection without a session is refused", async () => {
+  const socket = new WebSocket(ORIGIN.replace("http", "ws"));
+  const [error] = await once(socket, "error").catch((thrown: unknown) => [thrown]);
+  assert.match(String(error), /401/);
+});
+
+await check("Two connections and requests change one session, and nothing is lost", async () => {
+  const own = await signedIn();
+  const [one, two] = [await connect(own), await connect(own)];
+  const counts: string[] = [];
+  for (const socket of [one, two]) socket.on("message", (message) => counts.push(String(message)));
+  for (let at = 0; at < 10; at++) for (const socket of [one, two]) socket.send("like");
+  while (counts.length < 20) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(new Set(counts).size, 20);
+  assert.equal(await (await own("/likes")).text(), "Likes 20\n");
+  one.close();
+  two.close();
+});
+
+await check("A logout ends the connection at its next message", async () => {
+  const own = await signedIn();
+  const socket = await connect(own);
+  await (await own("/logout", { method: "POST" })).text();
+  socket.send("like");
+  const [code] = await once(socket, "close");
+  assert.equal(code, 4401);
+});

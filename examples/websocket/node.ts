@@ -1,0 +1,27 @@
+import { createServer } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import { SessionManager, withSession } from "with-session";
+import { WebSocketServer } from "ws";
+import { respond } from "./http.ts";
+import { answer, type Data, SIGNED_OUT } from "./messages.ts";
+
+const sessions = new SessionManager<Data>();
+const server = createServer(getRequestListener(withSession<Data>(respond, sessions)));
+const sockets = new WebSocketServer({ noServer: true });
+
+server.on("upgrade", async (incoming, connection, head) => {
+  // Only the cookie is of interest here.
+  const request = new Request(`http://${incoming.headers.host}/`, {
+    headers: { Cookie: incoming.headers.cookie ?? "" },
+  });
+  const id = await sessions.start(request).id();
+  if (id === null) return void connection.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n");
+  sockets.handleUpgrade(incoming, connection, head, (socket) => {
+    socket.on("message", async (message) => {
+      const text = await answer(sessions, id, String(message));
+      if (text === undefined) socket.close(SIGNED_OUT);
+      else socket.send(text);
+    });
+  });
+});
+server.listen(Number(process.env["PORT"] ?? 3000));
