@@ -1,9 +1,9 @@
 import { defineConfig } from "tsdown";
-import deno from "./deno.json" with { type: "json" };
+import { entries } from "./test/setup/entries.ts";
 
-/** src/stores/file.ts becomes dist/stores/file.js: one entry for each export; what entries share becomes chunks. */
+/** src/stores/file.ts becomes dist/stores/file.js: one entry for each export of package.json; what entries share becomes chunks. */
 const entry = Object.fromEntries(
-  Object.values(deno.exports).map((source) => [source.replace(/^\.\/(src\/)?/, "").replace(/\.ts$/, ""), source]),
+  entries.map(({ source, code }) => [code.slice("dist/".length, -".js".length), source]),
 );
 
 export default defineConfig({
@@ -13,7 +13,7 @@ export default defineConfig({
   target: "es2022",
   tsconfig: "tsconfig.src.json",
   dts: { oxc: true },
-  sourcemap: true,
   fixedExtension: false,
-  deps: { neverBundle: [/^node:/, /^cloudflare:/] },
+  sourcemap: false,
+  deps: { neverBundle: [/^node:/, /^cloudflare:/, /^next\//] },
 });
