@@ -186,9 +186,15 @@ describe("the lease", () => {
       lease: 0.05,
     });
     const fast = gate();
-    const overtaking = exclusive(open(), "tokens", async (tokens) => (await fast.opened, next(tokens)), { lease: 30 });
+    const begun = gate();
+    const overtake = async (tokens: Parameters<typeof next>[0]) => {
+      begun.open();
+      await fast.opened;
+      return next(tokens);
+    };
+    const overtaking = exclusive(open(), "tokens", overtake, { lease: 30 });
     // The slow one ends before the other has stored anything.
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await begun.opened;
     jar.open();
     expect(await codeOf(() => slow)).toBe("ERR_CONFLICT");
     fast.open();
