@@ -265,11 +265,13 @@ async function look(
     // Who presents the id is told that it was revoked, for as long as the session would have lived.
     const end = Math.max(op.now, op.endsAt({ metadata, lastSeenAt: record.lastSeenAt })) + SWEEP_MARGIN;
     // If its successor is in this list no more, a logout with the old id must still end the successor.
-    const fields = found === "moved" && successor !== undefined ? retiredForGood(metadata, successor, key) : NO_FIELDS;
+    const isLeadingOn = found === "moved" && successor !== undefined;
+    if (isLeadingOn && successor.isFinal === true) return found;
+    const fields = isLeadingOn ? retiredForGood(metadata, successor, key) : NO_FIELDS;
     const write = writeOf({ fields, lastSeenAt: op.now }, record.fields, record.version, end);
     if ((await op.store.save(key, write)) !== "conflict") {
       if (typeof found !== "string") told(entry);
-      return "ended";
+      return isLeadingOn ? found : "ended";
     }
     await op.backOff();
   }

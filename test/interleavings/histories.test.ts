@@ -84,12 +84,21 @@ describe("The histories", () => {
 
 /** What random histories have found, as small as it could be made. */
 describe("A request", () => {
-  const request = (acts: HistoryRequest["acts"], server = 0): HistoryRequest => ({ server, client: 0, presents: "cookie", acts });
+  const request = (acts: HistoryRequest["acts"], server = 0): HistoryRequest => ({
+    server,
+    client: 0,
+    presents: "cookie",
+    acts,
+  });
   const ahead = (seconds: number): ClockPlan => ({ ...RIGHT, ahead: seconds });
   /** Who goes on, by the place among those who wait, and how. */
   const steps = (...taken: readonly (number | readonly [number, Fate])[]): Decision[] =>
     taken.map((each) => (typeof each === "number" ? { who: each, fate: "done" } : { who: each[0], fate: each[1] }));
-  const meet = (requests: readonly HistoryRequest[], decisions: readonly Decision[] = [], more: Partial<HistoryProgram> = {}) =>
+  const meet = (
+    requests: readonly HistoryRequest[],
+    decisions: readonly Decision[] = [],
+    more: Partial<HistoryProgram> = {},
+  ) =>
     assertKept({
       clocks: [RIGHT, RIGHT, RIGHT],
       engineClock: RIGHT,
@@ -109,13 +118,17 @@ describe("A request", () => {
 
   test("counts once when the client of the store sends its write twice, and a server with another clock writes next", async () => {
     const taken = steps(0, 1, [1, "done twice"], 0, 1, 1);
-    const { sent } = await meet([request(["append"]), request(["append"], 1)], taken, { clocks: [ahead(-300), ahead(300), RIGHT] });
+    const { sent } = await meet([request(["append"]), request(["append"], 1)], taken, {
+      clocks: [ahead(-300), ahead(300), RIGHT],
+    });
     expect(sent.flatMap(({ deeds }) => deeds.map(({ list }) => list?.length)).sort()).toEqual([1, 2]);
   });
 
   test("that was under way at a login does not take the new cookie away, on a server whose clock is five minutes ahead", async () => {
     const [login, other] = [request(["regenerate"]), request(["touch"], 2)];
-    const { clients } = await meet([other, login], steps(1, 1, 1, 1, 0, 1, 1, 0), { clocks: [RIGHT, RIGHT, ahead(300)] });
+    const { clients } = await meet([other, login], steps(1, 1, 1, 1, 0, 1, 1, 0), {
+      clocks: [RIGHT, RIGHT, ahead(300)],
+    });
     expect(clients[0]?.cookie).not.toBeNull();
   });
 
@@ -134,7 +147,9 @@ describe("A request", () => {
 
   test("that renews the id twice and fails leaves the session under the first one", async () => {
     const { audits, clients } = await meet([request(["regenerate", "save", "regenerate", "save", "fail"])]);
-    expect(audits[0]?.seen.filter(({ birth }) => birth === "client 0").map(({ id }) => id)).toEqual(Array(3).fill(clients[0]?.first));
+    expect(audits[0]?.seen.filter(({ birth }) => birth === "client 0").map(({ id }) => id)).toEqual(
+      Array(3).fill(clients[0]?.first),
+    );
   });
 
   test("that renews the id and stores the changes of another one in two sendings is not told that the session is gone", async () => {

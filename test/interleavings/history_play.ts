@@ -1,9 +1,11 @@
 import {
+  type Plugin,
   type Session,
   SessionError,
   type SessionEvent,
   SessionManager,
   type SessionOptions,
+  type SessionStore,
   withSession,
 } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";

@@ -123,9 +123,10 @@ function* ends(history: History, { at, seen }: Audit, told: ReadonlySet<string>)
   const isRecent = program.rounds.reduce((sum, { later }) => sum + later, 0) <= 600;
   for (const each of sent) {
     const { who, ended, presented, outcome, renewals, events, told: id } = each;
-    for (const { birth, ackedAt = Infinity } of ended) {
+    for (const [index, { birth, ackedAt = Infinity }] of ended.entries()) {
       if (ackedAt > at) continue;
-      const gone = birth ?? (isRecent && each.found !== undefined ? birthOf(history, presented) : undefined);
+      const gone =
+        birth ?? (isRecent && index === 0 && each.found !== undefined ? birthOf(history, presented) : undefined);
       if (gone !== undefined && alive(gone) !== undefined)
         yield `the session ${gone} lives on after the logout of ${who}`;
       if (birth !== null && birth === each.found && seen.some(({ presented: other }) => other === presented))
@@ -154,8 +155,9 @@ function* ends(history: History, { at, seen }: Audit, told: ReadonlySet<string>)
         if (birth === null || !told.has(presented) || birth === spares) continue;
         const before = bindingsOf(history, birth);
         const isBound =
-          before.some(({ does, ackedAt: bound = Infinity }) => does === "bind" && bound < begunAt) &&
-          before.every(({ does }) => does === "bind");
+          before.some(
+            (deed) => deed.does === "bind" && (deed.ackedAt ?? Infinity) < begunAt && !isPutBack(history, deed),
+          ) && before.every(({ does }) => does === "bind");
         const isBoundAgain = before.some(
           ({ ackedAt: bound, begunAt: begun }) => begun > begunAt || bound === undefined || bound > begunAt,
         );
@@ -195,10 +197,8 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
   for (const [at, { cookie, first }] of clients.entries()) {
     const own = sent.filter(({ client, presented }) => client === at || presented === first);
     const excused = own.some(
-      ({ ended, outcome, faults, renewals, deeds, found, presents, told, presented }) =>
+      ({ ended, outcome, faults, renewals, deeds, found, presents }) =>
         ended.length > 0 ||
-        // Of two responses under way, the one that tells the old id once more may arrive last.
-        (told !== null && told === presented) ||
         // Another browser, which holds a planted id, has exchanged it.
         (presents === "first id" && renewals.length > 0) ||
         (renewals.length > 0 &&
@@ -207,6 +207,11 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
             (outcome !== "answered" && renewals.some(({ hasGrace }) => hasGrace)))) ||
         // What begins a session and fails may be in the store, and nobody was told.
         (found === null && deeds.length > 0),
+    );
+    // Of two responses under way that tell different ids, the one with the older id may arrive last.
+    const tellers = own.filter(({ told, outcome }) => outcome === "answered" && told !== null && told !== "over");
+    const isOvertaken = tellers.some(
+      ({ told, who }) => told === cookie && tellers.some((other) => other.told !== cookie && other.who[0] === who[0]),
     );
     const isRevoked =
       sent.some(({ revocations }) => revocations.length > 0) &&
@@ -217,7 +222,7 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
     const hasPaused = [...uses, time].some(
       (use, index) => use - (uses[index - 1] ?? BEGUN) >= (IDLE - TOUCH - 600) * 1000,
     );
-    if (excused || isRevoked || hasPaused) continue;
+    if (excused || isOvertaken || isRevoked || hasPaused) continue;
     const servers = new Set(seen.filter(({ presented }) => presented === cookie).map(({ server }) => server));
     if (servers.size < program.clocks.length)
       yield `client ${at}, which holds ${cookie}, is logged out on ${program.clocks.length - servers.size} servers`;
@@ -249,6 +254,10 @@ function bindingsOf(history: History, birth: string): Deed[] {
 function isVoid({ outcome, renewals, events }: Sent, { ackedAt = Infinity }: Deed): boolean {
   if (outcome === "answered" || renewals.every(({ hasGrace }) => hasGrace)) return false;
   return events.some(({ type, at }) => type === "regenerated" && at <= ackedAt);
+}
+
+function isPutBack({ sent }: History, deed: Deed): boolean {
+  return sent.some((each) => each.deeds.includes(deed) && isVoid(each, deed));
 }
 
 /** When the request of a deed began: an equal value is no change to what it saw. */

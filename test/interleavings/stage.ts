@@ -120,15 +120,16 @@ export class Stage {
 /** A store as one process sees it: each call waits on the stage. */
 export function stagedStore(stage: Stage, process: Process, store: SessionStore, whose = ""): SessionStore {
   const { exact: _, ...traits } = store.traits;
-  const call = <T>(verb: string, act: () => T | Promise<T>): Promise<T> => stage.call(process, `${whose}${verb}`, act);
+  const call = <T>(verb: string, key: string, act: () => T | Promise<T>): Promise<T> =>
+    stage.call(process, `${whose}${verb} ${key.slice(0, 4)}`, act);
   return {
     traits,
-    load: (key) => call("load", () => store.load(key)),
+    load: (key) => call("load", key, () => store.load(key)),
     save: (key, write) =>
-      call(write.expected === null ? "create" : write.changed.size === 0 ? "touch" : "change", () =>
+      call(write.expected === null ? "create" : write.changed.size === 0 ? "touch" : "change", key, () =>
         store.save(key, write),
       ),
-    delete: (key, expected) => call("delete", () => store.delete(key, expected)),
+    delete: (key, expected) => call("delete", key, () => store.delete(key, expected)),
   };
 }
 

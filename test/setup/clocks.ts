@@ -25,7 +25,9 @@ export const RIGHT: ClockPlan = { ahead: 0, drift: 0, back: null };
 export const clockPlans: fc.Arbitrary<ClockPlan> = fc.record({
   ahead: fc.constantFrom(0, 0, 1, -1, 45, -61, MOST_WRONG, -MOST_WRONG, MOST_WRONG, -MOST_WRONG),
   drift: fc.constantFrom(0, 0, 0, 0.01, -0.01, 0.2, -0.2),
-  back: fc.option(fc.record({ after: fc.constantFrom(1, 30, 61, 300, 1200), by: fc.constantFrom(1, 30, 600) }), { freq: 3 }),
+  back: fc.option(fc.record({ after: fc.constantFrom(1, 30, 61, 300, 1200), by: fc.constantFrom(1, 30, 600) }), {
+    freq: 3,
+  }),
 });
 
 /** The clock of a server, in epoch milliseconds, by the true time. It is never wrong by more than five minutes. */

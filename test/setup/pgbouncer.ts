@@ -31,7 +31,12 @@ default_pool_size = ${connections}
   // As root it insists on another user, who must be able to read this.
   await chmod(directory, 0o755);
   const asUser = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
-  const server = await launch({ command: "pgbouncer", args: [...asUser, settings], ready: /process up/, cwd: directory });
+  const server = await launch({
+    command: "pgbouncer",
+    args: [...asUser, settings],
+    ready: /process up/,
+    cwd: directory,
+  });
   return {
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     async stop() {

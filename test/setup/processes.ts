@@ -87,7 +87,12 @@ export function takeOverTime(random: () => number): () => void {
   const set = (act: (...args: unknown[]) => void, delay = 0, ...args: unknown[]): unknown => {
     const process = context.getStore();
     if (process === undefined) return realSet(act, delay, ...args);
-    const timer: Timer = { due: process.now + delay, isPause: delay < LONGEST_PAUSE, fire: () => act(...args), process };
+    const timer: Timer = {
+      due: process.now + delay,
+      isPause: delay < LONGEST_PAUSE,
+      fire: () => act(...args),
+      process,
+    };
     if (!process.isAlive) return timer;
     process.timers.add(timer);
     if (timer.isPause) pauses.add(timer);

@@ -45,7 +45,9 @@ export function recordingEngine(now: () => number, sweeping: Sweeping): Recordin
     traits: { consistency: "strong", compareAndSet: true, maxBytes: Infinity },
     load(key) {
       const found = find(key);
-      return found === undefined ? null : { fields: found.fields, lastSeenAt: found.lastSeenAt, version: found.version };
+      return found === undefined
+        ? null
+        : { fields: found.fields, lastSeenAt: found.lastSeenAt, version: found.version };
     },
     save(key, write): RecordVersion | "conflict" {
       const { record, expected } = write;

@@ -99,7 +99,12 @@ async function unpackValkey(): Promise<void> {
 
 /** The mirror from which this machine gets Debian's packages. */
 async function debianMirror(): Promise<string> {
-  const { stdout } = await run("apt-get", ["indextargets", "--format", "$(ORIGIN)\t$(REPO_URI)", "Created-By: Packages"]);
+  const { stdout } = await run("apt-get", [
+    "indextargets",
+    "--format",
+    "$(ORIGIN)\t$(REPO_URI)",
+    "Created-By: Packages",
+  ]);
   const line = stdout.split("\n").find((each) => each.startsWith("Debian\t") && !each.includes("security"));
   if (line === undefined) throw new Error("apt has no mirror of Debian");
   return line.slice("Debian\t".length).replace(/\/$/, "");
