@@ -98,7 +98,9 @@ export function cookieTransport(
         request,
         presented(request, runtimeArguments).isAmbiguous,
       ),
-    isStale: (request, runtimeArguments) => presented(request, runtimeArguments).previousName !== undefined,
+    isStale: (request, runtimeArguments) =>
+      formFor(request, runtimeArguments).previous.length > 0 &&
+      presented(request, runtimeArguments).previousName !== undefined,
     presentedName: (request, runtimeArguments) =>
       presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.name,
     name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.name,

@@ -41,29 +41,35 @@ export function splitEnd(text: string): { readonly text: string; readonly endsAt
   return { text: text.slice(at + 1), endsAt: at === 0 ? Infinity : Number(text.slice(0, at)) };
 }
 
+const UNCHANGED: ReadonlyMap<string, null> = new Map();
+
 /** The fields of a session as one request sees them: those of the record, and its changes of them. */
 export class FieldsView {
   readonly base: ReadonlyMap<string, string>;
-  /** Only what differs from the base; null for a removed field. */
-  readonly changed: Map<string, string | null> = new Map();
+  #changed: Map<string, string | null> | undefined;
 
   constructor(base: ReadonlyMap<string, string>) {
     this.base = base;
   }
 
+  /** Only what differs from the base; null for a removed field. */
+  get changed(): ReadonlyMap<string, string | null> {
+    return this.#changed ?? UNCHANGED;
+  }
+
   get(name: string): string | undefined {
-    const changed = this.changed.size === 0 ? undefined : this.changed.get(name);
+    const changed = this.#changed?.get(name);
     return changed === undefined ? this.base.get(name) : (changed ?? undefined);
   }
 
   set(name: string, text: string): void {
-    if (this.base.get(name) === text) this.changed.delete(name);
-    else this.changed.set(name, text);
+    if (this.base.get(name) === text) this.#changed?.delete(name);
+    else (this.#changed ??= new Map()).set(name, text);
   }
 
   delete(name: string): void {
-    if (this.base.has(name)) this.changed.set(name, null);
-    else this.changed.delete(name);
+    if (this.base.has(name)) (this.#changed ??= new Map()).set(name, null);
+    else this.#changed?.delete(name);
   }
 
   /** The names that begin with a sign. */
@@ -78,8 +84,7 @@ export class FieldsView {
   /** The fields with the changes; the very base if nothing has changed. */
   get fields(): ReadonlyMap<string, string> {
     if (this.changed.size === 0) return this.base;
-    const changed = new Map(this.changed);
-    return withChanges(this.base, changed);
+    return withChanges(this.base, new Map(this.changed));
   }
 
   /** Whether a field of this kind may exist. It may answer true for a field that does not. */

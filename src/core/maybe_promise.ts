@@ -5,7 +5,7 @@ export type MaybePromise<T> = T | Promise<T>;
 
 /** Whether a value is a promise of this or another realm: it is told by its `then`, never by its class. */
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+  return typeof value === "object" && value !== null && typeof (value as Partial<Promise<T>>).then === "function";
 }
 
 /** Passes a value to `next`: now if it is there, otherwise when it comes. */

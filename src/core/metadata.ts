@@ -73,17 +73,24 @@ export type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
 export function metadataText(metadata: Metadata, key: string): string {
-  const { createdAt, absoluteSince, writtenAt = 0, writes = "", ...others } = metadata;
+  const { createdAt, absoluteSince, writtenAt = 0, writes = "" } = metadata;
   const words = `${FORMAT} ${binding(key)} ${createdAt} ${absoluteSince} ${writtenAt} ${writes}`;
-  for (const name in others) if (Object.hasOwn(others, name)) return `${words} ${JSON.stringify(others)}`;
-  return words;
+  return Object.keys(metadata).every(isWord) ? words : `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
+}
+
+/** What the words tell is not told again. */
+const NO_WORDS = { createdAt: undefined, absoluteSince: undefined, writtenAt: undefined, writes: undefined };
+
+function isWord(name: string): boolean {
+  return name in NO_WORDS;
 }
 
 /** Reads the metadata of a record, or says why it cannot. Whatever a store returns, this does not throw. */
 export function readMetadata(record: SessionRecord, key: string): Metadata | Unreadable {
   const text = record.fields.get(METADATA_FIELD);
   if (typeof text !== "string" || !Number.isFinite(record.lastSeenAt)) return "corrupt";
-  const [format, bound, created, since, written, writes] = text.split(" ", WORDS);
+  const words = text.split(" ", WORDS);
+  const [format, bound, created, since, written, writes] = words;
   if (format !== FORMAT) return /^\d+$/.test(format ?? "") ? "newer" : "corrupt";
   if (writes === undefined || bound === undefined) return "corrupt";
   const metadata = { createdAt: Number(created), absoluteSince: Number(since), writtenAt: Number(written), writes };
@@ -96,7 +103,8 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   )
     return "corrupt";
   if (bound !== binding(key)) return "misplaced";
-  const end = `${format} ${bound} ${created} ${since} ${written} ${writes}`.length;
+  let end = WORDS - 1;
+  for (const word of words) end += word.length;
   if (end === text.length) return metadata;
   const others = parse(text.slice(end));
   return others === null ? "corrupt" : { ...metadata, ...others };

@@ -1,6 +1,7 @@
 /**
  * One text for a whole record, for engines that keep one value. The text is `1`, 13 digits of `lastSeenAt`, and two lines for each field:
- * its name and its value. A change splices the text; nothing is parsed that nobody reads.
+ * its name and its value. The user's data comes last, so that whatever else is found, or found missing, without a look at it. A change
+ * splices the text; nothing is parsed that nobody reads.
  *
  * @module
  */
@@ -24,6 +25,8 @@ export class RecordFields implements ReadonlyMap<string, string> {
   readonly #changed: Changes;
   #map: Fields | undefined;
   #lookups = 0;
+  #lastName: string | undefined;
+  #lastValue: string | undefined;
   #lines: string | undefined;
 
   /** Takes fields as lines or as a map, and changes of them: null for a field that is removed. */
@@ -50,9 +53,12 @@ export class RecordFields implements ReadonlyMap<string, string> {
     if (changed !== undefined) return changed ?? undefined;
     const base = this.#base;
     if (typeof base !== "string") return base.get(name);
-    if (this.#map === undefined && base.length >= LARGE_TEXT && ++this.#lookups > LOOKUPS_BEFORE_MAP)
-      return this.#whole.get(name);
-    return this.#map === undefined ? lookUp(base, name) : this.#map.get(name);
+    if (this.#map !== undefined) return this.#map.get(name);
+    // A change asks for the same field several times.
+    if (name === this.#lastName) return this.#lastValue;
+    if (isData(name) && base.length >= LARGE_TEXT && ++this.#lookups > LOOKUPS_BEFORE_MAP) return this.#whole.get(name);
+    this.#lastName = name;
+    return (this.#lastValue = lookUp(base, name));
   }
 
   has(name: string): boolean {
@@ -75,7 +81,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
   /** Whether there may be a field whose name begins with a sign. */
   mayHave(sign: string): boolean {
     const base = this.#base;
-    if (typeof base === "string" ? base.includes(`\n${sign}`) : base.size > 0) return true;
+    if (typeof base === "string" ? partFor(base, sign).includes(`\n${sign}`) : base.size > 0) return true;
     for (const name of this.#changed.keys()) if (name.startsWith(sign)) return true;
     return false;
   }
@@ -143,37 +149,75 @@ function parseLines(lines: string): Map<string, string> {
 
 function linesOf(fields: Fields): string {
   let lines = "";
-  for (const [name, value] of fields) lines += `\n${name}\n${value}`;
-  return lines;
+  let data = "";
+  for (const [name, value] of fields) {
+    if (isData(name)) data += `\n${name}\n${value}`;
+    else lines += `\n${name}\n${value}`;
+  }
+  return lines + data;
+}
+
+function isData(name: string): boolean {
+  return name.startsWith(DATA_SIGN);
+}
+
+/** The part of the lines that a field of this name can be in: without the data, unless it is data. */
+function partFor(lines: string, name: string): string {
+  if (isData(name)) return lines;
+  const data = lines.indexOf(`\n${DATA_SIGN}`);
+  return data < 0 ? lines : lines.slice(0, data);
 }
 
 /** Where a field's name begins. A value may equal a name: it is told apart by what it follows. */
 function findName(lines: string, name: string): number {
   // Values of the core are JSON and never begin with the sign that each name begins with, so the first match is the name.
-  return lines.indexOf(`\n${name}\n`);
+  return partFor(lines, name).indexOf(`\n${name}\n`);
+}
+
+/** Where the value ends that begins at `from`. */
+function endOfValue(lines: string, from: number): number {
+  const end = lines.indexOf("\n", from);
+  return end < 0 ? lines.length : end;
 }
 
 function lookUp(lines: string, name: string): string | undefined {
   const at = findName(lines, name);
   if (at < 0) return undefined;
   const from = at + name.length + 2;
-  const to = lines.indexOf("\n", from);
-  return to < 0 ? lines.slice(from) : lines.slice(from, to);
+  return lines.slice(from, endOfValue(lines, from));
 }
 
+/** What takes the place of a part of the lines. */
+interface Edit {
+  readonly from: number;
+  readonly to: number;
+  readonly text: string;
+}
+
+/** Lines with changes applied. All places are found in the lines as they were: to look into a text that was just put together costs a copy. */
 function splice(lines: string, changed: Changes): string {
-  let result = lines;
+  const edits: Edit[] = [];
+  let before = "";
+  let after = "";
   for (const [name, value] of changed) {
-    const at = findName(result, name);
+    const at = findName(lines, name);
     if (at < 0) {
-      if (value !== null) result += `\n${name}\n${value}`;
+      if (value === null) continue;
+      if (isData(name)) after += `\n${name}\n${value}`;
+      else before += `\n${name}\n${value}`;
       continue;
     }
     const from = at + name.length + 2;
-    const to = result.indexOf("\n", from);
-    result = result.slice(0, value === null ? at : from) + (value ?? "") + (to < 0 ? "" : result.slice(to));
+    edits.push({ from: value === null ? at : from, to: endOfValue(lines, from), text: value ?? "" });
   }
-  return result;
+  edits.sort((left, right) => left.from - right.from);
+  let result = before;
+  let done = 0;
+  for (const { from, to, text } of edits) {
+    result += lines.slice(done, from) + text;
+    done = to;
+  }
+  return result + lines.slice(done) + after;
 }
 
 /** 13 digits hold each instant from 2001 to 2286. */
@@ -181,6 +225,7 @@ const INSTANT_DIGITS = 13;
 const HEAD_LENGTH = 1 + INSTANT_DIGITS;
 /** The first characters of field names that the core gives. No value of the core begins with one. */
 const SIGNS = "=~%@*";
+const DATA_SIGN = "=";
 
 /** The text of a record. {@linkcode parseRecord} reads it. */
 export function serializeRecord(record: SessionRecord): string {
