@@ -10,16 +10,18 @@ export interface NodeCrypto {
   hash(algorithm: "sha256", data: string | Uint8Array): string;
   hash(algorithm: "sha256", data: string | Uint8Array, encoding: "base64url"): string;
   hash(algorithm: "sha256", data: string | Uint8Array, encoding: "buffer"): Uint8Array;
-  createCipheriv(
-    algorithm: "aes-256-gcm",
-    key: Uint8Array,
-    nonce: Uint8Array,
-  ): NodeCipher & { getAuthTag(): Uint8Array };
+  createSecretKey(key: Uint8Array): NodeKey;
+  createCipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeCipher & { getAuthTag(): Uint8Array };
   createDecipheriv(
     algorithm: "aes-256-gcm",
-    key: Uint8Array,
+    key: NodeKey,
     nonce: Uint8Array,
   ): NodeCipher & { setAuthTag(tag: Uint8Array): void };
+}
+
+/** A key of `node:crypto`. */
+export interface NodeKey {
+  readonly type: string;
 }
 
 /** What a cipher and a decipher of `node:crypto` have in common. */

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import { createCipheriv, createDecipheriv, createSecretKey, hash, type KeyObject } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { decrypt, encrypt } from "../../src/crypto/aes_gcm.ts";
 
@@ -11,7 +11,7 @@ const KEY = new Uint8Array(32).map((_, at) => at * 5);
 const OTHER = new Uint8Array(32).fill(1);
 const texts = ["", "text", "ü€", "\uFEFFtext", "ä".repeat(100_000)];
 
-type Making = [algorithm: "aes-256-gcm", key: Uint8Array, nonce: Uint8Array];
+type Making = [algorithm: "aes-256-gcm", key: KeyObject, nonce: Uint8Array];
 
 function notThere(): never {
   throw new Error("Not implemented");
@@ -45,16 +45,16 @@ function openingAll(...making: Making): object {
 
 /** Ciphers that get along with each other, and with nobody else. */
 const otherCiphers = {
-  createCipheriv: (algorithm: Making[0], key: Uint8Array, nonce: Uint8Array) =>
+  createCipheriv: (algorithm: Making[0], key: KeyObject, nonce: Uint8Array) =>
     createCipheriv(
       algorithm,
-      key.map((byte) => byte ^ 1),
+      key.export().map((byte) => byte ^ 1),
       nonce,
     ),
-  createDecipheriv: (algorithm: Making[0], key: Uint8Array, nonce: Uint8Array) =>
+  createDecipheriv: (algorithm: Making[0], key: KeyObject, nonce: Uint8Array) =>
     createDecipheriv(
       algorithm,
-      key.map((byte) => byte ^ 1),
+      key.export().map((byte) => byte ^ 1),
       nonce,
     ),
 };
@@ -62,7 +62,9 @@ const otherCiphers = {
 /** The module in a process that has just begun, where node:crypto has these ciphers. */
 async function freshWith(ciphers: object | undefined) {
   vi.resetModules();
-  vi.spyOn(process, "getBuiltinModule").mockReturnValue((ciphers && Object.assign(ciphers, { hash })) as never);
+  vi.spyOn(process, "getBuiltinModule").mockReturnValue(
+    (ciphers && Object.assign(ciphers, { hash, createSecretKey })) as never,
+  );
   return await import("../../src/crypto/aes_gcm.ts");
 }
 
