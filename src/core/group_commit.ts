@@ -4,7 +4,7 @@ import { admit } from "./load.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
-import { keepContext } from "./runtime.ts";
+import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
 import { changedMetadata, fieldsOf, newestOf, settle, update } from "./update.ts";
 import { type Commit, replay, sweep } from "./working_copy.ts";
@@ -46,7 +46,7 @@ export function commitTogether(
   op: Operation,
 ): MaybePromise<void> {
   const { lines } = active.policy;
-  if (lines === undefined) return update(active, current, commit, op);
+  if (lines === undefined || !sharesPromises()) return update(active, current, commit, op);
   const line = lines.get(current.id);
   if (line !== undefined) return wait(line, active, current, commit, op);
   const changed = fieldsOf(commit, current);

@@ -22,7 +22,6 @@ import { isPrefetch } from "./prefetch.ts";
 import type { RecordCodec } from "./record_codec.ts";
 import type { Repository } from "./repository.ts";
 import { isRepositorySource, type RepositorySource } from "./repository_source.ts";
-import { sharesPromises } from "./runtime.ts";
 import { type Schema, validateChanges, validateLoaded } from "./schema.ts";
 import type { DefaultData } from "./session.ts";
 import { createId } from "./session_id.ts";
@@ -218,8 +217,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now,
     // What a plugin tells each client of its own writes cannot be told of a common one.
-    lines:
-      sharesPromises() && !isSource && !plugins.some((plugin) => plugin.respond !== undefined) ? new Map() : undefined,
+    lines: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
   };
 }
 

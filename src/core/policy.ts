@@ -42,6 +42,6 @@ export interface Policy {
   readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
-  /** The requests of this process that wait to write to a session, by its id; undefined where requests must not wait for each other. */
+  /** The requests of this process that wait to write to a session, by its id; undefined where each request has something of its own to tell. */
   readonly lines: Map<string, Line> | undefined;
 }

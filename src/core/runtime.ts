@@ -1,16 +1,21 @@
+let known: string | undefined;
+
+/** The name of the runtime. It is asked for with the first request, not on import: Node loads a module of its own for it. */
+function userAgent(): string {
+  return (known ??= (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "");
+}
+
 /**
  * Whether a request may await a promise that another request of the process has made. Workers forbid it: such a promise never settles there
  * (https://developers.cloudflare.com/workers/runtime-apis/bindings/#making-changes-to-bindings).
  */
 export function sharesPromises(): boolean {
-  const { navigator } = globalThis as { navigator?: { userAgent?: string } };
-  return navigator?.userAgent !== "Cloudflare-Workers";
+  return userAgent() !== "Cloudflare-Workers";
 }
 
 /** Whether a request cannot be read any more once it has become a WebSocket: Deno closes it in `Deno.upgradeWebSocket`. */
 export function closesUpgradedRequests(): boolean {
-  const { navigator } = globalThis as { navigator?: { userAgent?: string } };
-  return navigator?.userAgent?.startsWith("Deno") === true;
+  return userAgent().startsWith("Deno");
 }
 
 /** The part of `node:async_hooks` that is used. */
