@@ -28,7 +28,8 @@ export type { JsonValue, Metadata, OwnTimeouts, Successor } from "./src/core/met
 export type { SessionOptions } from "./src/core/options.ts";
 export type { Plugin, PluginHost } from "./src/core/plugin.ts";
 export type { Fields, RecordCodec } from "./src/core/record_codec.ts";
-export { assertRecordSize, parseRecord, serializeRecord } from "./src/core/record_text.ts";
+export { parseRecord, serializeRecord } from "./src/core/record_text.ts";
+export { assertRecordSize } from "./src/core/record_size.ts";
 export type { Contents, Found, Operation, Repository } from "./src/core/repository.ts";
 export { wrapRepository } from "./src/core/repository_wrapper.ts";
 export type { RepositorySource } from "./src/core/repository_source.ts";

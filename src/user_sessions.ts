@@ -8,7 +8,7 @@ import { SessionError } from "./core/errors.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
-import { byteLength } from "./core/record_text.ts";
+import { byteLength } from "./core/record_size.ts";
 import type { Repository } from "./core/repository.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
 import {

@@ -1,9 +1,7 @@
 import { CallQueue } from "./call_queue.ts";
-import { commitAll, commitKey } from "./commit.ts";
 import { isSessionError, responseSent, type SessionError, sessionGone } from "./errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "./events.ts";
 import { Flash } from "./flash.ts";
-import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import type { Policy } from "./policy.ts";
@@ -37,6 +35,13 @@ export interface SessionSource {
   readonly request?: Request | undefined;
   readonly token?: string | undefined;
   readonly runtimeArguments: readonly unknown[];
+}
+
+/** How a session is loaded and stored: `load.ts` and `commit.ts`, which know the session, and which it does not know. */
+export interface Lifecycle {
+  load(active: ActiveSession): MaybePromise<void>;
+  commitAll(active: ActiveSession): MaybePromise<void>;
+  commitKey(active: ActiveSession, change: Change & { readonly key: string }): MaybePromise<void>;
 }
 
 /**
@@ -95,10 +100,13 @@ export class ActiveSession {
   /** The key of an `update` whose function is on the call stack. */
   insideUpdate: string | undefined;
 
+  readonly #lifecycle: Lifecycle;
   #loading: Promise<void> | undefined;
 
-  constructor(policy: Policy, session: object, { request, token, runtimeArguments }: SessionSource) {
+  constructor(policy: Policy, session: object, source: SessionSource, lifecycle: Lifecycle) {
+    const { request, token, runtimeArguments } = source;
     this.policy = policy;
+    this.#lifecycle = lifecycle;
     this.session = session;
     this.request = request;
     this.runtimeArguments = runtimeArguments;
@@ -114,7 +122,7 @@ export class ActiveSession {
   load(): MaybePromise<void> {
     if (this.copy.base !== undefined) return undefined;
     if (this.#loading !== undefined) return this.#loading;
-    const loading = loadSession(this);
+    const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
     const forget = (): void => {
       this.#loading = undefined;
@@ -155,12 +163,12 @@ export class ActiveSession {
 
   /** Stores everything that waits. */
   save(): MaybePromise<void> {
-    return this.exclusively(() => commitAll(this));
+    return this.exclusively(() => this.#lifecycle.commitAll(this));
   }
 
   /** Commits one change, and the earlier changes of its key, at once. */
   commitChange(change: Change & { readonly key: string }): MaybePromise<void> {
-    return this.exclusively(() => commitKey(this, change));
+    return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
   /** Runs one thing after the other: two commits of one session would conflict with each other. */
@@ -183,6 +191,14 @@ export class ActiveSession {
     if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isDoubtful && !isRefused)) return true;
     if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
     return isTouchDue(this, this.copy.base);
+  }
+
+  /** Takes what an operation has stored as the base of this request. */
+  settle(stored: Found, op: Operation): MaybePromise<void> {
+    this.settled = op;
+    this.nextId = undefined;
+    this.isIdDisclosed = false;
+    return this.copy.setBase(stored);
   }
 
   /** Takes back a change that was not stored: its caller has heard that. */

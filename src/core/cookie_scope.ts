@@ -1,5 +1,3 @@
-import { readCookie } from "./cookie_header.ts";
-
 /** Where a browser keeps a cookie: one of another scope is another cookie, even if the name is the same. */
 export interface CookieScope {
   readonly name: string;
@@ -20,15 +18,17 @@ const MOST_VARIANTS = 3;
  * The scopes in which a client may have another cookie for the session beside the one of `own`: each previous scope whose cookie the request
  * carries or cannot show.
  */
-export function previousStrays(own: CookieScope, previous: readonly CookieScope[], request: Request): CookieScope[] {
+export function previousStrays(
+  own: CookieScope,
+  previous: readonly CookieScope[],
+  request: Request,
+  carries: (name: string) => boolean,
+): CookieScope[] {
   if (previous.length === 0) return [];
-  const header = request.headers.get("Cookie");
   const { pathname } = new URL(request.url);
   return distinct(
     own,
-    previous.filter(
-      ({ name, path }) => readCookie(header, name).isPresent || (path !== own.path && !isSent(path, pathname)),
-    ),
+    previous.filter(({ name, path }) => carries(name) || (path !== own.path && !isSent(path, pathname))),
   );
 }
 

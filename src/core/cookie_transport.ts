@@ -67,7 +67,8 @@ export function cookieTransport(
 
   const expireStrays = (headers: Headers, form: Form, request: Request, isAmbiguous: boolean): void => {
     const { scope, previous, isSecure } = form;
-    const strays = previousStrays(scope, previous, request);
+    const header = request.headers.get("Cookie");
+    const strays = previousStrays(scope, previous, request, (name) => readCookie(header, name).isPresent);
     if (isAmbiguous) strays.push(...guessedStrays(scope, request, isSecure));
     for (const stray of distinct(scope, strays)) expire(headers, form, stray, request);
   };

@@ -2,8 +2,9 @@ import type { ActiveSession } from "./active_session.ts";
 import { isOutage, SessionError } from "./errors.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
-import { changedMetadata, settle } from "./update.ts";
-import { type Commit, type FieldsResult, replay } from "./working_copy.ts";
+import { changedMetadata } from "./metadata_changes.ts";
+import { type Commit } from "./working_copy.ts";
+import { type FieldsResult, replay } from "./fields.ts";
 
 /** Ids that may be in use before the generator is given up: a random one never is. */
 const MOST_IDS = 5;
@@ -20,7 +21,7 @@ export function create(active: ActiveSession, commit: Commit, op: Operation): Ma
     const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
     const contents = { fields: changed.fields, metadata, lastSeenAt: op.now };
     return chain(createUnderNewId(active, contents, op, commit), (created) =>
-      chain(settle(active, created, op), () => op.emit({ type: "created" })),
+      chain(active.settle(created, op), () => op.emit({ type: "created" })),
     );
   });
 }

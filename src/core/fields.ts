@@ -1,4 +1,6 @@
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { isRecordFields, withChanges } from "./record_text.ts";
+import type { Change } from "./working_copy.ts";
 
 /**
  * The kinds of fields, by the sign with which their names begin: data, data with a time to live, and flash values. The last two
@@ -91,5 +93,40 @@ export class FieldsView {
   mayHave(sign: Sign): boolean {
     for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
     return isRecordFields(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
+  }
+}
+
+/** What changes made of a record's fields. */
+export type FieldsResult = MaybePromise<FieldsView>;
+
+/** Applies changes, in their order, to a record's fields. */
+export function replay(changes: readonly Change[], base: ReadonlyMap<string, string>): FieldsResult {
+  const view = new FieldsView(base);
+  for (let next = 0; next < changes.length; next++) {
+    const running = changes[next]?.run(view);
+    if (isPromise(running)) return replayFrom(running, changes, next + 1, view);
+  }
+  return view;
+}
+
+async function replayFrom(
+  first: Promise<void>,
+  changes: readonly Change[],
+  next: number,
+  view: FieldsView,
+): Promise<FieldsView> {
+  await first;
+  for (let at = next; at < changes.length; at++) {
+    const running = changes[at]?.run(view);
+    if (isPromise(running)) await running;
+  }
+  return view;
+}
+
+/** Removes data whose time to live has passed. */
+export function sweep(view: FieldsView, now: number): void {
+  if (!view.mayHave(EXPIRING)) return;
+  for (const name of view.names(EXPIRING)) {
+    if (splitEnd(view.get(name) ?? "").endsAt <= now) view.delete(name);
   }
 }

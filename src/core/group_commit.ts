@@ -1,13 +1,16 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
-import { admit } from "./load.ts";
+import { admit } from "./admission.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
-import { changedMetadata, fieldsOf, newestOf, settle, update } from "./update.ts";
-import { type Commit, replay, sweep } from "./working_copy.ts";
+import { fieldsOf, update } from "./update.ts";
+import { changedMetadata } from "./metadata_changes.ts";
+import { newestOf } from "./admission.ts";
+import { type Commit } from "./working_copy.ts";
+import { replay, sweep } from "./fields.ts";
 import { includesWrite } from "./write_names.ts";
 
 /** A request that waits to write to a session. */
@@ -250,7 +253,7 @@ function settleAll(
     if (attempts !== undefined && (isChange || isTouch))
       job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
     try {
-      job.resolve(settle(active, own, op));
+      job.resolve(active.settle(own, op));
     } catch (error) {
       // What was stored is stored, also if a later change of the same request cannot be applied to it.
       job.reject(error);

@@ -3,7 +3,7 @@ import type { FieldsView } from "./fields.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionInternals } from "./session_internals.ts";
-import { newestOf, settle } from "./update.ts";
+import { newestOf } from "./admission.ts";
 import type { Change } from "./working_copy.ts";
 
 /** What capabilities may ask of a session. */
@@ -88,7 +88,7 @@ export function internalsFor(active: ActiveSession): SessionInternals {
       await active.exclusively(async () => {
         if (!copy.base) return;
         const op = await beginOperation(active);
-        await settle(active, await newestOf(active, copy.base, op), op);
+        await active.settle(await newestOf(active, copy.base, op), op);
         active.values.dropStale();
       });
     },

@@ -1,7 +1,8 @@
 import type { ActiveSession } from "./active_session.ts";
+import { openAdmitted, publicReason } from "./admission.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
-import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { WorkingCopy } from "./working_copy.ts";
@@ -42,28 +43,6 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
   );
 }
 
-/** The session of a token, as plugins and schema let it pass, or why there is none. */
-export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
-  return chain(active.policy.repository.open(token, op), (found) =>
-    typeof found === "string" ? found : admit(active, found, op),
-  );
-}
-
-/** Lets plugins and schema judge a session. */
-export function admit(active: ActiveSession, found: Found, op: Operation): MaybePromise<Found | RejectReason> {
-  const { plugins, validateLoaded } = active.policy;
-  const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
-  const next = (at: number): MaybePromise<Found | RejectReason> => {
-    for (let index = at; index < plugins.length; index++) {
-      const reason = plugins[index]?.admit?.(found, op);
-      if (isPromise(reason)) return reason.then((given) => given ?? next(index + 1));
-      if (reason !== undefined) return reason;
-    }
-    return validate();
-  };
-  return next(0);
-}
-
 /**
  * Reasons after which the client's token opens nothing for good. The others may change: a newer program, a proof, a late read, a server with wrong secrets, which must not sign everybody out. As long as a retired id is
  * noted, another response may be telling the client the new one, which must not be overwritten.
@@ -83,11 +62,6 @@ function reject(active: ActiveSession, reason: RejectReason, op: Operation): May
   active.isDead = FINAL.has(reason) && !isLate;
   op.emit({ type: "rejected", reason: publicReason(reason) });
   return take(active, null);
-}
-
-/** A reason as users are told it. */
-export function publicReason(reason: RejectReason): RejectReason {
-  return reason === "replaced" ? "retired" : reason;
 }
 
 function take(active: ActiveSession, found: Found | null): MaybePromise<void> {

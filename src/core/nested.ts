@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { openAdmitted } from "./load.ts";
+import { openAdmitted } from "./admission.ts";
 import { beginOperation } from "./operation.ts";
 import { RequestTransport } from "./request_transport.ts";
 

@@ -1,6 +1,6 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, SessionError, sessionGone } from "./errors.ts";
-import { admit, openAdmitted } from "./load.ts";
+import { admit, openAdmitted } from "./admission.ts";
 import type { Found, Operation } from "./repository.ts";
 import { includesWrite, lastWrite } from "./write_names.ts";
 

@@ -5,8 +5,11 @@ import { isPromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import { abandonSuccessor, endOrphan } from "./recovery.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { changedMetadata, fieldsOf, newestOf, settle } from "./update.ts";
-import { type Commit, replay, type Rotation } from "./working_copy.ts";
+import { fieldsOf } from "./update.ts";
+import { changedMetadata } from "./metadata_changes.ts";
+import { newestOf } from "./admission.ts";
+import { type Commit, type Rotation } from "./working_copy.ts";
+import { replay } from "./fields.ts";
 
 /**
  * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves the old session
@@ -44,7 +47,7 @@ export async function rotate(active: ActiveSession, origin: Found, commit: Commi
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
   }
-  const settling = settle(active, successor, op);
+  const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
   op.emit({ type: "regenerated" });
 }
@@ -68,7 +71,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   if (answer === true) {
     noteRetired(active, current, successor, rotation);
     const { nextId, isIdDisclosed } = active;
-    await settle(active, successor, op);
+    await active.settle(successor, op);
     // The id may have been told that it gets next.
     if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed });
     return op.emit({ type: "regenerated" });

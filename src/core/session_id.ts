@@ -1,11 +1,8 @@
 /**
- * Session ids, names of writes, and store keys.
+ * Session ids, and names of writes.
  *
  * @module
  */
-import { sha256 } from "../crypto/hash.ts";
-import type { MaybePromise } from "./maybe_promise.ts";
-
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const ID_LENGTH = 32;
 // 22 characters of 64 kinds are 132 bits; NIST SP 800-63B-4 §5.1 asks for 64, OWASP ASVS 5.0 7.2.3 for 128.
@@ -45,9 +42,4 @@ export function createWriteId(): string {
     used = 0;
   }
   return prefix + ALPHABET.charAt(used++);
-}
-
-/** The store key of an id: its SHA-256 in hexadecimal, so that a reader of the store learns no id. */
-export function keyOfId(id: string): MaybePromise<string> {
-  return sha256(id);
 }

@@ -1,6 +1,6 @@
 import type { ActiveSession } from "./active_session.ts";
 import { endOf, timeoutsOf } from "./expiry.ts";
-import { publicReason } from "./load.ts";
+import { publicReason } from "./admission.ts";
 import type { SessionInfo } from "./session.ts";
 import { isTouchDue } from "./touch.ts";
 

@@ -1,5 +1,7 @@
-import { ActiveSession, type SessionSource } from "./active_session.ts";
+import { ActiveSession, type Lifecycle, type SessionSource } from "./active_session.ts";
+import { commitAll, commitKey } from "./commit.ts";
 import { finish, type Said, type WaitUntil } from "./finish.ts";
+import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
 import { beginOperation } from "./operation.ts";
@@ -120,7 +122,7 @@ export class SessionManager<Data extends object = DefaultData> {
 
   #session(source: SessionSource): SessionHandle<Data> {
     const policy = this.#policy;
-    return new SessionHandle<Data>((session) => new ActiveSession(policy, session, source));
+    return new SessionHandle<Data>((session) => new ActiveSession(policy, session, source, LIFECYCLE));
   }
 
   #begin(
@@ -208,6 +210,8 @@ export class SessionManager<Data extends object = DefaultData> {
     };
   }
 }
+
+const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
 
 function isHeaders(said: Said): boolean {
   return !isNames(said);

@@ -1,11 +1,12 @@
 import type { ActiveSession } from "./active_session.ts";
-import { isBusy, isOutage, sessionGone } from "./errors.ts";
-import { admit, openAdmitted } from "./load.ts";
+import { newestOf } from "./admission.ts";
+import { isBusy, isOutage } from "./errors.ts";
+import { type FieldsResult, replay, sweep } from "./fields.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
-import type { Metadata } from "./metadata.ts";
+import { changedMetadata } from "./metadata_changes.ts";
 import type { Found, Operation } from "./repository.ts";
 import { isTouchDue } from "./touch.ts";
-import { applyAll, type Commit, type FieldsResult, replay, sweep } from "./working_copy.ts";
+import type { Commit } from "./working_copy.ts";
 import { includesWrite } from "./write_names.ts";
 
 /** What a commit makes of a state. */
@@ -25,7 +26,7 @@ export function update(
     const metadata = changedMetadata(current.metadata, commit);
     const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
     const isChange = changed.changed.size > 0 || metadata !== current.metadata;
-    if (!isChange && !isTouch) return settle(active, current, op);
+    if (!isChange && !isTouch) return active.settle(current, op);
     if (isChange) sweep(changed, op.now);
     const lastSeenAt = isTouch ? Math.max(op.now, current.lastSeenAt) : current.lastSeenAt;
     const contents = { fields: changed.fields, metadata, lastSeenAt };
@@ -45,7 +46,7 @@ export function update(
       if (found === "conflict") return updateAgain(active, current, commit, op, attempts);
       active.isRenewed ||= isTouch || metadata.timeouts !== current.metadata.timeouts;
       if (found !== current) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-      return settle(active, found, op);
+      return active.settle(found, op);
     });
   });
 }
@@ -67,35 +68,7 @@ async function updateAgain(
   if (includesWrite(newest.metadata, op.writeId)) {
     // The client of the store sent the write twice, and told what became of the second one.
     op.emit({ type: "changed", attempts });
-    return await settle(active, newest, op);
+    return await active.settle(newest, op);
   }
   await update(active, newest, commit, op, attempts + 1);
-}
-
-/**
- * The newest state of a session, after a conflict. A session that was regenerated with a grace goes on under its new id.
- *
- * @throws {SessionError} `ERR_SESSION_GONE`
- */
-export async function newestOf(active: ActiveSession, current: Found, op: Operation): Promise<Found> {
-  const newest = await active.policy.repository.refresh(current, op);
-  const admitted = newest === null ? await openAdmitted(active, current.token, op) : await admit(active, newest, op);
-  if (typeof admitted === "string") throw sessionGone();
-  return admitted;
-}
-
-/** Metadata with the changes of a commit; the very same if they say nothing new. */
-export function changedMetadata(metadata: Metadata, { timeouts, metadataChanges }: Commit): Metadata {
-  const changed = applyAll(metadata, metadataChanges);
-  if (timeouts === undefined) return changed;
-  const own = { ...changed.timeouts, ...timeouts };
-  return JSON.stringify(own) === JSON.stringify({ ...changed.timeouts }) ? changed : { ...changed, timeouts: own };
-}
-
-/** Takes what an operation has stored as the base of this request. */
-export function settle(active: ActiveSession, stored: Found, op: Operation): MaybePromise<void> {
-  active.settled = op;
-  active.nextId = undefined;
-  active.isIdDisclosed = false;
-  return active.copy.setBase(stored);
 }

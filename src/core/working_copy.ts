@@ -1,6 +1,7 @@
-import { FieldsView, EXPIRING, splitEnd } from "./fields.ts";
+import { FieldsView } from "./fields.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
+import { applyAll } from "./metadata_changes.ts";
 import type { Found } from "./repository.ts";
 
 /**
@@ -235,44 +236,4 @@ export class WorkingCopy {
 export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
   const hasChanges = changes.length > 0 || metadataChanges.length > 0;
   return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
-}
-
-/** What changes made of a record's fields. */
-export type FieldsResult = MaybePromise<FieldsView>;
-
-/** Applies changes, in their order, to a record's fields. */
-export function replay(changes: readonly Change[], base: ReadonlyMap<string, string>): FieldsResult {
-  const view = new FieldsView(base);
-  for (let next = 0; next < changes.length; next++) {
-    const running = changes[next]?.run(view);
-    if (isPromise(running)) return replayFrom(running, changes, next + 1, view);
-  }
-  return view;
-}
-
-async function replayFrom(
-  first: Promise<void>,
-  changes: readonly Change[],
-  next: number,
-  view: FieldsView,
-): Promise<FieldsView> {
-  await first;
-  for (let at = next; at < changes.length; at++) {
-    const running = changes[at]?.run(view);
-    if (isPromise(running)) await running;
-  }
-  return view;
-}
-
-/** Metadata with changes applied; the very same if there are none. */
-export function applyAll(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
-  return changes.reduce((changed, change) => change(changed), metadata);
-}
-
-/** Removes data whose time to live has passed. */
-export function sweep(view: FieldsView, now: number): void {
-  if (!view.mayHave(EXPIRING)) return;
-  for (const name of view.names(EXPIRING)) {
-    if (splitEnd(view.get(name) ?? "").endsAt <= now) view.delete(name);
-  }
 }

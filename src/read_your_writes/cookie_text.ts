@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { byteLength } from "../core/record_text.ts";
+import { byteLength } from "../core/record_size.ts";
 import type { FieldChange, RecentWrites, Subject, Tombstone } from "./recent_writes.ts";
 
 /** What one cookie tells of one session. */

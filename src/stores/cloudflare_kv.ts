@@ -5,7 +5,8 @@
  */
 import { StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { assertRecordSize, byteLength, parseRecord, serializeRecord } from "../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 
 /** What the store needs of a Workers KV binding: a part of Cloudflare's `KVNamespace`. */

@@ -5,7 +5,8 @@
  */
 import { StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { assertRecordSize, parseRecord, serializeRecord } from "../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import { assertRecordSize } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 
 /** One part of a key of Deno KV. */

@@ -4,7 +4,8 @@
  * @module
  */
 import { assertKnown } from "../core/known_options.ts";
-import { assertRecordSize, byteLength, parseRecord, serializeRecord } from "../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { RecordVersion, SessionStore } from "../core/store.ts";
 
 /** What the store needs of a Durable Object binding: a part of Cloudflare's `DurableObjectNamespace`. */

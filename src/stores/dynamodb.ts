@@ -6,7 +6,8 @@
 import { DeleteItemCommand, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { SessionError, StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { assertRecordSize, parseRecord, serializeRecord } from "../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import { assertRecordSize } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 
 /** A `DynamoDBClient`, a `DynamoDB` or a `DynamoDBDocumentClient` of the AWS SDK for JavaScript 3. It is told by its method. */

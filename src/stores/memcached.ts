@@ -5,7 +5,8 @@
  */
 import { SessionError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { assertRecordSize, byteLength, parseRecord, serializeRecord } from "../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 
 /** What a client of Memcached calls: with an error, if there was one, and the answer. */

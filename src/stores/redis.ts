@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { byteLength } from "../core/record_text.ts";
+import { byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 import { type RedisClientSource, senderOf } from "./redis/client.ts";
 import { OTHER_TYPE } from "./redis/engine.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { StoreBusyError } from "../core/errors.ts";
-import { byteLength } from "../core/record_text.ts";
+import { byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 import { evaluate, type Send } from "./redis/engine.ts";
 import { CALL, unmark } from "./redis/marked_call.ts";

@@ -2,7 +2,7 @@ import { isSessionError } from "../core/errors.ts";
 import { chain } from "../core/maybe_promise.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository_wrapper.ts";
-import { keyOfId } from "../core/session_id.ts";
+import { keyOfId } from "../core/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, userOf } from "./facts.ts";
 import { type Admission, enforceLimit, register, unregister } from "./user_index.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { FieldsView } from "../../src/core/fields.ts";
 import type { Found } from "../../src/core/repository.ts";
-import { type Change, replay, sweep, WorkingCopy } from "../../src/core/working_copy.ts";
+import { type Change, WorkingCopy } from "../../src/core/working_copy.ts";
+import { replay, sweep } from "../../src/core/fields.ts";
 import { soon } from "../setup/sessions.ts";
 
 const put = (name: string, text: string): Change => ({ key: name, run: (fields) => fields.set(name, text) });

@@ -23,7 +23,8 @@ function scene(store: SessionStore, about: UserSessionsOptions = {}, options: Se
   const sessions = new SessionManager<UntypedData>({
     store,
     now: clock.now,
-    storeTimeout: 20,
+    // A machine with much else to do takes its time.
+    storeTimeout: 120,
     touchInterval: 0,
     plugins: [users],
     ...options,

@@ -1,4 +1,4 @@
-import { assertRecordSize } from "../../core/record_text.ts";
+import { assertRecordSize } from "../../core/record_size.ts";
 import type { StoredRecord, Write } from "../../core/store.ts";
 import { hasCode, isDone } from "./reply.ts";
 

@@ -9,7 +9,8 @@
  */
 import { SessionError, StoreBusyError } from "../../core/errors.ts";
 import { chain, type MaybePromise, recovering } from "../../core/maybe_promise.ts";
-import { assertRecordSize, parseRecord, serializeRecord } from "../../core/record_text.ts";
+import { parseRecord, serializeRecord } from "../../core/record_text.ts";
+import { assertRecordSize } from "../../core/record_size.ts";
 import type { SessionStore, StoredRecord, StoreTraits } from "../../core/store.ts";
 import type { Table } from "./table.ts";
 

@@ -1,0 +1,44 @@
+import type { ActiveSession } from "./active_session.ts";
+import { sessionGone } from "./errors.ts";
+import type { RejectReason } from "./events.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { Found, Operation } from "./repository.ts";
+
+/** The session of a token, as plugins and schema let it pass, or why there is none. */
+export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
+  return chain(active.policy.repository.open(token, op), (found) =>
+    typeof found === "string" ? found : admit(active, found, op),
+  );
+}
+
+/** Lets plugins and schema judge a session. */
+export function admit(active: ActiveSession, found: Found, op: Operation): MaybePromise<Found | RejectReason> {
+  const { plugins, validateLoaded } = active.policy;
+  const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
+  const next = (at: number): MaybePromise<Found | RejectReason> => {
+    for (let index = at; index < plugins.length; index++) {
+      const reason = plugins[index]?.admit?.(found, op);
+      if (isPromise(reason)) return reason.then((given) => given ?? next(index + 1));
+      if (reason !== undefined) return reason;
+    }
+    return validate();
+  };
+  return next(0);
+}
+
+/**
+ * The newest state of a session, after a conflict. A session that was regenerated with a grace goes on under its new id.
+ *
+ * @throws {SessionError} `ERR_SESSION_GONE`
+ */
+export async function newestOf(active: ActiveSession, current: Found, op: Operation): Promise<Found> {
+  const newest = await active.policy.repository.refresh(current, op);
+  const admitted = newest === null ? await openAdmitted(active, current.token, op) : await admit(active, newest, op);
+  if (typeof admitted === "string") throw sessionGone();
+  return admitted;
+}
+
+/** A reason as users are told it. */
+export function publicReason(reason: RejectReason): RejectReason {
+  return reason === "replaced" ? "retired" : reason;
+}
