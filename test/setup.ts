@@ -18,4 +18,5 @@ if (valkey !== undefined) console.log(valkey);
 
 const files: string[] = [];
 for await (const file of glob("test/**/*.test.ts", { cwd: ROOT, exclude: ["**/node_modules/**"] })) files.push(file);
-for (const [file, packages] of await testsWithout(missing, files.sort())) console.log(`Will not run: ${file} needs ${packages}`);
+for (const [file, packages] of await testsWithout(missing, files.sort()))
+  console.log(`Will not run: ${file} needs ${packages}`);

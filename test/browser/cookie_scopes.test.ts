@@ -47,7 +47,11 @@ function codeOf(error: unknown): string {
 const changes: Readonly<
   Record<
     string,
-    { readonly before: CookieOptions; readonly after: CookieOptions; readonly previous: NonNullable<CookieOptions["previous"]> }
+    {
+      readonly before: CookieOptions;
+      readonly after: CookieOptions;
+      readonly previous: NonNullable<CookieOptions["previous"]>;
+    }
   >
 > = {
   "the domain, from a shared one to the host's own": {

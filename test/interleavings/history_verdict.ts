@@ -99,7 +99,7 @@ function* oneSession(
   }
   for (const { value } of acknowledged(history, birth, "set", at))
     if (!keys.includes(value)) yield `${where} has lost ${value}`;
-  const writes = [...deedsOf(history, birth, "flag"), ...(/^client/.test(birth) ? [BEGINNING] : [])];
+  const writes = [...deedsOf(history, birth, "flag"), ...(birth.startsWith("client") ? [BEGINNING] : [])];
   const later = acknowledged(history, birth, "flag", at);
   const isOverwritten = ({ ackedAt = Infinity, value }: Deed): boolean =>
     later.some((each) => each.value !== value && beginningOf(history, each) > ackedAt);
@@ -108,7 +108,7 @@ function* oneSession(
   }
   const bindings = [...deedsOf(history, birth, "bind"), ...deedsOf(history, birth, "unbind")];
   const isSure =
-    history.program.isBound && /^client/.test(birth) ? bindings.every(({ does }) => does === "bind") : false;
+    history.program.isBound && birth.startsWith("client") ? bindings.every(({ does }) => does === "bind") : false;
   if (isSure && handle === null) yield `${where} is not bound any more`;
 }
 
@@ -244,7 +244,7 @@ function acknowledged(history: History, birth: string, does: Deed["does"], at: n
 
 function bindingsOf(history: History, birth: string): Deed[] {
   const first: Deed[] =
-    history.program.isBound && /^client/.test(birth)
+    history.program.isBound && birth.startsWith("client")
       ? [{ does: "bind", value: USER, birth, begunAt: 0, ackedAt: 0 }]
       : [];
   return [...first, ...deedsOf(history, birth, "bind"), ...deedsOf(history, birth, "unbind")];

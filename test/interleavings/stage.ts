@@ -57,7 +57,10 @@ export class Stage {
   call<T>(process: Process, label: string, act: () => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let answer: (() => void) | undefined;
-      const stage = this;
+      const hear = (what: string): void => this.#hear(`${label} ${what}`);
+      const leave = (): void => this.#leave(waiting);
+      const enter = (): unknown => this.#waiting.push(waiting);
+      const crash = (): void => this.#crash(process);
       const waiting: Waiting = {
         process,
         label,
@@ -65,13 +68,12 @@ export class Stage {
           return answer !== undefined;
         },
         async letGo(fate) {
-          const hear = (what: string): void => stage.#hear(`${label} ${what}`);
           if (fate === "times out") {
             hear("times out");
             passTime(process);
             return;
           }
-          stage.#leave(waiting);
+          leave();
           if (answer !== undefined) {
             hear("answers");
             return answer();
@@ -79,7 +81,7 @@ export class Stage {
           if (fate === "rejects" || fate === "crashes") {
             hear(fate);
             if (fate === "rejects") reject(new Error("The store was told to fail"));
-            else stage.#crash(process);
+            else crash();
             return;
           }
           const attempt = async (): Promise<() => void> => {
@@ -94,13 +96,13 @@ export class Stage {
           if (!process.isAlive) return;
           if (fate === "done, answered later") {
             answer = answered;
-            stage.#waiting.push(waiting);
+            enter();
           } else if (fate === "done, rejects") reject(new Error("The store was told to fail"));
-          else if (fate === "done, crashes") stage.#crash(process);
+          else if (fate === "done, crashes") crash();
           else answered();
         },
       };
-      this.#waiting.push(waiting);
+      enter();
     });
   }
 
@@ -112,7 +114,7 @@ export class Stage {
   #crash(process: Process): void {
     kill(process);
     // A command that was sent may still arrive. Nobody hears the answer.
-    for (const each of [...this.#waiting]) if (each.process === process && each.isDone) this.#leave(each);
+    for (const each of this.#waiting.slice()) if (each.process === process && each.isDone) this.#leave(each);
     this.#onCrash(process);
   }
 }

@@ -58,7 +58,7 @@ export async function quiet(): Promise<void> {
   for (;;) {
     await new Promise((resolve) => setImmediate(resolve));
     if (pauses.size === 0) return;
-    for (const timer of [...pauses]) fire(timer);
+    for (const timer of Array.from(pauses)) fire(timer);
   }
 }
 
