@@ -80,7 +80,7 @@ export function internalsFor(active: ActiveSession): SessionInternals {
           .run(fields);
       active.flash.replace(key);
       await active.commitChange({ key, run });
-      active.values.track(key, outcome.value, outcome.text ?? "");
+      active.values.trackUpdated(key, outcome.value, outcome.text);
       return outcome.value;
     },
     async refresh() {

@@ -161,9 +161,9 @@ export class StoreClient implements SessionStore {
   ): MaybePromise<T> {
     const milliseconds = retry * (1 + Math.random());
     this.#begin();
-    // A touch may wait for the next request.
-    if (!isBusy(error) || write?.changed.size === 0 || performance.now() + milliseconds >= this.#endAt)
-      throw cleanError(action, error);
+    // A touch may wait for the next request. What ends a session changes no field either.
+    const isTouch = write?.changed.size === 0 && write.record.fields.size > 0;
+    if (!isBusy(error) || isTouch || performance.now() + milliseconds >= this.#endAt) throw cleanError(action, error);
     return wait(milliseconds).then(() => this.#call(action, start, isValid, retry * 2, write));
   }
 }

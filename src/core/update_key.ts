@@ -33,7 +33,7 @@ function commitAtOnce(active: ActiveSession, key: string, compute: (value: unkno
   flash.replace(key);
   if (active.isSent) active.emit({ type: "late" });
   return chain(active.commitChange({ key, run: change.run }), () => {
-    values.track(key, outcome.value, outcome.text ?? "");
+    values.trackUpdated(key, outcome.value, outcome.text);
     return outcome.value;
   });
 }
@@ -74,6 +74,8 @@ async function recordUpdate(
       await active.withdraw(recorded);
       throw error;
     }
+    // It may have run again, on what another request has stored.
+    values.trackUpdated(key, outcome.value, outcome.text);
     return outcome.value;
   }
   throw nested(key);

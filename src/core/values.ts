@@ -96,6 +96,11 @@ export class Values {
     else this.#tracked?.delete(key);
   }
 
+  /** Tracks what an update has made of a value, unless another call of this request has written the key since. */
+  trackUpdated(key: string, value: unknown, text: string | undefined): void {
+    if (this.text(key) === text) this.track(key, value, text ?? "");
+  }
+
   /** A change that reads, computes and writes one value, and tells the outcome to `told`. A time to live stays. */
   computeChange(
     key: string,

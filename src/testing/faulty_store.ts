@@ -191,12 +191,9 @@ function spoiled(fault: StoreFault | RecordFault, found: StoredRecord | null): S
     case "truncated":
       return { ...found, fields: new Map(Array.from(found.fields, ([name, text]) => [name, firstHalf(text)])) };
     case "newer schema":
-      return withMetadata(found, ({ format }) => ({ format: format + 1 }));
+      return withWords(found, [FORMAT], (format) => format + 1);
     case "future times": {
-      const ahead = withMetadata(found, ({ createdAt, absoluteSince }) => ({
-        createdAt: createdAt + YEAR,
-        absoluteSince: absoluteSince + YEAR,
-      }));
+      const ahead = withWords(found, [CREATED_AT, ABSOLUTE_SINCE], (instant) => instant + YEAR);
       return { ...ahead, lastSeenAt: found.lastSeenAt + YEAR };
     }
     default:
@@ -210,14 +207,15 @@ function firstHalf(text: string): string {
   return text.slice(0, text.length / 2);
 }
 
-/** The record with something else in its metadata; as it is, if it has none. */
-function withMetadata(found: StoredRecord, edit: (metadata: Spoilable) => Partial<Spoilable>): StoredRecord {
-  const text = found.fields.get(METADATA_FIELD);
-  if (text === undefined) return found;
-  const metadata: Spoilable = JSON.parse(text);
-  const edited = JSON.stringify({ ...metadata, ...edit(metadata) });
-  return { ...found, fields: new Map(found.fields).set(METADATA_FIELD, edited) };
-}
+// The places of the words in front of a record's metadata: see `metadata.ts`.
+const FORMAT = 0;
+const CREATED_AT = 2;
+const ABSOLUTE_SINCE = 3;
 
-/** The parts of metadata that are spoiled here: the format, and two instants. */
-type Spoilable = Record<"format" | "createdAt" | "absoluteSince", number>;
+/** The record with other numbers in its metadata; as it is, if it has none. */
+function withWords(found: StoredRecord, places: readonly number[], edit: (word: number) => number): StoredRecord {
+  const words = found.fields.get(METADATA_FIELD)?.split(" ") ?? [];
+  if (places.some((place) => !/^\d+$/.test(words[place] ?? ""))) return found;
+  const edited = words.map((word, place) => (places.includes(place) ? String(edit(Number(word))) : word));
+  return { ...found, fields: new Map(found.fields).set(METADATA_FIELD, edited.join(" ")) };
+}

@@ -24,8 +24,8 @@ export interface LiveSession extends Entry {
   readonly facts: Facts;
 }
 
-/** What an entry leads to: a session; nothing, or a session that names another entry; one whose id was regenerated; one that has ended. */
-type Look = LiveSession | "absent" | "moved" | "ended";
+/** What an entry leads to: a session; nothing, or a session that names another entry; one whose id was regenerated; one that has ended; what cannot be read. */
+type Look = LiveSession | "absent" | "moved" | "ended" | "unreadable";
 
 /** In bytes. */
 const PAGE_BYTES = 32_000;
@@ -238,13 +238,23 @@ async function look(
   for (;;) {
     const record = await op.store.load(key);
     if (record === null) {
-      const { consistency, compareAndSet } = op.store.traits;
       // A place that does not show a session yet must not show it later.
-      if (told !== undefined && consistency === "eventual" && !compareAndSet) await endRecord(key, undefined, op);
+      if (told !== undefined && hidesWrites(op)) await endRecord(key, undefined, op);
       return "absent";
     }
     const metadata = readMetadata(record, key);
-    if (typeof metadata === "string") return isTombstone(record) ? "ended" : "absent";
+    if (typeof metadata === "string") {
+      if (isTombstone(record)) return "ended";
+      // A newer version may read it, and so may this one the next time. Whoever ends all sessions means it as well.
+      if (told === undefined) return "unreadable";
+      if (hidesWrites(op)) await endRecord(key, undefined, op);
+      else if ((await op.store.delete(key, record.version)) === "conflict") {
+        await op.backOff();
+        continue;
+      }
+      told(entry);
+      return "ended";
+    }
     const { successor } = metadata;
     const facts = factsOf(metadata);
     let found: Look = "moved";
@@ -275,6 +285,11 @@ async function look(
     }
     await op.backOff();
   }
+}
+
+/** Whether a place may show what another one has ended. */
+function hidesWrites({ store: { traits } }: Operation): boolean {
+  return traits.consistency === "eventual" && !traits.compareAndSet;
 }
 
 /** What is stored of a retired session that must not be put back. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager } from "../../mod.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { cookieJar, fakeClock, kvSimulator } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, gate, idIn, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
 
 describe("destroy()", () => {
@@ -155,4 +156,24 @@ describe("destroy()", () => {
       expect([response.status, cookies, records.size]).toEqual([200, [], 0]);
     }
   });
+});
+
+test("destroy() tries again when Workers KV takes no second write of a key within a second", async () => {
+  const clock = fakeClock();
+  const namespace = kvSimulator({ now: clock.now }).at("here");
+  let puts = 0;
+  const store = cloudflareKvStore({
+    get: (key, options) => namespace.get(key, options),
+    delete: (key) => namespace.delete(key),
+    put: async (key, value, options) => {
+      // The second passes while the library waits.
+      if (++puts === 3) clock.advance(1);
+      await namespace.put(key, value, options);
+    },
+  });
+  const visit = visitor({ store, now: clock.now });
+  await visit((session) => session.set("n", 1));
+  const { cookies } = await visit((session) => session.destroy());
+  expect(cookies[0]).toContain("Max-Age=0");
+  expect(puts).toBe(3);
 });

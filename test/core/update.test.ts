@@ -133,6 +133,19 @@ describe("update() on a session that exists", () => {
     expect(calls).toEqual(["load"]);
   });
 
+  test("does not hide what was set while it was being stored", async () => {
+    const visit = visitor<{ box: { n: number } }>({ store: openStore().store });
+    await visit((session) => session.set("box", { n: 1 }));
+    await visit(async (session) => {
+      await session.id();
+      const updating = session.update("box", (box) => ({ n: (box?.n ?? 0) + 1 }));
+      session.set("box", { n: 100 });
+      expect(await updating).toEqual({ n: 2 });
+      expect(await session.get("box")).toEqual({ n: 100 });
+    });
+    expect((await visit((session) => session.get("box"))).result).toEqual({ n: 100 });
+  });
+
   test("is waited for when nobody awaits it", async () => {
     const visit = visitor();
     await visit((session) => session.set("n", 1));
@@ -166,6 +179,21 @@ describe("update() on a session that begins or gets a new id", () => {
     expect(result).toBe(2);
     expect(idIn(cookies)).not.toBe(idIn(first.cookies));
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 2 });
+  });
+
+  test("shows afterwards what it has answered when another request got in between, so that a change in place loses nothing", async () => {
+    const visit = visitor<{ list: number[] }>();
+    await visit((session) => session.set("list", [1]));
+    await visit(async (session) => {
+      await session.id();
+      await visit((other) => other.update("list", (list = []) => [...list, 2]));
+      await session.regenerate();
+      const told = await session.update("list", (list = []) => [...list, 3]);
+      expect(told).toEqual([1, 2, 3]);
+      expect(await session.get("list")).toBe(told);
+      told.push(4);
+    });
+    expect((await visit((session) => session.get("list"))).result).toEqual([1, 2, 3, 4]);
   });
 });
 

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { type SessionEvent, SessionManager } from "../../mod.ts";
 import { isBusy } from "../../src/core/errors.ts";
 import { isPromise } from "../../src/core/maybe_promise.ts";
 import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
-import { type FaultPlan, faultyStore, storeCases } from "../../src/testing.ts";
+import { fakeClock, type FaultPlan, faultyStore, storeCases } from "../../src/testing.ts";
 
 const KEY = "0123456789abcdef".repeat(4);
 const OTHER = "fedcba9876543210".repeat(4);
@@ -124,24 +125,39 @@ describe("faultyStore()", () => {
   });
 
   it("finds a record that is wrong when a plan says how", async () => {
+    const clock = fakeClock(1_800_000_000_000);
     const year = 365 * 86_400_000;
-    const metadata = { format: 1, createdAt: 5, absoluteSince: 6, more: true };
+    const store = faultyStore(memoryStore());
+    const events: string[] = [];
+    const onEvent = (event: SessionEvent): unknown =>
+      events.push(event.type === "rejected" ? event.reason : event.type);
+    const sessions = new SessionManager<{ a: string }>({ store, now: clock.now, onEvent });
+    const other = sessions.start(new Request("https://shop.example/"));
+    other.set("a", "other");
+    await sessions.commit(other);
+    const session = sessions.start(new Request("https://shop.example/"));
+    session.set("a", "1234");
+    await sessions.commit(session);
+    const id = String(await session.id());
     const found = async (load: FaultPlan["load"]) => {
-      const store = faultyStore(memoryStore());
-      await store.save(KEY, writeOf({ "@": JSON.stringify(metadata), "=a": "1234" }));
-      await store.save(OTHER, writeOf({ "=a": "other" }));
       store.plan(load === undefined ? {} : { load });
-      const record = await store.load(KEY);
-      const text = record?.fields.get("@");
-      return { a: record?.fields.get("=a"), at: record?.lastSeenAt, text, metadata: tryParse(text) };
+      events.length = 0;
+      const opened = sessions.open(id);
+      const a = await opened.get("a");
+      const { createdAt, lastSeenAt } = await opened.info();
+      return { a, createdAt, lastSeenAt, heard: events.join() };
     };
-    expect(await found("truncated")).toMatchObject({ a: "12", at: 1000, metadata: undefined });
-    expect(await found("another key's")).toMatchObject({ a: "other" });
-    expect(await found("newer schema")).toMatchObject({ a: "1234", metadata: { ...metadata, format: 2 } });
-    expect(await found("future times")).toMatchObject({
+    const now = clock.now();
+    const nothing = { a: undefined, createdAt: null, lastSeenAt: null };
+    expect(await found("none")).toEqual({ a: "1234", createdAt: now, lastSeenAt: now, heard: "loaded" });
+    expect(await found("truncated")).toEqual({ ...nothing, heard: "corrupt" });
+    expect(await found("another key's")).toEqual({ ...nothing, heard: "misplaced" });
+    expect(await found("newer schema")).toEqual({ ...nothing, heard: "newer" });
+    expect(await found("future times")).toEqual({
       a: "1234",
-      at: 1000 + year,
-      metadata: { ...metadata, createdAt: 5 + year, absoluteSince: 6 + year },
+      createdAt: now + year,
+      lastSeenAt: now + year,
+      heard: "loaded",
     });
   });
 
@@ -154,11 +170,3 @@ describe("faultyStore()", () => {
     expect(faultyStore(without).prune).toBeUndefined();
   });
 });
-
-function tryParse(text: string | undefined): unknown {
-  try {
-    return JSON.parse(text ?? "");
-  } catch {
-    return undefined;
-  }
-}

@@ -324,3 +324,26 @@ describe("crashes", () => {
     expect(records.has(pageKey(String(list), 0))).toBe(true);
   });
 });
+
+describe("a session whose record cannot be read", () => {
+  test.each(["newer schema", "truncated"] as const)(
+    "of %s is ended by revokeAll(), and stays in the list until then",
+    async (fault) => {
+      const clock = fakeClock();
+      const store = faultyStore(memoryStore());
+      const { users, sessions, logIn } = program({ store, now: clock.now });
+      const id = await logIn();
+      // A clock that is ahead must not take it for one that never came.
+      clock.advance(2000);
+      store.plan({ load: ["none", fault] });
+      expect(await users.list(ADA)).toEqual([]);
+      store.plan({});
+      expect(await users.list(ADA)).toHaveLength(1);
+      store.plan({ load: ["none", fault] });
+      expect(await users.revokeAll(ADA)).toBe(1);
+      store.plan({});
+      expect(await sessions.open(id).id()).toBeNull();
+      expect(await users.list(ADA)).toEqual([]);
+    },
+  );
+});

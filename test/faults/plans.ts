@@ -1,0 +1,77 @@
+import type { RecordFault, StoreFault } from "../../src/testing.ts";
+import { type ClockPlan, MOST_WRONG, RIGHT } from "../setup/clocks.ts";
+import type { Stores } from "./engines.ts";
+import { type Call, type Kind, type Outcome, perform, type Plan, type PlannedFault, type Policy } from "./scene.ts";
+
+export const STORE_FAULTS: readonly StoreFault[] = [
+  "rejects",
+  "is busy",
+  "hangs",
+  "does it but rejects",
+  "does it twice",
+  "answers late",
+  "does it late",
+  "wrong type",
+];
+export const RECORD_FAULTS: readonly RecordFault[] = ["truncated", "another key's", "newer schema", "future times"];
+export const POLICIES: readonly Policy[] = ["throw", "anonymous"];
+
+const AHEAD: ClockPlan = { ...RIGHT, ahead: MOST_WRONG };
+const BEHIND: ClockPlan = { ...RIGHT, ahead: -MOST_WRONG };
+/** The clocks of the servers where the session begins, where the request comes, and where the client tries again. */
+export const CLOCKS: Readonly<Record<string, Plan["clocks"]>> = {
+  "right": [RIGHT, RIGHT, RIGHT],
+  "ahead, behind, ahead": [AHEAD, BEHIND, AHEAD],
+  "behind, ahead, behind": [BEHIND, AHEAD, BEHIND],
+};
+
+/** One scene of the matrix. */
+export interface Cell {
+  readonly fault: PlannedFault & { readonly nth: number };
+  readonly release: "before the retry" | "after the retry";
+}
+
+/** Every single fault that a kind of request can meet. */
+export async function cellsOf(
+  kind: Kind,
+  open: (now: () => number) => Stores,
+  faults: readonly (StoreFault | RecordFault)[],
+): Promise<Cell[]> {
+  const { calls, broken } = await perform(kind, "throw", open, { faults: [], clocks: [RIGHT, RIGHT, RIGHT] });
+  if (broken.length > 0) throw new Error(`Without any fault it breaks a promise: ${broken.join(", ")}`);
+  return calls.flatMap((call, at) => {
+    const nth = nthOf(calls, at);
+    return faults
+      .filter((fault) => call === "load" || !RECORD_FAULTS.some((each) => each === fault))
+      .flatMap((fault): Cell[] => {
+        const releases =
+          fault === "does it late"
+            ? (["before the retry", "after the retry"] as const)
+            : (["before the retry"] as const);
+        return releases.map((release) => ({ fault: { call, nth, fault }, release }));
+      });
+  });
+}
+
+/** How many calls of its kind came before a call. */
+export function nthOf(calls: readonly Call[], at: number): number {
+  return calls.slice(0, at).filter((call) => call === calls[at]).length;
+}
+
+const AT_A_TIME = 32;
+
+/** Runs a task for each item, some at a time: waiting for an engine costs little then. */
+export async function inTurns<Item, Result>(
+  items: readonly Item[],
+  task: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (let next = 0; next < items.length; next += AT_A_TIME)
+    results.push(...(await Promise.all(items.slice(next, next + AT_A_TIME).map(task))));
+  return results;
+}
+
+/** The scenes that broke a promise, with what happened in them. */
+export function brokenOf<Scene extends object>(scenes: readonly (Scene & { readonly outcome: Outcome })[]): object[] {
+  return scenes.filter(({ outcome }) => outcome.broken.length > 0);
+}

@@ -1,0 +1,110 @@
+/**
+ * Requests that overlap, on servers whose clocks are wrong: whatever each of them was told must follow from some order of what they did, according to
+ * a model of sessions that knows nothing of how they are stored. What is broken on purpose shows that the model would notice.
+ *
+ * @module
+ */
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import type { Plugin, Repository, SessionStore } from "../../mod.ts";
+import { wrapRepository } from "../../src/core/repository_wrapper.ts";
+import { withOldAnswers, withoutComparing, withoutLooking } from "../setup/broken_stores.ts";
+import { RIGHT } from "../setup/clocks.ts";
+import type { Engine } from "./play.ts";
+import { type Program, programs, programsWithPeacefulEnds, type Visit } from "./program.ts";
+import { broken, comparing, totals, unexplained, withoutCompareAndSet, withPlugin } from "./verdict.ts";
+
+const FIXED = 20_261_127;
+const RANDOM = Number(process.env["MODEL_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+const RUNS = 300;
+
+afterAll(() => {
+  console.log(
+    `Seeds ${FIXED} and ${RANDOM}: ${totals.programs} programs, ${totals.requests} requests, ${totals.conflicts} conflicts`,
+  );
+});
+
+async function assertExplained(program: Program, engine: Engine): Promise<void> {
+  const failure = await unexplained(program, engine);
+  if (failure !== null) throw new Error(failure);
+}
+
+describe("requests that overlap, on servers whose clocks are wrong,", () => {
+  test.each([FIXED, RANDOM])("are explained by some order of what each of them did, seed %d", async (seed) => {
+    const property = fc.asyncProperty(programs, (program) => assertExplained(program, comparing()));
+    await fc.assert(property, { seed, numRuns: RUNS });
+  });
+
+  test.each([FIXED, RANDOM])(
+    "are explained where the last write wins, if no id is retired or ended meanwhile, seed %d",
+    async (seed) => {
+      const property = fc.asyncProperty(programsWithPeacefulEnds, (program) =>
+        assertExplained(program, withoutCompareAndSet()),
+      );
+      await fc.assert(property, { seed, numRuns: RUNS });
+    },
+  );
+});
+
+describe("the model", () => {
+  const stores: Readonly<Record<string, (store: SessionStore) => SessionStore>> = {
+    "that says that it compares, and does not": withoutComparing,
+    "that creates what is gone": withoutLooking,
+    "that deletes nothing": (store) => ({ ...store, delete: () => {} }),
+    "that answers with what it had before": withOldAnswers,
+  };
+  const repositories: Readonly<Record<string, (next: Repository) => Partial<Repository>>> = {
+    "that lets a retired id lead on for a moment": (next) => ({
+      retire: (current, successor, until, op) => next.retire(current, successor, until ?? op.now + 1000, op),
+    }),
+    "that ends nothing": () => ({ end: () => {} }),
+    "that puts nothing back": () => ({ reinstate: () => {} }),
+    "that takes a refused change for a stored one": (next) => ({
+      update: async (current, contents, op) => {
+        const updated = await next.update(current, contents, op);
+        return updated === "conflict" ? { ...current, ...contents } : updated;
+      },
+    }),
+  };
+  const isRefused = async (engine: () => Engine): Promise<boolean> => {
+    const property = fc.asyncProperty(programs, (program) => assertExplained(program, engine()));
+    return (await fc.check(property, { seed: FIXED, numRuns: 3000, endOnFailure: true })).failed;
+  };
+
+  test.each(Object.entries(stores))("refuses a store %s", async (_what, breaking) => {
+    expect(await isRefused(broken(breaking))).toBe(true);
+  });
+
+  test.each(Object.entries(repositories))("refuses a repository %s", async (_what, own) => {
+    const plugin = (): Plugin => ({ name: "broken", wrap: (next) => wrapRepository(next, own(next)) });
+    expect(await isRefused(withPlugin(plugin))).toBe(true);
+  });
+});
+
+/** What random programs have found, as small as it could be made. */
+describe("a request", () => {
+  const visit = (...calls: Visit["calls"]): Visit => ({ server: 0, browser: 0, presents: "cookie", calls });
+
+  test("shows what its update() has answered when another one got in between its new id and its change", async () => {
+    const rounds = [
+      { later: 0, meanwhile: 0, visits: [visit({ call: "count" })] },
+      {
+        later: 0,
+        meanwhile: 0,
+        visits: [
+          visit(
+            { call: "regenerate", grace: 0, reauthenticated: false },
+            { call: "append" },
+            { call: "get", key: "list" },
+          ),
+          visit({ call: "append" }),
+          visit({ call: "count" }),
+        ],
+      },
+    ];
+    await assertExplained(
+      { clocks: [RIGHT, RIGHT, RIGHT], rounds, turns: [0, 3, 0, 5, 0, 4, 0, 0, 0, 0] },
+      comparing(),
+    );
+  });
+});

@@ -1,0 +1,403 @@
+import { edited, type Contents, type Edit, type Json, keyOfEdit, same, textOf } from "./contents.ts";
+import { ABSOLUTE, type Call, IDLE, TOUCH } from "./program.ts";
+import {
+  dropStale,
+  exists,
+  fits,
+  type FoundState,
+  mayBegin,
+  mint,
+  NOTHING_FOUND,
+  NOTHING_WANTED,
+  type Observed,
+  record,
+  settleFlash,
+  type View,
+} from "./view.ts";
+
+/** A session, as its user thinks of it: contents, times, and the ids that lead to it. Instants in milliseconds. */
+interface Life extends FoundState {
+  /** The last one is in force. Those before lead on until their grace is over: never, if there was none. */
+  ids: { id: string; retiredAt: number; graceUntil: number | null }[];
+  /** From which id on it was ended; those before still say that they were retired. */
+  endedFrom: number;
+}
+
+/** All sessions, and what the requests under way know of them. */
+export interface World {
+  readonly lives: readonly Life[];
+  readonly views: Readonly<Record<string, View>>;
+}
+
+export const EMPTY_WORLD: World = { lives: [], views: {} };
+
+/** What a response says about the cookie: an id, that it is over, or nothing. */
+export type Told = { readonly id: string } | "over" | null;
+
+/** What came of a call that stores. */
+export type Outcome = "stored" | "gone";
+
+/** What is promised. */
+export interface Promised {
+  /** Whether changes merge; otherwise the last write wins, and with it all that its request had seen. */
+  readonly merges: boolean;
+}
+
+/** How long a session that has run out is kept for a request under way, in milliseconds. */
+const MARGIN = 600_000;
+/** How long a retired id counts as just retired, in milliseconds. */
+const UNDER_WAY = 60_000;
+
+/**
+ * A request looks at its session, at one instant, and then makes calls until it stores.
+ *
+ * @param times What the clock of its server may have shown
+ */
+export function look(
+  world: World,
+  who: string,
+  presented: string | null,
+  ids: readonly string[],
+  times: readonly number[],
+  calls: readonly Observed[],
+): World[] {
+  return times.flatMap((now) => {
+    const resolved = resolve(world, presented, now);
+    const view: View = {
+      presented,
+      ids,
+      ...resolved,
+      minted: 0,
+      nextId: null,
+      isAuthenticated: false,
+      heldId: null,
+      ...NOTHING_WANTED,
+      found: NOTHING_FOUND,
+      data: {},
+      flash: {},
+      tracked: {},
+      shown: {},
+      consumed: [],
+      ahead: [],
+      keepsAll: false,
+      isNew: resolved.life === null,
+      hasDestroyed: false,
+      hasEnded: false,
+      renewed: "no",
+      retired: null,
+    };
+    return goOn(settled(world, who, view), who, calls, times);
+  });
+}
+
+/** A request stores all that it wants, at one instant, and then makes calls until it stores again. `isSave`: it was asked to by `save()`. */
+export function store(
+  world: World,
+  who: string,
+  times: readonly number[],
+  promised: Promised,
+  outcome: Outcome,
+  calls: readonly Observed[],
+): World[] {
+  const view = viewOf(world, who);
+  settleFlash(view);
+  return pairsOf(times)
+    .flatMap(([judged, stamped]) => [...attempts(world, who, view, judged, stamped, promised)])
+    .filter((each) => each.outcome === outcome)
+    .flatMap((each) => {
+      const after = viewOf(each.world, who);
+      dropStale(after);
+      return goOn(withView(each.world, who, after), who, calls, times);
+    });
+}
+
+/** A request updates one key, at one instant: on a session that exists, this alone is stored. */
+export function update(
+  world: World,
+  who: string,
+  times: readonly number[],
+  promised: Promised,
+  { edit, answer }: { readonly edit: Edit; readonly answer: unknown },
+  calls: readonly Observed[],
+): World[] {
+  const view = viewOf(world, who);
+  const key = keyOfEdit(edit) ?? "";
+  const isGone = answer === "gone";
+  const possible: World[] = [];
+  if (view.life === null) {
+    if (!mayBegin(view)) return isGone ? [world] : [];
+    record(view, edit);
+    possible.push(withView(world, who, view));
+  } else if (view.rotation !== null) {
+    record(view, edit);
+    for (const [judged, stamped] of pairsOf(times)) {
+      const all = [...attempts(world, who, view, judged, stamped, promised)];
+      possible.push(...all.filter(({ outcome }) => (outcome === "gone") === isGone).map((each) => each.world));
+    }
+  } else {
+    // What bears on all keys must come before.
+    const takesAll = view.edits.some((each) => keyOfEdit(each) === undefined);
+    const taken = view.edits.filter((each) => takesAll || keyOfEdit(each) === key);
+    const left = takesAll ? [] : view.edits.filter((each) => keyOfEdit(each) !== key);
+    const alone: View = { ...view, edits: [...taken, edit], timeouts: null, isTouched: false, doomed: [] };
+    const { timeouts, isTouched, doomed } = view;
+    for (const [judged, stamped] of pairsOf(times)) {
+      for (const each of changedLife(world, who, alone, judged, stamped, promised, timeouts)) {
+        if ((each.outcome === "gone") !== isGone) continue;
+        const after = viewOf(each.world, who);
+        Object.assign(after, { edits: left, timeouts, isTouched, doomed, ...edited(after, left) });
+        possible.push(withView(each.world, who, after));
+      }
+    }
+  }
+  if (isGone) return possible.map((each) => ({ ...each }));
+  return possible.flatMap((each) => {
+    const after = viewOf(each, who);
+    if (!same(after.data[key], answer)) return [];
+    if (Array.isArray(answer)) after.tracked = { ...after.tracked, [key]: answer as Json };
+    return goOn(withView(each, who, after), who, calls, times);
+  });
+}
+
+/** The request is answered: what it tells the client must be what has become of its session. */
+export function answer(world: World, who: string, told: Told, outcome: Outcome): World[] {
+  const { [who]: view, ...views } = world.views;
+  if (view === undefined) throw new Error(`${who} has not looked`);
+  return expectedCookies(view, outcome).some((each) => same(each, told)) ? [{ ...world, views }] : [];
+}
+
+/** The handler has failed: what was not stored is dropped, and a new id of which nobody was told is taken back. */
+export function fail(world: World, who: string): World[] {
+  const { [who]: view, ...views } = world.views;
+  if (view === undefined) throw new Error(`${who} has not looked`);
+  const life = world.lives[view.life ?? -1];
+  const { retired } = view;
+  if (retired === null || life === undefined || isEnded(life)) return [{ ...world, views }];
+  const at = life.ids.findIndex(({ id }) => id === retired.id);
+  const ids = [...life.ids.slice(0, at), { id: retired.id, retiredAt: Infinity, graceUntil: null }];
+  const lives = world.lives.with(view.life ?? -1, { ...retired.state, ids, endedFrom: life.endedFrom });
+  return [{ lives, views }];
+}
+
+/** What somebody sees who presents an id and changes nothing. */
+export function inspect(
+  world: World,
+  id: string,
+  now: number,
+): { id: string; contents: Contents["data"]; lastSeenAt: number } | null {
+  const { life } = resolve(world, id, now);
+  const found = life === null ? undefined : world.lives[life];
+  if (found === undefined) return null;
+  return { id: currentId(found), contents: { ...found.data, ...found.flash }, lastSeenAt: found.lastSeenAt };
+}
+
+function expectedCookies(view: View, outcome: Outcome): Told[] {
+  if (outcome === "gone") return [null];
+  if (view.life === null) return [view.hasEnded || view.rejected === "final" ? "over" : null];
+  const told = { id: view.heldId ?? "" };
+  if (view.renewed === "yes" || view.heldId !== view.presented) return [told];
+  return view.renewed === "maybe" ? [told, null] : [null];
+}
+
+/** The session to which an id leads, by one clock; or why it leads to none. */
+function resolve(world: World, presented: string | null, now: number): Pick<View, "life" | "refused" | "rejected"> {
+  const index = world.lives.findIndex(({ ids }) => ids.some(({ id }) => id === presented));
+  const life = world.lives[index];
+  if (life === undefined) return { life: null, refused: null, rejected: presented === null ? null : "final" };
+  const from = life.ids.findIndex(({ id }) => id === presented);
+  const refuse = (rejected: View["rejected"]) => ({ life: null, refused: index, rejected });
+  for (const [at, { retiredAt, graceUntil }] of life.ids.entries()) {
+    if (at < from) continue;
+    if (at >= life.endedFrom) return refuse("final");
+    if (at === life.ids.length - 1) break;
+    if (graceUntil === null || graceUntil <= now) return refuse(now < retiredAt + UNDER_WAY ? "replaced" : "retired");
+  }
+  return endOf(life) <= now ? refuse("final") : { life: index, refused: null, rejected: null };
+}
+
+function endOf({ lastSeenAt, since, timeouts }: Life): number {
+  const { idle = IDLE, absolute = ABSOLUTE } = timeouts;
+  return Math.min(lastSeenAt + idle * 1000, since + absolute * 1000);
+}
+
+const currentId = ({ ids }: Life): string => ids.at(-1)?.id ?? "";
+const isEnded = ({ ids, endedFrom }: Life): boolean => endedFrom < ids.length;
+
+interface Attempt {
+  readonly outcome: Outcome;
+  readonly world: World;
+}
+
+/** Each way in which storing everything may go. */
+function* attempts(
+  world: World,
+  who: string,
+  wanted: View,
+  judged: number,
+  stamped: number,
+  promised: Promised,
+): Generator<Attempt> {
+  const view = structuredClone(wanted);
+  const before = ended(world, view);
+  if (view.hasDestroyed) view.hasEnded = true;
+  view.doomed = [];
+  const life = before.lives[view.life ?? -1];
+  if (life === undefined) {
+    yield* begun(before, who, view, stamped);
+  } else if (view.rotation !== null) {
+    yield* rotated(before, who, life, view, stamped);
+  } else {
+    yield* changedLife(before, who, view, judged, stamped, promised);
+  }
+}
+
+/** After a logout, which ends what its id leads to, and what took the place of that. */
+function ended(world: World, { doomed }: View): World {
+  const lives = world.lives.map((life, index) => {
+    const end = doomed.find((each) => each.life === index);
+    const from = end === undefined ? -1 : life.ids.findIndex(({ id }) => id === end.from);
+    return from < 0 ? life : { ...life, endedFrom: Math.min(life.endedFrom, from) };
+  });
+  return { ...world, lives };
+}
+
+function* begun(world: World, who: string, view: View, now: number): Generator<Attempt> {
+  const { data, flash, timeouts } = view;
+  if (!exists(view)) {
+    // Timeouts, say, wait for the session to which they are given.
+    const waiting = { ...view, ...NOTHING_WANTED, timeouts, isTouched: view.isTouched };
+    return yield { outcome: "stored", world: withView(world, who, waiting) };
+  }
+  if (!mayBegin(view)) return yield { outcome: "gone", world };
+  const id = { id: mint(view), retiredAt: Infinity, graceUntil: null };
+  const times = { createdAt: now, since: now, lastSeenAt: now };
+  const life: Life = { ids: [id], data, flash, ...times, timeouts: { ...timeouts }, endedFrom: Infinity };
+  const after = { ...view, ...NOTHING_WANTED, life: world.lives.length };
+  yield { outcome: "stored", world: settled({ ...world, lives: [...world.lives, life] }, who, after) };
+}
+
+/** Whether the id that a request holds leads to the session in force, by one clock. */
+function leadsOn(life: Life, id: string | null, now: number): boolean {
+  const from = life.ids.findIndex((each) => each.id === id);
+  if (from < 0 || isEnded(life)) return false;
+  return life.ids.slice(from, -1).every(({ graceUntil }) => graceUntil !== null && graceUntil > now);
+}
+
+function* rotated(world: World, who: string, life: Life, view: View, now: number): Generator<Attempt> {
+  const isInForce = !isEnded(life) && currentId(life) === view.heldId;
+  if (!isInForce || endOf(life) + MARGIN <= now) yield { outcome: "gone", world };
+  if (!isInForce) return;
+  const { grace = 0, reauthenticated = false } = view.rotation ?? {};
+  const graceUntil = grace > 0 ? now + grace * 1000 : null;
+  const old = { id: currentId(life), retiredAt: now, graceUntil };
+  const ids = [...life.ids.slice(0, -1), old, { id: mint(view), retiredAt: Infinity, graceUntil: null }];
+  const next: Life = {
+    ...life,
+    ...edited(life, view.edits),
+    ids,
+    since: reauthenticated ? now : life.since,
+    lastSeenAt: Math.max(now, life.lastSeenAt),
+    timeouts: { ...life.timeouts, ...view.timeouts },
+  };
+  const retired = view.retired ?? (grace > 0 ? null : { id: old.id, state: stateOf(life) });
+  yield { outcome: "stored", world: then(world, who, view, next, { retired }) };
+}
+
+function* changedLife(
+  world: World,
+  who: string,
+  view: View,
+  judged: number,
+  stamped: number,
+  promised: Promised,
+  /** By which it is judged whether a touch is due, also if they are not stored yet. */
+  ownTimeouts: View["timeouts"] = view.timeouts,
+): Generator<Attempt> {
+  const life = world.lives[view.life ?? -1];
+  if (life === undefined) return;
+  const isAlive = leadsOn(life, view.heldId, stamped);
+  const hasRunOut = endOf(life) + MARGIN <= stamped;
+  if (!isAlive || hasRunOut) yield { outcome: "gone", world };
+  const isDue = isTouchDue(view, ownTimeouts, view.found, judged);
+  if (!changes(view) && !isDue) {
+    // Nothing is stored, and so nothing read anew; except by somebody who waits for others of the same process.
+    const still = { ...view, ...edited(view.found, view.edits), ...NOTHING_WANTED };
+    yield { outcome: "stored", world: withView(world, who, still) };
+    if (!isAlive) return;
+  }
+  if (!isAlive) return;
+  const ground = promised.merges ? life : { ...life, ...view.found };
+  const isTouched = isTouchDue(view, ownTimeouts, ground, judged);
+  const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
+  const timeouts = { ...ground.timeouts, ...view.timeouts };
+  const isRenewed = isTouched || !same(timeouts, ground.timeouts);
+  // If somebody else has done the same in between, the client is told by that one.
+  const isOthers = !isRenewed && (isDue || !same({ ...view.found.timeouts, ...view.timeouts }, view.found.timeouts));
+  const renewed = isRenewed ? "yes" : isOthers && view.renewed === "no" ? "maybe" : view.renewed;
+  const next = { ...life, ...edited(ground, view.edits), lastSeenAt, timeouts };
+  yield { outcome: "stored", world: then(world, who, view, next, { renewed }) };
+}
+
+/** The request goes on from what it has stored. */
+function then(world: World, who: string, view: View, next: Life, changed: Partial<View>): World {
+  const lives = world.lives.with(view.life ?? -1, next);
+  return settled({ ...world, lives }, who, { ...view, ...changed, ...NOTHING_WANTED });
+}
+
+/** Whether there is a difference to what the request saw: an equal value is no change. */
+function changes(view: View): boolean {
+  const { data, flash } = edited(view.found, view.edits);
+  return (
+    !same(data, view.found.data) ||
+    !same(flash, view.found.flash) ||
+    !same({ ...view.found.timeouts, ...view.timeouts }, view.found.timeouts)
+  );
+}
+
+function isTouchDue({ isTouched }: View, own: View["timeouts"], ground: FoundState, now: number): boolean {
+  const { idle } = { ...ground.timeouts, ...own };
+  const interval = idle === undefined ? TOUCH : idle / 10;
+  return isTouched || now - ground.lastSeenAt >= interval * 1000;
+}
+
+/** Makes the calls that follow, if they can have answered what they did. */
+function goOn(world: World, who: string, calls: readonly Observed[], times: readonly number[]): World[] {
+  if (calls.length === 0) return [world];
+  const view = viewOf(world, who);
+  return calls.every((each) => fits(view, each, times)) ? [withView(world, who, view)] : [];
+}
+
+/** The request takes its session as it is now. */
+function settled(world: World, who: string, view: View): World {
+  const life = world.lives[view.life ?? -1];
+  if (life === undefined) return withView(world, who, view);
+  const found = stateOf(life);
+  return withView(world, who, { ...view, heldId: currentId(life), found, data: found.data, flash: found.flash });
+}
+
+function stateOf({ data, flash, createdAt, since, lastSeenAt, timeouts }: Life): FoundState {
+  return { data, flash, createdAt, since, lastSeenAt, timeouts };
+}
+
+/** A copy of what a request knows, which may be changed. */
+function viewOf(world: World, who: string): View {
+  const view = world.views[who];
+  if (view === undefined) throw new Error(`${who} has not looked`);
+  return structuredClone(view);
+}
+
+function withView(world: World, who: string, view: View): World {
+  return { ...world, views: { ...world.views, [who]: view } };
+}
+
+/** What was judged and what was written down may be of different instants. */
+function pairsOf(times: readonly number[]): (readonly [number, number])[] {
+  return times.flatMap((judged) => times.map((stamped) => [judged, stamped] as const));
+}
+
+/** What an update does to a session. */
+export function editOf({ call }: Call, tag: string): Edit {
+  return call === "append" ? { edit: "append", value: tag } : { edit: "count" };
+}
+
+export { textOf };
