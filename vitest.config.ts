@@ -4,11 +4,18 @@ import deno from "./deno.json" with { type: "json" };
 
 export default defineConfig({
   resolve: {
-    // What a test or an example imports by the package's name is the source, as in the type check.
-    alias: Object.entries(deno.exports).map(([path, source]) => ({
-      find: new RegExp(`^with-session${path.slice(1)}$`),
-      replacement: fileURLToPath(new URL(source, import.meta.url)),
-    })),
+    alias: [
+      // What a test or an example imports by the package's name is the source, as in the type check.
+      ...Object.entries(deno.exports).map(([path, source]) => ({
+        find: new RegExp(`^with-session${path.slice(1)}$`),
+        replacement: fileURLToPath(new URL(source, import.meta.url)),
+      })),
+      // Next.js is not among the packages of the tests: examples/next runs with it.
+      {
+        find: /^next\/headers\.js$/,
+        replacement: fileURLToPath(new URL("test/next/next_headers.ts", import.meta.url)),
+      },
+    ],
   },
   test: {
     include: ["test/**/*.test.ts"],

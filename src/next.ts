@@ -8,8 +8,10 @@ import { managerInternalsOf, type ManagerInternals } from "./core/manager_intern
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { SessionManager } from "./core/session_manager.ts";
+import { storeResolver } from "./core/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
+import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
 export interface NextSession<Data extends object = DefaultData> {
@@ -34,14 +36,17 @@ export interface NextSession<Data extends object = DefaultData> {
   readonly manager: SessionManager<Data>;
 }
 
-/** Next.js bundles pages, routes and the proxy apart: what they must share is kept here, by a name. */
+/** What the option `store` holds. */
+type StoreOption = NonNullable<SessionOptions["store"]>;
+
+/** Next.js bundles pages, routes and the proxy apart: their store is kept here, by the cookie's name. */
 const SHARED: unique symbol = Symbol.for("with-session.next.1");
 
 /**
- * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js bundles them apart, so the manager, and with it a
- * `memoryStore()`, is shared through `globalThis` under the cookie's name.
+ * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js bundles them apart and runs the module once for each
+ * bundle, so the store, also a `memoryStore()`, is shared through `globalThis` under the cookie's name.
  *
- * @param options The options of `withSession`, or a `SessionManager`
+ * @param options The options of `withSession`, or a `SessionManager`, whose store is not shared
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
  * @throws {RangeError} If a duration is not one
  *
@@ -65,9 +70,10 @@ const SHARED: unique symbol = Symbol.for("with-session.next.1");
 export function nextSession<Data extends object = DefaultData>(
   options: SessionOptions<Data> | SessionManager<Data> = {},
 ): NextSession<Data> {
-  const given = managerInternalsOf(options) !== undefined;
-  const own = given ? (options as SessionManager<Data>) : new SessionManager<Data>(options as SessionOptions<Data>);
-  const manager = given ? own : shared(own);
+  const manager =
+    managerInternalsOf(options) === undefined
+      ? managerOf(options as SessionOptions<Data>)
+      : (options as SessionManager<Data>);
   const internals = managerInternalsOf(manager);
   if (internals === undefined) throw new TypeError("nextSession takes options or a SessionManager");
   const requests = new WeakMap<Headers, Request>();
@@ -130,15 +136,27 @@ async function store(internals: ManagerInternals, session: object): Promise<void
     jar.set(cookie);
 }
 
-/** The manager of this application, whichever bundle made it first. */
-function shared<Data extends object>(own: SessionManager<Data>): SessionManager<Data> {
-  const holder = globalThis as { [SHARED]?: Map<string, object> };
-  const managers = (holder[SHARED] ??= new Map());
-  const name = managerInternalsOf(own)?.policy.name ?? "";
-  const known = managers.get(name);
-  if (known !== undefined) return known as SessionManager<Data>;
-  managers.set(name, own);
-  return own;
+/**
+ * The manager of this bundle, with the store of the bundle that came first. Everything else is each bundle's own, so that a plugin that the module exports, such as
+ * `userSessions`, belongs to the manager beside it.
+ */
+function managerOf<Data extends object>(options: SessionOptions<Data>): SessionManager<Data> {
+  const holder = globalThis as { [SHARED]?: Map<unknown, StoreOption> };
+  const stores = (holder[SHARED] ??= new Map());
+  const { cookie } = options;
+  const name = typeof cookie === "object" ? cookie.name : cookie === false ? false : undefined;
+  const store = stores.get(name) ?? openedOnce(options.store ?? memoryStore());
+  const manager = new SessionManager<Data>({ ...options, store });
+  stores.set(name, store);
+  return manager;
+}
+
+/** A function of the user opens a store for one bundle, and the others get it. */
+function openedOnce(store: StoreOption): StoreOption {
+  if (typeof store !== "function") return store;
+  const resolve = storeResolver(store);
+  // Managers look at the number of parameters, too.
+  return store.length === 0 ? () => resolve([]) : (first: unknown, ...rest: unknown[]) => resolve([first, ...rest]);
 }
 
 /** What transports look at. Next.js tells the address in headers. */

@@ -1,203 +1,192 @@
 /**
- * `npm run test:examples [-- part of a name …]`: starts each example for real, and walks through it over HTTP. It installs the frameworks first, in `examples/` alone.
- * With `--write` the table of results in `examples/README.md` is written anew.
+ * `npm run test:examples [-- part of a name …]`: starts each example for real, two at a time, and walks through it over HTTP. It installs the frameworks first, in
+ * `examples/` alone. With `--write` the table of results in `examples/README.md` is written anew.
  *
  * @module
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { cp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { delimiter, join } from "node:path";
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Stack, STACKS } from "./examples/stacks.ts";
+import {
+  type Command,
+  EXAMPLES,
+  finish,
+  type Finished,
+  start,
+  succeed,
+  type Surroundings,
+} from "./examples/programs.ts";
+import { type Need, type Stack, STACKS } from "./examples/stacks.ts";
 import { CHECKS } from "./examples/walk.ts";
 import { ROOT, run } from "./setup/command.ts";
+import { startPgBouncer } from "./setup/pgbouncer.ts";
+import { startPostgres } from "./setup/postgres.ts";
 import { startRedis } from "./setup/redis.ts";
-import { freePort } from "./setup/server_process.ts";
-
-const EXAMPLES = join(ROOT, "examples");
-const PATH = [join(EXAMPLES, "node_modules", ".bin"), join(ROOT, "node_modules", ".bin"), process.env["PATH"]].join(
-  delimiter,
-);
 
 /** How an example came through. */
 interface Result {
-  readonly stack: Stack;
   readonly passed: number;
   readonly failures: readonly string[];
+  /** Why it could not be walked through. */
+  readonly obstacle?: string;
 }
 
+const AT_ONCE = 2;
+const INSTALLATIONS = 3;
+const MODULES = join(EXAMPLES, "node_modules");
+/** The package among the frameworks. */
+const OWN = join(MODULES, "with-session");
+
 const wanted = process.argv.slice(2).filter((each) => each !== "--write");
-await prepare();
-const results: Result[] = [];
-let typesFailed = 0;
-if (wanted.length === 0) {
-  const { code, output } = await finished(
-    join(EXAMPLES, "node_modules", ".bin", "tsc"),
-    ["-p", "tsconfig.json"],
-    EXAMPLES,
-  );
-  typesFailed = code === 0 ? 0 : 1;
-  console.log(code === 0 ? "✓ The types of the examples" : `✗ The types of the examples\n${output}`);
-}
-for (const stack of STACKS) {
-  if (wanted.length > 0 && !wanted.some((part) => stack.name.toLowerCase().includes(part.toLowerCase()))) continue;
-  const result = await walk(stack);
-  results.push(result);
-  console.log(
-    `${result.failures.length === 0 ? "✓" : "✗"} ${stack.name}: ${result.passed} of ${result.passed + result.failures.length}`,
-  );
-  for (const failure of result.failures) console.log(`    ${failure}`);
-}
-if (process.argv.includes("--write")) await writeTable();
+const stacks = STACKS.filter(({ name }) => wanted.length === 0 || wanted.some((part) => includes(name, part)));
 // What is not in a folder here, such as the shop, must not find this copy when the package has changed.
-await rm(join(EXAMPLES, "node_modules", "with-session"), { recursive: true, force: true });
-const passed = results.reduce((sum, result) => sum + result.passed, wanted.length === 0 ? 1 - typesFailed : 0);
-const failed = results.reduce((sum, result) => sum + result.failures.length, typesFailed);
+process.on("exit", () => rmSync(OWN, { recursive: true, force: true }));
+const obstacle = await prepare();
+const results = new Map<Stack, Result>();
+// What has to be built comes first, so that no long build is left for the end.
+const queue = [...stacks].sort((one, two) => Number(two.prepare !== undefined) - Number(one.prepare !== undefined));
+const typesFailed = wanted.length > 0 || obstacle !== undefined ? 0 : Number(!(await haveTypes()));
+await Promise.all(Array.from({ length: AT_ONCE }, workOff));
+if (process.argv.includes("--write")) await writeTable();
+const typesPassed = wanted.length > 0 || obstacle !== undefined ? 0 : 1 - typesFailed;
+const passed = [...results.values()].reduce((sum, result) => sum + result.passed, typesPassed);
+const failed = [...results.values()].reduce((sum, result) => sum + result.failures.length, typesFailed);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 
-/** Builds the package, installs the frameworks, and puts the package among them as its users get it. */
-async function prepare(): Promise<void> {
-  await succeed("tsdown", ["--logLevel", "warn"], ROOT);
-  const modules = join(EXAMPLES, "node_modules");
-  const isInstalled = await newer(join(modules, ".package-lock.json"), join(EXAMPLES, "package-lock.json"));
-  if (!isInstalled) await succeed("npm", ["ci", "--no-audit", "--no-fund"], EXAMPLES);
-  const own = join(modules, "with-session");
-  await rm(own, { recursive: true, force: true });
-  for (const part of ["dist", "package.json"]) await cp(join(ROOT, part), join(own, part), { recursive: true });
+function includes(name: string, part: string): boolean {
+  return name.toLowerCase().includes(part.toLowerCase());
 }
 
-async function newer(one: string, other: string): Promise<boolean> {
-  const [first, second] = await Promise.all([one, other].map((path) => stat(path).catch(() => undefined)));
-  return first !== undefined && second !== undefined && first.mtimeMs >= second.mtimeMs;
+/** Builds the package, installs the frameworks, and puts the package among them as its users get it. Answers why the frameworks are not there, if so. */
+async function prepare(): Promise<string | undefined> {
+  await succeed(["tsdown", "--logLevel", "warn"], { cwd: ROOT });
+  const refusal = await install();
+  await rm(OWN, { recursive: true, force: true });
+  for (const part of ["dist", "package.json"]) await cp(join(ROOT, part), join(OWN, part), { recursive: true });
+  return refusal;
 }
 
-async function succeed(command: string, args: readonly string[], cwd: string): Promise<void> {
-  const { code, output } = await finished(command, args, cwd);
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${output}`);
+/** Installs the frameworks, unless they are there as the lock file says. */
+async function install(): Promise<string | undefined> {
+  const mark = join(MODULES, ".installed-for");
+  const lock = createHash("sha256")
+    .update(await readFile(join(EXAMPLES, "package-lock.json")))
+    .digest("hex");
+  if ((await readFile(mark, "utf8").catch(() => "")) === lock) return undefined;
+  let last: Finished | undefined;
+  for (let attempt = 0; attempt < INSTALLATIONS; attempt++) {
+    // A registry that is busy is given time.
+    if (attempt > 0) await sleep(10_000 * attempt);
+    last = await finish(["npm", "ci", "--no-audit", "--no-fund"], { cwd: EXAMPLES });
+    if (last.code === 0) {
+      await writeFile(mark, lock);
+      return undefined;
+    }
+    console.log(`npm ci failed:\n${last.output.slice(-3000)}`);
+  }
+  return "its packages cannot be installed";
 }
 
-async function finished(
-  command: string,
-  args: readonly string[],
-  cwd: string,
-  env: Readonly<Record<string, string>> = {},
-): Promise<{ code: number | null; output: string }> {
-  const child = spawn(command, args, { cwd, env: environment(env), stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const [code] = await once(child, "close");
-  return { code: typeof code === "number" ? code : null, output };
+async function haveTypes(): Promise<boolean> {
+  const { code, output } = await finish([join(MODULES, ".bin", "tsc"), "-p", "tsconfig.json"], { cwd: EXAMPLES });
+  console.log(code === 0 ? "✓ The types of the examples" : `✗ The types of the examples\n${output}`);
+  return code === 0;
 }
 
-function environment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const { NODE_ENV: _, ...inherited } = process.env;
-  return {
-    ...inherited,
-    PATH,
-    CI: "1",
-    NO_COLOR: "1",
-    NODE_NO_WARNINGS: "1",
-    NEXT_TELEMETRY_DISABLED: "1",
-    ASTRO_TELEMETRY_DISABLED: "1",
-    WRANGLER_SEND_METRICS: "false",
-    ...more,
-  };
+/** Takes stacks from the queue until it is empty. */
+async function workOff(): Promise<void> {
+  for (let stack = queue.shift(); stack !== undefined; stack = queue.shift()) {
+    const result = obstacle === undefined ? await walk(stack) : blocked(obstacle);
+    results.set(stack, result);
+    const { length } = result.failures;
+    const lines = [
+      `${length === 0 ? "✓" : "✗"} ${stack.name}: ${result.passed} of ${result.passed + length}`,
+      ...result.failures.map((failure) => `    ${failure}`),
+    ];
+    console.log(lines.join("\n"));
+  }
+}
+
+function blocked(reason: string, details: string = reason): Result {
+  return { passed: 0, failures: [details], obstacle: reason };
 }
 
 async function walk(stack: Stack): Promise<Result> {
   const cwd = join(EXAMPLES, stack.folder);
-  const redis = stack.needs === "redis" ? await startRedis() : undefined;
+  let needed: Needed | undefined;
   try {
-    for (const [command, ...args] of stack.prepare ?? []) await succeed(command, args, cwd);
-    return await walkServer(stack, cwd, redis === undefined ? {} : { REDIS_URL: redis.url });
+    needed = await startNeed(stack.needs);
+    for (const command of stack.prepare ?? []) await succeed(command, { cwd });
+    return await walkThrough(stack, { cwd, env: needed.env });
   } catch (error) {
-    return { stack, passed: 0, failures: [`It does not start: ${textOf(error)}`] };
+    return blocked("it does not start", textOf(error));
   } finally {
-    await redis?.stop();
+    await needed?.stop();
   }
 }
 
-async function walkServer(stack: Stack, cwd: string, env: Readonly<Record<string, string>>): Promise<Result> {
-  const port = await freePort();
-  const origin = `http://127.0.0.1:${port}`;
-  const [command, ...args] = stack.start;
-  // A group of its own, so that what it starts ends with it.
-  const child = spawn(
-    command,
-    args.map((arg) => arg.replace("$PORT", String(port))),
-    {
-      cwd,
-      env: environment({ ...env, PORT: String(port), HOST: "127.0.0.1", HOSTNAME: "127.0.0.1" }),
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
-    },
-  );
-  let output = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const ended = once(child, "close");
-  try {
-    await answering(
-      origin,
-      () => child.exitCode !== null,
-      () => output,
-    );
-    if (stack.client !== undefined) {
-      const result = await runClient(stack, stack.client, cwd, origin);
-      if (result.failures.length > 0 && output !== "") console.log(`The program said:\n${output.slice(-3000)}`);
-      return result;
-    }
-    const failures: string[] = [];
-    let passed = 0;
-    for (const check of [...CHECKS, ...(stack.more ?? [])]) {
-      if (Object.keys(stack.except ?? {}).some((part) => check.name.startsWith(part))) continue;
-      try {
-        await check.run(origin, stack.isSecure === true);
-        passed++;
-      } catch (error) {
-        failures.push(`${check.name}: ${textOf(error)}`);
-      }
-    }
-    if (failures.length > 0 && output !== "") console.log(`The program said:\n${output.slice(-3000)}`);
-    return { stack, passed, failures };
-  } finally {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL");
-    await ended;
+/** A server beside the program, and where the program finds it. */
+interface Needed {
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+async function startNeed(need: Need | undefined): Promise<Needed> {
+  if (need === "redis") {
+    const redis = await startRedis();
+    return { env: { REDIS_URL: redis.url }, stop: () => redis.stop() };
   }
+  if (need === "pgbouncer") {
+    const postgres = await startPostgres();
+    const pooler = await startPgBouncer(postgres.port).catch(async (error: unknown) => {
+      await postgres.stop();
+      throw error;
+    });
+    return { env: { DATABASE_URL: pooler.url }, stop: () => pooler.stop().then(() => postgres.stop()) };
+  }
+  return { env: {}, stop: () => Promise.resolve() };
+}
+
+async function walkThrough(stack: Stack, surroundings: Surroundings): Promise<Result> {
+  const program = await start(stack.start, surroundings);
+  try {
+    const result =
+      stack.client === undefined
+        ? await runChecks(stack, program.origin)
+        : await runClient(stack.client, { cwd: surroundings.cwd, env: { ORIGIN: program.origin } });
+    if (result.failures.length > 0) console.log(`${stack.name} said:\n${program.output().slice(-3000)}`);
+    return result;
+  } finally {
+    await program.stop();
+  }
+}
+
+async function runChecks({ more = [], except = {}, isSecure = false }: Stack, origin: string): Promise<Result> {
+  const failures: string[] = [];
+  let count = 0;
+  for (const check of [...CHECKS, ...more]) {
+    if (Object.keys(except).some((part) => check.name.startsWith(part))) continue;
+    try {
+      await check.run(origin, isSecure);
+      count++;
+    } catch (error) {
+      failures.push(`${check.name}: ${textOf(error)}`);
+    }
+  }
+  return { passed: count, failures };
 }
 
 /** Lets an example's own client check it. */
-async function runClient(
-  stack: Stack,
-  [command, ...args]: readonly [string, ...string[]],
-  cwd: string,
-  origin: string,
-): Promise<Result> {
-  const { code, output } = await finished(command, args, cwd, { ORIGIN: origin });
+async function runClient(client: Command, surroundings: Surroundings): Promise<Result> {
+  const { code, output } = await finish(client, surroundings);
   const lines = output.split("\n");
-  const passed = lines.filter((line) => line.startsWith("ok - ")).length;
+  const count = lines.filter((line) => line.startsWith("ok - ")).length;
   const failures = lines.filter((line) => line.startsWith("not ok - ")).map((line) => line.slice("not ok - ".length));
-  return {
-    stack,
-    passed,
-    failures:
-      failures.length === 0 && (code !== 0 || passed === 0) ? [`The client failed:\n${output.slice(-3000)}`] : failures,
-  };
-}
-
-/** Waits until a server answers. */
-async function answering(origin: string, hasEnded: () => boolean, output: () => string): Promise<void> {
-  for (let attempt = 0; attempt < 600; attempt++) {
-    if (hasEnded()) break;
-    const answer = await fetch(`${origin}/style.css`, { signal: AbortSignal.timeout(30_000) }).catch(() => undefined);
-    await answer?.text();
-    if (answer !== undefined && answer.status < 500) return;
-    await sleep(100);
-  }
-  throw new Error(`no answer from ${origin}\n${output().slice(-3000)}`);
+  if (failures.length === 0 && (code !== 0 || count === 0)) return blocked("its client fails", output.slice(-3000));
+  return { passed: count, failures };
 }
 
 function textOf(error: unknown): string {
@@ -207,10 +196,10 @@ function textOf(error: unknown): string {
 /** Writes the table of results between its two marks. */
 async function writeTable(): Promise<void> {
   const file = join(EXAMPLES, "README.md");
-  const rows = results.map(
-    ({ stack, passed: count, failures }) =>
-      `| [${stack.name}](${stack.folder}/) | ${count} of ${count + failures.length} |`,
-  );
+  const rows = stacks.map((stack) => {
+    const { passed: count, failures, obstacle: reason } = results.get(stack) ?? blocked("not reached");
+    return `| [${stack.name}](${stack.folder}/) | ${reason ?? `${count} of ${count + failures.length}`} |`;
+  });
   const table = ["| Example | Checks passed |", "| --- | --- |", ...rows].join("\n");
   const text = await readFile(file, "utf8");
   await writeFile(

@@ -50,9 +50,9 @@ describe("imports", () => {
     const isOwn = (to: string, from: string): boolean =>
       from.split("/")[1]?.replace(/\.ts$/, "") === to.split("/")[1]?.replace(/\.ts$/, "");
     const isBelow = (to: string): boolean => /^src\/(?:core|crypto)\//.test(to);
-    // The kit opens sessions on stores of its own, and the client of DPoP shares its folder with the server's side.
+    // The kit opens sessions on stores of its own, Next.js's bundles share the default store, and the client of DPoP shares its folder with the server's side.
     const isKnown = (to: string, from: string): boolean =>
-      (from.startsWith("src/testing") && to === "src/stores/memory.ts") ||
+      (/^src\/(?:testing|next\.ts)/.test(from) && to === "src/stores/memory.ts") ||
       (from === "src/dpop_client.ts" && to.startsWith("src/dpop/"));
     const capabilities = (to: string, from: string): boolean =>
       /^src\/(?:core|crypto|stores)\//.test(from) || isOwn(to, from) || isBelow(to) || isKnown(to, from);

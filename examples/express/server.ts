@@ -1,6 +1,7 @@
 import express from "express";
 import type { Session } from "with-session";
 import { nodeSession } from "with-session/node";
+import { userSessions } from "with-session/user-sessions";
 
 interface Data {
   visits?: number;
@@ -16,10 +17,12 @@ declare module "node:http" {
   }
 }
 
+/** Lists the sessions of a user, for the page "Your devices". */
+const users = userSessions<{ name: string }>();
 const app = express();
 // Assets come first: they need no session.
 app.get("/style.css", (_req, res) => void res.type("css").send("body { font-family: sans-serif }\n"));
-app.use(express.urlencoded(), nodeSession<Data>());
+app.use(express.urlencoded(), nodeSession<Data>({ plugins: [users] }));
 
 app.get("/", async (req, res) => {
   const visits = await req.session.update("visits", (n = 0) => n + 1);
@@ -37,6 +40,7 @@ app.post("/like", async (req, res) => {
 app.post("/login", async (req, res) => {
   const user = String(req.body.user);
   await req.session.regenerate({ reauthenticated: true });
+  await users.bind(req.session, user, { name: req.get("User-Agent") ?? "A browser" });
   req.session.set("user", user);
   req.session.flash("message", `Welcome, ${user}`);
   res.redirect(303, "/");
@@ -44,6 +48,22 @@ app.post("/login", async (req, res) => {
 app.post("/logout", async (req, res) => {
   await req.session.destroy();
   res.redirect(303, "/");
+});
+app.get("/devices", async (req, res) => {
+  const user = await req.session.get("user");
+  if (user === undefined) return void res.status(401).send("Sign in first\n");
+  const own = await users.handle(req.session);
+  const devices = await users.list(user);
+  res.json(devices.map(({ handle, metadata: { name } }) => ({ handle, name, isThisOne: handle === own })));
+});
+app.post("/devices", async (req, res) => {
+  const user = await req.session.get("user");
+  if (user === undefined) return void res.status(401).send("Sign in first\n");
+  const handle: unknown = req.body?.handle;
+  if (handle === undefined) await users.revokeAll(user, { except: req.session });
+  // A form can hold any handle: only the user's own sessions are ended.
+  else if ((await users.list(user)).some((device) => device.handle === handle)) await users.revoke(String(handle));
+  res.redirect(303, "/devices");
 });
 
 app.listen(Number(process.env["PORT"] ?? 3000));

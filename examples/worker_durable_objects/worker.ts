@@ -1,5 +1,6 @@
 import { type Session, withSession } from "with-session";
 import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
+import { userSessions } from "with-session/user-sessions";
 
 export { SessionObject } from "with-session/stores/durable-object";
 
@@ -14,7 +15,10 @@ interface Data {
   message?: string;
 }
 
-async function handle(request: Request, session: Session<Data>): Promise<Response> {
+/** Lists the sessions of a user, for the page "Your devices". */
+const users = userSessions<{ name: string }>();
+
+async function handle(request: Request, session: Session<Data>, env: Env): Promise<Response> {
   const { pathname } = new URL(request.url);
   switch (`${request.method === "HEAD" ? "GET" : request.method} ${pathname}`) {
     case "GET /": {
@@ -30,6 +34,7 @@ async function handle(request: Request, session: Session<Data>): Promise<Respons
     case "POST /login": {
       const user = String((await request.formData()).get("user"));
       await session.regenerate({ reauthenticated: true });
+      await users.bind(session, user, { name: request.headers.get("User-Agent") ?? "A browser" });
       session.set("user", user);
       session.flash("message", `Welcome, ${user}`);
       return redirect("/");
@@ -37,6 +42,25 @@ async function handle(request: Request, session: Session<Data>): Promise<Respons
     case "POST /logout":
       await session.destroy();
       return redirect("/");
+    case "GET /devices": {
+      const user = await session.get("user");
+      if (user === undefined) return new Response("Sign in first\n", { status: 401 });
+      const own = await users.handle(session);
+      const devices = await users.list(user, env);
+      return Response.json(
+        devices.map(({ handle, metadata: { name } }) => ({ handle, name, isThisOne: handle === own })),
+      );
+    }
+    case "POST /devices": {
+      const user = await session.get("user");
+      if (user === undefined) return new Response("Sign in first\n", { status: 401 });
+      const handle = (await request.formData()).get("handle");
+      if (handle === null) await users.revokeAll(user, { except: session }, env);
+      // A form can hold any handle: only the user's own sessions are ended.
+      else if ((await users.list(user, env)).some((device) => device.handle === handle))
+        await users.revoke(String(handle), env);
+      return redirect("/devices");
+    }
     case "GET /style.css":
       return new Response("body { font-family: sans-serif }\n", { headers: { "Content-Type": "text/css" } });
     default:
@@ -49,5 +73,8 @@ function redirect(location: string): Response {
 }
 
 export default {
-  fetch: withSession<Data, [env: Env]>(handle, { store: (env) => durableObjectStore(env.SESSIONS) }),
+  fetch: withSession<Data, [env: Env]>(handle, {
+    store: (env) => durableObjectStore(env.SESSIONS),
+    plugins: [users],
+  }),
 };

@@ -1,5 +1,10 @@
+import { DEVICES_CHECKS } from "./devices_checks.ts";
 import { NEXT_CHECKS } from "./next_checks.ts";
+import type { Command } from "./programs.ts";
 import type { Check } from "./walk.ts";
+
+/** A server beside the program: its address is in `REDIS_URL` or `DATABASE_URL`. */
+export type Need = "redis" | "pgbouncer";
 
 /** An example, and how it is started. */
 export interface Stack {
@@ -8,13 +13,13 @@ export interface Stack {
   /** Its folder in `examples/`. */
   readonly folder: string;
   /** Commands that run before it starts, in its folder, such as a build. */
-  readonly prepare?: readonly (readonly [string, ...string[]])[];
+  readonly prepare?: readonly Command[];
   /** The command that starts it, in its folder. It serves on `PORT`. */
-  readonly start: readonly [string, ...string[]];
+  readonly start: Command;
   /** A client that checks the example in place of the shared walk: each line of its output is one check. It runs in the same folder and finds the server at `ORIGIN`. */
-  readonly client?: readonly [string, ...string[]];
+  readonly client?: Command;
   /** What it needs beside the program. */
-  readonly needs?: "redis";
+  readonly needs?: Need;
   /** Whether it believes that each client uses https, as functions behind a gateway do. */
   readonly isSecure?: boolean;
   /** Checks of its own, beside the shared walk. */
@@ -43,22 +48,24 @@ const CLIENT = ["node", "client.ts"] as const;
 
 export const STACKS: readonly Stack[] = [
   { name: "node:http", folder: "node_http", start: ["node", "server.ts"] },
-  { name: "Express 5", folder: "express", start: ["node", "server.ts"] },
+  { name: "Express 5", folder: "express", start: ["node", "server.ts"], more: DEVICES_CHECKS },
   { name: "Fastify 5", folder: "fastify", start: ["node", "server.ts"] },
   { name: "Koa 3", folder: "koa", start: ["node", "server.ts"] },
-  { name: "Hono on Node", folder: "hono", start: ["node", "node.ts"] },
-  { name: "Hono on Bun", folder: "hono", start: ["bun", "bun.ts"] },
+  { name: "Hono on Node", folder: "hono", start: ["node", "node.ts"], more: DEVICES_CHECKS },
+  { name: "Hono on Bun", folder: "hono", start: ["bun", "bun.ts"], more: DEVICES_CHECKS },
   {
     name: "Hono on Deno",
     folder: "hono",
     start: ["deno", "run", "--allow-all", "--node-modules-dir=manual", "deno.ts"],
+    more: DEVICES_CHECKS,
   },
-  { name: "Hono on workerd", folder: "hono", start: WRANGLER_DEV },
+  { name: "Hono on workerd", folder: "hono", start: WRANGLER_DEV, more: DEVICES_CHECKS },
   {
     name: "Deno.serve with Deno KV",
     folder: "deno_kv",
     start: ["deno", "run", "--allow-all", "--unstable-kv", "--node-modules-dir=manual", "server.ts"],
   },
+  { name: "Postgres behind PgBouncer", folder: "postgres_pooler", start: ["node", "server.ts"], needs: "pgbouncer" },
   { name: "Bun.serve with Redis", folder: "bun_redis", start: ["bun", "server.ts"], needs: "redis" },
   {
     name: "Worker with KV",
@@ -67,13 +74,19 @@ export const STACKS: readonly Stack[] = [
     start: WRANGLER_DEV,
     except: { "20 updates at once": "Workers KV has no compare-and-set" },
   },
-  { name: "Worker with Durable Objects", folder: "worker_durable_objects", prepare: [DRY_RUN], start: WRANGLER_DEV },
+  {
+    name: "Worker with Durable Objects",
+    folder: "worker_durable_objects",
+    prepare: [DRY_RUN],
+    start: WRANGLER_DEV,
+    more: DEVICES_CHECKS,
+  },
   {
     name: "Next.js 16",
     folder: "next",
     prepare: [["next", "build"]],
     start: ["next", "start", "--hostname", "127.0.0.1"],
-    more: NEXT_CHECKS,
+    more: [...NEXT_CHECKS, ...DEVICES_CHECKS],
   },
   {
     name: "SvelteKit 3",
@@ -83,6 +96,7 @@ export const STACKS: readonly Stack[] = [
       ["vite", "build"],
     ],
     start: ["env", "PROTOCOL_HEADER=x-forwarded-proto", "node", "server.ts"],
+    more: DEVICES_CHECKS,
   },
   {
     name: "React Router 8",

@@ -1,4 +1,5 @@
 import { type NextSession, nextSession } from "with-session/next";
+import { userSessions } from "with-session/user-sessions";
 
 export interface Data {
   visits?: number;
@@ -7,4 +8,6 @@ export interface Data {
   message?: string;
 }
 
-export const sessions: NextSession<Data> = nextSession<Data>();
+/** Lists the sessions of a user, for the page "Your devices". */
+export const users = userSessions<{ name: string }>();
+export const sessions: NextSession<Data> = nextSession<Data>({ plugins: [users] });

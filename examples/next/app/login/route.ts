@@ -1,9 +1,10 @@
 import { redirect } from "next/navigation";
-import { sessions } from "../../lib/sessions";
+import { sessions, users } from "../../lib/sessions";
 
 export const POST = sessions.route(async (request, session) => {
   const user = String((await request.formData()).get("user"));
   await session.regenerate({ reauthenticated: true });
+  await users.bind(session, user, { name: request.headers.get("User-Agent") ?? "A browser" });
   session.set("user", user);
   session.flash("message", `Welcome, ${user}`);
   // It throws, and the session is stored all the same.

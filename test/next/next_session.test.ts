@@ -1,0 +1,89 @@
+import { describe, expect, test, vi } from "vitest";
+import { type NextSession, nextSession } from "../../src/next.ts";
+import type { SessionStore } from "../../src/core/store.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { type UserSessions, userSessions } from "../../src/user_sessions.ts";
+
+interface Data {
+  user?: string;
+}
+
+interface Bundle {
+  readonly users: UserSessions<{ name: string }>;
+  readonly sessions: NextSession<Data>;
+}
+
+/** What Next.js does for each of its bundles: it runs the module of the sessions again. */
+function bundle(cookie: string, store?: () => SessionStore): Bundle {
+  const users = userSessions<{ name: string }>();
+  return {
+    users,
+    sessions: nextSession<Data>({
+      cookie: { name: cookie },
+      plugins: [users],
+      ...(store === undefined ? {} : { store }),
+    }),
+  };
+}
+
+function login({ users, sessions }: Bundle): (request: Request) => Promise<Response> {
+  return sessions.route(async (_request, session) => {
+    await session.regenerate({ reauthenticated: true });
+    await users.bind(session, "ada", { name: "Phone" });
+    session.set("user", "Ada");
+    return new Response();
+  });
+}
+
+function devices({ users, sessions }: Bundle): (request: Request) => Promise<Response> {
+  return sessions.route(async (_request, session) => {
+    const own = await users.handle(session);
+    const list = await users.list("ada");
+    return Response.json([
+      await session.get("user"),
+      list.map(({ handle, metadata }) => [metadata.name, handle === own]),
+    ]);
+  });
+}
+
+function request(cookie: string = ""): Request {
+  return new Request("https://shop.example/", { headers: { Cookie: cookie } });
+}
+
+describe("nextSession()", () => {
+  test.each<[string, string, (() => SessionStore) | undefined]>([
+    ["no store is given", "__Host-default", undefined],
+    ["a function opens the store", "__Host-opened", () => memoryStore()],
+  ])("shares sessions and user sessions among bundles when %s", async (_when, cookie, store) => {
+    const one = bundle(cookie, store);
+    const other = bundle(cookie, store);
+    for (const first of [one, other]) {
+      const answer = await login(first)(request());
+      const sent = answer.headers.getSetCookie()[0]?.split(";")[0] ?? "";
+      for (const second of [one, other]) {
+        const shown: unknown = await (await devices(second)(request(sent))).json();
+        expect(shown).toEqual(["Ada", expect.arrayContaining([["Phone", true]])]);
+      }
+      await first.users.revokeAll("ada");
+      expect(await (await devices(other)(request(sent))).json()).toEqual([null, []]);
+    }
+  });
+
+  test("opens a store once when a function gives it to several bundles", async () => {
+    const open = vi.fn<() => SessionStore>(() => memoryStore());
+    for (const each of [bundle("__Host-once", open), bundle("__Host-once", open)]) await login(each)(request());
+    expect(open).toHaveBeenCalledOnce();
+  });
+
+  test("keeps no store when the options are refused", async () => {
+    expect(() => nextSession({ cookie: { name: "__Host-refused" }, store: {} as never })).toThrow(TypeError);
+    expect((await login(bundle("__Host-refused"))(request())).headers.getSetCookie()).toHaveLength(1);
+  });
+
+  test("gives each cookie a store of its own", async () => {
+    const answer = await login(bundle("__Host-one"))(request());
+    const value = answer.headers.getSetCookie()[0]?.split(";")[0]?.split("=")[1] ?? "";
+    const shown: unknown = await (await devices(bundle("__Host-two"))(request(`__Host-two=${value}`))).json();
+    expect(shown).toEqual([null, []]);
+  });
+});
