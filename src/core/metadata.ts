@@ -55,8 +55,9 @@ export interface Metadata {
   readonly timeouts?: OwnTimeouts | undefined;
   /** Present in a retired record, which is no session. */
   readonly successor?: Successor | undefined;
-  /** The names of recent writes in one text, the last one first, and when that one was stored: see `write_names.ts`. */
+  /** The names of recent writes in one text, the last one first: see `write_names.ts`. */
   readonly writes?: string | undefined;
+  /** When the last of these writes was stored. */
   readonly writtenAt?: number | undefined;
   /** The facts of a plugin, under `+` and its name. */
   readonly [plugin: `+${string}`]: JsonValue | undefined;
