@@ -16,11 +16,11 @@ export type JsonValue =
 
 /** Timeouts of one session, in seconds. What is absent follows the options. */
 export interface OwnTimeouts {
-  /** The session ends after so long without a request. */
+  /** The session ends after so many seconds without a request. @default The option `idleTimeout` */
   readonly idle?: number;
-  /** The session ends so long after it began; `false` for never. */
+  /** The session ends so many seconds after it began; `false` for never. @default The option `absoluteTimeout` */
   readonly absolute?: number | false;
-  /** The cookie's `Max-Age`; null for a cookie that ends with the browser. */
+  /** The cookie's `Max-Age` in seconds; null for a cookie that ends with the browser. @default The option `cookie.maxAge` */
   readonly cookie?: number | null;
 }
 
