@@ -47,6 +47,7 @@ const OPTIONS = ["header", "storage", "fetch", "now"];
  *
  * @param origin The origin of the server, such as `https://api.example.com`
  * @param options Header, storage, fetch, clock
+ * @returns The client. It makes a key with its first request, unless the storage has one
  * @throws {TypeError} If `origin` is not an origin, or an option is unknown
  *
  * @example

@@ -47,6 +47,7 @@ const SHARED: unique symbol = Symbol.for("with-session.next.1");
  * bundle, so the store, also a `memoryStore()`, is shared through `globalThis` under the cookie's name.
  *
  * @param options The options of `withSession`, or a `SessionManager`, whose store is not shared
+ * @returns Wrappers for routes, actions and the proxy, and the session of a Server Component
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
  * @throws {RangeError} If a duration is not one
  *

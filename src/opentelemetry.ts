@@ -57,6 +57,7 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
  * `session.attempts`, and `error.type` with the error's code. No id and no data are told.
  *
  * @param options A tracer, a meter, or both
+ * @returns The value of the option `onEvent`
  * @throws {TypeError} If neither is given, or an option is unknown
  *
  * @example

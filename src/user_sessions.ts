@@ -77,7 +77,7 @@ export type BindArguments<Metadata> = undefined extends Metadata ? [metadata?: M
 
 /** What {@linkcode UserSessions.revokeAll} leaves alone. */
 export interface RevokeAllOptions {
-  /** A session that stays, such as the caller's own. */
+  /** A session that stays, such as the caller's own. @default None: all end */
   readonly except?: object | undefined;
 }
 

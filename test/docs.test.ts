@@ -127,7 +127,7 @@ test("docs/options.md has each option of the core", async () => {
 
 test("CONTRIBUTING.md maps files and folders that are there, and each export", async () => {
   const [, map = ""] = /^```\n(mod\.ts.*?)^```$/ms.exec(pages.get("CONTRIBUTING.md") ?? "") ?? [];
-  const all = await filesOf(["mod.ts", "src/**/*.ts", "{test,docs,examples,bench}/**/*.*"]);
+  const all = await filesOf(["mod.ts", "src/**/*.ts", "{test,docs,examples,bench}/**/*.*", "site/*.ts"]);
   const names = new Set(
     all.flatMap((file) => [
       `${file.split("/").at(-1)}`,

@@ -55,6 +55,8 @@ export interface CookieOptions {
   /**
    * Scopes that were used before. They are expired when the session cookie is written or cleared. A client that presents only a cookie of a
    * previous name keeps its session.
+   *
+   * @default None
    */
   readonly previous?: readonly PreviousCookie[];
 }

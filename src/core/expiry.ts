@@ -12,9 +12,9 @@ export interface Timeouts {
 
 /** The longest that the timeouts of one session may be, in seconds. */
 export interface TimeoutLimits {
-  /** The longest idle timeout. */
+  /** The longest idle timeout. @default No limit */
   readonly idle?: number;
-  /** The longest absolute timeout; with a limit, `false` is not accepted. */
+  /** The longest absolute timeout; with a limit, `false` is not accepted. @default No limit */
   readonly absolute?: number;
 }
 

@@ -6,7 +6,7 @@ import type { Transport } from "./transport.ts";
 export interface HeaderOptions {
   /** The header's name, such as `X-Session-Id`; the same in requests and responses. */
   readonly name: string;
-  /** What stands before the token, as in `Authorization: Bearer …`. */
+  /** What stands before the token, as in `Authorization: Bearer …`. @default Nothing */
   readonly scheme?: "Bearer";
 }
 

@@ -16,11 +16,11 @@ export type JsonValue =
 
 /** Timeouts of one session, in seconds. What is absent follows the options. */
 export interface OwnTimeouts {
-  /** The session ends after so long without a request. */
+  /** The session ends after so many seconds without a request. @default The option `idleTimeout` */
   readonly idle?: number;
-  /** The session ends so long after it began; `false` for never. */
+  /** The session ends so many seconds after it began; `false` for never. @default The option `absoluteTimeout` */
   readonly absolute?: number | false;
-  /** The cookie's `Max-Age`; null for a cookie that ends with the browser. */
+  /** The cookie's `Max-Age` in seconds; null for a cookie that ends with the browser. @default The option `cookie.maxAge` */
   readonly cookie?: number | null;
 }
 
@@ -55,8 +55,9 @@ export interface Metadata {
   readonly timeouts?: OwnTimeouts | undefined;
   /** Present in a retired record, which is no session. */
   readonly successor?: Successor | undefined;
-  /** The names of recent writes in one text, the last one first, and when that one was stored: see `write_names.ts`. */
+  /** The names of recent writes in one text, the last one first: see `write_names.ts`. */
   readonly writes?: string | undefined;
+  /** When the last of these writes was stored. */
   readonly writtenAt?: number | undefined;
   /** The facts of a plugin, under `+` and its name. */
   readonly [plugin: `+${string}`]: JsonValue | undefined;

@@ -45,19 +45,23 @@ export interface SessionOptions<
    * @default {memoryStore()}
    */
   readonly store?: SessionStore | RepositorySource | ((...rest: Rest) => MaybePromise<SessionStore>);
-  /** The cookie's attributes, `false` for no cookie, or a function that gives the attributes for a request. */
+  /**
+   * The cookie's attributes, `false` for no cookie, or a function that gives the attributes for a request.
+   *
+   * @default A cookie with the defaults of `CookieOptions`
+   */
   readonly cookie?: CookieOptions | false | ((request: Request, ...rest: Rest) => CookieOptions);
   /** A header for clients without cookies. @default {false} */
   readonly header?: string | HeaderOptions | false;
-  /** How the token travels, in place of cookie and header. The first transport that has a token is believed. */
+  /** How the token travels, in place of cookie and header. The first transport that has a token is believed. @default The cookie, then the header */
   readonly transports?: readonly Transport[];
-  /** The session ends after so long without a request. @default {86_400} */
+  /** The session ends after so many seconds without a request: a day. @default {86_400} */
   readonly idleTimeout?: number;
-  /** The session ends so long after it began; `false` for never. @default {2_592_000} */
+  /** The session ends so many seconds after it began, 30 days; `false` for never. @default {2_592_000} */
   readonly absoluteTimeout?: number | false;
   /** The longest that `setTimeouts` can make the timeouts of one session. @default No limits */
   readonly timeoutLimits?: TimeoutLimits;
-  /** How old "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
+  /** How old, in seconds, "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
   readonly touchInterval?: number;
   /** Whether a request counts as use of the session. @default Each request but a prefetch */
   readonly touch?: (request: Request) => boolean;
@@ -74,7 +78,7 @@ export interface SessionOptions<
   readonly encryption?: RecordCodec;
   /** Capabilities such as `userSessions()` and `readYourWrites()`. The first one is nearest to the store. @default None */
   readonly plugins?: readonly Plugin[];
-  /** A Standard Schema. It checks data when it is loaded, and before it is stored; it must accept what it gives. */
+  /** A Standard Schema. It checks data when it is loaded, and before it is stored; it must accept what it gives. @default No check */
   readonly schema?: Schema<Data>;
   /** How one value becomes a text, and back. @default Structured values */
   readonly codec?: Codec;
@@ -91,9 +95,9 @@ export interface SessionOptions<
   readonly waitUntil?: (promise: Promise<unknown>, ...rest: Rest) => void;
   /** Whether a failing store is an error, or the request goes on without a session and leaves the cookie alone. @default {"throw"} */
   readonly onStoreError?: "throw" | "anonymous";
-  /** How long a store may take for one load or one commit, retries and repairs included. @default {5} */
+  /** How many seconds a store may take for one load or one commit, retries and repairs included. @default {5} */
   readonly storeTimeout?: number;
-  /** Is told what happens to sessions. What it throws or rejects with is dropped. */
+  /** Is told what happens to sessions. What it throws or rejects with is dropped. @default Nobody is told */
   readonly onEvent?: (event: SessionEvent) => unknown;
   /**
    * Makes an id: at least 22 characters of `A-Z a-z 0-9 - _`, unguessable. It is given the request, if there is one.

@@ -226,7 +226,20 @@ const HEAD_LENGTH = 1 + INSTANT_DIGITS;
 const SIGNS = "=~%@*";
 const DATA_SIGN = "=";
 
-/** The text of a record. {@linkcode parseRecord} reads it. */
+/**
+ * The text of a record. {@linkcode parseRecord} reads it.
+ *
+ * @param record The record, as `save` of a store is given it
+ * @returns The text, of any length
+ *
+ * @example
+ * ```ts
+ * import { parseRecord, serializeRecord } from "with-session";
+ *
+ * const text = serializeRecord({ fields: new Map([["=user", '"ada"']]), lastSeenAt: Date.now() });
+ * export const user = parseRecord(text).fields.get("=user"); // "ada", in quotes
+ * ```
+ */
 export function serializeRecord(record: SessionRecord): string {
   const { fields, lastSeenAt } = record;
   const lines = isRecordFields(fields) ? fields.lines : isPlain(fields) ? linesOf(fields) : undefined;
@@ -235,7 +248,12 @@ export function serializeRecord(record: SessionRecord): string {
   return `1${instant}${lines}`;
 }
 
-/** The record that {@linkcode serializeRecord} wrote. Any other text gives a record that the core treats as corrupt, or as one of a newer version. */
+/**
+ * The record that {@linkcode serializeRecord} wrote. It never throws: any other text gives a record that the core treats as corrupt, or as one of a newer version.
+ *
+ * @param text What the engine has kept
+ * @returns The record, as `load` of a store returns it
+ */
 export function parseRecord(text: string): SessionRecord {
   if (text.charCodeAt(0) === FIRST_FORMAT) {
     const lastSeenAt = Number(text.slice(1, HEAD_LENGTH));

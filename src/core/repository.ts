@@ -14,6 +14,7 @@ import type { Transport } from "./transport.ts";
 export interface Contents {
   /** The fields: `=key` for data, `~key` for flash values, `%key` for data with a time to live. */
   readonly fields: ReadonlyMap<string, string>;
+  /** What the core and its plugins keep beside the fields: when the session began, its own timeouts, its successor. */
   readonly metadata: Metadata;
   /** When the session was last used, in epoch milliseconds. */
   readonly lastSeenAt: number;

@@ -1,6 +1,30 @@
 import type { Repository } from "./repository.ts";
 
-/** A repository like another one, with some parts of its own. For plugins that change a verb or two. */
+/**
+ * A repository like another one, with some parts of its own. For plugins that change a verb or two.
+ *
+ * @param next The repository around which the plugin stands, as `Plugin.wrap` is given it
+ * @param own The verbs that the plugin does in its own way
+ * @returns A repository that does these verbs as `own` does, and all others as `next` does
+ *
+ * @example
+ * ```ts
+ * import { type Plugin, wrapRepository } from "with-session";
+ *
+ * // Counts the loads of sessions.
+ * let loads = 0;
+ * export const counting: Plugin = {
+ *   name: "counting",
+ *   wrap: (next) =>
+ *     wrapRepository(next, {
+ *       open(token, op) {
+ *         loads += 1;
+ *         return next.open(token, op);
+ *       },
+ *     }),
+ * };
+ * ```
+ */
 export function wrapRepository(next: Repository, own: Partial<Repository>): Repository {
   const { tokenHoldsSession } = next;
   return {

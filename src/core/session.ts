@@ -127,6 +127,9 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Records a value; `undefined` deletes. An equal value is no change.
    *
+   * @param key Any string
+   * @param value A structured value: no function, no symbol, and no instance of a class but `Date`, `Map`, `Set`, `RegExp`, `URL`, `ArrayBuffer` and typed arrays
+   * @param options `ttl`: seconds after which the value is gone
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE`: nothing is recorded then
    */
   set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined, options?: ValueOptions): void;
@@ -143,6 +146,7 @@ export interface Session<Data extends object = DefaultData> {
    * Reads, changes and writes one value as one step, however many requests do so at once. On a session that exists, this key alone is
    * committed at once. On one that begins in this request, or gets a new id, it is stored with everything else.
    *
+   * @param key Any string
    * @param change Computes the new value. It may be async and may run again, so it must have no other effects, and must not wait for another call of this session
    * @returns The value that is stored
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE`, `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_SCHEMA`, `ERR_RECORD_TOO_LARGE`
@@ -158,6 +162,7 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Records a value for one later request that is no prefetch: the first that reads it sees it, and after that request it is gone.
    *
+   * @param options `ttl`: seconds after which the value is gone even if no request has read it
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE`
    */
   flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void;
@@ -188,6 +193,7 @@ export interface Session<Data extends object = DefaultData> {
    * Gives the session a new id and keeps its data. Call it at login, and whenever rights change, so that an id which somebody planted or saw
    * leads nowhere. It takes effect when the session is stored. Without a session it does nothing.
    *
+   * @param options `grace`: seconds for which the old id still leads to the session. `reauthenticated`: whether the user has just proved who they are
    * @throws {RangeError} If `grace` is not a number of seconds, 0 or more
    */
   regenerate(options?: RegenerateOptions): Promise<void>;
@@ -195,6 +201,7 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Logs out: the record is deleted and the client's cookie expired when the handler is done. What is set afterwards begins a new session.
    *
+   * @param options `clearSiteData`: what the browser clears of this site
    * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name: the response expires them, so the client can try again
    * @throws {TypeError} If `clearSiteData` is not a list of known words
    */
@@ -209,6 +216,7 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Gives this session timeouts of its own, in seconds: "remember me". They last until they are set again.
    *
+   * @param timeouts `idle`, `absolute` and `cookie`. What is absent follows the options
    * @throws {RangeError} If one of them is not a positive number of seconds
    */
   setTimeouts(timeouts: OwnTimeouts): void;

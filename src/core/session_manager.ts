@@ -54,6 +54,7 @@ export class SessionManager<Data extends object = DefaultData> {
   /**
    * The session of an id, as `await session.id()` gave it. `update` commits at once; what else is recorded is stored by `save()`.
    *
+   * @param id The id. One that leads to no session gives a session without data
    * @param rest What functions among the options are called with, such as that of the store
    */
   open(id: string, ...rest: unknown[]): Session<Data> {
@@ -65,7 +66,9 @@ export class SessionManager<Data extends object = DefaultData> {
    * The session of a request: always the same for the same `Request`, and the handler's own within `withSession`. Nothing is stored before
    * `save()`, `commit` or `respond`, except by `update`.
    *
+   * @param request The request, whose cookie or header has the id
    * @param rest What functions among the options are called with, such as that of the store
+   * @throws {TypeError} If it is no `Request`
    */
   start(request: Request, ...rest: unknown[]): Session<Data> {
     if (typeof request?.headers?.get !== "function") throw new TypeError("sessions.start takes a Request");
@@ -76,6 +79,7 @@ export class SessionManager<Data extends object = DefaultData> {
    * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or the id's header, and what caches must
    * be told. They are empty if nobody has used the session.
    *
+   * @param session The session that `start` or `open` gave
    * @param waitUntil What keeps the process alive, for `persist: "after-response"`
    * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: the changes are dropped then, and no cookie is touched
    */
@@ -87,6 +91,8 @@ export class SessionManager<Data extends object = DefaultData> {
    * Stores what is still to be stored, and answers the response that tells the client, with all rules for headers applied: the very same response if
    * nobody has used the session, and a copy if a token is told.
    *
+   * @param session The session that `start` gave
+   * @param response The handler's response. Its body is not read
    * @param waitUntil What keeps the process alive, for `persist: "after-response"`
    * @throws {SessionError} As {@linkcode SessionManager.commit} does
    */
@@ -97,6 +103,8 @@ export class SessionManager<Data extends object = DefaultData> {
   /**
    * Ends a request that failed: nothing more is stored. A session whose id was renewed by `save()` is put back under the id that the
    * client holds.
+   *
+   * @param session The session that `start` or `open` gave
    */
   async discard(session: Session<Data>): Promise<void> {
     await discard(handleOf(session));

@@ -20,6 +20,7 @@ export type PlainHandler<Data extends object, Rest extends unknown[]> = (
   ...rest: Rest
 ) => Answer | Promise<Answer>;
 
+/** What a handler may answer: a response, or nothing where a runtime allows it, as Bun does after `server.upgrade`. */
 // oxlint-disable-next-line no-invalid-void-type -- a Bun handler that returns nothing
 export type Answer = Response | undefined | void;
 

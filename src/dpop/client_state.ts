@@ -1,11 +1,14 @@
 /** A key pair of the platform, for ECDSA on P-256. */
 export interface DpopKeyPair {
+  /** The key that signs proofs. It need not be extractable, and should not be: then a script in the page can use it but not take it away. */
   readonly privateKey: CryptoKey;
+  /** The key that each proof carries as a JWK (RFC 9449, section 4.2). It must be extractable. */
   readonly publicKey: CryptoKey;
 }
 
 /** What a client keeps between requests. The id is of no use without the key. */
 export interface DpopState {
+  /** The key pair to which the server binds the session. */
   readonly keys: DpopKeyPair;
   /** The session id as the server told it, or null. */
   readonly id: string | null;

@@ -1,24 +1,37 @@
 /** What is used of Node's `IncomingMessage`. */
 export interface NodeRequest {
+  /** The method, such as `GET`. Absent counts as `GET`. */
   readonly method?: string | undefined;
+  /** The path with its query, as the request line has it. Absent counts as `/`. */
   readonly url?: string | undefined;
+  /** The header fields under their names in lower case. A field that came several times may be a list. */
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** The path before a router has shortened `url`, in Express. */
   readonly originalUrl?: string;
+  /** The connection. It is TLS if it has `encrypted: true`, as Node's `TLSSocket` has. */
   readonly socket?: object | undefined;
 }
 
 /** What is used of Node's `ServerResponse`. */
 export interface NodeResponse {
+  /** The status that the response will have. With 500 and above, changes that are not stored yet are dropped. */
   statusCode: number;
+  /** Whether the header fields are on their way, so that no cookie can be added. */
   readonly headersSent: boolean;
+  /** The value of a field that was set, or undefined. */
   getHeader(name: string): string | number | readonly string[] | undefined;
+  /** Sets a field in place of any that has the name. A list is one line for each value. */
   setHeader(name: string, value: string | readonly string[]): unknown;
+  /** Removes a field. One that is not set is ignored. */
   removeHeader(name: string): void;
+  /** The names of the fields that are set, in lower case. */
   getHeaderNames(): string[];
+  /** Sends the last part of the body. The middleware calls it when the session is stored. */
   // oxlint-disable-next-line no-explicit-any -- Node's overloads, which are passed on as they are
   end(...args: any[]): any;
+  /** Breaks off the connection: for a session that cannot be stored when the header fields are already sent. */
   destroy?(error?: unknown): unknown;
+  /** Listens for the end of the connection, and for room in its buffer. */
   // oxlint-disable-next-line no-explicit-any -- as above
   on(event: "close" | "drain", listener: () => void): any;
 }
