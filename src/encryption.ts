@@ -21,7 +21,7 @@ import { METADATA_FIELD } from "./core/metadata.ts";
 import { type RecordCodec, SEALED_FIELD } from "./core/record_codec.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { type Secrets, secretsResolver } from "./crypto/secrets.ts";
+import { type Secrets, secretsResolver, withAny } from "./crypto/secrets.ts";
 
 export type { RecordCodec } from "./core/record_codec.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -82,18 +82,13 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
       const sealed = fields.get(SEALED_FIELD);
       if (sealed === undefined) return acceptPlain ? fields : null;
       const metadata = fields.get(METADATA_FIELD) ?? "";
-      return chain(resolve(runtimeArguments), (list) => {
-        const attempt = (at: number): MaybePromise<Fields | null> => {
-          const secret = list[at];
-          if (secret === undefined) return null;
-          return chain(keyOf(id, secret), (aesKey) =>
-            chain(decrypt(aesKey, sealed, boundTo(key, metadata)), (data) =>
-              data === null ? attempt(at + 1) : withMetadata(metadata, JSON.parse(data)),
-            ),
-          );
-        };
-        return attempt(0);
-      });
+      const bound = boundTo(key, metadata);
+      return chain(resolve(runtimeArguments), (list) =>
+        chain(
+          withAny(list, (secret) => chain(keyOf(id, secret), (aesKey) => decrypt(aesKey, sealed, bound))),
+          (data) => (data === null ? null : withMetadata(metadata, JSON.parse(data))),
+        ),
+      );
     },
   };
 }

@@ -16,12 +16,12 @@
  * @module
  */
 import { assertKnown } from "./core/known_options.ts";
-import { chain, type MaybePromise } from "./core/maybe_promise.ts";
+import { chain } from "./core/maybe_promise.ts";
 import { isId } from "./core/session_id.ts";
 import type { TokenFormat } from "./core/token_format.ts";
 import { isEqual, type Signer, signer } from "./crypto/hmac.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { keyring, type Secrets } from "./crypto/secrets.ts";
+import { keyring, type Secrets, withAny } from "./crypto/secrets.ts";
 
 export type { TokenFormat } from "./core/token_format.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -81,18 +81,15 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
       if (dot < 0) return acceptUnsigned ? id : null;
       const signature = token.slice(dot + 1);
       const text = signedText(presentedName, id);
-      return chain(signers(runtimeArguments), (list) => {
-        const verify = (at: number): MaybePromise<string | null> => {
-          const sign = list[at];
-          if (sign === undefined) return null;
-          return chain(sign(text), (expected) => {
-            if (!isEqual(expected, signature)) return verify(at + 1);
+      return chain(signers(runtimeArguments), (list) =>
+        withAny(list, (sign) =>
+          chain(sign(text), (expected) => {
+            if (!isEqual(expected, signature)) return null;
             last = { token, id, name: presentedName, sign };
             return id;
-          });
-        };
-        return verify(0);
-      });
+          }),
+        ),
+      );
     },
   };
 }
