@@ -13,7 +13,7 @@ export const CLOCK_SKEW = 300;
 const LONGEST_INSTANT = 12;
 
 /** A nonce for a session with this secret, made now. */
-export function createNonce(secret: string, now: number): MaybePromise<string> {
+function createNonce(secret: string, now: number): MaybePromise<string> {
   return sealed(secret, now.toString(36));
 }
 
@@ -39,4 +39,21 @@ function sealed(secret: string, instant: string): MaybePromise<string> {
   return chain(deriveKey("dpop nonce", secret), (key) =>
     chain(signer(key)(instant), (signature) => `${instant}.${signature}`),
   );
+}
+
+/** Tells the client a new nonce (RFC 9449, 8.2). */
+export async function writeNonce(headers: Headers, secret: string, now: number): Promise<void> {
+  headers.set("DPoP-Nonce", await createNonce(secret, now));
+  headers.append("Access-Control-Expose-Headers", "DPoP-Nonce");
+  headers.set("Cache-Control", "no-store");
+}
+
+/** The answer to a request whose proof has no nonce, or an old one: the client tries again with the new one (RFC 9449, 9). */
+export async function askForNonce(secret: string, now: number): Promise<Response> {
+  const headers = new Headers({
+    "WWW-Authenticate": 'DPoP error="use_dpop_nonce", error_description="Sign again with the nonce of DPoP-Nonce"',
+  });
+  await writeNonce(headers, secret, now);
+  headers.append("Access-Control-Expose-Headers", "WWW-Authenticate");
+  return new Response(null, { status: 401, headers });
 }
