@@ -51,6 +51,11 @@ export function readFacts(metadata: { readonly [plugin: `+${string}`]: JsonValue
   return { id, secret, key: { jwk: key, algorithm: alg, thumbprint: jkt, proofs, provedAt: at } };
 }
 
+/** Whether facts tie a session to a key, or may do so. */
+export function isBound(facts: Facts): boolean {
+  return facts === "unreadable" || (typeof facts === "object" && facts.key !== undefined);
+}
+
 /** Facts as metadata keeps them. */
 export function factsToJson(facts: Binding | "exempt"): JsonValue {
   if (facts === "exempt") return { exempt: true };

@@ -97,6 +97,14 @@ export function expireProof(headers: Headers, exchange: CookieExchange): void {
   write(headers, "", exchange, 0);
 }
 
+/** Takes back what would make the browser forget the session cookie. */
+export function keepSessionCookie(headers: Headers, { transport, request, runtimeArguments }: CookieExchange): void {
+  const name = transport.cookieName(request, runtimeArguments);
+  const cookies = headers.getSetCookie().filter((line) => !line.startsWith(`${name}=`));
+  headers.delete("Set-Cookie");
+  for (const line of cookies) headers.append("Set-Cookie", line);
+}
+
 /** The attributes of the bound cookie, as the browser is told to expect them: without those of its age. */
 export function boundCookieAttributes(exchange: CookieExchange): string {
   const headers = new Headers();

@@ -9,30 +9,22 @@ import type { Operation } from "../core/repository.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
 import { verifyProofJwt } from "../crypto/proof_jwt.ts";
 import { type Binding, type BoundKey, FACTS, factsToJson, readFacts } from "./binding.ts";
-import { type CookieExchange, exchangeOf, type ProofLifetime, writeProof } from "./bound_cookie.ts";
+import { type CookieExchange, exchangeOf, writeProof } from "./bound_cookie.ts";
 import { isRegistrationChallenge, judgeChallenge, refreshChallenge } from "./challenge.ts";
-import {
-  ALGORITHMS,
-  readProof,
-  readSessionId,
-  type SessionScope,
-  sessionConfiguration,
-  sessionEnd,
-  writeChallenge,
-} from "./messages.ts";
-import type { SignaturesOf } from "./signatures.ts";
-
-/** What both endpoints need. */
-export interface EndpointSettings {
-  readonly scope: SessionScope;
-  readonly lifetime: ProofLifetime;
-  readonly signaturesOf: SignaturesOf;
-}
+import { ALGORITHMS, readProof, readSessionId, sessionConfiguration, sessionEnd, writeChallenge } from "./messages.ts";
+import type { DeviceBoundSettings } from "./options.ts";
 
 const PROOF_TYPE = "dbsc+jwt";
 
+/** Which of the two endpoints a request is for. */
+export function endpointOf({ url }: Request, path: string): "start" | "refresh" | undefined {
+  if (!url.includes(path)) return undefined;
+  const { pathname } = new URL(url);
+  return pathname === `${path}/start` ? "start" : pathname === `${path}/refresh` ? "refresh" : undefined;
+}
+
 /** Takes the key that a browser has made for a session. */
-export async function register(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+export async function register(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const { internals, op, exchange, binding, isLate } = await open(session);
   if (isLate) return later();
   if (exchange === null || binding === null) return refused("no session");
@@ -55,7 +47,7 @@ export async function register(request: Request, session: object, settings: Endp
 }
 
 /** Gives a browser that proves that it holds the key a new bound cookie. */
-export async function refresh(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
   const { internals, op, exchange, binding, isLate, mayChange } = await open(session);
   if (isLate || (binding !== null && binding.key === undefined && mayChange)) return later();
