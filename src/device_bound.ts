@@ -40,7 +40,7 @@ export interface DeviceBound extends Plugin {
 
 /**
  * Binds sessions to the browser's device. A response that begins a session, or gives it a new id, asks the browser for a key. From the
- * moment at which the browser has registered one, the session is none without a fresh proof: it is rejected with the reason `"proof"`.
+ * moment at which the browser has registered one, a request without a fresh proof is without the session: it is rejected with the reason `"proof"`.
  *
  * @param options Mode, path, lifetime of a proof, and others
  * @returns A plugin for the option `plugins`
@@ -97,7 +97,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       }),
     admit(found, op) {
       const { session, request } = op;
-      // Who opens a session by its id, without a request, answers for it.
+      // A session that the program opens by its id, without a request, needs no proof.
       if (request === undefined || (session !== undefined && (proving.has(session) || admitted.has(session))))
         return undefined;
       return chain(isProven(found, op, settings), (isIn) => {
@@ -113,9 +113,9 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       const facts = found ? readFacts(found.metadata) : undefined;
       if (typeof facts === "object")
         return offers.has(session) ? offers.write(headers, facts, exchange, op) : undefined;
-      // The page that the browser holds back is to hear why the session is not there.
+      // The cookie stays: the page that the browser holds back learns by it why the session is not there.
       if (!found && proving.has(session)) return keepSessionCookie(headers, exchange);
-      // Without its cookie the browser asks whether the session goes on, and hears that it does not. After a failure of the store nobody knows.
+      // Without its cookie the browser refreshes, and learns that the session has ended. After a failure of the store that is unknown, so the cookie stays.
       const isKnown =
         Boolean(found) || presented === null || ended.has(session) || rejected === REASON || isFinal(rejected, op);
       if (isKnown && presentedProof(exchange) !== undefined) {

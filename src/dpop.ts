@@ -53,7 +53,7 @@ const JUST_IN_TIME = 10_000;
 
 /**
  * Binds the sessions of header clients to a key. A session that begins with a request with a proof is bound to the key of that proof. From then on it
- * is none without a proof for the very request: it is rejected with the reason `"proof"`. `with-session/dpop-client` makes the proofs.
+ * is rejected with the reason `"proof"` unless the request carries a proof for itself. `with-session/dpop-client` makes the proofs.
  *
  * @param options Mode, origin, lifetime of nonces, algorithms
  * @returns A plugin for the option `plugins`
@@ -90,7 +90,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     const { request, transport, now } = op;
     if (request === undefined || !isHeader(transport) || contents.metadata[FACTS] !== undefined) return contents;
     const proof = await judge.proofOf(request);
-    // No nonce can be known yet. A proof that somebody saw and sends again begins a session that is of no use to him.
+    // No nonce can be known yet. A thief who replays a proof begins a session that he cannot use: the key is not his.
     const isUsable = typeof proof !== "string" && Math.abs(now / 1000 - proof.iat) <= CLOCK_SKEW;
     const facts = bindingToJson(isUsable ? { thumbprint: proof.thumbprint } : {});
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: facts } };
@@ -139,7 +139,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     attach: assertHost,
     wrap: (next) =>
       wrapRepository(next, {
-        // Under a new id a session keeps what it has: whoever has stolen it must not bind it to a key of his own.
+        // Under a new id a session keeps its binding: a thief must not bind it to his key.
         create(id, contents, op, replaces) {
           if (op.session !== undefined) admitted.add(op.session);
           if (replaces !== undefined) return next.create(id, contents, op, replaces);
@@ -148,7 +148,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       }),
     admit(found, op) {
       const { request, session } = op;
-      // Who opens a session by its id, without a request, answers for it.
+      // A session that the program opens by its id, without a request, needs no proof.
       if (request === undefined || (session !== undefined && admitted.has(session))) return undefined;
       return admit(found, request, op);
     },

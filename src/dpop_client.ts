@@ -27,10 +27,10 @@ export interface DpopClientOptions {
 /** A client of one server. */
 export interface DpopClient {
   /**
-   * Sends a request with the session's id and a proof, and keeps the id that the response tells. A relative address is one of the server. A request to
+   * Sends a request with the session's id and a proof, and keeps the id that the response brings. A relative address is one of the server. A request to
    * another origin is sent as it is, without either.
    *
-   * - Redirects are not followed: the id would go wherever they lead.
+   * - Redirects are not followed: the id would be sent to any address they name.
    * - Cookies are left out, unless `credentials` is given: the server takes a session cookie before a header.
    */
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;

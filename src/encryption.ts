@@ -1,5 +1,5 @@
 /**
- * Encrypted records: whoever reads the store learns no data.
+ * Encrypted records: a reader of the store learns no data.
  *
  * @example
  * ```ts
@@ -29,8 +29,8 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** How records are encrypted. */
 export interface EncryptionOptions {
   /**
-   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, whoever knows an id and reads the
-   * store can read that record. The first one encrypts, all of them decrypt. @default The id alone
+   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, a reader of the
+   * store who knows an id can read that record. The first one encrypts, all of them decrypt. @default The id alone
    */
   readonly secrets?: Secrets;
   /**

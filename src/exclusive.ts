@@ -104,7 +104,7 @@ async function run(
       const [result, other = "", until, seconds] = wordsOf(fields.get(field));
       if (other !== watched) since = performance.now();
       watched = other;
-      // Whether it is over by every clock, or was held before this request's eyes for as long as it may be.
+      // Whether it has ended by every clock, or this request has seen it held for as long as a lease may last.
       const isOver =
         internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
       holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;

@@ -141,7 +141,7 @@ function shared<Data extends object>(own: SessionManager<Data>): SessionManager<
   return own;
 }
 
-/** What transports look at. Next.js tells the address in headers. */
+/** The parts of a request that transports read. Next.js gives the address in headers. */
 function toRequest(found: Headers): Request {
   const copy = new Headers([...found.entries()]);
   const protocol = copy.get("x-forwarded-proto")?.split(",")[0]?.trim() === "https" ? "https" : "http";

@@ -30,11 +30,11 @@ export type { Secrets } from "./crypto/secrets.ts";
 export interface SignedIdsOptions {
   /**
    * Secrets of at least 32 bytes each, the current one first, or a function that gives them. The first one signs, all of them verify. A client whose
-   * id was signed with an older one is told the new signature.
+   * id was signed with an older one gets the new signature.
    */
   readonly secrets: Secrets;
   /**
-   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients are told the signature. Set it for
+   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients get the signature. Set it for
    * as long as such sessions last. @default {false}
    */
   readonly acceptUnsigned?: boolean;

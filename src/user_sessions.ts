@@ -75,7 +75,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
   /** What names a session in `list`, so that a page can mark "this browser"; null if the store holds no binding of it. */
   handle(session: object): Promise<string | null>;
   /**
-   * Ends one session: that of a lost telephone, say. Look for a handle that a client sent in the list of that client's user first: whoever has a handle can end its session.
+   * Ends one session: that of a lost telephone, say. Look for a handle that a client sent in the list of that client's user first: a handle alone is enough to end its session.
    *
    * @param handle As `list` gave it. Anything else names no session
    * @param rest What functions among the options are called with
@@ -94,7 +94,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    */
   revokeAll(userId: string, options?: RevokeAllOptions, ...rest: unknown[]): Promise<number>;
   /**
-   * Ends all sessions with one value of an index, whoever's they are: those of an identity provider's session, for OpenID Connect Back-Channel Logout.
+   * Ends all sessions with one value of an index, of any user: those of an identity provider's session, for OpenID Connect Back-Channel Logout.
    *
    * @param index A name among `indexes`
    * @param value What its function gave of the metadata
@@ -111,7 +111,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
  *
  * - A session is listed before it is stored, so `revokeAll` finds it even if the process ends in between.
  * - An engine that has lost a list, by eviction or a flush, gets it back from the sessions that are used, at the latest when a touch of theirs is written. Until then `credentialVersion` ends them.
- * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys that are derived from them. Who reads the store and knows
+ * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys that are derived from them. A reader of the store who knows
  *   a user id can find its list and its metadata.
  * - On a store without compare-and-set, such as Workers KV, a list that two places change at once can lose an entry until that session is touched, and the limit is not exact.
  *

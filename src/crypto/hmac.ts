@@ -18,7 +18,7 @@ export function signer(key: Uint8Array<ArrayBuffer>): Signer {
   return node === null ? webSigner(key) : nodeSigner(node, key);
 }
 
-/** Compares in a time that does not tell where two texts of one length differ. */
+/** Compares in a time that does not show where two texts of one length differ. */
 export function isEqual(left: string, right: string): boolean {
   let difference = left.length ^ right.length;
   for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at);
@@ -29,7 +29,7 @@ const utf8 = new TextEncoder();
 /** The block of SHA-256, in bytes. */
 const BLOCK = 64;
 const DIGEST = 32;
-/** Room for an id and a name; a longer text gets room of its own. */
+/** Room for an id and a name; a longer text gets a buffer for itself. */
 const ROOM = 512;
 
 /** Two hashes behind prepared pads take an eighth of the time that an object of Node's HMAC takes. */

@@ -24,7 +24,7 @@ export const PROOF_ALGORITHMS: readonly string[] = [
 /** A public key with the members that name it, and no others (RFC 7638, 3.2). */
 export type PublicJwk = Readonly<Record<string, string>> & { readonly kty: string };
 
-/** Why a text is no proof. */
+/** Why a text is not a proof. */
 export type ProofFault = "malformed" | "type" | "algorithm" | "key" | "signature";
 
 /** A proof whose signature is right. Nothing is known about its claims yet. */
@@ -81,7 +81,7 @@ export async function verifyProofJwt(
     : { algorithm: alg, claims, key, thumbprint: await calculateJwkThumbprint({ ...key }) };
 }
 
-/** Null also for a key of another kind than the algorithm's, a point off the curve, and a critical header that nobody knows. */
+/** Null also for a key of another kind than the algorithm's, a point off the curve, and a critical header that is unknown. */
 async function verifiedPayload(text: string, key: PublicJwk, algorithm: string): Promise<string | null> {
   try {
     const { payload } = await compactVerify(text, await importJWK({ ...key }, algorithm), { algorithms: [algorithm] });
@@ -91,7 +91,7 @@ async function verifiedPayload(text: string, key: PublicJwk, algorithm: string):
   }
 }
 
-/** The claims of a proof whose signature nobody has verified; null if there are none. */
+/** The claims of a proof, without verifying its signature; null if there are none. */
 export function unverifiedClaims(text: string): Readonly<Record<string, unknown>> | null {
   if (headerOf(text) === null) return null;
   try {
@@ -101,7 +101,7 @@ export function unverifiedClaims(text: string): Readonly<Record<string, unknown>
   }
 }
 
-/** The public key that a value is; null if it is none, holds a private key as well, or is larger than anybody needs. */
+/** The public key that a value is; null if it is not one, holds a private key as well, or is larger than any real key. */
 export function publicJwk(value: unknown): PublicJwk | null {
   if (!isObject(value) || PRIVATE.some((name) => name in value)) return null;
   const { kty } = value;

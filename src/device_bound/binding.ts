@@ -20,15 +20,15 @@ export interface BoundKey {
 
 /** What a session knows of its device. It lies in the metadata of the record. */
 export interface Binding {
-  /** What the browser calls the session. It is no secret. */
+  /** The session's name for the browser. It is not secret. */
   readonly id: string;
-  /** Makes challenges and bound cookies of this session ones that nobody else can make. It never leaves the server. */
+  /** Signs challenges and bound cookies of this session. It never leaves the server. */
   readonly secret: string;
   /** Absent until the browser has registered one. */
   readonly key?: BoundKey | undefined;
 }
 
-/** The facts of a session: a binding, that it need not have one, that they make no sense, or none. */
+/** The facts of a session: a binding, that it need not have one, that they cannot be read, or undefined. */
 export type Facts = Binding | "exempt" | "unreadable" | undefined;
 
 /** A binding that waits for a key. */

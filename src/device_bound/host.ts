@@ -1,11 +1,11 @@
 import type { PluginHost } from "../core/plugin.ts";
 import { isCookieTransport } from "./bound_cookie.ts";
 
-/** @throws {TypeError} If the manager keeps sessions where a binding would be of no use */
+/** @throws {TypeError} If the manager keeps sessions in a place where a binding does not protect them */
 export function assertHost({ repository, transports }: PluginHost): void {
   if (repository.tokenHoldsSession === true)
     throw new TypeError(
-      "deviceBound() cannot work with cookieSessions(): an older copy of the cookie stays good; keep the sessions in a store",
+      "deviceBound() cannot work with cookieSessions(): an older copy of the cookie stays valid; keep the sessions in a store",
     );
   if (!transports.some(isCookieTransport))
     throw new TypeError("deviceBound() needs the session cookie; for header clients there is dpop()");

@@ -8,8 +8,8 @@ import { type SignaturesOf, signaturesUnder } from "./signatures.ts";
 /** How sessions are bound to the browser's device. All are optional. */
 export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
   /**
-   * Whether browsers that cannot bind a session keep it as before (`"offer"`), or lose it when the first proof, which each gets at login, no longer
-   * counts (`"require"`).
+   * Whether browsers that cannot bind a session keep it as before (`"offer"`), or lose it when the first proof, which each gets at login, is no longer
+   * valid (`"require"`).
    *
    * @default {"offer"}
    */
@@ -17,7 +17,7 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
   /** Under which path the browser registers and refreshes, as the browser sees it: `/dbsc/start` and `/dbsc/refresh`. @default {"/dbsc"} */
   readonly path?: string;
   /**
-   * How long a proof counts, in seconds: a copied cookie is of no use afterwards. The bound cookie's `Max-Age` is 300 seconds less, for servers whose clocks differ, or half
+   * How long a proof is valid, in seconds: a copied cookie is rejected afterwards. The bound cookie's `Max-Age` is 300 seconds less, for servers whose clocks differ, or half
    * of it if that is more. Below 420, a page in constant use needs more than the six signatures in nine minutes that Chromium allows a site.
    *
    * @default {600}
@@ -52,7 +52,7 @@ export interface DeviceBoundSettings {
 }
 
 const OPTIONS = ["mode", "path", "lifetime", "secrets", "offerOn", "refreshInitiators", "exclude"];
-/** A day, in seconds: a proof that counts longer protects from nothing. */
+/** A day, in seconds: a longer lifetime would protect from nothing. */
 const LONGEST_LIFETIME = 86_400;
 
 /** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */

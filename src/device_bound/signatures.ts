@@ -20,7 +20,7 @@ const LONGEST_TEXT = 20;
 
 /**
  * Signs under the secret of each session, which its record keeps, and under those of the program as well if it has some. A reader of the
- * store knows the secret of a session and not its id, and who has stolen a cookie knows the id and not the secret.
+ * store knows the secret of a session and not its id. A thief of the cookie knows the id and not the secret.
  */
 export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
   const resolve = secrets === undefined ? undefined : secretsResolver(secrets);

@@ -7,7 +7,7 @@ export function isHeader(transport: Transport | undefined): boolean {
   return transport?.requestHeader !== undefined && transport.requestHeader.toLowerCase() !== "cookie";
 }
 
-/** @throws {TypeError} If the manager has no header, or keeps sessions where a binding would be of no use */
+/** @throws {TypeError} If the manager has no header, or keeps sessions in a place where a binding does not protect them */
 export function assertHost({ repository, transports, store }: PluginHost): void {
   if (repository.tokenHoldsSession === true)
     throw new TypeError(

@@ -1,5 +1,5 @@
 /**
- * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so that no store keeps it.
+ * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so it needs no store.
  *
  * @module
  */
@@ -17,7 +17,7 @@ function createNonce(secret: string, now: number): MaybePromise<string> {
   return sealed(secret, now.toString(36));
 }
 
-/** When a nonce was made, in epoch milliseconds; NaN if it says nothing of that. A client may have made it up. */
+/** When a nonce was made, in epoch milliseconds; NaN if it holds no instant. It is not verified here: a client may have made it up. */
 export function claimedInstant(nonce: string): number {
   const dot = nonce.indexOf(".");
   return dot < 1 || dot > LONGEST_INSTANT ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
@@ -41,7 +41,7 @@ function sealed(secret: string, instant: string): MaybePromise<string> {
   );
 }
 
-/** Tells the client a new nonce (RFC 9449, 8.2). */
+/** Sends the client a new nonce (RFC 9449, 8.2). */
 export async function writeNonce(headers: Headers, secret: string, now: number): Promise<void> {
   headers.set("DPoP-Nonce", await createNonce(secret, now));
   headers.append("Access-Control-Expose-Headers", "DPoP-Nonce");

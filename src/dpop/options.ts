@@ -19,7 +19,7 @@ export interface DpopOptions {
    */
   readonly origin?: string;
   /**
-   * How long a nonce serves, in seconds, and 300 seconds more for servers whose clocks differ. A proof that was made in advance, or was seen on its way, is of no use afterwards.
+   * How long a nonce serves, in seconds, and 300 seconds more for servers whose clocks differ. A proof that was made in advance, or intercepted, is rejected afterwards.
    *
    * @default {300}
    */

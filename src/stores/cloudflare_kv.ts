@@ -153,7 +153,7 @@ async function writing(done: Promise<void>): Promise<void> {
   try {
     await done;
   } catch (error) {
-    // The binding tells the status in the message alone.
+    // The binding gives the status in the message alone.
     throw /\b429\b/.test(String(error)) ? new StoreBusyError() : error;
   }
 }

@@ -55,7 +55,7 @@ export async function handleOf(internals: SessionInternals): Promise<string | nu
 /**
  * The tokens of a session that must stay: as it is stored, and as it is bound in this request.
  *
- * @throws {SessionError} `ERR_STORE` if it could not be loaded: it must not end because nobody knows which one it is
+ * @throws {SessionError} `ERR_STORE` if it could not be loaded: it must not end because it is unknown which one it is
  */
 export async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
   const facts = await storedFacts(internals);
