@@ -6,8 +6,9 @@
  */
 import { chain } from "./core/maybe_promise.ts";
 import type { Plugin } from "./core/plugin.ts";
+import type { Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository_wrapper.ts";
-import { internalsOf } from "./core/session_internals.ts";
+import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
@@ -26,7 +27,7 @@ export interface DeviceBound extends Plugin {
    * Asks the browser, with this response, to bind the session, for programs whose sign-in neither begins a session nor regenerates its id. A session that is bound
    * stays as it is.
    *
-   * @throws {TypeError} If it is not a session of this package
+   * @throws {TypeError} If it is not a session of a manager with this plugin
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   offer(session: object): Promise<void>;
@@ -79,10 +80,20 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
   const admitted = new WeakSet<object>();
   /** Sessions that this request has ended. */
   const ended = new WeakSet<object>();
+  const repositories = new WeakSet<Repository>();
+
+  const insideOf = (session: object): SessionInternals => {
+    const internals = internalsOf(session);
+    if (repositories.has(internals.repository)) return internals;
+    throw new TypeError("deviceBound is not among the plugins of this SessionManager; give it in the option plugins");
+  };
 
   return {
     name: NAME,
-    attach: assertHost,
+    attach(host) {
+      assertHost(host);
+      repositories.add(host.repository);
+    },
     wrap: (next) =>
       wrapRepository(next, {
         create(id, contents, op, replaces) {
@@ -132,11 +143,11 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       return endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
     },
     async offer(session) {
-      const internals = internalsOf(session);
+      const internals = insideOf(session);
       await internals.track(offers.make(session, internals));
     },
     async thumbprint(session) {
-      const internals = internalsOf(session);
+      const internals = insideOf(session);
       await internals.load();
       const facts = readFacts({ [FACTS]: internals.metadata(FACTS) });
       return typeof facts === "object" ? (facts.key?.thumbprint ?? null) : null;

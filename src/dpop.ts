@@ -5,7 +5,7 @@
  * @module
  */
 import type { Plugin } from "./core/plugin.ts";
-import type { Contents, Found, Operation } from "./core/repository.ts";
+import type { Contents, Found, Operation, Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository_wrapper.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
 import { unverifiedClaims } from "./crypto/proof_jwt.ts";
@@ -27,7 +27,7 @@ export interface Dpop extends Plugin {
    *
    * @param session The session; it begins if there is none
    * @param thumbprint The thumbprint of the public key, SHA-256 in base64url (RFC 7638)
-   * @throws {TypeError} If it is not a session of this package, or the thumbprint is not one
+   * @throws {TypeError} If it is not a session of a manager with this plugin, or the thumbprint is not one
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   bind(session: object, thumbprint: string): Promise<void>;
@@ -84,6 +84,13 @@ export function dpop(options: DpopOptions = {}): Dpop {
   const rejections = new WeakMap<object, { readonly fault: DpopFault; readonly secret?: string }>();
   /** Sessions that were let in: one that is loaded again in the same request stays in. */
   const admitted = new WeakSet<object>();
+  const repositories = new WeakSet<Repository>();
+
+  const insideOf = (session: object): SessionInternals => {
+    const internals = internalsOf(session);
+    if (repositories.has(internals.repository)) return internals;
+    throw new TypeError("dpop is not among the plugins of this SessionManager; give it in the option plugins");
+  };
 
   /** What a session gets when a header client begins it. */
   const withBinding = async (contents: Contents, op: Operation): Promise<Contents> => {
@@ -136,7 +143,10 @@ export function dpop(options: DpopOptions = {}): Dpop {
 
   return {
     name: NAME,
-    attach: assertHost,
+    attach(host) {
+      assertHost(host);
+      repositories.add(host.repository);
+    },
     wrap: (next) =>
       wrapRepository(next, {
         // Under a new id a session keeps its binding: a thief must not bind it to his key.
@@ -177,17 +187,17 @@ export function dpop(options: DpopOptions = {}): Dpop {
     async bind(session, thumbprint) {
       if (typeof thumbprint !== "string" || !THUMBPRINT.test(thumbprint))
         throw new TypeError("dpop.bind takes the thumbprint of a key: SHA-256 in base64url, 43 characters (RFC 7638)");
-      const internals = internalsOf(session);
+      const internals = insideOf(session);
       await internals.track(bind(internals, thumbprint));
       admitted.add(session);
     },
     async thumbprint(session) {
-      const internals = internalsOf(session);
+      const internals = insideOf(session);
       await internals.load();
       return readBinding(internals.metadata(FACTS))?.thumbprint ?? null;
     },
     async fault(session) {
-      await internalsOf(session).load();
+      await insideOf(session).load();
       return rejections.get(session)?.fault ?? null;
     },
   };

@@ -6,6 +6,7 @@
  */
 import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
 import { assertKnown } from "./core/known_options.ts";
+import { assertMethods } from "./core/option_checks.ts";
 import { toBase64Url } from "./crypto/base64url.ts";
 import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
 import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
@@ -47,7 +48,7 @@ const OPTIONS = ["header", "storage", "fetch", "now"];
  *
  * @param origin The origin of the server, such as `https://api.example.com`
  * @param options Header, storage, fetch, clock
- * @throws {TypeError} If `origin` is not an origin, or an option is unknown
+ * @throws {TypeError} If `origin` is not an origin, or an option is unknown or of the wrong kind
  *
  * @example
  * ```ts
@@ -65,6 +66,7 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   assertKnown(options, OPTIONS, "dpopClient");
   const base = originOf(origin);
   const { header = "X-Session-Id", now = Date.now } = options;
+  assertOptions(options);
   const { name, scheme } = typeof header === "string" ? { name: header, scheme: undefined } : header;
   const prefix = scheme === undefined ? "" : `${scheme} `;
   const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
@@ -125,6 +127,16 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       await storage.save(undefined);
     },
   };
+}
+
+function assertOptions({ header, storage, fetch, now }: DpopClientOptions): void {
+  const { name, scheme } = typeof header === "object" && header !== null ? header : { name: header, scheme: undefined };
+  if (header !== undefined && (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(name)))
+    throw new TypeError("dpopClient: header must be the name of a header, or an object with name and scheme");
+  if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('dpopClient: scheme must be "Bearer"');
+  if (storage !== undefined) assertMethods("dpopClient: storage", storage, ["load", "save"]);
+  if ([fetch, now].some((each) => each !== undefined && typeof each !== "function"))
+    throw new TypeError("dpopClient: fetch and now must be functions");
 }
 
 /** RFC 9449, 4.2. */

@@ -48,7 +48,7 @@ type Fields = ReadonlyMap<string, string>;
  *
  * @param options The secrets, and whether plain records are accepted
  * @returns The value of the option `encryption`
- * @throws {TypeError} If a secret is not a string, or an option is unknown
+ * @throws {TypeError} If a secret is not a string, `acceptPlain` is not a boolean, or an option is unknown
  * @throws {RangeError} If a secret has fewer than 32 bytes
  *
  * @example
@@ -64,6 +64,7 @@ type Fields = ReadonlyMap<string, string>;
 export function encryption(options: EncryptionOptions = {}): RecordCodec {
   assertKnown(options, ["secrets", "acceptPlain"], "encryption");
   const { secrets, acceptPlain = false } = options;
+  if (typeof acceptPlain !== "boolean") throw new TypeError("encryption: acceptPlain must be a boolean");
   const resolve = secrets === undefined ? () => WITHOUT_SECRETS : secretsResolver(secrets);
 
   return {

@@ -5,6 +5,7 @@
  */
 import type { SessionEvent } from "./core/events.ts";
 import { assertKnown } from "./core/known_options.ts";
+import { assertMethods } from "./core/option_checks.ts";
 
 /** Attributes of a span or a measurement. */
 export type TelemetryAttributes = Record<string, string | number | boolean>;
@@ -57,7 +58,7 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
  * `session.attempts`, and `error.type` with the error's code. No id and no data are recorded.
  *
  * @param options A tracer, a meter, or both
- * @throws {TypeError} If neither is given, or an option is unknown
+ * @throws {TypeError} If neither is given, one of them lacks its methods, or an option is unknown
  *
  * @example
  * ```ts ignore
@@ -72,6 +73,8 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
 export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEvent) => void {
   assertKnown(options, ["tracer", "meter"], "openTelemetry");
   const { tracer, meter } = options;
+  if (tracer !== undefined) assertMethods("openTelemetry: tracer", tracer, ["startSpan"]);
+  if (meter !== undefined) assertMethods("openTelemetry: meter", meter, ["createCounter", "createHistogram"]);
   if (tracer === undefined && meter === undefined)
     throw new TypeError("openTelemetry needs a tracer, a meter, or both");
   const events = meter?.createCounter("with_session.events", {

@@ -45,7 +45,7 @@ export interface SignedIdsOptions {
  *
  * @param options The secrets, and whether unsigned ids are accepted
  * @returns The value of the option `ids`
- * @throws {TypeError} If a secret is not a string, or an option is unknown
+ * @throws {TypeError} If a secret is not a string, `acceptUnsigned` is not a boolean, or an option is unknown
  * @throws {RangeError} If a secret has fewer than 32 bytes
  *
  * @example
@@ -61,6 +61,7 @@ export interface SignedIdsOptions {
 export function signedIds(options: SignedIdsOptions): TokenFormat {
   assertKnown(options, ["secrets", "acceptUnsigned"], "signedIds");
   const { secrets, acceptUnsigned = false } = options;
+  if (typeof acceptUnsigned !== "boolean") throw new TypeError("signedIds: acceptUnsigned must be a boolean");
   const signers = keyring(secrets, (secret) => chain(deriveKey("id", secret), signer));
   /** The token that was verified last: the core asks for the token of its id next. */
   let last: { readonly token: string; readonly id: string; readonly name: string; readonly sign: Signer } | undefined;

@@ -236,7 +236,9 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     async revokeBy(index, value, ...rest) {
       const text = indexText(value);
       if (text === undefined || !Object.hasOwn(indexes, index))
-        throw new TypeError("users.revokeBy takes a name among the indexes, and a value");
+        throw new TypeError(
+          "users.revokeBy needs a name among the indexes of userSessions, and a value that is not empty",
+        );
       return await revokeFrom(listOf(index, text), () => true, rest);
     },
   };

@@ -76,6 +76,7 @@ export function migratingStore(
       "migratingStore needs two stores: the one that has the sessions, and the one that they move to",
     );
   }
+  if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
   const { compareAndSet } = to.traits;
 
   async function find(key: string, signal?: AbortSignal): Promise<Found | null> {

@@ -76,7 +76,7 @@ async function storedFacts(internals: SessionInternals): Promise<Facts | undefin
 /** Refuses an id that names no user: to end the sessions of `undefined` would look like success. */
 export function assertUserId(userId: unknown): asserts userId is string {
   if (typeof userId === "string" && userId !== "" && userId.isWellFormed()) return;
-  throw new TypeError("The id of a user must be a string that is well-formed and not empty");
+  throw new TypeError("The id of a user must be a well-formed string that is not empty; make a string of a number");
 }
 
 /** 96 random bits: a handle cannot be guessed. */

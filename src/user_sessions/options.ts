@@ -44,8 +44,9 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
   if (!isFunction(limit)) checkedLimit(limit);
   oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
   if (!isFunction(credentialVersion)) throw new TypeError("userSessions: credentialVersion must be a function");
-  if (!Object.values(Object(indexes)).every(isFunction) || typeof indexes !== "object")
-    throw new TypeError("userSessions: indexes must be an object of functions");
+  assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
+  if (!Object.values(indexes).every(isFunction))
+    throw new TypeError("userSessions: each of the indexes must be a function");
 }
 
 /** @throws {RangeError} If it is not a whole number of at least 1 */
