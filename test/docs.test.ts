@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
+import manifest from "../package.json" with { type: "json" };
 import { storeCases } from "../src/testing.ts";
 import { ROOT } from "./setup/command.ts";
 import { checkDocumentation, documentedBlocks, filesOf, PAGES } from "./setup/documentation.ts";
@@ -168,6 +169,14 @@ test("CONTRIBUTING.md maps files and folders that are there, and each export", a
   expect(mapped.filter((name) => !names.has(name))).toEqual([]);
   const entries = all.filter((file) => /^src\/[^/]+\.ts$/.test(file)).map((file) => file.slice("src/".length));
   expect(entries.filter((name) => !mapped.includes(name))).toEqual([]);
+});
+
+test("docs/decisions/013-dependencies.md has each dependency, and no other one", () => {
+  const { dependencies, devDependencies, peerDependencies } = manifest;
+  const page = pages.get("docs/decisions/013-dependencies.md") ?? "";
+  const named = Array.from(page.matchAll(/^\| `([^`]+)`/gm), ([, name = ""]) => name);
+  const installed = [dependencies, devDependencies, peerDependencies].flatMap((each) => Object.keys(each));
+  expect([...new Set(named)].toSorted()).toEqual([...new Set(installed)].toSorted());
 });
 
 test("docs/errors.md has each code of SessionError", async () => {
