@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Plugin, type Repository, withSession } from "with-session";
+import { type Plugin, withSession, wrapRepository } from "with-session";
 
 /** What the plugin notes of a session lies under `+` and the plugin's name, where `clear()` and `all()` do not reach. */
 const FACTS = "+country";
@@ -17,10 +17,12 @@ export function countryPlugin(header: string): Plugin {
   return {
     name: "country",
     wrap: (next) =>
-      withCreate(next, (id, contents, op, replaces) => {
-        // A session that gets a new id has its country already.
-        const country = contents.metadata[FACTS] ?? op.request?.headers.get(header) ?? undefined;
-        return next.create(id, { ...contents, metadata: { ...contents.metadata, [FACTS]: country } }, op, replaces);
+      wrapRepository(next, {
+        create(id, contents, op, replaces) {
+          // A session that gets a new id has its country already.
+          const country = contents.metadata[FACTS] ?? op.request?.headers.get(header) ?? undefined;
+          return next.create(id, { ...contents, metadata: { ...contents.metadata, [FACTS]: country } }, op, replaces);
+        },
       }),
     admit({ metadata }, { request }) {
       const began = metadata[FACTS];
@@ -29,17 +31,6 @@ export function countryPlugin(header: string): Plugin {
       return request.headers.get(header) === began ? undefined : "country";
     },
   };
-}
-
-/** A repository that is the same as another one, but for `create`. */
-function withCreate(next: Repository, create: Repository["create"]): Repository {
-  return new Proxy(next, {
-    get(target, name) {
-      if (name === "create") return create;
-      const member: unknown = Reflect.get(target, name);
-      return typeof member === "function" ? member.bind(target) : member;
-    },
-  });
 }
 
 const fetch = withSession<{ visits: number }>(

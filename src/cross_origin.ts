@@ -61,7 +61,8 @@ export function crossOriginProtection<Incoming extends Request, Rest extends unk
     throw new TypeError("crossOriginProtection needs a handler: a function of a request");
   assertKnown(options, ["trustedOrigins"], "crossOriginProtection");
   const { trustedOrigins = [] } = options;
-  if (!Array.isArray(trustedOrigins)) throw new TypeError("trustedOrigins must be a list of origins");
+  if (!Array.isArray(trustedOrigins))
+    throw new TypeError("crossOriginProtection: trustedOrigins must be a list of origins");
   const trusted: ReadonlySet<string> = new Set(trustedOrigins.map(checkedOrigin));
   return (request, ...rest) => (isRefused(request, trusted) ? refusal() : handler(request, ...rest));
 }

@@ -99,11 +99,19 @@ export async function verifyCsrfToken(
   await internals.load();
   const { found } = internals;
   if (!found) return false;
-  const text = typeof presented === "object" && presented !== null ? await tokenIn(presented) : presented;
+  const text = isRequest(presented) ? await tokenIn(presented) : presented;
   if (typeof text !== "string" || !SHAPE.test(text)) return false;
   const bytes = fromBase64Url(text);
   const token = exclusiveOr(bytes.subarray(TOKEN_BYTES), bytes);
   return isEqual(toBase64Url(token), toBase64Url(await deriveKey("csrf", found.id)));
+}
+
+/** Anything else that is no text is not a token: a client may have sent it as JSON. */
+function isRequest(value: unknown): value is CsrfRequest {
+  if (typeof value !== "object" || value === null) return false;
+  if ("then" in value && typeof value.then === "function")
+    throw new TypeError("verifyCsrfToken takes a request or a token, not a promise: await it");
+  return "headers" in value && "clone" in value;
 }
 
 async function tokenIn(request: CsrfRequest): Promise<unknown> {

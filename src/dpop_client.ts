@@ -6,6 +6,7 @@
  */
 import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
 import { assertKnown } from "./core/known_options.ts";
+import { assertMethods } from "./core/option_checks.ts";
 import { toBase64Url } from "./crypto/base64url.ts";
 import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
 import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
@@ -27,10 +28,10 @@ export interface DpopClientOptions {
 /** A client of one server. */
 export interface DpopClient {
   /**
-   * Sends a request with the session's id and a proof, and keeps the id that the response tells. A relative address is one of the server. A request to
+   * Sends a request with the session's id and a proof, and keeps the id that the response brings. A relative address is one of the server. A request to
    * another origin is sent as it is, without either.
    *
-   * - Redirects are not followed: the id would go wherever they lead.
+   * - Redirects are not followed: the id would be sent to any address they name.
    * - Cookies are left out, unless `credentials` is given: the server takes a session cookie before a header.
    */
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
@@ -48,7 +49,7 @@ const OPTIONS = ["header", "storage", "fetch", "now"];
  * @param origin The origin of the server, such as `https://api.example.com`
  * @param options Header, storage, fetch, clock
  * @returns The client. It makes a key with its first request, unless the storage has one
- * @throws {TypeError} If `origin` is not an origin, or an option is unknown
+ * @throws {TypeError} If `origin` is not an origin, or an option is unknown or of the wrong kind
  *
  * @example
  * ```ts
@@ -66,6 +67,7 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   assertKnown(options, OPTIONS, "dpopClient");
   const base = originOf(origin);
   const { header = "X-Session-Id", now = Date.now } = options;
+  assertOptions(options);
   const { name, scheme } = typeof header === "string" ? { name: header, scheme: undefined } : header;
   const prefix = scheme === undefined ? "" : `${scheme} `;
   const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
@@ -126,6 +128,16 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       await storage.save(undefined);
     },
   };
+}
+
+function assertOptions({ header, storage, fetch, now }: DpopClientOptions): void {
+  const { name, scheme } = typeof header === "object" && header !== null ? header : { name: header, scheme: undefined };
+  if (header !== undefined && (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(name)))
+    throw new TypeError("dpopClient: header must be the name of a header, or an object with name and scheme");
+  if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('dpopClient: scheme must be "Bearer"');
+  if (storage !== undefined) assertMethods("dpopClient: storage", storage, ["load", "save"]);
+  if ([fetch, now].some((each) => each !== undefined && typeof each !== "function"))
+    throw new TypeError("dpopClient: fetch and now must be functions");
 }
 
 /** RFC 9449, 4.2. */

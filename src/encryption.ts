@@ -1,5 +1,5 @@
 /**
- * Encrypted records: whoever reads the store learns no data.
+ * Encrypted records: a reader of the store learns no data.
  *
  * @example
  * ```ts
@@ -21,7 +21,7 @@ import { METADATA_FIELD } from "./core/metadata.ts";
 import { type RecordCodec, SEALED_FIELD } from "./core/record_codec.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { type Secrets, secretsResolver } from "./crypto/secrets.ts";
+import { type Secrets, secretsResolver, withAny } from "./crypto/secrets.ts";
 
 export type { RecordCodec } from "./core/record_codec.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -29,8 +29,8 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** How records are encrypted. */
 export interface EncryptionOptions {
   /**
-   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, whoever knows an id and reads the
-   * store can read that record. The first one encrypts, all of them decrypt. @default The id alone
+   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, a reader of the
+   * store who knows an id can read that record. The first one encrypts, all of them decrypt. @default The id alone
    */
   readonly secrets?: Secrets;
   /**
@@ -48,7 +48,7 @@ type Fields = ReadonlyMap<string, string>;
  *
  * @param options The secrets, and whether plain records are accepted
  * @returns The value of the option `encryption`
- * @throws {TypeError} If a secret is not a string, or an option is unknown
+ * @throws {TypeError} If a secret is not a string, `acceptPlain` is not a boolean, or an option is unknown
  * @throws {RangeError} If a secret has fewer than 32 bytes
  *
  * @example
@@ -64,6 +64,7 @@ type Fields = ReadonlyMap<string, string>;
 export function encryption(options: EncryptionOptions = {}): RecordCodec {
   assertKnown(options, ["secrets", "acceptPlain"], "encryption");
   const { secrets, acceptPlain = false } = options;
+  if (typeof acceptPlain !== "boolean") throw new TypeError("encryption: acceptPlain must be a boolean");
   const resolve = secrets === undefined ? () => WITHOUT_SECRETS : secretsResolver(secrets);
 
   return {
@@ -82,18 +83,13 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
       const sealed = fields.get(SEALED_FIELD);
       if (sealed === undefined) return acceptPlain ? fields : null;
       const metadata = fields.get(METADATA_FIELD) ?? "";
-      return chain(resolve(runtimeArguments), (list) => {
-        const attempt = (at: number): MaybePromise<Fields | null> => {
-          const secret = list[at];
-          if (secret === undefined) return null;
-          return chain(keyOf(id, secret), (aesKey) =>
-            chain(decrypt(aesKey, sealed, boundTo(key, metadata)), (data) =>
-              data === null ? attempt(at + 1) : withMetadata(metadata, JSON.parse(data)),
-            ),
-          );
-        };
-        return attempt(0);
-      });
+      const bound = boundTo(key, metadata);
+      return chain(resolve(runtimeArguments), (list) =>
+        chain(
+          withAny(list, (secret) => chain(keyOf(id, secret), (aesKey) => decrypt(aesKey, sealed, bound))),
+          (data) => (data === null ? null : withMetadata(metadata, JSON.parse(data))),
+        ),
+      );
     },
   };
 }

@@ -5,6 +5,7 @@
  */
 import { isSessionError, SessionError } from "./core/errors.ts";
 import { assertKnown } from "./core/known_options.ts";
+import { assertDuration } from "./core/option_checks.ts";
 import type { DefaultData, KeyOf, Session } from "./core/session.ts";
 import { createWriteId } from "./core/session_id.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
@@ -35,8 +36,8 @@ export interface ExclusiveOptions {
  * @param fn Gets the stored value, and gives the one to store; undefined removes it
  * @param options The lease
  * @returns What is stored under the key
- * @throws {TypeError} If the store cannot compare and set, or sessions are kept in cookies
- * @throws {RangeError} If the lease is not a number of seconds
+ * @throws {TypeError} If the key is not a string or `fn` not a function, the store cannot compare and set, or sessions are kept in cookies
+ * @throws {RangeError} If the lease is not a positive number of seconds
  * @throws {SessionError} `ERR_CONFLICT` if the function took longer than the lease and another request has taken over; `ERR_SESSION_GONE`, `ERR_NOT_SERIALIZABLE`,
  * `ERR_SCHEMA`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, and what the function throws
  *
@@ -69,7 +70,9 @@ export function exclusive<Data extends object = DefaultData, Key extends KeyOf<D
 ): Promise<Data[Key] | undefined> {
   assertKnown(options, ["lease"], "exclusive");
   const { lease = 30 } = options;
-  if (!(lease > 0 && lease < Infinity)) throw new RangeError("exclusive: lease must be a number of seconds");
+  assertDuration("exclusive: lease", lease);
+  if (typeof key !== "string" || typeof fn !== "function")
+    throw new TypeError("exclusive takes a session, a key, which is a string, and a function");
   const internals = internalsOf(session);
   return internals.track(run(internals, key, fn as (value: unknown) => unknown, lease)) as Promise<
     Data[Key] | undefined
@@ -104,7 +107,7 @@ async function run(
       const [result, other = "", until, seconds] = wordsOf(fields.get(field));
       if (other !== watched) since = performance.now();
       watched = other;
-      // Whether it is over by every clock, or was held before this request's eyes for as long as it may be.
+      // Whether it has ended by every clock, or this request has seen it held for as long as a lease may last.
       const isOver =
         internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
       holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;

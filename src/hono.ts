@@ -5,6 +5,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { withClaim } from "./core/cookie_claims.ts";
+import { assertKnown } from "./core/known_options.ts";
 import { managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { Policy } from "./core/policy.ts";
@@ -47,10 +48,12 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
 export function session<Data extends object = DefaultData, As extends string = "session">(
   options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
 ): MiddlewareHandler<SessionEnv<Data, As>> {
+  assertKnown(options, Object.keys(Object(options)), "session");
   const shared = managerInternalsOf(options);
   const { as = "session", ...others } = options as HonoSessionOptions<Data, As>;
   const manager = shared ?? managerInternalsOf(new SessionManager<Data>(others as SessionOptions<Data>));
   if (manager === undefined) throw new TypeError("session takes options or a SessionManager");
+  if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");
   const { policy } = manager;
   return async (c, next) => {
     const request = c.req.raw;

@@ -160,7 +160,7 @@ function openedOnce(store: StoreOption): StoreOption {
   return store.length === 0 ? () => resolve([]) : (first: unknown, ...rest: unknown[]) => resolve([first, ...rest]);
 }
 
-/** What transports look at. Next.js tells the address in headers. */
+/** The parts of a request that transports read. Next.js gives the address in headers. */
 function toRequest(found: Headers): Request {
   const copy = new Headers([...found.entries()]);
   const protocol = copy.get("x-forwarded-proto")?.split(",")[0]?.trim() === "https" ? "https" : "http";

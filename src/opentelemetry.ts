@@ -5,6 +5,7 @@
  */
 import type { SessionEvent } from "./core/events.ts";
 import { assertKnown } from "./core/known_options.ts";
+import { assertMethods } from "./core/option_checks.ts";
 
 /** Attributes of a span or a measurement. */
 export type TelemetryAttributes = Record<string, string | number | boolean>;
@@ -37,7 +38,7 @@ export interface TelemetryMeter {
   ): { record(value: number, attributes?: TelemetryAttributes): void };
 }
 
-/** Where session events are told. */
+/** Where session events are recorded. */
 export interface OpenTelemetryOptions {
   /** Makes a span for each event that took time, and for each failure: `trace.getTracer("my-app")`. @default No spans */
   readonly tracer?: TelemetryTracer;
@@ -54,11 +55,11 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
  * A listener for the option `onEvent`. A span has the name `session load` or `session store`, begins when the operation began, and is a child of
  * the span that is active then. Metrics are `with_session.events` (a counter) and `with_session.operation.duration` (a histogram in seconds, as
  * the semantic conventions have it: https://opentelemetry.io/docs/specs/semconv/general/metrics/). The attributes are `session.event`, `session.name`, `session.reason`,
- * `session.attempts`, and `error.type` with the error's code. No id and no data are told.
+ * `session.attempts`, and `error.type` with the error's code. No id and no data are recorded.
  *
  * @param options A tracer, a meter, or both
  * @returns The value of the option `onEvent`
- * @throws {TypeError} If neither is given, or an option is unknown
+ * @throws {TypeError} If neither is given, one of them lacks its methods, or an option is unknown
  *
  * @example
  * ```ts ignore
@@ -73,6 +74,8 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
 export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEvent) => void {
   assertKnown(options, ["tracer", "meter"], "openTelemetry");
   const { tracer, meter } = options;
+  if (tracer !== undefined) assertMethods("openTelemetry: tracer", tracer, ["startSpan"]);
+  if (meter !== undefined) assertMethods("openTelemetry: meter", meter, ["createCounter", "createHistogram"]);
   if (tracer === undefined && meter === undefined)
     throw new TypeError("openTelemetry needs a tracer, a meter, or both");
   const events = meter?.createCounter("with_session.events", {
@@ -88,7 +91,7 @@ export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEve
     events?.add(1, attributes);
     const { durationMs = 0 } = event;
     if (event.durationMs !== undefined) durations?.record(durationMs / 1000, attributes);
-    // A failure is shown even if nobody knows how long it took.
+    // A failure is shown even if it is unknown how long it took.
     if (tracer === undefined || (event.durationMs === undefined && event.type !== "failed")) return;
     const endTime = Date.now();
     const isLoading = event.type === "failed" ? event.during === "load" : LOADING.has(event.type);

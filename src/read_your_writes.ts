@@ -122,7 +122,7 @@ function isCookieTransport(transport: Transport): transport is CookieTransport {
   return "readBeside" in transport && "writeBeside" in transport;
 }
 
-/** What is sealed for one session cookie is worth nothing beside another one. */
+/** What is sealed beside one session cookie does not open beside another one. */
 function cookieSealer(
   sealer: Sealer,
   { name, runtimeArguments }: Operation,

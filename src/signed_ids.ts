@@ -16,12 +16,12 @@
  * @module
  */
 import { assertKnown } from "./core/known_options.ts";
-import { chain, type MaybePromise } from "./core/maybe_promise.ts";
+import { chain } from "./core/maybe_promise.ts";
 import { isId } from "./core/session_id.ts";
 import type { TokenFormat } from "./core/token_format.ts";
 import { isEqual, type Signer, signer } from "./crypto/hmac.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { keyring, type Secrets } from "./crypto/secrets.ts";
+import { keyring, type Secrets, withAny } from "./crypto/secrets.ts";
 
 export type { TokenFormat } from "./core/token_format.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -30,11 +30,11 @@ export type { Secrets } from "./crypto/secrets.ts";
 export interface SignedIdsOptions {
   /**
    * Secrets of at least 32 bytes each, the current one first, or a function that gives them. The first one signs, all of them verify. A client whose
-   * id was signed with an older one is told the new signature.
+   * id was signed with an older one gets the new signature.
    */
   readonly secrets: Secrets;
   /**
-   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients are told the signature. Set it for
+   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients get the signature. Set it for
    * as long as such sessions last. @default {false}
    */
   readonly acceptUnsigned?: boolean;
@@ -45,7 +45,7 @@ export interface SignedIdsOptions {
  *
  * @param options The secrets, and whether unsigned ids are accepted
  * @returns The value of the option `ids`
- * @throws {TypeError} If a secret is not a string, or an option is unknown
+ * @throws {TypeError} If a secret is not a string, `acceptUnsigned` is not a boolean, or an option is unknown
  * @throws {RangeError} If a secret has fewer than 32 bytes
  *
  * @example
@@ -61,6 +61,7 @@ export interface SignedIdsOptions {
 export function signedIds(options: SignedIdsOptions): TokenFormat {
   assertKnown(options, ["secrets", "acceptUnsigned"], "signedIds");
   const { secrets, acceptUnsigned = false } = options;
+  if (typeof acceptUnsigned !== "boolean") throw new TypeError("signedIds: acceptUnsigned must be a boolean");
   const signers = keyring(secrets, (secret) => chain(deriveKey("id", secret), signer));
   /** The token that was verified last: the core asks for the token of its id next. */
   let last: { readonly token: string; readonly id: string; readonly name: string; readonly sign: Signer } | undefined;
@@ -81,18 +82,15 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
       if (dot < 0) return acceptUnsigned ? id : null;
       const signature = token.slice(dot + 1);
       const text = signedText(presentedName, id);
-      return chain(signers(runtimeArguments), (list) => {
-        const verify = (at: number): MaybePromise<string | null> => {
-          const sign = list[at];
-          if (sign === undefined) return null;
-          return chain(sign(text), (expected) => {
-            if (!isEqual(expected, signature)) return verify(at + 1);
+      return chain(signers(runtimeArguments), (list) =>
+        withAny(list, (sign) =>
+          chain(sign(text), (expected) => {
+            if (!isEqual(expected, signature)) return null;
             last = { token, id, name: presentedName, sign };
             return id;
-          });
-        };
-        return verify(0);
-      });
+          }),
+        ),
+      );
     },
   };
 }

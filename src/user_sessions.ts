@@ -3,62 +3,23 @@
  *
  * @module
  */
-import type { Codec } from "./core/codec.ts";
-import { SessionError } from "./core/errors.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
-import { byteLength } from "./core/record_size.ts";
 import type { Repository } from "./core/repository.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
-import {
-  FACTS,
-  type Facts,
-  factsOf,
-  isKey,
-  listOf,
-  type Pending,
-  pendingOf,
-  reveal,
-  userOf,
-  versionHash,
-} from "./user_sessions/facts.ts";
-import { type AdmissionOf, indexedRepository } from "./user_sessions/indexed_repository.ts";
+import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
+import { factsOf, isKey, listOf, reveal, userOf, versionHash } from "./user_sessions/facts.ts";
+import { indexedRepository } from "./user_sessions/indexed_repository.ts";
+import { assertOptions, checkedLimit, indexText, type UserSessionsOptions } from "./user_sessions/options.ts";
 import { listSessions, revoke } from "./user_sessions/user_index.ts";
 
-/** What changes when a user's credentials do: a counter, a date, the hash of a password. */
-export type CredentialVersion = string | number;
-
-/** Metadata as the functions of `indexes` get it. */
-export type IndexedMetadata<Metadata> = Metadata & { readonly [name: string]: unknown };
-
-/** Options of {@linkcode userSessions}. */
-export interface UserSessionsOptions<Metadata = unknown> {
-  /**
-   * How many sessions one user may have at a time, at least 1: a number, or a function of the user and of what the runtime passes beside the request.
-   *
-   * @default No limit
-   */
-  readonly limit?: number | LimitFunction;
-  /** Whether one session more ends the oldest one, or is refused with `ERR_SESSION_LIMIT`. @default {"revoke-oldest"} */
-  readonly onLimit?: "revoke-oldest" | "refuse";
-  /**
-   * The version of a user's credentials. It is noted by `bind`, and compared with each load of a bound session, without a call of the store: a session with
-   * another version is rejected with the reason `"credentials"`. Null or undefined is not compared, and neither is a session that was bound without a version.
-   *
-   * @default Sessions outlive a change of the credentials
-   */
-  credentialVersion?(userId: string, ...rest: unknown[]): MaybePromise<CredentialVersion | null | undefined>;
-  /**
-   * Other keys by which sessions are found, for `revokeBy`: a function of the metadata for each, which gives a text or a number, or undefined for no key.
-   *
-   * @default None
-   */
-  readonly indexes?: { readonly [name: string]: (metadata: IndexedMetadata<Metadata>) => unknown };
-}
-
-/** A limit that depends on the user. */
-export type LimitFunction = { limit(userId: string, ...rest: unknown[]): MaybePromise<number> }["limit"];
+export type {
+  CredentialVersion,
+  IndexedMetadata,
+  LimitFunction,
+  UserSessionsOptions,
+} from "./user_sessions/options.ts";
 
 /** One session of a user, as a page about a user's devices shows it. */
 export interface UserSession<Metadata = unknown> {
@@ -114,7 +75,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
   /** What names a session in `list`, so that a page can mark "this browser"; null if the store holds no binding of it. */
   handle(session: object): Promise<string | null>;
   /**
-   * Ends one session: that of a lost telephone, say. Look for a handle that a client sent in the list of that client's user first: whoever has a handle can end its session.
+   * Ends one session: that of a lost telephone, say. Look for a handle that a client sent in the list of that client's user first: a handle alone is enough to end its session.
    *
    * @param handle As `list` gave it. Anything else names no session
    * @param rest What functions among the options are called with
@@ -133,7 +94,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    */
   revokeAll(userId: string, options?: RevokeAllOptions, ...rest: unknown[]): Promise<number>;
   /**
-   * Ends all sessions with one value of an index, whoever's they are: those of an identity provider's session, for OpenID Connect Back-Channel Logout.
+   * Ends all sessions with one value of an index, of any user: those of an identity provider's session, for OpenID Connect Back-Channel Logout.
    *
    * @param index A name among `indexes`
    * @param value What its function gave of the metadata
@@ -150,7 +111,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
  *
  * - A session is listed before it is stored, so `revokeAll` finds it even if the process ends in between.
  * - An engine that has lost a list, by eviction or a flush, gets it back from the sessions that are used, at the latest when a touch of theirs is written. Until then `credentialVersion` ends them.
- * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys that are derived from them. Who reads the store and knows
+ * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys that are derived from them. A reader of the store who knows
  *   a user id can find its list and its metadata.
  * - On a store without compare-and-set, such as Workers KV, a list that two places change at once can lose an entry until that session is touched, and the limit is not exact.
  *
@@ -187,16 +148,6 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
   const { limit, onLimit, indexes = {} } = options;
   const hosts: PluginHost[] = [];
 
-  const admissionOf: AdmissionOf = async (userId, version, { runtimeArguments }) => {
-    const most = typeof limit === "function" ? checkedLimit(await limit(userId, ...runtimeArguments)) : limit;
-    return most === undefined ? undefined : { limit: most, refuses: onLimit === "refuse", version };
-  };
-
-  async function versionOf(userId: string, rest: readonly unknown[]): Promise<string | undefined> {
-    const version = await options.credentialVersion?.(userId, ...rest);
-    return version === null || version === undefined ? undefined : await versionHash(await listOf("", userId), version);
-  }
-
   function hostOf(repository?: Repository): PluginHost {
     const host = hosts.find((each) => repository === undefined || each.repository === repository);
     if (host === undefined)
@@ -212,27 +163,9 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     return internals;
   }
 
-  /** What is bound to a session that is loaded is recorded before anything is awaited. */
-  async function bind(internals: SessionInternals, userId: string, metadata: unknown): Promise<void> {
-    assertUserId(userId);
-    const { codec, runtimeArguments } = internals;
-    const shown = metadata === undefined ? undefined : encoded(codec, metadata);
-    const values: Record<string, string | undefined> = {};
-    for (const [name, valueOf] of Object.entries(indexes))
-      if (shown !== undefined) values[name] = indexText(valueOf(metadata as IndexedMetadata<Metadata>));
-    const loading = internals.load();
-    if (loading !== undefined) await loading;
-    const version =
-      options.credentialVersion && ((await options.credentialVersion(userId, ...runtimeArguments)) ?? undefined);
-    internals.authenticate();
-    internals.setMetadata(FACTS, { token: createToken(), userId, values, version, shown } satisfies Pending);
-    await internals.begin();
-  }
-
-  async function unbind(internals: SessionInternals): Promise<void> {
-    const loading = internals.load();
-    if (loading !== undefined) await loading;
-    if (internals.metadata(FACTS) !== undefined) internals.setMetadata(FACTS, null);
+  async function versionOf(userId: string, rest: readonly unknown[]): Promise<string | undefined> {
+    const version = await options.credentialVersion?.(userId, ...rest);
+    return version === null || version === undefined ? undefined : await versionHash(await listOf("", userId), version);
   }
 
   async function revokeFrom(
@@ -246,16 +179,16 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     return sessions;
   }
 
-  function handle(session: object): Promise<string | null> {
-    return handleOf(insideOf(session));
-  }
-
   return {
     name: "users",
-    wrap: (next) => indexedRepository(next, admissionOf),
+    wrap: (next) =>
+      indexedRepository(next, async (userId, version, { runtimeArguments }) => {
+        const most = typeof limit === "function" ? checkedLimit(await limit(userId, ...runtimeArguments)) : limit;
+        return most === undefined ? undefined : { limit: most, refuses: onLimit === "refuse", version };
+      }),
     attach(host) {
       if (host.repository.tokenHoldsSession === true)
-        throw new TypeError("userSessions needs a store for its lists, which cookieSessions() has not");
+        throw new TypeError("userSessions needs a store for its lists, which cookieSessions() does not have");
       if (hosts.some(({ store }) => store !== host.store))
         throw new TypeError("userSessions serves one store: make another plugin for another store");
       hosts.push(host);
@@ -270,12 +203,13 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     },
     bind(session, userId, ...[metadata]) {
       const internals = insideOf(session);
-      return internals.track(bind(internals, userId, metadata));
+      return internals.track(bind(internals, userId, metadata, options));
     },
     unbind(session) {
       const internals = insideOf(session);
       return internals.track(unbind(internals));
     },
+    handle: (session) => handleOf(insideOf(session)),
     async list(userId, ...rest) {
       assertUserId(userId);
       const { codec, operation } = hostOf();
@@ -288,110 +222,24 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
         }),
       );
     },
-    handle,
     async revoke(handle, ...rest) {
       const [list, named] = typeof handle === "string" ? handle.split(".") : [];
       return isKey(list) && (await revokeFrom(list, (token) => token === named, rest)) > 0;
     },
-    async revokeAll(userId, { except } = {}, ...rest) {
+    async revokeAll(userId, options = {}, ...rest) {
       assertUserId(userId);
+      assertKnown(options, ["except"], "users.revokeAll");
+      const { except } = options;
       const spared = except === undefined ? [] : await tokensOf(insideOf(except));
       return await revokeFrom(listOf("", userId), (token) => !spared.includes(token), rest);
     },
     async revokeBy(index, value, ...rest) {
       const text = indexText(value);
       if (text === undefined || !Object.hasOwn(indexes, index))
-        throw new TypeError("users.revokeBy takes a name among the indexes, and a value");
+        throw new TypeError(
+          "users.revokeBy needs a name among the indexes of userSessions, and a value that is not empty",
+        );
       return await revokeFrom(listOf(index, text), () => true, rest);
     },
   };
-}
-
-/** The most that metadata may take when encoded, in bytes. */
-const MOST_METADATA = 16_384;
-
-/** What the store has of a session's user. */
-async function storedFacts(internals: SessionInternals): Promise<Facts | undefined> {
-  await internals.load();
-  // Stored together with what other requests wanted, a session is known as it was to be stored.
-  if (internals.found && pendingOf(internals.found.metadata) !== undefined) await internals.refresh();
-  return internals.found ? factsOf(internals.found.metadata) : undefined;
-}
-
-/** What names the session in its user's list; null if the store holds no binding of it. */
-async function handleOf(internals: SessionInternals): Promise<string | null> {
-  const facts = await storedFacts(internals);
-  return facts === undefined ? null : `${facts.lists[0].list}.${facts.token}`;
-}
-
-/**
- * What names a session that is to stay.
- *
- * @throws {SessionError} `ERR_STORE` if it could not be loaded: it must not end because nobody knows which one it is
- */
-async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
-  const facts = await storedFacts(internals);
-  const recorded = internals.metadata(FACTS);
-  if (internals.isUnavailable && recorded === undefined) {
-    throw new SessionError("ERR_STORE", "Cannot revoke the sessions: the excepted one could not be loaded");
-  }
-  return [facts?.token, Object(recorded).token];
-}
-
-/** Refuses what names nobody: to end the sessions of `undefined` would look like success. */
-function assertUserId(userId: unknown): asserts userId is string {
-  if (typeof userId === "string" && userId !== "" && userId.isWellFormed()) return;
-  throw new TypeError("The id of a user must be a string that is well-formed and not empty");
-}
-
-/** 96 random bits: a handle cannot be guessed. */
-function createToken(): string {
-  return crypto.randomUUID().replaceAll("-", "").slice(-24);
-}
-
-function encoded({ encode }: Codec, metadata: unknown): string {
-  let reason = "it has a function, a symbol or a class instance";
-  try {
-    const text = encode(metadata);
-    const size = byteLength(text);
-    if (size <= MOST_METADATA) return text;
-    reason = `it has ${size} bytes, and the most is ${MOST_METADATA}`;
-  } catch (error) {
-    const { path } = Object(error);
-    if (typeof path === "string" && path !== "") reason += `, at ${path}`;
-  }
-  throw new SessionError("ERR_NOT_SERIALIZABLE", `Cannot bind the session: its metadata cannot be stored, ${reason}`);
-}
-
-/** Metadata that cannot be read must not hide the session that it is about. */
-function decoded({ decode }: Codec, text: string | null): unknown {
-  try {
-    return text === null ? undefined : decode(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The text of a value by which sessions are found; undefined for none. */
-function indexText(value: unknown): string | undefined {
-  if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string" || typeof value === "number") return String(value);
-  throw new TypeError("userSessions: the value of an index must be a string or a number");
-}
-
-function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>): void {
-  assertKnown(options, ["limit", "onLimit", "credentialVersion", "indexes"], "userSessions");
-  const { limit, onLimit = "refuse", credentialVersion, indexes = {} } = options;
-  if (limit !== undefined && typeof limit !== "function") checkedLimit(limit);
-  const functions = [credentialVersion, ...Object.values(indexes)].filter((each) => each !== undefined);
-  if (!["revoke-oldest", "refuse"].includes(onLimit) || functions.some((each) => typeof each !== "function")) {
-    throw new TypeError(
-      'userSessions: onLimit must be "revoke-oldest" or "refuse", and credentialVersion and the indexes functions',
-    );
-  }
-}
-
-function checkedLimit(limit: number): number {
-  if (Number.isInteger(limit) && limit >= 1) return limit;
-  throw new RangeError("userSessions: limit must be a whole number of at least 1");
 }

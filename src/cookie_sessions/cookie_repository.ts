@@ -57,7 +57,7 @@ export class CookieRepository implements Repository {
     const note = await this.#noteOf(found.id, op);
     const reason = await this.#rejectReason(note, op, 1);
     if (reason !== undefined) return reason;
-    // What is sealed is bound to the name: a token that came under a previous name goes out anew.
+    // What is sealed is bound to the name: a token that came under a previous name is sealed and sent again.
     const renewed = op.presentedName === op.name ? token : await this.#seal(found.id, found, op);
     return { ...found, token: renewed, version: renewed, stored: note };
   }

@@ -18,7 +18,7 @@ export type Lifetime = Pick<Metadata, "createdAt" | "absoluteSince" | "timeouts"
 /** What is noted of a session. */
 export interface Note {
   /**
-   * - `"alive"`: nothing was revoked; the note tells more of a session in use.
+   * - `"alive"`: nothing was revoked; the note holds more about a session in use.
    * - `"retired"`: the id was renewed, and `successor` took over.
    * - `"ended"`: the session was ended.
    */
@@ -100,7 +100,7 @@ export function endedNote(lifetime: Lifetime): Note {
 
 /**
  * The last instant at which some copy of a session may live, by the clock of whichever server. Another copy may have an
- * idle timeout of its own, or none where this one has, and it may have been used a moment ago: each ends with its
+ * another idle timeout, or none, and it may have been used a moment ago: each ends with its
  * absolute timeout, if there is one.
  */
 export function lastEndOf(lifetime: Lifetime, op: Operation): number {
@@ -109,7 +109,7 @@ export function lastEndOf(lifetime: Lifetime, op: Operation): number {
 
 /**
  * An instant that a copy may live to, and that another copy would not expect, because this one was given timeouts of
- * its own; 0 if there is none.
+ * other timeouts; 0 if there is no such instant.
  */
 export function unexpectedEndOf(lifetime: Lifetime, op: Operation): number {
   if (lifetime.timeouts === undefined) return 0;

@@ -1,5 +1,5 @@
 /**
- * Bytes as base64url without padding (RFC 4648, 5), on every runtime.
+ * Bytes: as base64url without padding (RFC 4648, 5), on every runtime, and one after the other.
  *
  * @module
  */
@@ -17,5 +17,13 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   const characters = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
   const bytes = new Uint8Array(characters.length);
   for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
+  return bytes;
+}
+
+/** Two runs of bytes as one. */
+export function concat(start: Uint8Array, end: Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(start.length + end.length);
+  bytes.set(start);
+  bytes.set(end, start.length);
   return bytes;
 }

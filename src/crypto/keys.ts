@@ -3,7 +3,7 @@ import { sha256 } from "./hash.ts";
 
 /**
  * Derives a key of 32 bytes: one SHA-256 of the purpose and the secrets (the one-step derivation of NIST SP 800-56C, 4). A key for one purpose
- * is of no use for another, and no key is the store key of an id, because its input begins with a bracket.
+ * does not work for another, and no key is the store key of an id, because its input begins with a bracket.
  *
  * @param purpose What the key is for, such as `"record"`
  * @param secrets Texts that have 128 bits of entropy or more together

@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { decrypt, encrypt } from "./aes_gcm.ts";
 import { deriveKey } from "./keys.ts";
-import { keyring, type Secrets } from "./secrets.ts";
+import { keyring, type Secrets, withAny } from "./secrets.ts";
 
 /** Encrypts and authenticates texts for one purpose: the first secret seals, all of them open. */
 export interface Sealer {
@@ -11,8 +11,6 @@ export interface Sealer {
   open(sealed: string, context: string, runtimeArguments: readonly unknown[]): MaybePromise<string | null>;
 }
 
-type Key = Uint8Array<ArrayBuffer>;
-
 /**
  * A sealer for one purpose.
  *
@@ -20,19 +18,14 @@ type Key = Uint8Array<ArrayBuffer>;
  * @throws {RangeError} If a secret has fewer than 32 bytes
  */
 export function sealerFor(purpose: string, secrets: Secrets): Sealer {
-  const keysOf = keyring<Key>(secrets, (secret) => deriveKey(purpose, secret));
+  const keysOf = keyring(secrets, (secret) => deriveKey(purpose, secret));
   return {
     seal: (text, context, runtimeArguments) =>
       chain(keysOf(runtimeArguments), ([current]) => {
-        if (current === undefined) throw new TypeError("secrets must have at least one secret");
+        if (current === undefined) throw new TypeError("There is no secret");
         return encrypt(current, text, context);
       }),
     open: (sealed, context, runtimeArguments) =>
-      chain(keysOf(runtimeArguments), (keys) => openWithAny(keys, sealed, context)),
+      chain(keysOf(runtimeArguments), (keys) => withAny(keys, (key) => decrypt(key, sealed, context))),
   };
-}
-
-function openWithAny([key, ...older]: readonly Key[], sealed: string, context: string): MaybePromise<string | null> {
-  if (key === undefined) return null;
-  return chain(decrypt(key, sealed, context), (text) => text ?? openWithAny(older, sealed, context));
 }

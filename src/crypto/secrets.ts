@@ -30,19 +30,29 @@ export function keyring<Key>(
   secrets: Secrets,
   derive: (secret: string) => MaybePromise<Key>,
 ): (runtimeArguments: readonly unknown[]) => MaybePromise<readonly Key[]> {
-  const deriveAll = (list: readonly string[]): MaybePromise<readonly Key[]> => all(list.map(derive));
   const resolve = secretsResolver(secrets);
   // Keys are kept as values: some runtimes bind a promise to one request.
   const known = new WeakMap<readonly string[], readonly Key[]>();
   return (runtimeArguments) =>
-    chain(resolve(runtimeArguments), (list) => {
-      const keys = known.get(list);
-      if (keys !== undefined) return keys;
-      return chain(deriveAll(list), (made) => {
-        known.set(list, made);
-        return made;
-      });
-    });
+    chain(
+      resolve(runtimeArguments),
+      (list) =>
+        known.get(list) ??
+        chain(all(list.map(derive)), (keys) => {
+          known.set(list, keys);
+          return keys;
+        }),
+    );
+}
+
+/** Tries keys in their order. Gives the first result that is not null; null if there is none. */
+export function withAny<Key, Result>(
+  keys: readonly Key[],
+  attempt: (key: Key) => MaybePromise<Result | null>,
+): MaybePromise<Result | null> {
+  const [key] = keys;
+  if (key === undefined) return null;
+  return chain(attempt(key), (result) => result ?? withAny(keys.slice(1), attempt));
 }
 
 /**
@@ -58,44 +68,41 @@ export function secretsResolver(
     const list = checkedSecrets(secrets);
     return () => list;
   }
-  let only: readonly string[] | undefined;
-  const byArgument = new WeakMap<object, readonly string[]>();
+  const lists = new WeakMap<object, readonly string[]>();
   return (runtimeArguments) => {
     const [first] = runtimeArguments;
-    // Primitive arguments cannot be remembered without keeping them for ever.
-    const key = secrets.length > 0 && typeof first === "object" && first !== null ? first : undefined;
-    const isOnly = secrets.length === 0 || first === undefined;
-    const known = key === undefined ? (isOnly ? only : undefined) : byArgument.get(key);
+    const key = secrets.length === 0 || first === undefined ? NO_ARGUMENT : first;
+    // A list for a primitive argument could only be kept for ever.
+    const isKept = typeof key === "object" && key !== null;
+    const known = isKept ? lists.get(key) : undefined;
     if (known !== undefined) return known;
     const given: MaybePromise<readonly string[]> = Reflect.apply(secrets, undefined, [...runtimeArguments]);
     return chain(given, (list) => {
       const checked = checkedSecrets(list);
-      if (key !== undefined) byArgument.set(key, checked);
-      else if (isOnly) only = checked;
+      if (isKept) lists.set(key, checked);
       return checked;
     });
   };
 }
 
+/** Stands for the first argument where there is none, or where it makes no difference. */
+const NO_ARGUMENT = {};
+
 /** A copy: a list that is changed later would leave keys of other secrets, or of none. */
 function checkedSecrets(given: unknown): readonly string[] {
-  if (!Array.isArray(given))
-    throw new TypeError(`secrets must be a list of strings, the current one first; it is ${kindOf(given)}. ${HINT}`);
-  if (given.length === 0)
-    throw new TypeError("secrets must have at least one secret, the current one first; the list is empty");
-  const list: readonly unknown[] = [...given];
-  return list.map((secret, at) => {
+  const rule = "secrets must be a list of strings, the current one first";
+  if (!Array.isArray(given)) throw new TypeError(`${rule}; it is ${kindOf(given)}. ${HINT}`);
+  if (given.length === 0) throw new TypeError(`${rule}; the list is empty`);
+  return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
     if (typeof secret !== "string")
       throw new TypeError(`Each secret must be a string; ${name} is ${kindOf(secret)}. ${HINT}`);
-    if (secret === "")
-      throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} is empty. ${HINT}`);
     // UTF-8 has no half of a pair, so secrets that differ only there would be the same.
     if (!secret.isWellFormed()) throw new TypeError(`Each secret must be well-formed Unicode; ${name} is not`);
     const { length } = new TextEncoder().encode(secret);
-    if (length < LEAST_BYTES)
-      throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} has ${length}`);
-    return secret;
+    if (length >= LEAST_BYTES) return secret;
+    const fact = length === 0 ? `is empty. ${HINT}` : `has ${length}`;
+    throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} ${fact}`);
   });
 }
 
@@ -103,15 +110,11 @@ const HINT = "Is the environment variable set?";
 
 function kindOf(value: unknown): string {
   if (value === undefined || value === null) return String(value);
-  if (typeof value === "object") return Array.isArray(value) ? "a list" : "an object";
-  return `a ${typeof value}`;
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return Array.isArray(value) ? "a list" : "then" in value ? "a promise" : "an object";
 }
 
 function all<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {
-  const ready: Value[] = [];
-  for (const value of values) {
-    if (isPromise(value)) return Promise.all(values);
-    ready.push(value);
-  }
-  return ready;
+  const ready = values.filter((value): value is Value => !isPromise(value));
+  return ready.length === values.length ? ready : Promise.all(values);
 }

@@ -20,15 +20,15 @@ export interface BoundKey {
 
 /** What a session knows of its device. It lies in the metadata of the record. */
 export interface Binding {
-  /** What the browser calls the session. It is no secret. */
+  /** The session's name for the browser. It is not secret. */
   readonly id: string;
-  /** Makes challenges and bound cookies of this session ones that nobody else can make. It never leaves the server. */
+  /** Signs challenges and bound cookies of this session. It never leaves the server. */
   readonly secret: string;
   /** Absent until the browser has registered one. */
   readonly key?: BoundKey | undefined;
 }
 
-/** The facts of a session: a binding, that it need not have one, that they make no sense, or none. */
+/** The facts of a session: a binding, that it need not have one, that they cannot be read, or undefined. */
 export type Facts = Binding | "exempt" | "unreadable" | undefined;
 
 /** A binding that waits for a key. */
@@ -49,6 +49,11 @@ export function readFacts(metadata: { readonly [plugin: `+${string}`]: JsonValue
   if (key === null || typeof alg !== "string" || typeof jkt !== "string") return "unreadable";
   if (typeof proofs !== "number" || typeof at !== "number") return "unreadable";
   return { id, secret, key: { jwk: key, algorithm: alg, thumbprint: jkt, proofs, provedAt: at } };
+}
+
+/** Whether facts tie a session to a key, or may do so. */
+export function isBound(facts: Facts): boolean {
+  return facts === "unreadable" || (typeof facts === "object" && facts.key !== undefined);
 }
 
 /** Facts as metadata keeps them. */

@@ -1,5 +1,5 @@
 /**
- * The cookie by which a browser shows that it has proved lately that it holds the key. It holds the instant at which the proof no longer counts, signed.
+ * The cookie by which a browser shows that it has proved lately that it holds the key. It holds the instant at which the proof ends, signed.
  *
  * @module
  */
@@ -15,17 +15,17 @@ const PURPOSE = "cookie";
 /** In seconds. The clocks of two servers may be so far apart. */
 const CLOCK_SKEW = 300;
 
-/** How long the cookie of a proof is good for. */
+/** How long a proof, and its cookie, are valid. */
 export interface ProofLifetime {
-  /** How long a proof counts, in seconds. */
+  /** How long a proof is valid, in seconds. */
   readonly counts: number;
   /** How long the browser keeps the cookie, in seconds. */
   readonly maxAge: number;
 }
 
 /**
- * The lifetimes for a proof that counts for so many seconds. The browser drops the cookie earlier by as much as the clocks of servers may be apart, and asks for a new
- * one then: it must not present one that a server in advance takes for an old one.
+ * The lifetimes for a proof that is valid for so many seconds. The browser drops the cookie earlier by as much as the clocks of servers may be apart, and asks for a new
+ * one then: it must not present one that a server whose clock is ahead takes for an old one.
  */
 export function proofLifetime(counts: number): ProofLifetime {
   return { counts, maxAge: Math.ceil(Math.max(counts - CLOCK_SKEW, counts / 2)) };
@@ -78,7 +78,7 @@ export function writeProof(
   );
 }
 
-/** Whether the bound cookie of a request shows a proof that still counts. */
+/** Whether the bound cookie of a request shows a proof that is still valid. */
 export function hasProof(
   binding: Binding,
   exchange: CookieExchange,
@@ -97,7 +97,15 @@ export function expireProof(headers: Headers, exchange: CookieExchange): void {
   write(headers, "", exchange, 0);
 }
 
-/** The attributes of the bound cookie, as the browser is told to expect them: without those of its age. */
+/** Removes the header that would make the browser forget the session cookie. */
+export function keepSessionCookie(headers: Headers, { transport, request, runtimeArguments }: CookieExchange): void {
+  const name = transport.cookieName(request, runtimeArguments);
+  const cookies = headers.getSetCookie().filter((line) => !line.startsWith(`${name}=`));
+  headers.delete("Set-Cookie");
+  for (const line of cookies) headers.append("Set-Cookie", line);
+}
+
+/** The attributes of the bound cookie, as the browser expects them: without those of its age. */
 export function boundCookieAttributes(exchange: CookieExchange): string {
   const headers = new Headers();
   write(headers, "", exchange, 0);

@@ -1,5 +1,5 @@
 /**
- * What a browser must sign. A challenge is a number with a signature of the server, so that no store keeps it.
+ * What a browser must sign. A challenge is a number with a signature of the server, so it needs no store.
  *
  * @module
  */
@@ -34,7 +34,7 @@ export function refreshChallenge(signatures: Signatures, proofs: number): MaybeP
 export type ChallengeState = "due" | "repeated" | "old";
 
 /**
- * Judges the challenge of a proof. Each is good for one proof, so that what was signed in advance, or seen on its way, soon is of no use.
+ * Judges the challenge of a proof. Each is accepted for one proof, so a proof that was signed in advance or intercepted is soon rejected.
  * A number that is higher than the session knows is one of a newer state, which an eventually consistent store does not show yet.
  */
 export function judgeChallenge(

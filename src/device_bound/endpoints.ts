@@ -9,37 +9,29 @@ import type { Operation } from "../core/repository.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
 import { verifyProofJwt } from "../crypto/proof_jwt.ts";
 import { type Binding, type BoundKey, FACTS, factsToJson, readFacts } from "./binding.ts";
-import { type CookieExchange, exchangeOf, type ProofLifetime, writeProof } from "./bound_cookie.ts";
+import { type CookieExchange, exchangeOf, writeProof } from "./bound_cookie.ts";
 import { isRegistrationChallenge, judgeChallenge, refreshChallenge } from "./challenge.ts";
-import {
-  ALGORITHMS,
-  readProof,
-  readSessionId,
-  type SessionScope,
-  sessionConfiguration,
-  sessionEnd,
-  writeChallenge,
-} from "./messages.ts";
-import type { SignaturesOf } from "./signatures.ts";
-
-/** What both endpoints need. */
-export interface EndpointSettings {
-  readonly scope: SessionScope;
-  readonly lifetime: ProofLifetime;
-  readonly signaturesOf: SignaturesOf;
-}
+import { ALGORITHMS, readProof, readSessionId, sessionConfiguration, sessionEnd, writeChallenge } from "./messages.ts";
+import type { DeviceBoundSettings } from "./options.ts";
 
 const PROOF_TYPE = "dbsc+jwt";
 
+/** Which of the two endpoints a request is for. */
+export function endpointOf({ url }: Request, path: string): "start" | "refresh" | undefined {
+  if (!url.includes(path)) return undefined;
+  const { pathname } = new URL(url);
+  return pathname === `${path}/start` ? "start" : pathname === `${path}/refresh` ? "refresh" : undefined;
+}
+
 /** Takes the key that a browser has made for a session. */
-export async function register(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+export async function register(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const { internals, op, exchange, binding, isLate } = await open(session);
   if (isLate) return later();
   if (exchange === null || binding === null) return refused("no session");
   const { signaturesOf, lifetime, scope } = settings;
   const proof = await verifyProofJwt(readProof(request) ?? "", { type: PROOF_TYPE, algorithms: ALGORITHMS });
   if (typeof proof === "string") return refused(proof);
-  // A second key, whoever brings it, would replace the one of the browser that signed in.
+  // A second key would replace the one of the browser that signed in, so it is refused from any client.
   if (binding.key !== undefined && binding.key.thumbprint !== proof.thumbprint) return refused("key");
   const signatures = await signaturesOf(binding, op.runtimeArguments);
   const { jti } = proof.claims;
@@ -55,7 +47,7 @@ export async function register(request: Request, session: object, settings: Endp
 }
 
 /** Gives a browser that proves that it holds the key a new bound cookie. */
-export async function refresh(request: Request, session: object, settings: EndpointSettings): Promise<Response> {
+export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
   const { internals, op, exchange, binding, isLate, mayChange } = await open(session);
   if (isLate || (binding !== null && binding.key === undefined && mayChange)) return later();
@@ -97,7 +89,7 @@ interface Opened {
   readonly exchange: CookieExchange | null;
   /** Null if there is no session, or it has no binding. */
   readonly binding: Binding | null;
-  /** Whether the session may be there although it was not found: nothing must be concluded then. */
+  /** Whether the session may be there although it was not found: the endpoints answer 503 then. */
   readonly isLate: boolean;
   /** Whether the store may show an older state than it keeps. */
   readonly mayChange: boolean;
@@ -116,7 +108,7 @@ async function open(session: object): Promise<Opened> {
   return { internals, op, exchange: exchangeOf(op), binding, isLate, mayChange };
 }
 
-/** Reasons that lead nowhere for good. With others the session may be there again: for a newer program, another request, a later read. */
+/** Reasons that are final. With any other one the session may be found again, by a newer program, another request or a later read. */
 const FINAL = /^(?:malformed|forged|unknown|expired|retired|revoked|credentials|corrupt|reuse)$/;
 
 /** Whether a session that was rejected will never be there again. */
@@ -125,7 +117,7 @@ export function isFinal(rejected: RejectReason | null, { store }: Operation): bo
   return rejected !== "unknown" || store.traits.consistency !== "eventual";
 }
 
-/** Stores a binding at once, so that the browser is told nothing that the store does not know. False if the session has ended meanwhile. */
+/** Stores a binding at once, so that the response says nothing that the store does not know. False if the session has ended meanwhile. */
 async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<boolean> {
   internals.setMetadata(FACTS, factsToJson(binding));
   try {
@@ -138,7 +130,7 @@ async function stored(session: object, internals: SessionInternals, binding: Bin
   }
 }
 
-/** A registration that is refused leaves the session without a key, and a refresh ends the browser's part of it. The word is for whoever looks for the reason. */
+/** A registration that is refused leaves the session without a key, and a refresh ends the browser's part of it. The body names the reason, for debugging. */
 function refused(reason: string): Response {
   return new Response(reason, { status: 403, headers: { "Cache-Control": "no-store" } });
 }

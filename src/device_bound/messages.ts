@@ -1,5 +1,5 @@
 /**
- * What server and browser say to each other: Device Bound Session Credentials (W3C Working Draft).
+ * The messages between server and browser: Device Bound Session Credentials (W3C Working Draft).
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { boundCookieAttributes, boundCookieName, type CookieExchange } from "./b
 /** Algorithms that browsers may use (the draft names these two). */
 export const ALGORITHMS: readonly string[] = ["ES256", "RS256"];
 
-/** What the browser is to be told beside the session's own facts. */
+/** What the browser gets beside the facts of the session. */
 export interface SessionScope {
   /** Under which path registration and refresh are served. */
   readonly path: string;
@@ -41,7 +41,7 @@ export function readSessionId(request: Request): string {
   return (request.headers.get("Sec-Secure-Session-Id") ?? "").replaceAll('"', "");
 }
 
-/** Whether the browser says that it could not refresh for the moment. */
+/** Whether the browser says that it could not refresh now. */
 export function isSkipped(request: Request): boolean {
   return request.headers.has("Secure-Session-Skipped");
 }

@@ -11,10 +11,10 @@ import { isSkipped } from "./messages.ts";
 export const REASON = "proof";
 
 /**
- * Answers a request in place of the handler, which would take the client for one without a session:
+ * Answers a request in place of the handler, which would find no session:
  *
- * - A link on another site leads here, and browsers do not refresh for another site's sake: the page loads itself once more, now by its own doing.
- * - The browser says that it could not refresh for the moment: it is asked to come again.
+ * - A link on another site leads here, and browsers do not refresh before a request of another site. The answer is a page that loads the address again, which is a request of this site.
+ * - The browser says that it could not refresh now: the answer is 503 with `Retry-After`.
  */
 export async function answerWithoutProof(request: Request, session: object): Promise<Response | undefined> {
   const skipped = isSkipped(request);

@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { isEqual, type Signer, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
-import { type Secrets, secretsResolver } from "../crypto/secrets.ts";
+import { type Secrets, secretsResolver, withAny } from "../crypto/secrets.ts";
 import { type Binding, NAME } from "./binding.ts";
 
 /** What the server signs for one session: no client can make it, and it serves no other session. */
@@ -20,7 +20,7 @@ const LONGEST_TEXT = 20;
 
 /**
  * Signs under the secret of each session, which its record keeps, and under those of the program as well if it has some. A reader of the
- * store knows the secret of a session and not its id, and who has stolen a cookie knows the id and not the secret.
+ * store knows the secret of a session and not its id. A thief of the cookie knows the id and not the secret.
  */
 export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
   const resolve = secrets === undefined ? undefined : secretsResolver(secrets);
@@ -35,7 +35,12 @@ export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
         open(purpose, sealed) {
           const dot = sealed.indexOf(".");
           if (dot < 1 || dot > LONGEST_TEXT) return null;
-          return openWith(inputs, purpose, sealed.slice(0, dot), sealed.slice(dot + 1));
+          const text = sealed.slice(0, dot);
+          return withAny(inputs, (input) =>
+            chain(deriveSigner(input), (sign) =>
+              chain(sign(`${purpose} ${text}`), (expected) => (isEqual(expected, sealed.slice(dot + 1)) ? text : null)),
+            ),
+          );
         },
       };
     });
@@ -43,18 +48,4 @@ export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
 
 function deriveSigner(inputs: readonly string[]): MaybePromise<Signer> {
   return chain(deriveKey(NAME, ...inputs), signer);
-}
-
-function openWith(
-  [first, ...rest]: readonly (readonly string[])[],
-  purpose: string,
-  text: string,
-  signature: string,
-): MaybePromise<string | null> {
-  if (first === undefined) return null;
-  return chain(deriveSigner(first), (sign) =>
-    chain(sign(`${purpose} ${text}`), (expected) =>
-      isEqual(expected, signature) ? text : openWith(rest, purpose, text, signature),
-    ),
-  );
 }

@@ -13,7 +13,7 @@ export interface Binding {
   readonly secret: string;
 }
 
-/** The facts in metadata; undefined if the session has none, null if they make no sense. */
+/** The facts in metadata; undefined if the session has none, null if they cannot be read. */
 export function readBinding(facts: JsonValue | undefined): Binding | null | undefined {
   if (facts === undefined) return undefined;
   if (typeof facts !== "object" || facts === null || !("secret" in facts)) return null;

@@ -6,11 +6,11 @@ export interface DpopKeyPair {
   readonly publicKey: CryptoKey;
 }
 
-/** What a client keeps between requests. The id is of no use without the key. */
+/** What a client keeps between requests. The server rejects the id without a proof of the key. */
 export interface DpopState {
   /** The key pair to which the server binds the session. */
   readonly keys: DpopKeyPair;
-  /** The session id as the server told it, or null. */
+  /** The session id as the server sent it, or null. */
   readonly id: string | null;
 }
 

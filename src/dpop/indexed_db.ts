@@ -33,7 +33,7 @@ export function findIndexedDb(): Factory | null {
   return typeof factory === "object" && factory !== null && "open" in factory ? (factory as Factory) : null;
 }
 
-/** Keeps the state under a name of its own, for all pages of the origin. */
+/** Keeps the state under one name, for all pages of the origin. */
 export function indexedDbStorage(factory: Factory, name: string): DpopStorage {
   let database: Promise<Database> | undefined;
   const open = (): Promise<Database> => (database ??= openDatabase(factory));

@@ -1,5 +1,5 @@
 /**
- * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so that no store keeps it.
+ * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so it needs no store.
  *
  * @module
  */
@@ -13,11 +13,11 @@ export const CLOCK_SKEW = 300;
 const LONGEST_INSTANT = 12;
 
 /** A nonce for a session with this secret, made now. */
-export function createNonce(secret: string, now: number): MaybePromise<string> {
+function createNonce(secret: string, now: number): MaybePromise<string> {
   return sealed(secret, now.toString(36));
 }
 
-/** When a nonce was made, in epoch milliseconds; NaN if it says nothing of that. A client may have made it up. */
+/** When a nonce was made, in epoch milliseconds; NaN if it holds no instant. It is not verified here: a client may have made it up. */
 export function claimedInstant(nonce: string): number {
   const dot = nonce.indexOf(".");
   return dot < 1 || dot > LONGEST_INSTANT ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
@@ -39,4 +39,21 @@ function sealed(secret: string, instant: string): MaybePromise<string> {
   return chain(deriveKey("dpop nonce", secret), (key) =>
     chain(signer(key)(instant), (signature) => `${instant}.${signature}`),
   );
+}
+
+/** Sends the client a new nonce (RFC 9449, 8.2). */
+export async function writeNonce(headers: Headers, secret: string, now: number): Promise<void> {
+  headers.set("DPoP-Nonce", await createNonce(secret, now));
+  headers.append("Access-Control-Expose-Headers", "DPoP-Nonce");
+  headers.set("Cache-Control", "no-store");
+}
+
+/** The answer to a request whose proof has no nonce, or an old one: the client tries again with the new one (RFC 9449, 9). */
+export async function askForNonce(secret: string, now: number): Promise<Response> {
+  const headers = new Headers({
+    "WWW-Authenticate": 'DPoP error="use_dpop_nonce", error_description="Sign again with the nonce of DPoP-Nonce"',
+  });
+  await writeNonce(headers, secret, now);
+  headers.append("Access-Control-Expose-Headers", "WWW-Authenticate");
+  return new Response(null, { status: 401, headers });
 }

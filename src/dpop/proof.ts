@@ -12,7 +12,7 @@ export type DpopFault =
   | "address"
   /** The proof has no nonce, or one that is too old or not of this session. */
   | "nonce"
-  /** The proof was made too long ago, or its clock is wrong, where no nonce tells its age. */
+  /** The proof was made too long ago, or its clock is wrong, where no nonce shows its age. */
   | "time"
   /** The proof is for another token. */
   | "token"

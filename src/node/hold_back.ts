@@ -84,7 +84,7 @@ export function holdBack(response: NodeResponse, { finish, fail, abort }: HoldBa
   });
 }
 
-/** Wakes the writers that wait. A compressing middleware keeps their listeners on a stream of its own, which `on` answers then. */
+/** Wakes the writers that wait. A compressing middleware keeps their listeners on its own stream, which `on` returns then. */
 function emitDrain(response: NodeResponse): void {
   const nothing = (): void => {};
   const emitter = response.on("drain", nothing);

@@ -6,7 +6,7 @@
 import { byteLength } from "../core/record_size.ts";
 import type { FieldChange, RecentWrites, Subject, Tombstone } from "./recent_writes.ts";
 
-/** What one cookie tells of one session. */
+/** What one cookie holds of one session. */
 export interface CookieContent extends Subject {
   readonly writes?: RecentWrites;
   readonly tombstone?: Tombstone;
@@ -20,7 +20,7 @@ const MOST_SEALED = 3072;
 /** In bytes: four characters hold three bytes. Mark, nonce and tag take 39 characters. */
 const MOST_TEXT = Math.floor(((MOST_SEALED - 39) / 4) * 3);
 
-/** Instants are told as what is added to `now`, the instant at which the cookie was made. */
+/** Instants are written as the difference to `now`, the instant at which the cookie was made. */
 interface CookieText {
   readonly token: string;
   /** Absent if it is the token. */
@@ -48,7 +48,7 @@ export function cookieText({ token, id, writes, tombstone }: CookieContent, now:
 
 /**
  * Changes as rows that fit. The largest texts are left out first. If there are none left, the oldest changes are left
- * out: a place that lacks one of those lacks later ones as well, so that it is noticed all the same.
+ * out: a place that lacks one of those lacks later ones as well, so the lack is noticed by those.
  */
 function fieldRows({ changes }: RecentWrites, now: number, space: number): FieldRow[] {
   let room = space;
@@ -75,7 +75,7 @@ function sizeOf(value: unknown): number {
 }
 
 /**
- * What a cookie tells; null if it is too old. It was sealed here, so its shape is ours.
+ * What a cookie holds; null if it is too old. Its shape is not checked: it was sealed here.
  *
  * @param accepted How old it may seem, in milliseconds
  */

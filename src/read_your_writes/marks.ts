@@ -1,5 +1,5 @@
 /**
- * When the fields of a record were changed of late. The marks lie in a field of the record, so that `encryption()`
+ * When the fields of a record were recently changed. The marks lie in a field of the record, so that `encryption()`
  * hides the names in them.
  *
  * @module
@@ -12,10 +12,10 @@ type Fields = ReadonlyMap<string, string>;
 /** The field that holds the marks. No key of a session can have this name. */
 export const MARKS_FIELD = "*recent";
 
-/** When each field was changed that was changed of late, in epoch milliseconds. The metadata count as one field. */
+/** When each recently changed field was changed, in epoch milliseconds. The metadata count as one field. */
 export interface Marks {
   readonly at: ReadonlyMap<string, number>;
-  /** The latest instant of a write whose client was not told of it, such as one of a job. */
+  /** The latest instant of a write that no response brought to its client, such as one of a job. */
   readonly untoldAt: number;
 }
 
@@ -32,7 +32,7 @@ export function readMarks(fields: Fields): Marks {
       for (const name of names) at.set(name, Number(instant));
     return { at, untoldAt };
   } catch {
-    // Another program has written there: nothing is known then, as for an old record.
+    // Another program has written there. The record counts as one without marks.
     return NO_MARKS;
   }
 }

@@ -19,11 +19,11 @@ export interface MergedSession {
   /** Whether the store lacks a part of what the client has seen. */
   readonly isMerged: boolean;
   readonly marks: Marks;
-  /** The latest instant of any change that is known. The next change comes after it, whatever the clock says. */
+  /** The latest instant of any change that is known. The next change comes after it, even if the clock is behind. */
   readonly clock: number;
 }
 
-/** What merging came to. */
+/** The result of merging. */
 export interface Merged {
   readonly found: Found;
   readonly session: MergedSession;
@@ -114,7 +114,7 @@ export function metadataText(metadata: Metadata): string {
   return JSON.stringify({ ...metadata, writes: undefined, writtenAt: undefined, successor: undefined });
 }
 
-/** It was sealed here, so its shape is ours. */
+/** Its shape is not checked: it was sealed here. */
 function parseMetadata(text: string): Metadata {
   return JSON.parse(text);
 }

@@ -1,10 +1,10 @@
 /**
- * What a client has seen of a session of late, and how that is merged with what the store shows.
+ * What a client has recently seen of a session, and how several cookies are merged.
  *
  * @module
  */
 
-/** What became of a field last. */
+/** The last change of a field. */
 export interface FieldChange {
   /** The instant of the change, in epoch milliseconds. It is later than every change that its writer had seen. */
   readonly at: number;
@@ -12,11 +12,11 @@ export interface FieldChange {
   readonly text: string | null | undefined;
 }
 
-/** What a client has seen of a session of late. */
+/** What a client has recently seen of a session. */
 export interface RecentWrites {
   readonly changes: ReadonlyMap<string, FieldChange>;
   readonly lastSeenAt: number;
-  /** Whether nothing of the session is older: it began of late, and each of its fields is among the changes. */
+  /** Whether nothing of the session is older: it began recently, and each of its fields is among the changes. */
   readonly isComplete: boolean;
   /**
    * The versions of the record that the client has seen, the last one first. A record of such a version is only late.
@@ -48,7 +48,7 @@ export interface PresentedWrites extends RecentWrites {
   readonly tombstone?: Tombstone | undefined;
 }
 
-/** What a client tells that has seen nothing of late. */
+/** What a client presents that has seen nothing recently. */
 export const NO_WRITES: PresentedWrites = {
   changes: new Map(),
   lastSeenAt: 0,
@@ -72,7 +72,7 @@ function rank(text: string | null | undefined): string {
   return text === undefined ? "" : text === null ? "0" : `1${text}`;
 }
 
-/** Merges what several cookies tell of one session. The later change of each field counts. */
+/** Merges what several cookies hold of one session. The later change of each field counts. */
 export function mergeWrites(all: readonly RecentWrites[]): RecentWrites {
   const changes = new Map<string, FieldChange>();
   let lastSeenAt = 0;

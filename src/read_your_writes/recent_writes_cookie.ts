@@ -25,7 +25,7 @@ export interface Transports {
   readonly all: readonly Transport[];
 }
 
-/** A cookie that the client presented. It has no content if it is worth nothing. */
+/** A cookie that the client presented. It has no content if it cannot be opened or is too old. */
 interface PresentedCookie {
   readonly name: string;
   readonly content: CookieContent | null;
@@ -40,8 +40,8 @@ const MOST_COOKIES = 64;
 
 /**
  * What the client of one request knows of its recent writes, sealed in cookies beside the session cookie. Responses
- * that are under way at once must not replace each other's cookies. So each goes under a name of its own, holds
- * everything that its request was told, and replaces that. Whatever the client does with them, merging is harmless: the
+ * that are under way at once must not replace each other's cookies. So each response sets a cookie with a new name. It holds
+ * everything that its request presented, and replaces that. Merging is harmless in any order: the
  * later change of each field counts.
  */
 export class RecentWritesCookie {
@@ -70,7 +70,7 @@ export class RecentWritesCookie {
     this.#isAnswered = isAnsweredByCookie(transports, request, op.runtimeArguments);
   }
 
-  /** Whether the client will hear of what is noted now: it keeps cookies, and its response has not gone out. */
+  /** Whether a response can bring the client what is noted now: it keeps cookies, and its response has not gone out. */
   get canTell(): boolean {
     return this.#isAnswered && !this.#isSent;
   }
@@ -89,7 +89,7 @@ export class RecentWritesCookie {
     return { ...merged, id: all[0]?.id, cookies: presented.length, tombstone };
   }
 
-  /** Notes what the client is to be told of a session. */
+  /** Notes what the client's next cookie holds of a session. */
   remember(subject: Subject, writes: RecentWrites): void {
     this.#untold.set(subject.token, { token: subject.token, id: subject.id, writes });
   }
@@ -99,9 +99,9 @@ export class RecentWritesCookie {
     this.#begun.add(token);
   }
 
-  /** Notes that an id is over for this client, whatever the store may show. */
+  /** Notes that an id is over for this client, even if the store shows it. */
   bury(subject: Subject, tombstone: Tombstone): void {
-    // The successor of a rotation that failed, say: nobody was told of it.
+    // The successor of a rotation that failed, say: no client knows of it.
     if (this.#begun.has(subject.token) && !this.#isSent) return this.forget(subject);
     this.#untold.set(subject.token, { token: subject.token, id: subject.id, tombstone });
   }
@@ -111,7 +111,7 @@ export class RecentWritesCookie {
     this.#untold.delete(token);
   }
 
-  /** Tells the client what was noted, and expires the cookies that this replaces. */
+  /** Sends the client what was noted, and expires the cookies that this replaces. */
   async respond(headers: Headers, { now }: Operation): Promise<void> {
     const noted = [...this.#untold.values()];
     this.#untold.clear();
@@ -123,11 +123,11 @@ export class RecentWritesCookie {
       this.#write(headers, name, await this.#sealer.seal(cookieText(content, now), name), this.#window.length / 1000);
     }
     for (const { name, content } of presented) {
-      // That another id is over stays true. All else is in the new cookie, or of no use.
+      // That another id has ended stays true. Everything else is in the new cookie, or cannot be used.
       const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
       if (isReplaced) this.#write(headers, name, "", 0);
     }
-    // No cache may keep what one client was told.
+    // No cache may keep what was sent to one client.
     headers.set("Cache-Control", "no-store");
   }
 
@@ -155,7 +155,7 @@ function isSame(one: Subject, two: Subject): boolean {
 }
 
 /**
- * Whether the client holds its token in a cookie, as far as its request tells: clients without cookies keep none beside
+ * Whether the client holds its token in a cookie, as far as its request shows: clients without cookies keep none beside
  * it either.
  */
 function isAnsweredByCookie(

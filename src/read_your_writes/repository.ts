@@ -25,7 +25,7 @@ import type { RecentWritesCookie } from "./recent_writes_cookie.ts";
 import { windowOf } from "./window.ts";
 
 /**
- * A record that is older than the client has seen is read so many times. Nobody waits longer for an engine that is
+ * A record that is older than the client has seen is read so many times. A request does not wait longer for an engine that is
  * late.
  */
 const MOST_READS = 3;
@@ -99,7 +99,7 @@ export class ReadYourWritesRepository implements Repository {
     const session = mergedOf(current);
     const { shown, isMerged, isMissing } = session;
     const { lastSeenAt } = contents;
-    // A touch of a record that lacks something brings that in as well, or whoever touched it last would win.
+    // A touch of a record that lacks a change stores that change as well. Otherwise the last touch would remove it.
     if (!isMerged && contents.fields === current.fields && contents.metadata === current.metadata) {
       const touched = await this.#inner.update(shown, { ...shown, lastSeenAt }, op);
       return touched === "conflict" ? touched : await this.#written(touched, session.marks, session.clock, op, shown);
@@ -202,12 +202,12 @@ export class ReadYourWritesRepository implements Repository {
     return { at: next, untoldAt: Math.max(untoldAt, this.#untoldAt(op, instant)) };
   }
 
-  /** The instant of a write, if its client will not be told of it. */
+  /** The instant of a write, if no response can bring it to its client. */
   #untoldAt(op: Operation, instant: number): number {
     return this.#cookieOf(op)?.canTell === true ? 0 : instant;
   }
 
-  /** What was stored in place of `before`, null for a new session, as the core holds it. The client is told of it. */
+  /** What was stored in place of `before`, null for a new session, as the core holds it. It is noted for the client. */
   async #written(stored: Found, marks: Marks, clock: number, op: Operation, before: Found | null): Promise<Found> {
     const session = { shown: stored, isMissing: false, isMerged: false, marks, clock };
     const found = foundOf(session, { ...stored, fields: withoutMarks(stored.fields), needsStoring: false });
@@ -218,7 +218,7 @@ export class ReadYourWritesRepository implements Repository {
     return found;
   }
 
-  /** Notes for the client what it sees. What it knows of changes without their texts, it goes on knowing. */
+  /** Notes for the client what it sees. Changes that it knows without their texts stay in what it knows. */
   #remember(found: Found, { shown, marks: { at } }: MergedSession, presented: RecentWrites, op: Operation): void {
     const { accepted } = windowOf(op.store);
     const changes = new Map<string, FieldChange>();
@@ -240,7 +240,7 @@ export class ReadYourWritesRepository implements Repository {
   }
 }
 
-/** Whether the client sees something of late that it has not seen before. */
+/** Whether the client sees a recent change that it has not seen before. */
 function isNews(
   { found: { lastSeenAt }, session }: Merged,
   presented: PresentedWrites,
@@ -250,15 +250,15 @@ function isNews(
   if (lastSeenAt > presented.lastSeenAt && now - lastSeenAt < length) return true;
   const { at, untoldAt } = session.marks;
   return [...at].some(([name, instant]) => {
-    // A job tells no client of its write, and its clock may be another one.
+    // A job has no client that could be given its write, and its clock may be another one.
     const isRecent = now - instant < (instant <= untoldAt ? accepted : length);
     return isRecent && instant > (presented.changes.get(name)?.at ?? -Infinity);
   });
 }
 
 /**
- * Whether a session that the store does not show must be there. Where the core leaves no tombstone, nobody can tell a
- * late session from one that was ended: it was ended.
+ * Whether a session that the store does not show must be there. Where the core leaves no tombstone, a late session cannot be
+ * told from one that was ended: it counts as ended.
  */
 function isLate({ changes }: PresentedWrites, { store: { traits } }: Operation): boolean {
   return changes.size > 0 && traits.consistency === "eventual" && !traits.compareAndSet;

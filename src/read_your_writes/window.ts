@@ -5,7 +5,7 @@ import type { SessionStore } from "../core/store.ts";
  * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency), so the number alone would be too little.
  */
 const MARGIN = 2;
-/** In seconds, for a store that does not tell: that of Workers KV. */
+/** In seconds, for a store that does not say: that of Workers KV. */
 const DEFAULT_STALENESS = 60;
 /** How far, in milliseconds, the clocks of two servers may be apart: each five minutes off, in either direction. */
 const CLOCK_SKEW = 600_000;

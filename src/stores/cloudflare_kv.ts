@@ -65,7 +65,7 @@ export interface CloudflareKvStoreOptions {
  * @param options The key prefix, and how stale a read may be
  * @returns The store. It refuses a record over the limit with `ERR_RECORD_TOO_LARGE` before any I/O, and throws a `StoreBusyError` if a key is
  *   written too often
- * @throws {TypeError} If `namespace` is not a Workers KV binding, or an option is unknown
+ * @throws {TypeError} If `namespace` is not a Workers KV binding, the prefix is not a string, or an option is unknown
  * @throws {RangeError} If the prefix is too long, or `cacheTtl` is less than 30
  *
  * @example
@@ -94,11 +94,14 @@ export function cloudflareKvStore(
         "Worker's configuration, and pass env.SESSIONS",
     );
   }
+  if (typeof prefix !== "string") throw new TypeError("cloudflareKvStore: prefix must be a string");
   if (byteLength(prefix) > MAX_KEY_BYTES - KEY_LENGTH) {
     throw new RangeError(`cloudflareKvStore: prefix must be at most ${MAX_KEY_BYTES - KEY_LENGTH} bytes`);
   }
-  if (cacheTtl !== undefined && !(cacheTtl >= MIN_CACHE_TTL)) {
-    throw new RangeError(`cloudflareKvStore: cacheTtl must be at least ${MIN_CACHE_TTL} seconds, not ${cacheTtl}`);
+  if (cacheTtl !== undefined && !(Number.isFinite(cacheTtl) && cacheTtl >= MIN_CACHE_TTL)) {
+    throw new RangeError(
+      `cloudflareKvStore: cacheTtl must be at least ${MIN_CACHE_TTL} seconds, not ${String(cacheTtl)}`,
+    );
   }
   // A shorter time in the cache does not make writes arrive earlier.
   const staleness = Math.max(STALENESS, cacheTtl ?? 0);
@@ -154,7 +157,7 @@ async function writing(done: Promise<void>): Promise<void> {
   try {
     await done;
   } catch (error) {
-    // The binding tells the status in the message alone.
+    // The binding gives the status in the message alone.
     throw /\b429\b/.test(String(error)) ? new StoreBusyError() : error;
   }
 }

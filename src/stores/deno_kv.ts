@@ -139,7 +139,7 @@ async function committed(operation: DenoKvAtomicOperation): ReturnType<DenoKvAto
   try {
     return await operation.commit();
   } catch (error) {
-    // Only the message tells that another process holds the lock of the file, and that nothing was done.
+    // Only the message says that another process holds the lock of the file, and that nothing was done.
     throw /\bdatabase is locked\b/.test(String(error)) ? new StoreBusyError() : error;
   }
 }

@@ -10,7 +10,7 @@ import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 
-/** A `DynamoDBClient`, a `DynamoDB` or a `DynamoDBDocumentClient` of the AWS SDK for JavaScript 3. It is told by its method. */
+/** A `DynamoDBClient`, a `DynamoDB` or a `DynamoDBDocumentClient` of the AWS SDK for JavaScript 3. It is recognised by its method. */
 export interface DynamoDbClient {
   /** Sends a command, and answers its output. */
   send(
@@ -125,7 +125,7 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
         version: { S: version },
         expires_at: { N: `${Math.ceil(expiresAt / 1000)}` },
       };
-      // The SDK sends a write again if its answer was lost. The version tells that it was this one that came first.
+      // The SDK sends a write again if its answer was lost. The version shows that this one came first.
       const condition: Condition =
         expected === null
           ? {
@@ -182,7 +182,7 @@ const BUSY: readonly unknown[] = [
 const toUtf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
 
-/** Runs a write, and tells what its failure means. */
+/** Runs a write, and translates its failure. */
 async function written<Answer>(write: () => Promise<Answer>): Promise<Answer | "conflict"> {
   try {
     return await write();

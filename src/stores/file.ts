@@ -15,7 +15,7 @@
  * - A touch renames the head. The data stay as they are.
  * - A deletion renames the head out of the folder, and then removes it. A write with its version is too late from then on.
  *
- * Each step leaves a whole record, the older or the newer one, wherever it is interrupted. What a crash may leave beside it is removed by
+ * Each step leaves a whole record, the older or the newer one, if it is interrupted at any point. What a crash may leave beside it is removed by
  * the next change or by `prune`. A rename is acknowledged when its folder is on the disk; until then the older data stay.
  *
  * @module
@@ -53,7 +53,7 @@ export interface FileStoreOptions {
  * Keeps sessions in a folder.
  *
  * ## Setup
- * None. The folder is created at the first write, with modes that let nobody but this user in (0700, files 0600).
+ * None. The folder is created at the first write, with modes that let only this user in (0700, files 0600).
  *
  * ## How expiry behaves
  * Files do not expire by themselves: call `prune()` of the manager now and then. It reads names, not data.

@@ -27,7 +27,7 @@ export interface LibsqlClient {
  *
  * ## Setup
  * A client of `@libsql/client`. The first call creates the table if it is missing. {@linkcode sqlSchema} with `"sqlite"` prints the statements
- * for a migration. For a local file that several processes share, give the store a client of its own, and let it wait for the locks of others:
+ * for a migration. For a local file that several processes share, give the store a separate client, and let it wait for the locks of other connections:
  * `createClient({ url: "file:…", timeout: 5000 })`.
  *
  * ## How expiry behaves

@@ -54,7 +54,7 @@ interface Found {
  * ## Consistency
  * Strong, with compare-and-set, as long as each key stays on one server. If a server is added, or is removed by the client's option `remove`,
  * sessions move and are lost, or old ones come back: do not use `remove`, `failOverServers` or `redundancy`. A load is one request, and so is a
- * creation. A change and a `delete` that expects a version are two: the client does not tell the number of the item that it has stored.
+ * creation. A change and a `delete` that expects a version are two: the client does not return the number of the item that it has stored.
  *
  * ## Limits
  * A record has at most 1 000 000 bytes: Memcached takes items of 1 MiB, key and header included, unless it was started with another `-I`.
@@ -80,7 +80,7 @@ interface Found {
 export function memcachedStore(client: MemcachedClient, options: MemcachedStoreOptions = {}): SessionStore {
   assertKnown(options, ["prefix"], "memcachedStore");
   const { prefix = "session:" } = options;
-  // A longer key is hashed by the client, and one with a space would be a command of its own.
+  // A longer key is hashed by the client, and one with a space would be read as another command.
   if (typeof prefix !== "string" || !/^[!-~]{0,186}$/.test(prefix)) {
     throw new TypeError("memcachedStore: prefix must be at most 186 visible ASCII characters");
   }

@@ -62,7 +62,7 @@ interface Entry {
 export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
   assertKnown(options, ["maxSessions"], "memoryStore");
   const { maxSessions = Infinity } = options;
-  if (!(maxSessions >= 1))
+  if (typeof maxSessions !== "number" || !(maxSessions >= 1))
     throw new RangeError(`memoryStore: maxSessions must be at least 1, not ${String(maxSessions)}`);
 
   // With a limit, in the order of the last use: the first entry is the one to remove.

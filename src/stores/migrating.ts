@@ -44,7 +44,7 @@ export interface MigratingStoreOptions {
  *   removes the record before that, the older state is found again, and ends by its own timeouts.
  *
  * @param from The store that has the sessions so far
- * @param to The store that shall have them
+ * @param to The store that the sessions move to
  * @param options The clock
  * @returns The store
  * @throws {TypeError} If one of the two is not a store, both are the same, or an option is unknown
@@ -73,9 +73,10 @@ export function migratingStore(
   const { now = Date.now } = options;
   if (!isStore(from) || !isStore(to) || from === to) {
     throw new TypeError(
-      "migratingStore needs two stores: the one that has the sessions, and the one that shall have them",
+      "migratingStore needs two stores: the one that has the sessions, and the one that they move to",
     );
   }
+  if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
   const { compareAndSet } = to.traits;
 
   async function find(key: string, signal?: AbortSignal): Promise<Found | null> {
@@ -110,7 +111,7 @@ export function migratingStore(
     expected: RecordVersion,
     signal?: AbortSignal,
   ): Promise<RecordVersion | "conflict"> {
-    // It may have been ended long ago, so that no marker in the other store is left to tell.
+    // It may have been ended long ago, so that the other store may have no marker of that any more.
     const unmoved = await from.load(key, signal);
     if (unmoved === null || unmoved.version !== expected) return "conflict";
     const fields = withChanges(write.record.fields, MOVED);
@@ -252,7 +253,7 @@ function foundIn(record: StoredRecord): Found {
   return { place: mark === undefined ? "to" : mark === ENDED ? "ended" : "moved", record };
 }
 
-// A version tells the place as well, and whether the store's own one is a number.
+// A version also says which store it is from, and whether the store's own one is a number.
 
 const LETTERS = { from: "f", moved: "m", to: "t" } as const;
 

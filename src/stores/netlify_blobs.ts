@@ -21,7 +21,7 @@ export interface NetlifyBlobs {
   ): Promise<{ modified: boolean; etag?: string }>;
   /** Removes a blob. */
   delete(key: string): Promise<unknown>;
-  /** Tells the keys of all blobs, page by page. */
+  /** Lists the keys of all blobs, page by page. */
   list(options: { paginate: true }): AsyncIterable<{ blobs: { key: string }[] }>;
 }
 

@@ -20,7 +20,7 @@ export { type SqlDialect, sqlSchema } from "./sql/schema.ts";
 export type { SqlValue } from "./sql/sql_store.ts";
 export type { SqlStoreOptions } from "./sql/table.ts";
 
-/** A client of PostgreSQL. It is told by its methods. */
+/** A client of PostgreSQL. It is recognised by its methods. */
 export type PostgresClient =
   /** A `Pool` or `Client` of `pg`, `neon()` of `@neondatabase/serverless`, or a `PGlite`. */
   | { query(statement: string, values: SqlValue[]): Promise<unknown> }

@@ -73,7 +73,7 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * @param options The prefix of the keys, and the layout
  * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit. All
  *   methods reject with `ERR_STORE` while a client that was given as it is is closed
- * @throws {TypeError} If `client` is none of these, reads from replicas, or an option is unknown or of the wrong kind. If the function
+ * @throws {TypeError} If `client` is another one, reads from replicas, or an option is unknown or of the wrong kind. If the function
  *   opens no client, the first use rejects with it
  *
  * @example

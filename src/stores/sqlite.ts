@@ -12,7 +12,7 @@ export { type SqlDialect, sqlSchema } from "./sql/schema.ts";
 export type { SqlValue } from "./sql/sql_store.ts";
 export type { SqlStoreOptions } from "./sql/table.ts";
 
-/** A database of SQLite. It is told by its methods. */
+/** A database of SQLite. It is recognised by its methods. */
 export interface SqliteDatabase {
   /** Runs statements without parameters. */
   exec(statements: string): unknown;
@@ -29,7 +29,7 @@ const SHORTEST_WAIT = 500;
  * ## Setup
  * SQLite 3.37 or newer through `node:sqlite` of Node (22.13 or newer) or Deno, `better-sqlite3`, or `bun:sqlite`. The first call creates the
  * table if it is missing. Turn on write-ahead logging with `PRAGMA journal_mode = WAL`, so that readers and a writer do not wait for each
- * other. A connection that does not wait at all for the locks of others is told to wait up to half a second (`PRAGMA busy_timeout`).
+ * other. A connection that does not wait at all for the locks of others is set to wait up to half a second (`PRAGMA busy_timeout`).
  *
  * ## How expiry behaves
  * SQLite keeps expired rows until `prune()` of the manager deletes them. Call it now and then, for example once an hour. It deletes rows in

@@ -124,7 +124,7 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
         const found = expected === undefined ? null : await find(item);
         if (found !== null && found.version !== expected) return "conflict";
         await storage.removeItem(item);
-        // The drivers for files do not tell of a failure. An eventually consistent one may still show the record.
+        // The drivers for files do not report a failure. An eventually consistent one may still show the record.
         if (isStrong && (await find(item)) !== null) throw new Error("The record is still there");
       }),
 

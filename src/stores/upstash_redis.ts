@@ -15,7 +15,7 @@ export type { RedisStoreOptions as UpstashRedisStoreOptions } from "./redis/reco
 
 /** What is needed of the `Redis` class of `@upstash/redis`, from 1.35.3 on: before, its automatic pipelines took `exec` for their own. */
 export interface UpstashRedisClient {
-  /** Sends any command, in a request of its own. */
+  /** Sends one command in one request. */
   exec(command: [command: string, ...args: string[]]): Promise<unknown>;
   /** Runs a script. Those of one tick share a request if automatic pipelining is on. */
   evalsha(digest: string, keys: string[], args: string[]): Promise<unknown>;
@@ -23,7 +23,7 @@ export interface UpstashRedisClient {
 
 /** A request takes 10 MB. What is in it beside the record takes less than 10 KB. */
 const MAX_BYTES = 10_000_000 - 10_000;
-/** Up to 1 000 commands share a request. A command with more characters gets a request of its own, so that they fit into 10 MB. */
+/** Up to 1 000 commands share a request. A command with more characters is sent in a separate request, so that they fit into 10 MB. */
 const LONGEST_SHARED = 4096;
 
 /**
@@ -110,7 +110,7 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
 }
 
 /**
- * The client tells no status, only the server's words for it, then the command, which is not looked at. To take another failure for this
+ * The client gives no status. Its message has the server's text, then the command, which is ignored. To take another failure for this
  * one would do no harm: each command can be repeated.
  */
 const TOO_MANY_REQUESTS = /^(?:(?!, command was:).)*(?:\b429\b|too many requests|rate.limit|requests? limit)/is;

@@ -1,3 +1,5 @@
+import { assertKnown } from "../core/known_options.ts";
+
 /** Who caused a request, which decides about SameSite. A navigation here is a link or a GET form at the top level. */
 export type SiteContext = "same-site" | "cross-site" | "cross-site-navigation";
 
@@ -82,6 +84,7 @@ export interface CookieJar {
  * ```
  */
 export function cookieJar(options: CookieJarOptions = {}): CookieJar {
+  assertKnown(options, ["now"], "cookieJar");
   const { now = Date.now } = options;
   // In the order of creation: a cookie that is replaced keeps its place in a Map.
   const kept = new Map<string, JarCookie>();

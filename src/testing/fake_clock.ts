@@ -11,6 +11,7 @@ export interface FakeClock {
  *
  * @param start The first time, in epoch milliseconds. Default: the current time
  * @returns The clock
+ * @throws {RangeError} If `start` is not a number
  *
  * @example
  * ```ts
@@ -22,10 +23,12 @@ export interface FakeClock {
  * ```
  */
 export function fakeClock(start: number = Date.now()): FakeClock {
+  if (!Number.isFinite(start)) throw new RangeError("fakeClock: start must be a number of milliseconds");
   let time = start;
   return {
     now: () => time,
     advance: (seconds) => {
+      if (!Number.isFinite(seconds)) throw new RangeError("clock.advance: seconds must be a number");
       time += seconds * 1000;
     },
   };

@@ -1,6 +1,8 @@
 import { StoreBusyError } from "../core/errors.ts";
+import { assertKnown } from "../core/known_options.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { METADATA_FIELD } from "../core/metadata.ts";
+import { assertMethods } from "../core/option_checks.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 
 /** A call of a store that can be made to fail. */
@@ -89,6 +91,8 @@ export interface FaultyStore extends SessionStore {
  * ```
  */
 export function faultyStore(store: SessionStore, faults: FaultPlan = {}): FaultyStore {
+  assertMethods("faultyStore: store", store, ["load", "save", "delete"]);
+  assertKnown(faults, ["load", "save", "delete"], "faultyStore");
   let plan = faults;
   const calls = { load: 0, save: 0, delete: 0 };
   const keys = new Set<string>();

@@ -1,3 +1,5 @@
+import { assertKnown } from "../core/known_options.ts";
+
 /** Options of {@linkcode kvSimulator}. */
 export interface KvSimulatorOptions {
   /** The time in epoch milliseconds, such as that of a fake clock. Default `Date.now`. */
@@ -96,6 +98,7 @@ export interface KvSimulator {
  * ```
  */
 export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
+  assertKnown(options, ["now", "cacheTtl", "delay", "deleteDelay", "writeInterval"], "kvSimulator");
   const { now = Date.now, cacheTtl = 60, delay = 0, deleteDelay = 10, writeInterval = 1 } = options;
   /** By key, every write that some place may still not see, the oldest first. */
   const history = new Map<string, Write[]>();

@@ -1,3 +1,4 @@
+import { assertKnown } from "../core/known_options.ts";
 import { managerInternalsOf } from "../core/manager_internals.ts";
 import type { SessionOptions } from "../core/options.ts";
 import type { DefaultData } from "../core/session.ts";
@@ -38,8 +39,12 @@ export interface SeedOptions {
 export async function seedSession<Data extends object = DefaultData>(
   options: SessionOptions<Data> | SessionManager<Data>,
   data: Partial<Data>,
-  { url = "https://localhost/", rest = [] }: SeedOptions = {},
+  where: SeedOptions = {},
 ): Promise<string> {
+  assertKnown(where, ["url", "rest"], "seedSession");
+  const { url = "https://localhost/", rest = [] } = where;
+  if (typeof url !== "string" || !URL.canParse(url))
+    throw new TypeError("seedSession: url must be an address, such as http://localhost:3000/");
   const isManager = managerInternalsOf(options) !== undefined;
   const sessions = isManager
     ? (options as SessionManager<Data>)

@@ -1,3 +1,4 @@
+import { assertMethods } from "../core/option_checks.ts";
 import type { SessionStore } from "../core/store.ts";
 import type { Check, OpenedStore } from "./cases/case.ts";
 import { deleteCases } from "./cases/delete.ts";
@@ -44,8 +45,11 @@ export function storeCases(): StoreCase[] {
   return Object.entries(CASES).map(([name, check]) => ({
     name,
     async run(openStore) {
+      if (typeof openStore !== "function")
+        throw new TypeError("Give a case a function that opens your store: run(() => myStore())");
       const result = await openStore();
-      const opened = "store" in result ? result : { store: result };
+      const opened = typeof result === "object" && result !== null && "store" in result ? result : { store: result };
+      assertMethods("The store of a case", opened.store, ["load", "save", "delete"]);
       try {
         await check(opened.store, opened);
       } finally {

@@ -61,7 +61,7 @@ export function isFacts(value: unknown): value is Facts {
   );
 }
 
-/** Whether a value is a store key. Anything else that a store tells is not asked for. */
+/** Whether a value is a store key. Anything else that a store holds is not used as a key. */
 export function isKey(value: unknown): value is string {
   return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
@@ -81,7 +81,7 @@ export function versionHash(list: string, version: string | number): MaybePromis
   return chain(sha256(`with-session credentials ${list} ${JSON.stringify(version)}`), (hex) => hex.slice(0, 32));
 }
 
-/** Hides a text from who does not know the owner's id: that of a session or of a user. */
+/** Hides a text from readers who do not know the owner's id: that of a session or of a user. */
 export function hide(text: string, token: string, owner: string): MaybePromise<string> {
   return pad(toBase64Url(new TextEncoder().encode(text)), `user session ${token} ${owner}`);
 }

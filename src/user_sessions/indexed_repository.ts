@@ -60,7 +60,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
       }
     });
 
-  /** Ends what a newly bound session has put over the limit. It is not the session's failure if that fails. */
+  /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
   const makePlace = (session: Found, op: Operation): Promise<void> =>
     tolerate(op, async () => {
       const list = factsOf(session.metadata)?.lists[0].list;
@@ -103,7 +103,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
         // A list that cannot be looked at now is looked at with the next touch.
         await (isUnchanged ? tolerate(op, list) : list());
         const updated = await next.update(current, listed, op);
-        // After a conflict nothing is taken back: the write may have been done all the same, and its session must stay listed.
+        // After a conflict the entry stays: the write may have been done, and then its session must be listed.
         if (updated === "conflict" || isUnchanged) return updated;
         await leave(current, op, factsOf(updated.metadata));
         if (!replacedIds.has(op)) await makePlace(updated, op);
@@ -126,7 +126,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   });
 }
 
-/** Does what the request does not depend on. */
+/** Runs a task. If the store fails, that is reported, and the request goes on. */
 async function tolerate(op: Operation, task: () => Promise<void>): Promise<void> {
   try {
     await task();

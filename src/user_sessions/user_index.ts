@@ -29,9 +29,9 @@ type Look = LiveSession | "absent" | "moved" | "ended" | "unreadable";
 
 /** In bytes. */
 const PAGE_BYTES = 32_000;
-/** What an entry takes, in bytes, with some to spare. */
+/** What an entry takes, in bytes, rounded up. */
 const ENTRY_BYTES = 160;
-/** Pages for many logins at once. Each is one more read for who lists the sessions of such a user. */
+/** How many pages a list has at least after two logins at once. Listing the sessions of such a user costs one more read for each. */
 const SCATTERED = 16;
 /**
  * How long, in milliseconds, an entry waits for its session, because it is written first. No request takes half as long, and the clocks of
@@ -108,13 +108,13 @@ function keepFor(page: Page, contents: Contents, op: Operation): void {
   if (page.until < end) page.until = Math.max(end, 2 * end - op.now);
 }
 
-/** Takes from a full page what is over, or adds pages. */
+/** Removes the ended sessions from a full page, or adds pages. */
 async function makeRoom(page: Page, op: Operation): Promise<void> {
   const { size } = page.entries;
   await inspect(page, op);
   const isTidied = page.entries.size * 4 < size * 3;
   if (!(await savePage(page, op))) return await op.backOff();
-  // A few would soon be in the way again, and to look at every session of a page at each login would be dear.
+  // If few entries were removed, the page is soon full again, and inspecting all of its sessions at each login is expensive.
   if (isTidied) return;
   const first = await loadPage(page.list, 0, op);
   first.pages *= 2;
@@ -146,7 +146,7 @@ export async function listSessions(list: string, version: string | undefined, op
   );
 }
 
-/** Ends sessions of a list. What takes their place meanwhile ends as well; a login that comes later is not meant. Answers how many have ended. */
+/** Ends sessions of a list. What takes their place meanwhile ends as well; a later login stays. Answers how many have ended. */
 export async function revoke(list: string, isMeant: (token: string) => boolean, op: Operation): Promise<number> {
   const ended = new Set<string>();
   for (let number = 0, pages = 1; number < pages; number++) {
@@ -194,7 +194,7 @@ function limitReached(limit: number): SessionError {
 
 type Inspected = readonly [entry: Entry, look: Look];
 
-/** Looks at all sessions of a list, and removes the entries of those that are over. */
+/** Looks at all sessions of a list, and removes the entries of those that have ended. */
 async function survey(list: string, op: Operation): Promise<Inspected[]> {
   const inspected: Inspected[] = [];
   for (let number = 0, pages = 1; number < pages; number++) {
@@ -207,7 +207,7 @@ async function survey(list: string, op: Operation): Promise<Inspected[]> {
   return inspected;
 }
 
-/** Looks at entries of a page, and ends their sessions if `told` is given. What is over is removed from the page; the rest is answered. */
+/** Looks at entries of a page, and ends their sessions if `told` is given. Entries of ended sessions are removed from the page; the others are returned. */
 async function inspect(
   page: Page,
   op: Operation,
@@ -226,7 +226,7 @@ async function inspect(
   });
 }
 
-/** What lies under the key of an entry, or has taken the place of what lay there. It ends if `told` is given. */
+/** What lies under the key of an entry, or has taken the place of what lay there. The session is ended if `told` is given. */
 async function look(
   entry: Entry,
   list: string,
@@ -272,7 +272,7 @@ async function look(
     }
     if (told === undefined) return found;
     // A retired session ends as well, or a request that fails could put it back.
-    // Who presents the id is told that it was revoked, for as long as the session would have lived.
+    // A client that presents the id learns that it was revoked, for as long as the session would have lived.
     const end = Math.max(op.now, op.endsAt({ metadata, lastSeenAt: record.lastSeenAt })) + SWEEP_MARGIN;
     // If its successor is in this list no more, a logout with the old id must still end the successor.
     const isLeadingOn = found === "moved" && successor !== undefined;

@@ -50,7 +50,7 @@ export async function unlessMissing<Result>(outcome: Promise<Result>): Promise<R
   }
 }
 
-/** Whether an error has one of these codes. It is not told by its class, because a test runner may bring an `Error` of its own. */
+/** Whether an error has one of these codes. Its class is not checked, because a test runner may bring another `Error`. */
 export function failedWith(error: unknown, ...codes: string[]): boolean {
   return typeof error === "object" && error !== null && "code" in error && codes.includes(String(error.code));
 }

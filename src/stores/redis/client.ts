@@ -1,5 +1,5 @@
 /**
- * How each client of Redis is told what to send. Raw commands are sent wherever that is possible: they are not changed by what the
+ * How commands are given to each client of Redis. Raw commands are sent where the client can send them: they are not changed by what the
  * user has set for typed ones, and their reads are not sent to replicas, which may be behind.
  *
  * @module

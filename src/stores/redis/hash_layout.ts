@@ -36,7 +36,7 @@ export const REMOVE_HASH: Script = {
 /** In milliseconds: an hour, in which an operator may look at what another program has left behind. */
 const LIFE_OF_REMAINS = "3600000";
 
-/** A record as one hash: the head in a field of its own, then a field for each of the session's. */
+/** A record as one hash: one field for the head, and one for each field of the session. */
 export function hashLayout(engine: Engine): Layout {
   const { send } = engine;
   return {

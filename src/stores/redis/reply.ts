@@ -37,7 +37,7 @@ export function isDone(reply: unknown, yes: string, no: string | null): boolean 
   return text === yes;
 }
 
-/** The error of an answer that is none. */
+/** The error of an answer that Redis does not give. */
 export function meaningless(): Error {
   return new Error("The Redis client gave an answer without meaning");
 }

@@ -212,7 +212,7 @@ function isBytes(value: unknown): value is ArrayBuffer | Uint8Array {
   return ArrayBuffer.isView(value) || `${value}` === "[object ArrayBuffer]";
 }
 
-/** Whether a client has a method. Clients are told by what they can do, never by their class. */
+/** Whether a client has a method. Clients are recognised by their methods, not by their class. */
 export function hasMethod<Client, Name extends string>(
   client: Client,
   name: Name,

@@ -31,13 +31,13 @@ export function sqliteEngine({ table, ...client }: SqliteClient): SqlEngine {
       }),
     meaningOf(error) {
       if (isLocked(error)) return "busy";
-      // SQLite has no code of its own for a missing table. Until a statement has succeeded, each failure may mean that.
+      // SQLite has no separate code for a missing table. Until a statement has succeeded, each failure may mean that.
       return isTableThere ? undefined : "missing";
     },
   };
 }
 
-/** Whether another connection held a lock. Node and Deno tell the number of the error, the other clients its name. */
+/** Whether another connection held a lock. Node and Deno give the number of the error, the other clients its name. */
 export function isLocked(error: unknown): boolean {
   return (
     BUSY.includes(Number(detailOf(error, "errcode")) & 255) ||

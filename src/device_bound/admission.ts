@@ -1,0 +1,38 @@
+/**
+ * Whether the request that presents a session may have it.
+ *
+ * @module
+ */
+import type { MaybePromise } from "../core/maybe_promise.ts";
+import type { Found, Operation } from "../core/repository.ts";
+import { internalsOf } from "../core/session_internals.ts";
+import { type Binding, readFacts } from "./binding.ts";
+import { exchangeOf, hasProof } from "./bound_cookie.ts";
+import type { DeviceBoundSettings } from "./options.ts";
+
+/** Whether a session needs no proof, or its request shows one. */
+export function isProven(
+  found: Found,
+  op: Operation,
+  { isRequired, signaturesOf }: DeviceBoundSettings,
+): MaybePromise<boolean> {
+  const facts = readFacts(found.metadata);
+  if (facts === "unreadable") return false;
+  if (facts === "exempt" || (!isRequired && facts?.key === undefined)) return true;
+  const exchange = exchangeOf(op);
+  if (facts === undefined || exchange === null) return false;
+  return isUnderWay(found, facts, op) || hasProof(facts, exchange, op.now, signaturesOf);
+}
+
+/**
+ * Whether a request was sent before the login, and so without a proof: it presents the id that was renewed a moment ago, and the session was bound since. The grace of
+ * that login lets it in.
+ */
+function isUnderWay({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
+  const { rotatedAt = 0 } = metadata;
+  if (session === undefined || internalsOf(session).presented === token || now - rotatedAt >= UNDER_WAY) return false;
+  return key === undefined || (key.proofs === 0 && key.provedAt >= rotatedAt);
+}
+
+/** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired; as in the core. */
+const UNDER_WAY = 60_000;

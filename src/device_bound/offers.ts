@@ -1,0 +1,92 @@
+/**
+ * Offers: which responses ask the browser for a key, and the binding that waits for that key.
+ *
+ * @module
+ */
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import type { Contents, Found, Operation } from "../core/repository.ts";
+import type { SessionInternals } from "../core/session_internals.ts";
+import { type Binding, FACTS, factsToJson, isBound, newBinding, readFacts } from "./binding.ts";
+import { boundCookieAttributes, type CookieExchange, exchangeOf, writeProof } from "./bound_cookie.ts";
+import { registrationChallenge } from "./challenge.ts";
+import { assertCookie } from "./host.ts";
+import { offerRegistration } from "./messages.ts";
+import type { DeviceBoundSettings } from "./options.ts";
+
+/** The offers of one plugin. */
+export class Offers {
+  readonly #settings: DeviceBoundSettings;
+  readonly #mayOffer: (op: Operation) => boolean;
+  /** Sessions whose response asks the browser for a key. */
+  readonly #offered: WeakSet<object> = new WeakSet();
+  /** The binding that a commit gives to what it creates, also if it must store it again. */
+  readonly #given: WeakMap<Operation, Binding> = new WeakMap();
+
+  /** Takes `mayOffer`, which tells whether the request of an operation may lead to an offer. */
+  constructor(settings: DeviceBoundSettings, mayOffer: (op: Operation) => boolean) {
+    this.#settings = settings;
+    this.#mayOffer = mayOffer;
+  }
+
+  /** Whether the response of a session asks the browser for a key. */
+  has(session: object): boolean {
+    return this.#offered.has(session);
+  }
+
+  /** What is stored of a session that begins, or continues under a new id. */
+  onCreate(contents: Contents, op: Operation, replaces: Found | undefined): Contents {
+    const { metadata } = contents;
+    const known = this.#given.get(op);
+    if (known !== undefined) return withFacts(contents, known);
+    const facts = readFacts(metadata);
+    const isOffered = op.session !== undefined && this.#offered.has(op.session);
+    // A new login needs a new key: somebody else may have planted the session, and its key with it.
+    const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
+    const asks = isLogin || (!isBound(facts) && metadata.unconfirmed !== true);
+    if (asks && !isOffered && exchangeOf(op) !== null && this.#mayOffer(op)) {
+      // The browser replaces what it calls by the same id, and requests under way with the old proof stay in.
+      const binding = typeof facts === "object" ? { id: facts.id, secret: facts.secret } : newBinding();
+      this.#given.set(op, binding);
+      if (op.session !== undefined) this.#offered.add(op.session);
+      return withFacts(contents, binding);
+    }
+    return facts === undefined && this.#settings.isRequired ? withFacts(contents, "exempt") : contents;
+  }
+
+  /** What is stored of a session that changes in the operation that created it. */
+  onUpdate(contents: Contents, op: Operation): Contents {
+    const binding = this.#given.get(op);
+    return binding === undefined ? contents : withFacts(contents, binding);
+  }
+
+  /** Makes an offer for a session, unless it is bound. */
+  async make(session: object, internals: SessionInternals): Promise<void> {
+    await internals.load();
+    const facts = readFacts({ [FACTS]: internals.metadata(FACTS) });
+    if (isBound(facts)) return;
+    await internals.begin();
+    if (typeof facts !== "object") internals.setMetadata(FACTS, factsToJson(newBinding()));
+    this.#offered.add(session);
+  }
+
+  /** Asks the browser for a key. Its first proof is the login itself, so that no request comes between login and registration without one. */
+  write(headers: Headers, binding: Binding, exchange: CookieExchange, op: Operation): MaybePromise<void> {
+    if (binding.key !== undefined) return undefined;
+    const { signaturesOf, lifetime, scope } = this.#settings;
+    const attributes = boundCookieAttributes(exchange);
+    assertCookie(scope.path, attributes);
+    headers.set("Cache-Control", "no-store");
+    return chain(writeProof(headers, binding, exchange, op.now, signaturesOf, lifetime), () =>
+      chain(signaturesOf(binding, op.runtimeArguments), (signatures) =>
+        chain(registrationChallenge(signatures, op.now), (challenge) => {
+          // Browsers bind sessions over https alone.
+          if (/; Secure\b/i.test(`; ${attributes}`)) offerRegistration(headers, challenge, scope.path);
+        }),
+      ),
+    );
+  }
+}
+
+function withFacts(contents: Contents, binding: Binding | "exempt"): Contents {
+  return { ...contents, metadata: { ...contents.metadata, [FACTS]: factsToJson(binding) } };
+}

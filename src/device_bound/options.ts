@@ -1,0 +1,82 @@
+import { assertKnown } from "../core/known_options.ts";
+import { oneOf } from "../core/option_checks.ts";
+import type { Secrets } from "../crypto/secrets.ts";
+import { type ProofLifetime, proofLifetime } from "./bound_cookie.ts";
+import type { SessionScope } from "./messages.ts";
+import { type SignaturesOf, signaturesUnder } from "./signatures.ts";
+
+/** How sessions are bound to the browser's device. All are optional. */
+export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
+  /**
+   * Whether browsers that cannot bind a session keep it as before (`"offer"`), or lose it when the first proof, which each gets at login, is no longer
+   * valid (`"require"`).
+   *
+   * @default {"offer"}
+   */
+  readonly mode?: "offer" | "require";
+  /** Under which path the browser registers and refreshes, as the browser sees it: `/dbsc/start` and `/dbsc/refresh`. @default {"/dbsc"} */
+  readonly path?: string;
+  /**
+   * How long a proof is valid, in seconds: a copied cookie is rejected afterwards. The bound cookie's `Max-Age` is 300 seconds less, for servers whose clocks differ, or half
+   * of it if that is more. Below 420, a page in constant use needs more than the six signatures in nine minutes that Chromium allows a site.
+   *
+   * @default {600}
+   */
+  readonly lifetime?: number;
+  /**
+   * Secrets that sign challenges and bound cookies beside the one that each record keeps: at least 32 bytes each, the current one first. With them, a reader of the
+   * store who has also stolen a session cookie cannot make a bound cookie.
+   *
+   * @default None
+   */
+  readonly secrets?: Secrets;
+  /**
+   * Which requests may lead to an offer, when they begin a session or give it a new id: `(request) => new URL(request.url).pathname === "/login"`. Sessions of other requests need no proof in
+   * either mode.
+   *
+   * @default All
+   */
+  readonly offerOn?: (request: Request, ...rest: Rest) => boolean;
+  /** Hosts whose pages may make the browser refresh, beside the session's own, such as `app.example.com` for an API on another host of the site. @default None */
+  readonly refreshInitiators?: readonly string[];
+  /** Paths whose requests the browser sends without waiting for a proof, such as `/assets`. @default None */
+  readonly exclude?: readonly string[];
+}
+
+/** Options with their defaults, and what is made of them. */
+export interface DeviceBoundSettings {
+  readonly isRequired: boolean;
+  readonly scope: SessionScope;
+  readonly lifetime: ProofLifetime;
+  readonly signaturesOf: SignaturesOf;
+}
+
+const OPTIONS = ["mode", "path", "lifetime", "secrets", "offerOn", "refreshInitiators", "exclude"];
+/** A day, in seconds: a longer lifetime would protect from nothing. */
+const LONGEST_LIFETIME = 86_400;
+
+/** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
+export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<Rest>): DeviceBoundSettings {
+  assertKnown(options, OPTIONS, "deviceBound");
+  const { path = "/dbsc", lifetime = 600, secrets, offerOn, refreshInitiators = [], exclude = [] } = options;
+  const isRequired = oneOf("deviceBound: mode", options.mode, ["offer", "require"]) === "require";
+  const assert = (isRight: boolean, rule: string): void => {
+    if (!isRight) throw new TypeError(`deviceBound: ${rule}`);
+  };
+  assert(/^(?:\/[\w.~-]+)+$/.test(String(path)), "path must begin with / and not end with it");
+  assert(offerOn === undefined || typeof offerOn === "function", "offerOn must be a function");
+  assert(isListOfTexts(refreshInitiators), "refreshInitiators must be a list of hosts");
+  assert(isListOfTexts(exclude), "exclude must be a list of paths");
+  if (typeof lifetime !== "number" || !(lifetime >= 2 && lifetime <= LONGEST_LIFETIME))
+    throw new RangeError(`deviceBound: lifetime must be a number of seconds from 2 to ${LONGEST_LIFETIME}`);
+  return {
+    isRequired,
+    scope: { path, refreshInitiators, exclude },
+    lifetime: proofLifetime(lifetime),
+    signaturesOf: signaturesUnder(secrets),
+  };
+}
+
+function isListOfTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "");
+}

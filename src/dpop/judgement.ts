@@ -1,0 +1,64 @@
+/**
+ * Whether the proof of a request is right for the session that the request presents.
+ *
+ * @module
+ */
+import type { Operation } from "../core/repository.ts";
+import { toBase64Url } from "../crypto/base64url.ts";
+import type { Binding } from "./binding.ts";
+import { claimedInstant, CLOCK_SKEW, isOurs, isRecent } from "./nonce.ts";
+import type { DpopSettings } from "./options.ts";
+import { checkProof, type DpopFault, type DpopProof } from "./proof.ts";
+import { useOnce } from "./replay.ts";
+
+/** Checks the proofs of requests. One proof is verified once, and used once, however often its request is judged. */
+export class ProofJudge {
+  readonly #settings: DpopSettings;
+  readonly #proofs: WeakMap<Request, Promise<DpopProof | DpopFault>> = new WeakMap();
+  readonly #uses: WeakMap<Request, Promise<boolean>> = new WeakMap();
+
+  constructor(settings: DpopSettings) {
+    this.#settings = settings;
+  }
+
+  /** The proof of a request, or what is wrong with it. The session is not known yet. */
+  proofOf(request: Request): Promise<DpopProof | DpopFault> {
+    const { algorithms, origin } = this.#settings;
+    const known = this.#proofs.get(request) ?? checkProof(request, { algorithms, address: addressOf(request, origin) });
+    this.#proofs.set(request, known);
+    return known;
+  }
+
+  /** The proof of a request if somebody has asked for it already. */
+  async knownProofOf(request: Request): Promise<DpopProof | undefined> {
+    const proof = await this.#proofs.get(request);
+    return typeof proof === "object" ? proof : undefined;
+  }
+
+  /** Checks a proof against the session: numbers 10 to 12 of RFC 9449, section 4.3, and that it is used for the first time (11.1). */
+  async judge(request: Request, binding: Binding, token: string, op: Operation): Promise<DpopProof | DpopFault> {
+    const { nonceLifetime } = this.#settings;
+    const proof = await this.proofOf(request);
+    if (typeof proof === "string") return proof;
+    const { nonce = "", ath, thumbprint } = proof;
+    const madeAt = claimedInstant(nonce);
+    if (!isRecent(madeAt, op.now, nonceLifetime) || !(await isOurs(nonce, binding.secret))) return "nonce";
+    if (ath !== (await hashOf(token))) return "token";
+    if (binding.thumbprint !== undefined && thumbprint !== binding.thumbprint) return "binding";
+    const used = this.#uses.get(request) ?? useOnce(proof, madeAt + (nonceLifetime + 2 * CLOCK_SKEW) * 1000, op);
+    this.#uses.set(request, used);
+    return (await used) ? proof : "replay";
+  }
+}
+
+/** The address that the client has signed. */
+function addressOf({ url }: Request, origin: string | undefined): string {
+  if (origin === undefined) return url;
+  const { pathname } = new URL(url);
+  return origin + pathname;
+}
+
+/** RFC 9449, 4.2: the SHA-256 of the token in base64url. */
+async function hashOf(token: string): Promise<string> {
+  return toBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))));
+}

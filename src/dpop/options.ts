@@ -1,0 +1,60 @@
+import { assertKnown } from "../core/known_options.ts";
+import { oneOf } from "../core/option_checks.ts";
+import { PROOF_ALGORITHMS } from "../crypto/proof_jwt.ts";
+
+/** How sessions of header clients are bound to a key. All are optional. */
+export interface DpopOptions {
+  /**
+   * Whether a session that is presented in a header must be bound to a key (`"require"`), or may be without one, as long as no proof came with the request
+   * that began it (`"offer"`). A bound session needs a proof in both modes.
+   *
+   * @default {"require"}
+   */
+  readonly mode?: "offer" | "require";
+  /**
+   * The origin of the server as clients know it, such as `https://api.example.com`, where a proxy in front changes the address of requests. No header
+   * of a request is believed about it.
+   *
+   * @default The origin of each request
+   */
+  readonly origin?: string;
+  /**
+   * How long a nonce serves, in seconds, and 300 seconds more for servers whose clocks differ. A proof that was made in advance, or intercepted, is rejected afterwards.
+   *
+   * @default {300}
+   */
+  readonly nonceLifetime?: number;
+  /** The algorithms of signatures that are accepted. @default {["ES256", "Ed25519", "EdDSA", "RS256", "PS256"]} */
+  readonly algorithms?: readonly string[];
+}
+
+/** Options with their defaults. */
+export interface DpopSettings {
+  readonly mode: "offer" | "require";
+  readonly nonceLifetime: number;
+  readonly algorithms: readonly string[];
+  readonly origin: string | undefined;
+}
+
+const DEFAULT_ALGORITHMS: readonly string[] = ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"];
+/** In seconds: an hour. */
+const LONGEST_NONCE = 3600;
+
+/** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
+export function settingsOf(options: DpopOptions): DpopSettings {
+  assertKnown(options, ["mode", "origin", "nonceLifetime", "algorithms"], "dpop");
+  const { nonceLifetime = 300, algorithms = DEFAULT_ALGORITHMS, origin } = options;
+  const mode = oneOf("dpop: mode", options.mode, ["require", "offer"]) ?? "require";
+  if (typeof nonceLifetime !== "number" || !(nonceLifetime >= 1 && nonceLifetime <= LONGEST_NONCE))
+    throw new RangeError(`dpop: nonceLifetime must be a number of seconds from 1 to ${LONGEST_NONCE}`);
+  const isList = Array.isArray(algorithms) && algorithms.length > 0;
+  if (!isList || !algorithms.every((each) => PROOF_ALGORITHMS.includes(each)))
+    throw new TypeError(`dpop: algorithms must be a list of ${PROOF_ALGORITHMS.join(", ")}`);
+  if (origin !== undefined && !isOrigin(origin))
+    throw new TypeError("dpop: origin must be an origin without a path, such as https://api.example.com");
+  return { mode, nonceLifetime, algorithms, origin };
+}
+
+function isOrigin(origin: unknown): boolean {
+  return typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin;
+}

@@ -1,0 +1,108 @@
+/**
+ * The binding of one session to a user, and what names the session in that user's list.
+ *
+ * @module
+ */
+import type { Codec } from "../core/codec.ts";
+import { SessionError } from "../core/errors.ts";
+import { chain } from "../core/maybe_promise.ts";
+import { byteLength } from "../core/record_size.ts";
+import type { SessionInternals } from "../core/session_internals.ts";
+import { FACTS, type Facts, factsOf, type Pending, pendingOf } from "./facts.ts";
+import { type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
+
+/** The most that metadata may take when encoded, in bytes. */
+const MOST_METADATA = 16_384;
+
+/** Records a binding, which is stored with everything else. If nothing must be waited for, it is recorded at once. */
+export async function bind<Metadata>(
+  internals: SessionInternals,
+  userId: string,
+  metadata: Metadata | undefined,
+  options: UserSessionsOptions<Metadata>,
+): Promise<void> {
+  assertUserId(userId);
+  const values: Record<string, string | undefined> = {};
+  let shown: string | undefined;
+  if (metadata !== undefined) {
+    shown = encoded(internals.codec, metadata);
+    for (const [name, valueOf] of Object.entries(options.indexes ?? {}))
+      values[name] = indexText(valueOf(metadata as IndexedMetadata<Metadata>));
+  }
+  await chain(internals.load(), () =>
+    chain(options.credentialVersion?.(userId, ...internals.runtimeArguments), (version) => {
+      internals.authenticate();
+      const pending: Pending = { token: createToken(), userId, values, version: version ?? undefined, shown };
+      internals.setMetadata(FACTS, pending);
+      return internals.begin();
+    }),
+  );
+}
+
+/** Records that a session belongs to nobody. */
+export async function unbind(internals: SessionInternals): Promise<void> {
+  await chain(internals.load(), () => {
+    if (internals.metadata(FACTS) !== undefined) internals.setMetadata(FACTS, null);
+  });
+}
+
+/** What names the session in its user's list; null if the store holds no binding of it. */
+export async function handleOf(internals: SessionInternals): Promise<string | null> {
+  const facts = await storedFacts(internals);
+  return facts === undefined ? null : `${facts.lists[0].list}.${facts.token}`;
+}
+
+/**
+ * The tokens of a session that must stay: as it is stored, and as it is bound in this request.
+ *
+ * @throws {SessionError} `ERR_STORE` if it could not be loaded: it must not end because it is unknown which one it is
+ */
+export async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
+  const facts = await storedFacts(internals);
+  const recorded = internals.metadata(FACTS);
+  if (internals.isUnavailable && recorded === undefined)
+    throw new SessionError("ERR_STORE", "Cannot revoke the sessions: the excepted one could not be loaded");
+  return [facts?.token, Object(recorded).token];
+}
+
+/** What the store has of a session's user. */
+async function storedFacts(internals: SessionInternals): Promise<Facts | undefined> {
+  await internals.load();
+  // If its binding was stored together with changes of other requests, this request knows the session as it was before.
+  if (internals.found && pendingOf(internals.found.metadata) !== undefined) await internals.refresh();
+  return internals.found ? factsOf(internals.found.metadata) : undefined;
+}
+
+/** Refuses an id that names no user: to end the sessions of `undefined` would look like success. */
+export function assertUserId(userId: unknown): asserts userId is string {
+  if (typeof userId === "string" && userId !== "" && userId.isWellFormed()) return;
+  throw new TypeError("The id of a user must be a well-formed string that is not empty; make a string of a number");
+}
+
+/** 96 random bits: a handle cannot be guessed. */
+function createToken(): string {
+  return crypto.randomUUID().replaceAll("-", "").slice(-24);
+}
+
+function encoded({ encode }: Codec, metadata: unknown): string {
+  let reason = "it has a function, a symbol or a class instance";
+  try {
+    const text = encode(metadata);
+    const size = byteLength(text);
+    if (size <= MOST_METADATA) return text;
+    reason = `it has ${size} bytes, and the most is ${MOST_METADATA}`;
+  } catch (error) {
+    const { path } = Object(error);
+    if (typeof path === "string" && path !== "") reason += `, at ${path}`;
+  }
+  throw new SessionError("ERR_NOT_SERIALIZABLE", `Cannot bind the session: its metadata cannot be stored, ${reason}`);
+}
+
+/** Metadata as `bind` was given them. If they cannot be read, the session is listed without them. */
+export function decoded({ decode }: Codec, text: string | null): unknown {
+  try {
+    return text === null ? undefined : decode(text);
+  } catch {
+    return undefined;
+  }
+}

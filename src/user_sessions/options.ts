@@ -1,0 +1,63 @@
+import { assertKnown } from "../core/known_options.ts";
+import type { MaybePromise } from "../core/maybe_promise.ts";
+import { oneOf } from "../core/option_checks.ts";
+
+/** What changes when a user's credentials do: a counter, a date, the hash of a password. */
+export type CredentialVersion = string | number;
+
+/** Metadata as the functions of `indexes` get it. */
+export type IndexedMetadata<Metadata> = Metadata & { readonly [name: string]: unknown };
+
+/** Options of {@linkcode userSessions}. */
+export interface UserSessionsOptions<Metadata = unknown> {
+  /**
+   * How many sessions one user may have at a time, at least 1: a number, or a function of the user and of what the runtime passes beside the request.
+   *
+   * @default No limit
+   */
+  readonly limit?: number | LimitFunction;
+  /** Whether one session more ends the oldest one, or is refused with `ERR_SESSION_LIMIT`. @default {"revoke-oldest"} */
+  readonly onLimit?: "revoke-oldest" | "refuse";
+  /**
+   * The version of a user's credentials. It is noted by `bind`, and compared with each load of a bound session, without a call of the store: a session with
+   * another version is rejected with the reason `"credentials"`. Null or undefined is not compared, and neither is a session that was bound without a version.
+   *
+   * @default Sessions outlive a change of the credentials
+   */
+  credentialVersion?(userId: string, ...rest: unknown[]): MaybePromise<CredentialVersion | null | undefined>;
+  /**
+   * Other keys by which sessions are found, for `revokeBy`: a function of the metadata for each, which gives a text or a number, or undefined for no key.
+   *
+   * @default None
+   */
+  readonly indexes?: { readonly [name: string]: (metadata: IndexedMetadata<Metadata>) => unknown };
+}
+
+/** A limit that depends on the user. */
+export type LimitFunction = { limit(userId: string, ...rest: unknown[]): MaybePromise<number> }["limit"];
+
+/** @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
+export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>): void {
+  assertKnown(options, ["limit", "onLimit", "credentialVersion", "indexes"], "userSessions");
+  const { limit, onLimit, credentialVersion, indexes = {} } = options;
+  const isFunction = (each: unknown): boolean => each === undefined || typeof each === "function";
+  if (!isFunction(limit)) checkedLimit(limit);
+  oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
+  if (!isFunction(credentialVersion)) throw new TypeError("userSessions: credentialVersion must be a function");
+  assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
+  if (!Object.values(indexes).every(isFunction))
+    throw new TypeError("userSessions: each of the indexes must be a function");
+}
+
+/** @throws {RangeError} If it is not a whole number of at least 1 */
+export function checkedLimit(limit: unknown): number {
+  if (typeof limit === "number" && Number.isInteger(limit) && limit >= 1) return limit;
+  throw new RangeError("userSessions: limit must be a whole number of at least 1");
+}
+
+/** The text of a value by which sessions are found; undefined for none. @throws {TypeError} If it is neither a string nor a number */
+export function indexText(value: unknown): string | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  if (typeof value === "string" || typeof value === "number") return String(value);
+  throw new TypeError("userSessions: the value of an index must be a string or a number");
+}
