@@ -95,6 +95,9 @@ async function onEveryRuntime(
   return all;
 }
 
+/** Tables that users look for on another page. */
+const ELSEWHERE: Readonly<Record<string, string>> = { latency: "../README.md" };
+
 await main();
 
 async function main(): Promise<void> {
@@ -147,9 +150,6 @@ function at(name: string): URL {
 async function readResults(): Promise<Partial<Results>> {
   return JSON.parse(await readFile(at("results.json"), "utf8").catch(() => "{}")) as Partial<Results>;
 }
-
-/** Tables that users look for on another page. */
-const ELSEWHERE: Readonly<Record<string, string>> = { latency: "../README.md" };
 
 async function write(results: Results): Promise<void> {
   await writeFile(at("results.json"), JSON.stringify(results, null, 2));
