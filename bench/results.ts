@@ -2,6 +2,7 @@ import type { Share, StepCost } from "./anatomy.ts";
 import type { Contention } from "./contention.ts";
 import type { DevicesCost } from "./devices.ts";
 import type { CrowdCost, OptionCost, SizeCost } from "./growth.ts";
+import type { LatencyCost } from "./latency.ts";
 import type { RuntimeCosts } from "./in_process.ts";
 import type { CounterCost, EntryWeight } from "./size.ts";
 import type { WireCost } from "./wire.ts";
@@ -20,6 +21,7 @@ export interface Parts {
   readonly inProcess: readonly RuntimeCosts[];
   readonly steps: readonly StepCost[];
   readonly wire: readonly WireCost[];
+  readonly latency: readonly LatencyCost[];
   readonly sizes: readonly SizeCost[];
   readonly options: readonly OptionCost[];
   readonly crowds: readonly CrowdCost[];

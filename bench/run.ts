@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: what a session costs, beside the bare handler, what one would write by hand, and the peers. It takes
- * half an hour, and writes `results.json`, the tables of `README.md` and `chart.svg`. `-- wire contention` measures those
+ * half an hour, and writes `results.json`, the tables of `README.md` (and one of the project's), and `chart.svg`. `-- wire contention` measures those
  * parts only and keeps the rest; `-- quick` takes two minutes and writes nothing; `-- --json` prints the figures for machines.
  *
  * @module
@@ -17,6 +17,7 @@ import { measureCrowds, measureOptions, measureSizes } from "./growth.ts";
 import { EVERY_ENGINE } from "./engines.ts";
 import { type Effort, measureAlone, measureInProcess, RUNTIMES, type RuntimeCosts } from "./in_process.ts";
 import peers from "./package.json" with { type: "json" };
+import { measureLatency } from "./latency.ts";
 import { type PauseName, PAUSES } from "./pauses.ts";
 import type { ChoiceCost, PartName, Parts, Results } from "./results.ts";
 import { measureCounters, weighEntries } from "./size.ts";
@@ -32,6 +33,8 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
   inProcess: () => onEveryRuntime(measureInProcess, isQuick ? { rounds: 3, warm: 10 } : { rounds: 40, warm: 300 }),
   steps: () => measureSteps(isQuick ? 10 : 300),
   wire: () => measureWire(isQuick ? { rounds: 3, sessionsEach: 10 } : { rounds: 30, sessionsEach: 100 }),
+  latency: () =>
+    measureLatency(isQuick ? { rounds: 100, seconds: 0.3, sessions: 8 } : { rounds: 3000, seconds: 12, sessions: 64 }),
   sizes: () => measureSizes(isQuick ? 5 : 40),
   options: () => measureOptions(isQuick ? 5 : 60),
   crowds: () =>
@@ -92,6 +95,9 @@ async function onEveryRuntime(
   return all;
 }
 
+/** Tables that users look for on another page. */
+const ELSEWHERE: Readonly<Record<string, string>> = { latency: "../README.md" };
+
 await main();
 
 async function main(): Promise<void> {
@@ -149,11 +155,14 @@ async function write(results: Results): Promise<void> {
   await writeFile(at("results.json"), JSON.stringify(results, null, 2));
   await run("oxfmt", ["bench/results.json"]);
   if (results.inProcess !== undefined) await writeFile(at("chart.svg"), chartOf(results));
-  let readme = await readFile(at("README.md"), "utf8");
   for (const [name, table] of Object.entries(tablesOf(results))) {
+    const page = at(ELSEWHERE[name] ?? "README.md");
+    const text = await readFile(page, "utf8");
     const place = new RegExp(`(<!-- ${name} -->\n)[^]*?(<!-- end -->)`);
-    if (!place.test(readme)) throw new Error(`README.md has no place for the table "${name}"`);
-    readme = readme.replace(place, (_all, before: string, after: string) => `${before}\n${table}\n\n${after}`);
+    if (!place.test(text)) throw new Error(`${page.pathname} has no place for the table "${name}"`);
+    await writeFile(
+      page,
+      text.replace(place, (_all, before: string, after: string) => `${before}\n${table}\n\n${after}`),
+    );
   }
-  await writeFile(at("README.md"), readme);
 }

@@ -19,6 +19,7 @@ export function tablesOf(results: Results): Record<string, string> {
     "in process": results.inProcess?.map(inProcess).join("\n\n"),
     "steps": results.steps && steps(results.steps),
     "wire": results.wire && wire(results.wire),
+    "latency": results.latency && latency(results),
     "sizes": results.sizes && sizes(results.sizes),
     "crowds": results.crowds && crowds(results.crowds),
     "options": results.options && options(results.options),
@@ -384,6 +385,24 @@ function devices(rows: Parts["devices"]): string {
       ...[costs.login, costs.unbound, costs.list, costs.revoke, costs.revokeAll].map(milliseconds),
     ]),
   );
+}
+
+/** Times in milliseconds, which need no ratio to be understood: what a request has to wait for. */
+function latency({ latency: rows = [], date, machine }: Results): string {
+  const pair = ({ p50, p99 }: { p50: number; p99: number }): string =>
+    `${shortMilliseconds(p50)} · ${shortMilliseconds(p99)}`;
+  const lines = table(
+    ["p50 · p99 in ms", "bare read", "request that reads", "bare write", "request that writes"],
+    rows.map(({ engine, bareRead, read, bareWrite, write }) => [
+      engine,
+      ...[bareRead, read, bareWrite, write].map(pair),
+    ]),
+  );
+  return `${lines}\n\nMeasured on ${date}, on ${machine.cores} × ${machine.cpu}.`;
+}
+
+function shortMilliseconds(microseconds: number): string {
+  return (microseconds / 1000).toFixed(microseconds < 1000 ? 3 : microseconds < 10_000 ? 2 : 1);
 }
 
 function entries(rows: Parts["entries"]): string {

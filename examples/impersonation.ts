@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { isFresh, type Session, SessionManager, withSession } from "with-session";
+import { isFresh, type Session, SessionManager, type SessionOptions, withSession } from "with-session";
 import { type UserSessions, userSessions } from "with-session/user-sessions";
 
 interface Data {
@@ -20,15 +20,15 @@ const STAFF: ReadonlySet<string> = new Set(["sue"]);
 const FRESH = 300;
 const LONGEST = 900;
 
-/** The program. The clock is for its test. */
-export function support(now: () => number = Date.now): {
+/** The program. It needs a store that all servers share; the clock is for its test. */
+export function support(options: Pick<SessionOptions<Data>, "store" | "now"> = {}): {
   readonly fetch: (request: Request) => Promise<Response>;
   readonly users: UserSessions;
   readonly log: readonly string[];
 } {
   const users = userSessions();
   const log: string[] = [];
-  const sessions = new SessionManager<Data>({ plugins: [users], now });
+  const sessions = new SessionManager<Data>({ ...options, plugins: [users] });
 
   async function login(session: Session<Data>, user: string): Promise<Response> {
     session.delete("actingFor");

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { memoryStore, type Session, SessionManager, withSession } from "with-session";
+import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "with-session";
 import { signedIds } from "with-session/signed-ids";
 
 interface Data {
@@ -18,9 +18,11 @@ interface Data {
 const MOST = 4;
 
 /** The program. Its secrets are at least 32 bytes each, the current one first. */
-export function accounts(secrets: readonly string[]): (request: Request) => Promise<Response> {
+export function accounts(
+  secrets: readonly string[],
+  store: SessionStore = memoryStore(),
+): (request: Request) => Promise<Response> {
   const ids = signedIds({ secrets });
-  const store = memoryStore();
   // One manager for each cookie, and one store for all.
   const managers = Array.from(
     { length: MOST },

@@ -1,11 +1,12 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import manifest from "../package.json" with { type: "json" };
 import { storeCases } from "../src/testing.ts";
-import { ROOT } from "./setup/command.ts";
+import { ROOT, run } from "./setup/command.ts";
 import { checkDocumentation, documentedBlocks, filesOf, PAGES } from "./setup/documentation.ts";
+import { temporaryDirectory } from "./setup/sessions.ts";
 
 const pages = new Map<string, string>();
 for (const file of await filesOf(PAGES)) pages.set(file, await readFile(join(ROOT, file), "utf8"));
@@ -208,6 +209,24 @@ test("docs/plugins.md shows the plugin of examples/country_plugin.ts", async () 
   const body = block?.code.replace(/^import .*\n+/gm, "").trim() ?? "";
   expect(body).not.toBe("");
   expect(await readFile(join(ROOT, "examples/country_plugin.ts"), "utf8")).toContain(body);
+});
+
+test("the programs of docs/testing.md for node:test pass under node --test", async () => {
+  const blocks = (await documentedBlocks()).filter(
+    ({ file, code }) => file === "docs/testing.md" && code.includes('from "node:test"'),
+  );
+  expect(blocks.filter(({ code }) => code.includes("seedSession")).length).toBeGreaterThan(0);
+  const { default: deno } = await import("../deno.json", { with: { type: "json" } });
+  const sources: Readonly<Record<string, string>> = deno.exports;
+  const directory = await temporaryDirectory();
+  const files = blocks.map(({ code }, at) => {
+    const ours = /"with-session(\/[\w/-]+)?"/g;
+    const source = code.replace(ours, (_, path = "") => JSON.stringify(join(ROOT, sources[`.${path}`] ?? "")));
+    return { file: join(directory, `${at}.test.ts`), source };
+  });
+  for (const { file, source } of files) await writeFile(file, source);
+  const { stdout } = await run(process.execPath, ["--test", "--test-reporter=tap", ...files.map(({ file }) => file)]);
+  expect(stdout).toMatch(new RegExp(`# pass ${files.length}\n# fail 0\n`));
 });
 
 describe("the store in docs/writing-a-store.md", async () => {

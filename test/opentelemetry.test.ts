@@ -1,49 +1,13 @@
 import { context, SpanStatusCode, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
-import {
-  AggregationTemporality,
-  DataPointType,
-  InMemoryMetricExporter,
-  MeterProvider,
-  PeriodicExportingMetricReader,
-} from "@opentelemetry/sdk-metrics";
-import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, SessionManager, withSession } from "../mod.ts";
 import { openTelemetry } from "../src/opentelemetry.ts";
 import { cookieJar } from "../src/testing.ts";
 import { failing } from "./setup/sessions.ts";
+import { telemetry } from "./setup/telemetry.ts";
 
 const SHOP = "https://shop.example/";
-
-/** The real SDK, whose exporters keep what they get. */
-function telemetry() {
-  const spans = new InMemorySpanExporter();
-  const tracerProvider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter: spans })] });
-  const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
-  const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
-  const meterProvider = new MeterProvider({ readers: [reader] });
-  return {
-    tracer: tracerProvider.getTracer("test"),
-    meter: meterProvider.getMeter("test"),
-    spans: (): ReadableSpan[] => spans.getFinishedSpans(),
-    /** The points of a metric, each as its attributes and its value or count. */
-    async points(name: string): Promise<{ unit: string; points: [object, number][] }> {
-      await reader.forceFlush();
-      const metric = exporter
-        .getMetrics()
-        .at(-1)
-        ?.scopeMetrics.flatMap((scope) => scope.metrics)
-        .find((each) => each.descriptor.name === name);
-      if (metric === undefined) throw new Error(`There is no metric ${name}`);
-      const points =
-        metric.dataPointType === DataPointType.HISTOGRAM
-          ? metric.dataPoints.map((point): [object, number] => [point.attributes, point.value.count])
-          : metric.dataPoints.map((point): [object, number] => [point.attributes, point.value as number]);
-      return { unit: metric.descriptor.unit, points };
-    },
-  };
-}
 
 beforeAll(() => void context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable()));
 afterAll(() => context.disable());

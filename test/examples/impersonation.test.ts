@@ -7,7 +7,7 @@ const SHOP = "https://shop.example";
 /** The program, and one browser. */
 function open() {
   const clock = fakeClock();
-  const { fetch, users, log } = support(clock.now);
+  const { fetch, users, log } = support({ now: clock.now });
   const jar = cookieJar({ now: clock.now });
   const send = (
     path: string,

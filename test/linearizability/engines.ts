@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { openKv } from "@deno/kv";
 import { Redis as Upstash } from "@upstash/redis";
 import { createClient } from "redis";
@@ -9,10 +10,10 @@ import { denoKvStore } from "../../src/stores/deno_kv.ts";
 import { durableObjectStore } from "../../src/stores/durable_object.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { redisStore } from "../../src/stores/redis.ts";
+import { sqliteStore } from "../../src/stores/sqlite.ts";
 import { upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { startRedis } from "../setup/redis.ts";
 import { startUpstash } from "../setup/upstash.ts";
-import { startWorker } from "../setup/workerd.ts";
 
 /** An engine that several processes can use. */
 export interface Engine {
@@ -29,6 +30,7 @@ export interface Engine {
 /** Starts an engine. */
 export const engines: Readonly<Record<EngineName, () => Promise<Engine>>> = {
   "file": () => startFolder(),
+  "sqlite": () => startFolder("sessions.sqlite"),
   "redis": () => startRedisEngine(),
   "redis hash": () => startRedisEngine(),
   "upstash": () => startUpstashEngine(),
@@ -37,7 +39,15 @@ export const engines: Readonly<Record<EngineName, () => Promise<Engine>>> = {
   "durable object": () => startDurableObjects(),
 };
 
-export type EngineName = "file" | "redis" | "redis hash" | "upstash" | "upstash hash" | "deno kv" | "durable object";
+export type EngineName =
+  | "file"
+  | "sqlite"
+  | "redis"
+  | "redis hash"
+  | "upstash"
+  | "upstash hash"
+  | "deno kv"
+  | "durable object";
 
 /** A store in this process, and how to let go of its engine. */
 export interface OpenedStore {
@@ -50,6 +60,11 @@ export async function openStore(name: EngineName, address: string): Promise<Open
   switch (name) {
     case "file":
       return { store: fileStore({ directory: address }), close: () => {} };
+    case "sqlite": {
+      const database = new DatabaseSync(address);
+      database.exec("PRAGMA journal_mode = WAL");
+      return { store: sqliteStore(database), close: () => database.close() };
+    }
     case "redis":
     case "redis hash": {
       const client = await createClient({ url: address })
@@ -128,6 +143,8 @@ async function startUpstashEngine(): Promise<Engine> {
 }
 
 async function startDurableObjects(): Promise<Engine> {
+  // A process that only opens stores must not wait for what starts workerd.
+  const { startWorker } = await import("../setup/workerd.ts");
   const worker = await startWorker(new URL("./durable_object.worker.ts", import.meta.url), {
     host: "127.0.0.1",
     durableObjects: { SESSIONS: { className: "SessionObject", useSQLite: true } },
