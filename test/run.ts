@@ -60,8 +60,12 @@ async function command(name: string, ...args: string[]): Promise<Tally> {
 
 async function vitest(): Promise<Tally> {
   const files = await filesNamed("test/**/*.test.ts");
-  const blocked = await testsWithout(await installTools(), files);
-  for (const [file, packages] of blocked) console.log(`Skipped: ${file} needs ${packages}, please install`);
+  const missing = await installTools();
+  const blocked = await testsWithout(missing, files);
+  if (missing.length > 0) {
+    const packages = missing.map((tool) => tool.package).join(", ");
+    console.log(`Please install ${packages}. Skipped without: ${[...blocked.keys()].join(", ")}`);
+  }
 
   const report = join(temporary, "vitest.json");
   const args = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`];

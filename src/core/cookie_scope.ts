@@ -34,9 +34,8 @@ export function previousStrays(
 
 /** What can be guessed if two cookies have the name of `own`: another domain, another path, with or without partition. */
 export function guessedStrays(own: CookieScope, request: Request, isSecure: boolean): CookieScope[] {
+  // Also for a `__Host-` name: WebKitGTK 2.50 keeps such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
-  // Browsers accept a cookie of such a name in no other scope.
-  if (isHostName(own.name)) return partitions;
   const { hostname, pathname } = new URL(request.url);
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
   const domains = labels.slice(1).map((_, at) => labels.slice(at).join("."));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, SessionError, withSession } from "../../mod.ts";
 import { html, serve } from "./serve.ts";
-import { browsers, type OpenBrowser } from "./tabs.ts";
+import { eachBrowser, type OpenBrowser } from "./tabs.ts";
 
 interface Data {
   readonly views: number;
@@ -57,7 +57,7 @@ function codeOf(error: unknown): string {
   return error instanceof SessionError ? error.code : String(error);
 }
 
-describe.each(Object.entries(browsers))("%s", (_name, open) => {
+describe.each(eachBrowser)("%s", (_name, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
     browser = await open();

@@ -8,8 +8,6 @@ const OFFLINE: readonly string[] = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // A host name that is not loopback, and has a domain above it.
-  "--host-resolver-rules=MAP *.shop.test 127.0.0.1",
 ];
 
 /** The system's Chromium, which keeps pages for "back" as users' browsers do: Playwright alone would not. */

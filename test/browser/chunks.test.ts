@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { serve } from "./serve.ts";
-import { browsers, type OpenBrowser } from "./tabs.ts";
+import { eachBrowser, type OpenBrowser } from "./tabs.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
 
@@ -19,7 +19,7 @@ function cookiesOf(request: Request): Map<string, string> {
   return new Map(pairs.filter(([name]) => name !== ""));
 }
 
-describe.each(Object.entries(browsers))("%s", (_name, open) => {
+describe.each(eachBrowser)("%s", (_name, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
     browser = await open();

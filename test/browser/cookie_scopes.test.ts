@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type CookieOptions, memoryStore, SessionError, type SessionEvent, withSession } from "../../mod.ts";
 import { html } from "./serve.ts";
-import { browsers, type OpenBrowser } from "./tabs.ts";
+import { eachBrowser, type OpenBrowser } from "./tabs.ts";
 import { serveTls } from "./tls.ts";
 
 interface Data {
@@ -28,15 +28,12 @@ async function openSite(...cookies: readonly [before: CookieOptions, after: Cook
     ),
   );
   let deployment = 0;
-  const port = await serveTls(async (request) => {
-    if (new URL(request.url).pathname === "/favicon.ico") return new Response(null, { status: 404 });
-    return (await handlers[deployment]?.(request)) ?? html("");
-  });
+  const port = await serveTls(async (request) => (await handlers[deployment]?.(request)) ?? html(""));
   const deploy = (): void => {
     deployment = 1;
     events.length = 0;
   };
-  return { origin: `https://www.shop.test:${port}`, deploy, events };
+  return { origin: `https://www.shop.localhost:${port}`, deploy, events };
 }
 
 function codeOf(error: unknown): string {
@@ -55,13 +52,13 @@ const changes: Readonly<
   >
 > = {
   "the domain, from a shared one to the host's own": {
-    before: { name: "sid", domain: "shop.test" },
+    before: { name: "sid", domain: "shop.localhost" },
     after: { name: "sid" },
-    previous: [{ name: "sid", domain: "shop.test" }],
+    previous: [{ name: "sid", domain: "shop.localhost" }],
   },
   "the domain, from the host's own to a shared one": {
     before: { name: "sid" },
-    after: { name: "sid", domain: "shop.test" },
+    after: { name: "sid", domain: "shop.localhost" },
     previous: [{ name: "sid" }],
   },
   "the path, from a folder to the whole site": {
@@ -71,7 +68,7 @@ const changes: Readonly<
   },
 };
 
-describe.each(Object.entries(browsers))("%s", (_name, open) => {
+describe.each(eachBrowser)("%s", (name, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
     browser = await open();
@@ -118,9 +115,11 @@ describe.each(Object.entries(browsers))("%s", (_name, open) => {
       await visit(`${origin}/login`);
       deploy();
       await visit(`${origin}/login`);
-      expect(await visit(`${origin}/who`)).toBe("nobody");
-      expect(events.some(({ type }) => type === "ambiguous")).toBe(true);
-      await visit(`${origin}/login`);
+      // WebKitGTK ignores the attribute: for it both are one cookie, and the second replaces the first.
+      const isIgnored = name === "WebKitGTK";
+      expect(await visit(`${origin}/who`)).toBe(isIgnored ? "Ada" : "nobody");
+      expect(events.some(({ type }) => type === "ambiguous")).toBe(!isIgnored);
+      if (!isIgnored) await visit(`${origin}/login`);
       expect(await visit(`${origin}/who`)).toBe("Ada");
       await visit(`${origin}/logout`);
       expect(await visit(`${origin}/who`)).toBe("nobody");

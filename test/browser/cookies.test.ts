@@ -1,12 +1,12 @@
-import { createServer, type Server } from "node:http";
-import type { Browser, BrowserContext } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { memoryStore, type SessionOptions, withSession } from "../../mod.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { memoryStore, SessionError, type SessionOptions, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
-import { kvSimulator } from "../../src/testing.ts";
-import { openChromium } from "./chromium.ts";
+import { fakeClock, kvSimulator } from "../../src/testing.ts";
+import { html, newHost, serve } from "./serve.ts";
+import { type BrowserName, eachBrowser, type OpenBrowser } from "./tabs.ts";
+import { serveTls } from "./tls.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
 
@@ -15,77 +15,154 @@ interface Data {
   readonly visits: number;
 }
 
-let browser: Browser;
-beforeAll(async () => {
-  browser = await openChromium();
-});
-afterAll(() => browser.close());
+/** Lines of Set-Cookie that a site sends, and the browsers that keep such a cookie. `HOST` stands for the site. */
+const lines: Readonly<Record<"http" | "https", Readonly<Record<string, readonly BrowserName[]>>>> = {
+  http: {
+    "a=1; Path=/; HttpOnly; SameSite=Lax; Max-Age=600": ["Chromium", "Firefox", "WebKitGTK"],
+    // Chromium and Firefox take loopback for secure, WebKitGTK does not: there the library leaves both out.
+    "a=1; Path=/; Secure": ["Chromium", "Firefox"],
+    "__Host-a=1; Path=/; Secure": ["Chromium", "Firefox"],
+    // WebKitGTK knows no prefixes. What follows from that is tested below.
+    "__Host-a=1; Path=/": ["WebKitGTK"],
+    "__Secure-a=1; Path=/": ["WebKitGTK"],
+  },
+  https: {
+    "__Host-a=1; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600": ["Chromium", "Firefox", "WebKitGTK"],
+    "__Host-a=1; Path=/; Secure; SameSite=None; Partitioned": ["Chromium", "Firefox", "WebKitGTK"],
+    "__Host-a=1; Path=/": ["WebKitGTK"],
+    "__Host-a=1; Path=/x; Secure": ["WebKitGTK"],
+    "__Host-a=1; Path=/; Secure; Domain=HOST": ["WebKitGTK"],
+    "__Secure-a=1; Path=/; Secure; Domain=HOST": ["Chromium", "Firefox", "WebKitGTK"],
+    "__Secure-a=1; Path=/": ["WebKitGTK"],
+    "a=1; Path=/; SameSite=None; Partitioned": ["WebKitGTK"],
+    [`${"a".repeat(96)}=${"1".repeat(4000)}`]: ["Chromium", "Firefox", "WebKitGTK"],
+    // RFC 6265bis, 5.7: 4 096 octets. WebKitGTK keeps larger ones as well; the library sends none.
+    [`${"a".repeat(97)}=${"1".repeat(4000)}`]: ["WebKitGTK"],
+  },
+};
 
-/** Serves a Fetch handler on a free port, and answers its origin. */
-async function serve(handle: (request: Request) => Promise<Response>): Promise<string> {
-  const server: Server = createServer(async ({ headers, url = "/" }, outgoing) => {
-    const pairs = Object.entries(headers).map(([name, value]) => [name, String(value)] as [string, string]);
-    const response = await handle(new Request(`http://${headers.host}${url}`, { headers: pairs }));
-    for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
-    outgoing.writeHead(response.status).end(await response.text());
+/** What a line is called in the name of a test. */
+const shorten = (line: string): string => (line.length < 100 ? line : `a cookie of ${line.length - 1} octets`);
+
+const kept = Object.entries(lines).flatMap(([scheme, byLine]) =>
+  Object.entries(byLine).map(([line, names]) => ({ scheme, line, names, called: shorten(line) })),
+);
+
+describe.each(eachBrowser)("%s", (browserName, open) => {
+  let browser: OpenBrowser;
+  beforeAll(async () => {
+    browser = await open();
   });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  onTestFinished(() => void server.close().closeAllConnections());
-  const address = server.address();
-  return `http://localhost:${typeof address === "object" ? address?.port : 0}`;
-}
+  afterAll(() => browser.close());
 
-/** A site that keeps a text of so many letters, and a browser that visits it. */
-async function openSite(...options: readonly SessionOptions<Data>[]) {
-  const handlers = options.map((each) =>
-    withSession<Data>(async (request, session) => {
-      const { pathname, searchParams } = new URL(request.url);
-      const size = searchParams.get("size");
-      if (size !== null) session.set("text", "x".repeat(Number(size)));
-      if (pathname === "/visit") await session.update("visits", (n = 0) => n + 1);
-      if (pathname === "/logout") await session.destroy();
-      return Response.json([await session.get("visits", 0), (await session.get("text", "")).length]);
-    }, each),
+  const textOf = async (path: string): Promise<unknown> =>
+    await browser.tab.evaluate(`fetch(${JSON.stringify(path)}).then((response) => response.text())`);
+  const names = async (): Promise<string[]> => (await browser.tab.cookies()).map(({ name }) => name).toSorted();
+
+  /** A site that keeps a text of so many letters. Each of the options is a place that it can be moved to. */
+  async function openSite(
+    options: SessionOptions<Data> | readonly SessionOptions<Data>[],
+    { isTls = false, host = newHost() }: { readonly isTls?: boolean; readonly host?: string } = {},
+  ) {
+    const handlers = [options].flat().map((each: SessionOptions<Data>) =>
+      withSession<Data>(async (request, session) => {
+        const { pathname, searchParams } = new URL(request.url);
+        const size = searchParams.get("size");
+        if (size !== null) session.set("text", "x".repeat(Number(size)));
+        if (pathname === "/visit") await session.update("visits", (n = 0) => n + 1);
+        if (pathname === "/login") await session.regenerate();
+        if (pathname === "/logout") await session.destroy();
+        return Response.json([await session.get("visits", 0), (await session.get("text", "")).length]);
+      }, each),
+    );
+    let place = 0;
+    const handle = async (request: Request): Promise<Response> => {
+      if (new URL(request.url).pathname === "/page") return html("A page");
+      try {
+        return (await handlers[place]?.(request)) ?? new Response("No place", { status: 404 });
+      } catch (error) {
+        return new Response(error instanceof SessionError ? error.code : String(error), { status: 500 });
+      }
+    };
+    const origin = isTls ? `https://${host}:${await serveTls(handle)}` : await serve(handle, host);
+    await browser.tab.goto(`${origin}/page`);
+    const moveTo = (next: number): void => {
+      place = next;
+    };
+    return { origin, moveTo };
+  }
+
+  test.each(kept)("keeps as expected over $scheme: $called", async ({ scheme, line, names: keepers }) => {
+    const host = newHost();
+    const handle = async (): Promise<Response> => html("", { "Set-Cookie": line.replace("HOST", host) });
+    const origin = scheme === "https" ? `https://${host}:${await serveTls(handle)}` : await serve(handle, host);
+    await browser.tab.goto(`${origin}/x/page`);
+    const [name = ""] = line.split("=");
+    expect(await names()).toEqual(keepers.includes(browserName) ? [name] : []);
+  });
+
+  test.each([
+    ["http", "session"],
+    ["https", "__Host-session"],
+  ])(
+    "keeps the default cookie over %s as %s, hides it from scripts, and drops it at the logout",
+    async (scheme, name) => {
+      await openSite({}, { isTls: scheme === "https" });
+      expect(await textOf("/visit")).toBe("[1,0]");
+      expect(await textOf("/visit")).toBe("[2,0]");
+      expect(await browser.tab.cookies()).toEqual([
+        expect.objectContaining({ name, path: "/", httpOnly: true, secure: scheme === "https" }),
+      ]);
+      expect(await browser.tab.evaluate("document.cookie")).toBe("");
+      await textOf("/logout");
+      expect(await names()).toEqual([]);
+      expect(await textOf("/")).toBe("[0,0]");
+    },
   );
-  let place = 0;
-  const origin = await serve(async (request) => {
-    try {
-      return (await handlers[place]?.(request)) ?? new Response("No place", { status: 404 });
-    } catch (error) {
-      return new Response(String(Reflect.get(Object(error), "code")), { status: 500 });
-    }
-  });
-  const context: BrowserContext = await browser.newContext();
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  const get = async (path: string): Promise<string> => (await (await page.goto(origin + path))?.text()) ?? "";
-  const moveTo = (next: number): void => {
-    place = next;
-  };
-  const names = async (): Promise<string[]> => (await context.cookies()).map(({ name }) => name).toSorted();
-  return { get, moveTo, names };
-}
 
-describe("Chromium", () => {
+  test("keeps a Secure cookie on loopback as its own rules say, when the cookie is Secure all the same", async () => {
+    await openSite({ cookie: { secure: true } });
+    expect(await textOf("/visit")).toBe("[1,0]");
+    // WebKitGTK drops it without a word: each request is a new visitor.
+    expect(await textOf("/visit")).toBe(browserName === "WebKitGTK" ? "[1,0]" : "[2,0]");
+    expect(await names()).toEqual(browserName === "WebKitGTK" ? [] : ["__Host-session"]);
+  });
+
+  test("gives a sister host's planted cookie no session, and the visitor is in after the second write at most", async () => {
+    const host = newHost();
+    const planted = await serveTls(async () =>
+      html("", { "Set-Cookie": `__Host-session=${"A".repeat(32)}; Path=/; Secure; Domain=${host}` }),
+    );
+    await browser.tab.goto(`https://evil.${host}:${planted}/`);
+    await openSite({}, { isTls: true, host: `www.${host}` });
+    expect(await textOf("/visit")).toBe("[1,0]");
+    const isPlanted = browserName === "WebKitGTK";
+    // Only WebKitGTK has kept it. The visitor's own cookie lies beside it then, until the library expires the stray one.
+    expect((await names()).length).toBe(isPlanted ? 2 : 1);
+    expect(await textOf("/visit")).toBe(isPlanted ? "[1,0]" : "[2,0]");
+    expect(await names()).toEqual(["__Host-session"]);
+    expect(await textOf("/visit")).toBe(isPlanted ? "[2,0]" : "[3,0]");
+  });
+
   test("keeps a session of cookieSessions() as large as one cookie may be, and no larger one", async () => {
-    const { get, names } = await openSite({ store: cookieSessions({ secrets, revocation: memoryStore() }) });
+    await openSite({ store: cookieSessions({ secrets, revocation: memoryStore() }) });
     let largest = 0;
     for (let size = 2700; size < 3200; size += 20) {
-      const answer = await get(`/?size=${size}`);
+      const answer = await textOf(`/?size=${size}`);
       if (answer === "ERR_COOKIE_TOO_LARGE") break;
       expect(answer).toBe(`[0,${size}]`);
-      expect(await get("/")).toBe(`[0,${size}]`);
+      expect(await textOf("/")).toBe(`[0,${size}]`);
       largest = size;
     }
     expect(largest).toBeGreaterThan(2800);
-    expect(await get("/")).toBe(`[0,${largest}]`);
+    expect(await textOf("/")).toBe(`[0,${largest}]`);
     expect(await names()).toEqual(["session"]);
-    await get("/logout");
+    await textOf("/logout");
     expect(await names()).toEqual([]);
   });
 
   test("keeps one that is split over several cookies, and drops those that it no longer needs", async () => {
-    const { get, names } = await openSite({ store: cookieSessions({ secrets, chunks: 3 }) });
+    await openSite({ store: cookieSessions({ secrets, chunks: 3 }) });
     let visits = 0;
     for (const [size, cookies] of [
       [8500, ["session", "session.1", "session.2"]],
@@ -93,32 +170,35 @@ describe("Chromium", () => {
       [5, ["session"]],
       [8000, ["session", "session.1", "session.2"]],
     ] as const) {
-      expect(await get(`/?size=${size}`)).toBe(`[${visits},${size}]`);
-      expect(await get("/visit")).toBe(`[${++visits},${size}]`);
+      expect(await textOf(`/?size=${size}`)).toBe(`[${visits},${size}]`);
+      expect(await textOf("/visit")).toBe(`[${++visits},${size}]`);
       expect(await names()).toEqual(cookies);
     }
-    expect(await get("/?size=9500")).toBe("ERR_COOKIE_TOO_LARGE");
-    expect(await get("/")).toContain(",8000]");
-    await get("/logout");
+    expect(await textOf("/?size=9500")).toBe("ERR_COOKIE_TOO_LARGE");
+    expect(await textOf("/")).toContain(",8000]");
+    await textOf("/logout");
     expect(await names()).toEqual([]);
   });
 
   test("sees its own writes with readYourWrites() when its requests go from place to place", async () => {
-    const kv = kvSimulator({ writeInterval: 0, delay: 60 });
+    // Nothing arrives by itself: only what the browser presents can be seen in the other place.
+    const { now } = fakeClock(Date.now());
+    const kv = kvSimulator({ now, writeInterval: 0, delay: 60 });
     const optionsIn = (place: string): SessionOptions<Data> => ({
       store: cloudflareKvStore(kv.at(place)),
       plugins: [readYourWrites({ secrets })],
+      now,
     });
-    const { get, moveTo, names } = await openSite(optionsIn("Paris"), optionsIn("Tokyo"));
+    const { moveTo } = await openSite([optionsIn("Paris"), optionsIn("Tokyo")]);
     for (let visit = 1; visit < 6; visit++) {
       moveTo(visit % 2);
-      expect(await get("/visit")).toBe(`[${visit},0]`);
+      expect(await textOf("/visit")).toBe(`[${visit},0]`);
     }
     expect(await names()).toEqual(["session", expect.stringMatching(/^session~[\w-]{16}$/)]);
-    await get("/logout");
+    await textOf("/logout");
     for (const place of [0, 1]) {
       moveTo(place);
-      expect(await get("/")).toBe("[0,0]");
+      expect(await textOf("/")).toBe("[0,0]");
     }
   });
 });

@@ -1,99 +1,148 @@
-import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, type SessionOptions, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { crossOriginProtection } from "../../src/cross_origin.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
-import { openChromium } from "./chromium.ts";
-import { html, serve } from "./serve.ts";
-
-let browser: Browser;
-beforeAll(async () => {
-  browser = await openChromium();
-});
-afterAll(() => browser.close());
+import { html, newHost, serve } from "./serve.ts";
+import { eachBrowser, type OpenBrowser } from "./tabs.ts";
+import { serveTls } from "./tls.ts";
 
 type Handle = (request: Request) => Promise<Response>;
 
-/** A bank whose form sends money, and a page on another port of its host: another origin, but the same site. */
-async function openBank(
-  options: SessionOptions,
-  {
-    protect = (handle) => handle,
-    usesToken = true,
-  }: { protect?: (handle: Handle) => Handle; usesToken?: boolean } = {},
-): Promise<{ page: Page; bank: string; evil: string }> {
-  const handle = withSession(async (request, session) => {
-    if (request.method === "GET") {
-      const token = await csrfToken(session);
-      return html(`<form method="post"><input name="csrf-token" value="${token}"><button>Send</button></form>`);
-    }
-    if (usesToken && !(await verifyCsrfToken(session, request))) return new Response("no token", { status: 400 });
-    return html(`sent ${await session.update("sent", (n = 0) => n + 1)}`);
-  }, options);
-  const bank = await serve(protect(handle));
-  const evil = await serve(async () =>
-    html(`<form method="post" action="${bank}/"><input name="csrf-token" value="x"><button>Win</button></form>`),
-  );
-  const context = await browser.newContext();
-  onTestFinished(() => context.close());
-  return { page: await context.newPage(), bank, evil };
-}
-
-async function submit(page: Page, url: string): Promise<{ status: number; text: string }> {
-  await page.goto(url);
-  const [response] = await Promise.all([
-    page.waitForResponse((each) => each.request().method() === "POST"),
-    page.click("button"),
-  ]);
-  await page.waitForLoadState();
-  return { status: response.status(), text: await page.innerText("body") };
-}
-
-const places = {
+const places: Readonly<Record<string, () => SessionOptions>> = {
   "a store": () => ({ store: memoryStore() }),
   "the cookie": () => ({ store: cookieSessions({ secrets: ["x".repeat(32)] }) }),
 };
 
-test.each(Object.entries(places))(
-  "crossOriginProtection() refuses a form of another origin in Chromium, with sessions in %s",
-  async (_, options) => {
+interface Protection {
+  readonly protect?: (handle: Handle) => Handle;
+  readonly usesToken?: boolean;
+}
+
+/** A bank whose form sends money, and a page on another port of its host: another origin, but the same site. */
+async function openBank(options: SessionOptions, { protect = (handle) => handle, usesToken = true }: Protection = {}) {
+  const statuses: number[] = [];
+  const handle = protect(
+    withSession(async (request, session) => {
+      if (request.method === "GET") {
+        const token = await csrfToken(session);
+        return html(`<form method="post"><input name="csrf-token" value="${token}"><button>Send</button></form>`);
+      }
+      if (usesToken && !(await verifyCsrfToken(session, request))) return html("no token", {}, 400);
+      return html(`sent ${await session.update("sent", (n = 0) => n + 1)}`);
+    }, options),
+  );
+  const host = newHost();
+  const bank = await serve(async (request) => {
+    const response = await handle(request);
+    if (request.method === "POST") statuses.push(response.status);
+    return response;
+  }, host);
+  const evil = await serve(
+    async () =>
+      html(`<form method="post" action="${bank}/"><input name="csrf-token" value="x"><button>Win</button></form>`),
+    host,
+  );
+  return { bank, evil, statuses };
+}
+
+describe.each(eachBrowser)("%s", (_name, open) => {
+  let browser: OpenBrowser;
+  beforeAll(async () => {
+    browser = await open();
+  });
+  afterAll(() => browser.close());
+
+  const text = async (): Promise<string> =>
+    String(await browser.tab.evaluate("document.body.innerText").catch(() => "")).trim();
+
+  /** Sends the form of a page, and tells what the bank answered. */
+  async function submit(url: string, statuses: number[]): Promise<{ status: number; text: string }> {
+    const { tab } = browser;
+    await tab.goto(url);
+    const before = statuses.length;
+    await tab.evaluate(`void document.querySelector("button").click()`);
+    await expect.poll(() => statuses.length).toBe(before + 1);
+    const isLoaded = `!document.querySelector("button") && document.readyState === "complete"`;
+    await expect.poll(() => tab.evaluate(isLoaded).catch(() => false)).toBe(true);
+    return { status: statuses.at(-1) ?? 0, text: await text() };
+  }
+
+  test.each(Object.entries(places))(
+    "crossOriginProtection() refuses a form of another origin, with sessions in %s",
+    async (_, options) => {
+      const protect =
+        (handle: Handle): Handle =>
+        async (request) =>
+          crossOriginProtection(handle)(request);
+      const { bank, evil, statuses } = await openBank(options(), { protect, usesToken: false });
+      expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 1" });
+      expect(await submit(evil, statuses)).toMatchObject({ status: 403 });
+      expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 2" });
+    },
+  );
+
+  test.each(Object.entries(places))(
+    "verifyCsrfToken() refuses a form of another origin, with sessions in %s",
+    async (_, options) => {
+      const { bank, evil, statuses } = await openBank(options());
+      expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 1" });
+      // The cookie came along: for SameSite both pages are of one site.
+      expect(await submit(evil, statuses)).toEqual({ status: 400, text: "no token" });
+      expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 2" });
+    },
+  );
+
+  test("a form of another origin reaches the session where neither protects it", async () => {
+    const { bank, evil, statuses } = await openBank({ store: memoryStore() }, { usesToken: false });
+    expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 1" });
+    expect(await submit(evil, statuses)).toEqual({ status: 200, text: "sent 2" });
+  });
+
+  test("crossOriginProtection() lets a trusted origin in", async () => {
+    let trusted: string[] = [];
     const protect =
       (handle: Handle): Handle =>
       async (request) =>
-        crossOriginProtection(handle)(request);
-    const { page, bank, evil } = await openBank(options(), { protect, usesToken: false });
-    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-    expect(await submit(page, evil)).toMatchObject({ status: 403 });
-    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
-  },
-);
+        crossOriginProtection(handle, { trustedOrigins: trusted })(request);
+    const { bank, evil, statuses } = await openBank({ store: memoryStore() }, { protect, usesToken: false });
+    trusted = [evil];
+    expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 1" });
+    expect(await submit(evil, statuses)).toEqual({ status: 200, text: "sent 2" });
+  });
 
-test.each(Object.entries(places))(
-  "verifyCsrfToken() refuses a form of another origin in Chromium, with sessions in %s",
-  async (_, options) => {
-    const { page, bank, evil } = await openBank(options());
-    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-    // The cookie came along: for SameSite both pages are of one site.
-    expect(await submit(page, evil)).toEqual({ status: 400, text: "no token" });
-    expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 2" });
-  },
-);
+  /** What comes along with a link, and with a form, of another site. Neither comes along with `Strict`. */
+  const crossSite = {
+    Lax: { link: "Ada", form: "nobody" },
+    Strict: { link: "nobody", form: "nobody" },
+    None: { link: "Ada", form: "Ada" },
+  } as const;
 
-test("a form of another origin reaches the session where neither protects it", async () => {
-  const { page, bank, evil } = await openBank({ store: memoryStore() }, { usesToken: false });
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-  expect(await submit(page, evil)).toEqual({ status: 200, text: "sent 2" });
-});
-
-test("crossOriginProtection() lets a trusted origin in", async () => {
-  let trusted: string[] = [];
-  const protect =
-    (handle: Handle): Handle =>
-    async (request) =>
-      crossOriginProtection(handle, { trustedOrigins: trusted })(request);
-  const { page, bank, evil } = await openBank({ store: memoryStore() }, { protect, usesToken: false });
-  trusted = [evil];
-  expect(await submit(page, bank)).toEqual({ status: 200, text: "sent 1" });
-  expect(await submit(page, evil)).toEqual({ status: 200, text: "sent 2" });
+  test.each(Object.entries(crossSite))(
+    "SameSite=%s: what a page of another site brings along",
+    async (sameSite, { link, form }) => {
+      const { tab } = browser;
+      const handle = withSession<{ user: string }>(
+        async (request, session) => {
+          if (new URL(request.url).pathname === "/login") session.set("user", "Ada");
+          return html(`<p>${request.method} ${await session.get("user", "nobody")}</p>`);
+        },
+        { cookie: { sameSite: sameSite as keyof typeof crossSite } },
+      );
+      const shop = `https://${newHost()}:${await serveTls(handle)}`;
+      const markup = `<a href="${shop}/">Go</a><form method="post" action="${shop}/"><button>Send</button></form>`;
+      const other = `https://${newHost()}:${await serveTls(async () => html(markup))}`;
+      await tab.goto(`${shop}/login`);
+      expect(await text()).toBe("GET Ada");
+      await tab.goto(other);
+      await tab.evaluate(`void document.querySelector("a").click()`);
+      await expect.poll(text).toBe(`GET ${link}`);
+      await tab.goto(other);
+      await tab.evaluate(`void document.querySelector("button").click()`);
+      await expect.poll(text).toBe(`POST ${form}`);
+      // The session itself is untouched.
+      await tab.goto(`${shop}/`);
+      expect(await text()).toBe("GET Ada");
+    },
+  );
 });

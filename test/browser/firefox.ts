@@ -4,13 +4,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { OpenBrowser } from "./tabs.ts";
+import type { BrowserCookie, OpenBrowser } from "./tabs.ts";
+import { jsonOf, keyActions } from "./webdriver.ts";
 
-/** A host name that is not loopback, as Chromium is told it too; links to be fetched ahead, which some builds do not. */
-const PREFERENCES: readonly string[] = [
-  'user_pref("network.dns.localDomains", "shop.test,www.shop.test");',
-  'user_pref("network.prefetch-next", true);',
-];
+/** https://w3c.github.io/webdriver-bidi/#type-network-Cookie */
+interface BiDiCookie extends Omit<BrowserCookie, "value"> {
+  readonly value: { readonly value: string };
+}
+
+/** Firefox fetches links ahead, which some builds do not. */
+const PREFERENCES = 'user_pref("network.prefetch-next", true);';
 
 /**
  * The system's Firefox, by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): Playwright's own protocol takes a Firefox
@@ -18,7 +21,7 @@ const PREFERENCES: readonly string[] = [
  */
 export async function openFirefox(): Promise<OpenBrowser> {
   const profile = await mkdtemp(join(tmpdir(), "shop-firefox-"));
-  await writeFile(join(profile, "user.js"), PREFERENCES.join("\n"));
+  await writeFile(join(profile, "user.js"), PREFERENCES);
   const args = ["--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"];
   const firefox = spawn("/usr/bin/firefox-esr", args, { stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(firefox, "exit");
@@ -32,11 +35,22 @@ export async function openFirefox(): Promise<OpenBrowser> {
       },
       async evaluate(expression) {
         const { result } = await ask("script.evaluate", {
-          expression: `Promise.resolve(${expression}).then((value) => JSON.stringify(value ?? null))`,
+          expression: jsonOf(expression),
           target: { context },
           awaitPromise: true,
         });
         return JSON.parse(String(Object(result).value));
+      },
+      async cookies() {
+        const { cookies } = await ask("storage.getCookies", { partition: { type: "context", context } });
+        return (cookies as BiDiCookie[]).map(({ value: { value }, ...rest }) => ({ ...rest, value }));
+      },
+      press: async (key) => void (await ask("input.performActions", { context, actions: keyActions(key) })),
+      resize: async (width, height) =>
+        void (await ask("browsingContext.setViewport", { context, viewport: { width, height } })),
+      async screenshot() {
+        const { data } = await ask("browsingContext.captureScreenshot", { context });
+        return Buffer.from(String(data), "base64");
       },
     },
     async close() {

@@ -1,72 +1,104 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { memoryStore, SessionManager, withSession } from "../../mod.ts";
-import { html, serve } from "./serve.ts";
-import { browsers, type OpenBrowser } from "./tabs.ts";
+import { html, newHost, serve } from "./serve.ts";
+import { type BrowserName, eachBrowser, type OpenBrowser } from "./tabs.ts";
 
 interface Data {
   readonly notice: string;
+  readonly user: string;
 }
 
-/** How a page asks its browser to fetch another one ahead. */
-const ways: Readonly<Record<string, string>> = {
-  'a link with rel="prefetch"': `<link rel="prefetch" href="/ahead">`,
-  "speculation rules":
-    `<script type="speculationrules">` +
-    `{ "prefetch": [{ "source": "list", "urls": ["/ahead"], "eagerness": "immediate" }] }</script>`,
-};
+const rules = (kind: "prefetch" | "prerender"): string =>
+  `<script type="speculationrules">` +
+  `{ "${kind}": [{ "source": "list", "urls": ["/ahead"], "eagerness": "immediate" }] }</script>`;
 
-/** Every page shows the flash value; the first one sets it, and makes the browser fetch another one ahead. */
-async function openSite(way: string) {
+/** How a page asks its browser to fetch another one ahead, and the browsers that do so. */
+const ways: readonly (readonly [way: string, markup: string, browsers: readonly BrowserName[]])[] = [
+  // WebKitGTK does not follow such links.
+  [`a link with rel="prefetch"`, `<link rel="prefetch" href="/ahead">`, ["Chromium", "Firefox"]],
+  // Chromium alone knows these rules.
+  ["speculation rules that prefetch", rules("prefetch"), ["Chromium"]],
+  ["speculation rules that prerender", rules("prerender"), ["Chromium"]],
+];
+
+/** The first page sets a flash value, and asks for another page ahead. All others show the value, and the user. */
+async function openSite(markup: string) {
   let time = Date.now();
-  const prefetched = Promise.withResolvers<string | null>();
+  const ahead = Promise.withResolvers<string | null>();
+  const paths: string[] = [];
   const ids: (string | null)[] = [];
   const sessions = new SessionManager<Data>({ store: memoryStore(), touchInterval: 0, now: () => time });
   const handler = withSession<Data>(async (request, session) => {
     const { pathname } = new URL(request.url);
-    // Browsers ask for an icon by themselves.
-    if (pathname === "/favicon.ico") return new Response(null, { status: 404 });
     if (pathname === "/begin") {
+      session.set("user", "Ada");
       session.flash("notice", "Welcome");
       ids.push(await session.id());
-      return html(`<h1>begun</h1>${way}`, { "Cache-Control": "no-store" });
+      return html(`<h1>begun</h1>${markup}`, { "Cache-Control": "no-store" });
     }
-    return html(`<h1>${await session.get("notice", "nothing")}</h1>`, { "Cache-Control": "no-store" });
+    if (pathname === "/logout") await session.destroy();
+    const [notice, user] = [await session.get("notice", "nothing"), await session.get("user", "nobody")];
+    return html(`<h1>${notice} for ${user}</h1>`, { "Cache-Control": "no-store" });
   }, sessions);
   const origin = await serve(async (request) => {
-    const isAhead = new URL(request.url).pathname === "/ahead";
+    const { pathname } = new URL(request.url);
+    paths.push(pathname);
+    const purpose = request.headers.get("Sec-Purpose");
     // So that a prefetch that counted as use would be seen by its time.
-    if (isAhead) time += 60_000;
+    if (purpose !== null) time += 60_000;
     const response = await handler(request);
-    if (isAhead) prefetched.resolve(request.headers.get("Sec-Purpose"));
+    if (pathname === "/ahead") ahead.resolve(purpose);
     return response;
-  });
+  }, newHost());
   const lastSeenAt = async (): Promise<number | null> => (await sessions.open(ids[0] ?? "").info()).lastSeenAt;
-  return { origin, begun: time, prefetched: prefetched.promise, lastSeenAt };
+  return { origin, begun: time, ahead: ahead.promise, paths, lastSeenAt };
 }
 
-describe.each(Object.entries(browsers))("%s", (name, open) => {
+describe.each(eachBrowser)("%s", (browserName, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
     browser = await open();
   });
   afterAll(() => browser.close());
 
-  // Firefox has no speculation rules.
-  const known = Object.entries(ways).filter(([way]) => name === "Chromium" || way !== "speculation rules");
+  const text = async (): Promise<unknown> =>
+    await browser.tab.evaluate("document.body.innerText.trim()").catch(() => "");
 
-  test.each(known)(
-    "a page that is fetched ahead by %s consumes no flash value, and is no use",
-    async (_way, markup) => {
+  test.each(ways)(
+    "a page that is asked for ahead by %s consumes no flash value, and is no use",
+    async (_way, markup, browsers) => {
       const { tab } = browser;
-      const { origin, begun, prefetched, lastSeenAt } = await openSite(markup);
+      const { origin, begun, ahead, paths, lastSeenAt } = await openSite(markup);
       await tab.goto(`${origin}/begin`);
-      expect(await prefetched).toMatch(/^prefetch/);
-      expect(await lastSeenAt()).toBe(begun);
+      const isFetched = browsers.includes(browserName);
+      if (isFetched) {
+        expect(await ahead).toMatch(/^prefetch/);
+        expect(await lastSeenAt()).toBe(begun);
+      }
       await tab.goto(`${origin}/next`);
-      expect(await tab.evaluate("document.body.innerText.trim()")).toBe("Welcome");
-      expect(await lastSeenAt()).toBe(begun + 60_000);
+      expect(await text()).toBe("Welcome for Ada");
+      expect(await lastSeenAt()).toBe(isFetched ? begun + 60_000 : begun);
       await tab.goto(`${origin}/again`);
-      expect(await tab.evaluate("document.body.innerText.trim()")).toBe("nothing");
+      expect(await text()).toBe("nothing for Ada");
+      // What a browser does not know, it leaves alone.
+      expect(paths.includes("/ahead")).toBe(isFetched);
+    },
+  );
+
+  test.each(ways)(
+    "a page that was asked for ahead by %s, and is visited after a logout: what docs/login.md says",
+    async (way, markup, browsers) => {
+      const { tab } = browser;
+      const { origin, ahead } = await openSite(markup);
+      await tab.goto(`${origin}/begin`);
+      if (browsers.includes(browserName)) await ahead;
+      await tab.evaluate(`fetch("/logout", { method: "POST" }).then(({ status }) => status)`);
+      await tab.evaluate(`void (location.href = "/ahead")`);
+      // Chromium shows what its speculation rules have brought, also if it is no-store. Such pages must be excluded.
+      const isOld = browserName === "Chromium" && way.startsWith("speculation rules");
+      await expect.poll(text).toBe(isOld ? "Welcome for Ada" : "nothing for nobody");
+      await tab.goto(`${origin}/next`);
+      expect(await text()).toBe("nothing for nobody");
     },
   );
 });

@@ -3,12 +3,22 @@ import { onTestFinished } from "vitest";
 
 type Handle = (request: Request) => Promise<Response>;
 
-/** Serves a Fetch handler on a free port of localhost for the time of a test, and answers its origin. */
-export async function serve(handle: Handle): Promise<string> {
+/** Serves a Fetch handler on a free port for the time of a test, and answers its origin. */
+export async function serve(handle: Handle, host = "localhost"): Promise<string> {
   const server = createServer((incoming, outgoing) => void answer(handle, incoming, outgoing));
   const port = await listen(server);
   onTestFinished(() => void server.close().closeAllConnections());
-  return `http://localhost:${port}`;
+  return `http://${host}:${port}`;
+}
+
+let hosts = 0;
+
+/**
+ * A host that no other test of the file uses, because cookies know of no ports. Each is a site of its own, with
+ * subdomains, and is this machine in every browser (RFC 6761, 6.3).
+ */
+export function newHost(): string {
+  return `site${++hosts}.localhost`;
 }
 
 /** Listens on a free port, and answers it. */
@@ -33,6 +43,8 @@ export async function answer(
   const chunks: Buffer[] = [];
   for await (const chunk of incoming) chunks.push(chunk);
   const body = method === "GET" || method === "HEAD" ? {} : { body: Buffer.concat(chunks) };
+  // Browsers ask for an icon by themselves. Such a request would race with those of the test.
+  if (url === "/favicon.ico") return void outgoing.writeHead(404).end();
   const request = new Request(`${scheme}://${headers.get("Host")}${url}`, { method, headers, ...body });
   // What a server does when its handler fails: a request with a retired id may.
   const response = await Promise.resolve(handle(request)).catch(
@@ -43,8 +55,9 @@ export async function answer(
 }
 
 /** A page with this markup in its body. */
-export function html(body: string, headers: Record<string, string> = {}): Response {
+export function html(body: string, headers: Record<string, string> = {}, status = 200): Response {
   return new Response(`<!doctype html><title>A page</title>${body}`, {
+    status,
     headers: { "Content-Type": "text/html; charset=utf-8", ...headers },
   });
 }

@@ -1,5 +1,15 @@
 import { openChromium } from "./chromium.ts";
 import { openFirefox } from "./firefox.ts";
+import { openWebKit } from "./webkit.ts";
+
+/** A cookie as a browser keeps it. */
+export interface BrowserCookie {
+  readonly name: string;
+  readonly value: string;
+  readonly path: string;
+  readonly secure: boolean;
+  readonly httpOnly: boolean;
+}
 
 /** A tab of any browser. */
 export interface Tab {
@@ -7,6 +17,14 @@ export interface Tab {
   readonly goto: (url: string) => Promise<void>;
   /** The value of an expression in the page, as JSON can tell it. */
   readonly evaluate: (expression: string) => Promise<unknown>;
+  /** The cookies that the browser keeps for the page's address, those included that scripts do not see. */
+  readonly cookies: () => Promise<BrowserCookie[]>;
+  /** Presses a key and lets it go, for whatever has the focus. */
+  readonly press: (key: "Enter" | "Tab") => Promise<void>;
+  /** Gives the window a size, in pixels. */
+  readonly resize: (width: number, height: number) => Promise<void>;
+  /** What is to be seen, as a PNG. */
+  readonly screenshot: () => Promise<Buffer>;
 }
 
 /** A browser with one tab. */
@@ -15,18 +33,27 @@ export interface OpenBrowser {
   readonly close: () => Promise<void>;
 }
 
-/** The browsers in which a test runs that needs no more than a tab. */
-export const browsers: Readonly<Record<string, () => Promise<OpenBrowser>>> = {
-  async Chromium() {
-    const browser = await openChromium();
-    const page = await browser.newPage({ ignoreHTTPSErrors: true });
-    return {
-      tab: {
-        goto: async (url) => void (await page.goto(url)),
-        evaluate: (expression) => page.evaluate(`Promise.resolve(${expression}).then((value) => value ?? null)`),
-      },
-      close: () => browser.close(),
-    };
-  },
-  Firefox: openFirefox,
-};
+export type BrowserName = "Chromium" | "Firefox" | "WebKitGTK";
+
+/** The browsers in which a test runs that needs no more than a tab, as `describe.each` takes them. */
+export const eachBrowser: readonly (readonly [name: BrowserName, open: () => Promise<OpenBrowser>])[] = [
+  ["Chromium", openChromiumTab],
+  ["Firefox", openFirefox],
+  ["WebKitGTK", openWebKit],
+];
+
+async function openChromiumTab(): Promise<OpenBrowser> {
+  const browser = await openChromium();
+  const page = await browser.newPage({ ignoreHTTPSErrors: true });
+  return {
+    tab: {
+      goto: async (url) => void (await page.goto(url)),
+      evaluate: (expression) => page.evaluate(`Promise.resolve(${expression}).then((value) => value ?? null)`),
+      cookies: () => page.context().cookies(page.url()),
+      press: (key) => page.keyboard.press(key),
+      resize: (width, height) => page.setViewportSize({ width, height }),
+      screenshot: () => page.screenshot(),
+    },
+    close: () => browser.close(),
+  };
+}

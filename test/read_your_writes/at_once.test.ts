@@ -49,6 +49,39 @@ describe("readYourWrites() with two requests at once", () => {
     for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1, one: 1, two: 2 });
   });
 
+  test.each(["write", "window"])(
+    "leaves two cookies when a read that began before a write sees it, and the next %s ends both",
+    async (end) => {
+      const world = openWorld();
+      await visit(world, "Paris", set("visits", 1));
+      const written = Promise.withResolvers<void>();
+      // As a browser asks for an icon by itself while its user goes on.
+      const read = answer(world, "Paris", async (session) => {
+        await written.promise;
+        return await everything(session);
+      });
+      world.clock.advance(1);
+      const write = await answer(world, "Paris", set("visits", 2));
+      written.resolve();
+      for (const each of [write, await read]) world.jar.store(SHOP, each.response);
+      expect((await read).result).toEqual({ visits: 2 });
+      const both = [...recentWrites(world).keys()];
+      expect(both).toHaveLength(2);
+      if (end === "window") {
+        world.clock.advance(121);
+        expect(recentWrites(world).size).toBe(0);
+      } else {
+        expect(await visit(world, "Tokyo", everything)).toEqual({ visits: 2 });
+        await visit(world, "Tokyo", set("visits", 3));
+        const left = [...recentWrites(world).keys()];
+        expect(left).toHaveLength(1);
+        expect(both).not.toContain(left[0]);
+      }
+      for (const each of PLACES)
+        expect(await visit(world, each, everything)).toEqual({ visits: end === "window" ? 2 : 3 });
+    },
+  );
+
   test("keeps the later one of two tabs when its write is done first", async () => {
     const world = await openOldSession();
     const { slow, begun, letGo } = holdParis(world);

@@ -21,6 +21,8 @@ const tools: readonly Tool[] = [
   { program: "mariadbd", package: "mariadb-server", importedAs: /setup\/mariadb\.ts"/ },
   { program: "/usr/bin/chromium", package: "chromium", importedAs: /(?:chromium|browser\/\w+|\.\/tabs)\.ts"/ },
   { program: "/usr/bin/firefox-esr", package: "firefox-esr", importedAs: /(?:firefox|\.\/tabs)\.ts"/ },
+  { program: "WebKitWebDriver", package: "webkit2gtk-driver", importedAs: /(?:webkit|\.\/tabs)\.ts"/ },
+  { program: "Xvfb", package: "xvfb", importedAs: /(?:webkit|\.\/tabs)\.ts"/ },
   { program: "openssl", package: "openssl", importedAs: /"openssl"|\.\/tls\.ts"/ },
 ];
 
