@@ -67,6 +67,7 @@ export function cookieTransport(
 
   const expireStrays = (headers: Headers, form: Form, request: Request, isAmbiguous: boolean): void => {
     const { scope, previous, isSecure } = form;
+    if (previous.length === 0 && !isAmbiguous) return;
     const header = request.headers.get("Cookie");
     const strays = previousStrays(scope, previous, request, (name) => readCookie(header, name).isPresent);
     if (isAmbiguous) strays.push(...guessedStrays(scope, request, isSecure));

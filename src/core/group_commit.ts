@@ -50,23 +50,17 @@ export function commitTogether(
 ): MaybePromise<void> {
   const { lines } = active.policy;
   if (lines === undefined || !sharesPromises()) return update(active, current, commit, op);
-  const line = lines.get(current.id);
+  let line = lines.get(current.id);
   if (line !== undefined) return wait(line, active, current, commit, op);
   const changed = fieldsOf(commit, current);
   if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
+  // A function of `update` may have changed the same session as another request.
+  line = lines.get(current.id);
+  if (line !== undefined) return wait(line, active, current, commit, op);
+  const first = update(active, current, { ...commit, view: changed }, op);
+  if (!isPromise(first)) return first;
   const waiting: Line = [];
   lines.set(current.id, waiting);
-  let first: MaybePromise<void>;
-  try {
-    first = update(active, current, { ...commit, view: changed }, op);
-  } catch (error) {
-    lines.delete(current.id);
-    throw error;
-  }
-  if (!isPromise(first)) {
-    lines.delete(current.id);
-    return first;
-  }
   const next = (): void => {
     // What this request has stored is where the next ones begin.
     if (waiting.length === 0) lines.delete(current.id);

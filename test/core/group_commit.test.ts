@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import {
+  memoryStore,
   type Session,
   SessionError,
   type SessionEvent,
@@ -215,3 +216,26 @@ describe("requests of one process that change one session at once", () => {
     expect(await all()).toMatchObject({ a: 1, b: 1, c: 1 });
   });
 });
+
+test.each([
+  ["that answers at once", () => memoryStore()],
+  ["that takes its time", () => openStore().store],
+])(
+  "update() counts as well when its function changes the session as another request, on a store %s",
+  async (_what, open) => {
+    const sessions = new SessionManager<{ n: number; m: number }>({ store: open() });
+    const first = sessions.open("");
+    first.set({ n: 0, m: 0 });
+    await first.save();
+    const id = (await first.id()) ?? "";
+    const other = sessions.open(id);
+    await other.get("m");
+    let within: Promise<number> | undefined;
+    const counted = await sessions.open(id).update("n", (n = 0) => {
+      within ??= other.update("m", (m = 0) => m + 1);
+      return n + 1;
+    });
+    expect([counted, await within]).toEqual([1, 1]);
+    expect({ ...(await sessions.open(id).all()) }).toEqual({ n: 1, m: 1 });
+  },
+);
