@@ -141,12 +141,21 @@ export function typeText(type: TypeNode): string {
   }
 }
 
-/** The names of the types that a type is made of. */
+/** The names of the types that a type is made of, without its type parameters. */
 export function namesIn(node: unknown, names: Set<string> = new Set()): Set<string> {
   if (typeof node !== "object" || node === null) return names;
-  if ("typeName" in node && typeof node.typeName === "string") names.add(node.typeName.split(".", 1)[0] ?? "");
+  if ("typeName" in node && typeof node.typeName === "string" && !isTypeParameter(node)) {
+    names.add(node.typeName.split(".", 1)[0] ?? "");
+  }
   for (const [key, part] of Object.entries(node)) if (key !== "jsDoc") namesIn(part, names);
   return names;
+}
+
+function isTypeParameter(reference: object): boolean {
+  const { resolution }: { readonly resolution?: unknown } = reference;
+  return (
+    typeof resolution === "object" && resolution !== null && "kind" in resolution && resolution.kind === "typeParam"
+  );
 }
 
 /** Type parameters with their constraints and defaults, in angle brackets. */

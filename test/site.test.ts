@@ -53,6 +53,8 @@ test("a page of the reference shows signature, sentence, parameters, result, err
 
 test("the reference links to the types of other entries, and shows no tag of a docstring", () => {
   expect(pages.get("/api/hono.html")?.markdown).toContain("[`Session`](/api/with-session.html#session)");
+  // There, `Metadata` is a type parameter, and not the export of the main entry.
+  expect(pages.get("/api/user-sessions.html")?.markdown).not.toContain("with-session.html#metadata");
   const all = Array.from(pages.values(), ({ markdown }) => markdown.replaceAll(/^```.*?^```$/gms, "")).join("\n");
   expect(all.match(/\{@link|@default|@param|@throws|@returns/g)).toBeNull();
 });

@@ -34,7 +34,8 @@ let origin: string;
 beforeAll(async () => {
   [browser] = await Promise.all([openChromium(), buildSite()]);
   origin = `http://127.0.0.1:${await listen(server)}`;
-});
+  // The first build on a machine also installs the generator.
+}, 300_000);
 afterAll(async () => {
   await browser?.close();
   server.close();
@@ -78,10 +79,13 @@ const FAINT_TEXTS = `(() => {
     return [r, g, b, a / 255];
   };
   const over = ([r, g, b, a], [r2, g2, b2]) => [r * a + r2 * (1 - a), g * a + g2 * (1 - a), b * a + b2 * (1 - a), 1];
+  const grounds = new Map([[null, [255, 255, 255, 1]]]);
   const behind = (element) => {
-    if (element === null) return [255, 255, 255, 1];
-    const colour = parsed(getComputedStyle(element).backgroundColor);
-    return colour[3] === 1 ? colour : over(colour, behind(element.parentElement));
+    if (!grounds.has(element)) {
+      const colour = parsed(getComputedStyle(element).backgroundColor);
+      grounds.set(element, colour[3] === 1 ? colour : over(colour, behind(element.parentElement)));
+    }
+    return grounds.get(element);
   };
   const luminance = ([r, g, b]) => {
     const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
