@@ -172,9 +172,9 @@ test("CONTRIBUTING.md maps files and folders that are there, and each export", a
   expect(entries.filter((name) => !mapped.includes(name))).toEqual([]);
 });
 
-test("docs/decisions/013-dependencies.md has each dependency, and no other one", () => {
+test("docs/decisions/014-dependencies.md has each dependency, and no other one", () => {
   const { dependencies, devDependencies, peerDependencies } = manifest;
-  const page = pages.get("docs/decisions/013-dependencies.md") ?? "";
+  const page = pages.get("docs/decisions/014-dependencies.md") ?? "";
   const named = Array.from(page.matchAll(/^\| `([^`]+)`/gm), ([, name = ""]) => name);
   const installed = [dependencies, devDependencies, peerDependencies].flatMap((each) => Object.keys(each));
   expect([...new Set(named)].toSorted()).toEqual([...new Set(installed)].toSorted());
