@@ -1,5 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import manifest from "../package.json" with { type: "json" };
@@ -50,7 +50,7 @@ function brokenLinks(file: string, page: string): string[] {
     if (path === "") return !anchorsOf(page).has(anchor ?? "");
     const found = relative(ROOT, join(ROOT, dirname(file), path));
     if (!existsSync(join(ROOT, found))) return true;
-    return anchor !== undefined && !anchorsOf(pages.get(found) ?? "").has(anchor);
+    return anchor !== undefined && !anchorsOf(pages.get(found) ?? readFileSync(join(ROOT, found), "utf8")).has(anchor);
   });
 }
 
