@@ -6,7 +6,6 @@
  */
 import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
 import { assertKnown } from "./core/known_options.ts";
-import { assertMethods } from "./core/option_checks.ts";
 import { toBase64Url } from "./crypto/base64url.ts";
 import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
 import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
@@ -130,14 +129,14 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   };
 }
 
-function assertOptions({ header, storage, fetch, now }: DpopClientOptions): void {
-  const { name, scheme } = typeof header === "object" && header !== null ? header : { name: header, scheme: undefined };
-  if (header !== undefined && (typeof name !== "string" || !/^[\w!#$%&'*+.^`|~-]+$/.test(name)))
-    throw new TypeError("dpopClient: header must be the name of a header, or an object with name and scheme");
-  if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('dpopClient: scheme must be "Bearer"');
-  if (storage !== undefined) assertMethods("dpopClient: storage", storage, ["load", "save"]);
-  if ([fetch, now].some((each) => each !== undefined && typeof each !== "function"))
-    throw new TypeError("dpopClient: fetch and now must be functions");
+function assertOptions({ header = "x", storage, fetch, now }: DpopClientOptions): void {
+  const { name, scheme = "Bearer" } = typeof header === "string" ? { name: header } : Object(header);
+  if (typeof name !== "string" || !/^[\w-]+$/.test(name) || scheme !== "Bearer")
+    throw new TypeError('dpopClient: header must be the name of a header, or { name, scheme: "Bearer" }');
+  const isFunction = (value: unknown): boolean => value === undefined || typeof value === "function";
+  if (!isFunction(fetch) || !isFunction(now)) throw new TypeError("dpopClient: fetch and now must be functions");
+  if (storage !== undefined && typeof Object(storage).load !== "function")
+    throw new TypeError("dpopClient: storage must have load and save");
 }
 
 /** RFC 9449, 4.2. */

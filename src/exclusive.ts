@@ -5,7 +5,6 @@
  */
 import { isSessionError, SessionError } from "./core/errors.ts";
 import { assertKnown } from "./core/known_options.ts";
-import { assertDuration } from "./core/option_checks.ts";
 import type { DefaultData, KeyOf, Session } from "./core/session.ts";
 import { createWriteId } from "./core/session_id.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
@@ -70,9 +69,9 @@ export function exclusive<Data extends object = DefaultData, Key extends KeyOf<D
 ): Promise<Data[Key] | undefined> {
   assertKnown(options, ["lease"], "exclusive");
   const { lease = 30 } = options;
-  assertDuration("exclusive: lease", lease);
-  if (typeof key !== "string" || typeof fn !== "function")
-    throw new TypeError("exclusive takes a session, a key, which is a string, and a function");
+  if (typeof lease !== "number" || !(lease > 0 && lease < Infinity))
+    throw new RangeError("exclusive: lease must be a positive number of seconds");
+  if (typeof key !== "string" || typeof fn !== "function") throw new TypeError("exclusive needs a key and a function");
   const internals = internalsOf(session);
   return internals.track(run(internals, key, fn as (value: unknown) => unknown, lease)) as Promise<
     Data[Key] | undefined

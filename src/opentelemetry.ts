@@ -5,7 +5,6 @@
  */
 import type { SessionEvent } from "./core/events.ts";
 import { assertKnown } from "./core/known_options.ts";
-import { assertMethods } from "./core/option_checks.ts";
 
 /** Attributes of a span or a measurement. */
 export type TelemetryAttributes = Record<string, string | number | boolean>;
@@ -74,9 +73,9 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
 export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEvent) => void {
   assertKnown(options, ["tracer", "meter"], "openTelemetry");
   const { tracer, meter } = options;
-  if (tracer !== undefined) assertMethods("openTelemetry: tracer", tracer, ["startSpan"]);
-  if (meter !== undefined) assertMethods("openTelemetry: meter", meter, ["createCounter", "createHistogram"]);
-  if (tracer === undefined && meter === undefined)
+  const isOf = (value: unknown, method: string): boolean =>
+    value === undefined || typeof Object(value)[method] === "function";
+  if ((tracer ?? meter) === undefined || !isOf(tracer, "startSpan") || !isOf(meter, "createCounter"))
     throw new TypeError("openTelemetry needs a tracer, a meter, or both");
   const events = meter?.createCounter("with_session.events", {
     description: "Session events by type",

@@ -100,7 +100,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
         const list = async (): Promise<void> => {
           listed = await enter(current.id, contents, op, factsOf(current.metadata));
         };
-        // A list that cannot be looked at now is looked at with the next touch.
+        // If the list cannot be loaded now, the next touch checks it.
         await (isUnchanged ? tolerate(op, list) : list());
         const updated = await next.update(current, listed, op);
         // After a conflict the entry stays: the write may have been done, and then its session must be listed.

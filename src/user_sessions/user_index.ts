@@ -1,12 +1,8 @@
-import { endRecord } from "../core/end_record.ts";
 import { SessionError } from "../core/errors.ts";
-import { SWEEP_MARGIN } from "../core/expiry.ts";
-import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
-import { isTombstone, NO_FIELDS, writeOf } from "../core/record_write.ts";
 import type { Contents, Operation } from "../core/repository.ts";
-import type { StoredRecord } from "../core/store.ts";
-import { type Facts, factsOf, isKey, type ListPlace } from "./facts.ts";
+import type { ListPlace } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
+import { currentOf, type Inspected, inspect, isCurrent, type LiveSession, PENDING, survey } from "./inspection.ts";
 
 /** How many sessions a user may have, and what happens to one more. */
 export interface Admission {
@@ -17,29 +13,12 @@ export interface Admission {
   readonly version: string | undefined;
 }
 
-/** A live session that names the entry through which it was found. */
-export interface LiveSession extends Entry {
-  readonly record: StoredRecord;
-  readonly metadata: Metadata;
-  readonly facts: Facts;
-}
-
-/** What an entry leads to: a session; nothing, or a session that names another entry; one whose id was regenerated; one that has ended; what cannot be read. */
-type Look = LiveSession | "absent" | "moved" | "ended" | "unreadable";
-
 /** In bytes. */
 const PAGE_BYTES = 32_000;
 /** What an entry takes, in bytes, rounded up. */
 const ENTRY_BYTES = 160;
 /** How many pages a list has at least after two logins at once. Listing the sessions of such a user costs one more read for each. */
 const SCATTERED = 16;
-/**
- * How long, in milliseconds, an entry waits for its session, because it is written first. No request takes half as long, and the clocks of
- * two servers may be ten minutes apart if each is wrong by five.
- */
-const PENDING = 2 * SWEEP_MARGIN;
-/** More regenerations than this while a retired id is noted are not made by a client. */
-const MOST_HOPS = 8;
 
 /**
  * Lists a session, or finds that it is listed. It is called before the session is stored, so no session says that it is listed and is not.
@@ -57,14 +36,14 @@ export async function register(
 ): Promise<{ readonly page: number; readonly order: number }> {
   const name = nameOf({ key, token });
   let number = known;
-  let hasMet = false;
+  let hadConflict = false;
   for (;;) {
     const first = await loadPage(list, 0, op);
     const pageAt = (number: number): Page | Promise<Page> => (number === 0 ? first : loadPage(list, number, op));
-    // Two logins that have met are not the only ones. On more pages, fewer of them meet.
-    const least = hasMet && admission === undefined ? SCATTERED : 1;
+    // After a conflict with another login, many logins at once are likely. On more pages, fewer of them conflict.
+    const least = hadConflict && admission === undefined ? SCATTERED : 1;
     let page = await pageAt(number ?? random(0, Math.max(least, first.pages)));
-    // In the newer half, whose pages were begun when the others were full.
+    // The newer half of the pages was added when the older half was full, so it has room.
     if (!page.entries.has(name) && isFull(page, op)) page = await pageAt(random(first.pages >> 1, first.pages));
     const entry = page.entries.get(name);
     if (entry === undefined && isFull(page, op)) {
@@ -72,10 +51,10 @@ export async function register(
       continue;
     }
     const counts = entry === undefined && admission !== undefined;
-    const looks = counts && (admission.refuses || first.pages > 1) ? await survey(list, op) : [];
-    if (counts && admission.refuses && !hasRoom(looks, token, admission, op)) throw limitReached(admission.limit);
+    const inspected = counts && (admission.refuses || first.pages > 1) ? await survey(list, op) : [];
+    if (counts && admission.refuses && !hasRoom(inspected, token, admission, op)) throw limitReached(admission.limit);
     // Later than every session in the list, whatever the clocks say.
-    const others = [first, ...page.entries.values(), ...looks.map(([other]) => other)];
+    const others = [first, ...page.entries.values(), ...inspected.map(([other]) => other)];
     const order = entry?.order ?? place ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
     page.entries.set(name, entry ?? { key, token, order, writtenAt: op.now });
     // The first page alone knows how many there are.
@@ -86,8 +65,8 @@ export async function register(
     const isOnPage = page === first || (await savePage(page, op));
     if (isOnPage && (await savePage(first, op))) return { page: page.number, order };
     if (isOnPage && page !== first) ({ number } = page);
-    hasMet = true;
-    // What is counted anew must not be in the way of others that are.
+    hadConflict = true;
+    // The next attempt counts again. Until then, this entry must not count against another login.
     if (counts) await unregister({ list, page: page.number }, key, token, op);
     await op.backOff();
   }
@@ -102,7 +81,7 @@ function isFull({ entries }: Page, op: Operation): boolean {
   return (entries.size + 1) * ENTRY_BYTES > Math.min(PAGE_BYTES, op.store.traits.maxBytes / 2);
 }
 
-/** Lets a page be kept longer than the session, also if another clock counts that; and far longer, so that few touches write it. */
+/** Keeps a page longer than the session, also by another server's clock. The end is set far ahead, so that few touches must write the page. */
 function keepFor(page: Page, contents: Contents, op: Operation): void {
   const end = op.endsAt(contents) + PENDING;
   if (page.until < end) page.until = Math.max(end, 2 * end - op.now);
@@ -178,9 +157,9 @@ export async function enforceLimit(list: string, { limit, version }: Admission, 
 }
 
 /** Whether one more session of a user is within the limit. A login that is under way counts: of two at once for the last place, one is refused. */
-function hasRoom(looks: readonly Inspected[], own: string, { limit, version }: Admission, op: Operation): boolean {
-  const counted = looks.filter(([, look]) =>
-    typeof look === "string" ? look === "absent" : isCurrent(look, version, op),
+function hasRoom(inspected: readonly Inspected[], own: string, { limit, version }: Admission, op: Operation): boolean {
+  const counted = inspected.filter(([, target]) =>
+    typeof target === "string" ? target === "absent" : isCurrent(target, version, op),
   );
   return new Set(counted.map(([{ token }]) => token).filter((token) => token !== own)).size < limit;
 }
@@ -190,125 +169,4 @@ function limitReached(limit: number): SessionError {
     "ERR_SESSION_LIMIT",
     `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
   );
-}
-
-type Inspected = readonly [entry: Entry, look: Look];
-
-/** Looks at all sessions of a list, and removes the entries of those that have ended. */
-async function survey(list: string, op: Operation): Promise<Inspected[]> {
-  const inspected: Inspected[] = [];
-  for (let number = 0, pages = 1; number < pages; number++) {
-    const page = await loadPage(list, number, op);
-    if (number === 0) ({ pages } = page);
-    inspected.push(...(await inspect(page, op)));
-    // It is only tidying, and the next one does it again.
-    await savePage(page, op).catch(() => {});
-  }
-  return inspected;
-}
-
-/** Looks at entries of a page, and ends their sessions if `told` is given. Entries of ended sessions are removed from the page; the others are returned. */
-async function inspect(
-  page: Page,
-  op: Operation,
-  isMeant: (entry: Entry) => boolean = () => true,
-  told?: (ended: Entry) => void,
-): Promise<Inspected[]> {
-  const meant = [...page.entries.values()].filter(isMeant);
-  const inspected = await Promise.all(
-    meant.map(async (entry): Promise<Inspected> => [entry, await look(entry, page.list, op, told)]),
-  );
-  return inspected.filter(([entry, found]) => {
-    // The session may be on its way. A retired one may be put back.
-    const isOver = found === "ended" || (found === "absent" && Math.abs(op.now - entry.writtenAt) >= PENDING);
-    if (isOver) page.entries.delete(nameOf(entry));
-    return !isOver;
-  });
-}
-
-/** What lies under the key of an entry, or has taken the place of what lay there. The session is ended if `told` is given. */
-async function look(
-  entry: Entry,
-  list: string,
-  op: Operation,
-  told?: (ended: Entry) => void,
-  hops: number = MOST_HOPS,
-): Promise<Look> {
-  const { key, token } = entry;
-  for (;;) {
-    const record = await op.store.load(key);
-    if (record === null) {
-      // A place that does not show a session yet must not show it later.
-      if (told !== undefined && hidesWrites(op)) await endRecord(key, undefined, op);
-      return "absent";
-    }
-    const metadata = readMetadata(record, key);
-    if (typeof metadata === "string") {
-      if (isTombstone(record)) return "ended";
-      // A newer version may read it, and so may this one the next time. Whoever ends all sessions means it as well.
-      if (told === undefined) return "unreadable";
-      if (hidesWrites(op)) await endRecord(key, undefined, op);
-      else if ((await op.store.delete(key, record.version)) === "conflict") {
-        await op.backOff();
-        continue;
-      }
-      told(entry);
-      return "ended";
-    }
-    const { successor } = metadata;
-    const facts = factsOf(metadata);
-    let found: Look = "moved";
-    if (successor !== undefined) {
-      const next =
-        hops > 0 && isKey(successor.key)
-          ? await look({ ...entry, key: successor.key }, list, op, told, hops - 1)
-          : "absent";
-      if (next !== "absent") found = next;
-    } else if (facts?.token !== token || !facts.lists.some((place) => place.list === list)) {
-      return "absent";
-    } else {
-      const isOver = op.endsAt({ metadata, lastSeenAt: record.lastSeenAt }) + SWEEP_MARGIN <= op.now;
-      found = isOver ? "ended" : { ...entry, record, metadata, facts };
-    }
-    if (told === undefined) return found;
-    // A retired session ends as well, or a request that fails could put it back.
-    // A client that presents the id learns that it was revoked, for as long as the session would have lived.
-    const end = Math.max(op.now, op.endsAt({ metadata, lastSeenAt: record.lastSeenAt })) + SWEEP_MARGIN;
-    // If its successor is in this list no more, a logout with the old id must still end the successor.
-    const isLeadingOn = found === "moved" && successor !== undefined;
-    if (isLeadingOn && successor.isFinal === true) return found;
-    const fields = isLeadingOn ? retiredForGood(metadata, successor, key) : NO_FIELDS;
-    const write = writeOf({ fields, lastSeenAt: op.now }, record.fields, record.version, end);
-    if ((await op.store.save(key, write)) !== "conflict") {
-      if (typeof found !== "string") told(entry);
-      return isLeadingOn ? found : "ended";
-    }
-    await op.backOff();
-  }
-}
-
-/** Whether a place may show what another one has ended. */
-function hidesWrites({ store: { traits } }: Operation): boolean {
-  return traits.consistency === "eventual" && !traits.compareAndSet;
-}
-
-/** What is stored of a retired session that must not be put back. */
-function retiredForGood(metadata: Metadata, successor: Successor, key: string): ReadonlyMap<string, string> {
-  return new Map([[METADATA_FIELD, metadataText({ ...metadata, successor: { ...successor, isFinal: true } }, key)]]);
-}
-
-/** Whether a session counts: its time is not over, and the credentials are those of `version`. */
-function isCurrent(
-  { metadata, record: { lastSeenAt }, facts }: LiveSession,
-  version: string | undefined,
-  op: Operation,
-): boolean {
-  return op.endsAt({ metadata, lastSeenAt }) > op.now && (version ?? facts.version) === (facts.version ?? version);
-}
-
-/** The sessions that count, each once: during a rotation, two entries lead to one, or to two that have the same token. */
-function currentOf(looks: readonly Inspected[], version: string | undefined, op: Operation): LiveSession[] {
-  const live = looks.flatMap(([, look]) => (typeof look !== "string" && isCurrent(look, version, op) ? [look] : []));
-  live.sort((a, b) => a.record.lastSeenAt - b.record.lastSeenAt);
-  return [...new Map(live.map((each) => [each.token, each])).values()];
 }
