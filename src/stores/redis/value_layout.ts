@@ -3,9 +3,9 @@ import {
   assertSize,
   CORRUPT,
   type Engine,
+  findVersion,
   type Layout,
   OTHER_TYPE,
-  removing,
   run,
   type Script,
   versionOf,
@@ -13,24 +13,18 @@ import {
 import { hasCode, isDone, textOf } from "./reply.ts";
 
 /**
- * One argument, which costs less than three: the version that must be there, a space, 13 digits of milliseconds, the new value. A key
- * of another type gives an error, which is no version.
+ * One argument, which costs less than three: the version that must be there, a space, 13 digits of milliseconds, the new value. No head
+ * is longer than what is read here.
  */
-export const SAVE_VALUE: Script = {
-  digest: "952c82196006f3d1dc8aed827a1ca26d66c129f4",
-  text: `local a=ARGV[1]
+export const VALUE_SCRIPT: Script = {
+  digest: "efefbbd68c583630af05d0766cbfc281dca35996",
+  text: /* @__PURE__ */ `local k,a=KEYS[1],ARGV[1]
 local i=string.find(a,' ')
-if redis.pcall('GETRANGE',KEYS[1],0,i-1)~=string.sub(a,1,i) then return 0 end
-redis.call('SET',KEYS[1],string.sub(a,i+14),'PX',tonumber(string.sub(a,i+1,i+13)))
+${findVersion("'GETRANGE',k,0,255")}if v~=string.sub(a,1,i) and (#a>i or v~='') then return 0 end
+if #a>i then redis.call('SET',k,string.sub(a,i+14),'PX',tonumber(string.sub(a,i+1,i+13))) else redis.call('DEL',k) end
 return 1`,
 };
 const LIFE_DIGITS = 13;
-
-/** No head is longer than what is read here. */
-export const REMOVE_VALUE: Script = {
-  digest: "3baa82c7c8ad2eace054e12d32a2cda7a0cd1591",
-  text: /* @__PURE__ */ removing("redis.pcall('GETRANGE',KEYS[1],0,255)"),
-};
 
 /**
  * `SET … IFEQ` compares the whole value, so the last values that were seen are kept: so many, and none that is longer. A longer one
@@ -72,7 +66,7 @@ export function valueLayout(engine: Engine): Layout {
         values.clear();
       }
     }
-    return await run(send, SAVE_VALUE, key, [head + life.padStart(LIFE_DIGITS, "0") + value]);
+    return await run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]);
   }
 
   return {
@@ -94,6 +88,6 @@ export function valueLayout(engine: Engine): Layout {
       return isStored;
     },
 
-    remove: REMOVE_VALUE,
+    script: VALUE_SCRIPT,
   };
 }
