@@ -1,5 +1,6 @@
 import { assertRecordSize } from "../../core/record_size.ts";
 import type { StoredRecord, Write } from "../../core/store.ts";
+import type { KnownValues } from "./known_values.ts";
 import { hasCode, isDone } from "./reply.ts";
 
 /** The commands that are sent. Each has one key. */
@@ -25,8 +26,8 @@ export interface Engine {
   read(command: "GET" | "HGETALL", key: string): Promise<unknown>;
   /** The size of a text in a command, in bytes. */
   measure(text: string): number;
-  /** Whether `SET … IFEQ` is worth a try. */
-  readonly triesCompareAndSet: boolean;
+  /** Where `SET … IFEQ` is worth a try. */
+  readonly known?: KnownValues;
 }
 
 /** How a record lies in Redis. It begins with a head: its version, a space and a digit. */
@@ -67,6 +68,11 @@ const MOST_BYTES_OF_CHARACTER = 6;
 export function assertSize({ name, maxBytes, measure }: Engine, text: string): void {
   // To measure a text takes longer than to see that it is short.
   if (text.length * MOST_BYTES_OF_CHARACTER > maxBytes) assertRecordSize(name, measure(text), maxBytes);
+}
+
+/** Sets a key under a condition, and answers whether it was met. */
+export async function set(send: Send, key: string, ...args: string[]): Promise<boolean> {
+  return isDone(await send("SET", key, args), "OK", null);
 }
 
 /** Runs a script by its digest, and by its text where the server does not have it yet. Answers whether it did what it is for. */

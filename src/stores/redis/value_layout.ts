@@ -8,9 +8,10 @@ import {
   OTHER_TYPE,
   run,
   type Script,
+  set,
   versionOf,
 } from "./engine.ts";
-import { hasCode, isDone, textOf } from "./reply.ts";
+import { textOf } from "./reply.ts";
 
 /**
  * One argument, which costs less than three: the version that must be there, a space, 13 digits of milliseconds, the new value. No head
@@ -26,47 +27,15 @@ return 1`,
 };
 const LIFE_DIGITS = 13;
 
-/**
- * `SET … IFEQ` compares the whole value, so the last values that were seen are kept: so many, and none that is longer. A longer one
- * costs more to send twice than the script costs.
- */
-const MOST_VALUES = 1000;
-const LONGEST_VALUE = 4096;
-
 /** A record as one string: the head, then the text of the record. */
 export function valueLayout(engine: Engine): Layout {
-  const { send } = engine;
-  let comparesValues = engine.triesCompareAndSet;
-  const values = new Map<string, string>();
-
-  function remember(key: string, value: string): void {
-    values.delete(key);
-    // Bytes that are no text were read as this character, so the value is not known.
-    if (!comparesValues || value.length > LONGEST_VALUE || value.includes("\ufffd")) return;
-    values.set(key, value);
-    const [oldest = ""] = values.keys();
-    if (values.size > MOST_VALUES) values.delete(oldest);
-  }
-
-  const set = (key: string, ...args: string[]) => send("SET", key, args).then((reply) => isDone(reply, "OK", null));
+  const { send, known } = engine;
 
   async function store(key: string, value: string, expected: string | null, life: string): Promise<boolean> {
-    if (expected === null) return await set(key, value, "NX", "PX", life);
+    if (expected === null) return await set(send, key, value, "NX", "PX", life);
     const head = `${expected} `;
-    const present = values.get(key);
-    if (comparesValues && present?.startsWith(head)) {
-      values.delete(key);
-      try {
-        return await set(key, value, "IFEQ", present, "PX", life);
-      } catch (error) {
-        if (hasCode(error, /^WRONGTYPE/)) return false;
-        // A server that does not know the option refuses the command and writes nothing: Redis before 8.4, Valkey before 8.1.
-        if (!hasCode(error, /^ERR|ResponseError/)) throw error;
-        comparesValues = false;
-        values.clear();
-      }
-    }
-    return await run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]);
+    const isStored = await known?.replace(key, head, value, life);
+    return isStored ?? (await run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]));
   }
 
   return {
@@ -74,7 +43,7 @@ export function valueLayout(engine: Engine): Layout {
       engine.read("GET", key).then((reply) => {
         const value = reply === OTHER_TYPE ? "" : textOf(reply);
         if (value === null) return null;
-        remember(key, value);
+        known?.remember(key, value);
         const version = versionOf(value);
         const { fields, lastSeenAt } = parseRecord(version === CORRUPT ? "" : value.slice(version.length + 1));
         return { fields, lastSeenAt, version };
@@ -84,7 +53,7 @@ export function valueLayout(engine: Engine): Layout {
       const value = `${version} ${serializeRecord(record)}`;
       assertSize(engine, value);
       const isStored = await store(key, value, expected === null ? null : String(expected), life);
-      if (isStored) remember(key, value);
+      if (isStored) known?.remember(key, value);
       return isStored;
     },
 
