@@ -408,5 +408,5 @@ test("redisStore() refuses what is too large before it asks for a client", async
 
 test("redisStore() in the layout value stores the version, a space and the record", async () => {
   const version = await saved(redisStore(redis), creation({ "=name": '"Ann"', "@": "{}" }));
-  expect(await redis.get(`session:${key}`)).toBe(`${version} 11700000000000\n=name\n"Ann"\n@\n{}`);
+  expect(await redis.get(`session:${key}`)).toBe(`${version} 11700000000000\n@\n{}\n=name\n"Ann"`);
 });
