@@ -104,8 +104,7 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
     send,
     read: send,
     measure: (text) => byteLength(JSON.stringify(text)),
-    // It knows SET … IFEQ, but to send the old value too takes longer than the script.
-    triesCompareAndSet: false,
+    // Without `known`: it knows SET … IFEQ, but to send the old value too takes longer than the script.
   });
 }
 

@@ -129,14 +129,17 @@ describe("postgresStore() among processes", () => {
     expect(count).toBeLessThanOrEqual(most);
   });
 
-  test("answers conflict, and no error, when another transaction came first under REPEATABLE READ", async () => {
-    const own = poolOf({ options: "-c default_transaction_isolation=repeatable\\ read", max: 2 });
-    const store = postgresStore(own, { table: freshTable() });
-    const key = randomKey();
-    await saved(store, key, { a: "0" });
-    await Promise.all(Array.from({ length: 40 }, () => increment(store, key)));
-    expect(await valueOf(store, key)).toBe("40");
-  });
+  test.each(["repeatable\\ read", "serializable"])(
+    "answers conflict, and no error, when another transaction came first under %s",
+    async (level) => {
+      const own = poolOf({ options: `-c default_transaction_isolation=${level}`, max: 2 });
+      const store = postgresStore(own, { table: freshTable() });
+      const key = randomKey();
+      await saved(store, key, { a: "0" });
+      await Promise.all(Array.from({ length: 40 }, () => increment(store, key)));
+      expect(await valueOf(store, key)).toBe("40");
+    },
+  );
 });
 
 describe("postgresStore() and what other statements do", () => {

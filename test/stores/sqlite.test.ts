@@ -11,6 +11,7 @@ import { isBusy } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { type SqliteDatabase, sqliteStore } from "../../src/stores/sqlite.ts";
 import { storeCases } from "../../src/testing.ts";
+import { importsOfSource } from "../setup/imports.ts";
 import { countOf, passesKit, work } from "./databases/processes.ts";
 import { refusesMeaninglessAnswers, testSqlStore } from "./databases/sql_cases.ts";
 import { failureOf, randomKey, saved, valueOf, writeOf } from "./databases/steps.ts";
@@ -256,6 +257,10 @@ describe("sqliteStore() and its clients", () => {
     await refusesMeaninglessAnswers((answer) => sqliteStore(answering(answer)));
     const wrong = sqliteStore(answering({ results: [] }));
     expect(await failureOf(() => wrong.load(randomKey()))).toMatchObject({ code: "ERR_STORE" });
+  });
+
+  test("imports no module of a runtime: node:sqlite is absent on Node 20, where better-sqlite3 works", () => {
+    expect(importsOfSource().get("src/stores/sqlite.ts")?.packages).toEqual([]);
   });
 
   test("throws when the database is missing or is none", () => {

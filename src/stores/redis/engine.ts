@@ -1,5 +1,6 @@
 import { assertRecordSize } from "../../core/record_size.ts";
 import type { StoredRecord, Write } from "../../core/store.ts";
+import type { KnownValues } from "./known_values.ts";
 import { hasCode, isDone } from "./reply.ts";
 
 /** The commands that are sent. Each has one key. */
@@ -25,8 +26,8 @@ export interface Engine {
   read(command: "GET" | "HGETALL", key: string): Promise<unknown>;
   /** The size of a text in a command, in bytes. */
   measure(text: string): number;
-  /** Whether `SET … IFEQ` is worth a try. */
-  readonly triesCompareAndSet: boolean;
+  /** Where `SET … IFEQ` is worth a try. */
+  readonly known?: KnownValues;
 }
 
 /** How a record lies in Redis. It begins with a head: its version, a space and a digit. */
@@ -34,8 +35,8 @@ export interface Layout {
   load(key: string): Promise<StoredRecord | null>;
   /** Stores a record under a version, and answers whether it did. */
   save(key: string, write: Write, version: string, life: string): Promise<boolean>;
-  /** Removes the record that has the version which is its argument. */
-  readonly remove: Script;
+  /** Its first argument is a version and a space. Without more, it removes the record that has this version, or succeeds if there is none. */
+  readonly script: Script;
 }
 
 /** What a read answers for a key of another type. No layout finds a head in it. */
@@ -49,12 +50,15 @@ export function versionOf(text: string): string {
   return /^([\w.-]+) \d/.exec(text)?.[1] ?? CORRUPT;
 }
 
-/** The Lua of {@linkcode Layout.remove}; `read` is a call that gives the text. What is missing was removed before. */
-export function removing(read: string): string {
-  return `local v=${read}
-if (type(v)=='string' and string.match(v,'^([%w_.-]+) %d') or '?')~=ARGV[1] and redis.call('EXISTS',KEYS[1])>0 then return 0 end
-redis.call('DEL',KEYS[1])
-return 1`;
+/**
+ * Lua that finds `v`, the version of what lies under the key `k` and a space: `? ` for what is no record, and nothing if there is no key.
+ *
+ * @param read The call that gives the head and what comes after it
+ */
+export function findVersion(read: string): string {
+  return `local v=redis.pcall(${read})
+v=type(v)=='string' and string.match(v,'^([%w_.-]+ )%d') or redis.call('EXISTS',k)>0 and '? ' or ''
+`;
 }
 
 /** A control character in JSON, `\u0000`. */
@@ -64,6 +68,11 @@ const MOST_BYTES_OF_CHARACTER = 6;
 export function assertSize({ name, maxBytes, measure }: Engine, text: string): void {
   // To measure a text takes longer than to see that it is short.
   if (text.length * MOST_BYTES_OF_CHARACTER > maxBytes) assertRecordSize(name, measure(text), maxBytes);
+}
+
+/** Sets a key under a condition, and answers whether it was met. */
+export async function set(send: Send, key: string, ...args: string[]): Promise<boolean> {
+  return isDone(await send("SET", key, args), "OK", null);
 }
 
 /** Runs a script by its digest, and by its text where the server does not have it yet. Answers whether it did what it is for. */

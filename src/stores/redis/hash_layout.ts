@@ -1,4 +1,4 @@
-import { assertSize, CORRUPT, type Engine, type Layout, removing, run, type Script, versionOf } from "./engine.ts";
+import { assertSize, CORRUPT, type Engine, findVersion, type Layout, run, type Script, versionOf } from "./engine.ts";
 import { fieldsOf } from "./reply.ts";
 
 /**
@@ -11,26 +11,18 @@ const HEAD = "!";
  * fields to remove; their names; then a name and a value for each field to set. The head is written first: if memory is short, the
  * server refuses that, and nothing was written.
  */
-export const SAVE_HASH: Script = {
-  digest: "b9e2d7c6a81c3ee9235037cdecbea89678b37984",
-  text: `local k,a=KEYS[1],ARGV
-if a[1]=='' then
-if redis.call('EXISTS',k)>0 then return 0 end
-else
-local v=redis.pcall('HGET',k,'!')
-if type(v)~='string' or string.sub(v,1,#a[1])~=a[1] then return 0 end
-end
+export const HASH_SCRIPT: Script = {
+  digest: "4d9968d5a5d4b588ae6535082d4fda592e987378",
+  text: /* @__PURE__ */ `local k,a=KEYS[1],ARGV
+${findVersion("'HGET',k,'!'")}if v~=a[1] and (a[2] or v~='') then return 0 end
+if a[2] then
 redis.call('HSET',k,'!',a[2])
 local s=5+a[4]
 for i=5,s-1 do redis.call('HDEL',k,a[i]) end
 for i=s,#a,2 do redis.call('HSET',k,a[i],a[i+1]) end
 redis.call('PEXPIRE',k,a[3])
+else redis.call('DEL',k) end
 return 1`,
-};
-
-export const REMOVE_HASH: Script = {
-  digest: "5a8df537d63ed7c2f06d200695d25a247568ce1f",
-  text: /* @__PURE__ */ removing("redis.pcall('HGET',KEYS[1],'!')"),
 };
 
 /** In milliseconds: an hour, in which an operator may look at what another program has left behind. */
@@ -66,10 +58,10 @@ export function hashLayout(engine: Engine): Layout {
       assertSize(engine, [...record.fields].join());
       const head = `${version} ${Math.trunc(record.lastSeenAt)}`;
       const args = [expected === null ? "" : `${expected} `, head, life, String(removed.length), ...removed, ...set];
-      return await run(send, SAVE_HASH, key, args);
+      return await run(send, HASH_SCRIPT, key, args);
     },
 
-    remove: REMOVE_HASH,
+    script: HASH_SCRIPT,
   };
 }
 

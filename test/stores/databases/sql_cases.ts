@@ -110,6 +110,36 @@ export function testSqlStore(name: string, bench: () => SqlBench): void {
       expect(() => open({ tabel: "a" })).toThrow(/tabel.*did you mean table/);
     });
 
+    test("may have its columns in another order, and more of them", async () => {
+      const { dialect, open, query } = bench();
+      const table = freshTable();
+      const types = { postgres: "bytea", mysql: "mediumblob", sqlite: "blob" };
+      const text = dialect === "mysql" ? "varbinary(255)" : "text";
+      const key = dialect === "mysql" ? "`key`" : "key";
+      await query(
+        `CREATE TABLE ${table} (note ${text} DEFAULT 'x', expires_at bigint NOT NULL, version ${text} NOT NULL, ` +
+          `value ${types[dialect]} NOT NULL, ${key} ${text} PRIMARY KEY)`,
+      );
+      const store = open({ table });
+      const name = randomKey();
+      const expected = await saved(store, name, { a: "1" });
+      await saved(store, name, { a: "2", expected });
+      expect(await valueOf(store, name)).toBe("2");
+      expect(await store.prune?.(8e15)).toBe(1);
+    });
+
+    test("has an index for the sweep", async () => {
+      const { dialect, open, query } = bench();
+      const table = freshTable();
+      await open({ table }).load(randomKey());
+      const indexes = {
+        postgres: `SELECT indexname FROM pg_indexes WHERE tablename = '${table}' AND indexdef LIKE '%(expires_at)'`,
+        mysql: `SELECT index_name FROM information_schema.statistics WHERE table_name = '${table}' AND column_name = 'expires_at'`,
+        sqlite: `SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = '${table}' AND sql LIKE '%(expires_at)'`,
+      };
+      expect(await query(indexes[dialect])).toHaveLength(1);
+    });
+
     test("takes names of 48 characters, and names that SQL knows as words", async () => {
       for (const table of ["x".repeat(48), "select", "Table_1", "_"]) {
         const store = bench().open({ table });
