@@ -22,7 +22,7 @@ export interface UnconfirmedWrite {
   readonly current: Found | null;
 }
 
-/** A rotation whose successor is stored, and of which nobody knows whether the old id was retired: the store gave no answer. */
+/** A rotation whose successor is stored. The store gave no answer when the old id was to be retired, so that it may or may not be retired. */
 export interface UnconfirmedRotation {
   readonly current: Found;
   readonly successor: Found;
@@ -63,7 +63,7 @@ export class ActiveSession {
   presented: string | null | undefined;
   /** Why what the client presented is not its session. */
   rejected: RejectReason | null = null;
-  /** Whether what was presented leads nowhere for good, so that the client can forget it. */
+  /** Whether what was presented will never open a session again, so that the client can forget it. */
   isDead = false;
   /** Whether the client came without a session, or `destroy` was called since. */
   isNew = false;

@@ -72,7 +72,7 @@ function guarded(active: ActiveSession, commit: Commit, restored: Commit): Maybe
   );
 }
 
-/** Puts back what was not stored; if nobody knows, it waits until that is found out. */
+/** Puts back what was not stored. If it is unknown whether it was stored, it waits until that is found out. */
 function restore(
   active: ActiveSession,
   commit: Commit,

@@ -13,7 +13,7 @@ export interface CookieValue {
 const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
 
 /**
- * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed: whoever decodes or trims more can be made to see a
+ * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed. A reader that decodes or trims more can be made to see a
  * `__Host-` name that no browser would have sent.
  */
 export function readCookie(header: string | null, name: string): CookieValue {

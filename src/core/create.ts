@@ -3,7 +3,7 @@ import { isOutage, SessionError } from "./errors.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { changedMetadata } from "./metadata_changes.ts";
-import { type Commit } from "./working_copy.ts";
+import type { Commit } from "./working_copy.ts";
 import { type FieldsResult, replay } from "./fields.ts";
 
 /** Ids that may be in use before the generator is given up: a random one never is. */

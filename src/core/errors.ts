@@ -27,7 +27,7 @@ export type SessionErrorCode =
   | "ERR_SESSION_LIMIT"
   | "ERR_AMBIGUOUS_COOKIE";
 
-/** Another copy of this package makes errors of another class: they are told by this brand. */
+/** Another copy of this package makes errors of another class. This brand marks them all. */
 const BRAND: unique symbol = Symbol.for("with-session.SessionError");
 
 /**

@@ -12,7 +12,7 @@ import type { SessionError } from "./errors.ts";
  * - `ambiguous`: the request carries several different cookies of the session's name.
  * - `reuse`: the id was retired by `rotateEvery`, its successor is in use, and somebody presents the old one: a sign of theft.
  *
- * A plugin may give reasons of its own.
+ * A plugin may add reasons.
  */
 export type RejectReason =
   | "malformed"

@@ -21,7 +21,7 @@ function isPlain(key: string): boolean {
   return !key.startsWith('"') && !key.includes("\n") && key.isWellFormed();
 }
 
-/** The key in the name of a field. A name that another program has spoiled gives a key that leads nowhere. */
+/** The key in the name of a field. A name that another program has spoiled gives a key without a value. */
 export function keyOf(name: string): string {
   const key = name.slice(1);
   if (!key.startsWith('"')) return key;

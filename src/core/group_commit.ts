@@ -9,7 +9,7 @@ import { isTouchDue } from "./touch.ts";
 import { fieldsOf, update } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "./admission.ts";
-import { type Commit } from "./working_copy.ts";
+import type { Commit } from "./working_copy.ts";
 import { replay, sweep } from "./fields.ts";
 import { includesWrite } from "./write_names.ts";
 

@@ -3,7 +3,7 @@
  */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** Whether a value is a promise of this or another realm: it is told by its `then`, never by its class. */
+/** Whether a value is a promise, of this realm or another one. What counts is its `then`, not its class. */
 export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
   return typeof value === "object" && value !== null && typeof (value as Partial<Promise<T>>).then === "function";
 }

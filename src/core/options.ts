@@ -220,7 +220,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now,
-    // What a plugin tells each client of its own writes cannot be told of a common one.
+    // A plugin may tell each client which write was that client's. Of a common write it cannot.
     lines: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
   };
 }

@@ -48,6 +48,6 @@ export interface Plugin {
   admit?(found: Found, op: Operation): MaybePromise<RejectReason | undefined>;
   /** Adds headers to a response, after the session was stored. Called for each request whose session was used. */
   respond?(headers: Headers, op: Operation): MaybePromise<void>;
-  /** Answers a request in place of the handler, such as one to a path of its own; undefined lets the handler answer. Called for each request. */
+  /** Answers a request in place of the handler, such as one to the plugin's path; undefined lets the handler answer. Called for each request. */
   answer?(request: Request, session: object, ...rest: unknown[]): MaybePromise<Response | undefined>;
 }

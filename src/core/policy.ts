@@ -42,6 +42,6 @@ export interface Policy {
   readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
-  /** The requests of this process that wait to write to a session, by its id; undefined where each request has something of its own to tell. */
+  /** The requests of this process that wait to write to a session, by its id; undefined if writes must not be put together. */
   readonly lines: Map<string, Line> | undefined;
 }

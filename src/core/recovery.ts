@@ -74,7 +74,7 @@ export async function abandonSuccessor(
   op: Operation,
 ): Promise<void> {
   active.orphan = orphan;
-  // There may be no further commit of this request that would try it again. Nobody knows the id of what is left, and it expires.
+  // There may be no further commit of this request that would try it again. No client holds the id of what is left, and it expires.
   for (let attempts = 0; attempts < 2 && active.orphan !== undefined; attempts++)
     await endOrphan(active, op).catch(() => {});
 }
@@ -86,7 +86,7 @@ export async function endOrphan(active: ActiveSession, op: Operation): Promise<v
   active.orphan = undefined;
 }
 
-/** With a grace, the old id leads to the successor wherever it was retired, so nothing is to be put back. */
+/** With a grace, the old id leads to the successor once it is retired, so nothing is to be put back. */
 function perhapsRetired({ unconfirmedRotation: doubtful }: ActiveSession): ActiveSession["retired"] {
   const rotation = doubtful?.commit.rotation;
   if (doubtful === undefined || rotation === undefined || rotation.grace > 0 || rotation.untilUsed) return undefined;

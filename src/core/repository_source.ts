@@ -3,7 +3,7 @@ import type { Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 
 /**
- * What stands in the option `store` in place of a store: it brings a repository of its own. `cookieSessions()` is one.
+ * What stands in the option `store` in place of a store: it brings its own repository. `cookieSessions()` is one.
  */
 export interface RepositorySource {
   /** Tells a source from a store, also one of another copy of this package. */
@@ -22,7 +22,7 @@ export interface RepositorySource {
   createRepository(settings?: { readonly endsOnReuse?: boolean }): Repository;
 }
 
-/** Whether the option `store` brings a repository of its own. It is told by its shape. */
+/** Whether the option `store` brings its own repository: whether it has the shape of a source. */
 export function isRepositorySource(value: unknown): value is RepositorySource {
   return typeof value === "object" && value !== null && "repositorySource" in value && value.repositorySource === true;
 }

@@ -1,7 +1,7 @@
 import type { Repository } from "./repository.ts";
 
 /**
- * A repository like another one, with some parts of its own. For plugins that change a verb or two.
+ * A repository like another one, with some parts replaced. For plugins that change a verb or two.
  *
  * @param next The repository around which the plugin stands, as `Plugin.wrap` is given it
  * @param own The verbs that the plugin does in its own way

@@ -31,7 +31,7 @@ export class RequestTransport {
     return null;
   }
 
-  /** Whether the request carries several tokens, so that nobody knows which one is the client's. */
+  /** Whether the request carries several tokens, so that the client's own cannot be found. */
   get isAmbiguous(): boolean {
     return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
   }

@@ -1,5 +1,5 @@
 /**
- * Adds what a session has to say to a response. Responses are told by their shape: servers, test runners and bundlers bring classes of their own.
+ * Adds what a session has to say to a response. A response is recognised by its shape: servers, test runners and bundlers bring other classes.
  *
  * @module
  */

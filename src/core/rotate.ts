@@ -8,7 +8,7 @@ import type { Contents, Found, Operation, Repository } from "./repository.ts";
 import { fieldsOf } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "./admission.ts";
-import { type Commit, type Rotation } from "./working_copy.ts";
+import type { Commit, Rotation } from "./working_copy.ts";
 import { replay } from "./fields.ts";
 
 /**

@@ -1,6 +1,6 @@
 let known: string | undefined;
 
-/** The name of the runtime. It is asked for with the first request, not on import: Node loads a module of its own for it. */
+/** The name of the runtime. It is asked for with the first request, not on import: Node loads a module for it. */
 function userAgent(): string {
   return (known ??= (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "");
 }

@@ -191,7 +191,7 @@ export interface Session<Data extends object = DefaultData> {
 
   /**
    * Gives the session a new id and keeps its data. Call it at login, and whenever rights change, so that an id which somebody planted or saw
-   * leads nowhere. It takes effect when the session is stored. Without a session it does nothing.
+   * opens nothing. It takes effect when the session is stored. Without a session it does nothing.
    *
    * @param options `grace`: seconds for which the old id still leads to the session. `reauthenticated`: whether the user has just proved who they are
    * @throws {RangeError} If `grace` is not a number of seconds, 0 or more
@@ -214,7 +214,7 @@ export interface Session<Data extends object = DefaultData> {
   info(): Promise<SessionInfo>;
 
   /**
-   * Gives this session timeouts of its own, in seconds: "remember me". They last until they are set again.
+   * Gives this session other timeouts, in seconds: "remember me". They last until they are set again.
    *
    * @param timeouts `idle`, `absolute` and `cookie`. What is absent follows the options
    * @throws {RangeError} If one of them is not a positive number of seconds

@@ -21,7 +21,7 @@ import { keysOf, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
 
-/** The session that handlers get. It has no state of its own, and makes an `ActiveSession` when it is first used. */
+/** The session that handlers get. It holds no state. It makes an `ActiveSession` when it is first used. */
 export class SessionHandle<Data extends object> implements Session<Data> {
   readonly #open: () => ActiveSession;
   #active: ActiveSession | undefined;

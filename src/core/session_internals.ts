@@ -32,7 +32,7 @@ export interface SessionInternals {
   now(): number;
   /** The manager's repository, with all plugins around it. */
   readonly repository: Repository;
-  /** What a load or commit of its own needs, with a time limit that begins now. */
+  /** What a separate load or commit needs, with a time limit that begins now. */
   operation(): MaybePromise<Operation>;
   /** Makes sure that the session will exist. @throws {SessionError} `ERR_RESPONSE_SENT` */
   begin(): Promise<void>;

@@ -190,7 +190,7 @@ export class SessionManager<Data extends object = DefaultData> {
     const hasResponse = (): boolean => response !== undefined;
     return chain(this.#settle(session, response, waitUntil, hasResponse), (said): MaybePromise<Answer> => {
       if (said === undefined) return response;
-      // Nobody is told a new id by an answer that is none: an upgrade on Bun.
+      // Without a response, such as after an upgrade on Bun, no client is told a new id.
       if (response === undefined) return chain(discard(session), () => response);
       return (isNames(said) ? applyPrivacy(response, said) : applyHeaders(response, said)) as Answer;
     });

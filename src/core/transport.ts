@@ -39,7 +39,7 @@ export interface Transport {
   /** Whether a client that presented nothing asks to be told a new token in this way. */
   wants?(request: Request): boolean;
   /**
-   * Whether the request carries several tokens, so that nobody knows which one is the client's. `read` answers null then. `write` and
+   * Whether the request carries several tokens, so that the client's own cannot be found. `read` answers null then. `write` and
    * `clear` on such a request also expire the stray ones.
    */
   isAmbiguous?(request: Request, runtimeArguments: readonly unknown[]): boolean;

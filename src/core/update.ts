@@ -61,7 +61,7 @@ async function updateAgain(
   op.emit({ type: "conflict", attempts });
   await op.backOff();
   const newest = await Promise.resolve(newestOf(active, current, op)).catch((error: unknown) => {
-    // A write that was sent twice hears "conflict" although it was done.
+    // A write that was sent twice gets the answer "conflict" although it was done.
     if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
     throw error;
   });

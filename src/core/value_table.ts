@@ -26,7 +26,7 @@ const VIEWS: readonly string[] = [
   "DataView",
 ];
 
-/** A key that is dangerous in the hands of whoever copies the object. */
+/** A key that is dangerous when the object is copied. */
 export const PROTO = "__proto__";
 
 /** Whether an object is one of `{}`, in whichever realm it was made, and has no keys that are symbols. */

@@ -13,7 +13,7 @@ const MOST_SKEW = 600_000;
 const DOUBTFUL_NAMES = 8;
 
 /**
- * Metadata with the name of a write in it. A client of a store may send a write twice and hear what became of the second one, and a
+ * Metadata with the name of a write in it. A client of a store may send a write twice and get the answer to the second one, and a
  * write may be done although its answer was lost: by the names of recent writes a request recognises its own.
  */
 export function withWrite(
