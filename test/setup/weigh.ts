@@ -1,8 +1,7 @@
 /**
  * The weight of each entry and of a few programs, minified and gzipped, with all dependencies: `npm run sizes`.
  *
- * - `npm run sizes -- --update` makes today's weights the budgets, with 3 % of room.
- * - `npm run sizes -- --markdown` prints the table that the README can show.
+ * `npm run sizes -- --update` makes today's weights the budgets, with 3 % of room, and writes them into the README.
  *
  * @module
  */
@@ -46,6 +45,7 @@ const GOALS: Readonly<Record<string, number>> = {
 };
 
 const BUDGETS = join(ROOT, "test/setup/size_budgets.json");
+const README = join(ROOT, "README.md");
 const ROOM = 1.03;
 
 interface Weight {
@@ -60,7 +60,7 @@ interface Weight {
 
 /** Weighs everything, and holds it against the budgets. */
 export async function weigh(): Promise<Pick<Finished, "ok" | "output">> {
-  const [weights, budgets] = await Promise.all([weighAll(), readBudgets()]);
+  const [weights, budgets, readme] = await Promise.all([weighAll(), readBudgets(), readFile(README, "utf8")]);
   const faults = weights.map((weight) => faultOf(weight, budgets));
   const stale = Object.keys(budgets).filter((what) => !weights.some((weight) => weight.what === what));
   const rows = weights.map((weight, index) => [
@@ -71,13 +71,15 @@ export async function weigh(): Promise<Pick<Finished, "ok" | "output">> {
     weight.added === 0 ? "" : `+${weight.added}`,
     [faults[index], missedGoal(weight)].filter(Boolean).join("; "),
   ]);
+  const isTold = readme.includes(sentenceOf(weights));
   const output = [
     ...aligned([["in bytes, dependencies included", "minified", "gzipped", "budget", "to a counter", ""], ...rows]),
     ...stale.map((what) => `test/setup/size_budgets.json names ${what}, which is not there`),
+    ...(isTold ? [] : ["README.md has other figures: npm run sizes -- --update"]),
     floors(),
     "",
   ].join("\n");
-  return { ok: faults.every((fault) => fault === "") && stale.length === 0, output };
+  return { ok: faults.every((fault) => fault === "") && stale.length === 0 && isTold, output };
 }
 
 async function weighAll(): Promise<Weight[]> {
@@ -159,32 +161,32 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
   });
 }
 
-/** The table of the README: what each entry adds to a visit counter. */
-function markdown(weights: readonly Weight[]): string {
-  const kilobytes = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KB`;
-  const rows = weights
-    .filter(({ what }) => what !== ".")
-    .map(({ what, gzipped, added }) =>
-      what in PROGRAMS && added === 0
-        ? `| ${what} | ${kilobytes(gzipped)} |`
-        : `| ${nameOf(what)} | + ${kilobytes(added)} |`,
-    );
-  return ["| minified and gzipped, with dependencies | |", "| --- | ---: |", ...rows, ""].join("\n");
-}
-
-function nameOf(what: string): string {
-  return what.startsWith("./") ? `\`with-session${what.slice(1)}\`` : what.replace("counter, ", "");
+/** What the README says of them. */
+function sentenceOf(weights: readonly Weight[]): string {
+  const kilobytes = (bytes: number): string => (bytes / 1024).toFixed(1);
+  const counter = weights.find(({ what }) => what === "visit counter")?.gzipped ?? 0;
+  const added = weights
+    .filter(
+      ({ what, added: more }) =>
+        what.startsWith("./") && more > 0 && what !== "./stores/memory" && what !== "./testing",
+    )
+    .map(({ what, added: more }) => `\`${what.slice(2)}\` ${kilobytes(more)}`);
+  return `Minified and gzipped, the first program above is ${kilobytes(counter)} KB. An import adds, in KB: ${added.join(" · ")}.`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes("--update")) {
-    const budgets = (await weighAll()).map(({ what, gzipped }) => [what, Math.ceil(gzipped * ROOM)]);
+    const weights = await weighAll();
+    const budgets = weights.map(({ what, gzipped }) => [what, Math.ceil(gzipped * ROOM)]);
     await writeFile(BUDGETS, `${JSON.stringify(Object.fromEntries(budgets), null, 2)}\n`);
+    const readme = await readFile(README, "utf8");
+    const place = /(?<=<!-- sizes -->\n)[^]*?(?=<!-- end -->)/;
+    await writeFile(
+      README,
+      readme.replace(place, () => `${sentenceOf(weights)}\n`),
+    );
   }
-  if (process.argv.includes("--markdown")) console.log(markdown(await weighAll()));
-  else {
-    const { ok, output } = await weigh();
-    console.log(output);
-    process.exitCode = ok ? 0 : 1;
-  }
+  const { ok, output } = await weigh();
+  console.log(output);
+  process.exitCode = ok ? 0 : 1;
 }
