@@ -4,7 +4,6 @@
  * @module
  */
 import { cookies, headers } from "next/headers.js";
-import { NextResponse } from "next/server.js";
 import { managerInternalsOf, type ManagerInternals } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -12,7 +11,7 @@ import { SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
-import { goesOn, headersAfter } from "./next/pass_on.ts";
+import { goesOn, headersAfter, OVERRIDDEN } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
@@ -135,9 +134,14 @@ export function nextSession<Data extends object = DefaultData>(
       return async (request: Request, ...rest: Rest) => {
         const response = await handle(request, ...rest);
         if (!goesOn(response) || response.headers.getSetCookie().length === 0) return response;
-        const { headers: override } = NextResponse.next({ request: { headers: headersAfter(request, response) } });
         const passed = new Headers(response.headers);
-        for (const [name, value] of override) if (name !== "x-middleware-next") passed.set(name, value);
+        const names: string[] = [];
+        for (const [name, value] of headersAfter(request, response)) {
+          // As `NextResponse.next({ request: { headers } })` tells Next.js.
+          passed.set(`x-middleware-request-${name}`, value);
+          names.push(name);
+        }
+        passed.set(OVERRIDDEN, names.join(","));
         return new Response(response.body, { status: response.status, headers: passed });
       };
     },

@@ -1,4 +1,4 @@
-/** The parts of `next/headers` and `next/server` that are used, so that Next.js itself need not be installed to check the types. */
+/** The part of `next/headers` that is used, so that Next.js itself need not be installed to check the types. */
 declare module "next/headers.js" {
   /** A cookie and its attributes. */
   interface CookieToSet {
@@ -14,8 +14,4 @@ declare module "next/headers.js" {
   }
   export function cookies(): Promise<{ set(cookie: CookieToSet): unknown }>;
   export function headers(): Promise<Headers>;
-}
-
-declare module "next/server.js" {
-  export const NextResponse: { next(init: { request: { headers: Headers } }): Response };
 }

@@ -6,7 +6,7 @@
 import { cookieFrom } from "./control_flow.ts";
 
 /** How Next.js marks the request headers with which a request goes on. */
-const OVERRIDDEN = "x-middleware-override-headers";
+export const OVERRIDDEN: string = "x-middleware-override-headers";
 
 /** Whether a response of the proxy sends the request on, to the page that it is for or to another one. */
 export function goesOn({ headers }: Response): boolean {
