@@ -11,6 +11,7 @@ import { SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
+import { goesOn, headersAfter, OVERRIDDEN } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
@@ -27,9 +28,16 @@ export interface NextSession<Data extends object = DefaultData> {
   /**
    * The session in a Server Component, to be read. Next.js sends no cookies from there, so a session cannot begin, be regenerated or end:
    * `ERR_RESPONSE_SENT`. A change of a session that exists is stored at once.
+   *
+   * It does not renew "last seen", because the cookie would have to be renewed with it: the browser would drop the cookie while the store keeps
+   * the session, and later requests would not renew a cookie whose session was just seen. Read the session in `proxy.ts` as well, which renews both.
+   * A flash value stays when it is read here, unless it is read with `pull`.
    */
   current(): Promise<Session<Data>>;
-  /** Wraps the function of `proxy.ts`: `export const proxy = sessions.proxy(async (request, session) => NextResponse.next())`. */
+  /**
+   * Wraps the function of `proxy.ts`: `export const proxy = sessions.proxy(async (request, session) => NextResponse.next())`. The page, route or
+   * action that the request goes on to finds the session as the proxy has left it, also if it began or got a new id there.
+   */
   // oxlint-disable-next-line no-explicit-any -- as for routes
   proxy<Rest extends unknown[] = any[]>(handler: SessionHandler<Data, Rest>): FetchHandler<Rest>;
   /** The manager, for everything else. */
@@ -121,7 +129,22 @@ export function nextSession<Data extends object = DefaultData>(
       if (!isJoined) internals.close(session);
       return session as Session<Data>;
     },
-    proxy: (handler) => withSession(handler, manager),
+    proxy<Rest extends unknown[]>(handler: SessionHandler<Data, Rest>) {
+      const handle = withSession<Data, Rest>(handler, manager);
+      return async (request: Request, ...rest: Rest) => {
+        const response = await handle(request, ...rest);
+        if (!goesOn(response) || response.headers.getSetCookie().length === 0) return response;
+        const passed = new Headers(response.headers);
+        const names: string[] = [];
+        for (const [name, value] of headersAfter(request, response)) {
+          // As `NextResponse.next({ request: { headers } })` tells Next.js.
+          passed.set(`x-middleware-request-${name}`, value);
+          names.push(name);
+        }
+        passed.set(OVERRIDDEN, names.join(","));
+        return new Response(response.body, { status: response.status, headers: passed });
+      };
+    },
   };
 }
 

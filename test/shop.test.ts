@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { withDistinctNames } from "../examples/shop/device_name.ts";
+import { deviceName, withDistinctNames } from "../examples/shop/device_name.ts";
 import { shop } from "../examples/shop/shop.ts";
 import { memoryStore } from "../mod.ts";
 import { openShop } from "./shop_process.ts";
@@ -437,6 +437,116 @@ describe("shop() and a session that has ended", () => {
     expect(await noticeOf(late)).toBe("Your session has a new id since you signed in. Please load this page again.");
     expect(await bodyOf(visit("/api/basket"))).toEqual({ items: { Pear: 1 }, count: 1 });
   });
+});
+
+describe("shop() and another account", () => {
+  test.each([
+    ["a form", "/login", asForm],
+    ["JSON", "/api/login", asJson],
+  ] as const)(
+    "shop() ends the session of the user before, and starts another one, by %s",
+    async (_way, path, fields) => {
+      const handle = shop({ store: memoryStore() });
+      const visit = visitor(handle);
+      await visit("/basket", asForm({ product: "Pear" }));
+      const [old = ""] = (await visit("/login", asForm({ user: "Ada" }))).headers.getSetCookie()[0]!.split(";");
+      await visit(path, fields({ user: "Eve" }));
+      expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: "Eve", isNew: false });
+      expect(await bodyOf(visit("/api/basket"))).toEqual({ items: {}, count: 0 });
+      const before = new Request("http://localhost/api/session", { headers: { Cookie: old } });
+      expect(await bodyOf(handle(before))).toMatchObject({ user: null });
+      // Neither user has a device of the other one.
+      expect(JSON.parse(await (await visit("/api/devices")).text())).toHaveLength(1);
+      const ada = visitor(handle);
+      await ada("/login", asForm({ user: "Ada" }));
+      expect(JSON.parse(await (await ada("/api/devices")).text())).toHaveLength(1);
+    },
+  );
+
+  test("shop() says who is signed in, and who no longer is, when the account is switched", async () => {
+    const visit = newcomer();
+    await visit("/login", asForm({ user: "Ada" }));
+    await visit("/login", asForm({ user: "Eve" }));
+    expect(await noticeOf(visit)).toBe("Welcome, Eve. Ada is signed out here, and that basket is gone.");
+    expect(await noticeOf(visit)).toBe("");
+  });
+
+  test("shop() keeps the basket when the same user signs in again", async () => {
+    const visit = newcomer();
+    await visit("/login", asForm({ user: "Ada" }));
+    await visit("/basket", asForm({ product: "Pear" }));
+    await visit("/login", asForm({ user: "Ada" }));
+    expect(await noticeOf(visit)).toBe("Welcome, Ada. Your basket came with you.");
+    expect(await bodyOf(visit("/api/basket"))).toMatchObject({ count: 1 });
+  });
+
+  test("shop() stays with the user, and says by the field what is wrong, when the other name is bad", async () => {
+    const visit = newcomer();
+    await visit("/login", asForm({ user: "Ada" }));
+    const refused = await visit("/login", asForm({ user: " " }));
+    expect(refused.status).toBe(400);
+    const page = await refused.text();
+    expect(page).toMatch(
+      /<title>Error: The Orchard<\/title>[^]*Hello, Ada[^]*<details open>[^]*aria-describedby="user-error"/,
+    );
+    expect(await bodyOf(visit("/api/session"))).toMatchObject({ user: "Ada" });
+  });
+});
+
+describe("shop() and the id", () => {
+  const idIn = ({ headers }: Response): string | undefined => headers.getSetCookie()[0]?.split(";")[0];
+
+  test("shop() renews the id when it is asked to, and the old one leads nowhere", async () => {
+    const handle = shop({ store: memoryStore() });
+    const visit = visitor(handle);
+    const old = idIn(await visit("/basket", asForm({ product: "Pear" }))) ?? "";
+    const answer = await visit("/renew", { method: "POST" });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([303, "/#facts"]);
+    expect(idIn(answer)).toMatch(/^session=[\w-]{32}$/);
+    expect(idIn(answer)).not.toBe(old);
+    expect(await noticeOf(visit)).toBe("Your session has a new id. Everything in it is as before.");
+    expect(await bodyOf(visit("/api/basket"))).toMatchObject({ count: 1 });
+    const copy = new Request("http://localhost/api/basket", { headers: { Cookie: old } });
+    expect(await bodyOf(handle(copy))).toMatchObject({ count: 0 });
+  });
+
+  test("shop() begins a session when there is none whose id could be renewed", async () => {
+    const visit = newcomer();
+    await visit("/renew", { method: "POST" });
+    expect(await noticeOf(visit)).toBe("There was no session yet. Now there is one.");
+  });
+
+  test("shop() renews the id by itself once an hour, and the basket stays", async () => {
+    let time = Date.UTC(2030, 0, 1);
+    const visit = visitor(shop({ store: memoryStore(), now: () => time }));
+    const first = idIn(await visit("/basket", asForm({ product: "Pear" })));
+    time += 3_599_000;
+    expect([undefined, first]).toContain(idIn(await visit("/api/basket")));
+    time += 1000;
+    const renewed = await visit("/api/basket");
+    expect(idIn(renewed)).toMatch(/^session=[\w-]{32}$/);
+    expect(idIn(renewed)).not.toBe(first);
+    expect(await renewed.json()).toMatchObject({ count: 1 });
+    expect(await bodyOf(visit("/api/basket"))).toMatchObject({ count: 1 });
+  });
+});
+
+describe("deviceName()", () => {
+  test.each([
+    [
+      "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/60.5 Safari/605.1.15",
+      "WebKit on Linux",
+    ],
+    [
+      "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15",
+      "Safari on macOS",
+    ],
+    [
+      "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36",
+      "Chrome on Linux",
+    ],
+    [null, "Another browser"],
+  ])("deviceName() of %s", (agent, name) => expect(deviceName(agent)).toBe(name));
 });
 
 describe("shop() and the account", () => {

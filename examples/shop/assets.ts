@@ -73,7 +73,10 @@ form + .quiet, .row + .quiet { margin-top: .8rem; }
 dl > div { display: flex; flex-wrap: wrap; gap: 0 1rem; padding: .45rem 0; border-bottom: 1px solid var(--line); }
 dt { flex: 0 0 6.2rem; color: var(--soft); }
 dd { flex: 1 1 9rem; margin: 0; font-weight: 500; }
-#facts .quiet { margin-top: .8rem; }
+#facts .quiet, #facts form { margin-top: .8rem; }
+details { margin-top: .8rem; }
+summary { width: fit-content; padding: .4rem 0; color: var(--leaf); font-weight: 500; text-decoration: underline; text-underline-offset: .2em; cursor: pointer; }
+details form { margin-top: .4rem; }
 
 #devices li { display: flex; gap: .8rem; align-items: center; justify-content: space-between; padding: .45rem 0; border-bottom: 1px solid var(--line); }
 #devices li p { min-width: 0; }
@@ -116,7 +119,9 @@ const post = (path, body = {}) => fetch(path, {
 
 function tellLocalTimes() {
   for (const time of document.querySelectorAll("time")) {
-    time.textContent = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    const date = new Date(time.dateTime);
+    const year = date.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+    time.textContent = date.toLocaleString(undefined, { ...year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
   }
 }
 

@@ -23,6 +23,8 @@ const browsers = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],
   [/\bFirefox\/|\bFxiOS\//, "Firefox"],
   [/Chrome\/|\bCriOS\//, "Chrome"],
+  // There is no Safari on Linux: GNOME Web, for one, says so.
+  [/X11; Linux.*\bSafari\//, "WebKit"],
   [/\bSafari\//, "Safari"],
 ] as const;
 

@@ -38,7 +38,7 @@ export interface ShopView {
 export function shopPage({ facts, basket, devices, notice, nameError }: ShopView): string {
   const count = [...basket.values()].reduce((sum, quantity) => sum + quantity, 0);
   return htmlDocument(
-    "The Orchard",
+    `${nameError === undefined ? "" : "Error: "}The Orchard`,
     html`
       <header class="top">
         <div class="brand">
@@ -66,7 +66,7 @@ export function shopPage({ facts, basket, devices, notice, nameError }: ShopView
           </ul>
         </section>
         <div class="side">
-          ${basketCard(basket, count)} ${facts.user === null ? loginCard(nameError) : logoutCard(facts.user)}
+          ${basketCard(basket, count)} ${facts.user === null ? loginCard(nameError) : userCard(facts.user, nameError)}
           ${devices.length === 0 ? html`` : devicesCard(devices)} ${factsCard(facts)}
         </div>
         ${experimentCard()}
@@ -126,7 +126,7 @@ export function accountPage(view: { user: string; authenticatedAt: number; secon
 /** Asks the user of a session to prove who they are once more. */
 export function confirmPage({ seconds, error }: { seconds: number; error?: string }): string {
   return htmlDocument(
-    "Is it you? · The Orchard",
+    `${error === undefined ? "" : "Error: "}Is it you? · The Orchard`,
     html`
       <main class="narrow">
         <section class="card" aria-labelledby="confirm-title">
@@ -234,7 +234,7 @@ function nameField(label: string, error: string | undefined): Html {
   `;
 }
 
-function logoutCard(user: string): Html {
+function userCard(user: string, error: string | undefined): Html {
   return html`
     <section class="card" id="you" aria-labelledby="you-title">
       <h2 id="you-title">Hello, ${user}</h2>
@@ -243,6 +243,14 @@ function logoutCard(user: string): Html {
         <a class="button second" href="/account">Your account</a>
       </div>
       <p class="quiet">Signing out ends the session, and the basket with it.</p>
+      <details ${error === undefined ? html`` : html`open`}>
+        <summary>Use another account</summary>
+        <form method="post" action="/login">
+          ${nameField("The other name", error)}
+          <button>Switch to it</button>
+        </form>
+        <p class="quiet">The other account gets a session that shares nothing with this one.</p>
+      </details>
     </section>
   `;
 }
@@ -325,6 +333,12 @@ function factsCard({ user, isNew, createdAt, expiresAt, authenticatedAt, ended, 
             </div>`,
         )}
       </dl>
+      ${
+        isNew
+          ? html``
+          : html`<form method="post" action="/renew" data-stay><button class="second">Renew the id</button></form>`
+      }
+      <p class="quiet">The id is renewed at each sign-in too, and once an hour.</p>
       <p class="quiet">
         The same as JSON: <a href="/api/session">/api/session</a>, <a href="/api/basket">/api/basket</a>
       </p>

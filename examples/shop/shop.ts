@@ -41,13 +41,20 @@ const SESSION_HEADER = "X-Session-Id";
 const MAX_PRODUCTS = 100;
 /** How long after a user proved who they are the account is shown, in seconds. */
 const FRESH = 300;
+/** How old an id may become, in seconds, before the next request renews it. */
+const ROTATE_EVERY = 3600;
 
 /** The shop as one Fetch handler. */
 export function shop(options: ShopOptions): (request: Request) => Promise<Response> {
   const { store } = options;
   const users = typeof store === "object" && "load" in store ? userSessions<{ name: string }>() : null;
   const plugins = users === null ? [] : [users];
-  const sessions = new SessionManager<ShopData>({ ...options, plugins, header: SESSION_HEADER });
+  const sessions = new SessionManager<ShopData>({
+    ...options,
+    plugins,
+    header: SESSION_HEADER,
+    rotateEvery: ROTATE_EVERY,
+  });
   const handle = withSession<ShopData, [Sessions]>(answer, sessions);
   const guarded = crossOriginProtection(handle);
   return async (request) => guarded(request, users);
@@ -77,6 +84,7 @@ const routes = new Map<string, Map<string, Action>>([
   ["/basket/empty", new Map([["POST", emptyByForm]])],
   ["/login", new Map([["POST", loginByForm]])],
   ["/logout", new Map([["POST", logoutByForm]])],
+  ["/renew", new Map([["POST", renewByForm]])],
   ["/account", new Map([["GET", showAccount]])],
   ["/account/confirm", new Map([["POST", confirmByForm]])],
   ["/devices/end", new Map([["POST", endDeviceByForm]])],
@@ -131,7 +139,10 @@ async function addToBasket(session: ShopSession, product: string, quantity: numb
   return basket;
 }
 
+/** Signs a user in. Whoever else was signed in here is signed out: a basket does not go from one user to another. */
 async function login(request: Request, session: ShopSession, sessions: Sessions, user: string): Promise<void> {
+  const before = await session.get("user");
+  if (before !== undefined && before !== user) await session.destroy();
   // An id that somebody planted before the login must not be the id of a signed-in session.
   await session.regenerate({ reauthenticated: true });
   session.set("user", user);
@@ -150,7 +161,8 @@ async function devicesOf(session: ShopSession, sessions: Sessions): Promise<Devi
     name: metadata?.name ?? "Unknown device",
     isThis: handle === own,
   }));
-  return withDistinctNames(devices);
+  // This browser comes first.
+  return withDistinctNames(devices).toSorted((a, b) => Number(b.isThis) - Number(a.isThis));
 }
 
 /** Signs out one device of the same user: a handle of somebody else's is nobody's here. Answers whose it was. */
@@ -244,9 +256,22 @@ async function loginByForm(request: Request, session: ShopSession, sessions: Ses
     if (error instanceof Refusal) return await shopWith(request, session, sessions, error);
     throw error;
   }
+  const before = await session.get("user");
   await login(request, session, sessions, user);
-  session.flash("notice", `Welcome, ${user}. Your basket came with you.`);
+  const isSwitch = before !== undefined && before !== user;
+  const message = isSwitch ? `${before} is signed out here, and that basket is gone.` : "Your basket came with you.";
+  session.flash("notice", `Welcome, ${user}. ${message}`);
   return redirectTo("/");
+}
+
+/** What else happens once an hour and at each login: the session stays, and an id that somebody has copied is worthless. */
+async function renewByForm(_request: Request, session: ShopSession): Promise<Response> {
+  if ((await session.id()) === null) await leaveNotice(session, "There was no session yet. Now there is one.");
+  else {
+    await session.regenerate();
+    session.flash("notice", "Your session has a new id. Everything in it is as before.");
+  }
+  return redirectTo("/#facts");
 }
 
 /** The farewell needs a session of its own: it begins a new one, which shares nothing with the one that ended. */

@@ -8,6 +8,7 @@ import { memoryStore } from "../../mod.ts";
 import { openShop, type ShopProcess } from "../shop_process.ts";
 import { openChromium } from "./chromium.ts";
 import { serve } from "./serve.ts";
+import { BROKEN_WORDS, WEAK_CONTRASTS } from "./shop_page.ts";
 
 let browser: Browser;
 let directory: string;
@@ -171,22 +172,6 @@ test.for([320, 390])("the shop fits without scrolling sideways when the screen i
   expect(await excess()).toBeLessThanOrEqual(0);
 });
 
-/** The words of buttons and links that are broken over two lines. */
-const BROKEN_WORDS = `[...document.querySelectorAll("button, .button, .pill")].flatMap((element) => {
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
-  const broken = [];
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    if (node.parentElement.closest(".unseen")) continue;
-    for (const { index, 0: word } of node.data.matchAll(/\\S+/g)) {
-      const range = document.createRange();
-      range.setStart(node, index);
-      range.setEnd(node, index + word.length);
-      if (new Set([...range.getClientRects()].map(({ top }) => top)).size > 1) broken.push(word);
-    }
-  }
-  return broken;
-})`;
-
 test.for([320, 1280])("no word of a button is broken when the screen is %i pixels wide", async (width) => {
   const name = `Ada at ${width}`;
   for (let other = 0; other < 2; other++) await signIn(await enter(), name);
@@ -291,3 +276,23 @@ test("the account asks who it is when the login is five minutes old, and shows i
   const [after] = await page.context().cookies();
   expect(after?.value).not.toBe(before?.value);
 });
+
+test.for(["light", "dark"] as const)(
+  "every text stands out from its ground by 4.5 to 1 when colours are %s",
+  async (colorScheme) => {
+    const page = await enter({ colorScheme }, /status of 400/);
+    await add(page, "Pear");
+    await signIn(page, "Ada");
+    await page.getByText("Use another account").click();
+    expect(await page.evaluate(WEAK_CONTRASTS)).toEqual([]);
+    await page.locator("#user").fill(" ");
+    await page.evaluate("document.querySelector('#user').form.noValidate = true");
+    await page.getByRole("button", { name: "Switch to it" }).click();
+    await page.locator("#user-error").waitFor();
+    expect(await page.evaluate(WEAK_CONTRASTS)).toEqual([]);
+    // The test sees one where there is one.
+    await page.evaluate("document.querySelector('h1').style.color = '#888'");
+    await page.evaluate("document.querySelector('h1').style.background = '#777'");
+    expect(await page.evaluate(WEAK_CONTRASTS)).toEqual(["The Orchard"]);
+  },
+);

@@ -108,6 +108,41 @@ export const NEXT_CHECKS: readonly Check[] = [
       assert.match(members.text, /Members only, Ada/);
     },
   },
+  {
+    name: "A session that begins in proxy.ts is on the page that it lets through, and its cookie is set",
+    async run(origin) {
+      const visitor = client(origin);
+      const first = await visitor.send("/seen");
+      assert.match(first.text, /Seen 1,/);
+      assert.match(sessionCookie(first) ?? "", /^session=[\w-]{32};/);
+      assert.match((await visitor.send("/seen")).text, /Seen 2,/);
+    },
+  },
+  {
+    name: "A session whose id proxy.ts renews is on the page that it lets through, and the old id is over",
+    async run(origin) {
+      const visitor = client(origin);
+      await act(visitor, "login", { user: "Ada" });
+      const before = visitor.cookie() ?? "";
+      const members = await visitor.send("/members?renew");
+      assert.match(members.text, /Members only, Ada/);
+      assert.notEqual(visitor.cookie(), before);
+      assert.match((await visitor.send("/me")).text, /You are Ada/);
+      const thief = client(origin);
+      thief.use(before);
+      assert.match((await thief.send("/me")).text, /You are nobody/);
+    },
+  },
+  {
+    name: "A flash value waits for the page that shows it, whatever proxy.ts reads, and is shown once",
+    async run(origin) {
+      const visitor = client(origin);
+      await act(visitor, "login", { user: "Ada" });
+      await visitor.send("/members");
+      assert.match((await visitor.send("/seen")).text, /message Welcome, Ada/);
+      assert.match((await visitor.send("/seen")).text, /message none/);
+    },
+  },
 ];
 
 /** Sends a form of the page as a browser without JavaScript does: with the action's hidden field, as multipart. */

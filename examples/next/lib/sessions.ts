@@ -4,6 +4,7 @@ import { userSessions } from "with-session/user-sessions";
 export interface Data {
   visits?: number;
   likes?: number;
+  seen?: number;
   user?: string;
   message?: string;
 }
