@@ -9,7 +9,7 @@ import { ROOT, run } from "./setup/command.ts";
 /** What a test imports that takes time to start, and folders whose tests play thousands of schedules. */
 const SLOW =
   /setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
-const SLOW_FOLDERS = /^test\/(?:browser|model|runtimes|stores|examples|linearizability|packages)\//;
+const SLOW_FOLDERS = /^test\/(?:browser|faults|model|runtimes|stores|examples|linearizability|packages)\//;
 
 const files: string[] = [];
 for await (const found of glob("test/**/*.test.ts", { cwd: ROOT, exclude: ["**/node_modules/**"] })) {

@@ -110,15 +110,18 @@ export async function reinstate(active: ActiveSession, op: Operation): Promise<v
   const retired = active.retired ?? perhapsRetired(active);
   active.retired = active.unconfirmedRotation = undefined;
   if (!copy.base) return;
-  try {
+  const putBack = async (): Promise<void> => {
     // The first successor, if there are several: it leads to the others, and they end with it.
     if (retired !== undefined) await policy.repository.reinstate?.(retired.session, retired.successor, op);
     if (doubtful === undefined || doubtful.successor === retired?.successor) return;
     // Nothing leads to a successor if the old id was not retired, or for another one.
     if (retired !== undefined || !(await isRetiredFor(active, doubtful, op)))
       await policy.repository.end(doubtful.successor, op);
-  } catch (error) {
-    // The failure of the handler is the one to report.
-    if (!isOutage(error)) throw error;
-  }
+  };
+  // Nothing tries it again later, and what is left would be a second session. The failure of the handler is the one to report.
+  await putBack()
+    .catch(putBack)
+    .catch((error: unknown) => {
+      if (!isOutage(error)) throw error;
+    });
 }

@@ -79,7 +79,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   copy.restore(commit);
   active.orphan = successor;
   if (active.isIdDisclosed) active.nextId ??= successor.id;
-  await endOrphan(active, op);
+  await endOrphan(active, op).catch(() => endOrphan(active, op));
 }
 
 /** Until when the old id leads to the session, in epoch milliseconds; null for never. */

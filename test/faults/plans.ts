@@ -19,11 +19,11 @@ export const POLICIES: readonly Policy[] = ["throw", "anonymous"];
 const AHEAD: ClockPlan = { ...RIGHT, ahead: MOST_WRONG };
 const BEHIND: ClockPlan = { ...RIGHT, ahead: -MOST_WRONG };
 /** The clocks of the servers where the session begins, where the request comes, and where the client tries again. */
-export const CLOCKS: Readonly<Record<string, Plan["clocks"]>> = {
+export const CLOCKS = {
   "right": [RIGHT, RIGHT, RIGHT],
   "ahead, behind, ahead": [AHEAD, BEHIND, AHEAD],
   "behind, ahead, behind": [BEHIND, AHEAD, BEHIND],
-};
+} as const satisfies Readonly<Record<string, Plan["clocks"]>>;
 
 /** One scene of the matrix. */
 export interface Cell {

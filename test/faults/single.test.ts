@@ -108,7 +108,6 @@ describe.each(Object.entries(FAULTS))("One call of %s fails", (name, faults) => 
     for (const [kind, each] of Object.entries(kinds))
       scenes.push(...(await cellsOf(each, engine.open, faults)).map((cell) => ({ kind, cell })));
     const clocks = CLOCKS["ahead, behind, ahead"];
-    if (clocks === undefined) throw new Error("There are no such clocks");
     const played = await inTurns(scenes, async ({ kind, cell: { fault, release } }) => {
       const about = kinds[kind];
       if (about === undefined) throw new Error(`There is no kind ${kind}`);
@@ -123,14 +122,14 @@ describe.each(Object.entries(FAULTS))("One call of %s fails", (name, faults) => 
 describe("The judge", () => {
   const open = (): Engine["open"] => memory.open;
   const reading = kinds["reading"];
-  const clocks = CLOCKS["right"];
+  const clocks = CLOCKS.right;
 
   test.each<[string, string, (engine: Engine["open"]) => Engine["open"]]>([
     ["drops a change and says that it was stored", "setting", (engine) => spoiled(engine, { changes: false })],
     ["does not delete", "destroying", (engine) => spoiled(engine, { deletes: false })],
   ])("finds a store that %s", async (_what, name, spoil) => {
     const kind = kinds[name];
-    if (kind === undefined || reading === undefined || clocks === undefined) throw new Error("There is no such kind");
+    if (kind === undefined || reading === undefined) throw new Error("There is no such kind");
     const { broken } = await perform(kind, "throw", spoil(open()), { faults: [], clocks });
     expect(broken).not.toEqual([]);
     expect((await perform(reading, "throw", spoil(open()), { faults: [], clocks })).broken).toEqual([]);
@@ -153,8 +152,9 @@ function spoiled(
   };
 }
 
-function textOf({ client, store, heard, retry, calls }: Outcome): string {
-  return JSON.stringify({ client, store, heard, retry, calls });
+/** Without the calls: after a conflict, a list draws a page at random, and may need more of them. */
+function textOf({ client, store, heard, retry }: Outcome): string {
+  return JSON.stringify({ client, store, heard, retry });
 }
 
 function page(): string {

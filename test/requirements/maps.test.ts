@@ -43,3 +43,13 @@ test("checklist.md has each number of the list of capabilities", async () => {
   const numbers = Array.from(map.matchAll(/^\| (\d+) \|/gm), ([, number]) => Number(number));
   expect(numbers).toEqual(Array.from({ length: 62 }, (_, at) => at + 1));
 });
+
+test("pitfalls.md has each line of the second list", async () => {
+  const map = await readFile(new URL("requirements/pitfalls.md", root), "utf8");
+  const second = map.slice(map.indexOf("## Second list"));
+  const rows = second.split("\n").filter((line) => /^\| (?:\d+|–) \|/.test(line));
+  const numbers = new Set(rows.flatMap((row) => row.match(/^\| (\d+) \|/)?.[1] ?? []).map(Number));
+  expect([...numbers].sort((one, other) => one - other)).toEqual(Array.from({ length: 56 }, (_, at) => at + 1));
+  // Each row names a test.
+  expect(rows.filter((row) => namedIn(row).length === 0)).toEqual([]);
+});
