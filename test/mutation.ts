@@ -84,8 +84,8 @@ function survivorsIn({ files }: Report): Set<string> {
 }
 
 function isNoticed(status: string): boolean {
-  // A mutant that never ends would fail every test.
-  return status === "Killed" || status === "Timeout";
+  // A mutant that never ends would fail every test, and so would one with which the tests cannot be loaded.
+  return status === "Killed" || status === "Timeout" || status === "RuntimeError";
 }
 
 function scoreOf({ files }: Report): number {

@@ -153,3 +153,8 @@ describe("secretsResolver() of a function that takes an argument", () => {
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
   });
 });
+
+test("a promise of secrets is told from other objects: a function gives it", () => {
+  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is a promise/);
+  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is an object/);
+});
