@@ -29,7 +29,7 @@ interface Place {
 /** Of a long statement, its first characters. */
 const LONGEST = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
-const REASONLESS = "a test may be missing";
+const REASONLESS = "not judged yet.";
 
 process.exitCode = await measure();
 
@@ -103,6 +103,6 @@ function print(found: ReadonlySet<string>, listed: ReadonlyMap<string, string>):
     const [file = "", statement = ""] = each.split(/: (.*)/s);
     if (file !== before) console.log(`\n## \`${file}\`\n`);
     before = file;
-    console.log(`- ${statement}: ${listed.get(each) ?? REASONLESS}.`);
+    console.log(`- ${statement}: ${listed.get(each) ?? REASONLESS}`);
   }
 }
