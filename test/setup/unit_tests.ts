@@ -5,7 +5,8 @@ import { ROOT } from "./command.ts";
 /** What a test imports that takes time to start, and folders whose tests play thousands of schedules. */
 const SLOW =
   /setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
-const SLOW_FOLDERS = /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults)\//;
+const SLOW_FOLDERS =
+  /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults)\//;
 
 /** The test files that need no engine, no browser and no other runtime. */
 export async function unitTests(): Promise<string[]> {
