@@ -159,3 +159,9 @@ describe("withSession({ encryption })", () => {
     expect(await send(visitor, visits({ store, encryption: encryption({ secrets: [SECRET] }) }))).toBe("2");
   });
 });
+
+test("encryption() throws a TypeError for an acceptPlain that is no boolean", () => {
+  expect(() => encryption({ acceptPlain: 1 } as never)).toThrow(
+    new TypeError("encryption: acceptPlain must be a boolean"),
+  );
+});

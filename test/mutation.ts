@@ -1,6 +1,9 @@
 /**
  * `npm run mutation`: changes the code that keeps secrets and sessions apart, piece by piece, and looks whether a test notices. `mutation.md` must list
- * the changes that none notices, and no others: with a reason, or as not judged yet. Which files are changed is in `stryker.config.json`.
+ * the changes that none notices, and no others: with a reason. Which files are changed is in `stryker.config.json`.
+ *
+ * `npm run mutation -- src/core/commit.ts` changes other files, and `npm run mutation -- --all` all of `src/`, which takes hours. Both hold them against
+ * every unit test, print the score of each file and the changes that no test notices, and judge nothing.
  *
  * @module
  */
@@ -28,12 +31,31 @@ interface Place {
 /** How many of a hundred changes must be noticed. It may rise, and must not fall. */
 const LEAST_SCORE = 90;
 
-process.exitCode = await mutate();
+const chosen = process.argv.slice(2);
+process.exitCode =
+  chosen.length === 0 ? await mutate() : await measure(chosen[0] === "--all" ? ["src/**/*.ts"] : chosen);
+
+async function measure(files: readonly string[]): Promise<number> {
+  const { ok } = await run("stryker", ["run", "--mutate", files.join(",")], {
+    live: true,
+    env: { MUTATION_TESTS: "unit" },
+  });
+  if (!ok) return 1;
+  const report = await readReport();
+  for (const each of survivorsIn(report)) console.log(`No test notices: ${each}`);
+  for (const [file, found] of Object.entries(report.files)) {
+    const { mutants } = found;
+    const noticed = mutants.filter(({ status }) => isNoticed(status)).length;
+    console.log(`${file}: ${noticed} of ${mutants.length} changes were noticed`);
+  }
+  console.log(`${scoreOf(report).toFixed(1)} % of the mutants were noticed`);
+  return 0;
+}
 
 async function mutate(): Promise<number> {
   const { ok } = await run("stryker", ["run"], { live: true });
   if (!ok) return 1;
-  const report: Report = JSON.parse(await readFile(join(ROOT, "coverage/mutation.json"), "utf8"));
+  const report = await readReport();
   const survivors = survivorsIn(report);
   const excused = excusedIn(await readFile(join(ROOT, "test/mutation.md"), "utf8"));
   const unexcused = [...survivors].filter((each) => !excused.has(each));
@@ -43,6 +65,10 @@ async function mutate(): Promise<number> {
   const score = scoreOf(report);
   console.log(`${score.toFixed(1)} % of the mutants were noticed, ${survivors.size} kinds were not`);
   return score >= LEAST_SCORE && unexcused.length === 0 && outdated.length === 0 ? 0 : 1;
+}
+
+async function readReport(): Promise<Report> {
+  return JSON.parse(await readFile(join(ROOT, "coverage/mutation.json"), "utf8"));
 }
 
 /** The changes that no test noticed, in the words of `mutation.md`. */
@@ -58,8 +84,8 @@ function survivorsIn({ files }: Report): Set<string> {
 }
 
 function isNoticed(status: string): boolean {
-  // A mutant that never ends would fail every test.
-  return status === "Killed" || status === "Timeout";
+  // A mutant that never ends would fail every test, and so would one with which the tests cannot be loaded.
+  return status === "Killed" || status === "Timeout" || status === "RuntimeError";
 }
 
 function scoreOf({ files }: Report): number {

@@ -204,3 +204,8 @@ describe("withSession({ ids })", () => {
     expect(secrets).toHaveBeenCalledTimes(1);
   });
 });
+
+test("signedIds() throws a TypeError for an acceptUnsigned that is no boolean", () => {
+  const options = { secrets: ["a secret of at least thirty-two bytes"], acceptUnsigned: "no" };
+  expect(() => signedIds(options as never)).toThrow(new TypeError("signedIds: acceptUnsigned must be a boolean"));
+});

@@ -65,3 +65,12 @@ test.each([
   expect(isTouchDue(active, current, true, undefined)).toBe(true);
   expect(isTouchDue(active, null, true, undefined)).toBe(false);
 });
+
+test("the touch interval of the options holds for a session whose own timeouts do not name the idle one", () => {
+  const metadata = { createdAt: 0, absoluteSince: 0, timeouts: { absolute: 500 } };
+  expect(timeoutsOf(metadata, { idle: 100, absolute: 1000, touchInterval: 3 }, {})).toEqual({
+    idle: 100,
+    absolute: 500,
+    touchInterval: 3,
+  });
+});

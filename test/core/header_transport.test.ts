@@ -109,3 +109,8 @@ describe("headerTransport({ scheme })", () => {
     expect(headers.get("Authorization")).toBe("Bearer id");
   });
 });
+
+test("the name is what a signature is bound to, and messages say that the option is of the header", () => {
+  expect(headerTransport(NAME).name?.(request(), [])).toBe(NAME);
+  expect(() => headerTransport({ name: NAME, schema: "Bearer" } as never)).toThrow(/header/);
+});

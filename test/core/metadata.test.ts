@@ -93,3 +93,17 @@ describe("readMetadata()", () => {
     expect(Object(metadata).timeouts).toBe(undefined);
   });
 });
+
+describe("the text of metadata", () => {
+  test("is what released versions read", () => {
+    expect(METADATA_FIELD).toBe("@");
+    expect(metadataText(METADATA, KEY)).toBe("1 0123456789abcdef 1 2 0 ");
+    expect(metadataText({ ...METADATA, writes: "w", writtenAt: 7, rotatedAt: 4 }, KEY)).toBe(
+      '1 0123456789abcdef 1 2 7 w {"rotatedAt":4}',
+    );
+  });
+
+  test.each(["x9 0 1 2 3 w", "9x 0 1 2 3 w", "", "1", "1 another 1 2 3"])("is corrupt when it is %j", (text) => {
+    expect(readMetadata(record(text), KEY)).toBe("corrupt");
+  });
+});

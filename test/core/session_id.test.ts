@@ -80,3 +80,9 @@ test.each([
 test.each(["abc", "an id with ä and €", "a".repeat(1000)])("keyOfId() is the SHA-256 in hexadecimal of %j", (id) => {
   expect(keyOfId(id)).toBe(createHash("sha256").update(id).digest("hex"));
 });
+
+test("createWriteId() gives names of exactly 16 characters, of which none comes twice", () => {
+  const names = Array.from({ length: 200 }, createWriteId);
+  expect(names.filter((name) => !/^[A-Za-z0-9_-]{16}$/.test(name))).toEqual([]);
+  expect(new Set(names).size).toBe(200);
+});

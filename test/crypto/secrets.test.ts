@@ -131,3 +131,30 @@ describe("keyring()", () => {
     expect(() => keyring(["short"], (secret) => secret)).toThrow(RangeError);
   });
 });
+
+describe("secretsResolver() of a function that takes an argument", () => {
+  const spy = () => vi.fn<(tenant?: unknown) => string[]>((tenant) => [`${String(tenant)}, ${ONE}`]);
+
+  test("calls it once when the runtime passes nothing", () => {
+    const secrets = spy();
+    const resolve = secretsResolver(secrets);
+    expect(resolve([])).toBe(resolve([]));
+    expect(secrets).toHaveBeenCalledTimes(1);
+  });
+
+  test("takes null for an argument", () => {
+    expect(secretsResolver(spy())([null])).toEqual([`null, ${ONE}`]);
+  });
+
+  test("keeps apart what it gave for nothing and for a text", () => {
+    const resolve = secretsResolver(spy());
+    expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
+    expect(resolve([])).toEqual([`undefined, ${ONE}`]);
+    expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
+  });
+});
+
+test("a promise of secrets is told from other objects: a function gives it", () => {
+  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is a promise/);
+  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is an object/);
+});

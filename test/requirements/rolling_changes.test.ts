@@ -9,11 +9,13 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SessionManager, type SessionOptions, type SessionStore } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { encryption } from "../../src/encryption.ts";
+import { readYourWrites } from "../../src/read_your_writes.ts";
 import { signedIds } from "../../src/signed_ids.ts";
-import { postgresStore } from "../../src/stores/postgres.ts";
+import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
+import { postgresStore } from "../../src/stores/postgres.ts";
 import { redisStore } from "../../src/stores/redis.ts";
-import { type CookieJar, cookieJar, fakeClock } from "../../src/testing.ts";
+import { type CookieJar, cookieJar, fakeClock, kvSimulator } from "../../src/testing.ts";
 import { userSessions } from "../../src/user_sessions.ts";
 import { type PostgresServer, startPostgres } from "../setup/postgres.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
@@ -179,6 +181,76 @@ describe("a new secret, deployed as [old], [old, new], [new, old], and [new] aft
     rollout.clock.advance(MONTH + 1);
     rollout.clients.length = 0;
     await rollout.roll(of([NEW, OLD]), of([NEW]));
+  });
+
+  /** One client writes in Paris and reads in Tokyo, where the write is not seen for a minute, and the other way round. */
+  async function write(rounds: readonly (readonly [string[], string[]])[], wait: number): Promise<unknown[]> {
+    const clock = fakeClock();
+    const kv = kvSimulator({ now: clock.now, delay: 60, writeInterval: 1 });
+    const jar = cookieJar({ now: clock.now });
+    const at = (place: string, list: string[]) =>
+      visitor<Data>(
+        { store: cloudflareKvStore(kv.at(place)), plugins: [readYourWrites({ secrets: list })], now: clock.now },
+        { jar },
+      );
+    const seen: unknown[] = [];
+    let count = 0;
+    for (const [paris, tokyo] of rounds) {
+      for (const [here, there] of [
+        [at("Paris", paris), at("Tokyo", tokyo)],
+        [at("Tokyo", tokyo), at("Paris", paris)],
+      ] as const) {
+        count++;
+        await here((session) => session.set("count", count));
+        seen.push((await there((session) => session.get("count"))).result);
+        clock.advance(2);
+      }
+      clock.advance(wait);
+    }
+    return seen;
+  }
+
+  test("readYourWrites() shows each write at the next place, two minutes being the longest session of its cookie", async () => {
+    const steps = [
+      [[OLD], [OLD]],
+      [[OLD], [OLD, NEW]],
+      [
+        [OLD, NEW],
+        [OLD, NEW],
+      ],
+      [
+        [OLD, NEW],
+        [NEW, OLD],
+      ],
+      [
+        [NEW, OLD],
+        [NEW, OLD],
+      ],
+    ] as const satisfies readonly (readonly [string[], string[]])[];
+    expect(await write(steps, 0)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(
+      await write(
+        [
+          [
+            [NEW, OLD],
+            [NEW, OLD],
+          ],
+          [[NEW], [NEW, OLD]],
+          [[NEW], [NEW]],
+        ],
+        120,
+      ),
+    ).toEqual([1, 2, 3, 4, 5, 6]);
+    // A place that cannot verify what another one made shows the older state.
+    expect(
+      await write(
+        [
+          [[OLD], [OLD]],
+          [[OLD], [NEW, OLD]],
+        ],
+        0,
+      ),
+    ).not.toEqual([1, 2, 3, 4]);
   });
 
   test("[new, old] beside [old] signs out: the step between is needed", async () => {

@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { shop } from "../../examples/shop/shop.ts";
 import { type EngineName, openStore } from "./engines.ts";
+import { portOf, serve } from "./serve.ts";
 
 /** What a server tells of itself. */
 export interface ServerState {
@@ -32,22 +31,8 @@ for (const event of ["unhandledRejection", "uncaughtException"] as const) {
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 
-const server = createServer(async (incoming, outgoing) => {
-  const { method = "GET", url = "/", headers } = incoming;
-  const body = ["GET", "HEAD"].includes(method) ? null : await Array.fromAsync(incoming).then(Buffer.concat);
-  const request = new Request(`http://${headers.host}${url}`, {
-    method,
-    headers: { "Cookie": headers.cookie ?? "", "Content-Type": headers["content-type"] ?? "" },
-    body,
-  });
-  const response = await handle(request).catch((error: unknown) => {
-    const told = error instanceof Error && "code" in error ? error.code : error;
-    return Response.json({ error: String(told) }, { status: 503 });
-  });
-  outgoing.writeHead(response.status, [...response.headers].flat());
-  outgoing.end(await response.text());
-});
-server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as AddressInfo).port }));
+const server = await serve(handle);
+process.send?.({ port: portOf(server) });
 
 // Once in twenty seconds, in all servers at once: sweeps must not get in each other's way.
 setInterval(() => void Promise.resolve(store.prune?.(Date.now() - 600_000)).catch(() => {}), 20_000).unref();

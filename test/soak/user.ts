@@ -47,11 +47,14 @@ export class User {
   readonly #servers: () => readonly string[];
   readonly #devices: [Device, Device] = [newDevice(), newDevice()];
   readonly #ended: string[] = [];
+  readonly #thinks: number;
 
   /**
    * @param servers The addresses of the servers that are there now
+   * @param thinks How many milliseconds pass between two things that the user does, at most
    */
-  constructor(name: string, servers: () => readonly string[], counts: Counts) {
+  constructor(name: string, servers: () => readonly string[], counts: Counts, thinks = 30) {
+    this.#thinks = thinks;
     this.#name = name;
     this.#servers = servers;
     this.#counts = counts;
@@ -59,12 +62,14 @@ export class User {
 
   /** Does things, one after the other, until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const device = pick(this.#devices);
-      const act = this.#next(device);
-      if (!(await act())) await pause(100);
-      await pause(Math.random() * 30);
-    }
+    while (!signal.aborted) await this.step();
+  }
+
+  /** Does one thing. */
+  async step(): Promise<void> {
+    const act = this.#next(pick(this.#devices));
+    if (!(await act())) await pause(100);
+    if (this.#thinks > 0) await pause(Math.random() * this.#thinks);
   }
 
   /** Looks at everything once more, when nothing is wrong with the servers any more. */

@@ -1,0 +1,108 @@
+/**
+ * `npm run coverage`: which statements of `src/` no test runs in this process. `coverage.md` must list them, each with a reason, and no others. It runs
+ * the unit tests and those of the stores, on real engines, and not what runs the source elsewhere (browsers, other runtimes, built packages) or takes
+ * hours (interleavings).
+ *
+ * With `-- --list` it prints all lines of the list that `coverage.md` should have, with the reasons that it has.
+ *
+ * @module
+ */
+import { glob, readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { ROOT, run } from "./setup/command.ts";
+import { installTools, testsWithout } from "./setup/tools.ts";
+import { unitTests } from "./setup/unit_tests.ts";
+
+/** The part of a report of Istanbul that is of interest: how often each statement was run, and where it stands. */
+interface FileReport {
+  readonly path: string;
+  readonly s: Readonly<Record<string, number>>;
+  readonly statementMap: Readonly<Record<string, { readonly start: Place; readonly end: Place }>>;
+}
+
+/** Lines count from one, columns from zero. */
+interface Place {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** Of a long statement, its first characters. */
+const LONGEST = 100;
+const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
+const REASONLESS = "not judged yet.";
+
+process.exitCode = await measure();
+
+async function measure(): Promise<number> {
+  const files = await testFiles();
+  const coverage = ["--coverage.enabled", "--coverage.reporter=json", "--coverage.reporter=text-summary"];
+  const { ok } = await run("vitest", ["run", ...files, ...coverage], { live: true });
+  if (!ok) return 1;
+  const report: Readonly<Record<string, FileReport>> = JSON.parse(
+    await readFile(join(ROOT, "coverage/coverage-final.json"), "utf8"),
+  );
+  const found = await uncovered(Object.values(report));
+  const listed = listedIn(await readFile(join(ROOT, "test/coverage.md"), "utf8"));
+  if (process.argv.includes("--list")) print(found, listed);
+  const missing = [...found].filter((each) => !listed.has(each));
+  const outdated = [...listed.keys()].filter((each) => !found.has(each));
+  for (const each of missing) console.log(`No test runs it, and test/coverage.md gives no reason: ${each}`);
+  for (const each of outdated) console.log(`test/coverage.md excuses what a test runs, or does not exist: ${each}`);
+  console.log(`${found.size} statements are not run, ${listed.size} are listed`);
+  return missing.length === 0 && outdated.length === 0 ? 0 : 1;
+}
+
+async function testFiles(): Promise<string[]> {
+  const files = (await unitTests()).filter((file) => !EXCEPT.test(file));
+  for await (const file of glob("test/stores/**/*.test.ts", { cwd: ROOT })) files.push(file.replaceAll("\\", "/"));
+  const blocked = await testsWithout(await installTools(), files);
+  if (blocked.size > 0)
+    throw new Error(`These tests need an engine, please install it: ${[...blocked.keys()].join(", ")}`);
+  return files.sort();
+}
+
+/** The statements that were not run, in the words of `coverage.md`. Statements within one that was not run are left out. */
+async function uncovered(reports: readonly FileReport[]): Promise<Set<string>> {
+  const found = new Set<string>();
+  for (const { path, s, statementMap } of reports) {
+    const lines = (await readFile(path, "utf8")).split("\n");
+    let end: Place = { line: 0, column: 0 };
+    const places = Object.entries(statementMap)
+      .filter(([at]) => s[at] === 0)
+      .map(([, place]) => place)
+      .sort((one, other) => compare(one.start, other.start) || compare(other.end, one.end));
+    for (const place of places) {
+      if (compare(place.start, end) < 0) continue;
+      end = place.end;
+      const text = (lines[place.start.line - 1] ?? "").slice(place.start.column, LONGEST + place.start.column).trim();
+      found.add(`${relative(ROOT, path).replaceAll("\\", "/")}: \`${text}\``);
+    }
+  }
+  return found;
+}
+
+function compare(one: Place, other: Place): number {
+  return one.line - other.line || one.column - other.column;
+}
+
+/** The statements of `coverage.md`, with their reasons: lines of a list under the name of their file. */
+function listedIn(text: string): Map<string, string> {
+  const listed = new Map<string, string>();
+  let file = "";
+  for (const line of text.split("\n")) {
+    file = /^## `(.+)`$/.exec(line)?.[1] ?? file;
+    const [, statement, reason] = /^- (`.+`): (\S.*)$/.exec(line) ?? [];
+    if (statement !== undefined && reason !== undefined) listed.set(`${file}: ${statement}`, reason);
+  }
+  return listed;
+}
+
+function print(found: ReadonlySet<string>, listed: ReadonlyMap<string, string>): void {
+  let before = "";
+  for (const each of [...found].sort()) {
+    const [file = "", statement = ""] = each.split(/: (.*)/s);
+    if (file !== before) console.log(`\n## \`${file}\`\n`);
+    before = file;
+    console.log(`- ${statement}: ${listed.get(each) ?? REASONLESS}`);
+  }
+}
