@@ -18,6 +18,12 @@ const jitter =
 export const PAUSES = {
   "library": null,
   "none": () => 0,
+  "one attempt for each conflict before, ≤ ¼ of what is left": jitter((n, took, left) =>
+    Math.min(left / 4, took * (n - 1)),
+  ),
+  "two attempts times the square of the conflicts, ≤ ¼ of what is left": jitter((n, took, left) =>
+    Math.min(left / 4, 2 * took * n ** 2),
+  ),
   "0, then doubling from 1 ms, ≤ 50 ms": jitter((n) => Math.min(50, 2 ** (n - 1) - 1)),
   "0, then doubling from 1 ms, ≤ 400 ms": jitter((n) => Math.min(400, 2 ** (n - 1) - 1)),
   "one attempt, ≤ ¼ of what is left": jitter((_n, took, left) => Math.min(left / 4, took)),

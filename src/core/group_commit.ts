@@ -76,15 +76,22 @@ function wait(line: Line, active: ActiveSession, current: Found, commit: Commit,
   });
 }
 
+/**
+ * After so many batches a process loads the session again. Without a load it is faster than any other process that writes to the session, which
+ * would never get its turn.
+ */
+const BATCHES_BEFORE_LOAD = 4;
+
 /** Serves a line, one batch after the other: a batch is everybody who waits when it begins. */
 async function serve(lines: Map<string, Line>, id: string, waiting: Line, stored: Found | undefined): Promise<void> {
   let last = stored?.id === id ? stored : undefined;
-  while (waiting.length > 0) last = await serveBatch(waiting.splice(0), last);
+  for (let count = 1; waiting.length > 0; count++)
+    last = await serveBatch(waiting.splice(0), last, count % BATCHES_BEFORE_LOAD === 0);
   lines.delete(id);
 }
 
-/** Stores the changes of a batch. Answers the newest state, if it is known. */
-async function serveBatch(batch: readonly Job[], last: Found | undefined): Promise<Found | undefined> {
+/** Stores the changes of a batch, perhaps after a load. Answers the newest state, if it is known. */
+async function serveBatch(batch: readonly Job[], last: Found | undefined, loads: boolean): Promise<Found | undefined> {
   let jobs = batch.filter((job) => !isTooLate(job));
   const youngest = jobs.at(-1);
   if (youngest === undefined) return last;
@@ -95,6 +102,11 @@ async function serveBatch(batch: readonly Job[], last: Found | undefined): Promi
   let isNewest = false;
   let applied: readonly Applied[] = [];
   try {
+    if (loads) {
+      base = await newestOf(leader, base, op);
+      isNewest = true;
+      isFresh = false;
+    }
     for (let attempts = 1; ; attempts++) {
       applied = await applyAll(jobs, base, op, !isFresh);
       // Who was told of a failure takes no part in another attempt.

@@ -59,8 +59,8 @@ export class StoreClient implements SessionStore {
 
   /**
    * Waits before the next attempt after a conflict, for a random time, so that writers who met once do not meet again. The longest wait is
-   * twice what the attempt took, times the square of the conflicts so far, and never more than a quarter of what is left. `bench/README.md`
-   * has what else was measured.
+   * what the attempt took, times the conflicts before this one, and never more than a quarter of what is left: the first time there is no
+   * wait. `bench/README.md` has what else was measured.
    *
    * @throws {SessionError} `ERR_CONFLICT` when no time is left for another attempt
    */
@@ -75,8 +75,8 @@ export class StoreClient implements SessionStore {
         "Cannot store the session: other requests kept changing it; try the request again",
       );
     }
-    this.#conflicts++;
-    await wait(Math.random() * Math.min(left / 4, 2 * attempt * this.#conflicts ** 2));
+    const longest = Math.min(left / 4, attempt * this.#conflicts++);
+    if (longest > 0) await wait(Math.random() * longest);
     this.#begunAt = performance.now();
   }
 
