@@ -22,10 +22,10 @@ export default defineConfig({
     pool: "forks",
     // Tests start servers and browsers of their own: more files at a time than this starve each other on two cores.
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
-    // A browser on a busy machine takes its time.
-    expect: { poll: { timeout: 30_000 } },
+    // They end tests that hang, and no test that is slow: engines, browsers and processes on a busy machine take their time.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 120_000 } },
     coverage: { include: ["mod.ts", "src/**"], reporter: ["text", "html"] },
   },
 });

@@ -20,8 +20,8 @@ const STAFF: ReadonlySet<string> = new Set(["sue"]);
 const FRESH = 300;
 const LONGEST = 900;
 
-/** The program. It needs a store that all servers share; the clock is for its test. */
-export function support(options: Pick<SessionOptions<Data>, "store" | "now"> = {}): {
+/** The program. It needs a store that all servers share; the clock and the patience are for its test. */
+export function support(options: Pick<SessionOptions<Data>, "store" | "storeTimeout" | "now"> = {}): {
   readonly fetch: (request: Request) => Promise<Response>;
   readonly users: UserSessions;
   readonly log: readonly string[];

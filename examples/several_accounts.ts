@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "with-session";
+import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "with-session";
 import { signedIds } from "with-session/signed-ids";
 
 interface Data {
@@ -20,13 +20,13 @@ const MOST = 4;
 /** The program. Its secrets are at least 32 bytes each, the current one first. */
 export function accounts(
   secrets: readonly string[],
-  store: SessionStore = memoryStore(),
+  options: Pick<SessionOptions<Data>, "store" | "storeTimeout"> = { store: memoryStore() },
 ): (request: Request) => Promise<Response> {
   const ids = signedIds({ secrets });
   // One manager for each cookie, and one store for all.
   const managers = Array.from(
     { length: MOST },
-    (_, account) => new SessionManager<Data>({ store, ids, cookie: { name: `__Host-account-${account}` } }),
+    (_, account) => new SessionManager<Data>({ ...options, ids, cookie: { name: `__Host-account-${account}` } }),
   );
   const handlers = managers.map((manager, account) =>
     withSession<Data>((request, session) => page(request, session, account), manager),

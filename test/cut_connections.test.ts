@@ -8,6 +8,7 @@ import { upstashRedisStore } from "../src/stores/upstash_redis.ts";
 import { type CuttingProxy, type Direction, startCuttingProxy } from "./setup/cutting_proxy.ts";
 import { type RedisServer, startRedis } from "./setup/redis.ts";
 import { startUpstash, type Upstash } from "./setup/upstash.ts";
+import { PATIENCE } from "./setup/sessions.ts";
 
 interface Data {
   n: number;
@@ -121,7 +122,7 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
     minted.push(crypto.randomUUID());
     return minted.at(-1)!;
   };
-  const sound = new SessionManager<Data>({ store: direct, generateId });
+  const sound = new SessionManager<Data>({ store: direct, storeTimeout: PATIENCE, generateId });
   // The first request is left alone: afterwards the server knows the scripts, and all requests are alike.
   for (let bytes = -1; ; bytes++) {
     const handler = withSession<Data>(
@@ -131,7 +132,7 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
         await step(session);
         return new Response();
       },
-      { store, generateId },
+      { store, storeTimeout: PATIENCE, generateId },
     );
     const old = await begun(sound);
     minted.splice(0, minted.length, old);

@@ -145,7 +145,7 @@ const summary: string[] = [];
 afterAll(() => console.log(summary.join("\n")));
 
 describe("The history of one session, recorded by several processes,", () => {
-  test.each(Object.keys(engines) as EngineName[])("is linearizable on %s", { timeout: 120_000 }, async (name) => {
+  test.each(Object.keys(engines) as EngineName[])("is linearizable on %s", async (name) => {
     const { address, stop } = await engines[name]();
     try {
       const { store, close } = await openStore(name, address);

@@ -10,11 +10,22 @@ const OFFLINE: readonly string[] = [
   "--disable-sync",
 ];
 
+/** In milliseconds: a page on a machine with much else to do takes longer than Playwright's 30 s. */
+const PATIENCE = 120_000;
+
 /** The system's Chromium, which keeps pages for "back" as users' browsers do: Playwright alone would not. */
 export async function openChromium(): Promise<Browser> {
-  return await chromium.launch({
+  const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [...OFFLINE],
     ignoreDefaultArgs: ["--disable-back-forward-cache"],
+    timeout: PATIENCE,
   });
+  const newContext = browser.newContext.bind(browser);
+  browser.newContext = async (options) => {
+    const context = await newContext(options);
+    context.setDefaultTimeout(PATIENCE);
+    return context;
+  };
+  return browser;
 }

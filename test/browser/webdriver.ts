@@ -66,7 +66,7 @@ export async function openSession(driver: string): Promise<WebDriverSession> {
 
 /** Waits until a server accepts connections. */
 async function waitFor(address: string): Promise<void> {
-  const end = AbortSignal.timeout(60_000);
+  const end = AbortSignal.timeout(120_000);
   for (;;) {
     try {
       return void (await fetch(address, { signal: end }));

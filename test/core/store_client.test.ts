@@ -144,7 +144,7 @@ describe("a failing store", () => {
   test("throws ERR_CONFLICT when it never wins within storeTimeout", async () => {
     const store = altered(memoryStore(), { change: async () => "conflict" });
     const events: SessionEvent[] = [];
-    const visit = visitor({ store, storeTimeout: 0.3, onEvent: (event) => events.push(event) });
+    const visit = visitor({ store, storeTimeout: 1, onEvent: (event) => events.push(event) });
     await visit(set);
     expect(await codeOf(() => visit((session) => session.update("a", (a) => a + 1)))).toBe("ERR_CONFLICT");
     expect(events.filter(({ type }) => type === "conflict").length).toBeGreaterThan(1);

@@ -150,7 +150,7 @@ export class BoundChromium {
     const look = (): void => {
       if (!isDone(this.events)) throw new Error(`The browser has said only ${JSON.stringify(this.events)}`);
     };
-    await vi.waitFor(look, { timeout: 30_000 });
+    await vi.waitFor(look, { timeout: 120_000 });
   }
 
   /** Deletes the bound cookie, as the browser does when its time is over. */

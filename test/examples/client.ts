@@ -88,7 +88,7 @@ function exchange(url: URL, { method, body, headers }: Exchange): Promise<Answer
         : { "Content-Length": String(Buffer.byteLength(body)) };
     const sent = request(
       url,
-      { method, headers: { ...length, ...headers }, agent: false, timeout: 60_000 },
+      { method, headers: { ...length, ...headers }, agent: false, timeout: 120_000 },
       (response) => {
         let text = "";
         response.setEncoding("utf8");
@@ -105,7 +105,7 @@ function exchange(url: URL, { method, body, headers }: Exchange): Promise<Answer
         );
       },
     );
-    sent.on("timeout", () => sent.destroy(new Error(`${method} ${url.pathname} was not answered within a minute`)));
+    sent.on("timeout", () => sent.destroy(new Error(`${method} ${url.pathname} was not answered within two minutes`)));
     sent.on("error", reject);
     sent.end(body);
   });

@@ -58,7 +58,7 @@ export async function record(store: SessionStore, id: string, recording: Recordi
   const onEvent = ({ type }: { readonly type: string }): void => {
     if (type === "conflict") tell({ conflict: true });
   };
-  const sessions = new SessionManager<Data>({ store, onEvent, storeTimeout: 20 });
+  const sessions = new SessionManager<Data>({ store, onEvent, storeTimeout: 60 });
 
   async function lane(number: number): Promise<void> {
     // Who got no answer may not go on under the same name: what was asked for may still be done.

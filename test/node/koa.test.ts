@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import Koa, { type Context, type Next } from "koa";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { nodeSession } from "../../src/node.ts";
 import { brokenStore, browser, type Data, listen, sessionOf, STORES } from "./setup.ts";
 
@@ -103,5 +103,5 @@ test("nodeSession() lets Koa answer 500 and report the error when the session ca
       null,
     ]);
   }
-  await vi.waitFor(() => expect(codes).toEqual(["ERR_STORE", "ERR_STORE", "ERR_STORE"]));
+  await expect.poll(() => codes).toEqual(["ERR_STORE", "ERR_STORE", "ERR_STORE"]);
 });

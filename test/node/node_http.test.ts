@@ -4,8 +4,7 @@ import { get, type IncomingMessage, request as send, type ServerResponse } from 
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type SessionEvent, SessionManager } from "../../mod.ts";
 import { nodeSession } from "../../src/node.ts";
 import { altered } from "../setup/sessions.ts";
@@ -233,7 +232,7 @@ describe("nodeSession() on node:http", () => {
         if (request.url === "/read") return response.end(JSON.stringify(await session.all()));
         if (request.url === "/begin") await session.update("visits", () => 1);
         response.end("sent");
-        await sleep(20);
+        await once(response, "finish");
         await session
           .update("visits", (n = 0) => n + 1)
           .catch((error: Error & { code: string }) => late.push(error.code));
@@ -246,19 +245,19 @@ describe("nodeSession() on node:http", () => {
       { onEvent: (event: SessionEvent) => void events.push(event.type), store: slowStore() },
     );
     await visit("/begin");
-    await vi.waitFor(() => expect(late).toEqual(["done"]));
+    await expect.poll(() => late).toEqual(["done"]);
     expect(JSON.parse((await visit("/read")).text)).toEqual({ visits: 2, user: "late" });
     expect(events).toContain("late");
     late.length = 0;
     const nobody = await serve(async (request, response) => {
       response.end("sent");
-      await sleep(20);
+      await once(response, "finish");
       await sessionOf(request)
         .update("visits", () => 1)
         .catch((error: Error & { code: string }) => late.push(error.code));
     });
     await nobody("/");
-    await vi.waitFor(() => expect(late).toEqual(["ERR_RESPONSE_SENT"]));
+    await expect.poll(() => late).toEqual(["ERR_RESPONSE_SENT"]);
   });
 
   test("waits for calls that nobody awaited", async () => {

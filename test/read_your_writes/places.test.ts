@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { encryption } from "../../src/encryption.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
@@ -22,6 +22,7 @@ import {
   typesOf,
   visit,
 } from "./world.ts";
+import { FAKED } from "../setup/sessions.ts";
 
 describe("readYourWrites(), where the store does not show a session yet,", () => {
   test("shows it and lets it be written", async () => {
@@ -99,11 +100,14 @@ describe("readYourWrites(), where the store does not show a session yet,", () =>
     const slow = {
       ...store,
       load: async (key: string) => {
-        await new Promise((resolve) => setTimeout(resolve, 80));
+        await Promise.resolve();
+        vi.advanceTimersByTime(80);
         return await store.load(key);
       },
     };
     const at = () => managerIn(world, "Tokyo", { store: slow, storeTimeout: 0.12 });
+    vi.useFakeTimers(FAKED);
+    onTestFinished(() => void vi.useRealTimers());
     await expect(answer({ ...world, at }, "Tokyo", get("a"))).rejects.toMatchObject({ code: "ERR_STORE" });
     expect(typesOf(world)).not.toContain("conflict");
   });
@@ -115,11 +119,14 @@ describe("readYourWrites(), where the store does not show a session yet,", () =>
     const slow = {
       ...store,
       load: async (key: string) => {
-        await new Promise((resolve) => setTimeout(resolve, 80));
+        await Promise.resolve();
+        vi.advanceTimersByTime(80);
         return await store.load(key);
       },
     };
     const at = () => managerIn(world, "Tokyo", { store: slow, storeTimeout: 0.12 });
+    vi.useFakeTimers(FAKED);
+    onTestFinished(() => void vi.useRealTimers());
     expect(await visit({ ...world, at }, "Tokyo", get("old"))).toBe(1);
     expect(typesOf(world)).toContain("stale");
   });

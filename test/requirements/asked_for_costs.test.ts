@@ -220,7 +220,7 @@ describe.each(Object.entries(stores))("docs/operating.md tells what a store is a
     await visit(signIn);
     const copy = { headers: { Cookie: jar.header(SHOP) ?? "" } };
     const another = (more?: SessionOptions): Visit => visitor<UntypedData>({ ...settings, ...more });
-    const mail = accounts(secrets, store);
+    const mail = accounts(secrets, { store });
     const mailbox: Scene["mailbox"] = (path, init) => jar.fetch(mail, SHOP + path, init);
     const scene: Scene = { store, users, visit, copy, another, advance, mailbox };
     await before?.(scene);

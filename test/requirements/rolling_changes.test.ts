@@ -19,7 +19,7 @@ import { type CookieJar, cookieJar, fakeClock, kvSimulator } from "../../src/tes
 import { userSessions } from "../../src/user_sessions.ts";
 import { type PostgresServer, startPostgres } from "../setup/postgres.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
-import { visitor } from "../setup/sessions.ts";
+import { PATIENCE, visitor } from "../setup/sessions.ts";
 
 interface Data {
   user?: string;
@@ -77,7 +77,7 @@ class Rollout {
   servers(version: Version): [Server, Server] {
     const [one, other] = [first, second].map((client) => {
       const options = version(redisStore(client, { prefix: this.#prefix }), client);
-      return new SessionManager<Data>({ now: this.clock.now, ...options });
+      return new SessionManager<Data>({ now: this.clock.now, storeTimeout: PATIENCE, ...options });
     });
     if (one === undefined || other === undefined) throw new Error("There must be two servers");
     return [one, other];

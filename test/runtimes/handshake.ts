@@ -10,7 +10,7 @@ export interface Handshake {
 }
 
 /** In milliseconds. */
-const LONGEST_WAIT = 10_000;
+const LONGEST_WAIT = 60_000;
 
 /** Opens a WebSocket as RFC 6455, 4.1 says, on any runtime, with a cookie: no runtime's own client shows what the response carries. */
 export async function shakeHands(port: number, path: string, cookie: string = ""): Promise<Handshake> {

@@ -79,7 +79,7 @@ export interface RedisCluster {
 
 /** Starts a cluster of three nodes, and waits until each of them says that it is complete. */
 export async function startRedisCluster(): Promise<RedisCluster> {
-  const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+  const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "15000"];
   // Where the nodes talk to each other; by default it is the port plus 10 000, which may be too large.
   const buses = await Promise.all([1, 2, 3].map(() => freePort()));
   const nodes = await Promise.all(buses.map((bus) => startRedis({ args: [...args, "--cluster-port", String(bus)] })));
@@ -142,7 +142,8 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
       "bind 127.0.0.1",
       `dir ${directory}`,
       `sentinel monitor main 127.0.0.1 ${primary.port} 2`,
-      "sentinel down-after-milliseconds main 500",
+      // A primary that is only slow is not replaced.
+      "sentinel down-after-milliseconds main 3000",
       "sentinel failover-timeout main 4000",
     ];
     await writeFile(file, `${settings.join("\n")}\n`);
@@ -193,11 +194,11 @@ function connected(url: string) {
     .connect();
 }
 
-/** Asks again until it is so, for at most 30 s. */
+/** Asks again until it is so, for at most two minutes: a busy machine takes its time. */
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 30_000;
+  const giveUpAt = performance.now() + 120_000;
   while (!(await isSo())) {
-    if (performance.now() > giveUpAt) throw new Error(`It is not so after 30 s: ${what}`);
+    if (performance.now() > giveUpAt) throw new Error(`It is not so after 120 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -11,6 +11,12 @@ import { type CookieJar, cookieJar, type JarRequestInit } from "../../src/testin
 
 export const SHOP = "https://shop.example/";
 
+/**
+ * The `storeTimeout`, in seconds, of tests whose point is not the time-out: on a machine with much else to do, a call of an engine takes more than
+ * the five seconds of the default. It is not longer, because the pauses after conflicts grow with it.
+ */
+export const PATIENCE = 60;
+
 /** What one request came to. */
 export interface Visit<Result> {
   /** What the handler's body returned. */
@@ -30,12 +36,13 @@ export type Visitor<Data extends object> = <Result>(
   init?: VisitInit,
 ) => Promise<Visit<Result>>;
 
-/** A client with its cookies. Another one with the same options and jar is the same client. */
+/** A client with its cookies. Another one with the same options and jar is the same client. Unless the options say otherwise, it has {@linkcode PATIENCE}. */
 export function visitor<Data extends object = UntypedData>(
   options: SessionOptions<Data> | SessionManager<Data> = {},
   { jar = cookieJar(), through = "withSession" }: { jar?: CookieJar; through?: "withSession" | "Hono" } = {},
 ): Visitor<Data> {
-  const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
+  const sessions =
+    options instanceof SessionManager ? options : new SessionManager<Data>({ storeTimeout: PATIENCE, ...options });
   return async (use, { url = SHOP, ...init } = {}) => {
     const results: Awaited<ReturnType<typeof use>>[] = [];
     const answer = async (request: Request, session: Session<Data>): Promise<Response> => {
@@ -212,6 +219,16 @@ export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return directory;
+}
+
+/** What `vi.useFakeTimers` stands in for when a store's time limit is tested: the clock moves when the test says so. */
+export const FAKED: { readonly toFake: ("setTimeout" | "clearTimeout" | "performance")[] } = {
+  toFake: ["setTimeout", "clearTimeout", "performance"],
+};
+
+/** What a promise gives, or "is pending" if it needs a store or a timer for it. */
+export async function soonest<Value>(promise: Promise<Value>): Promise<Value | "is pending"> {
+  return await Promise.race([promise, soon("is pending" as const)]);
 }
 
 /** A value, after everything that waits for no store and no timer has run. */

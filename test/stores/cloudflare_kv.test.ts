@@ -6,6 +6,7 @@ import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts
 import { type CloudflareKvNamespace, cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { fakeClock, kvSimulator, storeCases } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 let worker: Miniflare;
 let kv: ListedNamespace;
@@ -229,7 +230,7 @@ test("a session that ends in one place does not come back from another one, what
     new SessionManager<{ n: number }>({
       store: cloudflareKvStore(simulator.at(place)),
       now: clock.now,
-      storeTimeout: 1,
+      storeTimeout: PATIENCE,
     });
   const [paris, tokyo] = [at("Paris"), at("Tokyo")];
   const session = paris.start(new Request("https://shop.example/"));
@@ -259,7 +260,7 @@ test("a session that ends in a place that does not show it yet ends everywhere",
     new SessionManager<{ n: number }>({
       store: cloudflareKvStore(simulator.at(place)),
       now: clock.now,
-      storeTimeout: 1,
+      storeTimeout: PATIENCE,
     });
   const [paris, tokyo] = [at("Paris"), at("Tokyo")];
   const session = paris.start(new Request("https://shop.example/"));

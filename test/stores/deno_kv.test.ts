@@ -11,6 +11,7 @@ import { isBusy } from "../../src/core/errors.ts";
 import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import { type DenoKv, denoKvStore } from "../../src/stores/deno_kv.ts";
 import { storeCases } from "../../src/testing.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 let folder: string;
 let kv: Kv;
@@ -264,10 +265,12 @@ test("denoKvStore() counts an update once when the client sends its write again,
     if (!isLost) return answer;
     isLost = false;
     // The first answer was lost. Another request comes first, then the client sends the same write again.
-    await new SessionManager<{ count: number }>({ store: denoKvStore(kv) }).open(id).update("count", (n = 0) => n + 10);
+    await new SessionManager<{ count: number }>({ store: denoKvStore(kv), storeTimeout: PATIENCE })
+      .open(id)
+      .update("count", (n = 0) => n + 10);
     return await commit();
   });
-  const sessions = new SessionManager<{ count: number }>({ store });
+  const sessions = new SessionManager<{ count: number }>({ store, storeTimeout: PATIENCE });
   const session = sessions.start(new Request("http://localhost/"));
   session.set("count", 0);
   await session.save();
@@ -299,13 +302,16 @@ test("denoKvStore() counts every one of 1 000 updates at once", async () => {
     }),
   );
   expect(await sessions.open(id).get("count")).toBe(1000);
-}, 120_000);
+});
 
 test("denoKvStore() counts what Deno and Node add to one file", async () => {
   kv.close();
   const file = join(folder, "shared.db");
   kv = await openKv(file);
-  const sessions = new SessionManager<Record<string, number | string>>({ store: denoKvStore(kv) });
+  const sessions = new SessionManager<Record<string, number | string>>({
+    store: denoKvStore(kv),
+    storeTimeout: PATIENCE,
+  });
   const session = sessions.start(new Request("http://localhost/"));
   session.set("漢字", "😀");
   await session.save();
@@ -324,7 +330,7 @@ test("denoKvStore() counts every one of 1 000 increments of four processes on on
   kv.close();
   const file = join(folder, "four.db");
   kv = await openKv(file);
-  const sessions = new SessionManager<{ count: number }>({ store: denoKvStore(kv) });
+  const sessions = new SessionManager<{ count: number }>({ store: denoKvStore(kv), storeTimeout: PATIENCE });
   const session = sessions.start(new Request("http://localhost/"));
   session.set("count", 0);
   await session.save();

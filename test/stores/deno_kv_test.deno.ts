@@ -75,7 +75,7 @@ Deno.test("denoKvStore() stores the largest record that Deno KV takes, and refus
 Deno.test("denoKvStore() counts what two processes add to one file", () =>
   inFolder(async (file) => {
     const kv = await opened(file);
-    const sessions = new SessionManager<Record<string, number>>({ store: denoKvStore(kv) });
+    const sessions = new SessionManager<Record<string, number>>({ store: denoKvStore(kv), storeTimeout: 60 });
     const session = sessions.start(new Request("http://localhost/"));
     const id = (await session.create()) ?? "";
     await session.save();

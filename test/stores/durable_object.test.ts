@@ -15,6 +15,7 @@ import {
 } from "../../src/stores/durable_object.ts";
 import { storeCases } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 let worker: Miniflare;
 let inspected: InspectedNamespace;
@@ -98,7 +99,7 @@ describe("durableObjectStore() in workerd keeps the contract of stores:", () => 
 });
 
 for (const updates of [100, 1000]) {
-  test(`session.update() counts every one of ${updates} at once on one object`, { timeout: 120_000 }, async () => {
+  test(`session.update() counts every one of ${updates} at once on one object`, async () => {
     const response = await worker.dispatchFetch(`http://localhost/?store=durable-object&updates=${updates}`);
     expect(JSON.parse(await response.text())).toEqual({ count: updates, keys: updates + 1 });
   });
@@ -163,7 +164,7 @@ test("the alarm leaves nothing of an expired session", async () => {
   const version = await create();
   expect((await stored()).rows).toHaveLength(1);
   await saved(writeOf({ "=a": "2" }, version, 0.05));
-  await vi.waitFor(async () => expect(await stored()).toEqual(nothing), { timeout: 10_000 });
+  await vi.waitFor(async () => expect(await stored()).toEqual(nothing), { timeout: 60_000 });
   expect(await store.load(key)).toBeNull();
 });
 
@@ -186,7 +187,7 @@ test("the alarm comes later than the session ends, so that a request that came i
     idFromName: (name) => (named.push(name), inspected.idFromName(name)),
     get: (id) => inspected.get(id),
   });
-  const session = new SessionManager<{ n: number }>({ store: noted, idleTimeout: 1.5 }).start(
+  const session = new SessionManager<{ n: number }>({ store: noted, idleTimeout: 1.5, storeTimeout: PATIENCE }).start(
     new Request("https://shop.example/"),
   );
   session.set("n", 1);

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 function clientOf({ port }: MemcachedServer, options: Memcached.options = {}): Memcached {
-  const made = new Memcached(`127.0.0.1:${port}`, { timeout: 1000, retries: 0, retry: 1, failures: 1e9, ...options });
+  const made = new Memcached(`127.0.0.1:${port}`, { timeout: 60_000, retries: 0, retry: 1, failures: 1e9, ...options });
   clients.push(made);
   return made;
 }

@@ -9,6 +9,7 @@ import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
 import { fakeClock, type FaultPlan, faultyStore, kvSimulator, type OpenStore, storeCases } from "../../src/testing.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 const KEY = "0123456789abcdef".repeat(4);
 const MARKER_LIFE = 600_000;
@@ -224,7 +225,7 @@ describe("migratingStore()", () => {
   it("ends a session of the old store, also where reads are late and the core writes a record without fields", async () => {
     const from = inFiles();
     const clock = fakeClock();
-    const before = new SessionManager<{ n: number }>({ store: from, now: clock.now });
+    const before = new SessionManager<{ n: number }>({ store: from, storeTimeout: PATIENCE, now: clock.now });
     const session = before.start(new Request("https://shop.example/"));
     session.set("n", 1);
     await session.save();
@@ -233,6 +234,7 @@ describe("migratingStore()", () => {
     const at = (place: string) =>
       new SessionManager<{ n: number }>({
         store: migratingStore(from, cloudflareKvStore(kv.at(place)), { now: clock.now }),
+        storeTimeout: PATIENCE,
         now: clock.now,
       });
     const [paris, tokyo] = [at("Paris"), at("Tokyo")];
@@ -250,7 +252,7 @@ describe("SessionManager on migratingStore()", () => {
   it("keeps everybody signed in, loses no update, and ends what is ended", async () => {
     const [from, to] = [inFiles(), inFiles()];
     const ids: string[] = [];
-    const old = new SessionManager<{ n: number }>({ store: from });
+    const old = new SessionManager<{ n: number }>({ store: from, storeTimeout: PATIENCE });
     for (let i = 0; i < 3; i++) {
       const session = old.start(new Request("https://shop.example/"));
       session.set("n", i);
@@ -258,7 +260,9 @@ describe("SessionManager on migratingStore()", () => {
       ids.push((await session.id()) ?? "");
     }
     const [one = "", two = "", three = ""] = ids;
-    const managers = [0, 1].map(() => new SessionManager<{ n: number }>({ store: migratingStore(from, to) }));
+    const managers = [0, 1].map(
+      () => new SessionManager<{ n: number }>({ store: migratingStore(from, to), storeTimeout: PATIENCE }),
+    );
     const increments = managers.flatMap((sessions) =>
       Array.from({ length: 25 }, () => sessions.open(one).update("n", (n = 0) => n + 1)),
     );
@@ -277,7 +281,7 @@ describe("SessionManager on migratingStore()", () => {
     await left?.save();
 
     // When all have been moved, the new store serves alone.
-    const alone = new SessionManager<{ n: number }>({ store: to });
+    const alone = new SessionManager<{ n: number }>({ store: to, storeTimeout: PATIENCE });
     expect(await alone.open(one).get("n")).toBe(50);
     expect(await alone.open(two).get("n")).toBeUndefined();
     expect(await alone.open(three).get("n")).toBeUndefined();

@@ -146,9 +146,7 @@ describe("redisStore() through Sentinel", () => {
     await sentinels.primary.kill();
     for (const [name, store] of Object.entries(stores)) {
       // Until Sentinel has chosen, commands wait or fail.
-      await expect
-        .poll(async () => await increment(store).catch(() => false), { timeout: 30_000, message: name })
-        .toBe(true);
+      await expect.poll(async () => await increment(store).catch(() => false), { message: name }).toBe(true);
       expect.soft(fieldsOf(await present(store)), name).toEqual({ "=count": "22" });
     }
   }, 60_000);

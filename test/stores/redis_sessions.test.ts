@@ -9,6 +9,7 @@ import { upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
 import { startUpstash, type Upstash as UpstashServer } from "../setup/upstash.ts";
 import { fakeClient, layouts, withIfeq } from "./redis_records.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 let server: RedisServer;
 let upstash: UpstashServer;
@@ -45,7 +46,7 @@ function browser(store: SessionStore) {
       if (pathname !== "/visit") return new Response(String(await session.get("visits")));
       return new Response(String(await session.update("visits", (count = 0) => Number(count) + 1)));
     },
-    { store },
+    { store, storeTimeout: PATIENCE },
   );
   let cookie = "";
   return async (path: string) => {

@@ -15,6 +15,7 @@ import { importsOfSource } from "../setup/imports.ts";
 import { countOf, passesKit, work } from "./databases/processes.ts";
 import { refusesMeaninglessAnswers, testSqlStore } from "./databases/sql_cases.ts";
 import { failureOf, randomKey, saved, valueOf, writeOf } from "./databases/steps.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 
 let folder: string;
 let files = 0;
@@ -215,7 +216,8 @@ describe("sqliteStore() on a locked file", () => {
 
   test("is waited for: the core tries the write again", async () => {
     const file = freshFile();
-    const sessions = new SessionManager<{ n: number }>({ store: sqliteStore(new DatabaseSync(file)) });
+    const store = sqliteStore(new DatabaseSync(file));
+    const sessions = new SessionManager<{ n: number }>({ store, storeTimeout: PATIENCE });
     const first = sessions.start(new Request("http://localhost/"));
     first.set("n", 1);
     await first.save();

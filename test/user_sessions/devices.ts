@@ -1,6 +1,6 @@
 import { SessionManager, type Session, type SessionOptions, type StoredRecord, type UntypedData } from "../../mod.ts";
 import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
-import { type Visitor, visitor } from "../setup/sessions.ts";
+import { PATIENCE, type Visitor, visitor } from "../setup/sessions.ts";
 
 export const ADA = "user-1815";
 
@@ -16,7 +16,11 @@ export interface Devices {
 /** Browsers of users, and the manager that they share. */
 export function devices(options: SessionOptions<UntypedData> = {}, about: UserSessionsOptions = {}): Devices {
   const users = userSessions(about);
-  const sessions = new SessionManager<UntypedData>({ ...options, plugins: [...(options.plugins ?? []), users] });
+  const sessions = new SessionManager<UntypedData>({
+    storeTimeout: PATIENCE,
+    ...options,
+    plugins: [...(options.plugins ?? []), users],
+  });
   const browser = (): Visitor<UntypedData> => visitor(sessions);
   return {
     users,
