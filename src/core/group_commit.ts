@@ -1,8 +1,9 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit } from "./admission.ts";
-import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
+import { beginOperation } from "./operation.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
@@ -201,8 +202,11 @@ async function apply(
   }
   const view = within(() => replay(commit.changes, before.fields));
   if (isPromise(view)) {
-    view.catch(() => {});
-    job.resolve(update(active, job.current, commit, job.op));
+    // Not before the function has returned: of two runs at once, the outcome of this one could be told in place of what is stored. And under
+    // a name of its own: the others of the batch may be stored under that of this job.
+    const alone = (): MaybePromise<void> =>
+      chain(beginOperation(active), (own) => update(active, job.current, commit, own));
+    job.resolve(view.then(alone, alone));
     return undefined;
   }
   const metadata: Metadata = changedMetadata(before.metadata, commit);

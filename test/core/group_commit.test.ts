@@ -141,6 +141,32 @@ describe("requests of one process that change one session at once", () => {
     expect((await all())["n"]).toBe(3);
   });
 
+  test("count beside a function that takes time and was the last to come: it is stored under a name of its own", async () => {
+    const { gather, all } = await busyShop();
+    const { answers } = await gather([
+      increment,
+      increment,
+      (session) => session.update("n", async (n) => await soon(n + 1)),
+    ]);
+    expect(answers.toSorted()).toEqual([1, 2, 3]);
+    expect((await all())["n"]).toBe(3);
+  });
+
+  test("are told what is stored, although a function takes longer the first time than when it runs again", async () => {
+    const { gather, all } = await busyShop();
+    let runs = 0;
+    let running = 0;
+    const slow = async (n: number) => {
+      expect(++running).toBe(1);
+      if (runs++ === 0) for (let turn = 0; turn < 50 && runs < 3; turn++) await soon(0);
+      running--;
+      return n + 1;
+    };
+    const { answers } = await gather([(session) => session.update("n", slow), increment]);
+    expect(answers.toSorted()).toEqual([1, 2]);
+    expect((await all())["n"]).toBe(2);
+  });
+
   test("do not fail when the schema refuses what one of them wants", async () => {
     const schema = z.object({ n: z.number().max(9) }).loose();
     const { gather, all } = await busyShop({ schema });
