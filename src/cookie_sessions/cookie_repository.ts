@@ -94,11 +94,12 @@ export class CookieRepository implements Repository {
     const grace = graceUntil === null ? {} : { grace: { id: "", until: graceUntil, ...untilUsed } };
     const pointer: Successor = { key: await noteKey(successor.id), retiredAt: op.now, ...grace };
     const lifetime = lifetimeOf(successor.metadata);
-    const note: Note = { ...endedNote(lifetime), state: "retired", successor: pointer };
     const leadsThere = (found: StoredNote | null): boolean => found?.successor?.key === pointer.key;
     for (let before = noteIn(current); ;) {
       if (isRevoked(before)) throw sessionGone();
-      const until = Math.max(lastEndOf(current.metadata, op), before?.longest ?? 0, (graceUntil ?? 0) + CLOCK_SKEW);
+      const longest = before?.longest ?? 0;
+      const note: Note = { ...endedNote(lifetime), state: "retired", successor: pointer, longest };
+      const until = Math.max(lastEndOf(current.metadata, op), longest, (graceUntil ?? 0) + CLOCK_SKEW);
       try {
         if ((await saveNote(key, note, before, until, op)) !== "conflict") return true;
       } catch (error) {
@@ -122,7 +123,7 @@ export class CookieRepository implements Repository {
       const before = noteIn(retired);
       const alive: Note = {
         ...aliveNote(lifetimeOf(retired.metadata)),
-        longest: before?.longest ?? 0,
+        longest: Math.max(before?.longest ?? 0, note.longest),
         isUsed: before?.isUsed ?? false,
       };
       await saveNote(key, alive, note, Math.max(lastEndOf(retired.metadata, op), alive.longest), op);

@@ -62,11 +62,11 @@ export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | 
     if (typeof metadata === "string") return { ...ENDED, version };
     const { createdAt, absoluteSince, timeouts, successor } = metadata;
     const lifetime = { createdAt, absoluteSince, timeouts };
-    if (successor !== undefined) return { ...ENDED, state: "retired", lifetime, successor, version };
     const alive = metadata[ALIVE];
-    if (!Array.isArray(alive)) return { ...ENDED, lifetime, version };
-    const [longest, isUsed] = alive;
-    return { state: "alive", lifetime, longest: Number(longest), isUsed: isUsed === 1, version };
+    const [longest, isUsed] = Array.isArray(alive) ? alive : [0];
+    const kept = { ...ENDED, lifetime, longest: Number(longest), version };
+    if (successor !== undefined) return { ...kept, state: "retired", successor };
+    return !Array.isArray(alive) ? kept : { ...kept, state: "alive", isUsed: isUsed === 1 };
   });
 }
 
@@ -85,7 +85,7 @@ export function saveNote(
   op: Operation,
 ): MaybePromise<StoredNote | "conflict"> {
   const { state, lifetime, successor, longest, isUsed } = note;
-  const alive = state === "alive" ? { [ALIVE]: [longest, isUsed ? 1 : 0] } : {};
+  const alive = state === "alive" || (state === "retired" && longest > 0) ? { [ALIVE]: [longest, isUsed ? 1 : 0] } : {};
   const text = metadataText({ ...lifetime, successor, ...alive }, key);
   const fields = new Map([[METADATA_FIELD, text]]);
   const record = { fields, lastSeenAt: op.now };

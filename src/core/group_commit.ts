@@ -1,8 +1,9 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit } from "./admission.ts";
-import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
+import { beginOperation } from "./operation.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
@@ -92,9 +93,18 @@ async function serve(lines: Map<string, Line>, id: string, waiting: Line, stored
 
 /** Stores the changes of a batch, perhaps after a load. Answers the newest state, if it is known. */
 async function serveBatch(batch: readonly Job[], last: Found | undefined, loads: boolean): Promise<Found | undefined> {
-  let jobs = batch.filter((job) => !isTooLate(job));
+  const jobs = batch.filter((job) => !isTooLate(job));
   const youngest = jobs.at(-1);
-  if (youngest === undefined) return last;
+  return youngest === undefined ? last : await youngest.within(() => storeBatch(jobs, youngest, last, loads));
+}
+
+async function storeBatch(
+  batch: readonly Job[],
+  youngest: Job,
+  last: Found | undefined,
+  loads: boolean,
+): Promise<Found | undefined> {
+  let jobs = batch;
   const { op, active: leader } = youngest;
   const { repository } = leader.policy;
   let base = last ?? youngest.current;
@@ -186,7 +196,8 @@ async function applyAll(jobs: readonly Job[], base: Found, op: Operation, isOthe
   let contents: Contents = base;
   for (const job of jobs) {
     try {
-      const next = await apply(job, { ...base, ...contents }, base, op, isOthers);
+      const before = { ...base, ...contents };
+      const next = await job.within(() => apply(job, before, base, op, isOthers));
       if (next === undefined) continue;
       contents = next;
       applied.push({ job, contents });
@@ -205,16 +216,19 @@ async function apply(
   op: Operation,
   isOthers: boolean,
 ): Promise<Contents | undefined> {
-  const { active, commit, within } = job;
+  const { active, commit } = job;
   const { plugins, validateLoaded, validateChanges } = active.policy;
   if (isOthers && (plugins.length > 0 || validateLoaded !== undefined)) {
     const admitted = await admit(active, base, op);
     if (typeof admitted === "string") throw sessionGone();
   }
-  const view = within(() => replay(commit.changes, before.fields));
+  const view = replay(commit.changes, before.fields);
   if (isPromise(view)) {
-    view.catch(() => {});
-    job.resolve(update(active, job.current, commit, job.op));
+    // Not before the function has returned: of two runs at once, the outcome of this one could be told in place of what is stored. And under
+    // a name of its own: the others of the batch may be stored under that of this job.
+    const alone = (): MaybePromise<void> =>
+      chain(beginOperation(active), (own) => update(active, job.current, commit, own));
+    job.resolve(view.then(alone, alone));
     return undefined;
   }
   const metadata: Metadata = changedMetadata(before.metadata, commit);
@@ -256,14 +270,16 @@ function settleAll(
     // The session may go on under another id, which the client must be told.
     const token = stored.id === current.id ? current.token : stored.token;
     const own = isLast ? { ...stored, token } : { ...base, ...contents, token };
-    if (attempts !== undefined && (isChange || isTouch))
-      job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-    try {
-      job.resolve(active.settle(own, op));
-    } catch (error) {
-      // What was stored is stored, also if a later change of the same request cannot be applied to it.
-      job.reject(error);
-    }
+    job.within(() => {
+      if (attempts !== undefined && (isChange || isTouch))
+        job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+      try {
+        job.resolve(active.settle(own, op));
+      } catch (error) {
+        // What was stored is stored, also if a later change of the same request cannot be applied to it.
+        job.reject(error);
+      }
+    });
   }
   return stored;
 }

@@ -262,7 +262,8 @@ export function parseRecord(text: string): SessionRecord {
   } else if (text.startsWith("2[")) {
     try {
       const [lastSeenAt, entries]: [number, [string, string][]] = JSON.parse(text.slice(1));
-      if (typeof lastSeenAt === "number") return { fields: new Map(entries), lastSeenAt };
+      const isRecord = typeof lastSeenAt === "number" && entries.every(isField);
+      if (isRecord) return { fields: new Map(entries), lastSeenAt };
     } catch {
       // Not written by this library: corrupt, which the core judges.
     }
@@ -273,6 +274,10 @@ export function parseRecord(text: string): SessionRecord {
 }
 
 const FIRST_FORMAT = 0x31;
+
+function isField([name, value]: readonly unknown[]): boolean {
+  return typeof name === "string" && typeof value === "string";
+}
 
 /** Whether lines can hold the fields of a map without a doubt about where a name or a value begins. */
 function isPlain(fields: Fields): boolean {

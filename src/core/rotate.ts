@@ -82,9 +82,10 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   await endOrphan(active, op).catch(() => endOrphan(active, op));
 }
 
-/** Until when the old id leads to the session, in epoch milliseconds; null for never. */
+/** Until when the old id leads to the session, in epoch milliseconds; null for never. It is kept as JSON, which has no infinity. */
 function graceEnd(successor: Found, { grace, untilUsed }: Rotation, op: Operation): number | null {
-  return untilUsed ? op.endsAt(successor) : grace > 0 ? op.now + grace * 1000 : null;
+  if (!untilUsed && grace === 0) return null;
+  return Math.min(untilUsed ? op.endsAt(successor) : op.now + grace * 1000, Number.MAX_SAFE_INTEGER);
 }
 
 /** Without a grace, only the response leads the client to the session: if none goes out, the old one is put back. */

@@ -248,6 +248,11 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     if (session.#active !== undefined) session.#active.isSent = true;
   }
 
+  /** Notes that the client is told the new id: the old one is not put back any more. */
+  static told<Data extends object>(session: SessionHandle<Data>): void {
+    if (session.#active !== undefined) session.#active.retired = undefined;
+  }
+
   static {
     const internals = function (this: SessionHandle<object>): SessionInternals {
       return internalsFor(this.#used);

@@ -162,7 +162,7 @@ export class SessionManager<Data extends object = DefaultData> {
     const done = (said: Said): Said => {
       SessionHandle.close(session);
       // Once the client is told the new id, the old one is not put back.
-      if (isTold(said)) active.retired = undefined;
+      if (isTold(said)) SessionHandle.told(session);
       return said;
     };
     try {
@@ -187,12 +187,18 @@ export class SessionManager<Data extends object = DefaultData> {
     response: Answer,
     waitUntil: WaitUntil | undefined,
   ): MaybePromise<Answer> {
-    const hasResponse = (): boolean => response !== undefined;
-    return chain(this.#settle(session, response, waitUntil, hasResponse), (said): MaybePromise<Answer> => {
+    return chain(this.#settle(session, response, waitUntil, isNobodyTold), (said): MaybePromise<Answer> => {
       if (said === undefined) return response;
       // Without a response, such as after an upgrade on Bun, no client is told a new id.
       if (response === undefined) return chain(discard(session), () => response);
-      return (isNames(said) ? applyPrivacy(response, said) : applyHeaders(response, said)) as Answer;
+      try {
+        const answer = isNames(said) ? applyPrivacy(response, said) : applyHeaders(response, said);
+        SessionHandle.told(session);
+        return answer as Answer;
+      } catch (error) {
+        // Nor by one that cannot be copied, because its body was read.
+        return chain(discard(session), () => Promise.reject(error));
+      }
     });
   }
 
@@ -220,6 +226,10 @@ export class SessionManager<Data extends object = DefaultData> {
 }
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
+
+function isNobodyTold(): boolean {
+  return false;
+}
 
 function isHeaders(said: Said): boolean {
   return !isNames(said);

@@ -206,6 +206,17 @@ function isDeletion(answer: unknown): boolean {
   return answer === undefined || answer === "conflict";
 }
 
+/** A store whose answers have a meaning, for stores that look into them. The time limit and the retries are those of the operation. */
+export function withCheckedAnswers(store: SessionStore): SessionStore {
+  return {
+    traits: store.traits,
+    load: async (key, signal) => checked(LOADING, await store.load(key, signal), isRecordOrNull),
+    save: async (key, write, signal) => checked(STORING, await store.save(key, write, signal), isVersion),
+    delete: async (key, expected, signal) => checked(ENDING, await store.delete(key, expected, signal), isDeletion),
+    ...(store.prune && { prune: store.prune.bind(store) }),
+  };
+}
+
 /** The engine's own errors, for the event `failed` alone. */
 const engineErrors: WeakMap<SessionError, unknown> = new WeakMap();
 

@@ -9,6 +9,7 @@
  */
 import { assertKnown } from "../core/known_options.ts";
 import { withChanges } from "../core/record_text.ts";
+import { withCheckedAnswers } from "../core/store_client.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
 /** Options of {@linkcode migratingStore}. */
@@ -77,6 +78,10 @@ export function migratingStore(
     );
   }
   if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
+  return movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
+}
+
+function movingStore(from: SessionStore, to: SessionStore, now: () => number): SessionStore {
   const { compareAndSet } = to.traits;
 
   async function find(key: string, signal?: AbortSignal): Promise<Found | null> {

@@ -96,6 +96,25 @@ describe("cookieSessions({ revocation })", () => {
     expect(await ended(options, before)).toBe("retired");
   });
 
+  test.each([0, 60])(
+    "keeps the note of an end for as long as the copy that lives longest, although another copy was renewed with a grace of %i s and logged out",
+    async (grace) => {
+      const clock = fakeClock();
+      const { options, records } = revocable({ now: clock.now });
+      const copy = await begin(options);
+      const DAY = 86_400;
+      const long = cookieOf(
+        await withCopy(options, copy)((session) => session.setTimeouts({ idle: 90 * DAY, absolute: 90 * DAY })),
+      );
+      await withCopy(options, copy)((session) => session.regenerate({ grace }));
+      await logOut(options, copy);
+      clock.advance(80 * DAY);
+      // The engine sweeps.
+      for (const [key, { expiresAt }] of records) if (expiresAt < clock.now()) records.delete(key);
+      expect(await readN(options, long)).toBeUndefined();
+    },
+  );
+
   test("keeps a request with the old copy from beginning a session in place of the new one", async () => {
     const { options } = revocable();
     const visit = visitor(options);

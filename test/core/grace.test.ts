@@ -66,6 +66,14 @@ describe("regenerate() with grace", () => {
     expect((await visit(told, (session) => session.get("user"))).seen).toBe("ada");
   });
 
+  test("regenerate() keeps its old id with a grace that is longer than numbers reach", async () => {
+    const { visit, old } = await openShop();
+    const { told = "" } = await visit(old, (session) => session.regenerate({ grace: Number.MAX_VALUE }));
+    expect((await visit(old, (session) => session.get("user"))).seen).toBe("ada");
+    await visit(old, (session) => session.destroy());
+    expect((await visit(told, (session) => session.get("user"))).seen).toBeUndefined();
+  });
+
   test("regenerate() makes one successor when many requests regenerate one id at once", async () => {
     const { heard, visit, old } = await openShop();
     const allHere = meeting(10);

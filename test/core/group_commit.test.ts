@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import {
@@ -139,6 +140,50 @@ describe("requests of one process that change one session at once", () => {
     ]);
     expect(answers.toSorted()).toEqual([1, 2, 3]);
     expect((await all())["n"]).toBe(3);
+  });
+
+  test("count beside a function that takes time and was the last to come: it is stored under a name of its own", async () => {
+    const { gather, all } = await busyShop();
+    const { answers } = await gather([
+      increment,
+      increment,
+      (session) => session.update("n", async (n) => await soon(n + 1)),
+    ]);
+    expect(answers.toSorted()).toEqual([1, 2, 3]);
+    expect((await all())["n"]).toBe(3);
+  });
+
+  test("are told what is stored, although a function takes longer the first time than when it runs again", async () => {
+    const { gather, all } = await busyShop();
+    let runs = 0;
+    let running = 0;
+    const slow = async (n: number) => {
+      expect(++running).toBe(1);
+      if (runs++ === 0) for (let turn = 0; turn < 50 && runs < 3; turn++) await soon(0);
+      running--;
+      return n + 1;
+    };
+    const { answers } = await gather([(session) => session.update("n", slow), increment]);
+    expect(answers.toSorted()).toEqual([1, 2]);
+    expect((await all())["n"]).toBe(2);
+  });
+
+  test("keep each its own async context, for its events and its functions", async () => {
+    const context = new AsyncLocalStorage<string>();
+    const told: string[] = [];
+    const { gather } = await busyShop({
+      onEvent: ({ type }) => void (type === "changed" && told.push(context.getStore() ?? "")),
+    });
+    const within = (name: string) => async (session: Session) =>
+      await context.run(name, async () => {
+        await session.update("n", (n) => n + (context.getStore() === name ? 1 : NaN));
+        // A function that takes time goes its own way, and runs again there.
+        await session.update("n", async (n) => await soon(n + (context.getStore() === name ? 1 : NaN)));
+        return await session.get("n");
+      });
+    const { answers } = await gather([within("a"), within("b"), within("c")]);
+    expect(answers).not.toContain(NaN);
+    expect(told.filter((name) => name !== "").toSorted()).toEqual(["a", "a", "b", "b", "c", "c"]);
   });
 
   test("do not fail when the schema refuses what one of them wants", async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, withSession } from "../../mod.ts";
+import { parseRecord } from "../../src/core/record_text.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, counted, failing, idIn, keyOf, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
@@ -110,6 +111,15 @@ describe("the beginning of a session", () => {
     expect(result).toEqual([undefined, 2]);
     expect(bare(events)).toContainEqual({ type: "rejected", reason: "corrupt" });
   });
+
+  test.each([[["=a", 5]], [[null, "1"]], [[5, "1"]], [["=a", null]], [[]], [[["x"], "1"]], [null]])(
+    "a text of a record with the field %j gives a record that is corrupt",
+    (entry) => {
+      const whole = [["@", "1"], ["=b", "2"], entry];
+      expect(parseRecord(`2${JSON.stringify([1, whole])}`)).toEqual({ fields: new Map(), lastSeenAt: 0 });
+      expect(parseRecord(`2${JSON.stringify([1, whole.slice(0, 2)])}`).fields.size).toBe(2);
+    },
+  );
 
   test("a record found under another key leads to no session", async () => {
     const { store, records } = openStore();

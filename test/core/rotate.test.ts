@@ -1,7 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type SessionEvent } from "../../mod.ts";
+import { memoryStore, type SessionEvent, withSession } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
-import { altered, codeOf, cookieOf, counted, idIn, keyOf, openStore, visitor } from "../setup/sessions.ts";
+import {
+  altered,
+  codeOf,
+  cookieOf,
+  counted,
+  idIn,
+  keyOf,
+  living,
+  openStore,
+  SHOP,
+  visitor,
+} from "../setup/sessions.ts";
 
 describe("regenerate()", () => {
   test("[56] gives a new id, keeps the data, and the old id is dead at once", async () => {
@@ -34,6 +45,25 @@ describe("regenerate()", () => {
       expect(await session.info()).toMatchObject({ isNew: false, createdAt: begin });
     });
     expect((await visit((session) => session.info())).result).toMatchObject({ isNew: false, createdAt: begin });
+  });
+
+  test("puts the old id back when the handler's response cannot be copied, so that no client is told the new one", async () => {
+    const { store, records } = openStore();
+    const begun = await visitor({ store })((session) => session.set("user", "ada"));
+    const read = new Response("read already");
+    await read.text();
+    const handler = withSession(
+      async (_request, session) => {
+        await session.regenerate();
+        return read;
+      },
+      { store },
+    );
+    const headers = { Cookie: cookieOf(begun) };
+    await expect(handler(new Request(SHOP, { headers }))).rejects.toThrow(TypeError);
+    const { result } = await visitor({ store })((session) => session.get("user"), { headers });
+    expect(result).toBe("ada");
+    expect(living(records)).toHaveLength(1);
   });
 
   test("does nothing without a session", async () => {

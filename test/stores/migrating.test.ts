@@ -534,6 +534,28 @@ describe("migratingStore() with faults of the stores", () => {
     }
   });
 
+  it.each(["from", "to"] as const)(
+    "loses nothing when an answer of the store %s has no meaning: the call fails, or was done",
+    async (place) => {
+      for (const verb of ["load", "save", "delete"] as const) {
+        for (let at = 0; at < 4; at++) {
+          const [from, to] = [memoryStore(), memoryStore()];
+          await from.save(KEY, writeOf(0));
+          const plan: FaultPlan = {
+            [verb]: Array.from({ length: at + 1 }, (_, i) => (i === at ? "wrong type" : "none")),
+          };
+          const store = migratingStore(
+            place === "from" ? faultyStore(from, plan) : from,
+            place === "to" ? faultyStore(to, plan) : to,
+          );
+          const told = await increment(store).catch((error: unknown) => error);
+          if (told !== true) expect(told).toMatchObject({ code: "ERR_STORE" });
+          expect(await countIn(migratingStore(from, to)), `${verb} ${at}`).toBe(told === true ? 1 : 0);
+        }
+      }
+    },
+  );
+
   it("passes signals on", async () => {
     const { signal } = new AbortController();
     const seen: unknown[] = [];
