@@ -146,15 +146,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   owner: string,
 ): Policy {
   assertKnown(options, NAMES, owner);
-  const {
-    cookie = {},
-    header = false,
-    store = memoryStore(),
-    codec = structuredCodec,
-    plugins = [],
-    generateId,
-    now = Date.now,
-  } = options;
+  const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now = Date.now } = options;
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;
   const { touchInterval = idleTimeout / 10, touch, waitUntil, onEvent, schema, ids, encryption } = options;
   assertDuration("idleTimeout", idleTimeout);
@@ -171,7 +163,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   if (schema !== undefined) assertMethods("schema", Object(schema)["~standard"], ["validate"]);
   if (ids !== undefined) assertMethods("ids", ids, ["toToken", "toId"]);
   if (encryption !== undefined) assertMethods("encryption", encryption, ["seal", "open"]);
-  assertMethods("codec", codec, ["encode", "decode"]);
+  if (options.codec !== undefined) assertMethods("codec", options.codec, ["encode", "decode"]);
+  const codec = options.codec === undefined ? structuredCodec : safeCodec(options.codec);
   assertPlugins(plugins);
   const isSource = isRepositorySource(store);
   if (!isSource && typeof store !== "function") assertMethods("store", store, ["load", "save", "delete"]);
@@ -208,7 +201,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     limits,
     rotateEvery,
     countsAsUse: touch ?? ((request) => !isPrefetch(request)),
-    codec: options.codec === undefined ? codec : safeCodec(codec),
+    codec,
     validateLoaded: schema && ((found) => validateLoaded(schema, codec, found)),
     validateChanges: schema && ((fields) => validateChanges(schema, codec, fields)),
     isEager: oneOf("load", options.load, ["lazy", "eager"]) === "eager",

@@ -75,6 +75,17 @@ describe("a schema", () => {
     expect(bare(events)).toEqual([{ type: "rejected", reason: "schema" }]);
   });
 
+  test("checks values that a codec of the program has encoded", async () => {
+    const codec = {
+      encode: (value: unknown) => JSON.stringify(value),
+      decode: (text: string): unknown => JSON.parse(text),
+    };
+    const visit = visitor({ store: memoryStore(), schema, codec });
+    await visit((session) => session.set({ name: "Ada", visits: 3 }));
+    expect((await visit((session) => session.all())).result).toEqual({ name: "Ada", visits: 3 });
+    expect(await codeOf(() => visit((session) => session.set("name", 4711 as unknown as string)))).toBe("ERR_SCHEMA");
+  });
+
   test("gives what it makes of the data, and that is no change", async () => {
     const { store, calls } = counted(memoryStore());
     const headers = { Cookie: cookieOf(await visitor({ store })((session) => session.set("name", "ada"))) };
