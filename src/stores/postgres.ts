@@ -38,6 +38,8 @@ export type PostgresClient =
  * Behind PgBouncer in transaction mode, nothing has to be set for `pg`: the statements have no names. Open postgres.js with `prepare: false`
  * there, as it says itself.
  *
+ * Listen to the event `error` of a `pg` pool: without a listener, `pg` ends the process when an idle connection breaks.
+ *
  * ## How expiry behaves
  * PostgreSQL keeps expired rows until `prune()` of the manager deletes them. Call it now and then, for example once an hour. It deletes
  * rows in batches of 1 000, skips rows that another statement has locked, and never deletes a row that was just extended.
@@ -68,6 +70,7 @@ export type PostgresClient =
  * import { Pool } from "pg";
  *
  * const pool = new Pool({ connectionString: "postgres://localhost/shop" });
+ * pool.on("error", console.error);
  * export const handler = withSession(
  *   async (_request, session) => new Response(`Visit ${await session.update("visits", (n = 0) => Number(n) + 1)}`),
  *   { store: postgresStore(pool) },
