@@ -1,10 +1,7 @@
-import { isBusy, isMistake, isSessionError, SessionError } from "./errors.ts";
+import { checked, isBusy, isMistake, isSessionError, SessionError } from "./errors.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
-
-const LOADING = "load the session";
-const STORING = "store the session";
-const ENDING = "end the session";
 
 /** In milliseconds. With the doubled ones that follow, it reaches past the second in which Workers KV accepts one write of a key. */
 const FIRST_RETRY = 100;
@@ -170,51 +167,6 @@ export class StoreClient implements SessionStore {
 
 function wait(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** An answer that has no meaning is a failure: to take it for a success, or for a missing record, would lose data or a logout. */
-function checked<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
-  if (isValid(answer)) return answer;
-  throw new SessionError(
-    "ERR_STORE",
-    `Cannot ${action}: the store's answer has no meaning; see SessionStore for what it may be`,
-  );
-}
-
-function isRecordOrNull(answer: unknown): boolean {
-  if (answer === null) return true;
-  if (typeof answer !== "object" || !("fields" in answer) || !("version" in answer)) return false;
-  const { fields } = answer;
-  return (
-    typeof fields === "object" &&
-    fields !== null &&
-    "get" in fields &&
-    typeof fields.get === "function" &&
-    isVersion(answer.version)
-  );
-}
-
-function isVersion(answer: unknown): boolean {
-  // Clients that answer a command with its acknowledgement, where the store should have told a version.
-  return (
-    (typeof answer === "string" && answer !== "" && !/^ok$/i.test(answer)) ||
-    (typeof answer === "number" && !Number.isNaN(answer))
-  );
-}
-
-function isDeletion(answer: unknown): boolean {
-  return answer === undefined || answer === "conflict";
-}
-
-/** A store whose answers have a meaning, for stores that look into them. The time limit and the retries are those of the operation. */
-export function withCheckedAnswers(store: SessionStore): SessionStore {
-  return {
-    traits: store.traits,
-    load: async (key, signal) => checked(LOADING, await store.load(key, signal), isRecordOrNull),
-    save: async (key, write, signal) => checked(STORING, await store.save(key, write, signal), isVersion),
-    delete: async (key, expected, signal) => checked(ENDING, await store.delete(key, expected, signal), isDeletion),
-    ...(store.prune && { prune: store.prune.bind(store) }),
-  };
 }
 
 /** The engine's own errors, for the event `failed` alone. */

@@ -7,9 +7,10 @@
  *
  * @module
  */
+import { checked } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { withChanges } from "../core/record_text.ts";
-import { withCheckedAnswers } from "../core/store_client.ts";
+import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "../core/store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
 /** Options of {@linkcode migratingStore}. */
@@ -79,6 +80,17 @@ export function migratingStore(
   }
   if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
   return movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
+}
+
+/** A store whose answers have a meaning: this store looks into them. The time limit and the retries are those of the operation. */
+function withCheckedAnswers(store: SessionStore): SessionStore {
+  return {
+    traits: store.traits,
+    load: async (key, signal) => checked(LOADING, await store.load(key, signal), isRecordOrNull),
+    save: async (key, write, signal) => checked(STORING, await store.save(key, write, signal), isVersion),
+    delete: async (key, expected, signal) => checked(ENDING, await store.delete(key, expected, signal), isDeletion),
+    ...(store.prune && { prune: store.prune.bind(store) }),
+  };
 }
 
 function movingStore(from: SessionStore, to: SessionStore, now: () => number): SessionStore {
