@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fileStore } from "../../src/stores/file.ts";
-import { fakeClock } from "../../src/testing.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, counted, openStore, SHOP, temporaryDirectory } from "../setup/sessions.ts";
 
 interface Data {
@@ -207,6 +207,25 @@ describe("discard()", () => {
     expect(await sessions.open(renewed).id()).toBeNull();
     expect(records.size).toBe(1);
   });
+
+  test.each(["load", "save", "delete"] as const)(
+    "puts back the session when the store fails at its next %s: one failure must not sign the user out",
+    async (verb) => {
+      for (const fault of ["rejects", "does it but rejects"] as const) {
+        const { store: inner, records } = openStore();
+        const store = faultyStore(inner);
+        const { sessions, headers, id } = await begun({ store });
+        const session = sessions.start(next(headers));
+        await session.regenerate();
+        await session.save();
+        store.plan({ [verb]: [fault] });
+        await sessions.discard(session);
+        expect(store.calls[verb]).toBeGreaterThan(0);
+        expect(await sessions.open(id).get("n")).toBe(1);
+        expect(records.size).toBe(1);
+      }
+    },
+  );
 });
 
 describe("prune()", () => {
