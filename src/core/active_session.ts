@@ -1,5 +1,5 @@
 import { CallQueue } from "./call_queue.ts";
-import { isSessionError, responseSent, type SessionError, sessionGone } from "./errors.ts";
+import { responseSent, type SessionError, sessionGone } from "./errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "./events.ts";
 import { Flash } from "./flash.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
@@ -23,7 +23,7 @@ export interface UnconfirmedWrite {
 }
 
 /** A rotation whose successor is stored. The store gave no answer when the old id was to be retired, so that it may or may not be retired. */
-export interface UnconfirmedRotation {
+interface UnconfirmedRotation {
   readonly current: Found;
   readonly successor: Found;
   /** What the successor holds already, and what is recorded again if the old id was not retired. */
@@ -286,12 +286,9 @@ export class ActiveSession {
     return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
   }
 
-  /** Reports a failure. Answers it where it is to be tolerated, and throws it otherwise. */
-  failed(during: "load" | "store", error: unknown): SessionError {
-    if (!isSessionError(error)) throw error;
+  /** Reports a failure of the store. */
+  emitFailure(during: "load" | "store", error: SessionError): void {
     const detail = engineErrorOf(error);
     this.emit({ type: "failed", during, error, ...(detail === undefined ? {} : { detail }) });
-    if (!this.policy.toleratesFailure) throw error;
-    return error;
   }
 }

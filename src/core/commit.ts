@@ -7,7 +7,6 @@ import { beginOperation } from "./operation.ts";
 import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { resolveRotation, rotate } from "./rotate.ts";
-import { engineErrorOf } from "./store_client.ts";
 import { isTouchDue } from "./touch.ts";
 import { update } from "./update.ts";
 import type { Change, Commit } from "./working_copy.ts";
@@ -21,10 +20,11 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
       active.orphan !== undefined ||
       active.unconfirmed !== undefined ||
       active.unconfirmedRotation !== undefined ||
-      active.pendingDelete !== undefined
+      active.pendingDelete !== undefined ||
+      active.unavailable !== undefined ||
+      copy.rotation !== undefined
     )
       return commitInSteps(active);
-    if (copy.rotation !== undefined || active.unavailable !== undefined) return commitInSteps(active);
     // With nothing to store, this request has no place in the line of those who write.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     const commit = copy.take();
@@ -129,8 +129,7 @@ function report(active: ActiveSession, error: unknown, isWhole: boolean): never 
       active.emit({ type: "gone" });
     } else {
       if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
-      const detail = engineErrorOf(error);
-      active.emit({ type: "failed", during: "store", error, ...(detail === undefined ? {} : { detail }) });
+      active.emitFailure("store", error);
     }
   }
   throw error;

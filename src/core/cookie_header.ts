@@ -10,7 +10,8 @@ export interface CookieValue {
   readonly isAmbiguous: boolean;
 }
 
-const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
+/** What a request without the cookie says of it. */
+export const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
 
 /**
  * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed. A reader that decodes or trims more can be made to see a

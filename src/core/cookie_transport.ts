@@ -1,4 +1,4 @@
-import { type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
+import { ABSENT, type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
 import { type CookieOptions, type CookieSettings, resolveCookieOptions, withoutPrefix } from "./cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_scope.ts";
 import { SessionError } from "./errors.ts";
@@ -43,7 +43,7 @@ export function cookieTransport(
 
   const presented = (request: Request, runtimeArguments: readonly unknown[]): Presented => {
     const header = request.headers.get("Cookie");
-    if (header === null) return NOTHING;
+    if (header === null) return ABSENT;
     const { settings, scope, previous } = formFor(request, runtimeArguments);
     const found: Presented = readChunks(header, scope.name, chunks);
     if (found.isPresent) return found;
@@ -125,8 +125,6 @@ interface Presented extends CookieValue {
   /** The name of a previous scope, with its prefix, if the token came under that one. */
   readonly previousName?: string | undefined;
 }
-
-const NOTHING: Presented = { value: null, isPresent: false, isAmbiguous: false };
 
 function readChunks(header: string, name: string, chunks: number): CookieValue {
   const first = readCookie(header, name);

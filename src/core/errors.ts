@@ -113,7 +113,7 @@ export function isBusy(value: unknown): boolean {
 }
 
 /** Whether the store failed, so that it is unknown what became of a write. */
-export function isOutage(error: unknown): boolean {
+export function isOutage(error: unknown): error is SessionError {
   return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
 }
 

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { isSessionError } from "./errors.ts";
+import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
@@ -31,8 +31,8 @@ export function finish(
       assertClearable(active, clearSiteData);
       if (!active.needsStoring) return tell(!active.isGone);
       if (waitUntil !== undefined && active.policy.persistsAfterResponse)
-        return chain(isRoutine(active), (isRoutine) =>
-          isRoutine ? storeLater(active, waitUntil, tell) : chain(store(active), tell),
+        return chain(isRoutine(active), (mayWait) =>
+          mayWait ? storeLater(active, waitUntil, tell) : chain(store(active), tell),
         );
       return chain(store(active), tell);
     });
@@ -46,8 +46,8 @@ function store(active: ActiveSession): MaybePromise<boolean> {
     (error) => {
       if (!isSessionError(error)) throw error;
       const { code } = error;
-      const isOutage = code === "ERR_STORE" || code === "ERR_STORE_TIMEOUT" || code === "ERR_CONFLICT";
-      if (code !== "ERR_SESSION_GONE" && !(isOutage && active.policy.toleratesFailure)) throw error;
+      const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
+      if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
       if (active.unconfirmedRotation === undefined) return false;
       // The response tells no new id, so the old one must be good.
       return undo(active);

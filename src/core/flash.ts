@@ -103,11 +103,6 @@ export class Flash {
     this.#notes?.ahead.clear();
   }
 
-  /** Whether what was shown is still to be removed. */
-  get isPending(): boolean {
-    return this.#notes !== undefined && this.#notes.consumed.size > 0;
-  }
-
   /** Records the removal of what was shown. What another request has put there since is left alone. */
   settle(): void {
     if (this.#notes === undefined) return;

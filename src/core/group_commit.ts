@@ -1,15 +1,13 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
-import { admit } from "./admission.ts";
+import { admit, newestOf } from "./admission.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
-import type { Metadata } from "./metadata.ts";
 import { beginOperation } from "./operation.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
 import { fieldsOf, update } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
-import { newestOf } from "./admission.ts";
 import type { Commit } from "./working_copy.ts";
 import { replay, sweep } from "./fields.ts";
 import { includesWrite } from "./write_names.ts";
@@ -231,7 +229,7 @@ async function apply(
     job.resolve(view.then(alone, alone));
     return undefined;
   }
-  const metadata: Metadata = changedMetadata(before.metadata, commit);
+  const metadata = changedMetadata(before.metadata, commit);
   const isChange = view.changed.size > 0 || metadata !== before.metadata;
   const isTouch = isTouchDue(active, before, commit.touches, commit.timeouts);
   if (isChange) {

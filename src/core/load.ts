@@ -37,7 +37,9 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
       ),
     (error) => {
       if (!isOutage(error)) throw error;
-      active.unavailable = active.failed("load", error);
+      active.emitFailure("load", error);
+      if (!active.policy.toleratesFailure) throw error;
+      active.unavailable = error;
       return take(active, null);
     },
   );

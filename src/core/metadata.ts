@@ -70,7 +70,7 @@ const FORMAT = "1";
 const WORDS = 6;
 
 /** Why a record cannot be read. */
-export type Unreadable = "corrupt" | "misplaced" | "newer";
+type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
 export function metadataText(metadata: Metadata, key: string): string {

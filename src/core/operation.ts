@@ -10,7 +10,7 @@ import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
 
 /** Whom an operation serves. */
-export interface OperationScope {
+interface OperationScope {
   readonly policy: Policy;
   readonly runtimeArguments: readonly unknown[];
   readonly request?: Request | undefined;

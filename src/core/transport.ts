@@ -80,3 +80,8 @@ export interface CookieTransport extends Transport {
   /** Sets a cookie with the session cookie's attributes, under another name; `maxAge` 0 expires it. */
   writeBeside(headers: Headers, name: string, value: string, context: WriteContext): void;
 }
+
+/** Whether a transport carries the token in a cookie. Others cannot carry a cookie beside the token. */
+export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
+  return transport !== undefined && "writeBeside" in transport;
+}

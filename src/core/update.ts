@@ -60,7 +60,7 @@ async function updateAgain(
 ): Promise<void> {
   op.emit({ type: "conflict", attempts });
   await op.backOff();
-  const newest = await Promise.resolve(newestOf(active, current, op)).catch((error: unknown) => {
+  const newest = await newestOf(active, current, op).catch((error: unknown) => {
     // A write that was sent twice gets the answer "conflict" although it was done.
     if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
     throw error;

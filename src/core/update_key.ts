@@ -49,7 +49,7 @@ async function recordUpdate(
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);
     const computed = compute(before === undefined ? undefined : values.decode(before));
-    const next = isPromise(computed as MaybePromise<unknown>) ? await computed : computed;
+    const next = isPromise(computed) ? await computed : computed;
     values.detectChanges();
     // While the function was awaited, another call of this request may have written.
     if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
@@ -98,9 +98,9 @@ function watched(active: ActiveSession, key: string, change: (value: unknown) =>
       active.insideUpdate = outer;
       active.computing = undefined;
     }
-    if (!isPromise(result as MaybePromise<unknown>)) return result;
+    if (!isPromise(result)) return result;
     active.computing = key;
-    return (result as Promise<unknown>).finally(() => {
+    return result.finally(() => {
       active.computing = undefined;
     });
   };

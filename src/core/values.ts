@@ -1,6 +1,7 @@
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
 import { DATA, EXPIRING, fieldName, type FieldsView, FLASH, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { isPromise } from "./maybe_promise.ts";
 import type { Change, WorkingCopy } from "./working_copy.ts";
 
 /** An object that was handed out, and the text that it had then. */
@@ -81,7 +82,7 @@ export class Values {
 
   /** Records a value: for so many seconds, or for as long as the session lives. */
   set(key: string, value: unknown, text: string, ttl?: number): void {
-    this.#copy.record(ttl === undefined ? setChange(key, text) : expiringChange(key, text, this.#now() + ttl * 1000));
+    this.#copy.record(setChange(key, text, ttl === undefined ? undefined : this.#now() + ttl * 1000));
     this.track(key, value, text);
   }
 
@@ -114,12 +115,11 @@ export class Values {
         const end = text === undefined ? undefined : this.#expiring(key, fields)?.endsAt;
         const put = (value: unknown): void => {
           const next = value === undefined ? undefined : this.encode(key, value);
-          if (next === undefined) removeChange(key).run(fields);
-          else (end === undefined ? setChange(key, next) : expiringChange(key, next, end)).run(fields);
+          void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
           told(value, next);
         };
         const value = compute(text === undefined ? undefined : this.decode(text));
-        return isThenable(value) ? Promise.resolve(value).then(put) : put(value);
+        return isPromise(value) ? Promise.resolve(value).then(put) : put(value);
       },
     };
   }
@@ -134,7 +134,7 @@ export class Values {
       const decoded = this.decode(text);
       if (decoded !== undefined && next === this.encode(key, decoded)) continue;
       const end = this.#expiring(key, this.#copy.view)?.endsAt;
-      this.#copy.record(end === undefined ? setChange(key, next) : expiringChange(key, next, end));
+      this.#copy.record(setChange(key, next, end));
       this.#tracked.set(key, { value, text: next });
     }
   }
@@ -159,26 +159,14 @@ export class Values {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
-}
-
-function setChange(key: string, text: string): Change {
+/** A change that sets a value, which ends at `endsAt` or with the session. */
+function setChange(key: string, text: string, endsAt: number | undefined): Change {
+  const sign = endsAt === undefined ? DATA : EXPIRING;
   return {
     key,
     run(fields) {
-      fields.set(fieldName(DATA, key), text);
-      removeOthers(fields, key, DATA);
-    },
-  };
-}
-
-function expiringChange(key: string, text: string, endsAt: number): Change {
-  return {
-    key,
-    run(fields) {
-      fields.set(fieldName(EXPIRING, key), withEnd(text, endsAt));
-      removeOthers(fields, key, EXPIRING);
+      fields.set(fieldName(sign, key), endsAt === undefined ? text : withEnd(text, endsAt));
+      removeOthers(fields, key, sign);
     },
   };
 }

@@ -3,10 +3,9 @@
  *
  * @module
  */
-import type { MaybePromise } from "../core/maybe_promise.ts";
-import { chain } from "../core/maybe_promise.ts";
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
-import type { CookieTransport, Transport } from "../core/transport.ts";
+import { type CookieTransport, isCookieTransport } from "../core/transport.ts";
 import type { Binding } from "./binding.ts";
 import type { SignaturesOf } from "./signatures.ts";
 
@@ -29,11 +28,6 @@ export interface ProofLifetime {
  */
 export function proofLifetime(counts: number): ProofLifetime {
   return { counts, maxAge: Math.ceil(Math.max(counts - CLOCK_SKEW, counts / 2)) };
-}
-
-/** Whether a transport is one of cookies: others cannot carry a cookie beside the token. */
-export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
-  return transport !== undefined && "writeBeside" in transport;
 }
 
 /** What a response by cookie needs. */

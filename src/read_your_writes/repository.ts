@@ -3,6 +3,7 @@ import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import { METADATA_FIELD } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
+import { UNDER_WAY } from "../core/retired_id.ts";
 import { changedNames, latestOf, type Marks, withMarks, withoutMarks } from "./marks.ts";
 import {
   foundOf,
@@ -29,11 +30,6 @@ import { windowOf } from "./window.ts";
  * late.
  */
 const MOST_READS = 3;
-/**
- * How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired; as
- * in the core.
- */
-const UNDER_WAY = 60_000;
 
 /**
  * A repository whose clients see their own writes, and never an older state than they saw, although the store is
