@@ -36,7 +36,7 @@ export interface DpopClient {
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /** The thumbprint of the public key (RFC 7638), for `dpop.bind` on the server. */
   thumbprint(): Promise<string>;
-  /** Forgets id and key. */
+  /** Removes id and key from the storage. */
   forget(): Promise<void>;
 }
 
@@ -90,9 +90,9 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
 
   const learn = async (response: Response, { keys, id }: DpopState): Promise<void> => {
     nonce = response.headers.get("DPoP-Nonce") ?? nonce;
-    const told = response.headers.get(name);
-    if (told === null) return;
-    const next = told.slice(prefix.length).trim();
+    const sent = response.headers.get(name);
+    if (sent === null) return;
+    const next = sent.slice(prefix.length).trim();
     if (next !== (id ?? "")) await storage.save({ keys, id: next === "" ? null : next });
   };
 

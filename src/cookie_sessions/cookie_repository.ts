@@ -27,7 +27,7 @@ const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
 
 /**
  * Keeps each session in its token: what the client presents is the session itself, sealed. A store of revocations, if
- * there is one, knows which sessions were ended and which ids were renewed.
+ * there is one, holds which sessions were ended and which ids were renewed.
  */
 export class CookieRepository implements Repository {
   readonly tokenHoldsSession = true;
@@ -99,7 +99,7 @@ export class CookieRepository implements Repository {
         throw error;
       }
       before = await this.#noteOf(current.id, op);
-      // The client of the store may have sent the write twice, and heard what became of the second one.
+      // The client of the store may have sent the write twice, and given the answer to the second one.
       if (leadsThere(before)) return true;
       await op.backOff();
     }

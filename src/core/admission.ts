@@ -38,7 +38,7 @@ export async function newestOf(active: ActiveSession, current: Found, op: Operat
   return admitted;
 }
 
-/** A reason as users are told it. */
+/** A reason as `info()` and events give it. */
 export function publicReason(reason: RejectReason): RejectReason {
   return reason === "replaced" ? "retired" : reason;
 }

@@ -6,7 +6,7 @@ export interface CookieValue {
   readonly value: string | null;
   /** Whether a cookie of the name is there. */
   readonly isPresent: boolean;
-  /** Whether two cookies of the name have different values: one of them may have been planted, and nothing tells which. */
+  /** Whether two cookies of the name have different values: one of them may have been planted, and nothing shows which. */
   readonly isAmbiguous: boolean;
 }
 

@@ -143,7 +143,7 @@ function chunkName(name: string, at: number): string {
   return at === 0 ? name : `${name}.${at}`;
 }
 
-/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie and tell nobody */
+/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie without a notice */
 function split(name: string, token: string, chunks: number): string[] {
   if (name.length + token.length <= MAX_OCTETS) return [token];
   const values: string[] = [];

@@ -9,7 +9,7 @@ import { StoreClient } from "./store_client.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
 
-/** Whom an operation serves. */
+/** What an operation serves: a manager, and perhaps a session in a request. */
 interface OperationScope {
   readonly policy: Policy;
   readonly runtimeArguments: readonly unknown[];

@@ -190,7 +190,7 @@ function isRecordOrNull(answer: unknown): boolean {
 }
 
 function isVersion(answer: unknown): boolean {
-  // Clients that answer a command with its acknowledgement, where the store should have told a version.
+  // Some clients answer a command with its acknowledgement, "OK". It is not a version.
   return (
     (typeof answer === "string" && answer !== "" && !/^ok$/i.test(answer)) ||
     (typeof answer === "number" && !Number.isNaN(answer))
@@ -242,7 +242,7 @@ function describe(error: unknown): string {
     const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));
     return [...new Set(words)].join(" ");
   } catch {
-    // The error fails to be looked at.
+    // The error is a proxy that refuses to be read, say.
     return "";
   }
 }

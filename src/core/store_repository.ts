@@ -128,7 +128,7 @@ export class StoreRepository implements Repository {
     return chain(keyOfId(id), (key) =>
       chain(this.#write(id, key, null, contents, op), (created) => {
         if (created !== "conflict") return created;
-        // The client of the store may have sent the write twice, and heard what became of the second one.
+        // The client of the store may have sent the write twice, and given the answer to the second one.
         return chain(op.store.load(key), (record) =>
           chain(this.#read(id, key, record, op), (found) =>
             typeof found === "object" && includesWrite(found.metadata, op.writeId) ? found : "conflict",

@@ -66,7 +66,7 @@ async function updateAgain(
     throw error;
   });
   if (includesWrite(newest.metadata, op.writeId)) {
-    // The client of the store sent the write twice, and told what became of the second one.
+    // The client of the store sent the write twice, and gave the answer to the second one.
     op.emit({ type: "changed", attempts });
     return await active.settle(newest, op);
   }

@@ -57,11 +57,11 @@ async function recordUpdate(
     flash.replace(key);
     const text = next === undefined ? undefined : values.encode(key, next);
     let outcome: Outcome = { value: next, text };
-    const told = (value: unknown, text: string | undefined): void => {
+    const note = (value: unknown, text: string | undefined): void => {
       outcome = { value, text };
     };
-    const known = values.computeChange(key, () => next, told);
-    const recorded = values.computeChange(key, compute, told);
+    const known = values.computeChange(key, () => next, note);
+    const recorded = values.computeChange(key, compute, note);
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
     if (!rotates(active)) return next;
@@ -86,7 +86,7 @@ function rotates({ copy, unconfirmedRotation }: ActiveSession): boolean {
   return copy.rotation !== undefined || unconfirmedRotation !== undefined;
 }
 
-/** A function of `update` that notes when it runs, so that a call of the session from within is recognised. */
+/** The function of an `update`. While it runs, its key is noted, so that a call of the session from within is recognised. */
 function watched(active: ActiveSession, key: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
   return (value) => {
     const outer = active.insideUpdate;

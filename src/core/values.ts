@@ -11,8 +11,8 @@ interface Tracked {
 }
 
 /**
- * The values of one request and their texts. Objects that were handed out are remembered with the text that they had, so that
- * one which was changed in place is found by encoding it again.
+ * The values of one request and their texts. An object that was handed out is kept with the text that it had, so that a
+ * change in place is found by encoding the object again.
  */
 export class Values {
   readonly #copy: WorkingCopy;
@@ -28,7 +28,7 @@ export class Values {
     this.#onCorrupt = onCorrupt;
   }
 
-  /** The value of a key; for an object, the same one each time. A fallback that is an object is remembered as well. */
+  /** The value of a key; for an object, the same one each time. A fallback that is an object is tracked as well. */
   get(key: string, fallback?: unknown): unknown {
     const tracked = this.#tracked?.get(key);
     if (tracked !== undefined) return tracked.value;
@@ -102,11 +102,11 @@ export class Values {
     if (this.text(key) === text) this.track(key, value, text ?? "");
   }
 
-  /** A change that reads, computes and writes one value, and tells the outcome to `told`. A time to live stays. */
+  /** A change that reads, computes and writes one value, and passes the result to `onResult`. A time to live stays. */
   computeChange(
     key: string,
     compute: (value: unknown) => unknown,
-    told: (value: unknown, text: string | undefined) => void,
+    onResult: (value: unknown, text: string | undefined) => void,
   ): Change {
     return {
       key,
@@ -116,7 +116,7 @@ export class Values {
         const put = (value: unknown): void => {
           const next = value === undefined ? undefined : this.encode(key, value);
           void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
-          told(value, next);
+          onResult(value, next);
         };
         const value = compute(text === undefined ? undefined : this.decode(text));
         return isPromise(value) ? Promise.resolve(value).then(put) : put(value);
@@ -147,7 +147,8 @@ export class Values {
     }
   }
 
-  forget(): void {
+  /** Stops tracking all objects. */
+  untrack(): void {
     this.#tracked = undefined;
   }
 
