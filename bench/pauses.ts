@@ -31,6 +31,9 @@ export const PAUSES = {
   "growing by 4 attempts, ≤ ¼ of what is left": jitter((n, took, left) => Math.min(left / 4, 4 * took * n)),
 } satisfies Record<string, Pause | null>;
 
+/** In milliseconds: the default of the option `storeTimeout`. */
+const STORE_TIMEOUT = 5000;
+
 export type PauseName = keyof typeof PAUSES;
 
 /** Puts another pause in the place of the library's own, until it is put back. */
@@ -39,10 +42,16 @@ export function usePause(name: PauseName): () => void {
   const { prototype } = StoreClient;
   const { load, save, backOff } = prototype;
   if (pause === null) return () => {};
-  /** For each operation, its conflicts, and when the attempt under way began. */
-  const states = new WeakMap<StoreClient, { conflicts: number; begunAt: number }>();
-  const stateOf = (client: StoreClient): { conflicts: number; begunAt: number } => {
-    const state = states.get(client) ?? { conflicts: 0, begunAt: performance.now() };
+  /** For each operation, its conflicts, when the attempt under way began, and when the time limit ends it. */
+  interface State {
+    conflicts: number;
+    begunAt: number;
+    readonly endsAt: number;
+  }
+  const states = new WeakMap<StoreClient, State>();
+  const stateOf = (client: StoreClient): State => {
+    const now = performance.now();
+    const state = states.get(client) ?? { conflicts: 0, begunAt: now, endsAt: now + STORE_TIMEOUT };
     states.set(client, state);
     return state;
   };
@@ -56,8 +65,9 @@ export function usePause(name: PauseName): () => void {
   };
   prototype.backOff = async function (this: StoreClient) {
     const state = stateOf(this);
-    const took = performance.now() - state.begunAt;
-    const left = Math.min(5000, this.remaining) - took;
+    const now = performance.now();
+    const took = now - state.begunAt;
+    const left = state.endsAt - now - took;
     if (left <= 0) throw new SessionError("ERR_CONFLICT", "Never won");
     const milliseconds = pause(++state.conflicts, took, left);
     if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));

@@ -16,7 +16,7 @@
  * ## Consistency
  * The client holds the only copy, and may present each one that it was given until that one expires. So nothing that
  * must not be rolled back belongs in it, and of two requests at once the later response wins. Without `revocation`,
- * `destroy` and `regenerate` ask the client to forget, and no more.
+ * `destroy` and `regenerate` only remove or replace the cookie of that client.
  *
  * With `revocation`, a session that was ended is rejected as soon as that store shows it. Of two requests that
  * regenerate one session, one wins. A request that is under way stores nothing more. During the grace of `regenerate({

@@ -31,7 +31,7 @@ const TOKEN_BYTES = 32;
 const SHAPE = /^[A-Za-z0-9_-]{86}$/;
 const FORM = /^(?:application\/x-www-form-urlencoded|multipart\/form-data)\s*(?:;|$)/i;
 
-/** What of a request {@linkcode verifyCsrfToken} looks at; a `Request` of any implementation has it. */
+/** The part of a request that {@linkcode verifyCsrfToken} reads. A `Request` of any implementation has it. */
 export interface CsrfRequest {
   /** The headers, of which two are read. */
   readonly headers: { get(name: string): string | null };
@@ -106,7 +106,7 @@ export async function verifyCsrfToken(
   return isEqual(toBase64Url(token), toBase64Url(await deriveKey("csrf", found.id)));
 }
 
-/** Anything else that is no text is not a token: a client may have sent it as JSON. */
+/** Whether a value is a request. It may be anything: a client may have sent the "token" as JSON. @throws {TypeError} If it is a promise */
 function isRequest(value: unknown): value is CsrfRequest {
   if (typeof value !== "object" || value === null) return false;
   if ("then" in value && typeof value.then === "function")

@@ -6,9 +6,9 @@
  */
 import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
 import { assertKnown } from "./core/known_options.ts";
-import { toBase64Url } from "./crypto/base64url.ts";
 import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
 import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
+import { hashOfToken } from "./dpop/token_hash.ts";
 
 export type { DpopKeyPair, DpopState, DpopStorage } from "./dpop/client_state.ts";
 
@@ -36,7 +36,7 @@ export interface DpopClient {
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /** The thumbprint of the public key (RFC 7638), for `dpop.bind` on the server. */
   thumbprint(): Promise<string>;
-  /** Forgets id and key. */
+  /** Removes id and key from the storage. */
   forget(): Promise<void>;
 }
 
@@ -90,9 +90,9 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
 
   const learn = async (response: Response, { keys, id }: DpopState): Promise<void> => {
     nonce = response.headers.get("DPoP-Nonce") ?? nonce;
-    const told = response.headers.get(name);
-    if (told === null) return;
-    const next = told.slice(prefix.length).trim();
+    const sent = response.headers.get(name);
+    if (sent === null) return;
+    const next = sent.slice(prefix.length).trim();
     if (next !== (id ?? "")) await storage.save({ keys, id: next === "" ? null : next });
   };
 
@@ -151,7 +151,7 @@ async function proof(
     jti: crypto.randomUUID(),
     htm: method,
     htu: url.replace(/[?#].*$/s, ""),
-    ...(id === null ? {} : { ath: await hashOf(id) }),
+    ...(id === null ? {} : { ath: await hashOfToken(id) }),
     ...(nonce === undefined ? {} : { nonce }),
   };
   const { kty = "", crv = "", x = "", y = "" } = await exportJWK(publicKey);
@@ -159,10 +159,6 @@ async function proof(
     .setProtectedHeader({ alg: "ES256", typ: "dpop+jwt", jwk: { kty, crv, x, y } })
     .setIssuedAt(Math.floor(now / 1000))
     .sign(privateKey);
-}
-
-async function hashOf(text: string): Promise<string> {
-  return toBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
 }
 
 /** Whether the server refused the request for its nonce alone, and has given a new one (RFC 9449, 9). */

@@ -92,7 +92,8 @@ async function run(
   if (internals.repository.tokenHoldsSession === true || !op.store.traits.compareAndSet) {
     throw new TypeError("exclusive needs a store that can compare and set");
   }
-  // Not a key of a session, and never the field that holds an encrypted record.
+  // No key of a session, and never the field that holds an encrypted record. Its words are: the name of the run whose result is stored, the name of
+  // the run that holds the lease, the instant at which the lease ends, and its length in seconds.
   const field = `*${JSON.stringify(key)}`;
   const wordsOf = (text = ""): string[] => text.split(" ");
   const [seen = ""] = wordsOf(internals.found?.fields.get(field));

@@ -33,7 +33,7 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
  * @param options The options, or a `SessionManager` to be shared
  * @returns A middleware for `app.use`. It throws a `SessionError` if the session cannot be loaded or stored
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
- * @throws {RangeError} If a duration is not one
+ * @throws {RangeError} If a duration is not a positive number of seconds
  *
  * @example
  * ```ts
@@ -48,6 +48,7 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
 export function session<Data extends object = DefaultData, As extends string = "session">(
   options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
 ): MiddlewareHandler<SessionEnv<Data, As>> {
+  // Only that it is an object: SessionManager knows the names.
   assertKnown(options, Object.keys(Object(options)), "session");
   const shared = managerInternalsOf(options);
   const { as = "session", ...others } = options as HonoSessionOptions<Data, As>;
@@ -104,7 +105,7 @@ function isHttpException(error: Error): boolean {
   return "getResponse" in error && typeof error.getResponse === "function";
 }
 
-/** Middlewares know nothing of each other before they meet in a request. */
+/** Refuses two middlewares with one cookie. That is found out with the first request, which is what they share. */
 function noteCookie(c: Context, policy: Policy): void {
   c.set(COOKIES, withClaim(c.get(COOKIES), policy));
 }

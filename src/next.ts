@@ -57,7 +57,7 @@ const SHARED: unique symbol = Symbol.for("with-session.next.1");
  * @param options The options of `withSession`, or a `SessionManager`, whose store is not shared
  * @returns Wrappers for routes, actions and the proxy, and the session of a Server Component
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
- * @throws {RangeError} If a duration is not one
+ * @throws {RangeError} If a duration is not a positive number of seconds
  *
  * @example
  * ```ts ignore
@@ -137,7 +137,7 @@ export function nextSession<Data extends object = DefaultData>(
         const passed = new Headers(response.headers);
         const names: string[] = [];
         for (const [name, value] of headersAfter(request, response)) {
-          // As `NextResponse.next({ request: { headers } })` tells Next.js.
+          // As `NextResponse.next({ request: { headers } })` does it.
           passed.set(`x-middleware-request-${name}`, value);
           names.push(name);
         }
@@ -150,8 +150,8 @@ export function nextSession<Data extends object = DefaultData>(
 
 /** Stores a session, and lets Next.js set the cookies. */
 async function store(internals: ManagerInternals, session: object): Promise<void> {
-  const said = await internals.commit(session);
-  const lines = said.getSetCookie();
+  const added = await internals.commit(session);
+  const lines = added.getSetCookie();
   if (lines.length === 0) return;
   const jar = await cookies();
   // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.

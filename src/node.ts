@@ -34,7 +34,7 @@ const webRequests = new WeakMap<NodeRequest, Request>();
  * @param options The options of `withSession`, or a `SessionManager` to be shared. Functions among them get Node's request and response
  * @returns A middleware `(req, res, next)`. It throws a TypeError if it is called with anything else, such as Koa's context
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
- * @throws {RangeError} If a duration is not one
+ * @throws {RangeError} If a duration is not a positive number of seconds
  *
  * @example Express
  * ```ts ignore
@@ -92,7 +92,7 @@ export function nodeSession<Data extends object = DefaultData>(
     if (isJoined) return next?.();
     const fail = (error: unknown): void => {
       if (response.headersSent) return void response.destroy?.(error);
-      forgetBody(response);
+      dropBody(response);
       if (next !== undefined && next.length > 0) return next(error);
       response.setHeader("Content-Type", "text/plain; charset=utf-8");
       response.end("Internal Server Error\n");
@@ -129,7 +129,7 @@ function assertNodeMessages(request: unknown, response: unknown): void {
 }
 
 /** A response that could not be stored becomes an error. What described the former body goes. */
-function forgetBody(response: NodeResponse): void {
+function dropBody(response: NodeResponse): void {
   response.statusCode = 500;
   for (const name of [
     "Content-Length",

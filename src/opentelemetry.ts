@@ -54,7 +54,7 @@ const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
  * A listener for the option `onEvent`. A span has the name `session load` or `session store`, begins when the operation began, and is a child of
  * the span that is active then. Metrics are `with_session.events` (a counter) and `with_session.operation.duration` (a histogram in seconds, as
  * the semantic conventions have it: https://opentelemetry.io/docs/specs/semconv/general/metrics/). The attributes are `session.event`, `session.name`, `session.reason`,
- * `session.attempts`, and `error.type` with the error's code. No id and no data are recorded.
+ * `session.attempts`, `session.count`, and `error.type` with the error's code. No id and no data are recorded.
  *
  * @param options A tracer, a meter, or both
  * @returns The value of the option `onEvent`

@@ -7,10 +7,10 @@
 import { assertKnown } from "./core/known_options.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
 import type { Operation } from "./core/repository.ts";
-import type { CookieTransport, Transport } from "./core/transport.ts";
+import { isCookieTransport } from "./core/transport.ts";
 import { type Sealer, sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
-import { RecentWritesCookie, type Transports } from "./read_your_writes/recent_writes_cookie.ts";
+import { type CookieSealer, RecentWritesCookie, type Transports } from "./read_your_writes/recent_writes_cookie.ts";
 import { ReadYourWritesRepository } from "./read_your_writes/repository.ts";
 import { windowOf } from "./read_your_writes/window.ts";
 
@@ -118,15 +118,8 @@ function transportsOf({ transports }: PluginHost): Transports {
   return { cookie, all: transports };
 }
 
-function isCookieTransport(transport: Transport): transport is CookieTransport {
-  return "readBeside" in transport && "writeBeside" in transport;
-}
-
 /** What is sealed beside one session cookie does not open beside another one. */
-function cookieSealer(
-  sealer: Sealer,
-  { name, runtimeArguments }: Operation,
-): ConstructorParameters<typeof RecentWritesCookie>[1] {
+function cookieSealer(sealer: Sealer, { name, runtimeArguments }: Operation): CookieSealer {
   return {
     seal: async (text, suffix) => await sealer.seal(text, `${name} ${suffix}`, runtimeArguments),
     open: async (sealed, suffix) => await sealer.open(sealed, `${name} ${suffix}`, runtimeArguments),

@@ -3,6 +3,7 @@ import type { RejectReason } from "../core/events.ts";
 import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
 import { parseRecord, serializeRecord, withChanges } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
+import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 import {
@@ -18,25 +19,15 @@ import {
   unexpectedEndOf,
 } from "./notes.ts";
 
-/**
- * How long, in milliseconds, a logout with a retired id ends the successor; as in the core, with the margin by which
- * engines sweep later.
- */
-const RETIRED_LIFE = 600_000 + CLOCK_SKEW;
-/**
- * How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired; as
- * in the core.
- */
-const UNDER_WAY = 60_000;
-/** More regenerations than this within one grace period are not made by a client. */
-const LONGEST_CHAIN = 8;
+/** How long, in milliseconds, a logout with a retired id ends the successor, with the margin by which engines sweep later. */
+const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
 /** What `encrypt` gives begins with the mark of its format. */
 const TOKEN_SHAPE = /^1[\w-]{38,}$/;
 const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
 
 /**
  * Keeps each session in its token: what the client presents is the session itself, sealed. A store of revocations, if
- * there is one, knows which sessions were ended and which ids were renewed.
+ * there is one, holds which sessions were ended and which ids were renewed.
  */
 export class CookieRepository implements Repository {
   readonly tokenHoldsSession = true;
@@ -108,7 +99,7 @@ export class CookieRepository implements Repository {
         throw error;
       }
       before = await this.#noteOf(current.id, op);
-      // The client of the store may have sent the write twice, and heard what became of the second one.
+      // The client of the store may have sent the write twice, and given the answer to the second one.
       if (leadsThere(before)) return true;
       await op.backOff();
     }
@@ -146,7 +137,7 @@ export class CookieRepository implements Repository {
     for (let note = known; note?.state !== "ended";) {
       if (note?.successor !== undefined) {
         const { key: next, retiredAt, grace } = note.successor;
-        const isFollowed = op.now < Math.max(retiredAt + RETIRED_LIFE, grace?.until ?? 0) && hops <= LONGEST_CHAIN;
+        const isFollowed = op.now < Math.max(retiredAt + FOLLOWED_LIFE, grace?.until ?? 0) && hops <= LONGEST_CHAIN;
         if (!isFollowed) return;
         await this.#end(next, note.lifetime, await loadNote(next, op), op, hops + 1);
       }

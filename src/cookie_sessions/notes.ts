@@ -1,5 +1,5 @@
 /**
- * What the revocation store knows of sessions that lie in cookies. A note lies under a hash of the session's id and
+ * What the revocation store holds of sessions that lie in cookies. A note lies under a hash of the session's id and
  * never holds data. Most sessions have none.
  *
  * @module
@@ -12,7 +12,7 @@ import { createWriteId } from "../core/session_id.ts";
 import type { RecordVersion } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";
 
-/** The parts of a session's metadata that tell how long its copies may live. */
+/** The parts of a session's metadata that decide how long its copies may live. */
 export type Lifetime = Pick<Metadata, "createdAt" | "absoluteSince" | "timeouts">;
 
 /** What is noted of a session. */
@@ -99,17 +99,16 @@ export function endedNote(lifetime: Lifetime): Note {
 }
 
 /**
- * The last instant at which some copy of a session may live, by the clock of whichever server. Another copy may have an
- * another idle timeout, or none, and it may have been used a moment ago: each ends with its
- * absolute timeout, if there is one.
+ * The last instant at which some copy of a session may live, by the clock of any server. Another copy may have another idle
+ * timeout, and it may have been used a moment ago. So the absolute timeout counts, if there is one.
  */
 export function lastEndOf(lifetime: Lifetime, op: Operation): number {
   return Math.max(ownEndOf(lifetime, op), commonEndOf(lifetime, op)) + CLOCK_SKEW;
 }
 
 /**
- * An instant that a copy may live to, and that another copy would not expect, because this one was given timeouts of
- * other timeouts; 0 if there is no such instant.
+ * An instant that a copy may live to, and that another copy would not expect, because `setTimeouts` gave
+ * this one other timeouts; 0 if there is no such instant.
  */
 export function unexpectedEndOf(lifetime: Lifetime, op: Operation): number {
   if (lifetime.timeouts === undefined) return 0;

@@ -1,5 +1,5 @@
 import { CallQueue } from "./call_queue.ts";
-import { isSessionError, responseSent, type SessionError, sessionGone } from "./errors.ts";
+import { responseSent, type SessionError, sessionGone } from "./errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "./events.ts";
 import { Flash } from "./flash.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
@@ -23,7 +23,7 @@ export interface UnconfirmedWrite {
 }
 
 /** A rotation whose successor is stored. The store gave no answer when the old id was to be retired, so that it may or may not be retired. */
-export interface UnconfirmedRotation {
+interface UnconfirmedRotation {
   readonly current: Found;
   readonly successor: Found;
   /** What the successor holds already, and what is recorded again if the old id was not retired. */
@@ -37,7 +37,7 @@ export interface SessionSource {
   readonly runtimeArguments: readonly unknown[];
 }
 
-/** How a session is loaded and stored: `load.ts` and `commit.ts`, which know the session, and which it does not know. */
+/** How a session is loaded and stored. `load.ts` and `commit.ts` do it; they import this file, which therefore cannot import them. */
 export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
@@ -46,7 +46,7 @@ export interface Lifecycle {
 
 /**
  * One session in one request: its whole state, in one place. `load.ts` fills it, `commit.ts` stores it, `recovery.ts` puts it in order
- * after a failure, and `session.ts` is what the handler sees of it.
+ * after a failure, and `session_handle.ts` gives handlers access to it.
  */
 export class ActiveSession {
   readonly policy: Policy;
@@ -63,25 +63,25 @@ export class ActiveSession {
   presented: string | null | undefined;
   /** Why what the client presented is not its session. */
   rejected: RejectReason | null = null;
-  /** Whether what was presented will never open a session again, so that the client can forget it. */
+  /** Whether what was presented will never open a session again, so that its cookie can be cleared. */
   isDead = false;
   /** Whether the client came without a session, or `destroy` was called since. */
   isNew = false;
   /** Whether another request has destroyed or regenerated the session. */
   isGone = false;
-  /** Whether the response was sent, so that the client can be told nothing more. */
+  /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
   /** Whether this request has proved who the user is. */
   isAuthenticated = false;
-  /** Whether this request has ended the session, so that the client must forget it. */
+  /** Whether this request has ended the session, so that its cookie must be cleared. */
   isEnded = false;
-  /** Whether the client must be told its token although it stays the same. */
+  /** Whether the response must carry the token although it stays the same. */
   isRenewed = false;
   /** What `destroy` left to be ended. */
   pendingDelete: Found | string | undefined;
   /** The id for the session that this request begins or regenerates, once it was needed. */
   nextId: string | undefined;
-  /** Whether `nextId` was handed out, so that it can no longer be exchanged. */
+  /** Whether `nextId` was given to the handler, so that it can no longer be replaced. */
   isIdDisclosed = false;
   unconfirmed: UnconfirmedWrite | undefined;
   unconfirmedRotation: UnconfirmedRotation | undefined;
@@ -89,11 +89,11 @@ export class ActiveSession {
   settled: Operation | undefined;
   /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
   orphan: Found | string | undefined;
-  /** The session that this request has retired, and what took its place, until the response tells the new id. */
+  /** The session that this request has retired, and what took its place, until the response carries the new id. */
   retired: { readonly session: Found; readonly successor: Found } | undefined;
   /** The failure to load, where it is tolerated. */
   unavailable: SessionError | undefined;
-  /** The revision of the working copy that was refused, and that the handler has heard about. */
+  /** The revision of the working copy that was refused; the handler has got the error. */
   refusedRevision = -1;
   /** The key of an `update` whose function has not returned yet. */
   computing: string | undefined;
@@ -118,16 +118,16 @@ export class ActiveSession {
     this.flash = new Flash(this.copy, () => this.transport === undefined || !isPrefetch(this.transport.request), now);
   }
 
-  /** Makes sure that the session is loaded. A failure is not remembered: the next call tries again. */
+  /** Makes sure that the session is loaded. A failure is not kept: the next call tries again. */
   load(): MaybePromise<void> {
     if (this.copy.base !== undefined) return undefined;
     if (this.#loading !== undefined) return this.#loading;
     const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
-    const forget = (): void => {
+    const done = (): void => {
       this.#loading = undefined;
     };
-    this.#loading = loading.finally(forget);
+    this.#loading = loading.finally(done);
     return this.#loading;
   }
 
@@ -151,11 +151,11 @@ export class ActiveSession {
       const saving = this.save();
       if (isPromise(saving)) saving.catch(ignore);
     } catch {
-      // Told to `onEvent`.
+      // `onEvent` has got it.
     }
   }
 
-  /** Records what no call has said: objects changed in place, and flash values seen. */
+  /** Records what was changed without a call: objects changed in place, and flash values that were read. */
   detectChanges(): void {
     this.values.detectChanges();
     this.flash.settle();
@@ -176,7 +176,7 @@ export class ActiveSession {
     return this.calls.exclusively(task, this.computing);
   }
 
-  /** Waits until nothing is being loaded or stored any more. A failure is told to its caller. */
+  /** Waits until nothing is being loaded or stored any more. Their callers get a failure. */
   async idle(): Promise<void> {
     const loading = this.load();
     if (isPromise(loading)) await loading;
@@ -201,7 +201,7 @@ export class ActiveSession {
     return this.copy.setBase(stored);
   }
 
-  /** Takes back a change that was not stored: its caller has heard that. */
+  /** Takes back a change that was not stored. Its caller gets the error. */
   withdraw(change: Change): MaybePromise<void> {
     const { unconfirmedRotation: rotation } = this;
     if (rotation !== undefined) {
@@ -225,16 +225,16 @@ export class ActiveSession {
     // A retired session is not put back: it is to end, and so is its successor.
     this.retired = undefined;
     this.copy.reset();
-    this.values.forget();
-    this.flash.forget();
+    this.values.untrack();
+    this.flash.reset();
     if (this.refusedRevision === revision) this.refusedRevision = -1;
   }
 
-  /** Forgets what a failed handler has recorded and not stored. */
+  /** Drops what a failed handler has recorded and not stored. */
   dropRecorded(): void {
     this.copy.drop();
-    this.values.forget();
-    this.flash.forget();
+    this.values.untrack();
+    this.flash.reset();
     this.pendingDelete = undefined;
   }
 
@@ -243,7 +243,7 @@ export class ActiveSession {
     return this.nextId ?? chain(this.policy.generateId(this.request), (id) => (this.nextId ??= id));
   }
 
-  /** The id of the session, for it to be told. From now on it cannot be another. */
+  /** The id of the session, to be given to the handler or the client. From now on it cannot change. */
   discloseId(): MaybePromise<string> {
     const { base, rotation } = this.copy;
     const successor = this.unconfirmedRotation?.successor;
@@ -254,7 +254,7 @@ export class ActiveSession {
   }
 
   /**
-   * Refuses a change of which the client can no longer be told.
+   * Refuses a change that can no longer reach the client.
    *
    * @throws {SessionError} `ERR_RESPONSE_SENT`
    */
@@ -277,7 +277,7 @@ export class ActiveSession {
     if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
   }
 
-  /** The `Max-Age` with which the client is told its token, in seconds; null for as long as it runs. */
+  /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */
   maxAgeOf({ timeouts: own }: Metadata): number | null {
     if (own?.cookie !== undefined) return own.cookie;
     const { timeouts, limits } = this.policy;
@@ -286,12 +286,9 @@ export class ActiveSession {
     return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
   }
 
-  /** Reports a failure. Answers it where it is to be tolerated, and throws it otherwise. */
-  failed(during: "load" | "store", error: unknown): SessionError {
-    if (!isSessionError(error)) throw error;
+  /** Reports a failure of the store. */
+  emitFailure(during: "load" | "store", error: SessionError): void {
     const detail = engineErrorOf(error);
     this.emit({ type: "failed", during, error, ...(detail === undefined ? {} : { detail }) });
-    if (!this.policy.toleratesFailure) throw error;
-    return error;
   }
 }

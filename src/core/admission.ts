@@ -19,7 +19,8 @@ export function admit(active: ActiveSession, found: Found, op: Operation): Maybe
     for (let index = at; index < plugins.length; index++) {
       const reason = plugins[index]?.admit?.(found, op);
       if (isPromise(reason)) return reason.then((given) => given ?? next(index + 1));
-      if (reason !== undefined) return reason;
+      // A plugin in JavaScript may answer null.
+      if (reason) return reason;
     }
     return validate();
   };
@@ -38,7 +39,7 @@ export async function newestOf(active: ActiveSession, current: Found, op: Operat
   return admitted;
 }
 
-/** A reason as users are told it. */
+/** A reason as `info()` and events give it. */
 export function publicReason(reason: RejectReason): RejectReason {
   return reason === "replaced" ? "retired" : reason;
 }

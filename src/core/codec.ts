@@ -8,7 +8,7 @@ export interface Codec {
    * @throws {TypeError} If the value cannot be stored. `path` says where, such as `[2].price`, and `reason` why: both go into the message of `ERR_NOT_SERIALIZABLE`
    */
   encode(value: unknown): string;
-  /** The value of a text that `encode` gave. What it throws for another text is not told to anybody. */
+  /** The value of a text that `encode` gave. What it throws for another text is dropped: the value is undefined then. */
   decode(text: string): unknown;
 }
 
@@ -37,7 +37,7 @@ function isTree(value: object, seen: Set<object>, level: number): boolean {
   seen.add(value);
   if (Array.isArray(value)) {
     if (prototypesOf(value) !== 2) return false;
-    // By number: a hole is undefined, which JSON cannot tell.
+    // By number: a hole is undefined, which JSON cannot hold.
     for (let at = 0; at < value.length; at++) if (!isPart(value[at], seen, level)) return false;
     return true;
   }

@@ -7,7 +7,6 @@ import { beginOperation } from "./operation.ts";
 import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { resolveRotation, rotate } from "./rotate.ts";
-import { engineErrorOf } from "./store_client.ts";
 import { isTouchDue } from "./touch.ts";
 import { update } from "./update.ts";
 import type { Change, Commit } from "./working_copy.ts";
@@ -21,11 +20,12 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
       active.orphan !== undefined ||
       active.unconfirmed !== undefined ||
       active.unconfirmedRotation !== undefined ||
-      active.pendingDelete !== undefined
+      active.pendingDelete !== undefined ||
+      active.unavailable !== undefined ||
+      copy.rotation !== undefined
     )
       return commitInSteps(active);
-    if (copy.rotation !== undefined || active.unavailable !== undefined) return commitInSteps(active);
-    // With nothing to store, this request has no place in the line of those who write.
+    // With nothing to store, this request does not wait in the line of the writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     const commit = copy.take();
     return guarded(active, commit, commit);
@@ -112,7 +112,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
 
 const isGoneError = (error: unknown): boolean => isSessionError(error) && error.code === "ERR_SESSION_GONE";
 
-/** What must not be stored as it is, however often that is tried: the handler has heard about it. */
+/** After these errors nothing is tried again: what was recorded can never be stored as it is. The handler gets the error. */
 const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
   "ERR_SCHEMA",
   "ERR_SESSION_LIMIT",
@@ -121,7 +121,7 @@ const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
   "ERR_NOT_SERIALIZABLE",
 ]);
 
-/** Reports why a commit failed, and throws it. Only if it was of everything, everything is refused. */
+/** Reports why a commit failed, and throws the error. `isWhole`: the commit was of all changes, so all of them are refused. */
 function report(active: ActiveSession, error: unknown, isWhole: boolean): never {
   if (isSessionError(error)) {
     if (error.code === "ERR_SESSION_GONE") {
@@ -129,14 +129,13 @@ function report(active: ActiveSession, error: unknown, isWhole: boolean): never 
       active.emit({ type: "gone" });
     } else {
       if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
-      const detail = engineErrorOf(error);
-      active.emit({ type: "failed", during: "store", error, ...(detail === undefined ? {} : { detail }) });
+      active.emitFailure("store", error);
     }
   }
   throw error;
 }
 
-/** What has no record, so that nothing is there to be ended, unless a read of it may be late. */
+/** Reasons for which there is no record to end, unless a read of it may be late. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
 
 async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {

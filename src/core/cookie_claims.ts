@@ -1,6 +1,6 @@
 import type { Policy } from "./policy.ts";
 
-/** Whose sessions a wrapped handler has around it, by the name of their cookie without its prefix, as it travels on loopback. */
+/** The policies of the sessions of each wrapped handler, by the name of the cookie without its prefix, as it travels on loopback. */
 const claims: WeakMap<object, ReadonlyMap<string, Policy>> = new WeakMap();
 
 /**

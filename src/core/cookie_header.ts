@@ -6,11 +6,12 @@ export interface CookieValue {
   readonly value: string | null;
   /** Whether a cookie of the name is there. */
   readonly isPresent: boolean;
-  /** Whether two cookies of the name have different values: one of them may have been planted, and nothing tells which. */
+  /** Whether two cookies of the name have different values: one of them may have been planted, and nothing shows which. */
   readonly isAmbiguous: boolean;
 }
 
-const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
+/** What a request without the cookie says of it. */
+export const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
 
 /**
  * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed. A reader that decodes or trims more can be made to see a

@@ -1,4 +1,4 @@
-import { type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
+import { ABSENT, type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
 import { type CookieOptions, type CookieSettings, resolveCookieOptions, withoutPrefix } from "./cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_scope.ts";
 import { SessionError } from "./errors.ts";
@@ -43,7 +43,7 @@ export function cookieTransport(
 
   const presented = (request: Request, runtimeArguments: readonly unknown[]): Presented => {
     const header = request.headers.get("Cookie");
-    if (header === null) return NOTHING;
+    if (header === null) return ABSENT;
     const { settings, scope, previous } = formFor(request, runtimeArguments);
     const found: Presented = readChunks(header, scope.name, chunks);
     if (found.isPresent) return found;
@@ -126,8 +126,6 @@ interface Presented extends CookieValue {
   readonly previousName?: string | undefined;
 }
 
-const NOTHING: Presented = { value: null, isPresent: false, isAmbiguous: false };
-
 function readChunks(header: string, name: string, chunks: number): CookieValue {
   const first = readCookie(header, name);
   if (chunks === 1 || first.value === null) return first;
@@ -145,7 +143,7 @@ function chunkName(name: string, at: number): string {
   return at === 0 ? name : `${name}.${at}`;
 }
 
-/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie and tell nobody */
+/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie without a notice */
 function split(name: string, token: string, chunks: number): string[] {
   if (name.length + token.length <= MAX_OCTETS) return [token];
   const values: string[] = [];

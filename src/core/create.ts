@@ -58,7 +58,7 @@ function attempt(
           throw error;
         },
       );
-    // A session of which the client cannot be told must not be stored.
+    // A session whose token the client cannot keep must not be stored.
     const fitting =
       repository.tokenFor === undefined
         ? undefined
@@ -68,7 +68,7 @@ function attempt(
     return chain(chain(fitting, write), (created) => {
       active.nextId = undefined;
       if (created !== "conflict") return created;
-      // Somebody was told this id. It is in use by another session: to go on under a new one would leak it.
+      // The handler has got this id, and another session uses it: under a new id, the handler would hold the id of that other session.
       if (active.isIdDisclosed || count === MOST_IDS) {
         throw new SessionError(
           "ERR_CONFLICT",

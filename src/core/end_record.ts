@@ -11,7 +11,7 @@ export async function endRecord(key: string, current: Found | undefined, op: Ope
   const { traits } = op.store;
   if (traits.consistency === "eventual" && !traits.compareAndSet) {
     if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
-    // Another place may still show the session, or write it once more: a record that is missing would not tell it.
+    // Another place may still show the session, or write it once more. A missing record would not show it that the session has ended.
     return await bury(key, op);
   }
   let expected = current?.version;

@@ -6,7 +6,7 @@
  * - `ERR_CONFLICT`: other requests kept changing the session until `storeTimeout` had passed, or each id that the generator made
  *   was already in use.
  * - `ERR_SESSION_GONE`: another request has destroyed or regenerated the session.
- * - `ERR_RESPONSE_SENT`: the client can no longer be told of the change, because the response was committed.
+ * - `ERR_RESPONSE_SENT`: the change can no longer reach the client, because the response was sent.
  * - `ERR_NOT_SERIALIZABLE`: a value cannot be stored; the message names its key and path.
  * - `ERR_SCHEMA`: the data fails the schema; the message names the path and carries the schema's own message.
  * - `ERR_RECORD_TOO_LARGE`: the record is larger than the store accepts.
@@ -75,7 +75,7 @@ export function isSessionError(value: unknown): value is SessionError {
   return isBranded(value, BRAND);
 }
 
-/** What a store's client throws may fail to be looked at. */
+/** Never throws: what a client of a store throws may be a proxy that refuses to be read. */
 function isBranded(value: unknown, brand: symbol): boolean {
   try {
     return typeof value === "object" && value !== null && brand in value;
@@ -113,7 +113,7 @@ export function isBusy(value: unknown): boolean {
 }
 
 /** Whether the store failed, so that it is unknown what became of a write. */
-export function isOutage(error: unknown): boolean {
+export function isOutage(error: unknown): error is SessionError {
   return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
 }
 
@@ -125,7 +125,7 @@ export function sessionGone(): SessionError {
   );
 }
 
-/** The error of a change of which the client can no longer be told. */
+/** The error of a change that can no longer reach the client. */
 export function responseSent(action: string): SessionError {
   return new SessionError(
     "ERR_RESPONSE_SENT",
@@ -151,7 +151,7 @@ export function mistake(message: string): TypeError {
   return Object.defineProperty(new TypeError(message), MISTAKE, { value: true });
 }
 
-/** Whether an error tells of a mistake of the program, also one that another copy of this package has made. */
+/** Whether an error is a mistake of the program, also one that another copy of this package has made. */
 export function isMistake(error: unknown): error is TypeError {
   return isBranded(error, MISTAKE);
 }

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { isSessionError } from "./errors.ts";
+import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
@@ -11,30 +11,30 @@ import { isTouchDue } from "./touch.ts";
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
 /** What a response must carry: headers, or the names of the request headers on which it depends. */
-export type Said = Headers | readonly string[];
+export type ResponseHeaders = Headers | readonly string[];
 
-/** Stores a session at the end of its request, and answers what the client must be told. */
+/** Stores a session at the end of its request, and answers what the response must carry. */
 export function finish(
   active: ActiveSession,
   response: Response | undefined,
   waitUntil: WaitUntil | undefined,
   clearSiteData: readonly ClearSiteData[],
-): MaybePromise<Said> {
-  const tell = (isStored: boolean): MaybePromise<Said> => {
+): MaybePromise<ResponseHeaders> {
+  const answer = (isStored: boolean): MaybePromise<ResponseHeaders> => {
     active.isSent = true;
-    return said(active, isStored, clearSiteData);
+    return responseHeaders(active, isStored, clearSiteData);
   };
   return chain(active.calls.done(), () => {
     const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
     return chain(joining, () => {
       active.detectChanges();
       assertClearable(active, clearSiteData);
-      if (!active.needsStoring) return tell(!active.isGone);
+      if (!active.needsStoring) return answer(!active.isGone);
       if (waitUntil !== undefined && active.policy.persistsAfterResponse)
-        return chain(isRoutine(active), (isRoutine) =>
-          isRoutine ? storeLater(active, waitUntil, tell) : chain(store(active), tell),
+        return chain(isRoutine(active), (mayWait) =>
+          mayWait ? storeLater(active, waitUntil, answer) : chain(store(active), answer),
         );
-      return chain(store(active), tell);
+      return chain(store(active), answer);
     });
   });
 }
@@ -46,10 +46,10 @@ function store(active: ActiveSession): MaybePromise<boolean> {
     (error) => {
       if (!isSessionError(error)) throw error;
       const { code } = error;
-      const isOutage = code === "ERR_STORE" || code === "ERR_STORE_TIMEOUT" || code === "ERR_CONFLICT";
-      if (code !== "ERR_SESSION_GONE" && !(isOutage && active.policy.toleratesFailure)) throw error;
+      const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
+      if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
       if (active.unconfirmedRotation === undefined) return false;
-      // The response tells no new id, so the old one must be good.
+      // The response carries no new id, so the old one must open the session.
       return undo(active);
     },
   );
@@ -63,16 +63,16 @@ async function undo(active: ActiveSession): Promise<false> {
 function storeLater(
   active: ActiveSession,
   waitUntil: WaitUntil,
-  tell: (isStored: boolean) => MaybePromise<Said>,
-): MaybePromise<Said> {
+  answer: (isStored: boolean) => MaybePromise<ResponseHeaders>,
+): MaybePromise<ResponseHeaders> {
   const storing = store(active);
   if (isPromise(storing)) waitUntil(storing.catch(() => {}));
-  return tell(true);
+  return answer(true);
 }
 
 /**
- * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. Of what is new, renewed or ended, the
- * client must not be told before it is stored, and what plugins have recorded may be refused.
+ * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new, renewed or
+ * ended must be stored before the response is sent, and what plugins have recorded may be refused.
  */
 async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy, policy } = active;
@@ -99,24 +99,28 @@ function assertClearable({ copy }: ActiveSession, words: readonly ClearSiteData[
   );
 }
 
-/** What the client must be told of what has become of its session. */
-function said(active: ActiveSession, isStored: boolean, clearSiteData: readonly ClearSiteData[]): MaybePromise<Said> {
+/** What the response must carry of the session. */
+function responseHeaders(
+  active: ActiveSession,
+  isStored: boolean,
+  clearSiteData: readonly ClearSiteData[],
+): MaybePromise<ResponseHeaders> {
   const { transport, policy } = active;
   if (transport === undefined) return [];
-  const tell = whatToTell(active, isStored);
+  const writeToken = tokenWriter(active, isStored);
   const clears = active.isEnded && isStored && clearSiteData.length > 0;
   const { repository, plugins } = policy;
-  const isHeard = tell !== undefined || isStored;
+  const mayRespond = writeToken !== undefined || isStored;
   const responders =
-    isHeard && (repository.respond !== undefined || plugins.length > 0)
+    mayRespond && (repository.respond !== undefined || plugins.length > 0)
       ? [repository, ...plugins].filter((each) => each.respond !== undefined)
       : [];
-  // Most requests tell nothing: headers are dear to make.
-  if (tell === undefined && !clears && responders.length === 0) return transport.varyHeaders;
+  // Most responses carry nothing, and to make `Headers` is expensive.
+  if (writeToken === undefined && !clears && responders.length === 0) return transport.varyHeaders;
   const headers = new Headers();
-  tell?.(headers);
+  writeToken?.(headers);
   if (clears) headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
-  const done = (): Said => (headers.keys().next().done ? transport.varyHeaders : headers);
+  const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
   if (responders.length === 0) return done();
   return chain(beginOperation(active), async (op) => {
     for (const each of responders) await each.respond?.(headers, op);
@@ -125,7 +129,7 @@ function said(active: ActiveSession, isStored: boolean, clearSiteData: readonly 
 }
 
 /** What is written about the token; undefined for nothing. */
-function whatToTell(active: ActiveSession, isStored: boolean): ((headers: Headers) => void) | undefined {
+function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Headers) => void) | undefined {
   const { transport, copy, presented, isGone } = active;
   const { base } = copy;
   if (transport === undefined) return undefined;

@@ -9,6 +9,7 @@ class Notes {
   readonly consumed: Set<string> = new Set();
   /** What this request has set for a later one. */
   readonly ahead: Set<string> = new Set();
+  /** The keys of what stays for one more request. */
   readonly kept: Set<string> = new Set();
 }
 
@@ -39,7 +40,7 @@ export class Flash {
     return endsAt > this.#now() ? text : undefined;
   }
 
-  /** The same, for a reader: afterwards it is gone. */
+  /** The same for a call that reads it: afterwards the value is consumed. */
   show(key: string): string | undefined {
     const text = this.peek(key);
     if (text === undefined || this.#notes?.shown.has(key)) return text;
@@ -96,16 +97,11 @@ export class Flash {
     this.replace(key);
   }
 
-  /** Drops everything from sight. */
-  forget(): void {
+  /** Drops all notes, so that nothing is shown, consumed or ahead. */
+  reset(): void {
     this.#notes?.shown.clear();
     this.#notes?.consumed.clear();
     this.#notes?.ahead.clear();
-  }
-
-  /** Whether what was shown is still to be removed. */
-  get isPending(): boolean {
-    return this.#notes !== undefined && this.#notes.consumed.size > 0;
   }
 
   /** Records the removal of what was shown. What another request has put there since is left alone. */

@@ -1,15 +1,13 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
-import { admit } from "./admission.ts";
+import { admit, newestOf } from "./admission.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
-import type { Metadata } from "./metadata.ts";
 import { beginOperation } from "./operation.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
 import { fieldsOf, update } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
-import { newestOf } from "./admission.ts";
 import type { Commit } from "./working_copy.ts";
 import { replay, sweep } from "./fields.ts";
 import { includesWrite } from "./write_names.ts";
@@ -119,7 +117,7 @@ async function storeBatch(
     }
     for (let attempts = 1; ; attempts++) {
       applied = await applyAll(jobs, base, op, !isFresh);
-      // Who was told of a failure takes no part in another attempt.
+      // A job that failed takes no part in another attempt.
       jobs = applied.map(({ job }) => job);
       const final = applied.at(-1)?.contents;
       if (final === undefined) return base;
@@ -135,14 +133,14 @@ async function storeBatch(
       op.emit({ type: "conflict", attempts });
       await op.backOff();
       const newest = await newestOf(leader, base, op);
-      // The client of the store sent the write twice, and told what became of the second one.
+      // The client of the store sent the write twice, and gave the answer to the second one.
       if (includesWrite(newest.metadata, op.writeId)) return settleAll(applied, newest, base, op, attempts);
       base = newest;
       isNewest = true;
       isFresh = false;
     }
   } catch (error) {
-    // What one of them wants may be refused, because it is too large: then each one is stored alone.
+    // One of the jobs may be refused, because it is too large, say. Then each one is stored alone.
     if (jobs.length > 1 && !isSharedFailure(error)) return await serveEach(jobs);
     for (const job of jobs) {
       if (isOutage(error)) job.active.unconfirmed = { writeId: op.writeId, commit: job.commit, current: base };
@@ -152,7 +150,7 @@ async function storeBatch(
   }
 }
 
-/** Whether what a job does not change in a state is as its request saw it. The request may have seen a newer state, of which it is a change. */
+/** Whether a job that changes nothing in a state has nothing to store: it saw that very state, or it has no changes. Otherwise it may have seen a newer state. */
 function isNothing({ current, commit }: Job, base: Found): boolean {
   const { changes, metadataChanges, timeouts } = commit;
   return (
@@ -190,7 +188,7 @@ function isTooLate({ active, since, reject }: Job): boolean {
   return true;
 }
 
-/** Applies the changes of each job to what the ones before it have left. A job that fails is left out, and told so. */
+/** Applies the changes of each job to what the ones before it have left. A job that fails is rejected and left out. */
 async function applyAll(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
   const applied: Applied[] = [];
   let contents: Contents = base;
@@ -208,7 +206,7 @@ async function applyAll(jobs: readonly Job[], base: Found, op: Operation, isOthe
   return applied;
 }
 
-/** What the changes of a job make of a state; undefined if they take time, so that the job goes its own way. */
+/** What the changes of a job make of a state; undefined if they take time, so that the job is stored alone. */
 async function apply(
   job: Job,
   before: Found,
@@ -224,14 +222,14 @@ async function apply(
   }
   const view = replay(commit.changes, before.fields);
   if (isPromise(view)) {
-    // Not before the function has returned: of two runs at once, the outcome of this one could be told in place of what is stored. And under
+    // Not before the function has returned: of two runs at once, the outcome of this one could be returned in place of what is stored. And under
     // another name: the others of the batch may be stored under that of this job.
     const alone = (): MaybePromise<void> =>
       chain(beginOperation(active), (own) => update(active, job.current, commit, own));
     job.resolve(view.then(alone, alone));
     return undefined;
   }
-  const metadata: Metadata = changedMetadata(before.metadata, commit);
+  const metadata = changedMetadata(before.metadata, commit);
   const isChange = view.changed.size > 0 || metadata !== before.metadata;
   const isTouch = isTouchDue(active, before, commit.touches, commit.timeouts);
   if (isChange) {
@@ -267,7 +265,7 @@ function settleAll(
     const isTouch = contents.lastSeenAt !== before.lastSeenAt;
     before = contents;
     const isLast = contents === applied.at(-1)?.contents;
-    // The session may go on under another id, which the client must be told.
+    // The session may go on under another id, which must reach the client.
     const token = stored.id === current.id ? current.token : stored.token;
     const own = isLast ? { ...stored, token } : { ...base, ...contents, token };
     job.within(() => {

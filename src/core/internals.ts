@@ -98,7 +98,7 @@ export function internalsFor(active: ActiveSession): SessionInternals {
 function fieldChange(
   name: string,
   change: (text: string | undefined) => MaybePromise<string | undefined>,
-  told: (text: string | undefined) => void,
+  onResult: (text: string | undefined) => void,
 ): Change & { readonly key: string } {
   return {
     key: `\n${name}`,
@@ -106,7 +106,7 @@ function fieldChange(
       const text = await change(fields.get(name));
       if (text === undefined) fields.delete(name);
       else fields.set(name, text);
-      told(text);
+      onResult(text);
     },
   };
 }

@@ -9,7 +9,7 @@ function isOptions(value: unknown): value is object {
  * @param options What was given
  * @param known The names that are known
  * @param owner What takes them, for the message: `withSession`, `cookie`
- * @throws {TypeError} If `options` is not an object, or has another name; the message tells the nearest known one
+ * @throws {TypeError} If `options` is not an object, or has another name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
   if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);

@@ -37,15 +37,18 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
       ),
     (error) => {
       if (!isOutage(error)) throw error;
-      active.unavailable = active.failed("load", error);
+      active.emitFailure("load", error);
+      if (!active.policy.toleratesFailure) throw error;
+      active.unavailable = error;
       return take(active, null);
     },
   );
 }
 
 /**
- * Reasons after which the client's token opens nothing for good. The others may change: a newer program, a proof, a late read, a server with wrong secrets, which must not sign everybody out. As long as a retired id is
- * noted, another response may be telling the client the new one, which must not be overwritten.
+ * Reasons after which the token never opens a session again, so its cookie is cleared. Any other reason may pass, by a newer program, a proof, a
+ * later read, or another server: one with wrong secrets must not sign everybody out. `retired` is not among them, because another response may be
+ * under way that sets the cookie of the new id.
  */
 const FINAL: ReadonlySet<RejectReason> = new Set([
   "malformed",
@@ -69,7 +72,7 @@ function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
   return active.copy.setBase(found);
 }
 
-/** What a rotation by age needs: the first use of a new id ends the grace of the old one, and an old id is due. */
+/** For `rotateEvery`: the first use of a new id ends the grace of the old one, and an id that is old enough is rotated. */
 function noteFirstUse(active: ActiveSession, found: Found, token: string): void {
   const { policy, copy, transport, isSent } = active;
   if (found.token !== token) return;

@@ -15,7 +15,7 @@ export interface ManagerInternals {
   ): { readonly session: object; readonly isJoined: boolean };
   /** A plugin's answer in place of the handler. */
   answerInstead(request: Request, session: object, runtimeArguments: readonly unknown[]): Promise<Response | undefined>;
-  /** Stores a session at the end of its request. Answers the response that tells the client, or undefined for undefined. */
+  /** Stores a session at the end of its request. Answers the response with the session's headers, or undefined for undefined. */
   finish<Answer extends Response | undefined>(
     request: Request,
     session: object,
@@ -26,11 +26,11 @@ export interface ManagerInternals {
   commit(session: object): MaybePromise<Headers>;
   /** Whether anybody has used the session. */
   isUsed(session: object): boolean;
-  /** Notes that nothing more can be told to the client. */
+  /** Notes that nothing more can reach the client. */
   close(session: object): void;
-  /** Forgets what a failed handler has recorded and not stored. */
+  /** Drops what a failed handler has recorded and not stored. */
   dropRecorded(session: object): void;
-  /** Ends a request that failed: nothing is stored, and a retired session whose new id no response tells is put back. */
+  /** Ends a request that failed: nothing is stored, and a retired session whose new id no response carries is put back. */
   discard(session: object): Promise<void> | undefined;
 }
 

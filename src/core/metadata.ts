@@ -35,7 +35,7 @@ export interface Successor {
    * `untilUsed` it is not followed any more once the client has used the new id.
    */
   readonly grace?: { readonly id: string; readonly until: number; readonly untilUsed?: true };
-  /** Whether the retired session must not be put back, also if the response that was to tell the new id fails. */
+  /** Whether the retired session must not be put back, also if the response with the new id fails. */
   readonly isFinal?: true;
 }
 
@@ -66,11 +66,11 @@ export interface Metadata {
 /** The field that holds the metadata. */
 export const METADATA_FIELD = "@";
 const FORMAT = "1";
-/** What each record has stands in front, as words, for it to be read without a parser. */
+/** What each record has comes first, as words that are read without a parser. */
 const WORDS = 6;
 
 /** Why a record cannot be read. */
-export type Unreadable = "corrupt" | "misplaced" | "newer";
+type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
 export function metadataText(metadata: Metadata, key: string): string {
@@ -79,7 +79,7 @@ export function metadataText(metadata: Metadata, key: string): string {
   return Object.keys(metadata).every(isWord) ? words : `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
 }
 
-/** What the words tell is not told again. */
+/** What the words hold is not in the JSON. */
 const NO_WORDS = { createdAt: undefined, absoluteSince: undefined, writtenAt: undefined, writes: undefined };
 
 function isWord(name: string): boolean {

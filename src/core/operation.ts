@@ -9,8 +9,8 @@ import { StoreClient } from "./store_client.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
 
-/** Whom an operation serves. */
-export interface OperationScope {
+/** What an operation serves: a manager, and perhaps a session in a request. */
+interface OperationScope {
   readonly policy: Policy;
   readonly runtimeArguments: readonly unknown[];
   readonly request?: Request | undefined;

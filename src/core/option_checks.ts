@@ -19,7 +19,7 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
       : value === undefined
         ? "undefined"
         : "something else";
-  throw new TypeError(`${name} must have ${methods.join(", ")}; it is ${kind}`);
+  throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kind}`);
 }
 
 /** The chosen word, or the first one, which is the default. */

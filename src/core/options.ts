@@ -85,8 +85,8 @@ export interface SessionOptions<
   /** Whether the session is loaded when it is first read, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /**
-   * Whether a response waits until its session is stored. With `"after-response"` it does not, where there is a `waitUntil` and the client need be told
-   * nothing: what is new, renewed, ended or answered by a redirect is awaited nevertheless.
+   * Whether a response waits until its session is stored. With `"after-response"` it does not, where there is a `waitUntil` and the response need not
+   * carry a token: what is new, renewed, ended or answered by a redirect is awaited nevertheless.
    *
    * @default {"before-response"}
    */
@@ -97,7 +97,7 @@ export interface SessionOptions<
   readonly onStoreError?: "throw" | "anonymous";
   /** How many seconds a store may take for one load or one commit, retries and repairs included. @default {5} */
   readonly storeTimeout?: number;
-  /** Is told what happens to sessions. What it throws or rejects with is dropped. @default Nobody is told */
+  /** Called with each event. What it throws or rejects with is dropped. @default No function is called */
   readonly onEvent?: (event: SessionEvent) => unknown;
   /**
    * Makes an id: at least 22 characters of `A-Z a-z 0-9 - _`, unguessable. It is given the request, if there is one.
@@ -139,7 +139,7 @@ const NAMES: readonly (keyof SessionOptions)[] = [
  * Fills in the defaults, and refuses what is wrong or contradicts itself.
  *
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
- * @throws {RangeError} If a duration is not one
+ * @throws {RangeError} If a duration is not a positive number of seconds
  */
 export function resolveOptions<Data extends object, Rest extends unknown[]>(
   options: SessionOptions<Data, Rest>,
@@ -213,7 +213,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now,
-    // A plugin may tell each client which write was that client's. Of a common write it cannot.
+    // With `respond`, a plugin may send each client its own write. It cannot do that if the writes of several clients are stored as one.
     lines: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
   };
 }
@@ -230,7 +230,7 @@ function noStore(): never {
   throw new TypeError("cookieSessions() without revocation has no store");
 }
 
-/** A codec of a user's own may give any text. As JSON it has no line ends and no half of a surrogate pair. */
+/** A codec of the program may give any text. As JSON, the text has no line ends and no half of a surrogate pair. */
 function safeCodec(codec: Codec): Codec {
   return {
     encode: (value) => JSON.stringify(codec.encode(value)),

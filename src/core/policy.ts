@@ -15,7 +15,7 @@ export interface Policy {
   readonly transports: readonly Transport[];
   /** Whether the transports are the user's own. */
   readonly hasOwnTransports: boolean;
-  /** The name of the cookie or header where no request tells it. */
+  /** The name of the cookie or header, if it does not depend on the request. */
   readonly name: string;
   /** The cookie's name without its prefix; undefined if there is no cookie, or each request decides. */
   readonly claimedCookie: string | undefined;

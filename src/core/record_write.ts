@@ -9,14 +9,14 @@ type Fields = ReadonlyMap<string, string>;
 /** The fields of a record without any. */
 export const NO_FIELDS: Fields = new Map();
 
-/** What this repository remembers of a session that it found. */
+/** What the store repository keeps of a session that it found. */
 export interface Stored {
   readonly key: string;
   /** The fields as the store has them, which may be encrypted. */
   readonly fields: Fields;
 }
 
-/** What the store repository remembers of a session. */
+/** What the store repository kept in `Found.stored`. */
 export function storedOf(found: Found): Stored {
   return found.stored as Stored;
 }

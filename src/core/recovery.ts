@@ -7,7 +7,7 @@ import { includesWrite, lastWrite } from "./write_names.ts";
 /**
  * Finds out what became of a write that got no answer, before anything else is stored: to repeat it blindly could apply an `update` twice.
  *
- * @throws {SessionError} `ERR_STORE` if nobody can tell, `ERR_SESSION_GONE`
+ * @throws {SessionError} `ERR_STORE` if that cannot be found out, `ERR_SESSION_GONE`
  */
 export async function resolveUnconfirmed(active: ActiveSession, op: Operation): Promise<void> {
   const { unconfirmed, copy } = active;
@@ -18,7 +18,7 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;
     active.isRenewed = true;
-    // The id of a session that exists is for its next rotation, and may have been told.
+    // The next id of a session that exists is for its next rotation, and the handler may have got it.
     if (current === null) {
       active.nextId = undefined;
       active.isIdDisclosed = false;
@@ -49,8 +49,8 @@ async function findCreated(active: ActiveSession, op: Operation): Promise<Found 
 }
 
 /**
- * The newest state of a session that a write may still be under way to. A touch moves the version first, so that the write comes to
- * nothing if it arrives later.
+ * The newest state of a session that a write may still be under way to. A touch moves the version first, so that the write is
+ * refused if it arrives later.
  */
 async function fence(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
   const { repository } = active.policy;
@@ -104,7 +104,7 @@ async function isRetiredFor(
   return typeof found !== "string" && found.id === successor.id;
 }
 
-/** Puts back a session whose new id no response will tell. Its successor ends. */
+/** Puts back a session whose new id no response will carry. Its successor ends. */
 export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
   const { copy, policy, unconfirmedRotation: doubtful } = active;
   const retired = active.retired ?? perhapsRetired(active);

@@ -34,7 +34,7 @@ export interface Found extends Contents {
   readonly stored?: unknown;
 }
 
-/** What one load or one commit needs to know of its surroundings. */
+/** What one load or one commit needs: the clock, the store, the request. */
 export interface Operation {
   /** The clock, in epoch milliseconds, when the operation began. */
   readonly now: number;
@@ -48,13 +48,13 @@ export interface Operation {
   readonly name: string;
   /** The name under which the client presented its token; another one than `name` if the cookie was renamed. */
   readonly presentedName: string;
-  /** The transport that presented the token, or that will tell it; undefined without a request. */
+  /** The transport that presented the token, or that will write it; undefined without a request. */
   readonly transport?: Transport | undefined;
   /** The `Session` object that the operation serves; undefined for work on sessions of nobody here, such as `revokeAll`. */
   readonly session: object | undefined;
   /**
    * Names what this operation stores, in the metadata of the session. It is the same in each attempt, so that a write which was done
-   * although it heard "conflict" is recognised. It is not `Write.id`, which is another one for each write.
+   * although the answer was "conflict" is recognised. It is not `Write.id`, which is another one for each write.
    */
   readonly writeId: string;
   /** The instant at which a session ends, in epoch milliseconds, by the timeouts that are in force for it. */
@@ -80,7 +80,7 @@ export interface Repository {
   /** Whether the token holds the session itself, so that a change reaches the client only with a response. */
   readonly tokenHoldsSession?: boolean;
 
-  /** What the client will hold of a session that is yet to be stored under `id`. Absent if only storing can tell. */
+  /** What the client will hold of a session that is yet to be stored under `id`. Absent if that is known only after storing. */
   tokenFor?(id: string, op: Operation): MaybePromise<string>;
 
   /** Finds the session of a token, or says why there is none. An unknown id is never adopted. */
@@ -101,7 +101,7 @@ export interface Repository {
    */
   retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): MaybePromise<true | "conflict">;
 
-  /** Puts back a session that was retired in this request, whose response will not tell the new id, and ends the successor. */
+  /** Puts back a session that was retired in this request, whose response will not carry the new id, and ends the successor. */
   reinstate?(retired: Found, successor: Found, op: Operation): MaybePromise<void>;
 
   /** Ends a session, or whatever a token leads to, and the sessions that took its place. */

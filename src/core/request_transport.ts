@@ -5,7 +5,7 @@ import type { TokenLifetime, Transport, WriteContext } from "./transport.ts";
 
 /** How one request and its response carry the token: which transport presented it, and which one answers. */
 export class RequestTransport {
-  /** The request, as far as transports and options look at it. */
+  /** The request that transports and options read. */
   readonly request: Request;
   readonly #policy: Policy;
   readonly #runtimeArguments: readonly unknown[];
@@ -60,13 +60,13 @@ export class RequestTransport {
     this.answerer?.assertFits?.(token, this.#context(maxAge));
   }
 
-  /** Tells the client its token, for `maxAge` seconds or as long as it runs. */
+  /** Writes the token, which the client keeps for `maxAge` seconds, or with null for as long as it runs. */
   write(headers: Headers, token: string, maxAge: number | null): void {
     this.answerer?.write(headers, token, this.#context(maxAge));
     this.#protect(headers);
   }
 
-  /** Tells the client to forget its token. */
+  /** Clears the token of the client. */
   clear(headers: Headers): void {
     this.answerer?.clear(headers, this.#context(0));
     this.#protect(headers);
@@ -86,7 +86,7 @@ export class RequestTransport {
     return names;
   }
 
-  /** No cache may keep what was told, and scripts of another origin must be able to read it. */
+  /** No cache may keep the token, and scripts of another origin must be able to read it. */
   #protect(headers: Headers): void {
     const exposed = this.answerer?.responseHeader;
     if (exposed !== undefined) headers.set("Access-Control-Expose-Headers", exposed);

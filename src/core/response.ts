@@ -1,5 +1,5 @@
 /**
- * Adds what a session has to say to a response. A response is recognised by its shape: servers, test runners and bundlers bring other classes.
+ * Adds the headers of a session to a response. A response is recognised by its shape: servers, test runners and bundlers bring other classes.
  *
  * @module
  */
@@ -11,22 +11,22 @@
  * that writing into it would give one client's token to the other. The body is passed on, not read.
  *
  * - A `Set-Cookie` of ours replaces those of the same name that the handler set.
- * - `Cache-Control: no-store` also removes what the handler told single caches, which would not look at `Cache-Control` (RFC 9213, 2.2).
+ * - `Cache-Control: no-store` also removes the headers that the handler set for single caches, which ignore `Cache-Control` (RFC 9213, 2.2).
  * - `Access-Control-Expose-Headers` is added to only where the handler lets another origin in.
  */
-export function applyHeaders(response: Response, said: Headers): Response {
-  if (!isResponse(response) || said.keys().next().done) return response;
+export function applyHeaders(response: Response, added: Headers): Response {
+  if (!isResponse(response) || added.keys().next().done) return response;
   const copy = copyOf(response) ?? response;
   try {
-    mergeHeaders(copy.headers, said);
+    mergeHeaders(copy.headers, added);
   } catch (error) {
-    // An upgrade whose headers are immutable: no client can be told with it.
+    // An upgrade whose headers are immutable: it can carry no token.
     if (copy !== response) throw error;
   }
   return copy;
 }
 
-/** Tells caches that a response is for one client alone: in place, as it is true for each client; in a copy if the headers are immutable. */
+/** Marks a response as private to one client: in place, because that is true for each client; in a copy if the headers are immutable. */
 export function applyPrivacy(response: Response, varyOn: readonly string[]): Response {
   if (!isResponse(response)) return response;
   try {
@@ -40,7 +40,7 @@ export function applyPrivacy(response: Response, varyOn: readonly string[]): Res
   }
 }
 
-/** Tells caches that the response is for one client alone, and depends on these request headers. */
+/** Sets the headers for caches: the response is private to one client, and depends on these request headers. */
 export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
   for (const name of varyOn) addTo(headers, "Vary", name);
   if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
@@ -57,8 +57,8 @@ export type HeaderTarget = Pick<Headers, "get" | "set" | "append" | "delete" | "
 };
 
 /** Adds the session's headers to those of a response, by the rules of {@linkcode applyHeaders}. */
-export function mergeHeaders(headers: HeaderTarget, said: Headers): void {
-  const ours = said.getSetCookie();
+export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
+  const ours = added.getSetCookie();
   const theirs = ours.length > 0 ? headers.getSetCookie() : [];
   if (theirs.length > 0) {
     const names = new Set(ours.map(cookieName));
@@ -66,9 +66,9 @@ export function mergeHeaders(headers: HeaderTarget, said: Headers): void {
     for (const cookie of theirs) if (!names.has(cookieName(cookie))) headers.append("Set-Cookie", cookie);
   }
   for (const cookie of ours) headers.append("Set-Cookie", cookie);
-  if (said.get("Cache-Control")?.includes("no-store"))
+  if (added.get("Cache-Control")?.includes("no-store"))
     for (const name of [...headers.keys()].filter((each) => TARGETED.test(each))) headers.delete(name);
-  for (const [name, value] of said) {
+  for (const [name, value] of added) {
     if (name === "set-cookie") continue;
     if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
     else if (name !== "access-control-expose-headers") headers.set(name, value);
@@ -76,7 +76,7 @@ export function mergeHeaders(headers: HeaderTarget, said: Headers): void {
   }
 }
 
-/** The headers by which single caches are told what `Cache-Control` tells the others. */
+/** The headers that single caches read in place of `Cache-Control`. */
 const TARGETED = /-cache-control$|^(?:surrogate-control|edge-control|x-accel-expires)$/;
 
 function cookieName(line: string): string {

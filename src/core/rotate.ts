@@ -43,7 +43,7 @@ export async function rotate(active: ActiveSession, origin: Found, commit: Commi
     }
     const isDoubtful = created === undefined && isOutage(error) && nextId !== undefined;
     await abandonSuccessor(active, isDoubtful ? nextId : created, op);
-    // Somebody was told the new id: the next attempt must have the same.
+    // The handler has got the new id: the next attempt must use the same.
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
   }
@@ -72,7 +72,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
     noteRetired(active, current, successor, rotation);
     const { nextId, isIdDisclosed } = active;
     await active.settle(successor, op);
-    // The id may have been told that it gets next.
+    // The handler may have got the id of the next rotation already.
     if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed });
     return op.emit({ type: "regenerated" });
   }

@@ -1,7 +1,7 @@
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
 import { DATA, EXPIRING, fieldName, keyOf, type Sign, splitEnd, withEnd } from "./fields.ts";
-import { chain, type MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Found } from "./repository.ts";
 
 type Fields = ReadonlyMap<string, string>;
@@ -32,15 +32,13 @@ export interface SchemaIssue {
 
 /** Checks what was loaded: the session with the data as the schema gives them, or that they fail. */
 export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Found): MaybePromise<Found | "schema"> {
-  const refuse = (): "schema" => "schema";
-  try {
-    const validated = chain(validate(schema, codec, found.fields), (result): Found | "schema" =>
-      result.issues === undefined ? { ...found, fields: fieldsOf(codec, found.fields, result.value) } : "schema",
-    );
-    return typeof validated === "object" && "then" in validated ? validated.catch(refuse) : validated;
-  } catch {
-    return refuse();
-  }
+  return recovering<Found | "schema">(
+    () =>
+      chain(validate(schema, codec, found.fields), (result) =>
+        result.issues === undefined ? { ...found, fields: fieldsOf(codec, found.fields, result.value) } : "schema",
+      ),
+    () => "schema",
+  );
 }
 
 /**

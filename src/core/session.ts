@@ -1,8 +1,8 @@
 import type { OwnTimeouts } from "./metadata.ts";
 
 /**
- * The data of a session whose type nobody gave. `unknown` would ask a cast of each line of untyped code, in which
- * `update("visits", (n = 0) => n + 1)` must compile.
+ * The data of a session whose type nobody gave. With `unknown`, untyped code such as `update("visits", (n = 0) => n + 1)` would need a cast in each
+ * line.
  */
 // oxlint-disable-next-line no-explicit-any
 export type UntypedData = Record<string, any>;
@@ -74,7 +74,7 @@ export type ClearSiteData = "cache" | "cookies" | "storage" | "executionContexts
 /** How {@linkcode Session.destroy} logs out. */
 export interface DestroyOptions {
   /**
-   * What the browser clears of this site. `"cookies"` and `"*"` remove each cookie that the same response sets, and in Chromium those of sister hosts.
+   * What the browser clears of this site. `"cookies"` and `"*"` remove each cookie that the same response sets, and in Chromium the cookies of other hosts of the same site.
    *
    * @default Nothing
    */

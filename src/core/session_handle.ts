@@ -108,8 +108,8 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   clear(): void {
     const active = this.#writable;
-    active.values.forget();
-    active.flash.forget();
+    active.values.untrack();
+    active.flash.reset();
     active.copy.record(CLEAR);
     active.storeIfLate();
   }
@@ -248,8 +248,8 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     if (session.#active !== undefined) session.#active.isSent = true;
   }
 
-  /** Notes that the client is told the new id: the old one is not put back any more. */
-  static told<Data extends object>(session: SessionHandle<Data>): void {
+  /** Notes that the client gets the new id: the old one is not put back any more. */
+  static confirmNewId<Data extends object>(session: SessionHandle<Data>): void {
     if (session.#active !== undefined) session.#active.retired = undefined;
   }
 

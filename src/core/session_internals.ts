@@ -36,13 +36,13 @@ export interface SessionInternals {
   operation(): MaybePromise<Operation>;
   /** Makes sure that the session will exist. @throws {SessionError} `ERR_RESPONSE_SENT` */
   begin(): Promise<void>;
-  /** The id that the session has, or will have; it can no longer be exchanged for another. */
+  /** The id that the session has, or will have; it can no longer change. */
   discloseId(): MaybePromise<string>;
   /** A plugin's facts as this request sees them, with recorded changes. */
   metadata(name: `+${string}`): JsonValue | undefined;
   /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */
   setMetadata(name: `+${string}`, value: JsonValue | null): void;
-  /** Waits for a call that is under way when the handler returns, also if nobody awaited it. Answers the very promise. */
+  /** Waits for a call that is under way when the handler returns, also if nobody awaited it. Answers what the call answers. */
   track<T>(call: Promise<T>): Promise<T>;
   /** Notes that this request has proved who the user is, so that a recently retired id does not keep it from beginning a session. */
   authenticate(): void;

@@ -1,6 +1,6 @@
 import { ActiveSession, type Lifecycle, type SessionSource } from "./active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
-import { finish, type Said, type WaitUntil } from "./finish.ts";
+import { finish, type ResponseHeaders, type WaitUntil } from "./finish.ts";
 import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
@@ -42,7 +42,7 @@ export class SessionManager<Data extends object = DefaultData> {
    * Takes the options once, for all requests.
    *
    * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
-   * @throws {RangeError} If a duration is not one
+   * @throws {RangeError} If a duration is not a positive number of seconds
    */
   constructor(options: SessionOptions<Data> = {}) {
     this.#policy = resolveOptions(options, "with-session");
@@ -76,8 +76,8 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or the id's header, and what caches must
-   * be told. They are empty if nobody has used the session.
+   * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or the id's header, and those for
+   * caches. They are empty if nobody has used the session.
    *
    * @param session The session that `start` or `open` gave
    * @param waitUntil What keeps the process alive, for `persist: "after-response"`
@@ -88,8 +88,8 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Stores what is still to be stored, and answers the response that tells the client, with all rules for headers applied: the very same response if
-   * nobody has used the session, and a copy if a token is told.
+   * Stores what is still to be stored, and answers the response with the session's headers: the same response if nobody has used the session, and a
+   * copy if it carries a token.
    *
    * @param session The session that `start` gave
    * @param response The handler's response. Its body is not read
@@ -150,8 +150,8 @@ export class SessionManager<Data extends object = DefaultData> {
     session: SessionHandle<Data>,
     response: Response | undefined,
     waitUntil: WaitUntil | undefined,
-    isTold: (said: Said) => boolean,
-  ): MaybePromise<Said | undefined> {
+    reachesClient: (required: ResponseHeaders) => boolean,
+  ): MaybePromise<ResponseHeaders | undefined> {
     const active = SessionHandle.activeOf(session);
     if (active === undefined) {
       SessionHandle.close(session);
@@ -159,25 +159,25 @@ export class SessionManager<Data extends object = DefaultData> {
     }
     const failed = (error: unknown): Promise<never> =>
       Promise.resolve(discard(session)).then(() => Promise.reject(error));
-    const done = (said: Said): Said => {
+    const done = (required: ResponseHeaders): ResponseHeaders => {
       SessionHandle.close(session);
-      // Once the client is told the new id, the old one is not put back.
-      if (isTold(said)) SessionHandle.told(session);
-      return said;
+      // Once the client gets the new id, the old one is not put back.
+      if (reachesClient(required)) SessionHandle.confirmNewId(session);
+      return required;
     };
     try {
-      const said = finish(active, response, waitUntil, SessionHandle.clearSiteDataOf(session));
-      return isPromise(said) ? said.then(done).catch(failed) : done(said);
+      const required = finish(active, response, waitUntil, SessionHandle.clearSiteDataOf(session));
+      return isPromise(required) ? required.then(done).catch(failed) : done(required);
     } catch (error) {
       return failed(error);
     }
   }
 
   #commit(session: SessionHandle<Data>, waitUntil: WaitUntil | undefined): MaybePromise<Headers> {
-    return chain(this.#settle(session, undefined, waitUntil, isHeaders), (said) => {
-      if (said !== undefined && !isNames(said)) return said;
+    return chain(this.#settle(session, undefined, waitUntil, isHeaders), (required) => {
+      if (required !== undefined && !isNames(required)) return required;
       const headers = new Headers();
-      if (said !== undefined) keepPrivate(headers, said);
+      if (required !== undefined) keepPrivate(headers, required);
       return headers;
     });
   }
@@ -187,16 +187,16 @@ export class SessionManager<Data extends object = DefaultData> {
     response: Answer,
     waitUntil: WaitUntil | undefined,
   ): MaybePromise<Answer> {
-    return chain(this.#settle(session, response, waitUntil, isNobodyTold), (said): MaybePromise<Answer> => {
-      if (said === undefined) return response;
-      // Without a response, such as after an upgrade on Bun, no client is told a new id.
+    return chain(this.#settle(session, response, waitUntil, notYet), (required): MaybePromise<Answer> => {
+      if (required === undefined) return response;
+      // Without a response, such as after an upgrade on Bun, no client gets a new id.
       if (response === undefined) return chain(discard(session), () => response);
       try {
-        const answer = isNames(said) ? applyPrivacy(response, said) : applyHeaders(response, said);
-        SessionHandle.told(session);
+        const answer = isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required);
+        SessionHandle.confirmNewId(session);
         return answer as Answer;
       } catch (error) {
-        // Nor by one that cannot be copied, because its body was read.
+        // Neither does it with a response that cannot be copied, because its body was read.
         return chain(discard(session), () => Promise.reject(error));
       }
     });
@@ -227,25 +227,25 @@ export class SessionManager<Data extends object = DefaultData> {
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
 
-function isNobodyTold(): boolean {
+function notYet(): boolean {
   return false;
 }
 
-function isHeaders(said: Said): boolean {
-  return !isNames(said);
+function isHeaders(required: ResponseHeaders): boolean {
+  return !isNames(required);
 }
 
-function isNames(said: Said): said is readonly string[] {
-  return Array.isArray(said);
+function isNames(required: ResponseHeaders): required is readonly string[] {
+  return Array.isArray(required);
 }
 
-/** The handle behind a session. What another copy of this package made belongs to a manager of that copy. */
+/** The handle behind a session. A session that another copy of this package made belongs to a manager of that copy. */
 function handleOf<Data extends object>(session: object): SessionHandle<Data> {
   if (SessionHandle.isHandle(session)) return session as unknown as SessionHandle<Data>;
   throw new TypeError("Expected a Session that this SessionManager has made");
 }
 
-/** Ends a request whose response tells the client nothing. */
+/** Ends a request whose response carries nothing of the session. */
 function discard<Data extends object>(session: SessionHandle<Data>): Promise<void> | undefined {
   SessionHandle.close(session);
   const active = SessionHandle.activeOf(session);

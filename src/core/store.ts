@@ -42,7 +42,7 @@ export interface Write {
 
 /** What a store can promise. An option that needs more is refused. */
 export interface StoreTraits {
-  /** Whether a read that begins after a write was acknowledged always sees it. */
+  /** `"strong"` if a read that begins after a write was acknowledged always sees that write, `"eventual"` if it may not. */
   readonly consistency: "strong" | "eventual";
   /** Whether `save` and `delete` compare the version and write in one step that no other write can enter. */
   readonly compareAndSet: boolean;

@@ -20,7 +20,7 @@ export function isRecordOrNull(answer: unknown): boolean {
 }
 
 export function isVersion(answer: unknown): boolean {
-  // Clients that answer a command with its acknowledgement, where the store should have told a version.
+  // Some clients answer a command with its acknowledgement, "OK". It is not a version.
   return (
     (typeof answer === "string" && answer !== "" && !/^ok$/i.test(answer)) ||
     (typeof answer === "number" && !Number.isNaN(answer))

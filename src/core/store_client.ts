@@ -32,26 +32,21 @@ export class StoreClient implements SessionStore {
   load(key: string): MaybePromise<StoredRecord | null> {
     const { load } = this.#store;
     const start = () => (load.length > 1 ? load.call(this.#store, key, this.#signal) : load.call(this.#store, key));
-    return this.#call(LOADING, start, isRecordOrNull, FIRST_RETRY);
+    return this.#call(LOADING, start, isRecordOrNull);
   }
 
   save(key: string, write: Write): MaybePromise<RecordVersion | "conflict"> {
     const { save } = this.#store;
     const start = () =>
       save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write);
-    return this.#call(STORING, start, isVersion, FIRST_RETRY, write);
+    return this.#call(STORING, start, isVersion, write);
   }
 
   delete(key: string, expected?: RecordVersion): MaybePromise<void | "conflict"> {
     const store = this.#store;
     const start = () =>
       store.delete.length > 2 ? store.delete(key, expected, this.#signal) : store.delete(key, expected);
-    return this.#call(ENDING, start, isDeletion, FIRST_RETRY);
-  }
-
-  /** How much time is left, in milliseconds. */
-  get remaining(): number {
-    return this.#endAt - performance.now();
+    return this.#call(ENDING, start, isDeletion);
   }
 
   /**
@@ -93,8 +88,8 @@ export class StoreClient implements SessionStore {
     action: string,
     start: () => MaybePromise<T>,
     isValid: (answer: unknown) => boolean,
-    retry = Infinity,
     write?: Write,
+    retry = FIRST_RETRY,
   ): MaybePromise<T> {
     let answer: MaybePromise<T>;
     try {
@@ -161,7 +156,7 @@ export class StoreClient implements SessionStore {
     // A touch may wait for the next request. What ends a session changes no field either.
     const isTouch = write?.changed.size === 0 && write.record.fields.size > 0;
     if (!isBusy(error) || isTouch || performance.now() + milliseconds >= this.#endAt) throw cleanError(action, error);
-    return wait(milliseconds).then(() => this.#call(action, start, isValid, retry * 2, write));
+    return wait(milliseconds).then(() => this.#call(action, start, isValid, write, retry * 2));
   }
 }
 
@@ -199,7 +194,7 @@ function describe(error: unknown): string {
     const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));
     return [...new Set(words)].join(" ");
   } catch {
-    // The error fails to be looked at.
+    // The error is a proxy that refuses to be read, say.
     return "";
   }
 }

@@ -8,6 +8,7 @@ import { type Metadata, readMetadata, type Successor } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { isTombstone, NO_FIELDS, type Stored, storedOf, withMetadata, writeOf } from "./record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
+import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "./retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
 import { keyOfId } from "./store_key.ts";
 import type { StoredRecord } from "./store.ts";
@@ -17,7 +18,7 @@ import { includesWrite, withWrite } from "./write_names.ts";
 type Fields = ReadonlyMap<string, string>;
 
 /** How the store repository is set up. */
-export interface StoreRepositoryOptions {
+interface StoreRepositoryOptions {
   /** How ids travel; as they are if absent. */
   readonly ids: TokenFormat | undefined;
   /** What the store sees of the fields; the fields themselves if absent. */
@@ -27,16 +28,6 @@ export interface StoreRepositoryOptions {
   /** Whether a session ends when its retired id is presented although the client has used the new one. */
   readonly endsOnReuse: boolean;
 }
-
-/**
- * How long, in milliseconds, a retired id keeps its record: the longest that a request which loaded the old session may take to
- * log out, and by that end the new one as well.
- */
-const RETIRED_LIFE = 600_000;
-/** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired. */
-const UNDER_WAY = 60_000;
-/** More regenerations than this within one grace period are not made by a client. */
-const LONGEST_CHAIN = 8;
 
 /** Keeps sessions in a store: the client holds an id, the store a record under the hash of the id. */
 export class StoreRepository implements Repository {
@@ -137,7 +128,7 @@ export class StoreRepository implements Repository {
     return chain(keyOfId(id), (key) =>
       chain(this.#write(id, key, null, contents, op), (created) => {
         if (created !== "conflict") return created;
-        // The client of the store may have sent the write twice, and heard what became of the second one.
+        // The client of the store may have sent the write twice, and given the answer to the second one.
         return chain(op.store.load(key), (record) =>
           chain(this.#read(id, key, record, op), (found) =>
             typeof found === "object" && includesWrite(found.metadata, op.writeId) ? found : "conflict",

@@ -72,7 +72,7 @@ function checked(found: SessionStore): SessionStore {
   if (hasVerbs && typeof found.load === "function") return found;
   const kind = found === undefined ? "undefined" : "something else";
   throw new TypeError(
-    `The function of the option store must return a session store; it returned ${kind}. cookieSessions() is given as it is, not by a function`,
+    `The function of the option store must return a session store; it returned ${kind}. give cookieSessions() itself, not a function that returns it`,
   );
 }
 

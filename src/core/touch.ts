@@ -19,7 +19,7 @@ export function isTouchDue(
   // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
   const own = timeouts === undefined ? metadata : { ...metadata, timeouts: { ...metadata.timeouts, ...timeouts } };
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
-  // The client must be told its token again before it forgets it.
+  // The token must be written again before the client drops it.
   if (elapsed < Math.min(touchInterval, (active.maxAgeOf(own) ?? Infinity) / 2) * 1000) return false;
   return transport === undefined || policy.countsAsUse(transport.request);
 }

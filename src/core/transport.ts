@@ -5,7 +5,7 @@
  */
 import type { MaybePromise } from "./maybe_promise.ts";
 
-/** What a transport is told when it writes. */
+/** What a transport gets when it writes or clears a token. */
 export interface WriteContext {
   /** How long the client keeps the token, in seconds; null for as long as it runs. */
   readonly maxAge: number | null;
@@ -15,7 +15,7 @@ export interface WriteContext {
   readonly runtimeArguments: readonly unknown[];
 }
 
-/** How long the client keeps a token, and when it is told again. */
+/** How long the client keeps a token, and when it is written again. */
 export interface TokenLifetime {
   /** In seconds; null for as long as the client runs; undefined for the idle timeout. */
   readonly maxAge?: number | null | undefined;
@@ -32,11 +32,11 @@ export interface Transport {
    * @param runtimeArguments What the runtime passes beside the request
    */
   read(request: Request, runtimeArguments?: readonly unknown[]): MaybePromise<string | null>;
-  /** Tells the client its token. */
+  /** Writes the token into the headers of the response. */
   write(headers: Headers, token: string, context: WriteContext): void;
-  /** Tells the client to forget its token. */
+  /** Makes the client drop its token. */
   clear(headers: Headers, context: WriteContext): void;
-  /** Whether a client that presented nothing asks to be told a new token in this way. */
+  /** Whether a client that presented nothing asks for a new token in this way. */
   wants?(request: Request): boolean;
   /**
    * Whether the request carries several tokens, so that the client's own cannot be found. `read` answers null then. `write` and
@@ -57,10 +57,10 @@ export interface Transport {
   presentedName?(request: Request, runtimeArguments: readonly unknown[]): string;
   /** The name under which `write` writes. It is the same on plain-http loopback, where the cookie travels without its prefix. */
   name?(request: Request, runtimeArguments: readonly unknown[]): string;
-  /** How long, and when, this transport wants the token to be told; absent members follow the options of the core. */
+  /** How long the client keeps the token, and when it is written; absent members follow the options of the core. */
   lifetime?(request: Request, runtimeArguments: readonly unknown[]): TokenLifetime;
   /**
-   * Checks a token before the session is stored, so that no session is stored of which the client cannot be told.
+   * Checks a token before the session is stored, so that no session is stored whose token the client cannot keep.
    *
    * @throws {SessionError} `ERR_COOKIE_TOO_LARGE`
    */
@@ -79,4 +79,9 @@ export interface CookieTransport extends Transport {
   readBeside(request: Request, runtimeArguments: readonly unknown[], prefix: string): ReadonlyMap<string, string>;
   /** Sets a cookie with the session cookie's attributes, under another name; `maxAge` 0 expires it. */
   writeBeside(headers: Headers, name: string, value: string, context: WriteContext): void;
+}
+
+/** Whether a transport carries the token in a cookie. Others cannot carry a cookie beside the token. */
+export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
+  return transport !== undefined && "writeBeside" in transport;
 }

@@ -60,13 +60,13 @@ async function updateAgain(
 ): Promise<void> {
   op.emit({ type: "conflict", attempts });
   await op.backOff();
-  const newest = await Promise.resolve(newestOf(active, current, op)).catch((error: unknown) => {
+  const newest = await newestOf(active, current, op).catch((error: unknown) => {
     // A write that was sent twice gets the answer "conflict" although it was done.
     if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
     throw error;
   });
   if (includesWrite(newest.metadata, op.writeId)) {
-    // The client of the store sent the write twice, and told what became of the second one.
+    // The client of the store sent the write twice, and gave the answer to the second one.
     op.emit({ type: "changed", attempts });
     return await active.settle(newest, op);
   }

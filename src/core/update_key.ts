@@ -49,7 +49,7 @@ async function recordUpdate(
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);
     const computed = compute(before === undefined ? undefined : values.decode(before));
-    const next = isPromise(computed as MaybePromise<unknown>) ? await computed : computed;
+    const next = isPromise(computed) ? await computed : computed;
     values.detectChanges();
     // While the function was awaited, another call of this request may have written.
     if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
@@ -57,11 +57,11 @@ async function recordUpdate(
     flash.replace(key);
     const text = next === undefined ? undefined : values.encode(key, next);
     let outcome: Outcome = { value: next, text };
-    const told = (value: unknown, text: string | undefined): void => {
+    const note = (value: unknown, text: string | undefined): void => {
       outcome = { value, text };
     };
-    const known = values.computeChange(key, () => next, told);
-    const recorded = values.computeChange(key, compute, told);
+    const known = values.computeChange(key, () => next, note);
+    const recorded = values.computeChange(key, compute, note);
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
     if (!rotates(active)) return next;
@@ -86,7 +86,7 @@ function rotates({ copy, unconfirmedRotation }: ActiveSession): boolean {
   return copy.rotation !== undefined || unconfirmedRotation !== undefined;
 }
 
-/** A function of `update` that notes when it runs, so that a call of the session from within is recognised. */
+/** The function of an `update`. While it runs, its key is noted, so that a call of the session from within is recognised. */
 function watched(active: ActiveSession, key: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
   return (value) => {
     const outer = active.insideUpdate;
@@ -98,9 +98,9 @@ function watched(active: ActiveSession, key: string, change: (value: unknown) =>
       active.insideUpdate = outer;
       active.computing = undefined;
     }
-    if (!isPromise(result as MaybePromise<unknown>)) return result;
+    if (!isPromise(result)) return result;
     active.computing = key;
-    return (result as Promise<unknown>).finally(() => {
+    return result.finally(() => {
       active.computing = undefined;
     });
   };

@@ -43,7 +43,7 @@ export function prototypesOf(value: object): number {
   return count;
 }
 
-/** The name of an object's class, which its prototype tells: the object itself may have any `constructor`. */
+/** The name of an object's class, by its prototype: the object itself may have any `constructor`. */
 function nameOf(value: object): unknown {
   const { constructor } = Object.getPrototypeOf(value) as { readonly constructor?: { readonly name?: unknown } };
   return constructor?.name;
@@ -161,8 +161,8 @@ function stepText(step: string | number): string {
 }
 
 /** The value of a table. Whatever it is given, it makes nothing but the values that `toTable` takes. */
-export function fromTable(told: unknown): unknown {
-  const table: readonly unknown[] = Array.isArray(told) ? told : [];
+export function fromTable(given: unknown): unknown {
+  const table: readonly unknown[] = Array.isArray(given) ? given : [];
   /** The objects, each in its part's place. */
   const made: unknown[] = [];
 
@@ -235,7 +235,7 @@ export function fromTable(told: unknown): unknown {
     return object;
   };
 
-  return valueOf(Array.isArray(told) ? 0 : told);
+  return valueOf(Array.isArray(given) ? 0 : given);
 }
 
 function viewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {

@@ -1,6 +1,7 @@
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
 import { DATA, EXPIRING, fieldName, type FieldsView, FLASH, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { isPromise } from "./maybe_promise.ts";
 import type { Change, WorkingCopy } from "./working_copy.ts";
 
 /** An object that was handed out, and the text that it had then. */
@@ -10,8 +11,8 @@ interface Tracked {
 }
 
 /**
- * The values of one request and their texts. Objects that were handed out are remembered with the text that they had, so that
- * one which was changed in place is found by encoding it again.
+ * The values of one request and their texts. An object that was handed out is kept with the text that it had, so that a
+ * change in place is found by encoding the object again.
  */
 export class Values {
   readonly #copy: WorkingCopy;
@@ -27,7 +28,7 @@ export class Values {
     this.#onCorrupt = onCorrupt;
   }
 
-  /** The value of a key; for an object, the same one each time. A fallback that is an object is remembered as well. */
+  /** The value of a key; for an object, the same one each time. A fallback that is an object is tracked as well. */
   get(key: string, fallback?: unknown): unknown {
     const tracked = this.#tracked?.get(key);
     if (tracked !== undefined) return tracked.value;
@@ -81,7 +82,7 @@ export class Values {
 
   /** Records a value: for so many seconds, or for as long as the session lives. */
   set(key: string, value: unknown, text: string, ttl?: number): void {
-    this.#copy.record(ttl === undefined ? setChange(key, text) : expiringChange(key, text, this.#now() + ttl * 1000));
+    this.#copy.record(setChange(key, text, ttl === undefined ? undefined : this.#now() + ttl * 1000));
     this.track(key, value, text);
   }
 
@@ -101,11 +102,11 @@ export class Values {
     if (this.text(key) === text) this.track(key, value, text ?? "");
   }
 
-  /** A change that reads, computes and writes one value, and tells the outcome to `told`. A time to live stays. */
+  /** A change that reads, computes and writes one value, and passes the result to `onResult`. A time to live stays. */
   computeChange(
     key: string,
     compute: (value: unknown) => unknown,
-    told: (value: unknown, text: string | undefined) => void,
+    onResult: (value: unknown, text: string | undefined) => void,
   ): Change {
     return {
       key,
@@ -114,12 +115,11 @@ export class Values {
         const end = text === undefined ? undefined : this.#expiring(key, fields)?.endsAt;
         const put = (value: unknown): void => {
           const next = value === undefined ? undefined : this.encode(key, value);
-          if (next === undefined) removeChange(key).run(fields);
-          else (end === undefined ? setChange(key, next) : expiringChange(key, next, end)).run(fields);
-          told(value, next);
+          void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
+          onResult(value, next);
         };
         const value = compute(text === undefined ? undefined : this.decode(text));
-        return isThenable(value) ? Promise.resolve(value).then(put) : put(value);
+        return isPromise(value) ? Promise.resolve(value).then(put) : put(value);
       },
     };
   }
@@ -134,7 +134,7 @@ export class Values {
       const decoded = this.decode(text);
       if (decoded !== undefined && next === this.encode(key, decoded)) continue;
       const end = this.#expiring(key, this.#copy.view)?.endsAt;
-      this.#copy.record(end === undefined ? setChange(key, next) : expiringChange(key, next, end));
+      this.#copy.record(setChange(key, next, end));
       this.#tracked.set(key, { value, text: next });
     }
   }
@@ -147,7 +147,8 @@ export class Values {
     }
   }
 
-  forget(): void {
+  /** Stops tracking all objects. */
+  untrack(): void {
     this.#tracked = undefined;
   }
 
@@ -159,26 +160,14 @@ export class Values {
   }
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
-}
-
-function setChange(key: string, text: string): Change {
+/** A change that sets a value, which ends at `endsAt` or with the session. */
+function setChange(key: string, text: string, endsAt: number | undefined): Change {
+  const sign = endsAt === undefined ? DATA : EXPIRING;
   return {
     key,
     run(fields) {
-      fields.set(fieldName(DATA, key), text);
-      removeOthers(fields, key, DATA);
-    },
-  };
-}
-
-function expiringChange(key: string, text: string, endsAt: number): Change {
-  return {
-    key,
-    run(fields) {
-      fields.set(fieldName(EXPIRING, key), withEnd(text, endsAt));
-      removeOthers(fields, key, EXPIRING);
+      fields.set(fieldName(sign, key), endsAt === undefined ? text : withEnd(text, endsAt));
+      removeOthers(fields, key, sign);
     },
   };
 }

@@ -13,7 +13,10 @@ export type SessionHandler<Data extends object, Rest extends unknown[]> = {
   handle(request: Request, session: Session<Data>, ...rest: Rest): Answer | Promise<Answer>;
 }["handle"];
 
-/** From a method the compiler does not infer what functions among the options get beside the request: it does from this. */
+/**
+ * The same handler as a function type. From it, the compiler infers what functions among the options get beside the request. From the method in
+ * {@linkcode SessionHandler} it does not.
+ */
 export type PlainHandler<Data extends object, Rest extends unknown[]> = (
   request: Request,
   session: Session<Data>,
@@ -24,19 +27,19 @@ export type PlainHandler<Data extends object, Rest extends unknown[]> = (
 // oxlint-disable-next-line no-invalid-void-type -- a Bun handler that returns nothing
 export type Answer = Response | undefined | void;
 
-/** What a wrapped handler is to a runtime: a handler without a session. */
+/** A handler without a session, as runtimes call it: what `withSession` returns. */
 export type FetchHandler<Rest extends unknown[]> = (request: Request, ...rest: Rest) => Promise<Response>;
 
 /**
- * Gives a handler its session. The session is read when the handler first asks, and stored, if it was changed, when the handler is done. A request
- * that leaves it alone gets the handler's very Response.
+ * Gives a handler its session. The session is loaded when the handler first reads it, and stored, if it was changed, when the handler is done. If
+ * the handler does not use the session, its Response is returned as it is.
  *
  * @param handler Gets the request, the session, and whatever the runtime passes beside the request
  * @param options The options, or a `SessionManager` to be shared
  * @returns A handler for `Deno.serve`, a Worker's `fetch`, `Bun.serve` and everything else that calls with a Request. It rejects as the handler does, and
  * with a `SessionError` if the session cannot be loaded or stored: see `onStoreError`
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
- * @throws {RangeError} If a duration is not one
+ * @throws {RangeError} If a duration is not a positive number of seconds
  *
  * @example
  * ```ts

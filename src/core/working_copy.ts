@@ -163,7 +163,7 @@ export class WorkingCopy {
     };
   }
 
-  /** Takes back a change that was not stored: it was refused, and its caller has heard that. */
+  /** Takes back a change that was refused. Its caller gets the error. */
   withdraw(change: Change): MaybePromise<void> {
     if (!this.#changes.includes(change)) return undefined;
     this.revision++;
@@ -209,7 +209,7 @@ export class WorkingCopy {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Forgets what waits; the session stays as it is stored. */
+  /** Drops what waits; the session stays as it is stored. */
   drop(): void {
     this.revision++;
     this.#clear();

@@ -20,12 +20,12 @@ export interface NodeCrypto {
 }
 
 /** A key of `node:crypto`. */
-export interface NodeKey {
+interface NodeKey {
   readonly type: string;
 }
 
 /** What a cipher and a decipher of `node:crypto` have in common. */
-export interface NodeCipher {
+interface NodeCipher {
   setAAD(additionalData: Uint8Array): void;
   update(text: string, from: "utf8" | "base64url", to: "utf8" | "base64url"): string;
   final(to: "utf8" | "base64url"): string;

@@ -29,7 +29,7 @@ export type PublicJwk = Readonly<Record<string, string>> & { readonly kty: strin
 export type ProofFault = "malformed" | "type" | "algorithm" | "key" | "signature";
 
 /** A proof whose signature is right. Nothing is known about its claims yet. */
-export interface ProofJwt {
+interface ProofJwt {
   readonly algorithm: string;
   readonly claims: Readonly<Record<string, unknown>>;
   readonly key: PublicJwk;
@@ -38,7 +38,7 @@ export interface ProofJwt {
 }
 
 /** What a proof must be. */
-export interface ProofRules {
+interface ProofRules {
   /** The `typ` of its header, such as `dpop+jwt`. */
   readonly type: string;
   readonly algorithms: readonly string[];

@@ -5,6 +5,7 @@
  */
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { Found, Operation } from "../core/repository.ts";
+import { UNDER_WAY } from "../core/retired_id.ts";
 import { internalsOf } from "../core/session_internals.ts";
 import { type Binding, readFacts } from "./binding.ts";
 import { exchangeOf, hasProof } from "./bound_cookie.ts";
@@ -33,6 +34,3 @@ function isUnderWay({ token, metadata }: Found, { key }: Binding, { session, now
   if (session === undefined || internalsOf(session).presented === token || now - rotatedAt >= UNDER_WAY) return false;
   return key === undefined || (key.proofs === 0 && key.provedAt >= rotatedAt);
 }
-
-/** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired; as in the core. */
-const UNDER_WAY = 60_000;

@@ -18,7 +18,7 @@ export interface BoundKey {
   readonly provedAt: number;
 }
 
-/** What a session knows of its device. It lies in the metadata of the record. */
+/** What the metadata of a session holds of its device. */
 export interface Binding {
   /** The session's name for the browser. It is not secret. */
   readonly id: string;
@@ -28,7 +28,7 @@ export interface Binding {
   readonly key?: BoundKey | undefined;
 }
 
-/** The facts of a session: a binding, that it need not have one, that they cannot be read, or undefined. */
+/** The facts of a session: its binding; `"exempt"` if it needs none; `"unreadable"` if they are damaged; undefined if it has no facts. */
 export type Facts = Binding | "exempt" | "unreadable" | undefined;
 
 /** A binding that waits for a key. */

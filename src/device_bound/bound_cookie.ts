@@ -3,10 +3,9 @@
  *
  * @module
  */
-import type { MaybePromise } from "../core/maybe_promise.ts";
-import { chain } from "../core/maybe_promise.ts";
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
-import type { CookieTransport, Transport } from "../core/transport.ts";
+import { type CookieTransport, isCookieTransport } from "../core/transport.ts";
 import type { Binding } from "./binding.ts";
 import type { SignaturesOf } from "./signatures.ts";
 
@@ -18,7 +17,7 @@ const CLOCK_SKEW = 300;
 /** How long a proof, and its cookie, are valid. */
 export interface ProofLifetime {
   /** How long a proof is valid, in seconds. */
-  readonly counts: number;
+  readonly validFor: number;
   /** How long the browser keeps the cookie, in seconds. */
   readonly maxAge: number;
 }
@@ -27,13 +26,8 @@ export interface ProofLifetime {
  * The lifetimes for a proof that is valid for so many seconds. The browser drops the cookie earlier by as much as the clocks of servers may be apart, and asks for a new
  * one then: it must not present one that a server whose clock is ahead takes for an old one.
  */
-export function proofLifetime(counts: number): ProofLifetime {
-  return { counts, maxAge: Math.ceil(Math.max(counts - CLOCK_SKEW, counts / 2)) };
-}
-
-/** Whether a transport is one of cookies: others cannot carry a cookie beside the token. */
-export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
-  return transport !== undefined && "writeBeside" in transport;
+export function proofLifetime(validFor: number): ProofLifetime {
+  return { validFor, maxAge: Math.ceil(Math.max(validFor - CLOCK_SKEW, validFor / 2)) };
 }
 
 /** What a response by cookie needs. */
@@ -70,9 +64,9 @@ export function writeProof(
   exchange: CookieExchange,
   now: number,
   signaturesOf: SignaturesOf,
-  { counts, maxAge }: ProofLifetime,
+  { validFor, maxAge }: ProofLifetime,
 ): MaybePromise<void> {
-  const end = (now + counts * 1000).toString(36);
+  const end = (now + validFor * 1000).toString(36);
   return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
     chain(signatures.seal(PURPOSE, end), (value) => write(headers, value, exchange, maxAge)),
   );
@@ -92,12 +86,12 @@ export function hasProof(
   );
 }
 
-/** Makes the browser forget the bound cookie. */
+/** Makes the browser drop the bound cookie. */
 export function expireProof(headers: Headers, exchange: CookieExchange): void {
   write(headers, "", exchange, 0);
 }
 
-/** Removes the header that would make the browser forget the session cookie. */
+/** Removes the header that would make the browser drop the session cookie. */
 export function keepSessionCookie(headers: Headers, { transport, request, runtimeArguments }: CookieExchange): void {
   const name = transport.cookieName(request, runtimeArguments);
   const cookies = headers.getSetCookie().filter((line) => !line.startsWith(`${name}=`));

@@ -31,7 +31,7 @@ export function refreshChallenge(signatures: Signatures, proofs: number): MaybeP
 }
 
 /** What became of a challenge: the one that is due, the one before it a short while ago, or another. */
-export type ChallengeState = "due" | "repeated" | "old";
+type ChallengeState = "due" | "repeated" | "old";
 
 /**
  * Judges the challenge of a proof. Each is accepted for one proof, so a proof that was signed in advance or intercepted is soon rejected.

@@ -49,8 +49,8 @@ export async function register(request: Request, session: object, settings: Devi
 /** Gives a browser that proves that it holds the key a new bound cookie. */
 export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
-  const { internals, op, exchange, binding, isLate, mayChange } = await open(session);
-  if (isLate || (binding !== null && binding.key === undefined && mayChange)) return later();
+  const { internals, op, exchange, binding, isLate, mayBeStale } = await open(session);
+  if (isLate || (binding !== null && binding.key === undefined && mayBeStale)) return later();
   // Also a session of an earlier login, which the browser still knows.
   if (exchange === null || binding?.id !== id || binding.key === undefined) return ended(id);
   const { key } = binding;
@@ -92,7 +92,7 @@ interface Opened {
   /** Whether the session may be there although it was not found: the endpoints answer 503 then. */
   readonly isLate: boolean;
   /** Whether the store may show an older state than it keeps. */
-  readonly mayChange: boolean;
+  readonly mayBeStale: boolean;
 }
 
 async function open(session: object): Promise<Opened> {
@@ -102,10 +102,10 @@ async function open(session: object): Promise<Opened> {
   const op = await internals.operation();
   const facts = found ? readFacts(found.metadata) : undefined;
   const binding = typeof facts === "object" ? facts : null;
-  const mayChange = op.store.traits.consistency === "eventual";
+  const mayBeStale = op.store.traits.consistency === "eventual";
   // Without a reason the store has failed, which is no logout.
   const isLate = !found && typeof presented === "string" && !isFinal(rejected, op);
-  return { internals, op, exchange: exchangeOf(op), binding, isLate, mayChange };
+  return { internals, op, exchange: exchangeOf(op), binding, isLate, mayBeStale };
 }
 
 /** Reasons that are final. With any other one the session may be found again, by a newer program, another request or a later read. */

@@ -1,5 +1,5 @@
 import type { PluginHost } from "../core/plugin.ts";
-import { isCookieTransport } from "./bound_cookie.ts";
+import { isCookieTransport } from "../core/transport.ts";
 
 /** @throws {TypeError} If the manager keeps sessions in a place where a binding does not protect them */
 export function assertHost({ repository, transports }: PluginHost): void {

@@ -67,7 +67,7 @@ export function sessionConfiguration(
   });
 }
 
-/** The answer that makes the browser forget a session. */
+/** The answer that makes the browser end its part of a session. */
 export function sessionEnd(id: string): string {
   return JSON.stringify({ session_identifier: id, continue: false });
 }

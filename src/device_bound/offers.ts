@@ -22,7 +22,7 @@ export class Offers {
   /** The binding that a commit gives to what it creates, also if it must store it again. */
   readonly #given: WeakMap<Operation, Binding> = new WeakMap();
 
-  /** Takes `mayOffer`, which tells whether the request of an operation may lead to an offer. */
+  /** `mayOffer` decides whether the request of an operation may lead to an offer. */
   constructor(settings: DeviceBoundSettings, mayOffer: (op: Operation) => boolean) {
     this.#settings = settings;
     this.#mayOffer = mayOffer;

@@ -5,11 +5,11 @@ import { createId } from "../core/session_id.ts";
 export const NAME = "dpop";
 export const FACTS = "+dpop";
 
-/** What a session knows of the key of its client. It lies in the metadata of the record. */
+/** What the metadata of a session holds of the key of its client. */
 export interface Binding {
   /** The thumbprint of the key (RFC 7638); absent until the first proof of a session that a header client began without one. */
   readonly thumbprint?: string | undefined;
-  /** Makes nonces of this session ones that nobody else can make. It never leaves the server. */
+  /** Signs the nonces of this session. It never leaves the server. */
   readonly secret: string;
 }
 

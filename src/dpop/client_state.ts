@@ -18,7 +18,7 @@ export interface DpopState {
 export interface DpopStorage {
   /** The state that was saved last, or undefined. It is asked before each request, so that several pages share one session. */
   load(): Promise<DpopState | undefined>;
-  /** Keeps a state; undefined forgets it. */
+  /** Keeps a state; undefined removes it. */
   save(state: DpopState | undefined): Promise<void>;
 }
 

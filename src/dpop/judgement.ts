@@ -4,12 +4,12 @@
  * @module
  */
 import type { Operation } from "../core/repository.ts";
-import { toBase64Url } from "../crypto/base64url.ts";
 import type { Binding } from "./binding.ts";
 import { claimedInstant, CLOCK_SKEW, isOurs, isRecent } from "./nonce.ts";
 import type { DpopSettings } from "./options.ts";
 import { checkProof, type DpopFault, type DpopProof } from "./proof.ts";
 import { useOnce } from "./replay.ts";
+import { hashOfToken } from "./token_hash.ts";
 
 /** Checks the proofs of requests. One proof is verified once, and used once, however often its request is judged. */
 export class ProofJudge {
@@ -43,7 +43,7 @@ export class ProofJudge {
     const { nonce = "", ath, thumbprint } = proof;
     const madeAt = claimedInstant(nonce);
     if (!isRecent(madeAt, op.now, nonceLifetime) || !(await isOurs(nonce, binding.secret))) return "nonce";
-    if (ath !== (await hashOf(token))) return "token";
+    if (ath !== (await hashOfToken(token))) return "token";
     if (binding.thumbprint !== undefined && thumbprint !== binding.thumbprint) return "binding";
     const used = this.#uses.get(request) ?? useOnce(proof, madeAt + (nonceLifetime + 2 * CLOCK_SKEW) * 1000, op);
     this.#uses.set(request, used);
@@ -56,9 +56,4 @@ function addressOf({ url }: Request, origin: string | undefined): string {
   if (origin === undefined) return url;
   const { pathname } = new URL(url);
   return origin + pathname;
-}
-
-/** RFC 9449, 4.2: the SHA-256 of the token in base64url. */
-async function hashOf(token: string): Promise<string> {
-  return toBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))));
 }

@@ -35,7 +35,7 @@ export interface DpopProof {
 }
 
 /** What a proof must be, beside its signature. */
-export interface DpopRules {
+interface DpopRules {
   readonly algorithms: readonly string[];
   /** The address of the request as the client knows it. */
   readonly address: string;

@@ -28,7 +28,7 @@ export async function useOnce({ thumbprint, jti }: DpopProof, until: number, op:
     expiresAt: until + SWEEP_MARGIN,
   };
   if ((await store.save(key, write)) !== "conflict") return true;
-  // The client of the store may have sent the write twice, and heard what became of the second one.
+  // The client of the store may have sent the write twice, and given the answer to the second one.
   return (await store.load(key))?.fields.get(FIELD) === id;
 }
 

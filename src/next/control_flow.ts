@@ -5,7 +5,7 @@ export function isControlFlow(error: unknown): boolean {
 }
 
 /** A cookie as Next.js takes it. */
-export interface NextCookie {
+interface NextCookie {
   name: string;
   value: string;
   path?: string;

@@ -9,7 +9,7 @@ type Sending = (typeof SENDING)[number];
 type Call = (...args: unknown[]) => unknown;
 
 /** What a response does when its first byte is to be sent. */
-export interface HoldBackSteps {
+interface HoldBackSteps {
   /** Stores the session; undefined if nobody has used it. */
   finish(): MaybePromise<Headers> | undefined;
   /** Gets the error if that failed: what was held back is dropped, and the response can be answered in another way. */

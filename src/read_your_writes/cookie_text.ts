@@ -80,13 +80,13 @@ function sizeOf(value: unknown): number {
  * @param accepted How old it may seem, in milliseconds
  */
 export function parseCookieText(text: string, now: number, accepted: number): CookieContent | null {
-  const told: CookieText = JSON.parse(text);
-  if (now - told.now >= accepted) return null;
-  const { token, id = token, tombstone, seen = 0, fields = [], versions = [] } = told;
+  const parsed: CookieText = JSON.parse(text);
+  if (now - parsed.now >= accepted) return null;
+  const { token, id = token, tombstone, seen = 0, fields = [], versions = [] } = parsed;
   if (tombstone !== undefined) return { token, id, tombstone };
   const changes = new Map<string, FieldChange>();
   for (const [name, at, value] of fields)
-    if (now - told.now - at < accepted) changes.set(name, { at: told.now + at, text: value });
-  const isComplete = told.complete === true && changes.size === fields.length;
-  return { token, id, writes: { changes, lastSeenAt: told.now + seen, isComplete, versions } };
+    if (now - parsed.now - at < accepted) changes.set(name, { at: parsed.now + at, text: value });
+  const isComplete = parsed.complete === true && changes.size === fields.length;
+  return { token, id, writes: { changes, lastSeenAt: parsed.now + seen, isComplete, versions } };
 }

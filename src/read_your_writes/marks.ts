@@ -10,7 +10,7 @@ import { withChanges } from "../core/record_text.ts";
 type Fields = ReadonlyMap<string, string>;
 
 /** The field that holds the marks. No key of a session can have this name. */
-export const MARKS_FIELD = "*recent";
+const MARKS_FIELD = "*recent";
 
 /** When each recently changed field was changed, in epoch milliseconds. The metadata count as one field. */
 export interface Marks {

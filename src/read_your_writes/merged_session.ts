@@ -10,7 +10,7 @@ import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
 import { isLater, type PresentedWrites } from "./recent_writes.ts";
 import type { RecentWindow } from "./window.ts";
 
-/** What is remembered of a session that was found or written. */
+/** What this repository keeps of a session that was found or written. */
 export interface MergedSession {
   /** The session as the store showed it, or as it was stored since. */
   shown: Found;
@@ -33,31 +33,31 @@ export interface Merged {
 
 const MERGED: unique symbol = Symbol("with-session.merged");
 
-/** What {@linkcode MERGED} marks, so that what another repository remembers is not taken for it. */
-interface Remembered {
+/** What this repository keeps in `Found.stored`. The symbol tells it from what another repository keeps there. */
+interface Kept {
   readonly [MERGED]: MergedSession;
 }
 
 /** A session as the core holds it. */
 export function foundOf(session: MergedSession, found: Found): Found {
-  return { ...found, stored: { [MERGED]: session } satisfies Remembered };
+  return { ...found, stored: { [MERGED]: session } satisfies Kept };
 }
 
 /**
- * What is remembered of a session that this repository gave.
+ * What this repository keeps of a session that it gave.
  *
  * @throws {TypeError} If another repository gave it
  */
 export function mergedOf({ stored }: Found): MergedSession {
-  if (!isRemembered(stored)) throw new TypeError("Expected a session that the repository of read-your-writes gave");
+  if (!isKept(stored)) throw new TypeError("Expected a session that the repository of read-your-writes gave");
   return stored[MERGED];
 }
 
-function isRemembered(stored: unknown): stored is Remembered {
+function isKept(stored: unknown): stored is Kept {
   return typeof stored === "object" && stored !== null && MERGED in stored;
 }
 
-/** Merges what the store showed with the changes of which the client knows better. */
+/** Merges what the store showed with the later changes that the client has seen. */
 export function merge(
   shown: Found,
   isMissing: boolean,

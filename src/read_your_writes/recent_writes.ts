@@ -58,7 +58,7 @@ export const NO_WRITES: PresentedWrites = {
 };
 
 /**
- * As many versions as one client sees within the window. A version that is forgotten costs a write that was not needed.
+ * As many versions as one client sees within the window. A version that is dropped costs a write that was not needed.
  */
 const MOST_VERSIONS = 12;
 

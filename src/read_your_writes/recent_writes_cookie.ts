@@ -90,7 +90,7 @@ export class RecentWritesCookie {
   }
 
   /** Notes what the client's next cookie holds of a session. */
-  remember(subject: Subject, writes: RecentWrites): void {
+  note(subject: Subject, writes: RecentWrites): void {
     this.#untold.set(subject.token, { token: subject.token, id: subject.id, writes });
   }
 
@@ -102,12 +102,12 @@ export class RecentWritesCookie {
   /** Notes that an id is over for this client, even if the store shows it. */
   bury(subject: Subject, tombstone: Tombstone): void {
     // The successor of a rotation that failed, say: no client knows of it.
-    if (this.#begun.has(subject.token) && !this.#isSent) return this.forget(subject);
+    if (this.#begun.has(subject.token) && !this.#isSent) return this.drop(subject);
     this.#untold.set(subject.token, { token: subject.token, id: subject.id, tombstone });
   }
 
   /** Drops what was noted of a session, as it did not happen after all. */
-  forget({ token }: Subject): void {
+  drop({ token }: Subject): void {
     this.#untold.delete(token);
   }
 

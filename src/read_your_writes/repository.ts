@@ -3,6 +3,7 @@ import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import { METADATA_FIELD } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
+import { UNDER_WAY } from "../core/retired_id.ts";
 import { changedNames, latestOf, type Marks, withMarks, withoutMarks } from "./marks.ts";
 import {
   foundOf,
@@ -29,11 +30,6 @@ import { windowOf } from "./window.ts";
  * late.
  */
 const MOST_READS = 3;
-/**
- * How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired; as
- * in the core.
- */
-const UNDER_WAY = 60_000;
 
 /**
  * A repository whose clients see their own writes, and never an older state than they saw, although the store is
@@ -60,8 +56,8 @@ export class ReadYourWritesRepository implements Repository {
     this.reinstate = async (retired, successor, op) => {
       await reinstate.call(inner, mergedOf(retired).shown, mergedOf(successor).shown, op);
       const cookie = cookieOf(op);
-      cookie?.forget(retired);
-      cookie?.forget(successor);
+      cookie?.drop(retired);
+      cookie?.drop(successor);
     };
   }
 
@@ -176,7 +172,7 @@ export class ReadYourWritesRepository implements Repository {
             "Cannot load the session: the store does not show it yet; try the request again",
           );
       }
-      if (isNews(merged, presented, op)) this.#remember(merged.found, merged.session, presented, op);
+      if (isNews(merged, presented, op)) this.#note(merged.found, merged.session, presented, op);
       return merged.found;
     }
   }
@@ -214,12 +210,12 @@ export class ReadYourWritesRepository implements Repository {
     if (before === null) this.#cookieOf(op)?.begin(found);
     const presented = await this.#presented(found.token, op, found.id);
     const versions = before === null ? [] : [shortVersion(before), ...presented.versions];
-    this.#remember(found, session, { ...presented, versions, isComplete: before === null || presented.isComplete }, op);
+    this.#note(found, session, { ...presented, versions, isComplete: before === null || presented.isComplete }, op);
     return found;
   }
 
   /** Notes for the client what it sees. Changes that it knows without their texts stay in what it knows. */
-  #remember(found: Found, { shown, marks: { at } }: MergedSession, presented: RecentWrites, op: Operation): void {
+  #note(found: Found, { shown, marks: { at } }: MergedSession, presented: RecentWrites, op: Operation): void {
     const { accepted } = windowOf(op.store);
     const changes = new Map<string, FieldChange>();
     for (const [name, instant] of at) {
@@ -231,7 +227,7 @@ export class ReadYourWritesRepository implements Repository {
     // A record that lacks a change and must be written again is not only late.
     const versions =
       found.needsStoring === true ? presented.versions : mergeVersions([shortVersion(shown), ...presented.versions]);
-    this.#cookieOf(op)?.remember(found, {
+    this.#cookieOf(op)?.note(found, {
       changes,
       lastSeenAt: found.lastSeenAt,
       isComplete: presented.isComplete,

@@ -37,7 +37,7 @@ interface Found {
 }
 
 /**
- * Keeps sessions in Memcached, which is fast and forgets: sessions are gone after a restart of the server, and the least recently used ones
+ * Keeps sessions in Memcached, which is fast but keeps nothing for certain: sessions are gone after a restart of the server, and the least recently used ones
  * when its memory is full. Users are then signed out. Use another store where that matters.
  *
  * ## Setup

@@ -70,7 +70,7 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * A record takes at most 512 MB less 8 KB (https://redis.io/docs/latest/develop/data-types/strings/#limits); with `layout: "hash"`, all
  * its names and values together.
  *
- * @param client A client, or a function that opens one or promises to; a failure of it is not remembered
+ * @param client A client, or a function that opens one or promises to; after a failure it is called again
  * @param options The prefix of the keys, and the layout
  * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit. All
  *   methods reject with `ERR_STORE` while a client that was given as it is is closed

@@ -53,7 +53,7 @@ export interface CookieJar {
   ): Promise<Response>;
   /** All cookies that have not expired, the oldest first. */
   cookies(): JarCookie[];
-  /** Forgets the cookies without Max-Age and Expires, as a browser does when it is closed. */
+  /** Removes the cookies without Max-Age and Expires, as a browser does when it is closed. */
   closeBrowser(): void;
 }
 

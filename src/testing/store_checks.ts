@@ -7,7 +7,7 @@ import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { RecordVersion, SessionRecord, SessionStore, StoredRecord, Write } from "../core/store.ts";
 
 /** Fields, as a record or as a map. */
-export type FieldsLike<Value = string> = Readonly<Record<string, Value>> | ReadonlyMap<string, Value>;
+type FieldsLike<Value = string> = Readonly<Record<string, Value>> | ReadonlyMap<string, Value>;
 
 /** An instant of the engine's own expiry that no case reaches. */
 export function inAnHour(): number {

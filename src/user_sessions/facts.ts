@@ -54,7 +54,7 @@ export function pendingOf(metadata: Metadata): Pending | undefined {
   return typeof Object(value).userId === "string" ? (value as Pending) : undefined;
 }
 
-export function isFacts(value: unknown): value is Facts {
+function isFacts(value: unknown): value is Facts {
   const { token, lists } = Object(value);
   return (
     typeof token === "string" && Array.isArray(lists) && lists.length > 0 && lists.every((place) => isKey(place?.list))

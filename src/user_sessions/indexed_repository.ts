@@ -7,11 +7,7 @@ import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, 
 import { type Admission, enforceLimit, register, unregister } from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
-export type AdmissionOf = (
-  userId: string,
-  version: string | undefined,
-  op: Operation,
-) => Promise<Admission | undefined>;
+type AdmissionOf = (userId: string, version: string | undefined, op: Operation) => Promise<Admission | undefined>;
 
 /**
  * A repository that keeps lists of whose sessions are whose. An entry is written before its session is stored, and removed after the session

@@ -8,6 +8,7 @@ import { SWEEP_MARGIN } from "../core/expiry.ts";
 import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
 import { isTombstone, NO_FIELDS, writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
+import { LONGEST_CHAIN } from "../core/retired_id.ts";
 import type { StoredRecord } from "../core/store.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
@@ -27,8 +28,6 @@ type Target = LiveSession | "absent" | "moved" | "ended" | "unreadable";
  * two servers may be ten minutes apart if each is wrong by five.
  */
 export const PENDING: number = 2 * SWEEP_MARGIN;
-/** More regenerations than this while a retired id is noted are not made by a client. */
-const MOST_HOPS = 8;
 
 /** An entry, and what it leads to. */
 export type Inspected = readonly [entry: Entry, target: Target];
@@ -71,7 +70,7 @@ async function follow(
   list: string,
   op: Operation,
   onEnd?: (ended: Entry) => void,
-  hops: number = MOST_HOPS,
+  hops: number = LONGEST_CHAIN,
 ): Promise<Target> {
   const { key, token } = entry;
   for (;;) {

@@ -44,6 +44,7 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
   if (!isFunction(limit)) checkedLimit(limit);
   oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
   if (!isFunction(credentialVersion)) throw new TypeError("userSessions: credentialVersion must be a function");
+  // Only that it is an object: the program chooses the names.
   assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
   if (!Object.values(indexes).every(isFunction))
     throw new TypeError("userSessions: each of the indexes must be a function");

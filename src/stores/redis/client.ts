@@ -64,7 +64,7 @@ export function senderOf(source: RedisClientSource): Send {
     const opened = Promise.resolve()
       .then(openClient)
       .then((given) => (client = assertClient(given)));
-    // A failure is not remembered: the next command tries again.
+    // A failure is not kept: the next command tries again.
     return opened.finally(() => (opening = undefined));
   }
 
@@ -96,7 +96,7 @@ function call(
   script?: string,
 ): Promise<unknown> {
   const wordsFor = (key: string): string[] => [...(script === undefined ? [key] : [script, "1", key]), ...args];
-  // Named methods, since `call` of ioredis before 5.9 forgets the prefix of keys and the slots of a cluster.
+  // Named methods, since `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a cluster.
   const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
   if (typeof method === "function") return Reflect.apply(method, client, wordsFor(key));
   if (client.call) return client.call(command, wordsFor(key));

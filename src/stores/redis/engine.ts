@@ -9,7 +9,7 @@ export type Command = "GET" | "HGETALL" | "SET" | "DEL" | "PEXPIRE" | "EVALSHA" 
 /** Sends one command; `script` is the digest or the text of one to evaluate. Rejects with the client's error. */
 export type Send = (command: Command, key: string, args?: readonly string[], script?: string) => Promise<unknown>;
 
-/** A script, and its SHA-1, under which Redis remembers it. Its answer is 1 if it did what it is for, and else 0. */
+/** A script, and its SHA-1, under which Redis keeps it. Its answer is 1 if it did what it is for, and else 0. */
 export interface Script {
   readonly digest: string;
   readonly text: string;

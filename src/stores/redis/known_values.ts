@@ -10,7 +10,7 @@ const LONGEST_VALUE = 4096;
 
 /** The values that this process has seen last, and the command that replaces one. */
 export interface KnownValues {
-  remember(key: string, value: string): void;
+  keep(key: string, value: string): void;
   /** Replaces the value that begins with a head, and answers whether it was there; undefined if a script must find out. */
   replace(key: string, head: string, value: string, life: string): Promise<boolean | undefined>;
 }
@@ -20,7 +20,7 @@ export function knownValues(send: Send): KnownValues {
   let isSupported = true;
   const values = new Map<string, string>();
   return {
-    remember(key, value) {
+    keep(key, value) {
       values.delete(key);
       // Bytes that are no text were read as this character, so the value is not known.
       if (!isSupported || value.length > LONGEST_VALUE || value.includes("\ufffd")) return;

@@ -43,7 +43,7 @@ export function valueLayout(engine: Engine): Layout {
       engine.read("GET", key).then((reply) => {
         const value = reply === OTHER_TYPE ? "" : textOf(reply);
         if (value === null) return null;
-        known?.remember(key, value);
+        known?.keep(key, value);
         const version = versionOf(value);
         const { fields, lastSeenAt } = parseRecord(version === CORRUPT ? "" : value.slice(version.length + 1));
         return { fields, lastSeenAt, version };
@@ -53,7 +53,7 @@ export function valueLayout(engine: Engine): Layout {
       const value = `${version} ${serializeRecord(record)}`;
       assertSize(engine, value);
       const isStored = await store(key, value, expected === null ? null : String(expected), life);
-      if (isStored) known?.remember(key, value);
+      if (isStored) known?.keep(key, value);
       return isStored;
     },
 

@@ -4,7 +4,7 @@ import { detailOf, type SqlEngine, type Statements, SWEEP_BATCH } from "./sql_st
 import type { Table } from "./table.ts";
 
 /** What differs between SQLite, D1 and libSQL. */
-export interface SqliteClient extends Omit<SqlEngine, "statements" | "schema" | "meaningOf"> {
+interface SqliteClient extends Omit<SqlEngine, "statements" | "schema" | "meaningOf"> {
   readonly table: Table;
   readonly statements: Omit<Statements, "sweep">;
 }

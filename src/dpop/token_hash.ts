@@ -1,0 +1,6 @@
+import { toBase64Url } from "../crypto/base64url.ts";
+
+/** The claim `ath` of a proof: the SHA-256 of the token in base64url (RFC 9449, 4.2). */
+export async function hashOfToken(token: string): Promise<string> {
+  return toBase64Url(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))));
+}
