@@ -225,7 +225,7 @@ async function apply(
   const view = replay(commit.changes, before.fields);
   if (isPromise(view)) {
     // Not before the function has returned: of two runs at once, the outcome of this one could be told in place of what is stored. And under
-    // a name of its own: the others of the batch may be stored under that of this job.
+    // a separate name: the others of the batch may be stored under that of this job.
     const alone = (): MaybePromise<void> =>
       chain(beginOperation(active), (own) => update(active, job.current, commit, own));
     job.resolve(view.then(alone, alone));
