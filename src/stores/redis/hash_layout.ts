@@ -13,8 +13,8 @@ const HEAD = "!";
  */
 export const HASH_SCRIPT: Script = {
   digest: "4d9968d5a5d4b588ae6535082d4fda592e987378",
-  text: /* @__PURE__ */ `local k,a=KEYS[1],ARGV
-${findVersion("'HGET',k,'!'")}if v~=a[1] and (a[2] or v~='') then return 0 end
+  text: `local k,a=KEYS[1],ARGV
+${/* @__PURE__ */ findVersion("'HGET',k,'!'")}if v~=a[1] and (a[2] or v~='') then return 0 end
 if a[2] then
 redis.call('HSET',k,'!',a[2])
 local s=5+a[4]

@@ -19,9 +19,9 @@ import { textOf } from "./reply.ts";
  */
 export const VALUE_SCRIPT: Script = {
   digest: "efefbbd68c583630af05d0766cbfc281dca35996",
-  text: /* @__PURE__ */ `local k,a=KEYS[1],ARGV[1]
+  text: `local k,a=KEYS[1],ARGV[1]
 local i=string.find(a,' ')
-${findVersion("'GETRANGE',k,0,255")}if v~=string.sub(a,1,i) and (#a>i or v~='') then return 0 end
+${/* @__PURE__ */ findVersion("'GETRANGE',k,0,255")}if v~=string.sub(a,1,i) and (#a>i or v~='') then return 0 end
 if #a>i then redis.call('SET',k,string.sub(a,i+14),'PX',tonumber(string.sub(a,i+1,i+13))) else redis.call('DEL',k) end
 return 1`,
 };
