@@ -1,6 +1,7 @@
 import { Request as UndiciRequest } from "undici";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
+import { fakeClock } from "../src/testing.ts";
 import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
 import { signedIds } from "../src/signed_ids.ts";
 import { client, SHOP } from "./setup/client.ts";
@@ -60,6 +61,15 @@ describe.each<[string, () => SessionOptions]>([
     const { result: tokens, cookies } = await visit((session) => Promise.all([csrfToken(session), csrfToken(session)]));
     expect(cookies).toHaveLength(1);
     for (const token of tokens) expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
+  });
+
+  test("gives a token that serves the request in which rotateEvery renews the id, and none after it", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now, rotateEvery: 60 });
+    const { result: token } = await visit((session) => csrfToken(session));
+    clock.advance(61);
+    const verify = async (): Promise<boolean> => (await visit((session) => verifyCsrfToken(session, token))).result;
+    expect([await verify(), await verify()]).toEqual([true, false]);
   });
 
   test("gives a token that is worth nothing to another client or after regenerate()", async () => {

@@ -42,8 +42,8 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  *
  * ## Eviction
  * Use `maxmemory-policy noeviction` (https://redis.io/docs/latest/develop/reference/eviction/): when memory is full, writes fail with
- * `OOM`, and sessions can still be read and ended. Every session has a time to live, so `volatile-*` removes sessions and spares keys
- * without one; `volatile-ttl` takes those that would end next. `allkeys-*` removes sessions and everything else. A removed session is
+ * `OOM`. Sessions can still be read, and `destroy` ends them. `regenerate`, `revoke` and `revokeAll` need a write: they throw `ERR_STORE`, and
+ * end nothing. Every session has a time to live, so `volatile-*` removes sessions and spares keys without one; `volatile-ttl` takes those that would end next. `allkeys-*` removes sessions and everything else. A removed session is
  * signed out. A removed list of `userSessions()` costs more: until its sessions are used again, `revokeAll` does not reach them.
  *
  * ## Key format

@@ -1,7 +1,8 @@
 /** Whole sessions on the Redis stores, where the core has a part in what is promised. */
 import { Redis as Upstash } from "@upstash/redis";
 import { createClient } from "redis";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { SessionManager, type UntypedData } from "../../mod.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { withSession } from "../../src/core/with_session.ts";
 import { redisStore } from "../../src/stores/redis.ts";
@@ -9,7 +10,8 @@ import { upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
 import { startUpstash, type Upstash as UpstashServer } from "../setup/upstash.ts";
 import { fakeClient, layouts, withIfeq } from "./redis_records.ts";
-import { PATIENCE } from "../setup/sessions.ts";
+import { codeOf, PATIENCE } from "../setup/sessions.ts";
+import { userSessions } from "../../src/user_sessions.ts";
 
 let server: RedisServer;
 let upstash: UpstashServer;
@@ -116,3 +118,39 @@ test("a failure of a session says what is wrong with the client, and nothing abo
   expect(error).toMatchObject({ code: "ERR_STORE", message: expect.stringContaining("UpstashError") });
   expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toMatch(/session:[0-9a-f]|command was/);
 });
+
+test.each(layouts)(
+  "on a full Redis, sessions in the layout %s are read and destroyed, and nothing else ends them",
+  async (layout) => {
+    const full = await startRedis({ args: ["--maxmemory", "20mb"] });
+    onTestFinished(() => full.stop());
+    const client = await createClient({ url: full.url })
+      .on("error", () => {})
+      .connect();
+    onTestFinished(() => client.destroy());
+    const users = userSessions();
+    const store = redisStore(client, { layout });
+    const sessions = new SessionManager<UntypedData>({ store, storeTimeout: PATIENCE, plugins: [users] });
+    const logIn = async (): Promise<string> => {
+      const session = sessions.open("");
+      session.set("visits", 1);
+      await users.bind(session, "ada");
+      await session.save();
+      return String(await session.id());
+    };
+    const [first, second] = [await logIn(), await logIn()];
+    await client.sendCommand(["CONFIG", "SET", "maxmemory", "1"]);
+    expect(await sessions.open(first).get("visits")).toBe(1);
+    const leaving = sessions.open(first);
+    await leaving.destroy();
+    await leaving.save();
+    expect(await sessions.open(first).get("visits")).toBeUndefined();
+    const renewed = sessions.open(second);
+    await renewed.regenerate();
+    expect(await codeOf(() => renewed.save())).toBe("ERR_STORE");
+    const handle = String(await users.handle(sessions.open(second)));
+    expect(await codeOf(() => users.revoke(handle))).toBe("ERR_STORE");
+    expect(await codeOf(() => users.revokeAll("ada"))).toBe("ERR_STORE");
+    expect(await sessions.open(second).get("visits")).toBe(1);
+  },
+);
