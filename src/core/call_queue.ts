@@ -51,7 +51,7 @@ export class CallQueue {
     return new Promise((resolve, reject) => {
       const name = `update(${JSON.stringify(computing)})`;
       const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
-      const timer = setTimeout(() => reject(new Error(message)), this.#seconds * 1000);
+      const timer = setTimeout(() => reject(new TypeError(message)), this.#seconds * 1000);
       void call.then(() => {
         clearTimeout(timer);
         resolve();

@@ -106,9 +106,9 @@ function watched(active: ActiveSession, key: string, change: (value: unknown) =>
   };
 }
 
-function nested(key: string): Error {
+function nested(key: string): TypeError {
   const call = `update(${JSON.stringify(key)})`;
-  return new Error(
+  return new TypeError(
     `Cannot update ${JSON.stringify(key)}: its function calls ${call} again; compute the new value from the one that it is given`,
   );
 }
