@@ -3,7 +3,7 @@ import { type CookieOptions, type CookieSettings, resolveCookieOptions, withoutP
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_scope.ts";
 import { SessionError } from "./errors.ts";
 import { isPlainLoopback } from "./loopback.ts";
-import type { CookieTransport } from "./transport.ts";
+import type { CookieTransport, WriteContext } from "./transport.ts";
 
 export type { CookieOptions, PreviousCookie } from "./cookie_options.ts";
 
@@ -65,8 +65,9 @@ export function cookieTransport(
     }
   };
 
-  const expireStrays = (headers: Headers, form: Form, request: Request, isAmbiguous: boolean): void => {
+  const expireStrays = (headers: Headers, form: Form, { request, runtimeArguments }: WriteContext): void => {
     const { scope, previous, isSecure } = form;
+    const { isAmbiguous } = presented(request, runtimeArguments);
     if (previous.length === 0 && !isAmbiguous) return;
     const header = request.headers.get("Cookie");
     const strays = previousStrays(scope, previous, request, (name) => readCookie(header, name).isPresent);
@@ -77,29 +78,26 @@ export function cookieTransport(
   return {
     requestHeader: "Cookie",
     read: (request, runtimeArguments = []) => presented(request, runtimeArguments).value,
-    write(headers, token, { maxAge, request, runtimeArguments }) {
+    write(headers, token, context) {
+      const { maxAge, request, runtimeArguments } = context;
       const form = formFor(request, runtimeArguments);
       const { name } = form.scope;
       const values = split(name, token, chunks);
       // In front of the token's own line: a browser that takes a stray scope for the same one keeps the last line.
-      expireStrays(headers, form, request, presented(request, runtimeArguments).isAmbiguous);
+      expireStrays(headers, form, context);
       for (const [at, value] of values.entries())
         headers.append("Set-Cookie", `${chunkName(name, at)}=${value}${ageOf(maxAge)}${form.attributes}`);
       if (chunks > 1) expire(headers, form, form.scope, request, values.length);
     },
-    clear(headers, { request, runtimeArguments }) {
+    clear(headers, context) {
+      const { request, runtimeArguments } = context;
       const form = formFor(request, runtimeArguments);
-      expireStrays(headers, form, request, presented(request, runtimeArguments).isAmbiguous);
+      expireStrays(headers, form, context);
       expire(headers, form, form.scope, request);
     },
     isAmbiguous: (request, runtimeArguments) => presented(request, runtimeArguments).isAmbiguous,
-    expireStrays: (headers, { request, runtimeArguments }) =>
-      expireStrays(
-        headers,
-        formFor(request, runtimeArguments),
-        request,
-        presented(request, runtimeArguments).isAmbiguous,
-      ),
+    expireStrays: (headers, context) =>
+      expireStrays(headers, formFor(context.request, context.runtimeArguments), context),
     isStale: (request, runtimeArguments) =>
       formFor(request, runtimeArguments).previous.length > 0 &&
       presented(request, runtimeArguments).previousName !== undefined,

@@ -1,4 +1,5 @@
-/** What stores may answer, and what is being done meanwhile, for messages.
+/**
+ * What stores may answer, and what the call was to do, for the message of an error.
  *
  * @module
  */
