@@ -67,8 +67,8 @@ export class StoreClient implements SessionStore {
         "Cannot store the session: other requests kept changing it; try the request again",
       );
     }
-    const longest = Math.min(left / 4, attempt * this.#conflicts++);
-    if (longest > 0) await wait(Math.random() * longest);
+    const earlier = this.#conflicts++;
+    if (earlier > 0) await wait(Math.random() * Math.min(left / 4, attempt * earlier));
     this.#begunAt = performance.now();
   }
 
