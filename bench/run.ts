@@ -59,7 +59,7 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
             [1, 256],
             [4, 64],
           ],
-          seconds: 8,
+          seconds: 4,
         }),
   pauses: async () =>
     isQuick
