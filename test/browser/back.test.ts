@@ -19,7 +19,8 @@ async function endElsewhere(origin: string): Promise<void> {
   expect(await ended.json()).toEqual({ ended: 1 });
 }
 
-describe.each(eachBrowser)("%s", (name, open) => {
+// WebKitGTK 2.50 now and then goes back by two entries, or by none, when a driver navigates. Such a run shows nothing and is made again.
+describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
     browser = await open();
@@ -29,15 +30,23 @@ describe.each(eachBrowser)("%s", (name, open) => {
   const text = async (): Promise<string> =>
     String(await browser.tab.evaluate("document.body.innerText").catch(() => ""));
 
+  /** Goes to an address by a new entry in the history: WebKitGTK replaces the entry of a page that has not loaded. */
+  async function visit(url: string): Promise<void> {
+    await browser.tab.goto(url);
+    await expect.poll(() => browser.tab.evaluate("document.readyState").catch(() => "")).toBe("complete");
+  }
+
+  const goBack = async (): Promise<unknown> => await browser.tab.evaluate("void history.back()");
+
   /** The shop with Ada signed in, in the history behind another page. */
   async function leaveShop(): Promise<string> {
     const { tab } = browser;
     const origin = await serve(shop({ store: memoryStore() }));
-    await tab.goto(origin);
+    await visit(origin);
     await tab.evaluate(`void (document.querySelector("#user").value = "Ada")`);
     await tab.evaluate(`void document.querySelector('form[action="/login"] button').click()`);
     await expect.poll(text).toContain("Hello, Ada");
-    await tab.goto(`${origin}/nowhere`);
+    await visit(`${origin}/nowhere`);
     await expect.poll(text).toContain("There is nothing at this address.");
     return origin;
   }
@@ -47,7 +56,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
     expect(await browser.tab.evaluate(`fetch("/api/logout", { method: "POST" }).then(({ status }) => status)`)).toBe(
       200,
     );
-    await browser.tab.evaluate("void history.back()");
+    await goBack();
     await expect.poll(text).toContain("Ripe today");
     await expect.poll(text).not.toContain("Ada");
   });
@@ -55,7 +64,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
   test("the shop shows no user, and says why, when another device ends the session, and this tab goes back", async () => {
     const origin = await leaveShop();
     await endElsewhere(origin);
-    await browser.tab.evaluate("void history.back()");
+    await goBack();
     await expect.poll(text).toContain("This browser was signed out from another device, and its basket is gone.");
     expect(await text()).not.toContain("Ada");
   });
@@ -94,17 +103,17 @@ describe.each(eachBrowser)("%s", (name, open) => {
       }, sessions);
       const host = newHost();
       const origin = scheme === "https" ? `https://${host}:${await serveTls(handle)}` : await serve(handle, host);
-      await tab.goto(`${origin}/login`);
-      await tab.goto(`${origin}/account`);
-      await tab.goto(`${origin}/elsewhere`);
+      await visit(`${origin}/login`);
+      await visit(`${origin}/account`);
+      await visit(`${origin}/elsewhere`);
       if (where === "here") await tab.evaluate(`fetch("/logout", { method: "POST" }).then(({ status }) => status)`);
       else {
         const session = sessions.open(id);
         await session.destroy();
         await session.save();
       }
-      await tab.evaluate("void history.back()");
-      await expect.poll(() => tab.evaluate("location.pathname").catch(() => "")).toBe("/account");
+      await goBack();
+      await expect.poll(() => tab.evaluate("location.pathname").catch(() => ""), { timeout: 30_000 }).toBe("/account");
       await expect.poll(text).toBe(old.includes(name) ? "Ada" : "nobody");
     },
   );
