@@ -5,7 +5,6 @@ import { Flash } from "./flash.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import type { Policy } from "./policy.ts";
-import { isPrefetch } from "./prefetch.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
 import { engineErrorOf } from "./store_client.ts";
@@ -112,10 +111,14 @@ export class ActiveSession {
     this.runtimeArguments = runtimeArguments;
     this.transport = request && new RequestTransport(policy, request, runtimeArguments);
     if (request === undefined) this.presented = token ?? null;
-    const { codec, now, storeTimeout } = policy;
-    this.calls = new CallQueue(storeTimeout);
-    this.values = new Values(this.copy, codec, now, () => this.emit({ type: "rejected", reason: "corrupt" }));
-    this.flash = new Flash(this.copy, () => this.transport === undefined || !isPrefetch(this.transport.request), now);
+    this.calls = new CallQueue(policy.storeTimeout);
+    this.values = new Values(this);
+    this.flash = new Flash(this);
+  }
+
+  /** Reports a value that cannot be read. */
+  emitCorrupt(): void {
+    this.emit({ type: "rejected", reason: "corrupt" });
   }
 
   /** Makes sure that the session is loaded. A failure is not kept: the next call tries again. */

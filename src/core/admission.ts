@@ -14,6 +14,7 @@ export function openAdmitted(active: ActiveSession, token: string, op: Operation
 /** Lets plugins and schema judge a session. */
 export function admit(active: ActiveSession, found: Found, op: Operation): MaybePromise<Found | RejectReason> {
   const { plugins, validateLoaded } = active.policy;
+  if (plugins.length === 0 && validateLoaded === undefined) return found;
   const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
   const next = (at: number): MaybePromise<Found | RejectReason> => {
     for (let index = at; index < plugins.length; index++) {

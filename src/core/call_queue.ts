@@ -6,7 +6,7 @@ export class CallQueue {
   #last: Promise<void> | undefined;
   #isRunning = false;
   #count = 0;
-  #onDone: (() => void)[] = [];
+  #onDone: (() => void)[] | undefined;
 
   /** `seconds` is how long a call waits for a function of `update`. */
   constructor(seconds: number) {
@@ -72,12 +72,14 @@ export class CallQueue {
   /** Notes that a call has ended. */
   leave(): void {
     if (--this.#count > 0) return;
-    for (const resolve of this.#onDone.splice(0)) resolve();
+    const waiting = this.#onDone ?? [];
+    this.#onDone = undefined;
+    for (const resolve of waiting) resolve();
   }
 
   /** Waits for the calls that are under way. */
   done(): MaybePromise<void> {
     if (this.#count === 0) return undefined;
-    return new Promise<void>((resolve) => this.#onDone.push(resolve)).then(() => this.done());
+    return new Promise<void>((resolve) => (this.#onDone ??= []).push(resolve)).then(() => this.done());
   }
 }

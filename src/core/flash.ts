@@ -1,5 +1,13 @@
 import { FLASH, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { isPrefetch } from "./prefetch.ts";
 import type { WorkingCopy } from "./working_copy.ts";
+
+/** What flash values need of the session in this request. */
+interface FlashOwner {
+  readonly copy: WorkingCopy;
+  readonly policy: { readonly now: () => number };
+  readonly transport: { readonly request: Request } | undefined;
+}
 
 /** What a request has done with flash values. Most requests do nothing with them, and get no notes. */
 class Notes {
@@ -18,26 +26,24 @@ class Notes {
  * one. What was shown is removed when the session is stored, unless it is to be kept, or the request is a prefetch, which nobody sees.
  */
 export class Flash {
-  readonly #copy: WorkingCopy;
-  readonly #consumes: () => boolean;
-  readonly #now: () => number;
+  readonly #session: FlashOwner;
   #notes: Notes | undefined;
   #keepsAll = false;
 
-  constructor(copy: WorkingCopy, consumes: () => boolean, now: () => number) {
-    this.#copy = copy;
-    this.#consumes = consumes;
-    this.#now = now;
+  constructor(session: FlashOwner) {
+    this.#session = session;
   }
 
   /** The text that this request may see under a key, if any. */
   peek(key: string): string | undefined {
     const shown = this.#notes?.shown.get(key);
     if (shown !== undefined || this.#notes?.ahead.has(key)) return shown;
-    const field = this.#copy.view.get(fieldName(FLASH, key));
+    const { view } = this.#session.copy;
+    // Nearly no session has a flash value, and every call that reads comes here.
+    const field = view.mayHave(FLASH) ? view.get(fieldName(FLASH, key)) : undefined;
     if (field === undefined) return undefined;
     const { text, endsAt } = splitEnd(field);
-    return endsAt > this.#now() ? text : undefined;
+    return endsAt > this.#session.policy.now() ? text : undefined;
   }
 
   /** The same for a call that reads it: afterwards the value is consumed. */
@@ -46,13 +52,13 @@ export class Flash {
     if (text === undefined || this.#notes?.shown.has(key)) return text;
     const { shown, consumed, kept } = this.#noted;
     shown.set(key, text);
-    if (!this.#keepsAll && !kept.has(key) && this.#consumes()) consumed.add(key);
+    if (!this.#keepsAll && !kept.has(key) && this.#consumes) consumed.add(key);
     return text;
   }
 
   /** The keys under which this request may see something. */
   keys(): string[] {
-    const { view } = this.#copy;
+    const { view } = this.#session.copy;
     if (this.#notes === undefined && !view.mayHave(FLASH)) return [];
     const keys = new Set(this.#notes?.shown.keys());
     for (const key of view.names(FLASH).map(keyOf)) if (this.peek(key) !== undefined) keys.add(key);
@@ -62,10 +68,10 @@ export class Flash {
   /** Sets a value for a later request; `undefined` takes one back. */
   set(key: string, text: string | undefined, ttl: number | undefined): void {
     const name = fieldName(FLASH, key);
-    if (text === undefined) return this.#copy.record({ key, run: (fields) => fields.delete(name) });
-    const value = withEnd(text, ttl === undefined ? undefined : this.#now() + ttl * 1000);
+    if (text === undefined) return this.#session.copy.record({ key, run: (fields) => fields.delete(name) });
+    const value = withEnd(text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000);
     this.#noted.ahead.add(key);
-    this.#copy.record({ key, run: (fields) => fields.set(name, value) });
+    this.#session.copy.record({ key, run: (fields) => fields.set(name, value) });
   }
 
   /** Keeps what was or will be shown for one more request: under these keys, or all. */
@@ -76,8 +82,11 @@ export class Flash {
     for (const [key, text] of shown) {
       if (ahead.has(key) || !(this.#keepsAll || kept.has(key))) continue;
       // What was stored as removed before this call comes back.
-      if (!consumed.delete(key) && this.#consumes()) {
-        this.#copy.record({ key, run: (fields) => fields.set(fieldName(FLASH, key), withEnd(text, undefined)) });
+      if (!consumed.delete(key) && this.#consumes) {
+        this.#session.copy.record({
+          key,
+          run: (fields) => fields.set(fieldName(FLASH, key), withEnd(text, undefined)),
+        });
       }
     }
   }
@@ -86,9 +95,10 @@ export class Flash {
   replace(key: string): void {
     this.#notes?.shown.delete(key);
     this.#notes?.consumed.delete(key);
-    const isAbsent = this.#copy.base !== undefined && this.#copy.view.get(fieldName(FLASH, key)) === undefined;
+    const isAbsent =
+      this.#session.copy.base !== undefined && this.#session.copy.view.get(fieldName(FLASH, key)) === undefined;
     if (isAbsent || this.#notes?.ahead.has(key)) return;
-    this.#copy.record({ key, run: (fields) => fields.delete(fieldName(FLASH, key)) });
+    this.#session.copy.record({ key, run: (fields) => fields.delete(fieldName(FLASH, key)) });
   }
 
   /** Drops what is under a key, seen or ahead. */
@@ -112,7 +122,7 @@ export class Flash {
       const text = shown.get(key);
       if (text === undefined || ahead.has(key)) continue;
       const name = fieldName(FLASH, key);
-      this.#copy.record({
+      this.#session.copy.record({
         key,
         run(fields) {
           const field = fields.get(name);
@@ -121,6 +131,12 @@ export class Flash {
       });
     }
     consumed.clear();
+  }
+
+  /** Whether what is shown is consumed: nobody sees the answer to a prefetch. */
+  get #consumes(): boolean {
+    const { transport } = this.#session;
+    return transport === undefined || !isPrefetch(transport.request);
   }
 
   get #noted(): Notes {

@@ -23,13 +23,13 @@ import { CLEAR } from "./values.ts";
 
 /** The session that handlers get. It holds no state. It makes an `ActiveSession` when it is first used. */
 export class SessionHandle<Data extends object> implements Session<Data> {
-  readonly #open: () => ActiveSession;
+  readonly #open: (session: object) => ActiveSession;
   #active: ActiveSession | undefined;
   #isClosed = false;
   #clearSiteData: readonly ClearSiteData[] = [];
 
   constructor(open: (session: object) => ActiveSession) {
-    this.#open = () => open(this);
+    this.#open = open;
   }
 
   get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
@@ -262,7 +262,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   get #used(): ActiveSession {
     if (this.#active === undefined) {
-      this.#active = this.#open();
+      this.#active = this.#open(this);
       this.#active.isSent = this.#isClosed;
     }
     return this.#active;

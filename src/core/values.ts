@@ -4,6 +4,14 @@ import { DATA, EXPIRING, fieldName, type FieldsView, FLASH, keyOf, splitEnd, wit
 import { isPromise } from "./maybe_promise.ts";
 import type { Change, WorkingCopy } from "./working_copy.ts";
 
+/** What values need of the session in this request. */
+interface ValuesOwner {
+  readonly copy: WorkingCopy;
+  readonly policy: { readonly codec: Codec; readonly now: () => number };
+  /** Reports a value that cannot be read. */
+  emitCorrupt(): void;
+}
+
 /** An object that was handed out, and the text that it had then. */
 interface Tracked {
   readonly value: object;
@@ -15,17 +23,11 @@ interface Tracked {
  * change in place is found by encoding the object again.
  */
 export class Values {
-  readonly #copy: WorkingCopy;
-  readonly #codec: Codec;
-  readonly #now: () => number;
-  readonly #onCorrupt: () => void;
+  readonly #session: ValuesOwner;
   #tracked: Map<string, Tracked> | undefined;
 
-  constructor(copy: WorkingCopy, codec: Codec, now: () => number, onCorrupt: () => void) {
-    this.#copy = copy;
-    this.#codec = codec;
-    this.#now = now;
-    this.#onCorrupt = onCorrupt;
+  constructor(session: ValuesOwner) {
+    this.#session = session;
   }
 
   /** The value of a key; for an object, the same one each time. A fallback that is an object is tracked as well. */
@@ -43,13 +45,13 @@ export class Values {
   }
 
   /** The text of a key, unless its time to live has passed. */
-  text(key: string, view: FieldsView = this.#copy.view): string | undefined {
+  text(key: string, view: FieldsView = this.#session.copy.view): string | undefined {
     return view.get(fieldName(DATA, key)) ?? this.#expiring(key, view)?.text;
   }
 
   /** The keys that have a value. */
   keys(): string[] {
-    const { view } = this.#copy;
+    const { view } = this.#session.copy;
     const keys = view.names(DATA).map(keyOf);
     if (!view.mayHave(EXPIRING)) return keys;
     return [
@@ -63,10 +65,10 @@ export class Values {
 
   decode(text: string): unknown {
     try {
-      return this.#codec.decode(text);
+      return this.#session.policy.codec.decode(text);
     } catch {
       // A field that another program spoiled must not fail every request until the session ends.
-      this.#onCorrupt();
+      this.#session.emitCorrupt();
       return undefined;
     }
   }
@@ -74,7 +76,7 @@ export class Values {
   /** @throws {SessionError} `ERR_NOT_SERIALIZABLE`, without the cause, which would hold the value */
   encode(key: string, value: unknown): string {
     try {
-      return this.#codec.encode(value);
+      return this.#session.policy.codec.encode(value);
     } catch (error) {
       throw notSerializable(key, error);
     }
@@ -82,14 +84,16 @@ export class Values {
 
   /** Records a value: for so many seconds, or for as long as the session lives. */
   set(key: string, value: unknown, text: string, ttl?: number): void {
-    this.#copy.record(setChange(key, text, ttl === undefined ? undefined : this.#now() + ttl * 1000));
+    this.#session.copy.record(
+      setChange(key, text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000),
+    );
     this.track(key, value, text);
   }
 
   /** Records the removal of a key. */
   remove(key: string): void {
     this.#tracked?.delete(key);
-    this.#copy.record(removeChange(key));
+    this.#session.copy.record(removeChange(key));
   }
 
   track(key: string, value: unknown, text: string): void {
@@ -133,8 +137,8 @@ export class Values {
       // A stored text may be another spelling of the same value, written by another program.
       const decoded = this.decode(text);
       if (decoded !== undefined && next === this.encode(key, decoded)) continue;
-      const end = this.#expiring(key, this.#copy.view)?.endsAt;
-      this.#copy.record(setChange(key, next, end));
+      const end = this.#expiring(key, this.#session.copy.view)?.endsAt;
+      this.#session.copy.record(setChange(key, next, end));
       this.#tracked.set(key, { value, text: next });
     }
   }
@@ -156,7 +160,7 @@ export class Values {
     const field = view.get(fieldName(EXPIRING, key));
     if (field === undefined) return undefined;
     const found = splitEnd(field);
-    return found.endsAt > this.#now() ? found : undefined;
+    return found.endsAt > this.#session.policy.now() ? found : undefined;
   }
 }
 

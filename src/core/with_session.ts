@@ -1,6 +1,7 @@
 import { managerInternalsOf } from "./manager_internals.ts";
 import type { SessionOptions } from "./options.ts";
 import { assertOneCookieEach } from "./cookie_claims.ts";
+import { isPromise } from "./maybe_promise.ts";
 import type { DefaultData, Session } from "./session.ts";
 import { SessionManager } from "./session_manager.ts";
 
@@ -86,7 +87,8 @@ export function withSession<Data extends object, Rest extends unknown[]>(
       const answer = instead ?? (await handler(request, own, ...rest));
       assertAnswer(answer);
       const response = answer ?? undefined;
-      return await manager.finish(request, session, response, rest);
+      const finished = manager.finish(request, session, response, rest);
+      return isPromise(finished) ? await finished : finished;
     } catch (error) {
       const discarding = manager.discard(session);
       if (discarding !== undefined) await discarding;
