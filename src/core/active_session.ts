@@ -130,8 +130,10 @@ export class ActiveSession {
     const done = (): void => {
       this.#loading = undefined;
     };
-    this.#loading = loading.finally(done);
-    return this.#loading;
+    // Before whoever waits, and with fewer promises than `finally` makes.
+    loading.then(done, done);
+    this.#loading = loading;
+    return loading;
   }
 
   emit(event: SessionHappening): void {

@@ -6,15 +6,17 @@ import type { Found, Operation } from "./repository.ts";
 
 /** The session of a token, as plugins and schema let it pass, or why there is none. */
 export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
-  return chain(active.policy.repository.open(token, op), (found) =>
-    typeof found === "string" ? found : admit(active, found, op),
-  );
+  return chain(active.policy.repository.open(token, op), (found) => admit(active, found, op));
 }
 
-/** Lets plugins and schema judge a session. */
-export function admit(active: ActiveSession, found: Found, op: Operation): MaybePromise<Found | RejectReason> {
+/** Lets plugins and schema judge a session, if there is one. */
+export function admit(
+  active: ActiveSession,
+  found: Found | RejectReason,
+  op: Operation,
+): MaybePromise<Found | RejectReason> {
   const { plugins, validateLoaded } = active.policy;
-  if (plugins.length === 0 && validateLoaded === undefined) return found;
+  if (typeof found === "string" || (plugins.length === 0 && validateLoaded === undefined)) return found;
   const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
   const next = (at: number): MaybePromise<Found | RejectReason> => {
     for (let index = at; index < plugins.length; index++) {

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { openAdmitted, publicReason } from "./admission.ts";
+import { admit, publicReason } from "./admission.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
@@ -27,13 +27,15 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
   return recovering(
     () =>
       chain(beginOperation(active), (op) =>
-        chain(openAdmitted(active, token, op), (found) => {
-          if (typeof found === "string") return reject(active, found, op);
-          op.emit({ type: "loaded" });
-          if (active.transport?.isStale === true || found.token !== token) active.isRenewed = true;
-          noteFirstUse(active, found, token);
-          return take(active, found);
-        }),
+        chain(active.policy.repository.open(token, op), (opened) =>
+          chain(admit(active, opened, op), (found) => {
+            if (typeof found === "string") return reject(active, found, op);
+            op.emit({ type: "loaded" });
+            if (active.transport?.isStale === true || found.token !== token) active.isRenewed = true;
+            noteFirstUse(active, found, token);
+            return take(active, found);
+          }),
+        ),
       ),
     (error) => {
       if (!isOutage(error)) throw error;

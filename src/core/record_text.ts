@@ -44,7 +44,10 @@ export class RecordFields implements ReadonlyMap<string, string> {
     if (changed.size === 0) return this;
     const base = this.#lines ?? this.#base;
     if (this.#changed.size === 0 || this.#lines !== undefined) return new RecordFields(base, changed);
-    return new RecordFields(base, new Map([...this.#changed, ...changed]));
+    // The later changes first: they are of the metadata, which comes first in the text as well.
+    const all = new Map(changed);
+    for (const [name, value] of this.#changed) if (!all.has(name)) all.set(name, value);
+    return new RecordFields(base, all);
   }
 
   get(name: string): string | undefined {
@@ -196,6 +199,8 @@ interface Edit {
 /** Lines with changes applied. All places are found in the lines as they were: to look into a text that was just put together costs a copy. */
 function splice(lines: string, changed: Changes): string {
   const edits: Edit[] = [];
+  let isSorted = true;
+  let last = 0;
   let before = "";
   let after = "";
   for (const [name, value] of changed) {
@@ -207,9 +212,11 @@ function splice(lines: string, changed: Changes): string {
       continue;
     }
     const from = at + name.length + 2;
+    isSorted &&= at >= last;
+    last = at;
     edits.push({ from: value === null ? at : from, to: endOfValue(lines, from), text: value ?? "" });
   }
-  edits.sort((left, right) => left.from - right.from);
+  if (!isSorted) edits.sort((left, right) => left.from - right.from);
   let result = before;
   let done = 0;
   for (const { from, to, text } of edits) {

@@ -8,6 +8,16 @@ const FIRST_RETRY = 100;
 /** In milliseconds: a timer for longer fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
+/** One call of the store. */
+interface Call<T> {
+  /** For messages. */
+  readonly action: string;
+  readonly start: () => MaybePromise<T>;
+  readonly isValid: (answer: unknown) => boolean;
+  /** Whether it is tried again when the store is busy. @default Always */
+  readonly mayWait?: () => boolean;
+}
+
 /**
  * A store that is not trusted, for one operation: one load or one commit, repairs included. It has one time limit, tries a busy store
  * again, checks each answer, and hides the client's errors, whose messages may hold keys and data. The limit is measured on the
@@ -31,22 +41,32 @@ export class StoreClient implements SessionStore {
 
   load(key: string): MaybePromise<StoredRecord | null> {
     const { load } = this.#store;
-    const start = () => (load.length > 1 ? load.call(this.#store, key, this.#signal) : load.call(this.#store, key));
-    return this.#call(LOADING, start, isRecordOrNull);
+    return this.#call({
+      action: LOADING,
+      start: () => (load.length > 1 ? load.call(this.#store, key, this.#signal) : load.call(this.#store, key)),
+      isValid: isRecordOrNull,
+    });
   }
 
   save(key: string, write: Write): MaybePromise<RecordVersion | "conflict"> {
     const { save } = this.#store;
-    const start = () =>
-      save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write);
-    return this.#call(STORING, start, isVersion, write);
+    return this.#call({
+      action: STORING,
+      start: () =>
+        save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write),
+      isValid: isVersion,
+      // A touch may wait for the next request. What ends a session changes no field either.
+      mayWait: () => write.changed.size > 0 || write.record.fields.size === 0,
+    });
   }
 
   delete(key: string, expected?: RecordVersion): MaybePromise<void | "conflict"> {
     const store = this.#store;
-    const start = () =>
-      store.delete.length > 2 ? store.delete(key, expected, this.#signal) : store.delete(key, expected);
-    return this.#call(ENDING, start, isDeletion);
+    return this.#call({
+      action: ENDING,
+      start: () => (store.delete.length > 2 ? store.delete(key, expected, this.#signal) : store.delete(key, expected)),
+      isValid: isDeletion,
+    });
   }
 
   /**
@@ -84,38 +104,25 @@ export class StoreClient implements SessionStore {
     return this.#begunAt;
   }
 
-  #call<T>(
-    action: string,
-    start: () => MaybePromise<T>,
-    isValid: (answer: unknown) => boolean,
-    write?: Write,
-    retry = FIRST_RETRY,
-  ): MaybePromise<T> {
+  #call<T>(call: Call<T>, retry = FIRST_RETRY): MaybePromise<T> {
     let answer: MaybePromise<T>;
     try {
-      answer = start();
+      answer = call.start();
     } catch (error) {
-      return this.#recover(action, error, start, isValid, retry, write);
+      return this.#recover(error, call, retry);
     }
-    if (!isPromise(answer)) return checked(action, answer, isValid);
+    if (!isPromise(answer)) return checked(call.action, answer, call.isValid);
     this.#begin();
-    return this.#inTime(action, answer, start, isValid, retry, write);
+    return this.#inTime(answer, call, retry);
   }
 
-  #inTime<T>(
-    action: string,
-    answer: Promise<T>,
-    start: () => MaybePromise<T>,
-    isValid: (answer: unknown) => boolean,
-    retry: number,
-    write: Write | undefined,
-  ): Promise<T> {
+  #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
     return new Promise((resolve, reject) => {
       const expire = (): void => {
         reject(
           new SessionError(
             "ERR_STORE_TIMEOUT",
-            `Cannot ${action}: the store did not answer within ${this.#seconds} s; is it reachable?`,
+            `Cannot ${call.action}: the store did not answer within ${this.#seconds} s; is it reachable?`,
           ),
         );
         this.#aborter?.abort();
@@ -125,7 +132,7 @@ export class StoreClient implements SessionStore {
         (value) => {
           clearTimeout(timer);
           try {
-            resolve(checked(action, value, isValid));
+            resolve(checked(call.action, value, call.isValid));
           } catch (error) {
             reject(error);
           }
@@ -133,7 +140,7 @@ export class StoreClient implements SessionStore {
         (error: unknown) => {
           clearTimeout(timer);
           try {
-            resolve(this.#recover(action, error, start, isValid, retry, write));
+            resolve(this.#recover(error, call, retry));
           } catch (failure) {
             reject(failure);
           }
@@ -143,20 +150,12 @@ export class StoreClient implements SessionStore {
   }
 
   /** Tries again if the store is only busy, as long as there is time. */
-  #recover<T>(
-    action: string,
-    error: unknown,
-    start: () => MaybePromise<T>,
-    isValid: (answer: unknown) => boolean,
-    retry: number,
-    write: Write | undefined,
-  ): MaybePromise<T> {
+  #recover<T>(error: unknown, call: Call<T>, retry: number): MaybePromise<T> {
     const milliseconds = retry * (1 + Math.random());
     this.#begin();
-    // A touch may wait for the next request. What ends a session changes no field either.
-    const isTouch = write?.changed.size === 0 && write.record.fields.size > 0;
-    if (!isBusy(error) || isTouch || performance.now() + milliseconds >= this.#endAt) throw cleanError(action, error);
-    return wait(milliseconds).then(() => this.#call(action, start, isValid, write, retry * 2));
+    if (!isBusy(error) || call.mayWait?.() === false || performance.now() + milliseconds >= this.#endAt)
+      throw cleanError(call.action, error);
+    return wait(milliseconds).then(() => this.#call(call, retry * 2));
   }
 }
 

@@ -53,19 +53,24 @@ export class StoreRepository implements Repository {
   }
 
   #open(id: string, op: Operation, token?: string): MaybePromise<Found | RejectReason> {
-    if (!this.#isPossible(id)) return "malformed";
-    return chain(this.#find(id, op, token), (found) => {
-      if (typeof found === "string") return found;
-      const { successor } = found.metadata;
-      if (successor !== undefined) return this.#follow(id, successor, op, 1);
-      return op.endsAt(found) <= op.now ? "expired" : found;
-    });
+    return this.#isPossible(id) ? this.#find(id, op, token) : "malformed";
   }
 
-  /** The session, or the retired one, that lies under an id. */
-  #find(id: string, op: Operation, token?: string): MaybePromise<Found | RejectReason> {
-    return chain(keyOfId(id), (key) => chain(op.store.load(key), (record) => this.#read(id, key, record, op, token)));
+  /** The session to which an id leads, over so many others. */
+  #find(id: string, op: Operation, token?: string, hops = 0): MaybePromise<Found | RejectReason> {
+    return chain(keyOfId(id), (key) =>
+      chain(op.store.load(key), (record) =>
+        chain(this.#read(id, key, record, op, token), (found) => {
+          if (typeof found === "string") return found;
+          const { successor } = found.metadata;
+          if (successor !== undefined) return this.#follow(id, successor, op, hops + 1);
+          return op.endsAt(found) <= op.now ? "expired" : found;
+        }),
+      ),
+    );
   }
+
+  /** The session, or the retired one, of a record. */
 
   #read(
     id: string,
@@ -102,12 +107,9 @@ export class StoreRepository implements Repository {
       return isUnderWay ? "replaced" : "retired";
     return chain(unpad(grace.id, id), (next) => {
       if (next === null || !isId(next)) return "corrupt";
-      return chain(this.#find(next, op), (found) => {
-        if (typeof found === "string") return found;
-        const { successor, unconfirmed } = found.metadata;
-        if (successor !== undefined) return this.#follow(next, successor, op, hops + 1);
-        if (op.endsAt(found) <= op.now) return "expired";
-        if (grace.untilUsed !== true || unconfirmed === true || isUnderWay) return found;
+      return chain(this.#find(next, op, undefined, hops), (found) => {
+        if (typeof found === "string" || found.id !== next) return found;
+        if (grace.untilUsed !== true || found.metadata.unconfirmed === true || isUnderWay) return found;
         return this.#endsOnReuse ? chain(this.end(found, op), () => "reuse") : "reuse";
       });
     });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vites
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
 import { storeCases } from "../../src/testing/store_cases.ts";
 import { type RedisCluster, type RedisServer, startRedis, startRedisCluster } from "../setup/redis.ts";
+import { PATIENCE } from "../setup/sessions.ts";
 import { creation, increment, key, layouts, now, saved } from "./redis_records.ts";
 
 let server: RedisServer;
@@ -46,11 +47,11 @@ const opened: Record<string, () => Promise<Opened>> = {
     return { client, close: () => client.disconnect() };
   },
   "GLIDE": async () => {
-    const client = await GlideClient.createClient({ addresses: [node()] });
+    const client = await GlideClient.createClient({ addresses: [node()], requestTimeout: PATIENCE * 1000 });
     return { client, close: () => client.close() };
   },
   "the cluster client of GLIDE": async () => {
-    const client = await GlideClusterClient.createClient({ addresses: [firstNode()] });
+    const client = await GlideClusterClient.createClient({ addresses: [firstNode()], requestTimeout: PATIENCE * 1000 });
     return { client, close: () => client.close() };
   },
 };
@@ -120,7 +121,7 @@ test("redisStore() sends each command of a Cluster of ioredis 5.8 to the node th
 test("redisStore() opens another client of GLIDE when the first was closed", async () => {
   const clients: GlideClient[] = [];
   const store = redisStore(async () => {
-    const client = await GlideClient.createClient({ addresses: [node()] });
+    const client = await GlideClient.createClient({ addresses: [node()], requestTimeout: PATIENCE * 1000 });
     clients.push(client);
     return client;
   });

@@ -68,34 +68,39 @@ export function senderOf(source: RedisClientSource): Send {
     return opened.finally(() => (opening = undefined));
   }
 
-  return async (command, key, args = [], script) => {
-    if (typeof source === "function" && (client === undefined || isClosed(client))) await (opening ??= open(source));
-    if (client === undefined || isClosed(client)) {
-      throw new SessionError(
-        "ERR_STORE",
-        "Cannot reach the session store: the Redis client is closed; connect it first, or give redisStore() a function that opens one",
-      );
-    }
-    const used = client;
-    const { connected } = used;
-    try {
-      return await call(used, command, key, args, script);
-    } catch (error) {
-      // Bun's client does not say whether it is closed for good: one that is fails at once, and one that reconnects waits.
-      if (connected === false) lost = used;
+  async function opened(): Promise<AnyClient> {
+    if (typeof source === "function") await (opening ??= open(source));
+    if (client !== undefined && !isClosed(client)) return client;
+    throw new SessionError(
+      "ERR_STORE",
+      "Cannot reach the session store: the Redis client is closed; connect it first, or give redisStore() a function that opens one",
+    );
+  }
+
+  function sendThrough(used: AnyClient, ...words: Parameters<Send>): Promise<unknown> {
+    const sent = call(used, ...words);
+    if (used.connected !== false) return sent;
+    // Bun's client does not say whether it is closed for good: one that is fails at once, and one that reconnects waits.
+    return sent.catch((error: unknown) => {
+      lost = used;
       throw error;
-    }
-  };
+    });
+  }
+
+  return (...words) =>
+    client === undefined || isClosed(client)
+      ? opened().then((found) => sendThrough(found, ...words))
+      : sendThrough(client, ...words);
 }
 
 function call(
   client: AnyClient,
   command: Command,
   key: string,
-  args: readonly string[],
+  args: readonly string[] = [],
   script?: string,
 ): Promise<unknown> {
-  const wordsFor = (key: string): string[] => [...(script === undefined ? [key] : [script, "1", key]), ...args];
+  const wordsFor = (name: string): string[] => (script === undefined ? [name, ...args] : [script, "1", name, ...args]);
   // Named methods, since `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a cluster.
   const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
   if (typeof method === "function") return Reflect.apply(method, client, wordsFor(key));

@@ -1,3 +1,4 @@
+import type { MaybePromise } from "../../core/maybe_promise.ts";
 import { assertRecordSize } from "../../core/record_size.ts";
 import type { StoredRecord, Write } from "../../core/store.ts";
 import type { KnownValues } from "./known_values.ts";
@@ -34,7 +35,7 @@ export interface Engine {
 export interface Layout {
   load(key: string): Promise<StoredRecord | null>;
   /** Stores a record under a version, and answers whether it did. */
-  save(key: string, write: Write, version: string, life: string): Promise<boolean>;
+  save(key: string, write: Write, version: string, life: string): MaybePromise<boolean>;
   /** Its first argument is a version and a space. Without more, it removes the record that has this version, or succeeds if there is none. */
   readonly script: Script;
 }
@@ -71,13 +72,13 @@ export function assertSize({ name, maxBytes, measure }: Engine, text: string): v
 }
 
 /** Sets a key under a condition, and answers whether it was met. */
-export async function set(send: Send, key: string, ...args: string[]): Promise<boolean> {
-  return isDone(await send("SET", key, args), "OK", null);
+export function set(send: Send, key: string, ...args: string[]): Promise<boolean> {
+  return send("SET", key, args).then((reply) => isDone(reply, "OK", null));
 }
 
 /** Runs a script by its digest, and by its text where the server does not have it yet. Answers whether it did what it is for. */
-export async function run(send: Send, script: Script, key: string, args: readonly string[]): Promise<boolean> {
-  return isDone(await evaluate(send, script, key, args), "1", "0");
+export function run(send: Send, script: Script, key: string, args: readonly string[]): Promise<boolean> {
+  return evaluate(send, script, key, args).then((reply) => isDone(reply, "1", "0"));
 }
 
 /** What a script answers. */

@@ -6,6 +6,7 @@
  * @module
  */
 import { assertKnown } from "../../core/known_options.ts";
+import { chain } from "../../core/maybe_promise.ts";
 import type { SessionStore } from "../../core/store.ts";
 import { CORRUPT, type Engine, run } from "./engine.ts";
 import { hashLayout } from "./hash_layout.ts";
@@ -42,7 +43,7 @@ export function recordStore(owner: string, options: RedisStoreOptions, engine: E
       // One operation may write a record twice under one name.
       const version = `${write.id}.${(writes++).toString(36)}`;
       const life = Math.min(LONGEST_LIFE, Math.max(1, Math.ceil(write.expiresAt - write.record.lastSeenAt)));
-      return save(prefix + key, write, version, String(life)).then((isStored) => (isStored ? version : "conflict"));
+      return chain(save(prefix + key, write, version, String(life)), (isStored) => (isStored ? version : "conflict"));
     },
 
     async delete(key, expected) {

@@ -1,3 +1,4 @@
+import { chain, type MaybePromise } from "../../core/maybe_promise.ts";
 import { parseRecord, serializeRecord } from "../../core/record_text.ts";
 import {
   assertSize,
@@ -31,11 +32,13 @@ const LIFE_DIGITS = 13;
 export function valueLayout(engine: Engine): Layout {
   const { send, known } = engine;
 
-  async function store(key: string, value: string, expected: string | null, life: string): Promise<boolean> {
-    if (expected === null) return await set(send, key, value, "NX", "PX", life);
+  function store(key: string, value: string, expected: string | null, life: string): MaybePromise<boolean> {
+    if (expected === null) return set(send, key, value, "NX", "PX", life);
     const head = `${expected} `;
-    const isStored = await known?.replace(key, head, value, life);
-    return isStored ?? (await run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]));
+    return chain(
+      known?.replace(key, head, value, life),
+      (isStored) => isStored ?? run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]),
+    );
   }
 
   return {
@@ -49,12 +52,13 @@ export function valueLayout(engine: Engine): Layout {
         return { fields, lastSeenAt, version };
       }),
 
-    async save(key, { record, expected }, version, life) {
+    save(key, { record, expected }, version, life) {
       const value = `${version} ${serializeRecord(record)}`;
       assertSize(engine, value);
-      const isStored = await store(key, value, expected === null ? null : String(expected), life);
-      if (isStored) known?.keep(key, value);
-      return isStored;
+      return chain(store(key, value, expected === null ? null : String(expected), life), (isStored) => {
+        if (isStored) known?.keep(key, value);
+        return isStored;
+      });
     },
 
     script: VALUE_SCRIPT,
