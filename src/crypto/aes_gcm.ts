@@ -6,7 +6,7 @@
  */
 import { type MaybePromise, recovering } from "../core/maybe_promise.ts";
 import { concat, fromBase64Url, toBase64Url } from "./base64url.ts";
-import { type NodeCrypto, nodeCryptoIf } from "./hash.ts";
+import { type NodeCrypto, nodeCrypto } from "./hash.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -115,7 +115,14 @@ let sound: NodeCrypto | null | undefined;
 
 /** Node's crypto, if its ciphers do their work, also on empty texts. Some only throw: those of workerd 1.20260730 where a text is empty. */
 function soundNodeCrypto(): NodeCrypto | null {
-  return sound === undefined ? (sound = nodeCryptoIf(isSound)) : sound;
+  if (sound !== undefined) return sound;
+  const node = nodeCrypto();
+  try {
+    sound = node !== null && isSound(node) ? node : null;
+  } catch {
+    sound = null;
+  }
+  return sound;
 }
 
 function isSound(node: NodeCrypto): boolean {

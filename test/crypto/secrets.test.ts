@@ -1,5 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
-import { keyring, type Secrets, secretsResolver } from "../../src/crypto/secrets.ts";
+import { keyring, type Secrets } from "../../src/crypto/secrets.ts";
+
+/** The secrets as their own keys. */
+const secretsResolver = (secrets: Secrets) => keyring(secrets, (secret) => secret);
 
 const ONE = "a secret of at least thirty-two bytes";
 const TWO = "another secret of at least thirty-two";
@@ -14,20 +17,26 @@ describe("secretsResolver() of a list", () => {
   });
 
   test.each<[unknown, string]>([
-    [[undefined], "Each secret must be a string; secrets[0] is undefined. Is the environment variable set?"],
-    [[ONE, null], "Each secret must be a string; secrets[1] is null. Is the environment variable set?"],
-    [[1], "Each secret must be a string; secrets[0] is a number. Is the environment variable set?"],
-    [[["a"]], "Each secret must be a string; secrets[0] is a list. Is the environment variable set?"],
+    [
+      [undefined],
+      "Each secret must be a string of well-formed Unicode; secrets[0] is undefined. Is the environment variable set?",
+    ],
+    [
+      [ONE, null],
+      "Each secret must be a string of well-formed Unicode; secrets[1] is null. Is the environment variable set?",
+    ],
+    [[1], "secrets[0] is [object Number]. Is the environment variable set?"],
+    [[["a"]], "secrets[0] is [object Array]. Is the environment variable set?"],
     // oxlint-disable-next-line no-sparse-arrays
-    [[,], "Each secret must be a string; secrets[0] is undefined."],
-    [[`${"a".repeat(40)}\uD800`], "Each secret must be well-formed Unicode; secrets[0] is not"],
-    [[], "the list is empty"],
+    [[,], "secrets[0] is undefined."],
+    [[`${"a".repeat(40)}\uD800`], "Each secret must be a string of well-formed Unicode; secrets[0] is [object String]"],
+    [[], "a list of at least one string, the current one first; it is [object Array]"],
     [
       undefined,
-      "secrets must be a list of strings, the current one first; it is undefined. Is the environment variable set?",
+      "secrets must be a list of at least one string, the current one first; it is undefined. Is the environment variable set?",
     ],
-    [ONE, "secrets must be a list of strings, the current one first; it is a string."],
-    [{}, "it is an object"],
+    [ONE, "it is [object String]."],
+    [{}, "it is [object Object]"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
     const resolve = () => secretsResolver(secrets as Secrets);
     expect(resolve).toThrow(TypeError);
@@ -35,7 +44,7 @@ describe("secretsResolver() of a list", () => {
   });
 
   test.each<[readonly string[], string]>([
-    [[""], "Each secret must have 32 bytes or more; secrets[0] is empty. Is the environment variable set?"],
+    [[""], "Each secret must have 32 bytes or more; secrets[0] has 0. Is the environment variable set?"],
     [[ONE, "a".repeat(31)], "Each secret must have 32 bytes or more; secrets[1] has 31"],
   ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
     expect(() => secretsResolver(secrets)).toThrow(RangeError);
@@ -155,6 +164,6 @@ describe("secretsResolver() of a function that takes an argument", () => {
 });
 
 test("a promise of secrets is told from other objects: a function gives it", () => {
-  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is a promise/);
-  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is an object/);
+  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is \[object Promise\]/);
+  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is \[object Object\]/);
 });
