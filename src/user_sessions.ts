@@ -12,7 +12,8 @@ import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_
 import { factsOf, isKey, listOf, reveal, userOf, versionHash } from "./user_sessions/facts.ts";
 import { indexedRepository } from "./user_sessions/indexed_repository.ts";
 import { assertOptions, checkedLimit, indexText, type UserSessionsOptions } from "./user_sessions/options.ts";
-import { listSessions, revoke } from "./user_sessions/user_index.ts";
+import { liveSessions } from "./user_sessions/inspection.ts";
+import { revoke } from "./user_sessions/user_index.ts";
 
 export type {
   CredentialVersion,
@@ -214,9 +215,9 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       assertUserId(userId);
       const { codec, operation } = hostOf();
       const list = await listOf("", userId);
-      const live = await listSessions(list, await versionOf(userId, rest), await operation(rest));
+      const live = await liveSessions(list, await versionOf(userId, rest), await operation(rest));
       return await Promise.all(
-        live.map(async ({ metadata: { createdAt }, record: { lastSeenAt }, facts: { shown, token } }) => {
+        live.map(async ({ metadata: { createdAt }, lastSeenAt, facts: { shown, token } }) => {
           const metadata = decoded(codec, await reveal(shown, token, userId)) as Metadata;
           return { handle: `${list}.${token}`, createdAt, lastSeenAt, metadata };
         }),
