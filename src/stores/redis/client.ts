@@ -88,13 +88,7 @@ export function senderOf(source: RedisClientSource): Send {
   };
 }
 
-function call(
-  client: AnyClient,
-  command: Command,
-  key: string,
-  args: readonly string[],
-  script?: string,
-): Promise<unknown> {
+function call(client: AnyClient, command: Command, key: string, args: readonly string[], script?: string): unknown {
   const wordsFor = (key: string): string[] => [...(script === undefined ? [key] : [script, "1", key]), ...args];
   // Named methods, since `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a cluster.
   const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
@@ -107,18 +101,16 @@ function call(
   const words = [command, ...wordsFor(name)];
   if (client.customCommand) return client.customCommand(words);
   const route = client.slots ? [name, false] : client.getMasterNode ? [false] : [];
-  if (client.sendCommand) return client.sendCommand(...route, words);
-  throw needs(CLIENT);
+  return client.sendCommand?.(...route, words);
 }
-
-const CLIENT = "a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one";
 
 function assertClient(client: AnyClient): AnyClient {
   const send =
     typeof client === "object" &&
     client !== null &&
     (client.call ?? client.send ?? client.customCommand ?? client.sendCommand);
-  if (typeof send !== "function") throw needs(CLIENT);
+  if (typeof send !== "function")
+    throw needs("a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one");
   if ((client.options?.scaleReads ?? "master") !== "master")
     throw needs('a Cluster whose scaleReads is "master", since replicas are behind');
   return client;
