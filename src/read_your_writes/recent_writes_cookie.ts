@@ -1,6 +1,7 @@
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
-import type { CookieTransport, Transport } from "../core/transport.ts";
+import type { CookieTransport } from "../core/transport.ts";
+import type { Sealer } from "../crypto/sealer.ts";
 import { type CookieContent, cookieText, parseCookieText } from "./cookie_text.ts";
 import {
   mergeWrites,
@@ -10,24 +11,12 @@ import {
   type Subject,
   type Tombstone,
 } from "./recent_writes.ts";
-import type { RecentWindow } from "./window.ts";
-
-/** Seals the texts of cookies, each for the name of its cookie. */
-export interface CookieSealer {
-  seal(text: string, name: string): Promise<string>;
-  /** The text; null if it was not sealed here under this name. */
-  open(sealed: string, name: string): Promise<string | null>;
-}
-
-/** The transports of a manager, and the one that carries the cookies. */
-export interface Transports {
-  readonly cookie: CookieTransport;
-  readonly all: readonly Transport[];
-}
+import { windowOf } from "./window.ts";
 
 /** A cookie that the client presented. It has no content if it cannot be opened or is too old. */
 interface PresentedCookie {
-  readonly name: string;
+  /** Its name, without that of the session cookie. */
+  readonly suffix: string;
   readonly content: CookieContent | null;
 }
 
@@ -45,34 +34,31 @@ const MOST_COOKIES = 64;
  * later change of each field counts.
  */
 export class RecentWritesCookie {
-  readonly #transports: Transports;
-  readonly #sealer: CookieSealer;
-  readonly #window: RecentWindow;
+  readonly #transport: CookieTransport;
+  readonly #sealer: Sealer;
   readonly #op: Operation;
+  readonly #request: Request;
   readonly #prefix: string;
   readonly #sealed: ReadonlyMap<string, string>;
   readonly #untold: Map<string, CookieContent> = new Map();
   readonly #begun: Set<string> = new Set();
   #presented: Promise<PresentedCookie[]> | undefined;
-  readonly #isAnswered: boolean;
   #isSent = false;
 
-  /** Takes what the client presented with the request of an operation. */
-  constructor(transports: Transports, sealer: CookieSealer, window: RecentWindow, op: Operation, request: Request) {
-    const { cookie } = transports;
-    this.#transports = transports;
+  /** Takes what the client presented with the request of an operation, beside the cookie of a transport. */
+  constructor(transport: CookieTransport, sealer: Sealer, op: Operation, request: Request) {
+    this.#transport = transport;
     this.#sealer = sealer;
-    this.#window = window;
     this.#op = op;
-    this.#prefix = cookie.cookieName(request, op.runtimeArguments) + SEPARATOR;
-    const presented = [...cookie.readBeside(request, op.runtimeArguments, this.#prefix)];
+    this.#request = request;
+    this.#prefix = transport.cookieName(request, op.runtimeArguments) + SEPARATOR;
+    const presented = [...transport.readBeside(request, op.runtimeArguments, this.#prefix)];
     this.#sealed = new Map(presented.filter(([name]) => NAME_SHAPE.test(name)));
-    this.#isAnswered = isAnsweredByCookie(transports, request, op.runtimeArguments);
   }
 
-  /** Whether a response can bring the client what is noted now: it keeps cookies, and its response has not gone out. */
+  /** Whether a response can bring the client what is noted now: it has not gone out. */
   get canTell(): boolean {
-    return this.#isAnswered && !this.#isSent;
+    return !this.#isSent;
   }
 
   /** What the client presented of a session, with what is noted since. */
@@ -116,58 +102,46 @@ export class RecentWritesCookie {
     const noted = [...this.#untold.values()];
     this.#untold.clear();
     this.#isSent = true;
-    if (noted.length === 0 || !this.#isAnswered) return;
+    if (noted.length === 0) return;
     const presented = await this.#contents();
+    const { name, runtimeArguments, store } = this.#op;
     for (const content of noted) {
-      const name = createWriteId();
-      this.#write(headers, name, await this.#sealer.seal(cookieText(content, now), name), this.#window.length / 1000);
+      const suffix = createWriteId();
+      const sealed = await this.#sealer.seal(cookieText(content, now), `${name} ${suffix}`, runtimeArguments);
+      this.#write(headers, suffix, sealed, windowOf(store).length / 1000);
     }
-    for (const { name, content } of presented) {
+    for (const { suffix, content } of presented) {
       // That another id has ended stays true. Everything else is in the new cookie, or cannot be used.
       const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
-      if (isReplaced) this.#write(headers, name, "", 0);
+      if (isReplaced) this.#write(headers, suffix, "", 0);
     }
     // No cache may keep what was sent to one client.
     headers.set("Cache-Control", "no-store");
   }
 
-  #write(headers: Headers, name: string, value: string, maxAge: number): void {
-    const { request, runtimeArguments } = this.#op;
-    if (request !== undefined)
-      this.#transports.cookie.writeBeside(headers, this.#prefix + name, value, { maxAge, request, runtimeArguments });
+  #write(headers: Headers, suffix: string, value: string, maxAge: number): void {
+    const { runtimeArguments } = this.#op;
+    this.#transport.writeBeside(headers, this.#prefix + suffix, value, {
+      maxAge,
+      request: this.#request,
+      runtimeArguments,
+    });
   }
 
   #contents(): Promise<PresentedCookie[]> {
-    return (this.#presented ??= this.#openAll());
+    return (this.#presented ??= Promise.all(
+      [...this.#sealed].map(async (cookie, index) => await this.#open(...cookie, index)),
+    ));
   }
 
-  #openAll(): Promise<PresentedCookie[]> {
-    const open = async ([name, sealed]: [string, string], index: number): Promise<PresentedCookie> => {
-      const text = index < MOST_COOKIES ? await this.#sealer.open(sealed, name) : null;
-      return { name, content: text === null ? null : parseCookieText(text, this.#op.now, this.#window.accepted) };
-    };
-    return Promise.all([...this.#sealed].map(open));
+  async #open(suffix: string, sealed: string, index: number): Promise<PresentedCookie> {
+    const { name, runtimeArguments, now, store } = this.#op;
+    // What is sealed beside one session cookie does not open beside another one.
+    const text = index < MOST_COOKIES ? await this.#sealer.open(sealed, `${name} ${suffix}`, runtimeArguments) : null;
+    return { suffix, content: text === null ? null : parseCookieText(text, now, windowOf(store).accepted) };
   }
 }
 
 function isSame(one: Subject, two: Subject): boolean {
   return one.token === two.token || (one.id !== undefined && one.id === two.id);
-}
-
-/**
- * Whether the client holds its token in a cookie, as far as its request shows: clients without cookies keep none beside
- * it either.
- */
-function isAnsweredByCookie(
-  { all, cookie }: Transports,
-  request: Request,
-  runtimeArguments: readonly unknown[],
-): boolean {
-  for (const each of all) {
-    if (
-      each === cookie ? each.read(request, runtimeArguments) !== null : request.headers.get(each.requestHeader ?? "-")
-    )
-      return each === cookie;
-  }
-  return (all.find((each) => each.wants?.(request)) ?? all[0]) === cookie;
 }
