@@ -9,7 +9,7 @@ import type { Plugin } from "./core/plugin.ts";
 import { isCookieTransport } from "./core/transport.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
-import { RecentWritesCookie } from "./read_your_writes/recent_writes_cookie.ts";
+import { type RecentWritesCookie, recentWritesCookie } from "./read_your_writes/recent_writes_cookie.ts";
 import { readYourWritesRepository } from "./read_your_writes/repository.ts";
 
 export type { Secrets } from "./crypto/secrets.ts";
@@ -91,7 +91,7 @@ export function readYourWrites(options: ReadYourWritesOptions): Plugin {
         if (session === undefined || request === undefined || !isCookieTransport(transport)) return undefined;
         const known = cookies.get(session);
         if (known !== undefined) return known;
-        const cookie = new RecentWritesCookie(transport, sealer, op, request);
+        const cookie = recentWritesCookie(transport, sealer, op, request);
         cookies.set(session, cookie);
         return cookie;
       });

@@ -11,7 +11,7 @@ import { changedNames, latestOf, type Marks, NO_MARKS, withMarks, withoutMarks }
 import { merge, mergedOf, type MergedSession, metadataText, missingSession, shortVersion } from "./merged_session.ts";
 import {
   type FieldChange,
-  mergeVersions,
+  mergeWrites,
   NO_WRITES,
   type PresentedWrites,
   type RecentWrites,
@@ -110,7 +110,7 @@ export function readYourWritesRepository(
     if (before === undefined || metadataText(before.metadata) !== metadataText(contents.metadata))
       at.set(METADATA_FIELD, clock);
     // No response can bring the write of a job to a client.
-    const marks = { at, untoldAt: cookieOf(op)?.canTell === true ? untoldAt : Math.max(untoldAt, clock) };
+    const marks = { at, untoldAt: cookieOf(op)?.canTell() === true ? untoldAt : Math.max(untoldAt, clock) };
     const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
     return stored === "conflict" ? stored : await written(stored, marks, latestOf(marks), op, known?.shown);
   }
@@ -142,12 +142,9 @@ export function readYourWritesRepository(
       const text = name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
       if (op.now - at < accepted) changes.set(name, { at, text });
     }
-    for (const [name, change] of presented.changes)
-      if (change.at > (marks.at.get(name) ?? -Infinity)) changes.set(name, change);
     // A record that lacks a change and must be written again is not only late.
-    const versions =
-      needsStoring === true ? presented.versions : mergeVersions([shortVersion(shown), ...presented.versions]);
-    cookieOf(op)?.note(found, { changes, lastSeenAt, isComplete: presented.isComplete, versions });
+    const versions = needsStoring === true ? [] : [shortVersion(shown)];
+    cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete: false, versions }, presented]));
   }
 
   async function update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {

@@ -3,7 +3,7 @@ import { memoryStore, type Operation, type Repository, type SessionStore, type S
 import { createId } from "../../src/core/session_id.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
 import type { CookieTransport } from "../../src/core/transport.ts";
-import { RecentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
+import { recentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
 import { readYourWritesRepository } from "../../src/read_your_writes/repository.ts";
 import { windowOf } from "../../src/read_your_writes/window.ts";
 
@@ -41,7 +41,7 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
   };
   const cookie = transportOf(presented);
   const sealer = { seal: async (text: string) => btoa(text), open: async (text: string) => atob(text) };
-  const own = new RecentWritesCookie(cookie, sealer, op, request);
+  const own = recentWritesCookie(cookie, sealer, op, request);
   const inner = new StoreRepository({ ids: undefined, encryption: undefined, hasDefaultIds: true, endsOnReuse: false });
   const repository: Repository = readYourWritesRepository(inner, () => own);
   const told = async (): Promise<unknown[]> => {
