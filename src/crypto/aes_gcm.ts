@@ -127,21 +127,17 @@ function soundNodeCrypto(): NodeCrypto | null {
 
 function isSound(node: NodeCrypto): boolean {
   const [key, nonce] = [new Uint8Array(32), new Uint8Array(NONCE_BYTES)];
-  return KNOWN.every(([text, additionalData, tag]) => {
-    const sealed = nodeEncrypt(node, key, nonce, text, additionalData);
-    return (
-      sealed.startsWith(format("A".repeat(16), tag, "")) &&
-      open(node, key, sealed, additionalData) === text &&
-      open(node, key, sealed.replace(tag, tag.toLowerCase()), additionalData) === null
-    );
-  });
+  const sealed = nodeEncrypt(node, key, nonce, "ä€", "ü");
+  return (
+    sealed.startsWith(format("A".repeat(16), KNOWN_TAG, "")) &&
+    open(node, key, sealed, "ü") === "ä€" &&
+    open(node, key, sealed.replace(KNOWN_TAG, KNOWN_TAG.toLowerCase()), "ü") === null &&
+    open(node, key, nodeEncrypt(node, key, nonce, "", ""), "") === ""
+  );
 }
 
 /**
- * Texts, additional data and how their tags begin, under a key and a nonce of zeros. The first is test case 13 of the specification of GCM
- * (McGrew and Viega). A tag depends on every bit, so its beginning is enough to tell other ciphers apart.
+ * How the tag of `ä€` with the additional data `ü` begins, under a key and a nonce of zeros. A tag depends on every bit, so its beginning is
+ * enough to tell other ciphers apart.
  */
-const KNOWN = [
-  ["", "", "Uw-K-8dFNr"],
-  ["ä€", "ü", "SJeOOE6vyJ"],
-] as const;
+const KNOWN_TAG = "SJeOOE6vyJ";
