@@ -55,11 +55,11 @@ export async function register(
     if (counts && admission.refuses) {
       const { limit, version } = admission;
       // A login that is under way counts: of two at once for the last place, one is refused.
-      const others = inspected.filter(
+      const counted = inspected.filter(
         ([other, target]) =>
           other.token !== token && (typeof target === "string" ? target === "absent" : isCurrent(target, version, op)),
       );
-      if (new Set(others.map(([other]) => other.token)).size >= limit)
+      if (new Set(counted.map(([other]) => other.token)).size >= limit)
         throw new SessionError(
           "ERR_SESSION_LIMIT",
           `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,

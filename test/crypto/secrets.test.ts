@@ -2,15 +2,15 @@ import { describe, expect, test, vi } from "vitest";
 import { keyring, type Secrets } from "../../src/crypto/secrets.ts";
 
 /** The secrets as their own keys. */
-const secretsResolver = (secrets: Secrets) => keyring(secrets, (secret) => secret);
+const resolverOf = (secrets: Secrets) => keyring(secrets, (secret) => secret);
 
 const ONE = "a secret of at least thirty-two bytes";
 const TWO = "another secret of at least thirty-two";
 
-describe("secretsResolver() of a list", () => {
+describe("keyring() of a list", () => {
   test("gives a copy, the same one each time", () => {
     const given = [ONE, TWO];
-    const resolve = secretsResolver(given);
+    const resolve = resolverOf(given);
     given.length = 0;
     expect(resolve([])).toEqual([ONE, TWO]);
     expect(resolve([{}])).toBe(resolve([]));
@@ -38,7 +38,7 @@ describe("secretsResolver() of a list", () => {
     [ONE, "it is [object String]."],
     [{}, "it is [object Object]"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
-    const resolve = () => secretsResolver(secrets as Secrets);
+    const resolve = () => resolverOf(secrets as Secrets);
     expect(resolve).toThrow(TypeError);
     expect(resolve).toThrow(message);
   });
@@ -47,20 +47,20 @@ describe("secretsResolver() of a list", () => {
     [[""], "Each secret must have 32 bytes or more; secrets[0] has 0. Is the environment variable set?"],
     [[ONE, "a".repeat(31)], "Each secret must have 32 bytes or more; secrets[1] has 31"],
   ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
-    expect(() => secretsResolver(secrets)).toThrow(RangeError);
-    expect(() => secretsResolver(secrets)).toThrow(message);
-    expect(() => secretsResolver(secrets)).not.toThrow(/aaa/);
+    expect(() => resolverOf(secrets)).toThrow(RangeError);
+    expect(() => resolverOf(secrets)).toThrow(message);
+    expect(() => resolverOf(secrets)).not.toThrow(/aaa/);
   });
 
   test("counts bytes, not characters", () => {
-    expect(secretsResolver(["ä".repeat(16)])([])).toHaveLength(1);
+    expect(resolverOf(["ä".repeat(16)])([])).toHaveLength(1);
   });
 });
 
-describe("secretsResolver() of a function", () => {
+describe("keyring() of a function", () => {
   test("that takes no argument calls it once", async () => {
     const secrets = vi.fn<() => string[]>(() => [ONE]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     expect(secrets).not.toHaveBeenCalled();
     expect(resolve([{}])).toEqual([ONE]);
     expect(resolve([{}])).toBe(resolve([]));
@@ -69,7 +69,7 @@ describe("secretsResolver() of a function", () => {
 
   test("calls it once for each first argument, with all of them", () => {
     const secrets = vi.fn<(env: { KEY: string }, context: unknown) => string[]>((env, _context) => [env.KEY]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     const [first, second] = [{ KEY: ONE }, { KEY: TWO }];
     for (let n = 0; n < 3; n++) {
       expect(resolve([first, "context"])).toEqual([ONE]);
@@ -82,17 +82,17 @@ describe("secretsResolver() of a function", () => {
   });
 
   test("does not take the secrets of one primitive argument for another's", () => {
-    const resolve = secretsResolver((tenant: string) => [tenant.repeat(40)]);
+    const resolve = resolverOf((tenant: string) => [tenant.repeat(40)]);
     expect(resolve(["a"])).toEqual(["a".repeat(40)]);
     expect(resolve(["b"])).toEqual(["b".repeat(40)]);
-    const optional = secretsResolver((tenant?: string) => [(tenant ?? "none").repeat(40)]);
+    const optional = resolverOf((tenant?: string) => [(tenant ?? "none").repeat(40)]);
     expect(optional([])).toEqual(["none".repeat(40)]);
     expect(optional(["b"])).toEqual(["b".repeat(40)]);
   });
 
   test("keeps the value of a promise, not the promise", async () => {
     const secrets = vi.fn<(env: object) => Promise<string[]>>(async (_env) => [ONE]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     const env = {};
     const [one, two] = [resolve([env]), resolve([env])];
     expect(one).not.toBe(two);
@@ -103,7 +103,7 @@ describe("secretsResolver() of a function", () => {
 
   test("forgets a failure", async () => {
     let isDown = true;
-    const resolve = secretsResolver(async () => {
+    const resolve = resolverOf(async () => {
       if (isDown) throw new Error("down");
       return [ONE];
     });
@@ -113,7 +113,7 @@ describe("secretsResolver() of a function", () => {
   });
 
   test("says at the first request what is unset", () => {
-    const resolve = secretsResolver(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
+    const resolve = resolverOf(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
     expect(() => resolve([{}])).toThrow("secrets[0] is undefined. Is the environment variable set?");
   });
 });
@@ -141,22 +141,22 @@ describe("keyring()", () => {
   });
 });
 
-describe("secretsResolver() of a function that takes an argument", () => {
+describe("keyring() of a function that takes an argument", () => {
   const spy = () => vi.fn<(tenant?: unknown) => string[]>((tenant) => [`${String(tenant)}, ${ONE}`]);
 
   test("calls it once when the runtime passes nothing", () => {
     const secrets = spy();
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     expect(resolve([])).toBe(resolve([]));
     expect(secrets).toHaveBeenCalledTimes(1);
   });
 
   test("takes null for an argument", () => {
-    expect(secretsResolver(spy())([null])).toEqual([`null, ${ONE}`]);
+    expect(resolverOf(spy())([null])).toEqual([`null, ${ONE}`]);
   });
 
   test("keeps apart what it gave for nothing and for a text", () => {
-    const resolve = secretsResolver(spy());
+    const resolve = resolverOf(spy());
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
     expect(resolve([])).toEqual([`undefined, ${ONE}`]);
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
@@ -164,6 +164,6 @@ describe("secretsResolver() of a function that takes an argument", () => {
 });
 
 test("a promise of secrets is told from other objects: a function gives it", () => {
-  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is \[object Promise\]/);
-  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is \[object Object\]/);
+  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/it is \[object Promise\]/);
+  expect(() => resolverOf({ ONE } as never)).toThrow(/it is \[object Object\]/);
 });
