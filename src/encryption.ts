@@ -21,7 +21,7 @@ import { METADATA_FIELD } from "./core/metadata.ts";
 import { type RecordCodec, SEALED_FIELD } from "./core/record_codec.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { type Secrets, secretsResolver, withAny } from "./crypto/secrets.ts";
+import { keyring, type Secrets, withAny } from "./crypto/secrets.ts";
 
 export type { RecordCodec } from "./core/record_codec.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -65,7 +65,7 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
   assertKnown(options, ["secrets", "acceptPlain"], "encryption");
   const { secrets, acceptPlain = false } = options;
   if (typeof acceptPlain !== "boolean") throw new TypeError("encryption: acceptPlain must be a boolean");
-  const resolve = secrets === undefined ? () => WITHOUT_SECRETS : secretsResolver(secrets);
+  const resolve = secrets === undefined ? () => WITHOUT_SECRETS : keyring(secrets, (secret) => secret);
 
   return {
     seal(fields, id, key, { runtimeArguments }) {

@@ -5,14 +5,12 @@
  * @module
  */
 import { assertKnown } from "./core/known_options.ts";
-import type { Plugin, PluginHost } from "./core/plugin.ts";
-import type { Operation } from "./core/repository.ts";
+import type { Plugin } from "./core/plugin.ts";
 import { isCookieTransport } from "./core/transport.ts";
-import { type Sealer, sealerFor } from "./crypto/sealer.ts";
+import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
-import { type CookieSealer, RecentWritesCookie, type Transports } from "./read_your_writes/recent_writes_cookie.ts";
-import { ReadYourWritesRepository } from "./read_your_writes/repository.ts";
-import { windowOf } from "./read_your_writes/window.ts";
+import { type RecentWritesCookie, recentWritesCookie } from "./read_your_writes/recent_writes_cookie.ts";
+import { readYourWritesRepository } from "./read_your_writes/repository.ts";
 
 export type { Secrets } from "./crypto/secrets.ts";
 
@@ -82,46 +80,30 @@ export function readYourWrites(options: ReadYourWritesOptions): Plugin {
   assertKnown(options, ["secrets"], "readYourWrites");
   const sealer = sealerFor("recent writes", options.secrets);
   const cookies = new WeakMap<object, RecentWritesCookie>();
-  /** Of the manager that is being made: `attach` follows `wrap`. */
-  let attaching: { transports?: Transports } = {};
   return {
     name: "read-your-writes",
     wrap(next) {
       if (next.tokenHoldsSession === true)
         throw new TypeError("readYourWrites needs a store: cookieSessions keeps each session in its token");
-      const attached: { transports?: Transports } = {};
-      attaching = attached;
-      return new ReadYourWritesRepository(next, (op) => {
-        const { session, request } = op;
-        const { transports } = attached;
-        if (session === undefined || request === undefined || transports === undefined) return undefined;
+      return readYourWritesRepository(next, (op) => {
+        const { session, request, transport } = op;
+        // Clients without a session cookie keep none beside it either.
+        if (session === undefined || request === undefined || !isCookieTransport(transport)) return undefined;
         const known = cookies.get(session);
         if (known !== undefined) return known;
-        const cookie = new RecentWritesCookie(transports, cookieSealer(sealer, op), windowOf(op.store), op, request);
+        const cookie = recentWritesCookie(transport, sealer, op, request);
         cookies.set(session, cookie);
         return cookie;
       });
     },
-    attach(host) {
-      attaching.transports = transportsOf(host);
+    attach({ transports }) {
+      if (!transports.some(isCookieTransport))
+        throw new TypeError(
+          "readYourWrites needs the session cookie: give the option cookie, or leave readYourWrites out",
+        );
     },
     async respond(headers, op) {
       if (op.session !== undefined) await cookies.get(op.session)?.respond(headers, op);
     },
-  };
-}
-
-function transportsOf({ transports }: PluginHost): Transports {
-  const cookie = transports.find(isCookieTransport);
-  if (cookie === undefined)
-    throw new TypeError("readYourWrites needs the session cookie: give the option cookie, or leave readYourWrites out");
-  return { cookie, all: transports };
-}
-
-/** What is sealed beside one session cookie does not open beside another one. */
-function cookieSealer(sealer: Sealer, { name, runtimeArguments }: Operation): CookieSealer {
-  return {
-    seal: async (text, suffix) => await sealer.seal(text, `${name} ${suffix}`, runtimeArguments),
-    open: async (sealed, suffix) => await sealer.open(sealed, `${name} ${suffix}`, runtimeArguments),
   };
 }

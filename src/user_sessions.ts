@@ -9,10 +9,11 @@ import type { Plugin, PluginHost } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
 import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
-import { factsOf, isKey, listOf, reveal, userOf, versionHash } from "./user_sessions/facts.ts";
+import { factsOf, isKey, listOf, reveal, versionHash } from "./user_sessions/facts.ts";
 import { indexedRepository } from "./user_sessions/indexed_repository.ts";
 import { assertOptions, checkedLimit, indexText, type UserSessionsOptions } from "./user_sessions/options.ts";
-import { listSessions, revoke } from "./user_sessions/user_index.ts";
+import { liveSessions } from "./user_sessions/inspection.ts";
+import { revoke } from "./user_sessions/user_index.ts";
 
 export type {
   CredentialVersion,
@@ -196,7 +197,7 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     admit(found, { runtimeArguments }) {
       const facts = factsOf(found.metadata);
       if (facts?.version === undefined || options.credentialVersion === undefined) return undefined;
-      return chain(userOf(facts, found.id), async (userId) => {
+      return chain(reveal(facts.user, facts.token, found.id), async (userId) => {
         const version = userId === null ? "" : await versionOf(userId, runtimeArguments);
         return version === undefined || version === facts.version ? undefined : "credentials";
       });
@@ -214,9 +215,9 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       assertUserId(userId);
       const { codec, operation } = hostOf();
       const list = await listOf("", userId);
-      const live = await listSessions(list, await versionOf(userId, rest), await operation(rest));
+      const live = await liveSessions(list, await versionOf(userId, rest), await operation(rest));
       return await Promise.all(
-        live.map(async ({ metadata: { createdAt }, record: { lastSeenAt }, facts: { shown, token } }) => {
+        live.map(async ({ metadata: { createdAt }, lastSeenAt, facts: { shown, token } }) => {
           const metadata = decoded(codec, await reveal(shown, token, userId)) as Metadata;
           return { handle: `${list}.${token}`, createdAt, lastSeenAt, metadata };
         }),

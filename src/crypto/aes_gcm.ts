@@ -6,7 +6,7 @@
  */
 import { type MaybePromise, recovering } from "../core/maybe_promise.ts";
 import { concat, fromBase64Url, toBase64Url } from "./base64url.ts";
-import { type NodeCrypto, nodeCryptoIf } from "./hash.ts";
+import { type NodeCrypto, nodeCrypto } from "./hash.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -115,26 +115,29 @@ let sound: NodeCrypto | null | undefined;
 
 /** Node's crypto, if its ciphers do their work, also on empty texts. Some only throw: those of workerd 1.20260730 where a text is empty. */
 function soundNodeCrypto(): NodeCrypto | null {
-  return sound === undefined ? (sound = nodeCryptoIf(isSound)) : sound;
+  if (sound !== undefined) return sound;
+  const node = nodeCrypto();
+  try {
+    sound = node !== null && isSound(node) ? node : null;
+  } catch {
+    sound = null;
+  }
+  return sound;
 }
 
 function isSound(node: NodeCrypto): boolean {
   const [key, nonce] = [new Uint8Array(32), new Uint8Array(NONCE_BYTES)];
-  return KNOWN.every(([text, additionalData, tag]) => {
-    const sealed = nodeEncrypt(node, key, nonce, text, additionalData);
-    return (
-      sealed.startsWith(format("A".repeat(16), tag, "")) &&
-      open(node, key, sealed, additionalData) === text &&
-      open(node, key, sealed.replace(tag, tag.toLowerCase()), additionalData) === null
-    );
-  });
+  const sealed = nodeEncrypt(node, key, nonce, "ä€", "ü");
+  return (
+    sealed.startsWith(format("A".repeat(16), KNOWN_TAG, "")) &&
+    open(node, key, sealed, "ü") === "ä€" &&
+    open(node, key, sealed.replace(KNOWN_TAG, KNOWN_TAG.toLowerCase()), "ü") === null &&
+    open(node, key, nodeEncrypt(node, key, nonce, "", ""), "") === ""
+  );
 }
 
 /**
- * Texts, additional data and how their tags begin, under a key and a nonce of zeros. The first is test case 13 of the specification of GCM
- * (McGrew and Viega). A tag depends on every bit, so its beginning is enough to tell other ciphers apart.
+ * How the tag of `ä€` with the additional data `ü` begins, under a key and a nonce of zeros. A tag depends on every bit, so its beginning is
+ * enough to tell other ciphers apart.
  */
-const KNOWN = [
-  ["", "", "Uw-K-8dFNr"],
-  ["ä€", "ü", "SJeOOE6vyJ"],
-] as const;
+const KNOWN_TAG = "SJeOOE6vyJ";

@@ -4,12 +4,11 @@
  * @module
  */
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { toBase64Url } from "./base64url.ts";
 
 /** The part of `node:crypto` that this package uses. */
 export interface NodeCrypto {
-  hash(algorithm: "sha256", data: string | Uint8Array): string;
-  hash(algorithm: "sha256", data: string | Uint8Array, encoding: "base64url"): string;
-  hash(algorithm: "sha256", data: string | Uint8Array, encoding: "buffer"): Uint8Array;
+  hash<Form extends keyof Digest>(algorithm: "sha256", data: string | Uint8Array, form: Form): Digest[Form];
   createSecretKey(key: Uint8Array): NodeKey;
   createCipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeCipher & { getAuthTag(): Uint8Array };
   createDecipheriv(
@@ -46,38 +45,50 @@ function findNodeCrypto(): NodeCrypto | null {
   try {
     const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => NodeCrypto | undefined } };
     const crypto = process?.getBuiltinModule?.("node:crypto");
-    // Some bundlers put functions there that only throw.
-    return crypto?.hash("sha256", "abc").startsWith(DIGEST_OF_ABC) === true ? crypto : null;
+    // Some bundlers put functions there that only throw, and some runtimes hash texts alone.
+    return crypto?.hash("sha256", new Uint8Array(BLOCK * 2), "base64url").startsWith(DIGEST_OF_ZEROS) === true
+      ? crypto
+      : null;
   } catch {
     return null;
   }
 }
 
-/** Node's crypto if `isSound` says that a part of it does its work; null if it does not, or throws. */
-export function nodeCryptoIf(isSound: (node: NodeCrypto) => boolean): NodeCrypto | null {
+/** How the hash of 64 zero bytes begins. That is enough to tell another function apart. */
+const DIGEST_OF_ZEROS = "9aX9QtFqIDAnmO9u";
+
+/** A hash in each of its forms. */
+interface Digest {
+  /** 64 lowercase hexadecimal digits. */
+  readonly hex: string;
+  /** 43 characters. */
+  readonly base64url: string;
+  /** 32 bytes. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+}
+
+/** The SHA-256 of bytes, or of a text in UTF-8. It answers at once where the runtime has Node's crypto. */
+export function sha256(data: string): MaybePromise<string>;
+export function sha256<Form extends keyof Digest>(data: string | Uint8Array, form: Form): MaybePromise<Digest[Form]>;
+export function sha256(data: string | Uint8Array, form: keyof Digest = "hex"): MaybePromise<Digest[keyof Digest]> {
   const node = nodeCrypto();
-  try {
-    return node !== null && isSound(node) ? node : null;
-  } catch {
-    return null;
-  }
+  return node === null ? webSha256(data).then((bytes) => WEB_FORMS[form](bytes)) : node.hash("sha256", data, form);
 }
 
-/** How it begins (FIPS 180-2, B.1). That is enough to tell another function apart. */
-const DIGEST_OF_ABC = "ba7816bf8f01cfea";
-
-/** The SHA-256 of a text in UTF-8, as 64 lowercase hexadecimal digits. It answers at once where the runtime has Node's crypto. */
-export function sha256(text: string): MaybePromise<string> {
-  const node = nodeCrypto();
-  return node === null ? webSha256(text) : node.hash("sha256", text);
+async function webSha256(data: string | Uint8Array): Promise<Digest["buffer"]> {
+  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }
 
-async function webSha256(text: string): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
-  let hex = "";
-  for (const byte of digest) hex += (byte | 0x100).toString(16).slice(1);
-  return hex;
-}
+const WEB_FORMS: { readonly [Form in keyof Digest]: (bytes: Digest["buffer"]) => Digest[Form] } = {
+  hex(bytes) {
+    let hex = "";
+    for (const byte of bytes) hex += (byte | 0x100).toString(16).slice(1);
+    return hex;
+  },
+  base64url: toBase64Url,
+  buffer: (bytes) => bytes,
+};
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const PLAIN_TEXT = /^[A-Za-z0-9_-]*$/;
@@ -111,12 +122,10 @@ function tagOf(text: string, secret: string): MaybePromise<string> {
 /** Each character's number, exclusive-or six bits of the pad. Doing it twice gives the text again. */
 function combine(text: string, secret: string, from: number): MaybePromise<string> {
   if (from >= text.length) return "";
-  return chain(sha256(`with-session pad ${from} ${secret}`), (hex) => {
+  return chain(sha256(`with-session pad ${from} ${secret}`, "buffer"), (bytes) => {
     let combined = "";
-    for (let at = 0; at < BLOCK && from + at < text.length; at++) {
-      const bits = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16) & 63;
-      combined += ALPHABET.charAt(ALPHABET.indexOf(text.charAt(from + at)) ^ bits);
-    }
+    for (let at = 0; at < BLOCK && from + at < text.length; at++)
+      combined += ALPHABET.charAt(ALPHABET.indexOf(text.charAt(from + at)) ^ ((bytes[at] ?? 0) & 63));
     return chain(combine(text, secret, from + BLOCK), (rest) => combined + rest);
   });
 }

@@ -1,4 +1,4 @@
-import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import type { MaybePromise } from "../core/maybe_promise.ts";
 import { sha256 } from "./hash.ts";
 
 /**
@@ -9,11 +9,5 @@ import { sha256 } from "./hash.ts";
  * @param secrets Texts that have 128 bits of entropy or more together
  */
 export function deriveKey(purpose: string, ...secrets: readonly string[]): MaybePromise<Uint8Array<ArrayBuffer>> {
-  return chain(sha256(JSON.stringify([`with-session ${purpose}`, ...secrets])), bytesOfHex);
-}
-
-function bytesOfHex(hex: string): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(hex.length / 2);
-  for (let at = 0; at < bytes.length; at++) bytes[at] = Number.parseInt(hex.slice(2 * at, 2 * at + 2), 16);
-  return bytes;
+  return sha256(JSON.stringify([`with-session ${purpose}`, ...secrets]), "buffer");
 }

@@ -30,19 +30,28 @@ export function keyring<Key>(
   secrets: Secrets,
   derive: (secret: string) => MaybePromise<Key>,
 ): (runtimeArguments: readonly unknown[]) => MaybePromise<readonly Key[]> {
-  const resolve = secretsResolver(secrets);
+  const give = typeof secrets === "function" ? secrets : giving(checkedSecrets(secrets));
   // Keys are kept as values: some runtimes bind a promise to one request.
-  const known = new WeakMap<readonly string[], readonly Key[]>();
-  return (runtimeArguments) =>
-    chain(
-      resolve(runtimeArguments),
-      (list) =>
-        known.get(list) ??
-        chain(all(list.map(derive)), (keys) => {
-          known.set(list, keys);
-          return keys;
-        }),
+  const known = new WeakMap<object, readonly Key[]>();
+  return (runtimeArguments) => {
+    const [first] = runtimeArguments;
+    const owner = give.length === 0 || first === undefined ? known : first;
+    // Keys for a primitive argument could only be kept for ever.
+    const isKept = typeof owner === "object" && owner !== null;
+    const keys = isKept ? known.get(owner) : undefined;
+    if (keys !== undefined) return keys;
+    const given: MaybePromise<readonly string[]> = Reflect.apply(give, undefined, [...runtimeArguments]);
+    return chain(given, (list) =>
+      chain(all(checkedSecrets(list).map(derive)), (made) => {
+        if (isKept) known.set(owner, made);
+        return made;
+      }),
     );
+  };
+}
+
+function giving(list: readonly string[]): () => readonly string[] {
+  return () => list;
 }
 
 /** Tries keys in their order. Gives the first result that is not null; null if there is none. */
@@ -55,66 +64,29 @@ export function withAny<Key, Result>(
   return chain(attempt(key), (result) => result ?? withAny(keys.slice(1), attempt));
 }
 
-/**
- * Resolves secrets: a function that gives the checked list, which is the same object as long as the secrets are the same.
- *
- * @throws {TypeError} If a secret is not a string, or the list is not one or is empty
- * @throws {RangeError} If a secret has fewer than 32 bytes
- */
-export function secretsResolver(
-  secrets: Secrets,
-): (runtimeArguments: readonly unknown[]) => MaybePromise<readonly string[]> {
-  if (typeof secrets !== "function") {
-    const list = checkedSecrets(secrets);
-    return () => list;
-  }
-  const lists = new WeakMap<object, readonly string[]>();
-  return (runtimeArguments) => {
-    const [first] = runtimeArguments;
-    const key = secrets.length === 0 || first === undefined ? NO_ARGUMENT : first;
-    // A list for a primitive argument could only be kept for ever.
-    const isKept = typeof key === "object" && key !== null;
-    const known = isKept ? lists.get(key) : undefined;
-    if (known !== undefined) return known;
-    const given: MaybePromise<readonly string[]> = Reflect.apply(secrets, undefined, [...runtimeArguments]);
-    return chain(given, (list) => {
-      const checked = checkedSecrets(list);
-      if (isKept) lists.set(key, checked);
-      return checked;
-    });
-  };
-}
-
-/** Stands for the first argument where there is none, or where it makes no difference. */
-const NO_ARGUMENT = {};
-
 /** A copy: a list that is changed later would leave keys of other secrets, or of none. */
 function checkedSecrets(given: unknown): readonly string[] {
-  const rule = "secrets must be a list of strings, the current one first";
-  if (!Array.isArray(given)) throw new TypeError(`${rule}; it is ${kindOf(given)}. ${HINT}`);
-  if (given.length === 0) throw new TypeError(`${rule}; the list is empty`);
+  if (!Array.isArray(given) || given.length === 0)
+    throw new TypeError(wrong("secrets must be a list of at least one string, the current one first", "it", given));
   return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
-    if (typeof secret !== "string")
-      throw new TypeError(`Each secret must be a string; ${name} is ${kindOf(secret)}. ${HINT}`);
     // UTF-8 has no half of a pair, so secrets that differ only there would be the same.
-    if (!secret.isWellFormed()) throw new TypeError(`Each secret must be well-formed Unicode; ${name} is not`);
+    if (typeof secret !== "string" || !secret.isWellFormed())
+      throw new TypeError(wrong("Each secret must be a string of well-formed Unicode", name, secret));
     const { length } = new TextEncoder().encode(secret);
     if (length >= LEAST_BYTES) return secret;
-    const fact = length === 0 ? `is empty. ${HINT}` : `has ${length}`;
-    throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} ${fact}`);
+    throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} has ${length}. ${HINT}`);
   });
 }
 
 const HINT = "Is the environment variable set?";
 
-function kindOf(value: unknown): string {
-  if (value === undefined || value === null) return String(value);
-  if (typeof value !== "object") return `a ${typeof value}`;
-  return Array.isArray(value) ? "a list" : "then" in value ? "a promise" : "an object";
+/** Names the kind of a value, and not the value, which may be a secret. */
+function wrong(rule: string, name: string, value: unknown): string {
+  const kind = value === undefined || value === null ? value : Object.prototype.toString.call(value);
+  return `${rule}; ${name} is ${kind}. ${HINT}`;
 }
 
 function all<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {
-  const ready = values.filter((value): value is Value => !isPromise(value));
-  return ready.length === values.length ? ready : Promise.all(values);
+  return values.every((value): value is Value => !isPromise(value)) ? values : Promise.all(values);
 }

@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { isEqual, type Signer, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
-import { type Secrets, secretsResolver, withAny } from "../crypto/secrets.ts";
+import { keyring, type Secrets, withAny } from "../crypto/secrets.ts";
 import { type Binding, NAME } from "./binding.ts";
 
 /** What the server signs for one session: no client can make it, and it serves no other session. */
@@ -23,7 +23,7 @@ const LONGEST_TEXT = 20;
  * store knows the secret of a session and not its id. A thief of the cookie knows the id and not the secret.
  */
 export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
-  const resolve = secrets === undefined ? undefined : secretsResolver(secrets);
+  const resolve = secrets === undefined ? undefined : keyring(secrets, (secret) => secret);
   return ({ secret }, runtimeArguments) =>
     chain(resolve?.(runtimeArguments), (list) => {
       const inputs = list?.map((each) => [secret, each]) ?? [[secret]];

@@ -19,7 +19,8 @@ export interface Marks {
   readonly untoldAt: number;
 }
 
-const NO_MARKS: Marks = { at: new Map(), untoldAt: 0 };
+/** The marks of a record without recent changes. */
+export const NO_MARKS: Marks = { at: new Map(), untoldAt: 0 };
 
 /** The marks of a record. */
 export function readMarks(fields: Fields): Marks {
@@ -51,9 +52,7 @@ export function withoutMarks(fields: Fields): Fields {
 
 /** The latest of all instants. */
 export function latestOf({ at }: Marks): number {
-  let latest = 0;
-  for (const instant of at.values()) latest = Math.max(latest, instant);
-  return latest;
+  return [...at.values()].reduce((latest, instant) => Math.max(latest, instant), 0);
 }
 
 /** The names of the fields that differ, without those that belong to the record. */

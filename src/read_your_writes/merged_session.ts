@@ -10,12 +10,12 @@ import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
 import { isLater, type PresentedWrites } from "./recent_writes.ts";
 import type { RecentWindow } from "./window.ts";
 
-/** What this repository keeps of a session that was found or written. */
+/** What this repository keeps in `Found.stored` of a session that was found or written. */
 export interface MergedSession {
   /** The session as the store showed it, or as it was stored since. */
-  shown: Found;
+  readonly shown: Found;
   /** Whether the store did not show it at all. */
-  isMissing: boolean;
+  readonly isMissing: boolean;
   /** Whether the store lacks a part of what the client has seen. */
   readonly isMerged: boolean;
   readonly marks: Marks;
@@ -26,35 +26,13 @@ export interface MergedSession {
 /** The result of merging. */
 export interface Merged {
   readonly found: Found;
-  readonly session: MergedSession;
   /** Whether the client has seen a change whose text neither its cookie nor the store has. */
   readonly isStale: boolean;
 }
 
-const MERGED: unique symbol = Symbol("with-session.merged");
-
-/** What this repository keeps in `Found.stored`. The symbol tells it from what another repository keeps there. */
-interface Kept {
-  readonly [MERGED]: MergedSession;
-}
-
-/** A session as the core holds it. */
-export function foundOf(session: MergedSession, found: Found): Found {
-  return { ...found, stored: { [MERGED]: session } satisfies Kept };
-}
-
-/**
- * What this repository keeps of a session that it gave.
- *
- * @throws {TypeError} If another repository gave it
- */
-export function mergedOf({ stored }: Found): MergedSession {
-  if (!isKept(stored)) throw new TypeError("Expected a session that the repository of read-your-writes gave");
-  return stored[MERGED];
-}
-
-function isKept(stored: unknown): stored is Kept {
-  return typeof stored === "object" && stored !== null && MERGED in stored;
+/** What this repository keeps of a session that it gave. */
+export function mergedOf(found: Found): MergedSession {
+  return found.stored as MergedSession;
 }
 
 /** Merges what the store showed with the later changes that the client has seen. */
@@ -91,11 +69,11 @@ export function merge(
   const isMerged = isMissing || changed.size > 0 || metadata !== shown.metadata;
   // To store a record that lacks a text would remove it everywhere.
   needsStoring &&= !isStale && !isMissing;
-  const session = { shown, isMissing, isMerged, marks: { at, untoldAt: all.untoldAt }, clock };
+  const stored: MergedSession = { shown, isMissing, isMerged, marks: { at, untoldAt: all.untoldAt }, clock };
   const lastSeenAt = Math.max(shown.lastSeenAt, presented.lastSeenAt);
-  const fields = changed.size > 0 ? withChanges(withoutMarks(shown.fields), changed) : withoutMarks(shown.fields);
-  const found = { ...shown, fields, metadata, lastSeenAt, needsStoring: needsStoring || shown.needsStoring === true };
-  return { found: foundOf(session, found), session, isStale };
+  const fields = withChanges(withoutMarks(shown.fields), changed);
+  needsStoring ||= shown.needsStoring === true;
+  return { found: { ...shown, fields, metadata, lastSeenAt, needsStoring, stored }, isStale };
 }
 
 /** A session that the client knows of, and that the store does not show. */

@@ -86,10 +86,6 @@ export function mergeWrites(all: readonly RecentWrites[]): RecentWrites {
     isComplete ||= writes.isComplete;
   }
   isComplete &&= [...changes.values()].every(({ text }) => text !== undefined);
-  return { changes, lastSeenAt, isComplete, versions: mergeVersions(all.flatMap(({ versions }) => versions)) };
-}
-
-/** Versions without repetition, the first ones if there are too many. */
-export function mergeVersions(versions: readonly string[]): readonly string[] {
-  return [...new Set(versions)].slice(0, MOST_VERSIONS);
+  const versions = [...new Set(all.flatMap((writes) => writes.versions))].slice(0, MOST_VERSIONS);
+  return { changes, lastSeenAt, isComplete, versions };
 }

@@ -1,6 +1,7 @@
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
-import type { CookieTransport, Transport } from "../core/transport.ts";
+import type { CookieTransport } from "../core/transport.ts";
+import type { Sealer } from "../crypto/sealer.ts";
 import { type CookieContent, cookieText, parseCookieText } from "./cookie_text.ts";
 import {
   mergeWrites,
@@ -10,24 +11,12 @@ import {
   type Subject,
   type Tombstone,
 } from "./recent_writes.ts";
-import type { RecentWindow } from "./window.ts";
-
-/** Seals the texts of cookies, each for the name of its cookie. */
-export interface CookieSealer {
-  seal(text: string, name: string): Promise<string>;
-  /** The text; null if it was not sealed here under this name. */
-  open(sealed: string, name: string): Promise<string | null>;
-}
-
-/** The transports of a manager, and the one that carries the cookies. */
-export interface Transports {
-  readonly cookie: CookieTransport;
-  readonly all: readonly Transport[];
-}
+import { windowOf } from "./window.ts";
 
 /** A cookie that the client presented. It has no content if it cannot be opened or is too old. */
 interface PresentedCookie {
-  readonly name: string;
+  /** Its name, without that of the session cookie. */
+  readonly suffix: string;
   readonly content: CookieContent | null;
 }
 
@@ -38,136 +27,127 @@ const NAME_SHAPE = /^[\w-]{16}$/;
 /** Hardly more responses are under way at once. A client that presents more must not cost more. */
 const MOST_COOKIES = 64;
 
+/** What the client of one request knows of its recent writes. */
+export interface RecentWritesCookie {
+  /** Whether a response can bring the client what is noted now: it has not gone out. */
+  canTell(): boolean;
+  /** What the client presented of a session, with what is noted since. */
+  of(subject: Subject): Promise<PresentedWrites>;
+  /** Notes what the client's next cookie holds of a session. */
+  note(subject: Subject, writes: RecentWrites): void;
+  /** Notes that a session has begun in this request, so that the client knows of it by its response alone. */
+  begin(subject: Subject): void;
+  /** Notes that an id is over for this client, even if the store shows it. */
+  bury(subject: Subject, tombstone: Tombstone): void;
+  /** Drops what was noted of a session, as it did not happen after all. */
+  drop(subject: Subject): void;
+  /** Sends the client what was noted, and expires the cookies that this replaces. */
+  respond(headers: Headers, op: Operation): Promise<void>;
+}
+
 /**
- * What the client of one request knows of its recent writes, sealed in cookies beside the session cookie. Responses
+ * Takes what the client presented with the request of an operation, sealed in cookies beside the session cookie. Responses
  * that are under way at once must not replace each other's cookies. So each response sets a cookie with a new name. It holds
  * everything that its request presented, and replaces that. Merging is harmless in any order: the
  * later change of each field counts.
  */
-export class RecentWritesCookie {
-  readonly #transports: Transports;
-  readonly #sealer: CookieSealer;
-  readonly #window: RecentWindow;
-  readonly #op: Operation;
-  readonly #prefix: string;
-  readonly #sealed: ReadonlyMap<string, string>;
-  readonly #untold: Map<string, CookieContent> = new Map();
-  readonly #begun: Set<string> = new Set();
-  #presented: Promise<PresentedCookie[]> | undefined;
-  readonly #isAnswered: boolean;
-  #isSent = false;
+export function recentWritesCookie(
+  transport: CookieTransport,
+  sealer: Sealer,
+  { name, runtimeArguments, now, store }: Operation,
+  request: Request,
+): RecentWritesCookie {
+  const { length, accepted } = windowOf(store);
+  const prefix = transport.cookieName(request, runtimeArguments) + SEPARATOR;
+  const sealed = [...transport.readBeside(request, runtimeArguments, prefix)].filter(([suffix]) =>
+    NAME_SHAPE.test(suffix),
+  );
+  const untold = new Map<string, CookieContent>();
+  const begun = new Set<string>();
+  let isSent = false;
+  let opened: Promise<PresentedCookie[]> | undefined;
 
-  /** Takes what the client presented with the request of an operation. */
-  constructor(transports: Transports, sealer: CookieSealer, window: RecentWindow, op: Operation, request: Request) {
-    const { cookie } = transports;
-    this.#transports = transports;
-    this.#sealer = sealer;
-    this.#window = window;
-    this.#op = op;
-    this.#prefix = cookie.cookieName(request, op.runtimeArguments) + SEPARATOR;
-    const presented = [...cookie.readBeside(request, op.runtimeArguments, this.#prefix)];
-    this.#sealed = new Map(presented.filter(([name]) => NAME_SHAPE.test(name)));
-    this.#isAnswered = isAnsweredByCookie(transports, request, op.runtimeArguments);
+  function openAll(): Promise<PresentedCookie[]> {
+    return (opened ??= Promise.all(
+      sealed.map(async ([suffix, text], index) => {
+        const content = index < MOST_COOKIES ? await sealer.open(text, contextOf(suffix), runtimeArguments) : null;
+        return { suffix, content: content === null ? null : parseCookieText(content, now, accepted) };
+      }),
+    ));
   }
 
-  /** Whether a response can bring the client what is noted now: it keeps cookies, and its response has not gone out. */
-  get canTell(): boolean {
-    return this.#isAnswered && !this.#isSent;
+  /** What is sealed beside one session cookie does not open beside another one. */
+  function contextOf(suffix: string): string {
+    return `${name} ${suffix}`;
   }
 
-  /** What the client presented of a session, with what is noted since. */
-  async of(subject: Subject): Promise<PresentedWrites> {
-    // Most of the time nothing has changed within the window.
-    if (this.#sealed.size === 0 && this.#untold.size === 0) return NO_WRITES;
-    const presented = (await this.#contents()).flatMap(({ content }) =>
-      content !== null && isSame(content, subject) ? [content] : [],
-    );
-    const noted = [...this.#untold.values()].filter((content) => isSame(content, subject));
-    const all = [...noted, ...presented];
-    const tombstone = noted.length > 0 ? noted[0]?.tombstone : all.find((each) => each.tombstone)?.tombstone;
-    const merged = mergeWrites(all.flatMap(({ writes }) => writes ?? []));
-    return { ...merged, id: all[0]?.id, cookies: presented.length, tombstone };
+  function write(headers: Headers, suffix: string, value: string, maxAge: number): void {
+    transport.writeBeside(headers, prefix + suffix, value, { maxAge, request, runtimeArguments });
   }
 
-  /** Notes what the client's next cookie holds of a session. */
-  note(subject: Subject, writes: RecentWrites): void {
-    this.#untold.set(subject.token, { token: subject.token, id: subject.id, writes });
+  function drop({ token }: Subject): void {
+    untold.delete(token);
   }
 
-  /** Notes that a session has begun in this request, so that the client knows of it by its response alone. */
-  begin({ token }: Subject): void {
-    this.#begun.add(token);
-  }
+  return {
+    canTell: () => !isSent,
 
-  /** Notes that an id is over for this client, even if the store shows it. */
-  bury(subject: Subject, tombstone: Tombstone): void {
-    // The successor of a rotation that failed, say: no client knows of it.
-    if (this.#begun.has(subject.token) && !this.#isSent) return this.drop(subject);
-    this.#untold.set(subject.token, { token: subject.token, id: subject.id, tombstone });
-  }
+    async of(subject) {
+      // Most of the time nothing has changed within the window.
+      if (sealed.length === 0 && untold.size === 0) return NO_WRITES;
+      const presented = (await openAll()).flatMap(({ content }) =>
+        content !== null && isSame(content, subject) ? content : [],
+      );
+      const noted = [...untold.values()].filter((content) => isSame(content, subject));
+      const all = [...noted, ...presented];
+      const tombstone = noted.length > 0 ? noted[0]?.tombstone : all.find((each) => each.tombstone)?.tombstone;
+      const merged = mergeWrites(all.flatMap(({ writes }) => writes ?? []));
+      return { ...merged, id: all[0]?.id, cookies: presented.length, tombstone };
+    },
 
-  /** Drops what was noted of a session, as it did not happen after all. */
-  drop({ token }: Subject): void {
-    this.#untold.delete(token);
-  }
+    note({ token, id }, writes) {
+      untold.set(token, { token, id, writes });
+    },
 
-  /** Sends the client what was noted, and expires the cookies that this replaces. */
-  async respond(headers: Headers, { now }: Operation): Promise<void> {
-    const noted = [...this.#untold.values()];
-    this.#untold.clear();
-    this.#isSent = true;
-    if (noted.length === 0 || !this.#isAnswered) return;
-    const presented = await this.#contents();
-    for (const content of noted) {
-      const name = createWriteId();
-      this.#write(headers, name, await this.#sealer.seal(cookieText(content, now), name), this.#window.length / 1000);
-    }
-    for (const { name, content } of presented) {
-      // That another id has ended stays true. Everything else is in the new cookie, or cannot be used.
-      const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
-      if (isReplaced) this.#write(headers, name, "", 0);
-    }
-    // No cache may keep what was sent to one client.
-    headers.set("Cache-Control", "no-store");
-  }
+    begin({ token }) {
+      begun.add(token);
+    },
 
-  #write(headers: Headers, name: string, value: string, maxAge: number): void {
-    const { request, runtimeArguments } = this.#op;
-    if (request !== undefined)
-      this.#transports.cookie.writeBeside(headers, this.#prefix + name, value, { maxAge, request, runtimeArguments });
-  }
+    bury(subject, tombstone) {
+      const { token, id } = subject;
+      // The successor of a rotation that failed, say: no client knows of it.
+      if (begun.has(token) && !isSent) drop(subject);
+      else untold.set(token, { token, id, tombstone });
+    },
 
-  #contents(): Promise<PresentedCookie[]> {
-    return (this.#presented ??= this.#openAll());
-  }
+    drop,
 
-  #openAll(): Promise<PresentedCookie[]> {
-    const open = async ([name, sealed]: [string, string], index: number): Promise<PresentedCookie> => {
-      const text = index < MOST_COOKIES ? await this.#sealer.open(sealed, name) : null;
-      return { name, content: text === null ? null : parseCookieText(text, this.#op.now, this.#window.accepted) };
-    };
-    return Promise.all([...this.#sealed].map(open));
-  }
+    async respond(headers, { now }) {
+      const noted = [...untold.values()];
+      untold.clear();
+      isSent = true;
+      if (noted.length === 0) return;
+      const presented = await openAll();
+      for (const content of noted) {
+        const suffix = createWriteId();
+        write(
+          headers,
+          suffix,
+          await sealer.seal(cookieText(content, now), contextOf(suffix), runtimeArguments),
+          length / 1000,
+        );
+      }
+      for (const { suffix, content } of presented) {
+        // That another id has ended stays true. Everything else is in the new cookie, or cannot be used.
+        const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
+        if (isReplaced) write(headers, suffix, "", 0);
+      }
+      // No cache may keep what was sent to one client.
+      headers.set("Cache-Control", "no-store");
+    },
+  };
 }
 
 function isSame(one: Subject, two: Subject): boolean {
   return one.token === two.token || (one.id !== undefined && one.id === two.id);
-}
-
-/**
- * Whether the client holds its token in a cookie, as far as its request shows: clients without cookies keep none beside
- * it either.
- */
-function isAnsweredByCookie(
-  { all, cookie }: Transports,
-  request: Request,
-  runtimeArguments: readonly unknown[],
-): boolean {
-  for (const each of all) {
-    if (
-      each === cookie ? each.read(request, runtimeArguments) !== null : request.headers.get(each.requestHeader ?? "-")
-    )
-      return each === cookie;
-  }
-  return (all.find((each) => each.wants?.(request)) ?? all[0]) === cookie;
 }

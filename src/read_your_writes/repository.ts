@@ -1,26 +1,21 @@
 import { isSessionError, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
+import type { MaybePromise } from "../core/maybe_promise.ts";
 import { METADATA_FIELD } from "../core/metadata.ts";
+import { NO_FIELDS } from "../core/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
+import { wrapRepository } from "../core/repository_wrapper.ts";
 import { UNDER_WAY } from "../core/retired_id.ts";
-import { changedNames, latestOf, type Marks, withMarks, withoutMarks } from "./marks.ts";
-import {
-  foundOf,
-  merge,
-  type Merged,
-  mergedOf,
-  type MergedSession,
-  metadataText,
-  missingSession,
-  shortVersion,
-} from "./merged_session.ts";
+import { changedNames, latestOf, type Marks, NO_MARKS, withMarks, withoutMarks } from "./marks.ts";
+import { merge, mergedOf, type MergedSession, metadataText, missingSession, shortVersion } from "./merged_session.ts";
 import {
   type FieldChange,
-  mergeVersions,
+  mergeWrites,
   NO_WRITES,
   type PresentedWrites,
   type RecentWrites,
+  type Subject,
 } from "./recent_writes.ts";
 import type { RecentWritesCookie } from "./recent_writes_cookie.ts";
 import { windowOf } from "./window.ts";
@@ -37,133 +32,56 @@ const MOST_READS = 3;
  * a hybrid logical clock: they never run behind what their writer had seen. A record keeps the marks of its recent
  * changes, and the client brings what it has seen of them in its cookie. Both are merged whenever the session is
  * loaded.
+ *
+ * @param next The repository on the store
+ * @param cookieOf Finds what the client of an operation presented; undefined if it has no client that keeps cookies
  */
-export class ReadYourWritesRepository implements Repository {
-  readonly tokenFor?: NonNullable<Repository["tokenFor"]>;
-  readonly reinstate?: NonNullable<Repository["reinstate"]>;
-  readonly respond?: NonNullable<Repository["respond"]>;
-  readonly #inner: Repository;
-  readonly #cookieOf: (op: Operation) => RecentWritesCookie | undefined;
+export function readYourWritesRepository(
+  next: Repository,
+  cookieOf: (op: Operation) => RecentWritesCookie | undefined,
+): Repository {
+  const presentedOf = async (subject: Subject, op: Operation): Promise<PresentedWrites> =>
+    (await cookieOf(op)?.of(subject)) ?? NO_WRITES;
 
-  /** Wraps a repository. `cookieOf` finds what the client of an operation presented; undefined if it has no client. */
-  constructor(inner: Repository, cookieOf: (op: Operation) => RecentWritesCookie | undefined) {
-    const { tokenFor, reinstate, respond } = inner;
-    this.#inner = inner;
-    this.#cookieOf = cookieOf;
-    if (tokenFor !== undefined) this.tokenFor = (id, op) => tokenFor.call(inner, id, op);
-    if (respond !== undefined) this.respond = (headers, op) => respond.call(inner, headers, op);
-    if (reinstate === undefined) return;
-    this.reinstate = async (retired, successor, op) => {
-      await reinstate.call(inner, mergedOf(retired).shown, mergedOf(successor).shown, op);
-      const cookie = cookieOf(op);
-      cookie?.drop(retired);
-      cookie?.drop(successor);
-    };
-  }
-
-  async open(token: string, op: Operation): Promise<Found | RejectReason> {
-    const tombstone = (await this.#presented(token, op)).tombstone;
+  async function open(token: string, op: Operation): Promise<Found | RejectReason> {
+    const { tombstone } = await presentedOf({ token }, op);
     if (tombstone !== undefined) {
       const { at, isRetired, successor } = tombstone;
-      if (successor !== undefined && successor.until > op.now) return await this.open(successor.token, op);
+      if (successor !== undefined && successor.until > op.now) return await open(successor.token, op);
       return isRetired ? (op.now < at + UNDER_WAY ? "replaced" : "retired") : "revoked";
     }
-    const found = await this.#find(() => this.#inner.open(token, withoutExpiry(op)), token, op);
+    const found = await find(() => next.open(token, withoutExpiry(op)), token, op);
     return typeof found !== "string" && op.endsAt(found) <= op.now ? "expired" : found;
   }
 
-  async refresh(current: Found, op: Operation): Promise<Found | null> {
+  async function refresh(current: Found, op: Operation): Promise<Found | null> {
     const { shown, isMissing } = mergedOf(current);
     const lenient = withoutExpiry(op);
-    const find = async () =>
-      isMissing
-        ? await this.#inner.open(current.token, lenient)
-        : ((await this.#inner.refresh(shown, lenient)) ?? "retired");
-    const found = await this.#find(find, current.token, op);
+    const read = async (): Promise<Found | RejectReason> =>
+      isMissing ? await next.open(current.token, lenient) : ((await next.refresh(shown, lenient)) ?? "retired");
+    const found = await find(read, current.token, op);
     return typeof found === "string" || op.endsAt(found) + SWEEP_MARGIN <= op.now ? null : found;
   }
 
-  async create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
-    const at = new Map([METADATA_FIELD, ...changedNames(new Map(), contents.fields)].map((name) => [name, op.now]));
-    const marks = { at, untoldAt: this.#untoldAt(op, op.now) };
-    const marked = { ...contents, fields: withMarks(contents.fields, marks) };
-    const stored = await this.#inner.create(id, marked, op, replaces && mergedOf(replaces).shown);
-    return stored === "conflict" ? stored : await this.#written(stored, marks, op.now, op, null);
-  }
-
-  async update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
-    const session = mergedOf(current);
-    const { shown, isMerged, isMissing } = session;
-    const { lastSeenAt } = contents;
-    // A touch of a record that lacks a change stores that change as well. Otherwise the last touch would remove it.
-    if (!isMerged && contents.fields === current.fields && contents.metadata === current.metadata) {
-      const touched = await this.#inner.update(shown, { ...shown, lastSeenAt }, op);
-      return touched === "conflict" ? touched : await this.#written(touched, session.marks, session.clock, op, shown);
-    }
-    const marks = this.#marksOf(session, current, contents, op);
-    const marked = { ...contents, fields: withMarks(contents.fields, marks) };
-    const stored = isMissing
-      ? await this.#inner.create(shown.id, marked, op)
-      : await this.#inner.update(shown, marked, op);
-    return stored === "conflict" ? stored : await this.#written(stored, marks, latestOf(marks), op, shown);
-  }
-
-  async retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): Promise<true | "conflict"> {
-    const session = mergedOf(current);
-    if (session.isMissing) {
-      // Only a record can lead to the successor.
-      const stored = await this.#store(session, current, op);
-      if (stored === "conflict") return stored;
-      session.shown = stored;
-      session.isMissing = false;
-    }
-    const answer = await this.#inner.retire(session.shown, mergedOf(successor).shown, graceUntil, op);
-    if (answer === "conflict") return answer;
-    const grace = graceUntil === null ? {} : { successor: { token: successor.token, until: graceUntil } };
-    this.#cookieOf(op)?.bury(current, { at: op.now, isRetired: true, ...grace });
-    return answer;
-  }
-
-  async end(session: Found | string, op: Operation): Promise<void> {
-    const cookie = this.#cookieOf(op);
-    if (typeof session === "string") {
-      await this.#inner.end(session, op);
-      cookie?.bury({ token: session }, { at: op.now, isRetired: false });
-    } else {
-      const { shown, isMissing } = mergedOf(session);
-      await this.#inner.end(isMissing ? session.token : shown, op);
-      cookie?.bury(session, { at: op.now, isRetired: false });
-    }
-  }
-
-  async #presented(token: string, op: Operation, id?: string): Promise<PresentedWrites> {
-    return (await this.#cookieOf(op)?.of({ token, id })) ?? NO_WRITES;
-  }
-
   /**
-   * Finds a session and merges it with what the client presents. It is read again if the client has seen a newer state
+   * Reads a session and merges it with what the client presents. It is read again if the client has seen a newer state
    * that cannot be merged.
    */
-  async #find(
-    find: () => Found | RejectReason | Promise<Found | RejectReason>,
+  async function find(
+    read: () => MaybePromise<Found | RejectReason>,
     token: string,
     op: Operation,
   ): Promise<Found | RejectReason> {
-    const window = windowOf(op.store);
     for (let reads = 1; ; reads++) {
-      const found = await find();
-      const presented = await this.#presented(
-        typeof found === "string" ? token : found.token,
-        op,
-        typeof found === "string" ? undefined : found.id,
-      );
-      const isMissing = found === "unknown" && isLate(presented, op);
-      if (typeof found === "string" && !isMissing) return found;
-      const shown = typeof found === "string" ? missingSession(token, presented, op.now) : found;
+      const answer = await read();
+      const presented = await presentedOf(typeof answer === "string" ? { token } : answer, op);
+      const isMissing = answer === "unknown" && isLate(presented, op);
+      if (typeof answer === "string" && !isMissing) return answer;
+      const shown = typeof answer === "string" ? missingSession(token, presented, op.now) : answer;
       if (isMissing && op.endsAt(shown) <= op.now) return "expired";
-      const merged = merge(shown, isMissing, presented, op.now, window);
+      const { found, isStale } = merge(shown, isMissing, presented, op.now, windowOf(op.store));
       const isIncomplete = isMissing && !presented.isComplete;
-      if (merged.isStale || isIncomplete) {
+      if (isStale || isIncomplete) {
         if (reads < MOST_READS && (await backOff(op))) continue;
         op.emit({ type: "stale" });
         if (isIncomplete)
@@ -172,79 +90,114 @@ export class ReadYourWritesRepository implements Repository {
             "Cannot load the session: the store does not show it yet; try the request again",
           );
       }
-      if (isNews(merged, presented, op)) this.#note(merged.found, merged.session, presented, op);
-      return merged.found;
+      if (isNews(found, presented, op)) note(found, presented, op);
+      return found;
     }
   }
 
-  /** Stores a session that the store does not show, as the client knows it. */
-  async #store(session: MergedSession, current: Found, op: Operation): Promise<Found | "conflict"> {
-    const marks = this.#marksOf(session, current, current, op);
-    const marked = { ...current, fields: withMarks(current.fields, marks) };
-    return await this.#inner.create(current.id, marked, op);
-  }
-
-  /** The marks of a record that is about to be written. */
-  #marksOf(
-    { marks: { at, untoldAt }, clock }: MergedSession,
-    current: Found,
+  /** Stores contents in place of `before`, if there is a session before, together with the marks of what changes. */
+  async function store(
+    before: Found | undefined,
     contents: Contents,
     op: Operation,
-  ): Marks {
-    const instant = Math.max(op.now, clock + 1);
-    const next = new Map(at);
-    for (const name of changedNames(current.fields, contents.fields)) next.set(name, instant);
-    if (metadataText(current.metadata) !== metadataText(contents.metadata)) next.set(METADATA_FIELD, instant);
-    return { at: next, untoldAt: Math.max(untoldAt, this.#untoldAt(op, instant)) };
+    write: (marked: Contents) => MaybePromise<Found | "conflict">,
+  ): Promise<Found | "conflict"> {
+    const known = before && mergedOf(before);
+    const clock = Math.max(op.now, (known?.clock ?? 0) + 1);
+    const { at: times, untoldAt } = known?.marks ?? NO_MARKS;
+    const at = new Map(times);
+    for (const name of changedNames(before?.fields ?? NO_FIELDS, contents.fields)) at.set(name, clock);
+    if (before === undefined || metadataText(before.metadata) !== metadataText(contents.metadata))
+      at.set(METADATA_FIELD, clock);
+    // No response can bring the write of a job to a client.
+    const marks = { at, untoldAt: cookieOf(op)?.canTell() === true ? untoldAt : Math.max(untoldAt, clock) };
+    const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
+    return stored === "conflict" ? stored : await written(stored, marks, latestOf(marks), op, known?.shown);
   }
 
-  /** The instant of a write, if no response can bring it to its client. */
-  #untoldAt(op: Operation, instant: number): number {
-    return this.#cookieOf(op)?.canTell === true ? 0 : instant;
-  }
-
-  /** What was stored in place of `before`, null for a new session, as the core holds it. It is noted for the client. */
-  async #written(stored: Found, marks: Marks, clock: number, op: Operation, before: Found | null): Promise<Found> {
-    const session = { shown: stored, isMissing: false, isMerged: false, marks, clock };
-    const found = foundOf(session, { ...stored, fields: withoutMarks(stored.fields), needsStoring: false });
-    if (before === null) this.#cookieOf(op)?.begin(found);
-    const presented = await this.#presented(found.token, op, found.id);
-    const versions = before === null ? [] : [shortVersion(before), ...presented.versions];
-    this.#note(found, session, { ...presented, versions, isComplete: before === null || presented.isComplete }, op);
+  /** What was stored in place of `before` as the core holds it. It is noted for the client. */
+  async function written(
+    shown: Found,
+    marks: Marks,
+    clock: number,
+    op: Operation,
+    before: Found | undefined,
+  ): Promise<Found> {
+    const stored: MergedSession = { shown, isMissing: false, isMerged: false, marks, clock };
+    const found = { ...shown, fields: withoutMarks(shown.fields), needsStoring: false, stored };
+    if (before === undefined) cookieOf(op)?.begin(found);
+    const presented = await presentedOf(found, op);
+    const versions = before === undefined ? [] : [shortVersion(before), ...presented.versions];
+    note(found, { ...presented, versions, isComplete: before === undefined || presented.isComplete }, op);
     return found;
   }
 
   /** Notes for the client what it sees. Changes that it knows without their texts stay in what it knows. */
-  #note(found: Found, { shown, marks: { at } }: MergedSession, presented: RecentWrites, op: Operation): void {
+  function note(found: Found, presented: RecentWrites, op: Operation): void {
+    const { lastSeenAt, metadata, fields, needsStoring } = found;
+    const { shown, marks } = mergedOf(found);
     const { accepted } = windowOf(op.store);
     const changes = new Map<string, FieldChange>();
-    for (const [name, instant] of at) {
-      const text = name === METADATA_FIELD ? metadataText(found.metadata) : (found.fields.get(name) ?? null);
-      if (op.now - instant < accepted) changes.set(name, { at: instant, text });
+    for (const [name, at] of marks.at) {
+      const text = name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
+      if (op.now - at < accepted) changes.set(name, { at, text });
     }
-    for (const [name, change] of presented.changes)
-      if (change.at > (at.get(name) ?? -Infinity)) changes.set(name, change);
     // A record that lacks a change and must be written again is not only late.
-    const versions =
-      found.needsStoring === true ? presented.versions : mergeVersions([shortVersion(shown), ...presented.versions]);
-    this.#cookieOf(op)?.note(found, {
-      changes,
-      lastSeenAt: found.lastSeenAt,
-      isComplete: presented.isComplete,
-      versions,
-    });
+    const versions = needsStoring === true ? [] : [shortVersion(shown)];
+    cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete: false, versions }, presented]));
   }
+
+  async function update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
+    const { shown, isMerged, isMissing, marks, clock } = mergedOf(current);
+    // A touch of a record that lacks a change stores that change as well. Otherwise the last touch would remove it.
+    if (!isMerged && contents.fields === current.fields && contents.metadata === current.metadata) {
+      const touched = await next.update(shown, { ...shown, lastSeenAt: contents.lastSeenAt }, op);
+      return touched === "conflict" ? touched : await written(touched, marks, clock, op, shown);
+    }
+    return await store(current, contents, op, (marked) =>
+      isMissing ? next.create(shown.id, marked, op) : next.update(shown, marked, op),
+    );
+  }
+
+  return wrapRepository(next, {
+    open,
+    refresh,
+    create: (id, contents, op, replaces) =>
+      store(undefined, contents, op, (marked) => next.create(id, marked, op, replaces && mergedOf(replaces).shown)),
+    update,
+    async retire(current, successor, graceUntil, op) {
+      // Only a record can lead to the successor.
+      const stored = mergedOf(current).isMissing ? await update(current, current, op) : current;
+      if (stored === "conflict") return stored;
+      const answer = await next.retire(mergedOf(stored).shown, mergedOf(successor).shown, graceUntil, op);
+      if (answer === "conflict") return answer;
+      const grace = graceUntil === null ? {} : { successor: { token: successor.token, until: graceUntil } };
+      cookieOf(op)?.bury(current, { at: op.now, isRetired: true, ...grace });
+      return answer;
+    },
+    ...(next.reinstate && {
+      async reinstate(retired, successor, op) {
+        await next.reinstate?.(mergedOf(retired).shown, mergedOf(successor).shown, op);
+        const cookie = cookieOf(op);
+        cookie?.drop(retired);
+        cookie?.drop(successor);
+      },
+    }),
+    async end(session, op) {
+      const subject = typeof session === "string" ? { token: session } : session;
+      const known = typeof session === "string" ? undefined : mergedOf(session);
+      await next.end(known === undefined || known.isMissing ? subject.token : known.shown, op);
+      cookieOf(op)?.bury(subject, { at: op.now, isRetired: false });
+    },
+  });
 }
 
 /** Whether the client sees a recent change that it has not seen before. */
-function isNews(
-  { found: { lastSeenAt }, session }: Merged,
-  presented: PresentedWrites,
-  { now, store }: Operation,
-): boolean {
+function isNews(found: Found, presented: PresentedWrites, { now, store }: Operation): boolean {
   const { length, accepted } = windowOf(store);
+  const { lastSeenAt } = found;
   if (lastSeenAt > presented.lastSeenAt && now - lastSeenAt < length) return true;
-  const { at, untoldAt } = session.marks;
+  const { at, untoldAt } = mergedOf(found).marks;
   return [...at].some(([name, instant]) => {
     // A job has no client that could be given its write, and its clock may be another one.
     const isRecent = now - instant < (instant <= untoldAt ? accepted : length);

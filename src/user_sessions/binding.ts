@@ -7,6 +7,7 @@ import type { Codec } from "../core/codec.ts";
 import { SessionError } from "../core/errors.ts";
 import { chain } from "../core/maybe_promise.ts";
 import { byteLength } from "../core/record_size.ts";
+import { createId } from "../core/session_id.ts";
 import type { SessionInternals } from "../core/session_internals.ts";
 import { FACTS, type Facts, factsOf, type Pending, pendingOf } from "./facts.ts";
 import { type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
@@ -32,7 +33,8 @@ export async function bind<Metadata>(
   await chain(internals.load(), () =>
     chain(options.credentialVersion?.(userId, ...internals.runtimeArguments), (version) => {
       internals.authenticate();
-      const pending: Pending = { token: createToken(), userId, values, version: version ?? undefined, shown };
+      // A handle cannot be guessed.
+      const pending: Pending = { token: createId(), userId, values, version: version ?? undefined, shown };
       internals.setMetadata(FACTS, pending);
       return internals.begin();
     }),
@@ -77,11 +79,6 @@ async function storedFacts(internals: SessionInternals): Promise<Facts | undefin
 export function assertUserId(userId: unknown): asserts userId is string {
   if (typeof userId === "string" && userId !== "" && userId.isWellFormed()) return;
   throw new TypeError("The id of a user must be a well-formed string that is not empty; make a string of a number");
-}
-
-/** 96 random bits: a handle cannot be guessed. */
-function createToken(): string {
-  return crypto.randomUUID().replaceAll("-", "").slice(-24);
 }
 
 function encoded({ encode }: Codec, metadata: unknown): string {

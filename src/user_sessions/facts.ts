@@ -94,11 +94,6 @@ export function reveal(hidden: string | undefined, token: string, owner: string)
   );
 }
 
-/** The id of a session's user; null if it cannot be read. */
-export function userOf({ user, token }: Facts, id: string): MaybePromise<string | null> {
-  return reveal(user, token, id);
-}
-
 /** What is stored under an id of what was bound. The same user keeps token and lists. */
 export async function factsFor(
   { userId, values, version, shown, ...pending }: Pending,

@@ -1,8 +1,8 @@
 import { SessionError } from "../core/errors.ts";
 import { METADATA_FIELD } from "../core/metadata.ts";
-import { writeOf } from "../core/record_write.ts";
+import { NO_FIELDS, writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
-import type { RecordVersion } from "../core/store.ts";
+import type { RecordVersion, StoredRecord } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { isKey } from "./facts.ts";
 
@@ -39,9 +39,6 @@ export interface Page {
 
 /** A damaged record must not ask for more pages than this. */
 const MOST_PAGES = 4096;
-/** The sign of data, so that the text of a page is like that of a session. */
-const SIGN = "=";
-
 /** The mark of a page of a newer format: to read it as a damaged one would lose its sessions. */
 const NEWER = /^list\d+$/;
 
@@ -52,52 +49,48 @@ const NEWER = /^list\d+$/;
  */
 export async function loadPage(list: string, number: number, op: Operation): Promise<Page> {
   const key = await sha256(`with-session page ${number} ${list}`);
-  const record = await op.store.load(key);
-  const before: ReadonlyMap<string, string> = record?.fields ?? new Map();
-  const entries = new Map<string, Entry>();
-  for (const [name, text] of before) {
-    const [key, token] = name.slice(SIGN.length).split(" ");
-    const [order, writtenAt] = text.split(" ");
-    if (isKey(key) && token !== undefined)
-      entries.set(nameOf({ key, token }), { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
-  }
+  const { fields: before, version }: Pick<StoredRecord, "fields"> & Partial<StoredRecord> = (await op.store.load(
+    key,
+  )) ?? { fields: NO_FIELDS };
   const [mark = "", pages, until, order] = (before.get(METADATA_FIELD) ?? "").split(" ");
   if (NEWER.test(mark))
     throw new SessionError(
       "ERR_STORE",
       "Cannot read a list of sessions: a newer version of with-session has written it; update this program",
     );
-  const count = Math.min(Math.max(1, numberOf(pages)), MOST_PAGES);
+  const entries = new Map<string, Entry>();
+  for (const [name, text] of before) {
+    const [key, token = "", order, writtenAt] = `${name.slice(1)} ${text}`.split(" ");
+    if (isKey(key)) entries.set(name, { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
+  }
   return {
     list,
     number,
     key,
-    version: record?.version ?? null,
+    version: version ?? null,
     before,
     entries,
-    pages: count,
+    pages: Math.min(Math.max(1, numberOf(pages)), MOST_PAGES),
     until: numberOf(until),
     order: numberOf(order),
   };
 }
 
-/** Names an entry on its page. */
+/** Names an entry on its page. The sign of data makes the text of a page like that of a session. */
 export function nameOf({ key, token }: Pick<Entry, "key" | "token">): string {
-  return `${key} ${token}`;
+  return `=${key} ${token}`;
 }
 
 /** Stores a page if it is still as it was loaded. An empty list is deleted. */
 export async function savePage(
   { key, version, before, entries, pages, until, order }: Page,
-  op: Operation,
+  { store, now }: Operation,
 ): Promise<boolean> {
+  if (entries.size === 0 && pages === 1) return version === null || (await store.delete(key, version)) !== "conflict";
   const fields = new Map([[METADATA_FIELD, `list ${pages} ${until} ${order}`]]);
-  for (const [name, { order, writtenAt }] of entries) fields.set(SIGN + name, `${order} ${writtenAt}`);
-  const { store, now } = op;
+  for (const [name, { order, writtenAt }] of entries) fields.set(name, `${order} ${writtenAt}`);
   const write = writeOf({ fields, lastSeenAt: now }, before, version, Math.max(until, now));
-  const isEmpty = entries.size === 0 && pages === 1;
-  if (write.changed.size === 0 || (isEmpty && version === null)) return true;
-  return (isEmpty && version !== null ? await store.delete(key, version) : await store.save(key, write)) !== "conflict";
+  return write.changed.size === 0 || (await store.save(key, write)) !== "conflict";
 }
 
 function numberOf(text: string | undefined): number {

@@ -3,7 +3,7 @@ import { chain } from "../core/maybe_promise.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository_wrapper.ts";
 import { keyOfId } from "../core/store_key.ts";
-import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, userOf } from "./facts.ts";
+import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import { type Admission, enforceLimit, register, unregister } from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
@@ -20,18 +20,24 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   const admissions: WeakMap<object, Admission | undefined> = new WeakMap();
 
   /** Lists a session that is about to be stored under an id. Answers the contents to store; the very same if they say so already. */
-  async function enter(id: string, contents: Contents, op: Operation, before: Facts | undefined): Promise<Contents> {
+  async function enter(id: string, contents: Contents, op: Operation, current: Found | undefined): Promise<Contents> {
+    const before = current && factsOf(current.metadata);
     const pending = pendingOf(contents.metadata);
     const facts = pending === undefined ? factsOf(contents.metadata) : await factsFor(pending, before, id);
     if (facts === undefined) return contents;
     const { token } = facts;
+    let { order, user } = facts;
     const replacedId = replacedIds.get(op);
-    const userId = pending?.userId ?? (replacedId === undefined ? null : await userOf(facts, replacedId));
-    const isNew = before?.token !== token && userId !== null;
-    let admission = isNew ? await admissionOf(userId, facts.version, op) : undefined;
-    if (isNew) admissions.set(op.session ?? op, admission);
+    const userId = pending?.userId ?? (replacedId === undefined ? null : await reveal(user, token, replacedId));
+    let admission: Admission | undefined;
+    if (userId !== null) {
+      user = await hide(userId, token, id);
+      if (before?.token !== token) {
+        admission = await admissionOf(userId, facts.version, op);
+        admissions.set(op.session ?? op, admission);
+      }
+    }
     const key = await keyOfId(id);
-    let { order } = facts;
     const lists: ListPlace[] = [];
     for (const { list, page } of facts.lists) {
       const listed = await register(list, page, { key, token, order }, contents, op, admission);
@@ -40,94 +46,84 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
       // The first list is that of the user, and only there sessions are counted.
       admission = undefined;
     }
-    const stored = { ...facts, lists, order, ...(userId === null ? {} : { user: await hide(userId, token, id) }) };
+    const stored = { ...facts, lists, order, user };
     if (JSON.stringify(stored) === JSON.stringify(contents.metadata[FACTS])) return contents;
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: stored } };
   }
 
   /** Takes a session from the lists in which it is not any more. If that fails, a reader of the lists does it. */
-  const leave = (session: Found, op: Operation, after?: Facts): Promise<void> =>
-    tolerate(op, async () => {
-      const facts = factsOf(session.metadata);
-      const kept = facts?.token === after?.token ? after : undefined;
-      for (const place of facts?.lists ?? []) {
-        if (kept?.lists.some(({ list }) => list === place.list) !== true)
-          await unregister(place, await keyOfId(session.id), facts?.token ?? "", op);
-      }
-    });
+  async function leave({ id, metadata }: Found, op: Operation, after?: Facts): Promise<void> {
+    const facts = factsOf(metadata);
+    const kept = facts?.token === after?.token ? after : undefined;
+    for (const place of facts?.lists ?? [])
+      if (kept?.lists.some(({ list }) => list === place.list) !== true)
+        await unregister(place, await keyOfId(id), facts?.token ?? "", op);
+  }
 
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
-  const makePlace = (session: Found, op: Operation): Promise<void> =>
-    tolerate(op, async () => {
-      const list = factsOf(session.metadata)?.lists[0].list;
-      const admission = admissions.get(op.session ?? op);
-      admissions.delete(op.session ?? op);
-      if (list === undefined || admission === undefined || admission.refuses) return;
-      const sessions = await enforceLimit(list, admission, op);
-      if (sessions > 0) op.emit({ type: "revoked", sessions, reason: "limit" });
-    });
+  async function makePlace({ metadata }: Found, op: Operation): Promise<void> {
+    const list = factsOf(metadata)?.lists[0].list;
+    const admission = admissions.get(op.session ?? op);
+    admissions.delete(op.session ?? op);
+    if (list === undefined || admission === undefined || admission.refuses) return;
+    const sessions = await enforceLimit(list, admission, op);
+    if (sessions > 0) op.emit({ type: "revoked", sessions, reason: "limit" });
+  }
+
+  async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
+    if (replaces !== undefined) replacedIds.set(op, replaces.id);
+    const created = await next.create(id, await enter(id, contents, op, replaces), op, replaces);
+    if (created !== "conflict" && replaces === undefined) await tolerate(op, makePlace(created, op));
+    return created;
+  }
+
+  async function bind(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
+    const updated = await next.update(current, await enter(current.id, contents, op, current), op);
+    // After a conflict the entry stays: the write may have been done, and then its session must be listed.
+    if (updated === "conflict") return updated;
+    await tolerate(op, leave(current, op, factsOf(updated.metadata)));
+    if (!replacedIds.has(op)) await tolerate(op, makePlace(updated, op));
+    return updated;
+  }
 
   return wrapRepository(next, {
-    create(id, contents, op, replaces) {
-      if (contents.metadata[FACTS] === undefined) return next.create(id, contents, op, replaces);
-      const create = async (): Promise<Found | "conflict"> => {
-        if (replaces !== undefined) replacedIds.set(op, replaces.id);
-        const created = await next.create(
-          id,
-          await enter(id, contents, op, replaces && factsOf(replaces.metadata)),
-          op,
-          replaces,
-        );
-        if (created !== "conflict" && replaces === undefined) await makePlace(created, op);
-        return created;
-      };
-      return create();
-    },
+    create: (id, contents, op, replaces) =>
+      contents.metadata[FACTS] === undefined
+        ? next.create(id, contents, op, replaces)
+        : create(id, contents, op, replaces),
     update(current, contents, op) {
-      const isUnchanged = contents.metadata[FACTS] === current.metadata[FACTS];
+      const facts = contents.metadata[FACTS];
+      if (facts !== current.metadata[FACTS]) return bind(current, contents, op);
       const isTouch =
         contents.fields === current.fields ||
         contents.lastSeenAt > current.lastSeenAt ||
         op.endsAt(contents) > op.endsAt(current);
-      if (isUnchanged && (!isTouch || contents.metadata[FACTS] === undefined))
-        return next.update(current, contents, op);
-      const update = async (): Promise<Found | "conflict"> => {
-        let listed = contents;
-        const list = async (): Promise<void> => {
-          listed = await enter(current.id, contents, op, factsOf(current.metadata));
-        };
-        // If the list cannot be loaded now, the next touch checks it.
-        await (isUnchanged ? tolerate(op, list) : list());
-        const updated = await next.update(current, listed, op);
-        // After a conflict the entry stays: the write may have been done, and then its session must be listed.
-        if (updated === "conflict" || isUnchanged) return updated;
-        await leave(current, op, factsOf(updated.metadata));
-        if (!replacedIds.has(op)) await makePlace(updated, op);
-        return updated;
-      };
-      return update();
+      if (facts === undefined || !isTouch) return next.update(current, contents, op);
+      // If the list cannot be loaded now, the next touch checks it.
+      return tolerate(op, enter(current.id, contents, op, current)).then((listed = contents) =>
+        next.update(current, listed, op),
+      );
     },
     retire: (current, successor, graceUntil, op) =>
       chain(next.retire(current, successor, graceUntil, op), (answer) =>
         answer === "conflict" || successor.metadata[FACTS] === undefined
           ? answer
-          : makePlace(successor, op).then(() => answer),
+          : tolerate(op, makePlace(successor, op)).then(() => answer),
       ),
     ...(next.reinstate && {
       reinstate: (retired, successor, op) =>
-        chain(next.reinstate?.(retired, successor, op), () => leave(successor, op)),
+        chain(next.reinstate?.(retired, successor, op), () => tolerate(op, leave(successor, op))),
     }),
     end: (session, op) =>
-      chain(next.end(session, op), () => (typeof session === "string" ? undefined : leave(session, op))),
+      chain(next.end(session, op), () => (typeof session === "string" ? undefined : tolerate(op, leave(session, op)))),
   });
 }
 
-/** Runs a task. If the store fails, that is reported, and the request goes on. */
-async function tolerate(op: Operation, task: () => Promise<void>): Promise<void> {
-  try {
-    await task();
-  } catch (error) {
+/** Answers what a task answers. If the store fails, that is reported, and the request goes on. */
+function tolerate<Answer>(op: Operation, task: Promise<Answer>): Promise<Answer | undefined> {
+  return task.catch((error: unknown) => {
     if (!isSessionError(error)) throw error;
     op.emit({ type: "failed", during: "store", error });
-  }
+    return undefined;
+  });
 }

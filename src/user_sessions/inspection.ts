@@ -5,17 +5,16 @@
  */
 import { endRecord } from "../core/end_record.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
-import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
-import { isTombstone, NO_FIELDS, writeOf } from "../core/record_write.ts";
+import { type Metadata, readMetadata } from "../core/metadata.ts";
+import { isTombstone, NO_FIELDS, withMetadata, writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import { LONGEST_CHAIN } from "../core/retired_id.ts";
-import type { StoredRecord } from "../core/store.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
 
 /** A live session that names the entry through which it was found. */
 export interface LiveSession extends Entry {
-  readonly record: StoredRecord;
+  readonly lastSeenAt: number;
   readonly metadata: Metadata;
   readonly facts: Facts;
 }
@@ -73,7 +72,7 @@ async function follow(
   hops: number = LONGEST_CHAIN,
 ): Promise<Target> {
   const { key, token } = entry;
-  for (;;) {
+  for (; ; await op.backOff()) {
     const record = await op.store.load(key);
     if (record === null) {
       // A place that does not show a session yet must not show it later.
@@ -85,16 +84,14 @@ async function follow(
       if (isTombstone(record)) return "ended";
       // A newer version may read it, and so may this one the next time. A call that ends all sessions ends it as well.
       if (onEnd === undefined) return "unreadable";
-      if (hidesWrites(op)) await endRecord(key, undefined, op);
-      else if ((await op.store.delete(key, record.version)) === "conflict") {
-        await op.backOff();
-        continue;
-      }
+      await endRecord(key, undefined, op);
       onEnd(entry);
       return "ended";
     }
+    const { lastSeenAt } = record;
     const { successor } = metadata;
     const facts = factsOf(metadata);
+    const end = op.endsAt({ metadata, lastSeenAt });
     let found: Target = "moved";
     if (successor !== undefined) {
       const next =
@@ -105,23 +102,21 @@ async function follow(
     } else if (facts?.token !== token || !facts.lists.some((place) => place.list === list)) {
       return "absent";
     } else {
-      const isOver = op.endsAt({ metadata, lastSeenAt: record.lastSeenAt }) + SWEEP_MARGIN <= op.now;
-      found = isOver ? "ended" : { ...entry, record, metadata, facts };
+      found = end + SWEEP_MARGIN <= op.now ? "ended" : { ...entry, lastSeenAt, metadata, facts };
     }
-    if (onEnd === undefined) return found;
-    // A retired session ends as well, or a request that fails could put it back.
-    // A client that presents the id learns that it was revoked, for as long as the session would have lived.
-    const end = Math.max(op.now, op.endsAt({ metadata, lastSeenAt: record.lastSeenAt })) + SWEEP_MARGIN;
     // If its successor is in this list no more, a logout with the old id must still end the successor.
     const isLeadingOn = found === "moved" && successor !== undefined;
-    if (isLeadingOn && successor.isFinal === true) return found;
-    const fields = isLeadingOn ? retiredForGood(metadata, successor, key) : NO_FIELDS;
-    const write = writeOf({ fields, lastSeenAt: op.now }, record.fields, record.version, end);
-    if ((await op.store.save(key, write)) !== "conflict") {
-      if (typeof found !== "string") onEnd(entry);
-      return isLeadingOn ? found : "ended";
-    }
-    await op.backOff();
+    if (onEnd === undefined || (isLeadingOn && successor.isFinal === true)) return found;
+    // A retired session ends as well, or a request that fails could put it back.
+    const fields = isLeadingOn
+      ? withMetadata(NO_FIELDS, { ...metadata, successor: { ...successor, isFinal: true } }, key)
+      : NO_FIELDS;
+    // A client that presents the id learns that it was revoked, for as long as the session would have lived.
+    const expiresAt = Math.max(op.now, end) + SWEEP_MARGIN;
+    const write = writeOf({ fields, lastSeenAt: op.now }, record.fields, record.version, expiresAt);
+    if ((await op.store.save(key, write)) === "conflict") continue;
+    if (typeof found !== "string") onEnd(entry);
+    return isLeadingOn ? found : "ended";
   }
 }
 
@@ -130,25 +125,21 @@ function hidesWrites({ store: { traits } }: Operation): boolean {
   return traits.consistency === "eventual" && !traits.compareAndSet;
 }
 
-/** What is stored of a retired session that must not be put back. */
-function retiredForGood(metadata: Metadata, successor: Successor, key: string): ReadonlyMap<string, string> {
-  return new Map([[METADATA_FIELD, metadataText({ ...metadata, successor: { ...successor, isFinal: true } }, key)]]);
-}
-
 /** Whether a session counts: its time is not over, and the credentials are those of `version`. */
-export function isCurrent(
-  { metadata, record: { lastSeenAt }, facts }: LiveSession,
-  version: string | undefined,
-  op: Operation,
-): boolean {
-  return op.endsAt({ metadata, lastSeenAt }) > op.now && (version ?? facts.version) === (facts.version ?? version);
+export function isCurrent(session: LiveSession, version: string | undefined, op: Operation): boolean {
+  const { facts } = session;
+  return op.endsAt(session) > op.now && (version ?? facts.version) === (facts.version ?? version);
 }
 
-/** The sessions that count, each once: during a rotation, two entries lead to one, or to two that have the same token. */
-export function currentOf(inspected: readonly Inspected[], version: string | undefined, op: Operation): LiveSession[] {
-  const live = inspected.flatMap(([, target]) =>
-    typeof target !== "string" && isCurrent(target, version, op) ? [target] : [],
+/**
+ * The sessions of a list that count, last seen first. Each is there once: during a rotation, two entries lead to one, or to two that have the
+ * same token.
+ */
+export async function liveSessions(list: string, version: string | undefined, op: Operation): Promise<LiveSession[]> {
+  const live = (await survey(list, op)).flatMap(([, target]) =>
+    typeof target !== "string" && isCurrent(target, version, op) ? target : [],
   );
-  live.sort((a, b) => a.record.lastSeenAt - b.record.lastSeenAt);
-  return [...new Map(live.map((each) => [each.token, each])).values()];
+  live.sort((a, b) => b.lastSeenAt - a.lastSeenAt || b.order - a.order);
+  const tokens = new Set<string>();
+  return live.filter(({ token }) => !tokens.has(token) && tokens.add(token));
 }

@@ -40,14 +40,13 @@ export type LimitFunction = { limit(userId: string, ...rest: unknown[]): MaybePr
 export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>): void {
   assertKnown(options, ["limit", "onLimit", "credentialVersion", "indexes"], "userSessions");
   const { limit, onLimit, credentialVersion, indexes = {} } = options;
-  const isFunction = (each: unknown): boolean => each === undefined || typeof each === "function";
-  if (!isFunction(limit)) checkedLimit(limit);
+  if (limit !== undefined && typeof limit !== "function") checkedLimit(limit);
   oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
-  if (!isFunction(credentialVersion)) throw new TypeError("userSessions: credentialVersion must be a function");
   // Only that it is an object: the program chooses the names.
   assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
-  if (!Object.values(indexes).every(isFunction))
-    throw new TypeError("userSessions: each of the indexes must be a function");
+  for (const each of [credentialVersion, ...Object.values(indexes)])
+    if (each !== undefined && typeof each !== "function")
+      throw new TypeError("userSessions: credentialVersion and each of the indexes must be a function");
 }
 
 /** @throws {RangeError} If it is not a whole number of at least 1 */

@@ -2,7 +2,7 @@ import { SessionError } from "../core/errors.ts";
 import type { Contents, Operation } from "../core/repository.ts";
 import type { ListPlace } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
-import { currentOf, type Inspected, inspect, isCurrent, type LiveSession, PENDING, survey } from "./inspection.ts";
+import { inspect, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
 
 /** How many sessions a user may have, and what happens to one more. */
 export interface Admission {
@@ -52,7 +52,19 @@ export async function register(
     }
     const counts = entry === undefined && admission !== undefined;
     const inspected = counts && (admission.refuses || first.pages > 1) ? await survey(list, op) : [];
-    if (counts && admission.refuses && !hasRoom(inspected, token, admission, op)) throw limitReached(admission.limit);
+    if (counts && admission.refuses) {
+      const { limit, version } = admission;
+      // A login that is under way counts: of two at once for the last place, one is refused.
+      const counted = inspected.filter(
+        ([other, target]) =>
+          other.token !== token && (typeof target === "string" ? target === "absent" : isCurrent(target, version, op)),
+      );
+      if (new Set(counted.map(([other]) => other.token)).size >= limit)
+        throw new SessionError(
+          "ERR_SESSION_LIMIT",
+          `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
+        );
+    }
     // Later than every session in the list, whatever the clocks say.
     const others = [first, ...page.entries.values(), ...inspected.map(([other]) => other)];
     const order = entry?.order ?? place ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
@@ -118,13 +130,6 @@ export async function unregister(
   }
 }
 
-/** The live sessions of a list. */
-export async function listSessions(list: string, version: string | undefined, op: Operation): Promise<LiveSession[]> {
-  return currentOf(await survey(list, op), version, op).toSorted(
-    (a, b) => b.record.lastSeenAt - a.record.lastSeenAt || b.order - a.order,
-  );
-}
-
 /** Ends sessions of a list. What takes their place meanwhile ends as well; a later login stays. Answers how many have ended. */
 export async function revoke(list: string, isMeant: (token: string) => boolean, op: Operation): Promise<number> {
   const ended = new Set<string>();
@@ -149,24 +154,9 @@ export async function revoke(list: string, isMeant: (token: string) => boolean, 
 
 /** Ends the sessions that a new one has put over the limit, the oldest first. Answers how many have ended. */
 export async function enforceLimit(list: string, { limit, version }: Admission, op: Operation): Promise<number> {
-  const live = currentOf(await survey(list, op), version, op);
+  const live = await liveSessions(list, version, op);
   // In an order on which all agree. The new session itself ends only if there are enough later ones.
   live.sort((a, b) => b.order - a.order || (a.token < b.token ? -1 : 1));
   const over = live.slice(limit).map(({ token }) => token);
   return over.length === 0 ? 0 : await revoke(list, (token) => over.includes(token), op);
-}
-
-/** Whether one more session of a user is within the limit. A login that is under way counts: of two at once for the last place, one is refused. */
-function hasRoom(inspected: readonly Inspected[], own: string, { limit, version }: Admission, op: Operation): boolean {
-  const counted = inspected.filter(([, target]) =>
-    typeof target === "string" ? target === "absent" : isCurrent(target, version, op),
-  );
-  return new Set(counted.map(([{ token }]) => token).filter((token) => token !== own)).size < limit;
-}
-
-function limitReached(limit: number): SessionError {
-  return new SessionError(
-    "ERR_SESSION_LIMIT",
-    `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
-  );
 }

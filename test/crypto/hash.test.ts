@@ -22,7 +22,7 @@ describe("nodeCrypto()", () => {
     const fresh = await import("../../src/crypto/hash.ts");
     expect(look).not.toHaveBeenCalled();
     const found = fresh.nodeCrypto();
-    expect(found?.hash("sha256", "")).toBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    expect(found?.hash("sha256", "", "hex")).toBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     expect(fresh.nodeCrypto()).toBe(found);
     expect(look).toHaveBeenCalledTimes(1);
   });

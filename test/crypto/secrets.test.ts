@@ -1,57 +1,66 @@
 import { describe, expect, test, vi } from "vitest";
-import { keyring, type Secrets, secretsResolver } from "../../src/crypto/secrets.ts";
+import { keyring, type Secrets } from "../../src/crypto/secrets.ts";
+
+/** The secrets as their own keys. */
+const resolverOf = (secrets: Secrets) => keyring(secrets, (secret) => secret);
 
 const ONE = "a secret of at least thirty-two bytes";
 const TWO = "another secret of at least thirty-two";
 
-describe("secretsResolver() of a list", () => {
+describe("keyring() of a list", () => {
   test("gives a copy, the same one each time", () => {
     const given = [ONE, TWO];
-    const resolve = secretsResolver(given);
+    const resolve = resolverOf(given);
     given.length = 0;
     expect(resolve([])).toEqual([ONE, TWO]);
     expect(resolve([{}])).toBe(resolve([]));
   });
 
   test.each<[unknown, string]>([
-    [[undefined], "Each secret must be a string; secrets[0] is undefined. Is the environment variable set?"],
-    [[ONE, null], "Each secret must be a string; secrets[1] is null. Is the environment variable set?"],
-    [[1], "Each secret must be a string; secrets[0] is a number. Is the environment variable set?"],
-    [[["a"]], "Each secret must be a string; secrets[0] is a list. Is the environment variable set?"],
+    [
+      [undefined],
+      "Each secret must be a string of well-formed Unicode; secrets[0] is undefined. Is the environment variable set?",
+    ],
+    [
+      [ONE, null],
+      "Each secret must be a string of well-formed Unicode; secrets[1] is null. Is the environment variable set?",
+    ],
+    [[1], "secrets[0] is [object Number]. Is the environment variable set?"],
+    [[["a"]], "secrets[0] is [object Array]. Is the environment variable set?"],
     // oxlint-disable-next-line no-sparse-arrays
-    [[,], "Each secret must be a string; secrets[0] is undefined."],
-    [[`${"a".repeat(40)}\uD800`], "Each secret must be well-formed Unicode; secrets[0] is not"],
-    [[], "the list is empty"],
+    [[,], "secrets[0] is undefined."],
+    [[`${"a".repeat(40)}\uD800`], "Each secret must be a string of well-formed Unicode; secrets[0] is [object String]"],
+    [[], "a list of at least one string, the current one first; it is [object Array]"],
     [
       undefined,
-      "secrets must be a list of strings, the current one first; it is undefined. Is the environment variable set?",
+      "secrets must be a list of at least one string, the current one first; it is undefined. Is the environment variable set?",
     ],
-    [ONE, "secrets must be a list of strings, the current one first; it is a string."],
-    [{}, "it is an object"],
+    [ONE, "it is [object String]."],
+    [{}, "it is [object Object]"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
-    const resolve = () => secretsResolver(secrets as Secrets);
+    const resolve = () => resolverOf(secrets as Secrets);
     expect(resolve).toThrow(TypeError);
     expect(resolve).toThrow(message);
   });
 
   test.each<[readonly string[], string]>([
-    [[""], "Each secret must have 32 bytes or more; secrets[0] is empty. Is the environment variable set?"],
+    [[""], "Each secret must have 32 bytes or more; secrets[0] has 0. Is the environment variable set?"],
     [[ONE, "a".repeat(31)], "Each secret must have 32 bytes or more; secrets[1] has 31"],
   ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
-    expect(() => secretsResolver(secrets)).toThrow(RangeError);
-    expect(() => secretsResolver(secrets)).toThrow(message);
-    expect(() => secretsResolver(secrets)).not.toThrow(/aaa/);
+    expect(() => resolverOf(secrets)).toThrow(RangeError);
+    expect(() => resolverOf(secrets)).toThrow(message);
+    expect(() => resolverOf(secrets)).not.toThrow(/aaa/);
   });
 
   test("counts bytes, not characters", () => {
-    expect(secretsResolver(["ä".repeat(16)])([])).toHaveLength(1);
+    expect(resolverOf(["ä".repeat(16)])([])).toHaveLength(1);
   });
 });
 
-describe("secretsResolver() of a function", () => {
+describe("keyring() of a function", () => {
   test("that takes no argument calls it once", async () => {
     const secrets = vi.fn<() => string[]>(() => [ONE]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     expect(secrets).not.toHaveBeenCalled();
     expect(resolve([{}])).toEqual([ONE]);
     expect(resolve([{}])).toBe(resolve([]));
@@ -60,7 +69,7 @@ describe("secretsResolver() of a function", () => {
 
   test("calls it once for each first argument, with all of them", () => {
     const secrets = vi.fn<(env: { KEY: string }, context: unknown) => string[]>((env, _context) => [env.KEY]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     const [first, second] = [{ KEY: ONE }, { KEY: TWO }];
     for (let n = 0; n < 3; n++) {
       expect(resolve([first, "context"])).toEqual([ONE]);
@@ -73,17 +82,17 @@ describe("secretsResolver() of a function", () => {
   });
 
   test("does not take the secrets of one primitive argument for another's", () => {
-    const resolve = secretsResolver((tenant: string) => [tenant.repeat(40)]);
+    const resolve = resolverOf((tenant: string) => [tenant.repeat(40)]);
     expect(resolve(["a"])).toEqual(["a".repeat(40)]);
     expect(resolve(["b"])).toEqual(["b".repeat(40)]);
-    const optional = secretsResolver((tenant?: string) => [(tenant ?? "none").repeat(40)]);
+    const optional = resolverOf((tenant?: string) => [(tenant ?? "none").repeat(40)]);
     expect(optional([])).toEqual(["none".repeat(40)]);
     expect(optional(["b"])).toEqual(["b".repeat(40)]);
   });
 
   test("keeps the value of a promise, not the promise", async () => {
     const secrets = vi.fn<(env: object) => Promise<string[]>>(async (_env) => [ONE]);
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     const env = {};
     const [one, two] = [resolve([env]), resolve([env])];
     expect(one).not.toBe(two);
@@ -94,7 +103,7 @@ describe("secretsResolver() of a function", () => {
 
   test("forgets a failure", async () => {
     let isDown = true;
-    const resolve = secretsResolver(async () => {
+    const resolve = resolverOf(async () => {
       if (isDown) throw new Error("down");
       return [ONE];
     });
@@ -104,7 +113,7 @@ describe("secretsResolver() of a function", () => {
   });
 
   test("says at the first request what is unset", () => {
-    const resolve = secretsResolver(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
+    const resolve = resolverOf(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
     expect(() => resolve([{}])).toThrow("secrets[0] is undefined. Is the environment variable set?");
   });
 });
@@ -132,22 +141,22 @@ describe("keyring()", () => {
   });
 });
 
-describe("secretsResolver() of a function that takes an argument", () => {
+describe("keyring() of a function that takes an argument", () => {
   const spy = () => vi.fn<(tenant?: unknown) => string[]>((tenant) => [`${String(tenant)}, ${ONE}`]);
 
   test("calls it once when the runtime passes nothing", () => {
     const secrets = spy();
-    const resolve = secretsResolver(secrets);
+    const resolve = resolverOf(secrets);
     expect(resolve([])).toBe(resolve([]));
     expect(secrets).toHaveBeenCalledTimes(1);
   });
 
   test("takes null for an argument", () => {
-    expect(secretsResolver(spy())([null])).toEqual([`null, ${ONE}`]);
+    expect(resolverOf(spy())([null])).toEqual([`null, ${ONE}`]);
   });
 
   test("keeps apart what it gave for nothing and for a text", () => {
-    const resolve = secretsResolver(spy());
+    const resolve = resolverOf(spy());
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
     expect(resolve([])).toEqual([`undefined, ${ONE}`]);
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
@@ -155,6 +164,6 @@ describe("secretsResolver() of a function that takes an argument", () => {
 });
 
 test("a promise of secrets is told from other objects: a function gives it", () => {
-  expect(() => secretsResolver(Promise.resolve([ONE]) as never)).toThrow(/it is a promise/);
-  expect(() => secretsResolver({ ONE } as never)).toThrow(/it is an object/);
+  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/it is \[object Promise\]/);
+  expect(() => resolverOf({ ONE } as never)).toThrow(/it is \[object Object\]/);
 });

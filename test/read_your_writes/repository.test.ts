@@ -3,8 +3,8 @@ import { memoryStore, type Operation, type Repository, type SessionStore, type S
 import { createId } from "../../src/core/session_id.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
 import type { CookieTransport } from "../../src/core/transport.ts";
-import { RecentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
-import { ReadYourWritesRepository } from "../../src/read_your_writes/repository.ts";
+import { recentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
+import { readYourWritesRepository } from "../../src/read_your_writes/repository.ts";
 import { windowOf } from "../../src/read_your_writes/window.ts";
 
 const SHOP = "https://shop.example/";
@@ -41,9 +41,9 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
   };
   const cookie = transportOf(presented);
   const sealer = { seal: async (text: string) => btoa(text), open: async (text: string) => atob(text) };
-  const own = new RecentWritesCookie({ cookie, all: [cookie] }, sealer, windowOf(store), op, request);
+  const own = recentWritesCookie(cookie, sealer, op, request);
   const inner = new StoreRepository({ ids: undefined, encryption: undefined, hasDefaultIds: true, endsOnReuse: false });
-  const repository: Repository = new ReadYourWritesRepository(inner, () => own);
+  const repository: Repository = readYourWritesRepository(inner, () => own);
   const told = async (): Promise<unknown[]> => {
     const headers = new Headers();
     await own.respond(headers, op);
@@ -71,7 +71,7 @@ function eventualStore(): SessionStore {
 
 const CONTENTS = { fields: new Map([["=a", "1"]]), metadata: { createdAt: NOW, absoluteSince: NOW }, lastSeenAt: NOW };
 
-describe("ReadYourWritesRepository", () => {
+describe("readYourWritesRepository()", () => {
   test("marks what it stores in a field that nobody sees", async () => {
     const store = eventualStore();
     const { repository, op } = openRequest(store);
@@ -122,7 +122,7 @@ describe("ReadYourWritesRepository", () => {
       retire: () => "conflict",
       end() {},
     };
-    const bare: Repository = new ReadYourWritesRepository(least, () => undefined);
+    const bare: Repository = readYourWritesRepository(least, () => undefined);
     expect([bare.tokenFor, bare.reinstate, bare.respond]).toEqual([undefined, undefined, undefined]);
   });
 
@@ -137,7 +137,7 @@ describe("ReadYourWritesRepository", () => {
       retire: () => "conflict",
       end() {},
     };
-    const repository: Repository = new ReadYourWritesRepository(refusing, () => undefined);
+    const repository: Repository = readYourWritesRepository(refusing, () => undefined);
     expect(await repository.open("id", op)).toBe("corrupt");
     expect(await repository.create("id", CONTENTS, op)).toBe("conflict");
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);

@@ -78,7 +78,7 @@ export function senderOf(source: RedisClientSource): Send {
   }
 
   function sendThrough(used: AnyClient, ...words: Parameters<Send>): Promise<unknown> {
-    const sent = call(used, ...words);
+    const sent = Promise.resolve(call(used, ...words));
     if (used.connected !== false) return sent;
     // Bun's client does not say whether it is closed for good: one that is fails at once, and one that reconnects waits.
     return sent.catch((error: unknown) => {
@@ -99,7 +99,7 @@ function call(
   key: string,
   args: readonly string[] = [],
   script?: string,
-): Promise<unknown> {
+): unknown {
   const wordsFor = (name: string): string[] => (script === undefined ? [name, ...args] : [script, "1", name, ...args]);
   // Named methods, since `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a cluster.
   const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
@@ -112,18 +112,16 @@ function call(
   const words = [command, ...wordsFor(name)];
   if (client.customCommand) return client.customCommand(words);
   const route = client.slots ? [name, false] : client.getMasterNode ? [false] : [];
-  if (client.sendCommand) return client.sendCommand(...route, words);
-  throw needs(CLIENT);
+  return client.sendCommand?.(...route, words);
 }
-
-const CLIENT = "a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one";
 
 function assertClient(client: AnyClient): AnyClient {
   const send =
     typeof client === "object" &&
     client !== null &&
     (client.call ?? client.send ?? client.customCommand ?? client.sendCommand);
-  if (typeof send !== "function") throw needs(CLIENT);
+  if (typeof send !== "function")
+    throw needs("a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one");
   if ((client.options?.scaleReads ?? "master") !== "master")
     throw needs('a Cluster whose scaleReads is "master", since replicas are behind');
   return client;

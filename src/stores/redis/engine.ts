@@ -36,8 +36,8 @@ export interface Layout {
   load(key: string): Promise<StoredRecord | null>;
   /** Stores a record under a version, and answers whether it did. */
   save(key: string, write: Write, version: string, life: string): MaybePromise<boolean>;
-  /** Its first argument is a version and a space. Without more, it removes the record that has this version, or succeeds if there is none. */
-  readonly script: Script;
+  /** The field of the head, as the first argument of {@linkcode SCRIPT}; empty if the key itself begins with the head. */
+  readonly head: "!" | "";
 }
 
 /** What a read answers for a key of another type. No layout finds a head in it. */
@@ -52,15 +52,32 @@ export function versionOf(text: string): string {
 }
 
 /**
- * Lua that finds `v`, the version of what lies under the key `k` and a space: `? ` for what is no record, and nothing if there is no key.
+ * Writes or removes a record, in either layout. The arguments: the field of the head, or nothing; the version that must be there and a space,
+ * or nothing if there must be no key; the new head or value, and the time to live. With a field come how many fields to remove, their
+ * names, then a name and a value for each field to set. The head is written first: if memory is short, the server refuses that, and nothing
+ * was written. With the first two alone, the record is removed if it has this version, and it is a success if there is none.
  *
- * @param read The call that gives the head and what comes after it
+ * `v` is the version of what is there and a space: `? ` for what is no record, and nothing if there is no key. No head is longer than what
+ * is read here.
  */
-export function findVersion(read: string): string {
-  return `local v=redis.pcall(${read})
+export const SCRIPT: Script = {
+  digest: "a747c34ee68e45dcaf0e9b000a36803bf3883cf4",
+  text: `local k,a=KEYS[1],ARGV
+local h=a[1]~=''
+local v=h and redis.pcall('HGET',k,a[1]) or not h and redis.pcall('GETRANGE',k,0,255)
 v=type(v)=='string' and string.match(v,'^([%w_.-]+ )%d') or redis.call('EXISTS',k)>0 and '? ' or ''
-`;
-}
+if v~=a[2] and (a[3] or v~='') then return 0 end
+if not a[3] then redis.call('DEL',k)
+elseif not h then redis.call('SET',k,a[3],'PX',a[4])
+else
+redis.call('HSET',k,a[1],a[3])
+local s=6+a[5]
+for i=6,s-1 do redis.call('HDEL',k,a[i]) end
+for i=s,#a,2 do redis.call('HSET',k,a[i],a[i+1]) end
+redis.call('PEXPIRE',k,a[4])
+end
+return 1`,
+};
 
 /** A control character in JSON, `\u0000`. */
 const MOST_BYTES_OF_CHARACTER = 6;
@@ -76,12 +93,12 @@ export function set(send: Send, key: string, ...args: string[]): Promise<boolean
   return send("SET", key, args).then((reply) => isDone(reply, "OK", null));
 }
 
-/** Runs a script by its digest, and by its text where the server does not have it yet. Answers whether it did what it is for. */
-export function run(send: Send, script: Script, key: string, args: readonly string[]): Promise<boolean> {
-  return evaluate(send, script, key, args).then((reply) => isDone(reply, "1", "0"));
+/** Runs {@linkcode SCRIPT}, and answers whether it did what it is for. */
+export function run(send: Send, key: string, args: readonly string[]): Promise<boolean> {
+  return evaluate(send, SCRIPT, key, args).then((reply) => isDone(reply, "1", "0"));
 }
 
-/** What a script answers. */
+/** Runs a script by its digest, and by its text where the server does not have it yet. Gives its answer. */
 export function evaluate(send: Send, { digest, text }: Script, key: string, args: readonly string[]): Promise<unknown> {
   return send("EVALSHA", key, args, digest).catch((error: unknown) => {
     if (!hasCode(error, NO_SCRIPT)) throw error;

@@ -1,29 +1,8 @@
-import { assertSize, CORRUPT, type Engine, findVersion, type Layout, run, type Script, versionOf } from "./engine.ts";
+import { assertSize, CORRUPT, type Engine, type Layout, run, versionOf } from "./engine.ts";
 import { fieldsOf } from "./reply.ts";
 
-/**
- * The field of the head: the version, and when the session was last used. No field of a session has this name. The scripts name it too.
- */
+/** The field of the head: the version, and when the session was last used. No field of a session has this name. */
 const HEAD = "!";
-
-/**
- * The arguments: the version that must be there and a space, or nothing if there must be no key; the new head; the time to live; how many
- * fields to remove; their names; then a name and a value for each field to set. The head is written first: if memory is short, the
- * server refuses that, and nothing was written.
- */
-export const HASH_SCRIPT: Script = {
-  digest: "4d9968d5a5d4b588ae6535082d4fda592e987378",
-  text: `local k,a=KEYS[1],ARGV
-${/* @__PURE__ */ findVersion("'HGET',k,'!'")}if v~=a[1] and (a[2] or v~='') then return 0 end
-if a[2] then
-redis.call('HSET',k,'!',a[2])
-local s=5+a[4]
-for i=5,s-1 do redis.call('HDEL',k,a[i]) end
-for i=s,#a,2 do redis.call('HSET',k,a[i],a[i+1]) end
-redis.call('PEXPIRE',k,a[3])
-else redis.call('DEL',k) end
-return 1`,
-};
 
 /** In milliseconds: an hour, in which an operator may look at what another program has left behind. */
 const LIFE_OF_REMAINS = "3600000";
@@ -57,11 +36,11 @@ export function hashLayout(engine: Engine): Layout {
       }
       assertSize(engine, [...record.fields].join());
       const head = `${version} ${Math.trunc(record.lastSeenAt)}`;
-      const args = [expected === null ? "" : `${expected} `, head, life, String(removed.length), ...removed, ...set];
-      return await run(send, HASH_SCRIPT, key, args);
+      const present = expected === null ? "" : `${expected} `;
+      return await run(send, key, [HEAD, present, head, life, String(removed.length), ...removed, ...set]);
     },
 
-    script: HASH_SCRIPT,
+    head: HEAD,
   };
 }
 

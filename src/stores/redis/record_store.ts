@@ -31,7 +31,7 @@ export function recordStore(owner: string, options: RedisStoreOptions, engine: E
   if (typeof prefix !== "string" || (layout !== "value" && layout !== "hash")) {
     throw new TypeError(`${owner} needs a string as prefix, and "value" or "hash" as layout`);
   }
-  const { load, save, script } = (layout === "hash" ? hashLayout : valueLayout)(engine);
+  const { load, save, head } = (layout === "hash" ? hashLayout : valueLayout)(engine);
   let writes = 0;
   return {
     traits: { consistency: "strong", compareAndSet: true, maxBytes: engine.maxBytes },
@@ -48,7 +48,7 @@ export function recordStore(owner: string, options: RedisStoreOptions, engine: E
 
     async delete(key, expected) {
       if (expected !== undefined) {
-        return (await run(engine.send, script, prefix + key, [`${expected} `])) ? undefined : "conflict";
+        return (await run(engine.send, prefix + key, [head, `${expected} `])) ? undefined : "conflict";
       }
       isDone(await engine.send("DEL", prefix + key), "1", "0");
     },

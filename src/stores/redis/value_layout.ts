@@ -1,32 +1,7 @@
 import { chain, type MaybePromise } from "../../core/maybe_promise.ts";
 import { parseRecord, serializeRecord } from "../../core/record_text.ts";
-import {
-  assertSize,
-  CORRUPT,
-  type Engine,
-  findVersion,
-  type Layout,
-  OTHER_TYPE,
-  run,
-  type Script,
-  set,
-  versionOf,
-} from "./engine.ts";
+import { assertSize, CORRUPT, type Engine, type Layout, OTHER_TYPE, run, set, versionOf } from "./engine.ts";
 import { textOf } from "./reply.ts";
-
-/**
- * One argument, which costs less than three: the version that must be there, a space, 13 digits of milliseconds, the new value. No head
- * is longer than what is read here.
- */
-export const VALUE_SCRIPT: Script = {
-  digest: "efefbbd68c583630af05d0766cbfc281dca35996",
-  text: `local k,a=KEYS[1],ARGV[1]
-local i=string.find(a,' ')
-${/* @__PURE__ */ findVersion("'GETRANGE',k,0,255")}if v~=string.sub(a,1,i) and (#a>i or v~='') then return 0 end
-if #a>i then redis.call('SET',k,string.sub(a,i+14),'PX',tonumber(string.sub(a,i+1,i+13))) else redis.call('DEL',k) end
-return 1`,
-};
-const LIFE_DIGITS = 13;
 
 /** A record as one string: the head, then the text of the record. */
 export function valueLayout(engine: Engine): Layout {
@@ -37,7 +12,7 @@ export function valueLayout(engine: Engine): Layout {
     const head = `${expected} `;
     return chain(
       known?.replace(key, head, value, life),
-      (isStored) => isStored ?? run(send, VALUE_SCRIPT, key, [head + life.padStart(LIFE_DIGITS, "0") + value]),
+      (isStored) => isStored ?? run(send, key, ["", head, value, life]),
     );
   }
 
@@ -61,6 +36,6 @@ export function valueLayout(engine: Engine): Layout {
       });
     },
 
-    script: VALUE_SCRIPT,
+    head: "",
   };
 }
