@@ -4,6 +4,7 @@
  * @module
  */
 import { isSessionError, SessionError } from "./core/errors.ts";
+import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
 import type { DefaultData, KeyOf, Session } from "./core/session.ts";
 import { createWriteId } from "./core/session_id.ts";
@@ -77,9 +78,6 @@ export function exclusive<Data extends object = DefaultData, Key extends KeyOf<D
     Data[Key] | undefined
   >;
 }
-
-/** The clocks of two servers may be so far apart, in milliseconds. */
-const CLOCK_SKEW = 600_000;
 
 async function run(
   internals: SessionInternals,

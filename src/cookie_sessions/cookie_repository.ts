@@ -1,5 +1,6 @@
 import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
+import { CLOCK_SKEW } from "../core/expiry.ts";
 import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
 import { parseRecord, serializeRecord, withChanges } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
@@ -7,7 +8,6 @@ import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 import {
-  CLOCK_SKEW,
   endedNote,
   lastEndOf,
   type Lifetime,
@@ -19,7 +19,7 @@ import {
   unexpectedEndOf,
 } from "./notes.ts";
 
-/** How long, in milliseconds, a logout with a retired id ends the successor, with the margin by which engines sweep later. */
+/** How long, in milliseconds, a logout with a retired id ends the successor, by whichever clock. */
 const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
 /** What `encrypt` gives begins with the mark of its format. */
 const TOKEN_SHAPE = /^1[\w-]{38,}$/;

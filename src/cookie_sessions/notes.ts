@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { SWEEP_MARGIN } from "../core/expiry.ts";
+import { CLOCK_SKEW } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
 import type { Operation } from "../core/repository.ts";
@@ -37,11 +37,6 @@ export interface StoredNote extends Note {
   readonly version: RecordVersion;
 }
 
-/**
- * How far, in milliseconds, the clocks of two servers may be apart: each five minutes off, in either direction. It is
- * also the margin by which engines sweep later.
- */
-export const CLOCK_SKEW: number = SWEEP_MARGIN;
 /**
  * What a note of a session in use holds beside its lifetime. A note without it, and without a successor, is one of an
  * end.

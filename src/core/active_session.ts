@@ -130,7 +130,7 @@ export class ActiveSession {
     const done = (): void => {
       this.#loading = undefined;
     };
-    // Before whoever waits, and with fewer promises than `finally` makes.
+    // Before those who wait, and with fewer promises than `finally` makes.
     loading.then(done, done);
     this.#loading = loading;
     return loading;

@@ -18,11 +18,11 @@ export interface TimeoutLimits {
   readonly absolute?: number;
 }
 
-/**
- * How much later than the end of a session its engine may sweep the record, in milliseconds: the clocks of two servers may be five
- * minutes apart, and a request may be under way for as long.
- */
-export const SWEEP_MARGIN = 600_000;
+/** How far, in milliseconds, the clocks of two servers may be apart: each is at most five minutes wrong. SECURITY.md promises it. */
+export const CLOCK_SKEW = 600_000;
+
+/** How much later than the end of a session its engine may sweep the record, in milliseconds, so that no server still needs it. */
+export const SWEEP_MARGIN: number = CLOCK_SKEW;
 
 /** The timeouts of one session: its own where it has some, within the limits. */
 export function timeoutsOf(metadata: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {

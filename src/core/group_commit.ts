@@ -75,6 +75,9 @@ function wait(line: Line, active: ActiveSession, current: Found, commit: Commit,
   });
 }
 
+/** Where the state comes from to which a batch is applied: the request itself loaded it, the line stored it, or it was just loaded. */
+type Origin = "request" | "line" | "store";
+
 /**
  * After so many batches a process loads the session again. Without a load it is faster than any other process that writes to the session, which
  * would never get its turn.
@@ -106,38 +109,34 @@ async function storeBatch(
   const { op, active: leader } = youngest;
   const { repository } = leader.policy;
   let base = last ?? youngest.current;
-  let isFresh = last === undefined;
-  let isNewest = false;
+  let origin = (last === undefined ? "request" : "line") as Origin;
+  const load = async (): Promise<void> => {
+    base = await newestOf(leader, base, op);
+    origin = "store";
+  };
   let applied: readonly Applied[] = [];
   try {
-    if (loads) {
-      base = await newestOf(leader, base, op);
-      isNewest = true;
-      isFresh = false;
-    }
+    if (loads) await load();
     for (let attempts = 1; ; attempts++) {
-      applied = await applyAll(jobs, base, op, !isFresh);
+      applied = await applyAll(jobs, base, op, origin !== "request");
       // A job that failed takes no part in another attempt.
       jobs = applied.map(({ job }) => job);
       const final = applied.at(-1)?.contents;
       if (final === undefined) return base;
       if (isSame(final, base)) {
-        if (isNewest || jobs.every((job) => isNothing(job, base))) return settleAll(applied, base, base, op, undefined);
-        base = await newestOf(leader, base, op);
-        isNewest = true;
-        isFresh = false;
+        if (origin === "store" || jobs.every((job) => isNothing(job, base)))
+          return settleAll(applied, base, base, op, undefined);
+        await load();
         continue;
       }
       const found = await repository.update(base, final, op);
       if (found !== "conflict") return settleAll(applied, found, base, op, attempts);
       op.emit({ type: "conflict", attempts });
       await op.backOff();
-      const newest = await newestOf(leader, base, op);
+      const before = base;
+      await load();
       // The client of the store sent the write twice, and gave the answer to the second one.
-      if (includesWrite(newest.metadata, op.writeId)) return settleAll(applied, newest, base, op, attempts);
-      base = newest;
-      isNewest = true;
-      isFresh = false;
+      if (includesWrite(base.metadata, op.writeId)) return settleAll(applied, base, before, op, attempts);
     }
   } catch (error) {
     // One of the jobs may be refused, because it is too large, say. Then each one is stored alone.

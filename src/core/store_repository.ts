@@ -121,7 +121,7 @@ export class StoreRepository implements Repository {
       chain(this.#read(current.id, key, record, op, current.token), (found) => {
         if (typeof found === "string" || found.metadata.successor !== undefined) return null;
         // Its time was judged when the request came. What ended long ago stays ended.
-        return op.endsAt(found) + SWEEP_MARGIN <= op.now ? null : found;
+        return sweptAt(found, op) <= op.now ? null : found;
       }),
     );
   }
@@ -158,12 +158,7 @@ export class StoreRepository implements Repository {
     const sealing = isTouch ? before : this.#codec.seal(whole, id, key, op);
     return chain(sealing, (sealed) => {
       const record = { fields: sealed, lastSeenAt };
-      const write = writeOf(
-        record,
-        before,
-        current?.version ?? null,
-        op.endsAt({ metadata: named, lastSeenAt }) + SWEEP_MARGIN,
-      );
+      const write = writeOf(record, before, current?.version ?? null, sweptAt({ metadata: named, lastSeenAt }, op));
       return chain(op.store.save(key, write), (version) => {
         if (version === "conflict") return version;
         const found = (token: string): Found => {
@@ -221,7 +216,7 @@ export class StoreRepository implements Repository {
     try {
       // A touch moves the version, so that a write which is still under way comes to nothing.
       const lastSeenAt = Math.max(op.now, current.lastSeenAt);
-      const expiresAt = op.endsAt({ metadata: current.metadata, lastSeenAt }) + SWEEP_MARGIN;
+      const expiresAt = sweptAt({ ...current, lastSeenAt }, op);
       await op.store.save(key, writeOf({ fields, lastSeenAt }, fields, current.version, expiresAt));
       return await this.#leadsTo(key, successorKey, op);
     } catch {
@@ -243,9 +238,8 @@ export class StoreRepository implements Repository {
     const metadata = record === null ? "corrupt" : readMetadata(record, key);
     const pointer = typeof metadata === "string" ? undefined : metadata.successor;
     if (record !== null && pointer?.key === successorKey && pointer.isFinal !== true) {
-      const { metadata: before, lastSeenAt } = retired;
-      const expiresAt = op.endsAt({ metadata: before, lastSeenAt }) + SWEEP_MARGIN;
-      await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, expiresAt));
+      const { lastSeenAt } = retired;
+      await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));
     } else if (record?.version === retired.version) {
       // A retirement that is still under way comes to nothing.
       await this.#fence(retired, { key: successorKey, retiredAt: op.now }, op);
@@ -261,4 +255,9 @@ export class StoreRepository implements Repository {
       return chain(keyOfId(id), (key) => endRecord(key, undefined, op));
     });
   }
+}
+
+/** The instant from which an engine may sweep a session, in epoch milliseconds. */
+function sweptAt(session: Pick<Contents, "metadata" | "lastSeenAt">, op: Operation): number {
+  return op.endsAt(session) + SWEEP_MARGIN;
 }

@@ -1,3 +1,4 @@
+import { CLOCK_SKEW } from "./expiry.ts";
 import type { Metadata } from "./metadata.ts";
 import type { Operation } from "./repository.ts";
 
@@ -7,8 +8,6 @@ const RECENT = 10_000;
 const NAME = 16;
 /** A session that is written more often than this within that time is written by a group of requests together. */
 const MOST_NAMES = 32;
-/** The clocks of two servers may be so far apart, in milliseconds: a write that was just made can look as old. */
-const MOST_SKEW = 600_000;
 /** How many names stay if the last write looks older than recent, but can be as new. */
 const DOUBTFUL_NAMES = 8;
 
@@ -24,7 +23,7 @@ export function withWrite(
   if (writes.startsWith(writeId)) return metadata;
   const age = Math.abs(now - writtenAt);
   const kept =
-    store.traits.exact === true ? 1 : age < RECENT ? MOST_NAMES : age < RECENT + MOST_SKEW ? DOUBTFUL_NAMES : 1;
+    store.traits.exact === true ? 1 : age < RECENT ? MOST_NAMES : age < RECENT + CLOCK_SKEW ? DOUBTFUL_NAMES : 1;
   return { ...metadata, writes: writeId + writes.slice(0, (kept - 1) * NAME), writtenAt: now };
 }
 

@@ -1,3 +1,4 @@
+import { CLOCK_SKEW } from "../core/expiry.ts";
 import type { SessionStore } from "../core/store.ts";
 
 /**
@@ -7,8 +8,6 @@ import type { SessionStore } from "../core/store.ts";
 const MARGIN = 2;
 /** In seconds, for a store that does not say: that of Workers KV. */
 const DEFAULT_STALENESS = 60;
-/** How far, in milliseconds, the clocks of two servers may be apart: each five minutes off, in either direction. */
-const CLOCK_SKEW = 600_000;
 
 /**
  * How long a write counts as recent, in milliseconds. Everything here that depends on time follows from the one window
