@@ -72,23 +72,18 @@ export function sha256(data: string): MaybePromise<string>;
 export function sha256<Form extends keyof Digest>(data: string | Uint8Array, form: Form): MaybePromise<Digest[Form]>;
 export function sha256(data: string | Uint8Array, form: keyof Digest = "hex"): MaybePromise<Digest[keyof Digest]> {
   const node = nodeCrypto();
-  return node === null ? webSha256(data).then((bytes) => WEB_FORMS[form](bytes)) : node.hash("sha256", data, form);
+  return node === null ? webSha256(data, form) : node.hash("sha256", data, form);
 }
 
-async function webSha256(data: string | Uint8Array): Promise<Digest["buffer"]> {
-  const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+async function webSha256(data: string | Uint8Array, form: keyof Digest): Promise<Digest[keyof Digest]> {
+  const input = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", input));
+  if (form === "buffer") return bytes;
+  if (form === "base64url") return toBase64Url(bytes);
+  let hex = "";
+  for (const byte of bytes) hex += (byte | 0x100).toString(16).slice(1);
+  return hex;
 }
-
-const WEB_FORMS: { readonly [Form in keyof Digest]: (bytes: Digest["buffer"]) => Digest[Form] } = {
-  hex(bytes) {
-    let hex = "";
-    for (const byte of bytes) hex += (byte | 0x100).toString(16).slice(1);
-    return hex;
-  },
-  base64url: toBase64Url,
-  buffer: (bytes) => bytes,
-};
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const PLAIN_TEXT = /^[A-Za-z0-9_-]*$/;

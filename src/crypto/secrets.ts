@@ -66,25 +66,24 @@ export function withAny<Key, Result>(
 
 /** A copy: a list that is changed later would leave keys of other secrets, or of none. */
 function checkedSecrets(given: unknown): readonly string[] {
-  if (!Array.isArray(given) || given.length === 0)
-    throw new TypeError(wrong("secrets must be a list of at least one string, the current one first", "it", given));
+  if (!Array.isArray(given) || given.length === 0) throw new TypeError(wrong("secrets", kindOf(given)));
   return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
     // UTF-8 has no half of a pair, so secrets that differ only there would be the same.
-    if (typeof secret !== "string" || !secret.isWellFormed())
-      throw new TypeError(wrong("Each secret must be a string of well-formed Unicode", name, secret));
+    if (typeof secret !== "string" || !secret.isWellFormed()) throw new TypeError(wrong(name, kindOf(secret)));
     const { length } = new TextEncoder().encode(secret);
-    if (length >= LEAST_BYTES) return secret;
-    throw new RangeError(`Each secret must have ${LEAST_BYTES} bytes or more; ${name} has ${length}. ${HINT}`);
+    if (length < LEAST_BYTES) throw new RangeError(wrong(name, `${length} bytes long`));
+    return secret;
   });
 }
 
-const HINT = "Is the environment variable set?";
+function wrong(name: string, fact: string): string {
+  return `secrets must be a list of well-formed strings of ${LEAST_BYTES} bytes or more, the current one first; ${name} is ${fact}. Is the environment variable set?`;
+}
 
 /** Names the kind of a value, and not the value, which may be a secret. */
-function wrong(rule: string, name: string, value: unknown): string {
-  const kind = value === undefined || value === null ? value : Object.prototype.toString.call(value);
-  return `${rule}; ${name} is ${kind}. ${HINT}`;
+function kindOf(value: unknown): string {
+  return value === undefined || value === null ? String(value) : Object.prototype.toString.call(value);
 }
 
 function all<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {

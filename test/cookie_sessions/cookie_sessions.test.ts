@@ -32,7 +32,7 @@ describe("cookieSessions()", () => {
 
   test("throws a TypeError without secrets, and for options that it does not know", () => {
     // @ts-expect-error There are none.
-    expect(() => cookieSessions({})).toThrow(/secrets must be a list of at least one string.*environment/);
+    expect(() => cookieSessions({})).toThrow(/secrets must be a list of well-formed strings.*environment/);
     // @ts-expect-error There are none.
     expect(() => cookieSessions()).toThrow(TypeError);
     // @ts-expect-error One is unset.

@@ -19,24 +19,24 @@ describe("keyring() of a list", () => {
   test.each<[unknown, string]>([
     [
       [undefined],
-      "Each secret must be a string of well-formed Unicode; secrets[0] is undefined. Is the environment variable set?",
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is undefined. Is the environment variable set?",
     ],
-    [
-      [ONE, null],
-      "Each secret must be a string of well-formed Unicode; secrets[1] is null. Is the environment variable set?",
-    ],
+    [[ONE, null], "secrets[1] is null. Is the environment variable set?"],
     [[1], "secrets[0] is [object Number]. Is the environment variable set?"],
     [[["a"]], "secrets[0] is [object Array]. Is the environment variable set?"],
     // oxlint-disable-next-line no-sparse-arrays
     [[,], "secrets[0] is undefined."],
-    [[`${"a".repeat(40)}\uD800`], "Each secret must be a string of well-formed Unicode; secrets[0] is [object String]"],
-    [[], "a list of at least one string, the current one first; it is [object Array]"],
+    [
+      [`${"a".repeat(40)}\uD800`],
+      "list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is [object String]",
+    ],
+    [[], "secrets is [object Array]"],
     [
       undefined,
-      "secrets must be a list of at least one string, the current one first; it is undefined. Is the environment variable set?",
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable set?",
     ],
-    [ONE, "it is [object String]."],
-    [{}, "it is [object Object]"],
+    [ONE, "secrets is [object String]."],
+    [{}, "secrets is [object Object]"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
     const resolve = () => resolverOf(secrets as Secrets);
     expect(resolve).toThrow(TypeError);
@@ -44,8 +44,11 @@ describe("keyring() of a list", () => {
   });
 
   test.each<[readonly string[], string]>([
-    [[""], "Each secret must have 32 bytes or more; secrets[0] has 0. Is the environment variable set?"],
-    [[ONE, "a".repeat(31)], "Each secret must have 32 bytes or more; secrets[1] has 31"],
+    [
+      [""],
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is 0 bytes long. Is the environment variable set?",
+    ],
+    [[ONE, "a".repeat(31)], "strings of 32 bytes or more, the current one first; secrets[1] is 31 bytes long"],
   ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
     expect(() => resolverOf(secrets)).toThrow(RangeError);
     expect(() => resolverOf(secrets)).toThrow(message);
@@ -164,6 +167,6 @@ describe("keyring() of a function that takes an argument", () => {
 });
 
 test("a promise of secrets is told from other objects: a function gives it", () => {
-  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/it is \[object Promise\]/);
-  expect(() => resolverOf({ ONE } as never)).toThrow(/it is \[object Object\]/);
+  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/secrets is \[object Promise\]/);
+  expect(() => resolverOf({ ONE } as never)).toThrow(/secrets is \[object Object\]/);
 });
