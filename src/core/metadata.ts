@@ -139,12 +139,14 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
+const isTrue = (value: unknown): boolean => value === true;
 const isInstant = (value: unknown): boolean => Number.isFinite(value);
 const isOptional = (value: unknown, test: (value: unknown) => boolean): boolean => value === undefined || test(value);
 
 function isOthers(found: Record<string, unknown>): found is Record<string, unknown> & Partial<Metadata> {
-  const { authenticatedAt, rotatedAt, timeouts, successor } = found;
+  const { authenticatedAt, rotatedAt, unconfirmed, timeouts, successor } = found;
   return (
+    isOptional(unconfirmed, isTrue) &&
     isOptional(authenticatedAt, isInstant) &&
     isOptional(rotatedAt, isInstant) &&
     isOptional(timeouts, isOwnTimeouts) &&
@@ -165,5 +167,10 @@ function isOwnTimeouts(value: unknown): boolean {
 function isSuccessor(value: unknown): boolean {
   if (!isObject(value) || typeof value.key !== "string" || !isInstant(value.retiredAt)) return false;
   const { grace } = value;
-  return grace === undefined || (isObject(grace) && typeof grace.id === "string" && isInstant(grace.until));
+  return isOptional(grace, isGrace) && isOptional(value.isFinal, isTrue);
+}
+
+function isGrace(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  return typeof value.id === "string" && isInstant(value.until) && isOptional(value.untilUsed, isTrue);
 }

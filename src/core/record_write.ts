@@ -52,7 +52,7 @@ export function withMetadata(fields: Fields, metadata: Metadata, key: string): R
 }
 
 /** What differs between two states: the new text of each changed field, and null for a removed one. */
-function difference(before: Fields, after: Fields): ReadonlyMap<string, string | null> {
+export function difference(before: Fields, after: Fields): ReadonlyMap<string, string | null> {
   if (before === after) return NO_FIELDS;
   const known = isRecordFields(after) ? after.changesSince(before) : undefined;
   if (known !== undefined) return known;

@@ -6,6 +6,7 @@
  */
 import { METADATA_FIELD } from "../core/metadata.ts";
 import { withChanges } from "../core/record_text.ts";
+import { difference } from "../core/record_write.ts";
 
 type Fields = ReadonlyMap<string, string>;
 
@@ -57,9 +58,5 @@ export function latestOf({ at }: Marks): number {
 
 /** The names of the fields that differ, without those that belong to the record. */
 export function changedNames(before: Fields, after: Fields): string[] {
-  if (before === after) return [];
-  const names = [];
-  for (const [name, text] of after) if (before.get(name) !== text) names.push(name);
-  for (const name of before.keys()) if (!after.has(name)) names.push(name);
-  return names.filter((name) => name !== METADATA_FIELD && name !== MARKS_FIELD);
+  return [...difference(before, after).keys()].filter((name) => name !== METADATA_FIELD && name !== MARKS_FIELD);
 }

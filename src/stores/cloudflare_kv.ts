@@ -21,11 +21,12 @@ export interface CloudflareKvNamespace {
 
 /** Options of {@linkcode cloudflareKvStore}. */
 export interface CloudflareKvStoreOptions {
-  /** What every key begins with, at most 448 bytes. Default `"session:"`. */
+  /** What every key begins with, at most 448 bytes. @default `"session:"` */
   readonly prefix?: string;
   /**
-   * For how many seconds a place may answer from its cache, at least 30. A higher value makes reads faster and staler. Default: 60, that of
-   * Workers KV (https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter).
+   * For how many seconds a place may answer from its cache, at least 30. A higher value makes reads faster and staler.
+   *
+   * @default 60, that of Workers KV (https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter)
    */
   readonly cacheTtl?: number;
 }

@@ -34,7 +34,7 @@ export interface DenoKvAtomicOperation {
 
 /** Options of {@linkcode denoKvStore}. */
 export interface DenoKvStoreOptions {
-  /** What every key begins with: the parts, or the only one. Default `["with-session"]`. */
+  /** What every key begins with: the parts, or the only one. @default `["with-session"]` */
   readonly prefix?: string | readonly DenoKvKeyPart[];
 }
 

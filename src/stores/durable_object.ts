@@ -54,14 +54,15 @@ export interface SessionObjectState {
 
 /** Options of {@linkcode durableObjectStore}. */
 export interface DurableObjectStoreOptions {
-  /** What the name of every object begins with. Default: nothing. */
+  /** What the name of every object begins with. @default Nothing */
   readonly prefix?: string;
   /**
-   * Where new objects are placed. Default: near the request that creates the session. Cloudflare follows it as well as it can, and an object
-   * does not move afterwards.
+   * Where new objects are placed. Cloudflare follows it as well as it can, and an object does not move afterwards.
+   *
+   * @default Near the request that creates the session
    */
   readonly locationHint?: SessionLocationHint;
-  /** Where objects must stay. Sessions of another jurisdiction are not found. Default: anywhere. */
+  /** Where objects must stay. Sessions of another jurisdiction are not found. @default Anywhere */
   readonly jurisdiction?: SessionJurisdiction;
 }
 

@@ -26,7 +26,7 @@ export interface MemcachedClient {
 
 /** Options of {@linkcode memcachedStore}. */
 export interface MemcachedStoreOptions {
-  /** What every key begins with: at most 186 visible ASCII characters. Give each application its own. Default `"session:"`. */
+  /** What every key begins with: at most 186 visible ASCII characters. Give each application its own. @default `"session:"` */
   readonly prefix?: string;
 }
 

@@ -10,8 +10,10 @@ import type { SessionStore } from "../core/store.ts";
 /** Options of {@linkcode memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * The most records to keep. When there are more, the least recently used one is removed. Default: no limit. The list of a user's
+   * The most records to keep. When there are more, the least recently used one is removed. The list of a user's
    * sessions is a record as well, and `revokeAll` does not reach the sessions of a list that was removed.
+   *
+   * @default No limit
    */
   readonly maxSessions?: number;
 }

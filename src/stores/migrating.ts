@@ -15,7 +15,7 @@ import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } fr
 
 /** Options of {@linkcode migratingStore}. */
 export interface MigratingStoreOptions {
-  /** The time in epoch milliseconds: the same function as the option `now` of the sessions. Default `Date.now`. */
+  /** The time in epoch milliseconds: the same function as the option `now` of the sessions. @default `Date.now` */
   readonly now?: () => number;
 }
 

@@ -21,9 +21,9 @@ export interface UnstorageStorage {
 
 /** Options of {@linkcode unstorageStore}. */
 export interface UnstorageStoreOptions {
-  /** What every key begins with, without the colon that follows. Default `"session"`. */
+  /** What every key begins with, without the colon that follows. @default `"session"` */
   readonly prefix?: string;
-  /** Whether a read always sees the write before it, as with most drivers. Only you know the driver. Default `"eventual"`. */
+  /** Whether a read always sees the write before it, as with most drivers. Only you know the driver. @default `"eventual"` */
   readonly consistency?: StoreTraits["consistency"];
 }
 

@@ -29,13 +29,13 @@ export interface JarCookie {
 
 /** Options of {@linkcode cookieJar}. */
 export interface CookieJarOptions {
-  /** The time in epoch milliseconds, such as that of a fake clock. Default `Date.now`. */
+  /** The time in epoch milliseconds, such as that of a fake clock. @default `Date.now` */
   readonly now?: () => number;
 }
 
 /** What `fetch` of a jar takes beside the address. */
 export interface JarRequestInit extends RequestInit {
-  /** Who causes the request. Default `"same-site"`. */
+  /** Who causes the request. @default `"same-site"` */
   readonly context?: SiteContext;
 }
 

@@ -2,15 +2,15 @@ import { assertKnown } from "../core/known_options.ts";
 
 /** Options of {@linkcode kvSimulator}. */
 export interface KvSimulatorOptions {
-  /** The time in epoch milliseconds, such as that of a fake clock. Default `Date.now`. */
+  /** The time in epoch milliseconds, such as that of a fake clock. @default `Date.now` */
   readonly now?: () => number;
-  /** For how many seconds a place answers from what it has read, misses included, unless a read says otherwise. Default 60. */
+  /** For how many seconds a place answers from what it has read, misses included, unless a read says otherwise. @default 60 */
   readonly cacheTtl?: number;
-  /** After how many seconds a write reaches the other places. Until then they read the state before it. Default 0. */
+  /** After how many seconds a write reaches the other places. Until then they read the state before it. @default 0 */
   readonly delay?: number;
-  /** The same for deletions. Default 10. */
+  /** The same for deletions. @default 10 */
   readonly deleteDelay?: number;
-  /** The least number of seconds between two writes of one key. An earlier one fails with 429. Default 1. */
+  /** The least number of seconds between two writes of one key. An earlier one fails with 429. @default 1 */
   readonly writeInterval?: number;
 }
 

@@ -59,6 +59,12 @@ describe("readMetadata()", () => {
     ["has a grace that is null", stored({ successor: { ...SUCCESSOR, grace: null } })],
     ["has a grace without an id", stored({ successor: { ...SUCCESSOR, grace: { until: 5 } } })],
     ["has a grace without an end", stored({ successor: { ...SUCCESSOR, grace: { id: "x" } } })],
+    [
+      "has a grace that ends with a first use that is not true",
+      stored({ successor: { ...SUCCESSOR, grace: { id: "x", until: 9, untilUsed: 1 } } }),
+    ],
+    ["has a successor that is final, and not true", stored({ successor: { ...SUCCESSOR, isFinal: "no" } })],
+    ["is unconfirmed, and not true", stored({ unconfirmed: "yes" })],
   ])("calls a record corrupt when its metadata %s", (_name, text) => {
     expect(readMetadata(record(text), KEY)).toBe("corrupt");
   });

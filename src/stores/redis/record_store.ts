@@ -15,7 +15,7 @@ import { valueLayout } from "./value_layout.ts";
 
 /** Options of `redisStore` and `upstashRedisStore`. */
 export interface RedisStoreOptions {
-  /** What every key begins with. Default `"session:"`. */
+  /** What every key begins with. @default `"session:"` */
   readonly prefix?: string | undefined;
   /** `"value"`: one string for each session, the default. `"hash"`: one hash for each session, with a field for each key. */
   readonly layout?: "value" | "hash" | undefined;

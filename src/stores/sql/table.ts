@@ -2,7 +2,7 @@ import { assertKnown } from "../../core/known_options.ts";
 
 /** Options of the SQL stores. */
 export interface SqlStoreOptions {
-  /** The table of the sessions: at most 48 letters, digits and underscores. Give each application its own. Default `"sessions"`. */
+  /** The table of the sessions: at most 48 letters, digits and underscores. Give each application its own. @default `"sessions"` */
   readonly table?: string;
   /**
    * Where the table lies: a schema of PostgreSQL, a database of MySQL, an attached database of SQLite. It must exist. By default, the
