@@ -143,6 +143,52 @@ describe("readYourWritesRepository()", () => {
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);
   });
 
+  test("lets the inner repository write headers, tell events and wait, as without it", async () => {
+    const { op, events } = openRequest();
+    const waits: string[] = [];
+    const inner: Repository = {
+      async open(_token, given) {
+        given.emit({ type: "revoked", sessions: 1 });
+        await given.backOff();
+        return "reuse";
+      },
+      refresh: () => null,
+      create: () => "conflict",
+      update: () => "conflict",
+      retire: () => "conflict",
+      end() {},
+      respond: (headers) => headers.set("X-Inner", "1"),
+    };
+    const repository: Repository = new ReadYourWritesRepository(inner, () => undefined);
+    const watched = { ...op, backOff: async () => void waits.push("backOff") };
+    expect(await repository.open("token", watched)).toBe("reuse");
+    expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
+    const headers = new Headers();
+    await repository.respond?.(headers, op);
+    expect(headers.get("X-Inner")).toBe("1");
+  });
+
+  test("retires no session that somebody else has created or changed meanwhile", async () => {
+    const { op } = openRequest();
+    const stored = { ...CONTENTS, id: createId(), token: "token", version: 1 };
+    let answer: "conflict" | undefined;
+    const inner: Repository = {
+      open: () => "unknown",
+      refresh: () => null,
+      create: (id) => answer ?? { ...stored, id, token: id },
+      update: () => "conflict",
+      retire: () => "conflict",
+      end() {},
+    };
+    const repository: Repository = new ReadYourWritesRepository(inner, () => undefined);
+    const [old, next] = [
+      await repository.create(createId(), CONTENTS, op),
+      await repository.create(createId(), CONTENTS, op),
+    ];
+    if (old === "conflict" || next === "conflict") throw new Error("They are new");
+    expect(await repository.retire(old, next, null, op)).toBe("conflict");
+  });
+
   test("takes the window from the store: twice its staleness, or twice a minute", () => {
     const { traits, ...verbs } = memoryStore();
     expect(windowOf({ traits, ...verbs })).toEqual({ length: 120_000, accepted: 720_000, marked: 1_320_000 });
