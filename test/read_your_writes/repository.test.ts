@@ -171,11 +171,10 @@ describe("readYourWritesRepository()", () => {
   test("retires no session that somebody else has created or changed meanwhile", async () => {
     const { op } = openRequest();
     const stored = { ...CONTENTS, id: createId(), token: "token", version: 1 };
-    let answer: "conflict" | undefined;
     const inner: Repository = {
       open: () => "unknown",
       refresh: () => null,
-      create: (id) => answer ?? { ...stored, id, token: id },
+      create: (id) => ({ ...stored, id, token: id }),
       update: () => "conflict",
       retire: () => "conflict",
       end() {},
