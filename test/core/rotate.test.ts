@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type SessionEvent, withSession } from "../../mod.ts";
+import { memoryStore, SessionError, type SessionEvent, withSession } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import {
   altered,
@@ -10,6 +10,7 @@ import {
   keyOf,
   living,
   openStore,
+  soon,
   SHOP,
   visitor,
 } from "../setup/sessions.ts";
@@ -128,6 +129,38 @@ describe("regenerate()", () => {
     expect(events).toContain("gone");
     const live = [...records.values()].filter(({ fields }) => fields.has("=a"));
     expect(live).toHaveLength(1);
+  });
+
+  test("leaves the old id alone alive when the store refuses the retired record for what it is", async () => {
+    const { store: base, records } = openStore();
+    let refuses = false;
+    const store = altered(base, {
+      change(change, ...args) {
+        if (refuses) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+        return change(...args);
+      },
+    });
+    const visit = visitor({ store });
+    await visit((session) => session.set("a", 1));
+    refuses = true;
+    const code = await codeOf(() => visit((session) => session.regenerate()));
+    expect([code, records.size]).toEqual(["ERR_RECORD_TOO_LARGE", 1]);
+    refuses = false;
+    expect((await visit((session) => session.get("a"))).result).toBe(1);
+  });
+
+  test("stores what awaited functions record while the new id is being stored, under that id", async () => {
+    const visit = visitor({ store: openStore().store });
+    await visit((session) => session.set({ a: 0, b: 0 }));
+    const count = async (n: number): Promise<number> => (await soon(0), n + 1);
+    const { result } = await visit(async (session) => {
+      await session.regenerate();
+      const both = [session.update("a", count)];
+      while (both.length < 2 && (await soon(true))) both.push(session.update("b", count));
+      return await Promise.all(both);
+    });
+    expect(result).toEqual([1, 1]);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 1 });
   });
 
   test.each([
