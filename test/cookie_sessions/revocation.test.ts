@@ -418,6 +418,20 @@ describe("cookieSessions({ revocation }) when its store fails", () => {
     expect(await readN(options, copy)).toBe(1);
   });
 
+  test("begins a session with the next save() when the first could not note how long it may live", async () => {
+    const revocation = faultyStore(memoryStore());
+    const { result, cookies } = await visitor(sealed({}, { revocation }))(async (session) => {
+      session.set("n", 1);
+      session.setTimeouts({ idle: 400 * 86_400, absolute: false });
+      revocation.plan({ save: ["rejects"] });
+      const code = await codeOf(() => session.save());
+      await session.save();
+      return code;
+    });
+    expect(result).toBe("ERR_STORE");
+    expect(await readN(sealed({}, { revocation }), cookies[0]?.split(";")[0] ?? "")).toBe(1);
+  });
+
   test("goes on with what is stored once when a write waits for an answer that fails", async () => {
     const revocation = faultyStore(memoryStore());
     const options = sealed({}, { revocation });

@@ -12,8 +12,13 @@ test("a plugin tells events of its own under the name of its manager, whether or
   const heard: SessionEvent[] = [];
   const hosts: PluginHost[] = [];
   const plugin: Plugin = { name: "job", attach: (host) => void hosts.push(host) };
-  for (const options of [{ onEvent: (event: SessionEvent) => heard.push(event) }, {}])
-    new SessionManager({ plugins: [plugin], cookie: { name: "__Host-shop" }, ...options });
+  const managers = [{ onEvent: (event: SessionEvent) => heard.push(event) }, {}].map(
+    (options) => new SessionManager({ plugins: [plugin], cookie: { name: "__Host-shop" }, ...options }),
+  );
   for (const host of hosts) host.emit({ type: "revoked", sessions: 2 });
-  expect([hosts.length, heard]).toEqual([2, [{ type: "revoked", sessions: 2, name: "__Host-shop" }]]);
+  expect([managers.length, hosts.length, heard]).toEqual([
+    2,
+    2,
+    [{ type: "revoked", sessions: 2, name: "__Host-shop" }],
+  ]);
 });

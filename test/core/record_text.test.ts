@@ -12,7 +12,7 @@ describe("the fields of a record", () => {
   test.each([
     ["of lines", new RecordFields(LINES)],
     ["of a map", new RecordFields(new Map(ENTRIES))],
-    ["with changes", new RecordFields(new Map([["=b", "0"]])).with(new Map([...ENTRIES])).with(new Map())],
+    ["with changes", new RecordFields(new Map([["=b", "0"]])).with(new Map(ENTRIES)).with(new Map())],
   ])("can be walked through as those of a map: %s", (_name, fields) => {
     const sorted = <Value>(list: Iterable<Value>): Value[] => [...list].toSorted();
     expect(sorted(fields.keys())).toEqual(sorted(ENTRIES.map(([name]) => name)));

@@ -10,7 +10,6 @@ import {
   keyOf,
   living,
   openStore,
-  soon,
   SHOP,
   visitor,
 } from "../setup/sessions.ts";
@@ -147,20 +146,6 @@ describe("regenerate()", () => {
     expect([code, records.size]).toEqual(["ERR_RECORD_TOO_LARGE", 1]);
     refuses = false;
     expect((await visit((session) => session.get("a"))).result).toBe(1);
-  });
-
-  test("stores what awaited functions record while the new id is being stored, under that id", async () => {
-    const visit = visitor({ store: openStore().store });
-    await visit((session) => session.set({ a: 0, b: 0 }));
-    const count = async (n: number): Promise<number> => (await soon(0), n + 1);
-    const { result } = await visit(async (session) => {
-      await session.regenerate();
-      const both = [session.update("a", count)];
-      while (both.length < 2 && (await soon(true))) both.push(session.update("b", count));
-      return await Promise.all(both);
-    });
-    expect(result).toEqual([1, 1]);
-    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 1 });
   });
 
   test.each([
