@@ -139,11 +139,14 @@ describe("regenerate()", () => {
         return change(...args);
       },
     });
-    const visit = visitor({ store });
+    const { store: watched, calls } = counted(store);
+    const visit = visitor({ store: watched });
     await visit((session) => session.set("a", 1));
     refuses = true;
     const code = await codeOf(() => visit((session) => session.regenerate()));
     expect([code, records.size]).toEqual(["ERR_RECORD_TOO_LARGE", 1]);
+    // Nothing has to be found out: the store has said that it did not do it.
+    expect(calls).not.toContain("touch");
     refuses = false;
     expect((await visit((session) => session.get("a"))).result).toBe(1);
   });

@@ -112,6 +112,7 @@ describe("a schema", () => {
     }));
     const visit = visitor({ store, now: clock.now, schema: trimmed as never }, { jar });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ kept: 1, name: "Ada" });
+    expect((await visit((session) => session.keys())).result).toEqual(["kept", "name"]);
     clock.advance(61);
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ kept: 1 });
   });

@@ -293,11 +293,13 @@ describe("update()", () => {
     await visit(async (session) => {
       await session.get("n");
       let within: Promise<number> | undefined;
+      const order: string[] = [];
       const n = await session.update("n", (before) => {
-        within ??= session.update("m", (m) => m + 1);
+        within ??= session.update("m", (m) => (order.push("m"), m + 1));
+        order.push("n");
         return before + 1;
       });
-      expect([n, await within]).toEqual([1, 1]);
+      expect([n, await within, order]).toEqual([1, 1, ["n", "m"]]);
     });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1, m: 1 });
   });

@@ -48,6 +48,7 @@ test("nodeSession() takes messages that have no more than their types ask for", 
     response.end("body");
   });
   await expect.poll(() => response.sent).toEqual(["body"]);
+  expect("write" in response).toBe(false);
   expect(response.getHeader("Set-Cookie")).toEqual([expect.stringMatching(/^session=/)]);
 });
 

@@ -168,24 +168,21 @@ describe("readYourWritesRepository()", () => {
     expect(headers.get("X-Inner")).toBe("1");
   });
 
-  test("retires no session that somebody else has created or changed meanwhile", async () => {
-    const { op } = openRequest();
-    const stored = { ...CONTENTS, id: createId(), token: "token", version: 1 };
-    const inner: Repository = {
-      open: () => "unknown",
-      refresh: () => null,
-      create: (id) => ({ ...stored, id, token: id }),
-      update: () => "conflict",
-      retire: () => "conflict",
-      end() {},
+  test("tells the client of no retirement that another request came before", async () => {
+    const inner = eventualStore();
+    let isTaken = false;
+    const store: SessionStore = {
+      ...inner,
+      save: (key, write) => (isTaken ? "conflict" : inner.save(key, write)),
     };
-    const repository: Repository = new ReadYourWritesRepository(inner, () => undefined);
-    const [old, next] = [
-      await repository.create(createId(), CONTENTS, op),
-      await repository.create(createId(), CONTENTS, op),
-    ];
+    const { repository, op, told } = openRequest(store);
+    const old = await repository.create(createId(), CONTENTS, op);
+    await told();
+    const next = await repository.create(createId(), CONTENTS, op);
     if (old === "conflict" || next === "conflict") throw new Error("They are new");
+    isTaken = true;
     expect(await repository.retire(old, next, null, op)).toBe("conflict");
+    expect(await repository.open(old.token, op)).toMatchObject({ id: old.id });
   });
 
   test("takes the window from the store: twice its staleness, or twice a minute", () => {
