@@ -159,7 +159,7 @@ describe("readYourWritesRepository()", () => {
       end() {},
       respond: (headers) => headers.set("X-Inner", "1"),
     };
-    const repository: Repository = new ReadYourWritesRepository(inner, () => undefined);
+    const repository: Repository = readYourWritesRepository(inner, () => undefined);
     const watched = { ...op, backOff: async () => void waits.push("backOff") };
     expect(await repository.open("token", watched)).toBe("reuse");
     expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
