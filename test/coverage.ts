@@ -1,7 +1,7 @@
 /**
  * `npm run coverage`: which statements of `src/` no test runs in this process. `coverage.md` must list them, each with a reason, and no others. It runs
- * the unit tests and those of the stores, on real engines, and not what runs the source elsewhere (browsers, other runtimes, built packages) or takes
- * hours (interleavings).
+ * the unit tests, those of the stores on real engines, those of the requirements, the model and the faults, and not what runs the source elsewhere
+ * (browsers, other runtimes, built packages) or takes hours (interleavings).
  *
  * With `-- --list` it prints all lines of the list that `coverage.md` should have, with the reasons that it has.
  *
@@ -29,6 +29,8 @@ interface Place {
 /** Of a long statement, its first characters. */
 const LONGEST = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
+/** What runs the source in this process beside the unit tests: the fast loop leaves it out for its engines or its time. */
+const ALSO = /^test\/(?:exclusive\.test\.ts$|(?:faults|model|requirements|stores|testing)\/)/;
 const REASONLESS = "not judged yet.";
 
 process.exitCode = await measure();
@@ -53,12 +55,16 @@ async function measure(): Promise<number> {
 }
 
 async function testFiles(): Promise<string[]> {
-  const files = (await unitTests()).filter((file) => !EXCEPT.test(file));
-  for await (const file of glob("test/stores/**/*.test.ts", { cwd: ROOT })) files.push(file.replaceAll("\\", "/"));
+  const found = new Set((await unitTests()).filter((file) => !EXCEPT.test(file)));
+  for await (const each of glob("test/**/*.test.ts", { cwd: ROOT, exclude: ["**/node_modules/**"] })) {
+    const file = each.replaceAll("\\", "/");
+    if (ALSO.test(file)) found.add(file);
+  }
+  const files = [...found].sort();
   const blocked = await testsWithout(await installTools(), files);
   if (blocked.size > 0)
     throw new Error(`These tests need an engine, please install it: ${[...blocked.keys()].join(", ")}`);
-  return files.sort();
+  return files;
 }
 
 /** The statements that were not run, in the words of `coverage.md`. Statements within one that was not run are left out. */

@@ -71,6 +71,24 @@ describe("exclusive()", () => {
     expect(new Set(results.map((tokens) => tokens?.refresh))).toEqual(new Set([2]));
   });
 
+  test("exclusive() waits for as long as the function takes, which may be longer than a store may take", async () => {
+    const { open } = await shared({ storeTimeout: 0.02 });
+    const jar = gate();
+    const begun = gate();
+    const slow = exclusive(open(), "tokens", async (tokens) => {
+      begun.open();
+      await jar.opened;
+      return next(tokens);
+    });
+    await begun.opened;
+    let runs = 0;
+    const waiting = exclusive(open(), "tokens", (tokens) => (runs++, next(tokens)));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    jar.open();
+    expect(await Promise.all([slow, waiting])).toEqual([{ refresh: 2 }, { refresh: 2 }]);
+    expect(runs).toBe(0);
+  });
+
   test("exclusive() gives those who wait in the same request the result as well", async () => {
     const { open } = await shared({ store: openStore().store });
     const session = open();

@@ -196,6 +196,10 @@ describe("session()", () => {
     expect(await (await jar.fetch((request) => app.fetch(request), SHOP)).text()).toBe("3");
   });
 
+  test.each(["", 7, null])("refuses %j as the name of the variable", (as) => {
+    expect(() => session({ as } as never)).toThrow("session: as must be the name of a variable");
+  });
+
   test("takes a store function of the context, and a manager", async () => {
     const app = new Hono<SessionEnv<ShopData> & { Bindings: { STORE: ReturnType<typeof memoryStore> } }>();
     app.use(session({ store: (c) => c.env.STORE }));

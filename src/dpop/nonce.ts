@@ -30,9 +30,7 @@ export function isRecent(madeAt: number, now: number, lifetime: number): boolean
 
 /** Whether a nonce was made here for a session with this secret. */
 export function isOurs(nonce: string, secret: string): MaybePromise<boolean> {
-  const madeAt = claimedInstant(nonce);
-  if (Number.isNaN(madeAt)) return false;
-  return chain(sealed(secret, madeAt.toString(36)), (expected) => isEqual(expected, nonce));
+  return chain(sealed(secret, claimedInstant(nonce).toString(36)), (expected) => isEqual(expected, nonce));
 }
 
 function sealed(secret: string, instant: string): MaybePromise<string> {

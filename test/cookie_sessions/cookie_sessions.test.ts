@@ -40,8 +40,10 @@ describe("cookieSessions()", () => {
     expect(() => cookieSessions({ secrets: ["too short"] })).toThrow(RangeError);
     // @ts-expect-error It is misspelt.
     expect(() => cookieSessions({ secrets, revocations: memoryStore() })).toThrow(/did you mean revocation/);
-    // @ts-expect-error It is no store.
-    expect(() => cookieSessions({ secrets, revocation: {} })).toThrow(/revocation must be a session store/);
+    for (const revocation of [{}, null, 7, "redis://"]) {
+      // @ts-expect-error It is no store.
+      expect(() => cookieSessions({ secrets, revocation })).toThrow(/revocation must be a session store/);
+    }
     for (const chunks of [0, 1.5, -1, 17, Number.NaN, Infinity]) {
       expect(() => cookieSessions({ secrets, chunks })).toThrow(RangeError);
     }
@@ -250,6 +252,18 @@ describe("cookieSessions()", () => {
     );
     expect(cookies).toHaveLength(1);
     expect(result).not.toBe(before);
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
+
+  test("leaves the client its old id without revocation when the handler fails after save() has renewed it", async () => {
+    const visit = visitor(sealed());
+    await visit((session) => session.set("n", 1));
+    const failing = visit(async (session) => {
+      await session.regenerate();
+      await session.save();
+      throw new Error("no");
+    });
+    await expect(failing).rejects.toThrow("no");
     expect((await visit((session) => session.get("n"))).result).toBe(1);
   });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, SessionManager, type SessionStore, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { internalsOf } from "../../src/core/session_internals.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
   codeOf,
@@ -258,6 +259,55 @@ describe("cookieSessions({ revocation })", () => {
     expect(await readN(options, copy)).toBeUndefined();
   });
 
+  test.each([
+    ["ends the session", "ERR_SESSION_GONE"],
+    ["sets timeouts as well", null],
+  ] as const)("lets a request set timeouts of its own while another one %s", async (action, code) => {
+    const { store, records } = openStore();
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const interrupted: SessionStore = {
+      ...store,
+      async save(key, write) {
+        const act = meanwhile;
+        meanwhile = undefined;
+        await act?.();
+        return await store.save(key, write);
+      },
+    };
+    const options = sealed({}, { revocation: interrupted });
+    const copy = await begin(options);
+    const stay = (days: number): Promise<unknown> =>
+      withCopy(
+        options,
+        copy,
+      )(async (session) => {
+        session.setTimeouts({ idle: days * 86_400, absolute: days * 86_400 });
+        await session.save();
+      });
+    meanwhile = () => (action === "ends the session" ? logOut(options, copy) : stay(400));
+    if (code !== null) expect(await codeOf(() => stay(200))).toBe(code);
+    else await stay(200);
+    // The note is kept for the longer of the two, however they met.
+    const [note] = records.values();
+    if (code === null) expect(note?.expiresAt).toBeGreaterThan(Date.now() + 399 * 86_400_000);
+    expect(await readN(options, copy)).toBe(code === null ? 1 : undefined);
+  });
+
+  test("shows a capability that looks again that the session was ended meanwhile", async () => {
+    const { options } = revocable();
+    const copy = await begin(options);
+    await withCopy(
+      options,
+      copy,
+    )(async (session) => {
+      await session.get("n");
+      await internalsOf(session).refresh();
+      expect(await session.get("n")).toBe(1);
+      await logOut(options, copy);
+      expect(await codeOf(() => internalsOf(session).refresh())).toBe("ERR_SESSION_GONE");
+    });
+  });
+
   test("sweeps its store when the sessions are pruned", async () => {
     let swept = 0;
     const revocation = { ...memoryStore(), prune: async () => ++swept };
@@ -348,6 +398,38 @@ describe("cookieSessions({ revocation }) when its store fails", () => {
     expect(await codeOf(() => withCopy(options, copy)((session) => session.regenerate()))).toBe("ERR_STORE");
     revocation.plan({});
     expect(await readN(options, copy)).toBe(1);
+  });
+
+  test("says that a regeneration failed when it cannot find out what became of it", async () => {
+    const revocation = faultyStore(memoryStore());
+    const options = sealed({}, { revocation });
+    const copy = await begin(options);
+    const regenerate = () =>
+      withCopy(
+        options,
+        copy,
+      )(async (session) => {
+        await session.get("n");
+        revocation.plan({ save: "rejects", load: "rejects" });
+        await session.regenerate();
+      });
+    expect(await codeOf(regenerate)).toBe("ERR_STORE");
+    revocation.plan({});
+    expect(await readN(options, copy)).toBe(1);
+  });
+
+  test("begins a session with the next save() when the first could not note how long it may live", async () => {
+    const revocation = faultyStore(memoryStore());
+    const { result, cookies } = await visitor(sealed({}, { revocation }))(async (session) => {
+      session.set("n", 1);
+      session.setTimeouts({ idle: 400 * 86_400, absolute: false });
+      revocation.plan({ save: ["rejects"] });
+      const code = await codeOf(() => session.save());
+      await session.save();
+      return code;
+    });
+    expect(result).toBe("ERR_STORE");
+    expect(await readN(sealed({}, { revocation }), cookies[0]?.split(";")[0] ?? "")).toBe(1);
   });
 
   test("goes on with what is stored once when a write waits for an answer that fails", async () => {

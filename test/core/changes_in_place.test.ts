@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { errorOf, visitor } from "../setup/sessions.ts";
+import { counted, errorOf, openStore, visitor } from "../setup/sessions.ts";
 
 describe("objects changed in place", () => {
   test("get() hands out an object whose changes are saved", async () => {
@@ -82,6 +82,21 @@ describe("objects changed in place", () => {
       (await session.get("list")).push(2);
       expect((await visit((other) => other.get("list"))).result).toEqual([1]);
     });
+  });
+
+  test("get() of a value that another program has spelled otherwise is no change", async () => {
+    const { store, records } = openStore();
+    const { store: watched, calls } = counted(store);
+    const visit = visitor({ store: watched });
+    await visit((session) => session.set("list", [1, 2]));
+    for (const [key, record] of records) {
+      const text = record.fields.get("=list") ?? "";
+      records.set(key, { ...record, fields: new Map(record.fields).set("=list", text.replace(",", ", ")) });
+      expect(records.get(key)?.fields.get("=list")).not.toBe(text);
+    }
+    calls.length = 0;
+    expect((await visit((session) => session.get("list"))).result).toEqual([1, 2]);
+    expect(calls).toEqual(["load"]);
   });
 
   test("get() shows what another request stored when the save was replayed on it", async () => {

@@ -19,6 +19,17 @@ const cleared = (options: CookieOptions = {}, url = SHOP): string => {
 const read = (cookie: string | null, options: CookieOptions = { name: "s" }, url = SHOP): unknown =>
   cookieTransport(options).read(new Request(url, { headers: cookie === null ? {} : { Cookie: cookie } }));
 
+test("a function of cookie options may give any number of different answers", () => {
+  const transport = cookieTransport((request) => ({ name: new URL(request.url).pathname.slice(1) }));
+  for (let round = 0; round < 2; round++) {
+    for (let n = 0; n < 300; n++) {
+      const headers = new Headers();
+      transport.write(headers, "id", { maxAge: 60, request: new Request(`${SHOP}s${n}`), runtimeArguments: [] });
+      expect(headers.get("Set-Cookie")).toMatch(new RegExp(`^s${n}=id;`));
+    }
+  }
+});
+
 describe("write()", () => {
   test.each<[string, CookieOptions, string]>([
     ["by default", {}, "__Host-session=id; Max-Age=60; Path=/; Secure; HttpOnly; SameSite=Lax"],

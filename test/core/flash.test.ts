@@ -140,6 +140,19 @@ describe("flash", () => {
     expect((await visit((session) => session.get("notice"))).result).toBe("now");
   });
 
+  test("[55] flash() of undefined takes back what was set before, in this request or an earlier one", async () => {
+    const visit = visitor();
+    const takeBack = (session: Session) => session.flash("message", undefined as never);
+    await visit((session) => session.flash("message", "Saved"));
+    await visit(takeBack);
+    expect((await visit((session) => session.get("message"))).result).toBeUndefined();
+    await visit((session) => {
+      session.flash("message", "Saved");
+      takeBack(session);
+    });
+    expect((await visit((session) => session.get("message"))).result).toBeUndefined();
+  });
+
   test("[55] flash() after destroy() is shown by the new session", async () => {
     const visit = visitor();
     await visit((session) => session.set("user", "ada"));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
+import { cookieOf, openStore, visitor } from "../setup/sessions.ts";
 
 interface Data {
   n: number;
@@ -56,6 +57,21 @@ describe("regenerate() with grace", () => {
     const visits = await Promise.all(Array.from({ length: 20 }, () => visit(old, count)));
     expect(new Set(visits.map((each) => each.told))).toEqual(new Set([told]));
     expect(await visit(told ?? "", (session) => session.get("n"))).toEqual({ seen: 20, told: undefined });
+  });
+
+  test("regenerate() leads nowhere when another program has spoiled the way to the successor", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store });
+    const init = { headers: { Cookie: cookieOf(await visit((session) => session.set("n", 1))) } };
+    await visit((session) => session.regenerate({ grace: 30 }));
+    expect((await visitor({ store })((session) => session.get("n"), init)).result).toBe(1);
+    for (const [key, record] of records) {
+      const text = record.fields.get("@") ?? "";
+      const spoiled = text.replace(/"id":"[^"]*"/, '"id":"AAAA"');
+      records.set(key, { ...record, fields: new Map(record.fields).set("@", spoiled) });
+    }
+    const ended = await visitor({ store })(async (session) => (await session.info()).ended, init);
+    expect(ended.result).toBe("corrupt");
   });
 
   test("regenerate() ends the old id when the grace is over, and the new one lives on", async () => {

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
 import {
   memoryStore,
@@ -236,6 +236,48 @@ describe("requests of one process that change one session at once", () => {
       expect(answers).toEqual(["failed", "failed", "failed"]);
       expect(await all()).toEqual({ first: true, n: fault === "rejects" ? 0 : 3, other: 0, later: true });
     }
+  });
+
+  test("count once when the client of the store sends their write twice", async () => {
+    const { gather, all, faulty } = await busyShop();
+    const { answers } = await gather([increment, increment], () => faulty.plan({ save: ["none", "does it twice"] }));
+    expect(answers.toSorted()).toEqual([1, 2]);
+    expect(await all()).toEqual({ first: true, n: 2, other: 0 });
+  });
+
+  test("store nothing when the functions of all of them fail", async () => {
+    const { gather, all, calls } = await busyShop();
+    const fail = (session: Session) =>
+      session.update("n", () => {
+        throw new RangeError("no");
+      });
+    const { answers } = await gather([fail, fail]);
+    expect(answers).toEqual([expect.any(RangeError), expect.any(RangeError)]);
+    expect(calls.filter((call) => call === "change")).toHaveLength(1);
+    expect(await all()).toEqual({ first: true, n: 0, other: 0 });
+  });
+
+  test("are refused when they have waited for as long as their store may take", async () => {
+    const { gather, all } = await busyShop({ storeTimeout: 60 });
+    const now = performance.now.bind(performance);
+    let later = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + later);
+    onTestFinished(() => clock.mockRestore());
+    const { answers } = await gather([increment, increment], () => (later = 61_000));
+    expect(answers).toEqual(["ERR_STORE_TIMEOUT", "ERR_STORE_TIMEOUT"]);
+    expect(await all()).toEqual({ first: true, n: 0, other: 0 });
+  });
+
+  test("are refused when a plugin rejects what the one before them has stored", async () => {
+    const door = {
+      name: "door",
+      admit: ({ fields }: { readonly fields: ReadonlyMap<string, string> }) =>
+        fields.has("=first") ? "closed" : undefined,
+    };
+    const { gather, elsewhere } = await busyShop({ plugins: [door] });
+    const { answers } = await gather([increment, increment]);
+    expect(answers).toEqual(["ERR_SESSION_GONE", "ERR_SESSION_GONE"]);
+    expect((await elsewhere((session) => session.get("n"))).result).toBe(0);
   });
 
   test("are all told that the session is gone when another process has ended it", async () => {

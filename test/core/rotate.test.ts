@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type SessionEvent, withSession } from "../../mod.ts";
+import { memoryStore, SessionError, type SessionEvent, withSession } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import {
   altered,
@@ -128,6 +128,27 @@ describe("regenerate()", () => {
     expect(events).toContain("gone");
     const live = [...records.values()].filter(({ fields }) => fields.has("=a"));
     expect(live).toHaveLength(1);
+  });
+
+  test("leaves the old id alone alive when the store refuses the retired record for what it is", async () => {
+    const { store: base, records } = openStore();
+    let refuses = false;
+    const store = altered(base, {
+      change(change, ...args) {
+        if (refuses) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+        return change(...args);
+      },
+    });
+    const { store: watched, calls } = counted(store);
+    const visit = visitor({ store: watched });
+    await visit((session) => session.set("a", 1));
+    refuses = true;
+    const code = await codeOf(() => visit((session) => session.regenerate()));
+    expect([code, records.size]).toEqual(["ERR_RECORD_TOO_LARGE", 1]);
+    // Nothing has to be found out: the store has said that it did not do it.
+    expect(calls).not.toContain("touch");
+    refuses = false;
+    expect((await visit((session) => session.get("a"))).result).toBe(1);
   });
 
   test.each([

@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
 import { memoryStore, SessionManager, type SessionEvent, withSession } from "../../mod.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, counted, errorOf, openStore, visitor } from "../setup/sessions.ts";
 
 describe("a schema", () => {
@@ -93,6 +93,28 @@ describe("a schema", () => {
     const { result } = await visitor({ store, schema })((session) => session.all(), { headers });
     expect({ ...result }).toEqual({ name: "ada", visits: 0 });
     expect(calls).toEqual(["load"]);
+  });
+
+  test("may remove a value, and its changes of a value leave the time to live as it is", async () => {
+    const clock = fakeClock();
+    const { store } = openStore();
+    const jar = cookieJar();
+    await visitor(
+      { store, now: clock.now },
+      { jar },
+    )((session) => {
+      session.set({ old: 1, kept: 1 });
+      session.set("name", " Ada ", { ttl: 60 });
+    });
+    const trimmed = z.looseObject({ name: z.string().trim().optional() }).transform(({ old: _, ...rest }) => ({
+      ...rest,
+      old: undefined,
+    }));
+    const visit = visitor({ store, now: clock.now, schema: trimmed as never }, { jar });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ kept: 1, name: "Ada" });
+    expect((await visit((session) => session.keys())).result).toEqual(["kept", "name"]);
+    clock.advance(61);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ kept: 1 });
   });
 
   test("says what the data look like, as a manager and a type argument do", () => {

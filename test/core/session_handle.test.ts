@@ -82,6 +82,29 @@ describe("reading", () => {
 });
 
 describe("writing", () => {
+  test.each([0, -1, Number.NaN, Infinity, "60"])("set() and flash() refuse a time to live of %j", async (ttl) => {
+    await visitor()((session) => {
+      for (const call of [
+        () => session.set("a", 1, { ttl: ttl as number }),
+        () => session.flash("a", 1, { ttl: ttl as number }),
+      ])
+        expect(call).toThrow(RangeError);
+      expect(() => session.set("a", 1, { til: 60 } as never)).toThrow(/ttl/);
+    });
+  });
+
+  test("set() refuses what is neither a key nor an object of values, and destroy() what no browser clears", async () => {
+    await visitor()(async (session) => {
+      for (const key of [undefined, null, 7, Symbol("a")])
+        expect(() => session.set(key as never, 1 as never)).toThrow("session.set takes a key and a value");
+      for (const clearSiteData of ["cookies", ["cookie"], [7]])
+        await expect(session.destroy({ clearSiteData: clearSiteData as never })).rejects.toThrow(
+          /clearSiteData must be a list of "cache", "cookies"/,
+        );
+      expect(await session.size()).toBe(0);
+    });
+  });
+
   test("[48] set() records several values when it gets an object", async () => {
     const visit = visitor();
     await visit((session) => session.set({ a: 1, b: 2 }));

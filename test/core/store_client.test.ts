@@ -60,6 +60,20 @@ describe("a failing store", () => {
     },
   );
 
+  test("throws ERR_STORE when its function rejects, and calls it again for the next request", async () => {
+    const store = memoryStore();
+    let calls = 0;
+    const visit = visitor({
+      store: async () => {
+        if (++calls === 1) throw new Error("down");
+        return store;
+      },
+    });
+    expect(await codeOf(() => visit((session) => session.set("a", 1)))).toBe("ERR_STORE");
+    for (let n = 0; n < 2; n++) await visit((session) => session.set("a", 1));
+    expect(calls).toBe(2);
+  });
+
   test("throws ERR_STORE when its function throws, and whatever it throws is not let out", async () => {
     const error = await errorOf(() =>
       visitor({

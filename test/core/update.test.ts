@@ -16,6 +16,11 @@ import {
   visitor,
 } from "../setup/sessions.ts";
 
+/** What a client sends that holds a session already, although no response has told it. */
+async function cookieFor(session: Session): Promise<RequestInit> {
+  return { headers: { Cookie: `__Host-session=${await session.id()}` } };
+}
+
 const increment = (session: Session): Promise<number> => session.update("n", (n = 0) => n + 1);
 
 describe("update() on a session that exists", () => {
@@ -268,6 +273,36 @@ describe("update()", () => {
       expect((await visit((session) => session.get("n"))).result).toBe(before);
     },
   );
+
+  test("goes on with the session that a save() has stored while its function was awaited", async () => {
+    const visit = visitor({ store: openStore().store });
+    const { opened, open } = gate();
+    await visit(async (session) => {
+      const counted = session.update("n", async (n = 0) => (await opened, n + 1));
+      session.set("other", 1);
+      await session.save();
+      open();
+      expect(await counted).toBe(1);
+      expect({ ...(await visit((other) => other.all(), await cookieFor(session))).result }).toEqual({ n: 1, other: 1 });
+    });
+  });
+
+  test("lets its function call the session, which does that when the function has returned", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ n: 0, m: 0 }));
+    await visit(async (session) => {
+      await session.get("n");
+      let within: Promise<number> | undefined;
+      const order: string[] = [];
+      const n = await session.update("n", (before) => {
+        within ??= session.update("m", (m) => (order.push("m"), m + 1));
+        order.push("n");
+        return before + 1;
+      });
+      expect([n, await within, order]).toEqual([1, 1, ["n", "m"]]);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1, m: 1 });
+  });
 
   test("rejects and keeps what else was recorded when the function fails on a newer value", async () => {
     const visit = visitor();

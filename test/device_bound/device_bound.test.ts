@@ -412,6 +412,18 @@ test("deviceBound() honours the browser's quota of six signatures in nine minute
   expect(browser.signatures).toBeLessThanOrEqual(4);
 });
 
+test("deviceBound({ exclude }) tells the browser which paths need no proof", async () => {
+  const { browser } = await signedIn({ exclude: ["/assets", "/health"] });
+  const [known] = browser.sessions.values();
+  expect(known?.config["scope"]).toEqual({
+    include_site: false,
+    scope_specification: [
+      { type: "exclude", domain: "*", path: "/assets" },
+      { type: "exclude", domain: "*", path: "/health" },
+    ],
+  });
+});
+
 test("deviceBound() serves its two addresses alone, below the path that it is given", async () => {
   const { browser, handler } = await signedIn({ path: "/auth/device" });
   expect(browser.requests).toEqual(["POST /login", "POST /auth/device/start"]);

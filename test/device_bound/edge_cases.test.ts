@@ -109,6 +109,118 @@ test("a session whose creation got no answer is found again in the same request,
   expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
 });
 
+test("a session whose first id was in use is offered a key under the next one", async () => {
+  let isInUse = true;
+  const inner = memoryStore();
+  const store: SessionStore = {
+    ...inner,
+    save(key, write) {
+      if (!isInUse) return inner.save(key, write);
+      isInUse = false;
+      return "conflict";
+    },
+  };
+  const browser = new Browser(app({ store }), await deviceKey(), clock);
+  await browser.fetch("/login", { method: "POST" });
+  expect(isInUse).toBe(false);
+  expect(browser.sessions.size).toBe(1);
+});
+
+test("offer() asks for no key when the browser has registered one by the time of the response", async () => {
+  const plugin = deviceBound();
+  let meanwhile: (() => Promise<unknown>) | undefined;
+  const handler = withSession<Data>(
+    async (_request, session) => {
+      session.set("n", ((await session.get("n")) ?? 0) + 1);
+      await plugin.offer(session);
+      await meanwhile?.();
+      return new Response();
+    },
+    { now: clock, plugins: [plugin] },
+  );
+  const browser = new Browser(handler, await deviceKey(), clock);
+  browser.isCapable = false;
+  const offer = (await browser.fetch("/")).headers.get("Secure-Session-Registration") ?? "";
+  meanwhile = () => browser.register(offer);
+  expect((await browser.fetch("/")).headers.has("Secure-Session-Registration")).toBe(false);
+  expect(browser.sessions.size).toBe(1);
+});
+
+test("the endpoints ask the browser to come again when the store fails, and send away who has no session", async () => {
+  const store = faultyStore(memoryStore());
+  const browser = new Browser(app({ store, onStoreError: "anonymous" }), await deviceKey(), clock);
+  browser.isCapable = false;
+  const login = await browser.fetch("/login", { method: "POST" });
+  const offer = login.headers.get("Secure-Session-Registration") ?? "";
+  store.plan({ load: ["rejects"] });
+  expect((await browser.register(offer)).status).toBe(503);
+  const stranger = new Browser(app({ store }), await deviceKey(), clock);
+  const refused = await stranger.register(offer);
+  expect([refused.status, await refused.text()]).toEqual([403, "no session"]);
+  expect((await browser.register(offer)).status).toBe(200);
+});
+
+test.each([
+  ["/dbsc/start", 403],
+  ["/dbsc/refresh", 503],
+] as const)("%s answers %i when the session ends while its proof is stored", async (path, status) => {
+  const inner = memoryStore();
+  let ends = false;
+  const store: SessionStore = {
+    ...inner,
+    async save(key, write) {
+      if (ends) await inner.delete(key);
+      return await inner.save(key, write);
+    },
+  };
+  const browser = new Browser(app({ store }), await deviceKey(), clock);
+  browser.isCapable = path !== "/dbsc/start";
+  const login = await browser.fetch("/login", { method: "POST" });
+  ends = true;
+  const [known] = browser.sessions.values();
+  if (known === undefined) {
+    const offer = login.headers.get("Secure-Session-Registration") ?? "";
+    expect((await browser.register(offer)).status).toBe(status);
+  } else {
+    now += 400_000;
+    expect(await browser.refresh(known)).toBe("server_error");
+  }
+  expect(browser.requests.at(-1)).toBe(`POST ${path}`);
+});
+
+test("a refresh that finds no session keeps the cookies of others in its response", async () => {
+  const handler = withSession<Data>(
+    async (request, session) => {
+      if (new URL(request.url).pathname === "/login") session.set("user", "ada");
+      return new Response();
+    },
+    {
+      now: clock,
+      plugins: [
+        { name: "other", respond: (headers) => headers.append("Set-Cookie", "other=1; Path=/") },
+        deviceBound(),
+      ],
+      idleTimeout: 1000,
+    },
+  );
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/login", { method: "POST" });
+  const Cookie = browser.jar.header(ORIGIN) ?? "";
+  now += 1_000_000;
+  const headers = { Cookie, "Sec-Secure-Session-Id": "any" };
+  const response = await handler(new Request(`${ORIGIN}/dbsc/refresh`, { method: "POST", headers }));
+  expect(response.headers.getSetCookie()).toEqual(["other=1; Path=/"]);
+});
+
+test.each(["", "x", ".x", `${"1".repeat(21)}.x`])("a bound cookie of %j proves nothing", async (value) => {
+  const handler = app();
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/login", { method: "POST" });
+  const Cookie = `__Host-session=${browser.cookie("-session")}; __Host-session-bound=${value}`;
+  now += 120_000;
+  expect(await (await handler(new Request(ORIGIN, { headers: { Cookie } }))).json()).toEqual({ ended: "proof" });
+});
+
 /** A session as a store may show it, and what loads it. */
 function found(facts: JsonValue): { readonly session: Found; readonly op: Operation } {
   const metadata = { "createdAt": now, "absoluteSince": now, "+device-bound": facts };

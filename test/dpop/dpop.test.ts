@@ -1,5 +1,7 @@
 import { beforeEach, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, type SessionOptions, withSession } from "../../mod.ts";
+import { cookieTransport } from "../../src/core/cookie_transport.ts";
+import type { Found, Operation } from "../../src/core/repository.ts";
 import { type Dpop, dpop, type DpopOptions } from "../../src/dpop.ts";
 import { HeaderClient } from "./client.ts";
 import { createProver, hashOf, type Prover } from "./prover.ts";
@@ -274,6 +276,16 @@ test("dpop() rejects a session that is presented in a header and bound to no key
     fault: "binding",
   });
 });
+
+test.each([[7], [null], [[]], [{}], [{ secret: 7 }], [{ secret: "s", jkt: 7 }]])(
+  "dpop() lets nobody in whose session has facts that make no sense: %j",
+  async (facts) => {
+    const metadata = { "createdAt": now, "absoluteSince": now, "+dpop": facts };
+    const session: Found = { fields: new Map(), metadata, lastSeenAt: now, id: "id", token: "token", version: 1 };
+    const op: Partial<Operation> = { now, request: new Request("https://api.example/"), transport: cookieTransport() };
+    expect(await dpop({ mode: "offer" }).admit?.(session, op as Operation)).toBe("proof");
+  },
+);
 
 test("dpop() leaves cookie sessions alone, and lets nobody present or bind their ids in a header", async () => {
   for (const mode of ["require", "offer"] as const) {

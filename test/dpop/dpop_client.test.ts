@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { type SessionOptions, withSession } from "../../mod.ts";
 import { dpop } from "../../src/dpop.ts";
 import { dpopClient, type DpopClientOptions, type DpopState, type DpopStorage } from "../../src/dpop_client.ts";
@@ -184,8 +184,22 @@ test.each([
   ["https://api.example?x", {}],
   ["data:,", {}],
   [ORIGIN, { headers: {} }],
+  [ORIGIN, { header: "" }],
+  [ORIGIN, { header: { name: "Authorization", scheme: "Basic" } }],
+  [ORIGIN, { fetch: "/api" }],
+  [ORIGIN, { now: 0 }],
+  [ORIGIN, { storage: {} }],
 ])("dpopClient(%j, %j) is refused", (origin, options) => {
   expect(() => Reflect.apply(dpopClient, undefined, [origin, options])).toThrow(TypeError);
+});
+
+test("dpopClient() sends with the runtime's fetch, as it is when the request is sent", async () => {
+  const made = server();
+  const own = dpopClient(ORIGIN, { now: clock });
+  vi.stubGlobal("fetch", made.send);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  expect((await own.fetch("/count")).status).toBe(200);
+  expect(made.seen.map(({ url }) => url)).toEqual([`${ORIGIN}/count`]);
 });
 
 test("dpopClient() takes an origin as a URL, or with a slash at its end", () => {

@@ -469,6 +469,32 @@ describe("nodeSession() on node:http", () => {
     );
   });
 
+  test("breaks the connection off when the handler fails in the middle of its response", async () => {
+    const middleware = nodeSession<Data>({ load: "eager" });
+    const origin = await listen((request, response) =>
+      middleware(request, response, () => {
+        response.writeHead(200, { "Content-Length": "100" });
+        response.write("first");
+        throw new Error("no");
+      }),
+    );
+    // Without that, the client would wait for the rest.
+    await expect(fetch(origin).then((response) => response.text())).rejects.toThrow();
+  });
+
+  test("exposes the header of the id to another origin that the handler lets in, and to no other", async () => {
+    const visit = await serve(
+      (request, response) => {
+        sessionOf(request).set("user", "Ada");
+        if (request.url === "/shared") response.setHeader("Access-Control-Allow-Origin", "https://app.example");
+        response.end();
+      },
+      { header: "X-Session-Id", cookie: false },
+    );
+    expect((await visit("/shared")).headers.get("Access-Control-Expose-Headers")).toBe("X-Session-Id");
+    expect((await visit("/own")).headers.has("Access-Control-Expose-Headers")).toBe(false);
+  });
+
   test("loads the session before the handler with load: 'eager', and gives an error to next", async () => {
     const down = altered(memoryStore(), { load: async () => Promise.reject(new Error("down")) });
     const middleware = nodeSession<Data>({ store: down, load: "eager" });

@@ -1,7 +1,9 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { memoryStore } from "../../mod.ts";
 import { encryption } from "../../src/encryption.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
+import { cookieJar } from "../../src/testing.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { openOldSession } from "./old_session.ts";
 import {
@@ -9,6 +11,7 @@ import {
   everything,
   get,
   id,
+  logOut,
   managerIn,
   openWorld,
   pairs,
@@ -20,9 +23,10 @@ import {
   set,
   SHOP,
   typesOf,
+  type Use,
   visit,
 } from "./world.ts";
-import { FAKED } from "../setup/sessions.ts";
+import { codeOf, FAKED } from "../setup/sessions.ts";
 
 describe("readYourWrites(), where the store does not show a session yet,", () => {
   test("shows it and lets it be written", async () => {
@@ -401,6 +405,61 @@ describe("readYourWrites()", () => {
       await visit(own, "Paris", set("a", 2));
       expect(await visit(own, "Tokyo", get("a"))).toBe(isOn ? 2 : 1);
     }
+  });
+
+  describe("on a store that compares and sets", () => {
+    /** Two requests of one browser, of which the second one comes between the load of the first one and its write. */
+    const overlap = async (first: Use<unknown>, second: Use<unknown>) => {
+      const world = openWorld({ options: { store: memoryStore() } });
+      await visit(world, "Paris", set("a", 1));
+      const { response } = await answer(world, "Paris", async (session) => {
+        await session.get("a");
+        await visit(world, "Paris", second);
+        await first(session);
+      });
+      world.jar.store(SHOP, response);
+      return world;
+    };
+
+    test("applies a change again to what another request has stored meanwhile", async () => {
+      const world = await overlap((session) => session.update("a", (n) => Number(n) + 1), set("a", 10));
+      expect(await visit(world, "Paris", get("a"))).toBe(11);
+      expect(typesOf(world)).toContain("conflict");
+    });
+
+    test("moves what another request has stored meanwhile to the new id", async () => {
+      const world = await overlap((session) => session.regenerate(), set("b", 2));
+      expect(await visit(world, "Paris", everything)).toEqual({ a: 1, b: 2 });
+    });
+
+    test("drops the change of a request whose session another one has ended meanwhile", async () => {
+      const world = await overlap(async (session) => {
+        session.set("a", 2);
+        expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+      }, logOut);
+      expect(await visit(world, "Paris", everything)).toEqual({});
+    });
+  });
+
+  test("ends a session whose time was over in the place of the logout, for a place that does not know that", async () => {
+    const world = openWorld({ options: { idleTimeout: 600 } });
+    await visit(world, "Paris", set("a", 1));
+    const [own = ["", ""]] = pairs(world.jar.header(SHOP));
+    world.clock.advance(601);
+    plant(world, [own]);
+    // Another browser with a copy of the cookie, on a server with other options.
+    const copied = () => {
+      const copy = { ...world, jar: cookieJar({ now: world.clock.now }) };
+      plant(copy, [own]);
+      const at = (place: Place) => managerIn(world, place, { idleTimeout: 86_400 });
+      return visit({ ...copy, at }, "Paris", everything);
+    };
+    expect(await copied()).toEqual({ a: 1 });
+    await visit(world, "Paris", async (session) => {
+      expect((await session.info()).ended).toBe("expired");
+      await session.destroy();
+    });
+    expect(await copied()).toEqual({});
   });
 
   test("leaves records that other programs and older versions can go on with", async () => {

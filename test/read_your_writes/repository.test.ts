@@ -143,6 +143,48 @@ describe("readYourWritesRepository()", () => {
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);
   });
 
+  test("lets the inner repository write headers, tell events and wait, as without it", async () => {
+    const { op, events } = openRequest();
+    const waits: string[] = [];
+    const inner: Repository = {
+      async open(_token, given) {
+        given.emit({ type: "revoked", sessions: 1 });
+        await given.backOff();
+        return "reuse";
+      },
+      refresh: () => null,
+      create: () => "conflict",
+      update: () => "conflict",
+      retire: () => "conflict",
+      end() {},
+      respond: (headers) => headers.set("X-Inner", "1"),
+    };
+    const repository: Repository = readYourWritesRepository(inner, () => undefined);
+    const watched = { ...op, backOff: async () => void waits.push("backOff") };
+    expect(await repository.open("token", watched)).toBe("reuse");
+    expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
+    const headers = new Headers();
+    await repository.respond?.(headers, op);
+    expect(headers.get("X-Inner")).toBe("1");
+  });
+
+  test("tells the client of no retirement that another request came before", async () => {
+    const inner = eventualStore();
+    let isTaken = false;
+    const store: SessionStore = {
+      ...inner,
+      save: (key, write) => (isTaken ? "conflict" : inner.save(key, write)),
+    };
+    const { repository, op, told } = openRequest(store);
+    const old = await repository.create(createId(), CONTENTS, op);
+    await told();
+    const next = await repository.create(createId(), CONTENTS, op);
+    if (old === "conflict" || next === "conflict") throw new Error("They are new");
+    isTaken = true;
+    expect(await repository.retire(old, next, null, op)).toBe("conflict");
+    expect(await repository.open(old.token, op)).toMatchObject({ id: old.id });
+  });
+
   test("takes the window from the store: twice its staleness, or twice a minute", () => {
     const { traits, ...verbs } = memoryStore();
     expect(windowOf({ traits, ...verbs })).toEqual({ length: 120_000, accepted: 720_000, marked: 1_320_000 });

@@ -506,6 +506,9 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       user: "ada",
       basket: new Set(["pear"]),
     });
+    await expect(seedSession({ header: "X-Session-Id", cookie: false }, {})).rejects.toThrow(
+      /needs options with a cookie/,
+    );
     const local = await seedSession(options, { user: "bob" }, { url: "http://localhost:3000/" });
     expect(local).toMatch(/^shop=/);
     expect((await browser().visit(user, { ...cookie(local), url: "http://localhost:3000/" })).result).toBe("bob");

@@ -2,9 +2,9 @@ import { glob, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ROOT } from "./command.ts";
 
-/** What a test imports that takes time to start, and folders whose tests play thousands of schedules. */
+/** What a test imports that takes time to start or needs the built package, and folders whose tests play thousands of schedules. */
 const SLOW =
-  /setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
+  /shop_process|setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
 const SLOW_FOLDERS =
   /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults)\//;
 

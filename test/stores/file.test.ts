@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RecordVersion, SessionStore, StoredRecord } from "../../src/core/store.ts";
 import { fileStore } from "../../src/stores/file.ts";
+import { removeIfEmpty } from "../../src/stores/file/folders.ts";
 import { storeCases } from "../../src/testing.ts";
 
 const run = promisify(execFile);
@@ -154,6 +155,15 @@ describe("fileStore()", () => {
 });
 
 describe("fileStore() among processes", () => {
+  it("rejects, and leaves nothing of a new session, when a file is in the place of its folder", async () => {
+    await create(OTHER);
+    await writeFile(join(directory, KEY), "somebody else's");
+    await expect(create(KEY)).rejects.toMatchObject({ code: "ENOTDIR" });
+    expect((await readdir(directory)).toSorted()).toEqual([KEY, OTHER].toSorted());
+    await expect(removeIfEmpty(join(directory, KEY))).rejects.toMatchObject({ code: "ENOTDIR" });
+    expect(await readFile(join(directory, KEY), "utf8")).toBe("somebody else's");
+  });
+
   it("counts every increment when four processes count in one session", async () => {
     await create(KEY, { count: "0" });
     await Promise.all([1, 2, 3, 4].map(() => run(process.execPath, [worker, "increment", directory, KEY, "250"])));

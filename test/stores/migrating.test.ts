@@ -501,6 +501,40 @@ describe("migratingStore() in every order of calls", () => {
     }
   });
 
+  it("does not end a state that another request replaces by a newer one in the middle of that", async () => {
+    for (const place of ["from", "to"] as const) {
+      const [from, to] = [memoryStore(), memoryStore()];
+      await (place === "from" ? from : to).save(KEY, writeOf(0));
+      let meanwhile: (() => Promise<unknown>) | undefined;
+      const interrupted: SessionStore = {
+        ...to,
+        async save(key, write) {
+          const act = meanwhile;
+          meanwhile = undefined;
+          await act?.();
+          return await to.save(key, write);
+        },
+      };
+      const store = migratingStore(from, interrupted);
+      const { version } = await present(store);
+      meanwhile = () => increment(migratingStore(from, to));
+      expect(await store.delete(KEY, version), place).toBe("conflict");
+      expect(await countIn(store), place).toBe(1);
+      expect(await store.delete(KEY), place).toBeUndefined();
+      expect(await store.load(KEY), place).toBeNull();
+    }
+  });
+
+  it("does not end a state that a server which does not migrate yet has replaced in the old store", async () => {
+    const [from, to] = [memoryStore(), memoryStore()];
+    await from.save(KEY, writeOf(0));
+    const store = migratingStore(from, to);
+    const { version } = await present(store);
+    await from.save(KEY, writeOf(1, (await present(from)).version));
+    expect(await store.delete(KEY, version)).toBe("conflict");
+    expect(await countIn(store)).toBe(1);
+  });
+
   it("finds a session in each order of a load and a move", async () => {
     const seen = new Set<boolean>();
     await inEveryOrder([increment, async (store) => (await store.load(KEY)) !== null], async ({ acknowledged }) => {

@@ -43,6 +43,15 @@ describe("faultyStore()", () => {
     expect(await valueOf(store)).toBe("1");
   });
 
+  it("says so when it is to answer another key's record and has seen no other one", async () => {
+    const store = faultyStore(memoryStore());
+    await store.save(KEY, writeOf({ a: "1" }));
+    store.plan({ load: "another key's" });
+    expect(() => store.load(KEY)).toThrow("faultyStore saw no other session created");
+    await store.save(OTHER, writeOf({ a: "2" }));
+    expect(await valueOf(store)).toBe("2");
+  });
+
   it("promises what the store does, but not that its answers arrive", () => {
     const store = memoryStore();
     expect(store.traits.exact).toBe(true);

@@ -2,8 +2,8 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
 import { userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock } from "../../src/testing.ts";
-import { altered, bare, codeOf, errorOf, openStore, SHOP, type Visitor } from "../setup/sessions.ts";
-import { ADA, devices, losePages, userOn } from "./devices.ts";
+import { altered, bare, codeOf, errorOf, gate, openStore, SHOP, type Visitor } from "../setup/sessions.ts";
+import { ADA, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
 
 describe('limit with onLimit: "revoke-oldest"', () => {
   test("bind() ends the session that was bound first when there are too many", async () => {
@@ -219,6 +219,38 @@ describe('limit with onLimit: "refuse"', () => {
       expect(listed).toHaveLength(60);
       for (const { handle } of listed.slice(0, 3 + 2 * round)) await users.revoke(handle);
     }
+  });
+
+  test("bind() lets two logins at once in where both find the list full of sessions that are over", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const both = gate();
+    let writes = 0;
+    // The first write of the list waits for that of the other login.
+    const meeting = altered(store, {
+      async change(save, key, write) {
+        if (isOver && isPage(write.record)) {
+          if (++writes === 2) both.open();
+          await both.opened;
+        }
+        return await save(key, write);
+      },
+    });
+    const small = { ...meeting, traits: { ...store.traits, maxBytes: 4000 } };
+    const { users, logIn } = devices({ store: small, now: clock.now });
+    let isOver = false;
+    for (let n = 0; n < 12; n++) await logIn(n);
+    expect(entriesOf(records)).toEqual([12]);
+    clock.advance(3600);
+    const [kept, ...over] = [...records].filter(([, record]) => !isPage(record)).map(([key]) => key);
+    expect(kept).toBeDefined();
+    for (const key of over) records.delete(key);
+    isOver = true;
+    await Promise.all([logIn("one"), logIn("other")]);
+    const listed = await users.list(ADA);
+    expect(listed.map(({ metadata }) => metadata)).toEqual(expect.arrayContaining(["one", "other"]));
+    expect(listed).toHaveLength(3);
+    expect(entriesOf(records).reduce((sum, entries) => sum + entries)).toBe(3);
   });
 
   test("bind() counts no session of other credentials, and none that is over", async () => {

@@ -1,0 +1,47 @@
+import { describe, expect, test } from "vitest";
+import { parseRecord, RecordFields, serializeRecord, withChanges } from "../../src/core/record_text.ts";
+
+const LINES = '\n@\n1\n=a\n"1"\n=b\n"2"';
+const ENTRIES = [
+  ["@", "1"],
+  ["=a", '"1"'],
+  ["=b", '"2"'],
+] as const;
+
+describe("the fields of a record", () => {
+  test.each([
+    ["of lines", new RecordFields(LINES)],
+    ["of a map", new RecordFields(new Map(ENTRIES))],
+    ["with changes", new RecordFields(new Map([["=b", "0"]])).with(new Map(ENTRIES)).with(new Map())],
+  ])("can be walked through as those of a map: %s", (_name, fields) => {
+    const sorted = <Value>(list: Iterable<Value>): Value[] => [...list].toSorted();
+    expect(sorted(fields.keys())).toEqual(sorted(ENTRIES.map(([name]) => name)));
+    expect(sorted(fields.values())).toEqual(sorted(ENTRIES.map(([, value]) => value)));
+    expect(sorted(fields)).toEqual(sorted(ENTRIES));
+    const seen: [string, string][] = [];
+    fields.forEach((value, name, all) => {
+      expect(all).toBe(fields);
+      seen.push([name, value]);
+    });
+    expect(sorted(seen)).toEqual(sorted(ENTRIES));
+    expect(fields.size).toBe(3);
+  });
+
+  test("are the very same when nothing changes", () => {
+    const fields = new RecordFields(LINES);
+    expect(withChanges(fields, new Map())).toBe(fields);
+  });
+});
+
+test.each([
+  ["a line end in a name", "=a\nb", "1"],
+  ["a line end in a value", "=a", "1\n2"],
+  ["half of a surrogate pair in a name", "=\ud800", "1"],
+  ["half of a surrogate pair in a value", "=a", "\udc00"],
+  ["a name without a sign", "a", "1"],
+  ["a value that begins with a sign", "=a", "=1"],
+])("serializeRecord() keeps %s", (_what, name, value) => {
+  const record = { fields: new Map([[name, value]]), lastSeenAt: 1_800_000_000_000 };
+  const { fields, lastSeenAt } = parseRecord(serializeRecord(record));
+  expect([[...fields], lastSeenAt]).toEqual([[[name, value]], 1_800_000_000_000]);
+});

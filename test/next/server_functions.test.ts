@@ -1,0 +1,226 @@
+import { describe, expect, test } from "vitest";
+import { type Session, type SessionOptions } from "../../mod.ts";
+import { type NextSession, nextSession } from "../../src/next.ts";
+import { memoryStore } from "../../src/stores/memory.ts";
+import { codeOf } from "../setup/sessions.ts";
+import { within } from "./next_headers.ts";
+
+interface Data {
+  user?: string;
+  n?: number;
+}
+
+type Cookie = Parameters<Parameters<typeof within>[0]["jar"]["set"]>[0];
+
+/** A browser before an application of Next.js, on plain-http loopback unless its headers say otherwise. */
+class Browser {
+  readonly cookies: Map<string, string> = new Map();
+  /** What Next.js was told to set, in order. */
+  readonly set: Cookie[] = [];
+  readonly #sent: Record<string, string>;
+
+  constructor(headers: Record<string, string> = { host: "localhost:3000" }) {
+    this.#sent = headers;
+  }
+
+  request(): Headers {
+    const pairs = [...this.cookies].map((pair) => pair.join("=")).join("; ");
+    return new Headers(pairs === "" ? this.#sent : { ...this.#sent, cookie: pairs });
+  }
+
+  /** Runs a function of the server within one request. */
+  async visit<Result>(run: () => Promise<Result>): Promise<Result> {
+    const set = (cookie: Cookie): void => {
+      this.set.push(cookie);
+      if (cookie.maxAge === 0) this.cookies.delete(cookie.name);
+      else this.cookies.set(cookie.name, cookie.value);
+    };
+    return await within({ headers: this.request(), jar: { set } }, run);
+  }
+}
+
+let applications = 0;
+
+/** The sessions of an application of its own. */
+function application(options: SessionOptions<Data> = {}): NextSession<Data> {
+  return nextSession<Data>({ cookie: { name: `session${++applications}` }, ...options });
+}
+
+const login = async (session: Session<Data>, user: string): Promise<string> => {
+  await session.regenerate({ reauthenticated: true });
+  session.set("user", user);
+  return `Welcome, ${user}`;
+};
+
+const userOf = (sessions: NextSession<Data>) => async (): Promise<string | undefined> =>
+  (await sessions.current()).get("user");
+
+/** As `redirect()` of Next.js throws it. */
+const redirect = (): never => {
+  throw Object.assign(new Error("NEXT_REDIRECT"), { digest: "NEXT_REDIRECT;replace;/;307;" });
+};
+
+describe("action()", () => {
+  test("gives an action the session before its own arguments, and stores what it has changed", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    expect(await browser.visit(() => sessions.action(login)("ada"))).toBe("Welcome, ada");
+    expect(browser.set).toMatchObject([{ path: "/", maxAge: 86_400, httpOnly: true, sameSite: "lax" }]);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+    expect(await new Browser().visit(userOf(sessions))).toBeUndefined();
+  });
+
+  test("sets no cookie when there is nothing to tell the browser", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action((session) => session.get("user"))());
+    expect(browser.set).toEqual([]);
+  });
+
+  test("stores the session when the action leaves by redirect(), and not when it fails", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    const leave = sessions.action(async (session, user: string) => {
+      await login(session, user);
+      return redirect();
+    });
+    await expect(browser.visit(() => leave("ada"))).rejects.toThrow("NEXT_REDIRECT");
+    const fail = sessions.action(async (session) => {
+      session.set("user", "eve");
+      throw new RangeError("no");
+    });
+    await expect(browser.visit(fail)).rejects.toThrow(RangeError);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test("lets no stray that is expired replace the session, wherever its line stands", async () => {
+    const name = "__Host-strayed";
+    const stray = {
+      name: "stray",
+      respond: (headers: Headers) => headers.append("Set-Cookie", `${name}=; Path=/old; Max-Age=0`),
+    };
+    const sessions = application({ cookie: { name }, plugins: [stray] });
+    const browser = new Browser({ "host": "shop.example", "x-forwarded-proto": "https" });
+    await browser.visit(() => sessions.action(login)("ada"));
+    expect(browser.set.map(({ maxAge }) => maxAge)).toEqual([0, 86_400]);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+});
+
+describe("current()", () => {
+  test("stores a change of a session that exists at once, which the next component of the response sees", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    await browser.visit(async () => {
+      const session = await sessions.current();
+      session.set("n", 1);
+      await session.save();
+      expect(await (await sessions.current()).get("n")).toBe(1);
+    });
+    expect(browser.set).toHaveLength(1);
+  });
+
+  test("gives a session that cannot begin, since no cookie could be sent", async () => {
+    const sessions = application();
+    const begin = async () => (await sessions.current()).create();
+    expect(await codeOf(() => new Browser().visit(begin))).toBe("ERR_RESPONSE_SENT");
+  });
+
+  test("leaves an action's session open to changes when a helper of that action asks for it", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() =>
+      sessions.action(async (session) => {
+        const same = await sessions.current();
+        expect(same).toBe(session);
+        same.set("user", "ada");
+      })(),
+    );
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test.each([
+    ["session", { host: "localhost:3000" }],
+    ["__Host-session", { "host": "localhost:3000", "x-forwarded-proto": "https,http" }],
+    ["__Host-session", { "host": "localhost:3000", "x-forwarded-host": "shop.example" }],
+    ["__Host-session", { host: "not a host" }],
+    ["session", {}],
+  ])("finds the address in the headers: the cookie is %s for %j", async (name, headers) => {
+    const sessions = nextSession<Data>();
+    const browser = new Browser(headers);
+    await browser.visit(() => sessions.action(login)("ada"));
+    expect(browser.set.map((cookie) => cookie.name)).toEqual([name]);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+});
+
+describe("route()", () => {
+  test("stores the session, and has its cookie set, when the handler leaves by redirect(), and not when it fails", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    const visit = (user: string, leave: () => never) =>
+      browser.visit(() =>
+        sessions.route(async (_request, session) => {
+          session.set("user", user);
+          return leave();
+        })(new Request("http://localhost:3000/", { headers: browser.request() })),
+      );
+    await expect(visit("ada", redirect)).rejects.toThrow("NEXT_REDIRECT");
+    const fail = (): never => {
+      throw new RangeError("no");
+    };
+    await expect(visit("eve", fail)).rejects.toThrow(RangeError);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test("opens a store once for each first argument of the runtime, for all bundles", async () => {
+    const opened: unknown[] = [];
+    const store = (context: object, ...rest: unknown[]) => {
+      opened.push([context, ...rest]);
+      return memoryStore();
+    };
+    const name = `session${++applications}`;
+    const context = { params: {} };
+    for (let bundle = 0; bundle < 2; bundle++) {
+      const sessions = nextSession<Data>({ cookie: { name }, store });
+      const handler = sessions.route<[context: object, more: string]>(
+        async (_request, session) => new Response(await session.get("user")),
+      );
+      const headers = { Cookie: `${name}=${"A".repeat(32)}` };
+      for (let visit = 0; visit < 2; visit++)
+        await handler(new Request("http://localhost:3000/", { headers }), context, "more");
+    }
+    expect(opened).toEqual([[context, "more"]]);
+  });
+});
+
+describe("proxy()", () => {
+  const next = (): Response => new Response(null, { headers: { "x-middleware-next": "1" } });
+  const request = (): Request => new Request("http://localhost:3000/", { headers: { Accept: "text/html" } });
+
+  test("lets the page find the session as the proxy has left it", async () => {
+    const sessions = application();
+    const proxy = sessions.proxy(async (_request, session) => {
+      session.set("user", "ada");
+      return next();
+    });
+    const { headers } = await proxy(request());
+    expect(headers.get("x-middleware-override-headers")?.split(",").toSorted()).toEqual(["accept", "cookie"]);
+    expect(headers.getSetCookie()).toHaveLength(1);
+    const cookie = headers.get("x-middleware-request-cookie") ?? "";
+    const page = new Browser({ host: "localhost:3000", cookie });
+    expect(await page.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test("leaves a response alone that sets no cookie or does not go on", async () => {
+    const sessions = application();
+    for (const answer of [next(), new Response("Stop")]) {
+      const proxy = sessions.proxy(async (_request, session) => {
+        if (answer.status === 200 && answer.body !== null) session.set("user", "ada");
+        return answer;
+      });
+      expect((await proxy(request())).headers.has("x-middleware-override-headers")).toBe(false);
+    }
+  });
+});
