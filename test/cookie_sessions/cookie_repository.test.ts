@@ -91,7 +91,7 @@ describe("open()", () => {
     expect(await repository.open(`1${shaped}`, op())).toBe("forged");
     for (const token of [`2${shaped}!`, `1${shaped}!`, `!1${shaped}`, `12${"A".repeat(20)}`])
       expect(await repository.open(token, op()), token).toBe("malformed");
-    const { token } = await repository.create("no id", contents(), op());
+    const { token } = await repository.create("no-id!", contents(), op());
     expect(await repository.open(token, op())).toBe("corrupt");
   });
 
@@ -325,6 +325,18 @@ describe("end()", () => {
     const { token } = await repository.create(idOf(0), contents(), op());
     for (let times = 0; times < 2; times++) await repository.end(token, op());
     expect(calls).toEqual(["load", "save", "load"]);
+  });
+
+  test("leaves a note alone that it cannot read, which ends the session", async () => {
+    const { repository, contents, op, calls, open, records } = scene();
+    const session = await repository.create(idOf(0), contents(), op());
+    await repository.end(session, op());
+    const [[key, record]] = [...records] as [[string, NonNullable<ReturnType<typeof records.get>>]];
+    records.set(key, { ...record, fields: new Map([["@", "x"]]) });
+    calls.length = 0;
+    expect(await open(session)).toBe("revoked");
+    await repository.end(session.token, op());
+    expect(calls).toEqual(["load", "load"]);
   });
 
   test("needs no second attempt for a token whose session has a note", async () => {
