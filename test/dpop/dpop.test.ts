@@ -146,6 +146,19 @@ test("dpop() rejects a proof that was used, also on another server, of 20 at onc
   expect((await handler(request.clone())).status).toBe(401);
 });
 
+test("dpop() notes a proof for as long as a server whose clock is behind might take it, and by the margin of engines longer", async () => {
+  const inner = memoryStore();
+  const ends: number[] = [];
+  const save: typeof inner.save = (key, write) => {
+    if (write.record.fields.has("proof")) ends.push(write.expiresAt);
+    return inner.save(key, write);
+  };
+  const { client } = await signedIn({ nonceLifetime: 100 }, { store: { ...inner, save } });
+  await client.send("/");
+  // The life of the nonce, the skew of two clocks, and the margin.
+  expect(ends).toEqual([START + (100 + 2 * 300 + 600) * 1000]);
+});
+
 test("dpop() rejects a captured request whose id is sent once more in a cookie", async () => {
   const { client, handler } = await signedIn();
   const request = await client.request("/");
@@ -257,6 +270,22 @@ test("bind() keeps the secret of a session, so that its nonces serve on", async 
   const client = await HeaderClient.create(handler, clock);
   await client.send("/", { method: "POST" });
   for (let times = 0; times < 2; times++) expect(await (await client.probe("/")).json()).toEqual({ user: "ada" });
+});
+
+test("bind() does not shut out the request that binds, also when another one writes the session meanwhile", async () => {
+  const plugin = dpop({ mode: "offer" });
+  const sessions = new SessionManager<{ n?: number }>({ header: "X-Session-Id", plugins: [plugin], now: clock });
+  const { jwk } = await createProver();
+  const key = await hashOf(JSON.stringify({ crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y }));
+  const begun = sessions.open("");
+  begun.set("n", 1);
+  await begun.save();
+  const id = String(await begun.id());
+  const session = sessions.start(new Request("https://api.example/", { headers: { "X-Session-Id": id } }));
+  await plugin.bind(session, key);
+  await session.save();
+  await sessions.open(id).update("n", (n = 0) => n + 1);
+  expect(await session.update("n", (n = 0) => n + 1)).toBe(3);
 });
 
 test("bind(), thumbprint() and fault() reject for a session of a manager without the plugin, and bind() for what is no thumbprint", async () => {

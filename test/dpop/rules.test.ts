@@ -65,6 +65,7 @@ describe("nonces", () => {
     [`${"0".repeat(12)}a.x`, Number.NaN],
     [".a", Number.NaN],
     ["a", Number.NaN],
+    ["ab", Number.NaN],
     ["", Number.NaN],
     ["!.x", Number.NaN],
   ])("claimedInstant(%j) is %d", (nonce, instant) => {
