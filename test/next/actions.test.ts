@@ -1,24 +1,14 @@
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { memoryStore, SessionManager } from "../../mod.ts";
 import { nextSession } from "../../src/next.ts";
-
-/** What Next.js gives for the request that it renders or runs an action for: `examples/next` has the real one. */
-const next = vi.hoisted(() => ({
-  headers: new Headers(),
-  jar: [] as { name: string; value: string; path?: string; maxAge?: number }[],
-}));
-
-vi.mock("./next_headers.ts", () => ({
-  headers: async () => next.headers,
-  cookies: async () => ({ set: (cookie: (typeof next.jar)[number]) => void next.jar.push(cookie) }),
-}));
+import { given as next } from "./next_headers.ts";
 
 interface Data {
   n?: number;
   url?: string;
 }
 
-/** A browser that sends what it was given. */
+/** A request of Next.js, from a browser that sends what it was given. `examples/next` runs with the real one. */
 function visit(more: Record<string, string> = {}): void {
   const cookie = next.jar
     .filter(({ maxAge }) => maxAge !== 0)
@@ -26,6 +16,10 @@ function visit(more: Record<string, string> = {}): void {
     .at(-1);
   next.headers = new Headers({ host: "shop.example", ...(cookie === undefined ? {} : { cookie }), ...more });
 }
+
+afterAll(() => {
+  next.headers = null;
+});
 
 beforeEach(() => {
   next.jar.length = 0;

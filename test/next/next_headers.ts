@@ -1,9 +1,21 @@
-/** Stands in for Next.js in tests of what needs no request of Next.js. */
-export function cookies(): Promise<never> {
-  throw new Error("There is no request of Next.js");
+interface Cookie {
+  readonly name: string;
+  readonly value: string;
+  readonly path?: string;
+  readonly maxAge?: number;
+}
+
+/** What a test gives in place of Next.js: the headers of the request, null if there is none, and the cookies that were set. */
+export const given: { headers: Headers | null; readonly jar: Cookie[] } = { headers: null, jar: [] };
+
+/** Stands in for Next.js. */
+export async function cookies(): Promise<{ set(cookie: Cookie): unknown }> {
+  await headers();
+  return { set: (cookie) => void given.jar.push(cookie) };
 }
 
 /** As above. */
-export function headers(): Promise<never> {
-  throw new Error("There is no request of Next.js");
+export async function headers(): Promise<Headers> {
+  if (given.headers === null) throw new Error("There is no request of Next.js");
+  return given.headers;
 }
