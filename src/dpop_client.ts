@@ -135,7 +135,8 @@ function assertOptions({ header = "x", storage, fetch, now }: DpopClientOptions)
     throw new TypeError('dpopClient: header must be the name of a header, or { name, scheme: "Bearer" }');
   const isFunction = (value: unknown): boolean => value === undefined || typeof value === "function";
   if (!isFunction(fetch) || !isFunction(now)) throw new TypeError("dpopClient: fetch and now must be functions");
-  if (storage !== undefined && typeof Object(storage).load !== "function")
+  const { load, save } = Object(storage);
+  if (storage !== undefined && (typeof load !== "function" || typeof save !== "function"))
     throw new TypeError("dpopClient: storage must have load and save");
 }
 

@@ -30,6 +30,18 @@ const rows: Row[] = [
   { name: "PATCH from another site", method: "PATCH", headers: { Origin: "https://evil.example" }, allowed: false },
   { name: "DELETE from another site", method: "DELETE", headers: { Origin: "https://evil.example" }, allowed: false },
   { name: "an unknown method from another site", method: "BURN", headers: { Origin: "null" }, allowed: false },
+  {
+    name: "a method that ends like GET",
+    method: "BUDGET",
+    headers: { Origin: "https://evil.example" },
+    allowed: false,
+  },
+  {
+    name: "a method that begins like GET",
+    method: "GETX",
+    headers: { Origin: "https://evil.example" },
+    allowed: false,
+  },
   { name: "POST with our Origin alone", headers: { Origin: "https://shop.example" }, allowed: true },
   { name: "POST with another Origin alone", headers: { Origin: "https://evil.example" }, allowed: false },
   { name: "POST with our host on http", headers: { Origin: "http://shop.example" }, allowed: false },
@@ -98,6 +110,7 @@ describe("crossOriginProtection()", () => {
       "no-store",
       [],
     ]);
+    expect(refused.headers.get("Content-Type")).toBe("text/plain; charset=utf-8");
     expect(await refused.text()).toBe("This request comes from another site.\n");
     expect(calls).toEqual([]);
     const allowed = await handle(new Request(SHOP, { method: "POST" }));

@@ -219,13 +219,43 @@ describe("verifyCsrfToken()", () => {
     });
   });
 
-  test.each([undefined, null, "", "a", "A".repeat(86), "A".repeat(87), `${"A".repeat(85)}!`, "ä".repeat(86)])(
+  test("takes a form by the name of its type alone", async () => {
+    const { token, verify } = await scene();
+    const typed = (type: string): CsrfRequest => ({
+      headers: { get: (name) => (name === "Content-Type" ? type : null) },
+      bodyUsed: false,
+      clone: () => ({ formData: async () => ({ get: () => token }) }),
+    });
+    for (const type of ["multipart/form-data ; boundary=x", "Application/X-WWW-Form-URLEncoded"])
+      expect(await verify(typed(type)), type).toBe(true);
+    for (const type of ["multipart/form-data-not", "text/plain; a=multipart/form-data", "x multipart/form-data"])
+      expect(await verify(typed(type)), type).toBe(false);
+  });
+
+  const shaped = "A".repeat(86);
+
+  test.each([undefined, null, "", "a", shaped, `${shaped}A`, `${shaped}!`, `!${shaped}`, "ä".repeat(86)])(
     "is false for %j",
     async (presented) => {
       const { verify } = await scene();
       expect(await verify(presented)).toBe(false);
     },
   );
+
+  test.each<unknown>([[[shaped]], {}, { headers: {} }, { clone: 1 }, JSON.parse('{"then":1}'), 1, true])(
+    "is false for %j, which a client may have sent as JSON",
+    async (presented) => {
+      const { verify } = await scene();
+      expect(await verify(presented as string)).toBe(false);
+    },
+  );
+
+  test("throws a TypeError when it is given a promise of a token", async () => {
+    const { token, visit } = await scene();
+    await visit(async (session) => {
+      await expect(verifyCsrfToken(session, Promise.resolve(token) as never)).rejects.toThrow("await it");
+    });
+  });
 
   test("is false when one character differs", async () => {
     const { token, verify } = await scene();

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager } from "../mod.ts";
 import { session, type SessionEnv } from "../src/hono.ts";
@@ -214,5 +215,75 @@ describe("session()", () => {
     shared.use(session(sessions));
     shared.get("/", (c) => c.text(String(sessions.start(c.req.raw) === c.var.session)));
     expect(await (await shared.request("/")).text()).toBe("true");
+  });
+
+  test("stores the session when a handler throws an HTTPException, and the client is told by what answers instead", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    const seen: unknown[] = [];
+    app.use(session<ShopData>());
+    app.get("/leave", (c) => {
+      c.var.session.set("user", "ada");
+      throw new HTTPException(401, { message: "leave" });
+    });
+    app.get("/odd", (c) => {
+      c.var.session.set("user", "eve");
+      throw Object.assign(new Error("odd"), { getResponse: 7 });
+    });
+    app.get("/", async (c) => c.text(await c.var.session.get("user", "nobody")));
+    app.onError((error, c) => {
+      seen.push(error.message, c.error === error);
+      return c.text("caught", 500);
+    });
+    const visit = visits(app);
+    expect((await visit("/leave")).headers.getSetCookie()).toHaveLength(1);
+    await visit("/odd");
+    expect(await (await visit("/")).text()).toBe("ada");
+    expect(seen).toEqual(["leave", true, "odd", true]);
+  });
+
+  test("fails when the session cannot be stored", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    const store = { ...memoryStore(), save: () => Promise.reject(new Error("down")) };
+    app.use(session<ShopData>({ store }));
+    app.get("/", (c) => (c.var.session.set("user", "ada"), c.text("Hello")));
+    const codes: unknown[] = [];
+    app.onError((error, c) => {
+      codes.push(Reflect.get(error, "code"));
+      return c.text("caught", 500);
+    });
+    expect((await app.request("/")).status).toBe(500);
+    expect(codes).toEqual(["ERR_STORE"]);
+  });
+
+  test("loads the session before the handler with load: eager, and not otherwise", async () => {
+    const loads: string[] = [];
+    const store = memoryStore();
+    const load: typeof store.load = (...given) => (loads.push("load"), store.load(...given));
+    for (const mode of ["eager", "lazy"] as const) {
+      const app = new Hono();
+      app.use(session({ store: { ...store, load }, load: mode }));
+      app.get("/", (c) => c.text("Hello"));
+      await app.request(SHOP, { headers: { Cookie: `__Host-session=${"A".repeat(32)}` } });
+      expect(loads).toEqual(["load"]);
+    }
+  });
+
+  test("stores at the outer of two middlewares with one manager", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    const sessions = new SessionManager<ShopData>();
+    app.use(session(sessions));
+    app.use(async (c, next) => {
+      await next();
+      c.var.session.set("user", "ada");
+    });
+    app.use(session(sessions));
+    app.get("/", (c) => c.text("Hello"));
+    expect((await app.request("/")).headers.getSetCookie()).toHaveLength(1);
+  });
+
+  test("throws a TypeError for what are no options, and for a variable without a name", () => {
+    for (const wrong of [7, null, "options"])
+      expect(() => session(wrong as never)).toThrow("session must be an object");
+    for (const as of ["", 7, null]) expect(() => session({ as } as never)).toThrow("as must be the name of a variable");
   });
 });

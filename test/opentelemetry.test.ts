@@ -1,8 +1,8 @@
 import { context, SpanStatusCode, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { memoryStore, SessionManager, withSession } from "../mod.ts";
-import { openTelemetry } from "../src/opentelemetry.ts";
+import { memoryStore, SessionError, type SessionEvent, SessionManager, withSession } from "../mod.ts";
+import { openTelemetry, type TelemetryMeter, type TelemetryTracer } from "../src/opentelemetry.ts";
 import { cookieJar } from "../src/testing.ts";
 import { failing } from "./setup/sessions.ts";
 import { telemetry } from "./setup/telemetry.ts";
@@ -103,6 +103,71 @@ describe("openTelemetry()", () => {
     expect(events).toEqual([
       [{ "session.event": "rejected", "session.name": "__Host-session", "session.reason": "unknown" }, 1],
     ]);
+  });
+
+  test("tells of each event what it has, and makes spans of what took time and of failures", () => {
+    const counted: unknown[] = [];
+    const measured: unknown[] = [];
+    const spans: unknown[] = [];
+    const tracer: TelemetryTracer = {
+      startSpan(name, { startTime = 0, attributes = {} } = {}) {
+        const span: unknown[] = [name, attributes["session.event"]];
+        spans.push(span);
+        return {
+          setStatus: ({ code, message }) => span.push(code, message),
+          end: (endTime = 0) => void span.push(endTime - startTime),
+        };
+      },
+    };
+    const instruments: unknown[] = [];
+    const meter: TelemetryMeter = {
+      createCounter: (...made) => (instruments.push(made), { add: (...given) => void counted.push(given) }),
+      createHistogram: (...made) => (instruments.push(made), { record: (...given) => void measured.push(given) }),
+    };
+    const error = new SessionError("ERR_STORE", "It is down");
+    const name = "__Host-session";
+    const events: SessionEvent[] = [
+      { type: "loaded", name, durationMs: 1500 },
+      { type: "rejected", name, reason: "expired", durationMs: 20 },
+      { type: "conflict", name, attempts: 3 },
+      { type: "revoked", name, sessions: 2 },
+      { type: "revoked", name, sessions: 1, reason: "limit" },
+      { type: "failed", name, during: "load", error },
+      { type: "failed", name, during: "store", error, durationMs: 40 },
+    ] as SessionEvent[];
+    const both = openTelemetry({ tracer, meter });
+    for (const event of events) both(event);
+    expect(instruments.map((each) => (each as string[])[0])).toEqual([
+      "with_session.events",
+      "with_session.operation.duration",
+    ]);
+    const base = (event: string) => ({ "session.event": event, "session.name": name });
+    expect(counted).toStrictEqual([
+      [1, base("loaded")],
+      [1, { ...base("rejected"), "session.reason": "expired" }],
+      [1, { ...base("conflict"), "session.attempts": 3 }],
+      [1, { ...base("revoked"), "session.count": 2 }],
+      [1, { ...base("revoked"), "session.count": 1, "session.reason": "limit" }],
+      [1, { ...base("failed"), "error.type": "ERR_STORE" }],
+      [1, { ...base("failed"), "error.type": "ERR_STORE" }],
+    ]);
+    expect(measured.map((each) => (each as number[])[0])).toEqual([1.5, 0.02, 0.04]);
+    expect(spans).toEqual([
+      ["session load", "loaded", 1500],
+      ["session load", "rejected", 20],
+      ["session load", "failed", 2, "It is down", 0],
+      ["session store", "failed", 2, "It is down", 40],
+    ]);
+    const counts = counted.length;
+    openTelemetry({ tracer })(events[0]!);
+    expect(counted).toHaveLength(counts);
+    openTelemetry({ meter })(events[0]!);
+    expect([counted.length, spans.length]).toEqual([counts + 1, 5]);
+  });
+
+  test("throws a TypeError for a tracer or a meter that is none", () => {
+    for (const options of [{ tracer: {} }, { meter: {} }, { tracer: null }, { tracer: 7, meter: {} }] as never[])
+      expect(() => openTelemetry(options)).toThrow("openTelemetry needs a tracer, a meter, or both");
   });
 
   test("throws a TypeError when it has nothing to tell to, or an unknown option", () => {

@@ -111,13 +111,10 @@ export class CookieRepository implements Repository {
     const note = await loadNote(key, op);
     // If a logout came in between, the note is one of an end.
     if (note?.successor?.key === successorKey) {
-      const before = noteIn(retired);
-      const alive: Note = {
-        ...aliveNote(lifetimeOf(retired.metadata)),
-        longest: Math.max(before?.longest ?? 0, note.longest),
-        isUsed: before?.isUsed ?? false,
-      };
-      await saveNote(key, alive, note, Math.max(lastEndOf(retired.metadata, op), alive.longest), op);
+      const { longest } = note;
+      const isUsed = noteIn(retired)?.isUsed ?? false;
+      const alive: Note = { ...aliveNote(lifetimeOf(retired.metadata)), longest, isUsed };
+      await saveNote(key, alive, note, Math.max(lastEndOf(retired.metadata, op), longest), op);
     }
     await this.#end(successorKey, successor.metadata, noteIn(successor), op, 1);
   }

@@ -40,10 +40,12 @@ describe("cookieSessions()", () => {
     expect(() => cookieSessions({ secrets: ["too short"] })).toThrow(RangeError);
     // @ts-expect-error It is misspelt.
     expect(() => cookieSessions({ secrets, revocations: memoryStore() })).toThrow(/did you mean revocation/);
-    for (const revocation of [{}, null, 7, "redis://"]) {
-      // @ts-expect-error It is no store.
+    // @ts-expect-error It is no store.
+    expect(() => cookieSessions({ secrets, revocation: {} })).toThrow(/revocation must be a session store/);
+    const { load, save } = memoryStore();
+    for (const revocation of [null, 7, "store", { load }, { load, save }] as never[])
       expect(() => cookieSessions({ secrets, revocation })).toThrow(/revocation must be a session store/);
-    }
+    for (const chunks of [1, 16]) expect(cookieSessions({ secrets, chunks }).chunks).toBe(chunks);
     for (const chunks of [0, 1.5, -1, 17, Number.NaN, Infinity]) {
       expect(() => cookieSessions({ secrets, chunks })).toThrow(RangeError);
     }

@@ -119,6 +119,18 @@ describe("decrypt()", () => {
     },
   );
 
+  test("gives null when the text has the mark of another format, or a character too many", async () => {
+    const nonce = Buffer.from("1".repeat(16), "base64url");
+    const cipher = createCipheriv("aes-256-gcm", KEY, nonce).setAAD(Buffer.from("data"));
+    const ciphertext = cipher.update("text", "utf8", "base64url") + cipher.final("base64url");
+    const rest = nonce.toString("base64url") + cipher.getAuthTag().toString("base64url") + ciphertext;
+    for (const open of [decrypt, (await freshWith(undefined)).decrypt]) {
+      expect(await open(KEY, `1${rest}`, "data")).toBe("text");
+      expect(await open(KEY, `2${rest}`, "data")).toBeNull();
+      for (const more of ["!", "=", " ", "\n"]) expect(await open(KEY, `1${rest}${more}`, "data")).toBeNull();
+    }
+  });
+
   test.each([
     "",
     "1",

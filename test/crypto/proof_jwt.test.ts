@@ -1,6 +1,7 @@
 import { calculateJwkThumbprint, CompactSign, exportJWK, generateKeyPair, type JWK } from "jose";
 import { expect, test } from "vitest";
 import {
+  jwkToJson,
   LONGEST_PROOF,
   PROOF_ALGORITHMS,
   publicJwk,
@@ -38,14 +39,26 @@ function part(value: unknown): string {
 
 const rules = { type: TYPE, algorithms: PROOF_ALGORITHMS };
 
-test.each(["ES256", "ES384", "Ed25519", "EdDSA", "RS256", "PS256"])(
-  "verifyProofJwt() accepts %s with the key in the header",
-  async (algorithm) => {
-    const keys = await pair(algorithm);
-    const proof = await verifyProofJwt(await signed(algorithm, keys), rules);
-    expect(proof).toMatchObject({ algorithm, claims: { jti: "1" }, thumbprint: expect.stringMatching(/^[\w-]{43}$/) });
-  },
-);
+// RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2.
+const ALGORITHMS = [
+  "ES256",
+  "ES384",
+  "ES512",
+  "Ed25519",
+  "EdDSA",
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+];
+
+test.each(ALGORITHMS)("verifyProofJwt() accepts %s with the key in the header", async (algorithm) => {
+  const keys = await pair(algorithm);
+  const proof = await verifyProofJwt(await signed(algorithm, keys), rules);
+  expect(proof).toMatchObject({ algorithm, claims: { jti: "1" }, thumbprint: expect.stringMatching(/^[\w-]{43}$/) });
+});
 
 // RFC 9449, figures 2 and 12, and the thumbprint of their key in figure 11.
 const RFC9449_TOKEN_REQUEST =
@@ -102,6 +115,31 @@ test("publicJwk() keeps what the thumbprint is made of, as in RFC 7638, 3.1", as
   expect(await calculateJwkThumbprint({ ...publicJwk(key) })).toBe("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
 });
 
+test("publicJwk() refuses what has a member of a private or a symmetric key, and an empty member", () => {
+  const keys = [
+    { kty: "RSA", n: "AQAB", e: "AQAB" },
+    { kty: "EC", crv: "P-256", x: "AQAB", y: "AQAB" },
+    { kty: "OKP", crv: "Ed25519", x: "AQAB" },
+  ];
+  for (const key of keys) {
+    expect(publicJwk(key)).toEqual(key);
+    for (const name of ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
+      expect(publicJwk({ ...key, [name]: "AQAB" }), name).toBeNull();
+    for (const name of Object.keys(key)) expect(publicJwk({ ...key, [name]: "" }), name).toBeNull();
+  }
+});
+
+test("publicJwk() takes the largest modulus and exponent, and none that is a character longer", () => {
+  const largest = { kty: "RSA", n: "v".repeat(683), e: "v".repeat(6) };
+  expect(publicJwk(largest)).toEqual(largest);
+  expect(publicJwk({ ...largest, n: "v".repeat(684) })).toBeNull();
+  expect(publicJwk({ ...largest, e: "v".repeat(7) })).toBeNull();
+});
+
+test("jwkToJson() gives all members", () => {
+  expect(jwkToJson({ kty: "OKP", crv: "Ed25519", x: "AQAB" })).toEqual({ kty: "OKP", crv: "Ed25519", x: "AQAB" });
+});
+
 test("verifyProofJwt() refuses alg none, and a MAC under the public key", async () => {
   const keys = await pair("ES256");
   const none = `${part({ alg: "none", typ: TYPE, jwk: keys.jwk })}.${part({ jti: "1" })}.`;
@@ -126,6 +164,7 @@ test("verifyProofJwt() refuses a key that is private, symmetric, absent, of anot
   expect(await verifyProofJwt(await sign({ kty: "__proto__" }), rules)).toBe("key");
   expect(await verifyProofJwt(await sign(undefined), rules)).toBe("key");
   expect(await verifyProofJwt(await sign("key"), rules)).toBe("key");
+  expect(await verifyProofJwt(await sign(null), rules)).toBe("key");
   expect(await verifyProofJwt(await sign({ ...keys.jwk, x: 7 }), rules)).toBe("key");
   expect(await verifyProofJwt(await sign(rsa.jwk), rules)).toBe("signature");
   expect(await verifyProofJwt(await sign({ ...keys.jwk, y: keys.jwk.x }), rules)).toBe("signature");
@@ -172,6 +211,23 @@ test("verifyProofJwt() takes a known key in place of the header's, and refuses a
   expect(await verifyProofJwt(await signed("ES256", other, { jwk: undefined }), known)).toBe("signature");
 });
 
+test.each(["ES256", "RS256", "Ed25519"])(
+  "verifyProofJwt() refuses a header whose %s key differs from the known one in one member, or is none",
+  async (algorithm) => {
+    const keys = await pair(algorithm);
+    const key = publicJwk(keys.jwk);
+    if (key === null) throw new Error("The key is public");
+    const known = { ...rules, key };
+    expect(await verifyProofJwt(await signed(algorithm, keys), known)).toMatchObject({ algorithm });
+    for (const name of Object.keys(key)) {
+      const jwk = { ...keys.jwk, [name]: "other" };
+      expect(await verifyProofJwt(await signed(algorithm, keys, { jwk }), known), name).toBe("key");
+    }
+    for (const jwk of [null, "key", {}, keys.privateJwk])
+      expect(await verifyProofJwt(await signed(algorithm, keys, { jwk }), known)).toBe("key");
+  },
+);
+
 test.each([
   "",
   ".",
@@ -189,6 +245,19 @@ test.each([
 ])("verifyProofJwt() refuses %j and does not throw", async (malformed) => {
   expect(["malformed", "type"]).toContain(await verifyProofJwt(malformed, rules));
   expect(unverifiedClaims(malformed)).toBeOneOf([null, expect.anything()]);
+});
+
+test("unverifiedClaims() reads the second of three parts, and nothing of a text with more or other characters", () => {
+  const proof = `${part({ typ: TYPE })}.${part({ jti: "1" })}.AA`;
+  expect(unverifiedClaims(proof)).toEqual({ jti: "1" });
+  for (const other of [`!${proof}`, `${proof}!`, `${proof}.AA`, `AA.${proof}`, ` ${proof}`, `${proof}\n`])
+    expect(unverifiedClaims(other), other).toBeNull();
+});
+
+test("unverifiedClaims() reads a text of the greatest length, and none that is a character longer", () => {
+  const start = `${part({ typ: TYPE })}.${part({ jti: "1" })}.`;
+  expect(unverifiedClaims(start.padEnd(LONGEST_PROOF, "A"))).toEqual({ jti: "1" });
+  expect(unverifiedClaims(start.padEnd(LONGEST_PROOF + 1, "A"))).toBeNull();
 });
 
 test("verifyProofJwt() refuses a payload that is no object", async () => {

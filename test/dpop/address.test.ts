@@ -29,9 +29,18 @@ test("normalizeAddress() keeps apart what differs", () => {
   expect(new Set(addresses.map(normalizeAddress)).size).toBe(addresses.length);
 });
 
-test.each(["", "/a", "ftp://a.example/", "javascript:1", "https://", "https://user:secret@a.example/", "data:,a"])(
-  "normalizeAddress() refuses %j",
-  (address) => {
-    expect(normalizeAddress(address)).toBe(null);
-  },
-);
+test.each([
+  "",
+  "/a",
+  "ftp://a.example/",
+  "shttp://a.example/",
+  "httpss://a.example/",
+  "javascript:1",
+  "https://",
+  "https://user:secret@a.example/",
+  "https://user@a.example/",
+  "https://:secret@a.example/",
+  "data:,a",
+])("normalizeAddress() refuses %j", (address) => {
+  expect(normalizeAddress(address)).toBe(null);
+});

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { memoryStore, type SessionEvent, type SessionOptions, withSession } from "../../mod.ts";
+import { memoryStore, type SessionEvent, SessionManager, type SessionOptions, withSession } from "../../mod.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import type { Found, Operation } from "../../src/core/repository.ts";
 import { type Dpop, dpop, type DpopOptions } from "../../src/dpop.ts";
@@ -147,6 +147,19 @@ test("dpop() rejects a proof that was used, also on another server, of 20 at onc
   expect((await handler(request.clone())).status).toBe(401);
 });
 
+test("dpop() notes a proof for as long as a server whose clock is behind might take it, and by the margin of engines longer", async () => {
+  const inner = memoryStore();
+  const ends: number[] = [];
+  const save: typeof inner.save = (key, write) => {
+    if (write.record.fields.has("proof")) ends.push(write.expiresAt);
+    return inner.save(key, write);
+  };
+  const { client } = await signedIn({ nonceLifetime: 100 }, { store: { ...inner, save } });
+  await client.send("/");
+  // The life of the nonce, the skew of two clocks, and the margin.
+  expect(ends).toEqual([START + (100 + 2 * 300 + 600) * 1000]);
+});
+
 test("dpop() rejects a captured request whose id is sent once more in a cookie", async () => {
   const { client, handler } = await signedIn();
   const request = await client.request("/");
@@ -203,6 +216,14 @@ test("dpop() gives a new nonce when half of the life of the old one is over, so 
   expect(client.nonce).not.toBe(first);
 });
 
+test("dpop() gives a new nonce when exactly half of the life of the old one is over, and not before", async () => {
+  const { client } = await signedIn({ nonceLifetime: 100 });
+  now += 49_999;
+  expect((await client.probe("/")).headers.has("DPoP-Nonce")).toBe(false);
+  now += 1;
+  expect((await client.probe("/")).headers.has("DPoP-Nonce")).toBe(true);
+});
+
 test("dpop() does not take a nonce of another session", async () => {
   const { client, handler } = await signedIn();
   const other = await HeaderClient.create(handler, clock);
@@ -225,6 +246,66 @@ test.each([-86_400 * 365, -301, 301, 86_400 * 365])(
     expect(await (await client.probe("/", { by: await createProver() })).json()).toMatchObject({ fault: "binding" });
   },
 );
+
+test.each([-300, 300])(
+  "dpop() binds a session to the key of a client whose clock is %i seconds off at once",
+  async (skew) => {
+    const { handler } = app();
+    const client = await HeaderClient.create(handler, clock);
+    client.skew = skew;
+    await client.send("/login", { method: "POST" });
+    expect(await (await client.probe("/", { by: await createProver() })).json()).toMatchObject({ fault: "binding" });
+  },
+);
+
+test("bind() keeps the secret of a session, so that its nonces serve on", async () => {
+  const plugin = dpop();
+  const handler = withSession<{ user?: string }>(
+    async (request, session) => {
+      if (request.method === "POST") session.set("user", "ada");
+      else await plugin.bind(session, (await plugin.thumbprint(session)) ?? "");
+      return Response.json({ user: await session.get("user") });
+    },
+    { header: "X-Session-Id", plugins: [plugin], now: clock },
+  );
+  const client = await HeaderClient.create(handler, clock);
+  await client.send("/", { method: "POST" });
+  for (let times = 0; times < 2; times++) expect(await (await client.probe("/")).json()).toEqual({ user: "ada" });
+});
+
+test("bind() does not shut out the request that binds, also when another one writes the session meanwhile", async () => {
+  const plugin = dpop({ mode: "offer" });
+  const sessions = new SessionManager<{ n?: number }>({ header: "X-Session-Id", plugins: [plugin], now: clock });
+  const { jwk } = await createProver();
+  const key = await hashOf(JSON.stringify({ crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y }));
+  const begun = sessions.open("");
+  begun.set("n", 1);
+  await begun.save();
+  const id = String(await begun.id());
+  const session = sessions.start(new Request("https://api.example/", { headers: { "X-Session-Id": id } }));
+  await plugin.bind(session, key);
+  await session.save();
+  await sessions.open(id).update("n", (n = 0) => n + 1);
+  expect(await session.update("n", (n = 0) => n + 1)).toBe(3);
+});
+
+test("bind(), thumbprint() and fault() reject for a session of a manager without the plugin, and bind() for what is no thumbprint", async () => {
+  const plugin = dpop();
+  const session = new SessionManager().open("");
+  const message = "dpop is not among the plugins";
+  await expect(plugin.bind(session, "v".repeat(43))).rejects.toThrow(message);
+  await expect(plugin.thumbprint(session)).rejects.toThrow(message);
+  await expect(plugin.fault(session)).rejects.toThrow(message);
+  for (const wrong of ["", "v".repeat(42), "v".repeat(44), `${"v".repeat(42)}!`, ["v".repeat(43)], 7] as never[])
+    await expect(plugin.bind(session, wrong)).rejects.toThrow("dpop.bind takes the thumbprint of a key");
+});
+
+test("dpop() lets in by nothing what has facts that make no sense", async () => {
+  const metadata = { "createdAt": now, "absoluteSince": now, "+dpop": { jkt: 7 } };
+  const found = { fields: new Map(), metadata, lastSeenAt: now, id: "id", token: "token", version: 1 };
+  const op = { now, request: new Request("https://api.example/"), session: undefined } as Partial<Operation>;
+  expect(await dpop().admit?.(found, op as Operation)).toBe("proof");
+});
 
 test("dpop() holds on servers whose clocks are five minutes apart", async () => {
   const store = memoryStore();

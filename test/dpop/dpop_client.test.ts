@@ -1,3 +1,4 @@
+import { decodeJwt } from "jose";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { type SessionOptions, withSession } from "../../mod.ts";
 import { dpop } from "../../src/dpop.ts";
@@ -95,6 +96,58 @@ test("dpopClient() lets a 401 of the program pass", async () => {
   expect(await (await fetch("/")).text()).toBe("1");
 });
 
+test.each([
+  [401, 'Basic realm="shop"'],
+  [200, 'DPoP error="use_dpop_nonce"'],
+  [403, 'DPoP error="use_dpop_nonce"'],
+])("dpopClient() sends nothing again after a %i with %s", async (status, challenge) => {
+  let calls = 0;
+  const headers = { "DPoP-Nonce": "n", "WWW-Authenticate": challenge };
+  const { fetch } = dpopClient(ORIGIN, {
+    fetch: async () => await Promise.resolve(new Response(`${++calls}`, { status, headers })),
+  });
+  expect(await (await fetch("/")).text()).toBe("1");
+});
+
+test("dpopClient() says in a proof what it is for, and when it was made", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  for (let times = 0; times < 2; times++) await fetch("/count?n=1#part", { method: "POST" });
+  const [first, second] = api.seen.map(({ headers }) => decodeJwt(headers.get("DPoP") ?? ""));
+  const both = { htm: "POST", htu: `${ORIGIN}/count`, iat: now / 1000, jti: expect.stringMatching(/^[\w-]{36}$/) };
+  expect(first).toEqual(both);
+  expect(second).toEqual({ ...both, ath: expect.stringMatching(/^[\w-]{43}$/), nonce: expect.any(String) });
+});
+
+test("dpopClient() sends requests at once when the session is known", async () => {
+  const api = server();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { fetch } = client(api, {
+    fetch: async (request) => {
+      if (request.url.endsWith("/slow")) await promise;
+      return await api.send(request);
+    },
+  });
+  await fetch("/count");
+  const slow = fetch("/slow");
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 2 });
+  resolve();
+  expect(await (await slow).json()).toMatchObject({ n: 3 });
+});
+
+test("dpopClient() uses the runtime's fetch, unless it is given another one", async () => {
+  const api = server();
+  vi.stubGlobal("fetch", api.send);
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const { fetch } = dpopClient(ORIGIN, { now: clock });
+  await fetch("/count");
+  expect(await (await fetch(new Request(`${ORIGIN}/count`, { method: "POST" }))).json()).toMatchObject({ n: 2 });
+  expect(api.seen.map(({ method, url }) => [method, url])).toEqual([
+    ["GET", `${ORIGIN}/count`],
+    ["POST", `${ORIGIN}/count`],
+  ]);
+});
+
 test("dpopClient() begins one session when several first requests are sent at once", async () => {
   const api = server();
   const { fetch } = client(api);
@@ -170,6 +223,8 @@ test("dpopClient() shares a session through a storage, whose private key cannot 
   expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 4 });
   expect(kept?.keys.privateKey.extractable).toBe(false);
   await expect(crypto.subtle.exportKey("jwk", kept!.keys.privateKey)).rejects.toThrow();
+  await there.fetch("/logout");
+  expect(kept?.id).toBeNull();
   const before = await here.thumbprint();
   await there.forget();
   expect(kept).toBeUndefined();
@@ -183,14 +238,26 @@ test.each([
   ["https://api.example/v1", {}],
   ["https://api.example?x", {}],
   ["data:,", {}],
+  ["null", {}],
   [ORIGIN, { headers: {} }],
   [ORIGIN, { header: "" }],
-  [ORIGIN, { header: { name: "Authorization", scheme: "Basic" } }],
-  [ORIGIN, { fetch: "/api" }],
-  [ORIGIN, { now: 0 }],
+  [ORIGIN, { header: "X Session" }],
+  [ORIGIN, { header: "X-Session:" }],
+  [ORIGIN, { header: ":X-Session" }],
+  [ORIGIN, { header: 7 }],
+  [ORIGIN, { header: { name: 7 } }],
+  [ORIGIN, { header: { name: ["X-Session"] } }],
+  [ORIGIN, { header: { name: "X-Session", scheme: "Basic" } }],
+  [ORIGIN, { fetch: {} }],
+  [ORIGIN, { now: 7 }],
   [ORIGIN, { storage: {} }],
+  [ORIGIN, { storage: null }],
+  [ORIGIN, { storage: { load: () => Promise.resolve() } }],
+  [ORIGIN, { storage: { save: () => Promise.resolve() } }],
 ])("dpopClient(%j, %j) is refused", (origin, options) => {
-  expect(() => Reflect.apply(dpopClient, undefined, [origin, options])).toThrow(TypeError);
+  const make = () => Reflect.apply(dpopClient, undefined, [origin, options]);
+  expect(make).toThrow(TypeError);
+  expect(make).toThrow("dpopClient");
 });
 
 test("dpopClient() sends with the runtime's fetch, as it is when the request is sent", async () => {

@@ -1,27 +1,22 @@
 import { defineConfig } from "vitest/config";
 import base from "../../vitest.config.ts";
 import { unitTests } from "../setup/unit_tests.ts";
+import { GROUPS } from "./groups.ts";
 
-/** The tests that the judged files are held against: those of single files, which open no engine and take a second together. */
-const NARROW = [
-  "test/core/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
-  "test/crypto/{hmac,aes_gcm,secrets}.test.ts",
-  "test/{signed_ids,encryption}.test.ts",
-];
 /** These look at the checkout, which is not whole in Stryker's copy, or at the text of the source. */
 const OF_THE_CHECKOUT =
   /^test\/(?:docs|examples|exports|imports|types|workflows|scripts\/.*|requirements\/maps)\.test\.ts$|^test\/scripts\//;
 
-/** `MUTATION_TESTS=unit` takes every unit test in place of the narrow ones: see `mutation.ts`. */
+/** `MUTATION_GROUP` names the group whose tests are run; without one, every unit test is: see `mutation.ts`. */
 export default defineConfig(async () => ({
   ...base,
   test: {
     ...base.test,
     include:
-      process.env["MUTATION_TESTS"] === "unit"
-        ? (await unitTests()).filter((file) => !OF_THE_CHECKOUT.test(file))
-        : NARROW,
+      GROUPS[process.env["MUTATION_GROUP"] ?? ""]?.tests.slice() ??
+      (await unitTests()).filter((file) => !OF_THE_CHECKOUT.test(file)),
     pool: "threads" as const,
     maxWorkers: 1,
+    isolate: false,
   },
 }));

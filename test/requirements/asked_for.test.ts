@@ -1,7 +1,7 @@
 /**
  * What people ask of a session library, as a list that runs: one `describe` for each request, on six engines. Time is a clock that the test moves.
  *
- * Beside this list, `exclusive.test.ts` kills processes, `browser/` has the requests that need one, and `asked_for_costs.test.ts` counts store calls.
+ * Beside this list, `exclusive_engines.test.ts` kills processes, `browser/` has the requests that need one, and `asked_for_costs.test.ts` counts store calls.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accounts } from "../../examples/several_accounts.ts";
@@ -146,7 +146,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
 
   test("3. exclusive(): ten requests on ten servers make one exchange", async () => {
     const { browser } = program();
-    // Each browser has a server of its own, and all of them want the lease at once. In processes, on other engines: `exclusive.test.ts`.
+    // Each browser has a server of its own, and all of them want the lease at once. In processes, on other engines: `exclusive_engines.test.ts`.
     const REQUESTS = 10;
     const { cookies } = await browser().visit((session) => session.set("refresh", 1));
     let exchanges = 0;

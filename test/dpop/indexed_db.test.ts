@@ -1,0 +1,136 @@
+import { afterEach, expect, test, vi } from "vitest";
+import { dpopClient } from "../../src/dpop_client.ts";
+import type { DpopState } from "../../src/dpop/client_state.ts";
+import { findIndexedDb, indexedDbStorage } from "../../src/dpop/indexed_db.ts";
+
+afterEach(() => vi.unstubAllGlobals());
+
+type Listener = () => void;
+
+/** As much of IndexedDB as is used: what it answers comes later, as an event. The real one is used in Chromium, by runtimes.test.ts. */
+class FakeIndexedDb {
+  readonly calls: unknown[][] = [];
+  readonly values = new Map<string, unknown>();
+  /** What the next requests fail with. */
+  failure: Error | undefined;
+  /** Which object stores there are. */
+  readonly stores = new Set<string>();
+
+  open(name: string, version: number) {
+    this.calls.push(["open", name, version]);
+    const isNew = this.stores.size === 0;
+    return this.#pending(() => this.#database(), isNew);
+  }
+
+  #database() {
+    return {
+      createObjectStore: (name: string) => this.stores.add(name),
+      transaction: (name: string, mode: string) => {
+        this.calls.push(["transaction", name, mode]);
+        return { objectStore: (of: string) => this.#store(name, of, mode) };
+      },
+    };
+  }
+
+  #store(name: string, of: string, mode: string) {
+    if (name !== of || !this.stores.has(name)) throw new Error("There is no such store");
+    const write = <Result>(work: () => Result) => {
+      if (mode !== "readwrite") throw new Error("The transaction is read-only");
+      return this.#pending(work, false);
+    };
+    return {
+      get: (key: string) => this.#pending(() => this.values.get(key), false),
+      put: (value: unknown, key: string) => write(() => void this.values.set(key, value)),
+      delete: (key: string) => write(() => void this.values.delete(key)),
+    };
+  }
+
+  #pending<Result>(work: () => Result, isNew: boolean) {
+    const listeners = new Map<string, Listener>();
+    const { failure } = this;
+    const result = failure === undefined ? work() : undefined;
+    queueMicrotask(() => {
+      if (failure === undefined && isNew) listeners.get("upgradeneeded")?.();
+      listeners.get(failure === undefined ? "success" : "error")?.();
+    });
+    return {
+      result: result as Result,
+      error: failure,
+      addEventListener: (type: string, listener: Listener) => void listeners.set(type, listener),
+    };
+  }
+}
+
+async function stateWith(id: string | null): Promise<DpopState> {
+  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+  return { keys, id };
+}
+
+test("indexedDbStorage() keeps a state under its name, for all pages that open the database, and removes it", async () => {
+  const factory = new FakeIndexedDb();
+  const [here, there, other] = ["a", "a", "b"].map((name) => indexedDbStorage(factory, name));
+  const state = await stateWith("id");
+  expect(await here!.load()).toBeUndefined();
+  await here!.save(state);
+  expect(await there!.load()).toBe(state);
+  expect(await other!.load()).toBeUndefined();
+  await other!.save(await stateWith(null));
+  await there!.save(undefined);
+  expect(await here!.load()).toBeUndefined();
+  expect([...factory.values.keys()]).toEqual(["b"]);
+});
+
+test("indexedDbStorage() opens the database once, and only when it is used", async () => {
+  const factory = new FakeIndexedDb();
+  const storage = indexedDbStorage(factory, "a");
+  expect(factory.calls).toEqual([]);
+  await storage.load();
+  await storage.save(await stateWith("id"));
+  expect(factory.calls).toEqual([
+    ["open", "with-session-dpop", 1],
+    ["transaction", "sessions", "readonly"],
+    ["transaction", "sessions", "readwrite"],
+  ]);
+  expect([...factory.stores]).toEqual(["sessions"]);
+});
+
+test("indexedDbStorage() rejects when the database does", async () => {
+  const factory = new FakeIndexedDb();
+  const storage = indexedDbStorage(factory, "a");
+  await storage.load();
+  factory.failure = new Error("The quota is used up");
+  await expect(storage.load()).rejects.toBe(factory.failure);
+  await expect(storage.save(undefined)).rejects.toBe(factory.failure);
+  await expect(indexedDbStorage(factory, "a").load()).rejects.toBe(factory.failure);
+});
+
+test.each<unknown>(["text", null, 7, {}, { keys: {} }, { id: "id" }])(
+  "indexedDbStorage() takes %j for no state, whoever put it there",
+  async (value) => {
+    const factory = new FakeIndexedDb();
+    factory.values.set("a", value);
+    expect(await indexedDbStorage(factory, "a").load()).toBeUndefined();
+  },
+);
+
+test.each<unknown>([undefined, null, "text", {}, () => {}])("findIndexedDb() finds none where it is %s", (value) => {
+  vi.stubGlobal("indexedDB", value);
+  expect(findIndexedDb()).toBeNull();
+});
+
+test("dpopClient() keeps its state in IndexedDB where the runtime has it, apart for each origin and header", async () => {
+  const factory = new FakeIndexedDb();
+  vi.stubGlobal("indexedDB", factory);
+  expect(findIndexedDb()).toBe(factory);
+  const thumbprint = (origin: string, header?: string) =>
+    dpopClient(origin, header === undefined ? {} : { header }).thumbprint();
+  const first = await thumbprint("https://api.example");
+  expect(await thumbprint("https://api.example")).toBe(first);
+  expect(await thumbprint("https://other.example")).not.toBe(first);
+  expect(await thumbprint("https://api.example", "X-Other")).not.toBe(first);
+  expect([...factory.values.keys()]).toEqual([
+    "https://api.example X-Session-Id",
+    "https://other.example X-Session-Id",
+    "https://api.example X-Other",
+  ]);
+});

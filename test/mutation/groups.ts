@@ -1,0 +1,50 @@
+/** Files of `src/` that one run changes, and the tests that they are held against: those of these files alone. */
+export interface Group {
+  readonly files: readonly string[];
+  readonly tests: readonly string[];
+}
+
+/** Without the tests that start an engine, a browser or another runtime, or that play many random traces: they take too long to be run for each change. */
+export const GROUPS: Readonly<Record<string, Group>> = {
+  core: {
+    files: ["src/core/{session_id,metadata,expiry,cookie_header,cookie_transport,header_transport}.ts"],
+    tests: [
+      "test/core/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
+    ],
+  },
+  crypto: {
+    files: ["src/crypto/*.ts", "src/{signed_ids,encryption}.ts"],
+    tests: ["test/crypto/*.test.ts", "test/{signed_ids,encryption}.test.ts"],
+  },
+  cookie_sessions: {
+    files: ["src/cookie_sessions.ts", "src/cookie_sessions/*.ts"],
+    tests: ["test/cookie_sessions/{clocks,cookie_sessions,revocation,size}.test.ts"],
+  },
+  csrf: {
+    files: ["src/{csrf,cross_origin}.ts"],
+    tests: ["test/{csrf,cross_origin}.test.ts"],
+  },
+  dpop: {
+    files: ["src/{dpop,dpop_client}.ts", "src/dpop/*.ts"],
+    tests: ["test/dpop/{address,dpop,dpop_client,proof,together}.test.ts"],
+  },
+  device_bound: {
+    files: ["src/device_bound.ts", "src/device_bound/*.ts"],
+    tests: ["test/device_bound/{device_bound,edge_cases,together}.test.ts"],
+  },
+  user_sessions: {
+    files: ["src/user_sessions.ts", "src/user_sessions/*.ts"],
+    tests: [
+      "test/user_sessions.test.ts",
+      "test/user_sessions/{credentials,eventual,faults,healing,limit,plugin,web_crypto}.test.ts",
+    ],
+  },
+  read_your_writes: {
+    files: ["src/read_your_writes.ts", "src/read_your_writes/*.ts"],
+    tests: ["test/read_your_writes/{at_once,busy,hostile,places,recent_writes_cookie,repository}.test.ts"],
+  },
+  small: {
+    files: ["src/{exclusive,nist}.ts"],
+    tests: ["test/{exclusive,nist}.test.ts"],
+  },
+};

@@ -1,0 +1,34 @@
+/**
+ * Tells Stryker to leave the texts of errors alone: people read them. Tests hold some of them against what they should say, and need not do so with all.
+ *
+ * @module
+ */
+
+/** What Babel says of a place in the source, as far as it is of interest. */
+interface NodePath {
+  readonly node: Node;
+  readonly parentPath: NodePath | null;
+}
+
+interface Node {
+  readonly type: string;
+  readonly callee?: { readonly type: string; readonly name?: string };
+  readonly arguments?: readonly Node[];
+}
+
+/** The classes of errors, and which argument is the text. */
+const TEXT_AT: Readonly<Record<string, number>> = { Error: 0, TypeError: 0, RangeError: 0, SessionError: 1 };
+
+function shouldIgnore(path: NodePath): string | undefined {
+  if (path.node.type !== "StringLiteral" && path.node.type !== "TemplateLiteral") return undefined;
+  for (let child = path, parent = path.parentPath; parent !== null; child = parent, parent = parent.parentPath) {
+    const { type, callee, arguments: given } = parent.node;
+    if (type === "NewExpression" && given?.[TEXT_AT[callee?.name ?? ""] ?? -1] === child.node)
+      return "the text of an error";
+    if (type.endsWith("Statement") || type.includes("Function")) return undefined;
+  }
+  return undefined;
+}
+
+/** Named in `stryker.config.json`. */
+export const strykerPlugins: readonly object[] = [{ kind: "Ignore", name: "messages", value: { shouldIgnore } }];
