@@ -30,7 +30,7 @@ interface Place {
 const LONGEST = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
 /** What runs the source in this process beside the unit tests: the fast loop leaves it out for its engines or its time. */
-const ALSO = /^test\/(?:exclusive\.test\.ts$|(?:faults|model|requirements|stores|testing)\/)/;
+const ALSO = /^test\/(?:exclusive_engines\.test\.ts$|(?:faults|model|requirements|stores|testing)\/)/;
 const REASONLESS = "not judged yet.";
 
 process.exitCode = await measure();

@@ -141,12 +141,6 @@ export class ActiveSession {
     if (onEvent !== undefined) notify(onEvent, { ...event, name: this.transport?.name ?? name, request: this.request });
   }
 
-  /** Records a change, which is stored with everything else; at once if the response was sent. */
-  record(change: Change, outcome?: Parameters<WorkingCopy["record"]>[1]): void {
-    this.copy.record(change, outcome);
-    this.storeIfLate();
-  }
-
   /** After the response, each change is stored at once. A failure reaches `onEvent`, or `await save()`. */
   storeIfLate(): void {
     if (!this.isSent) return;

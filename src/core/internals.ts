@@ -4,7 +4,6 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionInternals } from "./session_internals.ts";
 import { newestOf } from "./admission.ts";
-import type { Change } from "./working_copy.ts";
 
 /** What capabilities may ask of a session. */
 export function internalsFor(active: ActiveSession): SessionInternals {
@@ -48,17 +47,6 @@ export function internalsFor(active: ActiveSession): SessionInternals {
     authenticate() {
       active.isAuthenticated = true;
     },
-    async commitField(name, change) {
-      await active.load();
-      let stored: string | undefined;
-      // No key of a session begins with this sign, so no other change of this request has it.
-      const run = fieldChange(name, change, (text) => {
-        stored = text;
-      });
-      if (!copy.base) await begin(active).then(() => active.save());
-      await active.commitChange(run);
-      return stored;
-    },
     async update(key, change) {
       await active.load();
       if (!copy.base) await begin(active);
@@ -85,28 +73,14 @@ export function internalsFor(active: ActiveSession): SessionInternals {
     },
     async refresh() {
       await active.load();
+      // The session may be under a new id already, although the store gave no answer.
+      if (active.unconfirmedRotation !== undefined) await active.save();
       await active.exclusively(async () => {
         if (!copy.base) return;
         const op = await beginOperation(active);
         await active.settle(await newestOf(active, copy.base, op), op);
         active.values.dropStale();
       });
-    },
-  };
-}
-
-function fieldChange(
-  name: string,
-  change: (text: string | undefined) => MaybePromise<string | undefined>,
-  onResult: (text: string | undefined) => void,
-): Change & { readonly key: string } {
-  return {
-    key: `\n${name}`,
-    async run(fields) {
-      const text = await change(fields.get(name));
-      if (text === undefined) fields.delete(name);
-      else fields.set(name, text);
-      onResult(text);
     },
   };
 }

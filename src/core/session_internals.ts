@@ -47,22 +47,12 @@ export interface SessionInternals {
   /** Notes that this request has proved who the user is, so that a recently retired id does not keep it from beginning a session. */
   authenticate(): void;
   /**
-   * Reads, changes and commits one field at once, as `Session.update` does. `change` gets the present text and answers the next one, or undefined to
-   * remove it. It may run again.
-   *
-   * @returns The text that is stored
-   * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_RECORD_TOO_LARGE`; `ERR_RESPONSE_SENT` if there is no session
-   */
-  commitField(
-    name: string,
-    change: (text: string | undefined) => MaybePromise<string | undefined>,
-  ): Promise<string | undefined>;
-  /**
    * Changes one value and commits it at once, as `Session.update` does, together with other fields of the record: `change` gets them to read and to
    * change. It may run again. It begins the session if there is none.
    *
    * @returns The value that is stored
-   * @throws As {@linkcode SessionInternals.commitField} does, and what `change` throws: nothing is stored then
+   * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_RECORD_TOO_LARGE`; `ERR_RESPONSE_SENT` if there is no session
+   * @throws What `change` throws: nothing is stored then
    */
   update(
     key: string,

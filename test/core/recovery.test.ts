@@ -80,8 +80,8 @@ describe("after a rotation without an answer", () => {
     return all;
   }
 
-  test("exclusive() stores its result under the new id", async () => {
-    const { session, find, records, id } = await doubtful(false);
+  test.each([true, false])("exclusive() stores its result under the new id (retired: %s)", async (done) => {
+    const { session, find, records, id } = await doubtful(done);
     expect(await exclusive(session, "n", (n = 0) => n + 1)).toBe(1);
     const renewed = String(await session.id());
     expect(renewed).not.toBe(id);
