@@ -61,7 +61,8 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
   const entries = new Map<string, Entry>();
   for (const [name, text] of before) {
     const [key, token = "", order, writtenAt] = `${name.slice(1)} ${text}`.split(" ");
-    if (isKey(key)) entries.set(name, { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
+    if (!isKey(key) || nameOf({ key, token }) !== name) continue;
+    entries.set(name, { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
   }
   return {
     list,
