@@ -66,7 +66,8 @@ export function withAny<Key, Result>(
 
 /** A copy: a list that is changed later would leave keys of other secrets, or of none. */
 function checkedSecrets(given: unknown): readonly string[] {
-  if (!Array.isArray(given) || given.length === 0) throw new TypeError(wrong("secrets", kindOf(given)));
+  if (!Array.isArray(given)) throw new TypeError(wrong("secrets", kindOf(given)));
+  if (given.length === 0) throw new TypeError(wrong("secrets", "an empty list"));
   return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
     // UTF-8 has no half of a pair, so secrets that differ only there would be the same.

@@ -30,7 +30,7 @@ describe("keyring() of a list", () => {
       [`${"a".repeat(40)}\uD800`],
       "list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is [object String]",
     ],
-    [[], "secrets is [object Array]"],
+    [[], "secrets is an empty list"],
     [
       undefined,
       "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable set?",
