@@ -86,6 +86,7 @@ export function nextSession<Data extends object = DefaultData>(
   const internals = managerInternalsOf(manager);
   if (internals === undefined) throw new TypeError("nextSession takes options or a SessionManager");
   const requests = new WeakMap<Headers, Request>();
+  const shown = new WeakMap<Request, Session<Data>>();
 
   /** A request of Next.js: the same for all that render one response. */
   const currentRequest = async (): Promise<Request> => {
@@ -125,9 +126,17 @@ export function nextSession<Data extends object = DefaultData>(
         }
       },
     async current() {
-      const { session, isJoined } = internals.begin(await currentRequest(), [], true);
-      if (!isJoined) internals.close(session);
-      return session as Session<Data>;
+      const request = await currentRequest();
+      const known = shown.get(request);
+      if (known !== undefined) return known;
+      const begun = internals.begin(request, [], true);
+      const session = begun.session as Session<Data>;
+      // The session of an action is not kept: what renders after the action sees what it has stored.
+      if (!begun.isJoined) {
+        internals.close(session);
+        shown.set(request, session);
+      }
+      return session;
     },
     proxy<Rest extends unknown[]>(handler: SessionHandler<Data, Rest>) {
       const handle = withSession<Data, Rest>(handler, manager);

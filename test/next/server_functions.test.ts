@@ -108,6 +108,25 @@ describe("action()", () => {
 });
 
 describe("current()", () => {
+  test("gives all that render one response the same session, which is loaded once, and what follows an action another one", async () => {
+    const store = memoryStore();
+    let loads = 0;
+    const sessions = application({ store: { ...store, load: (key) => (loads++, store.load(key)) } });
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    loads = 0;
+    await browser.visit(async () => {
+      const [layout, page] = await Promise.all([sessions.current(), sessions.current()]);
+      expect(page).toBe(layout);
+      expect([await layout.get("user"), await (await sessions.current()).get("user")]).toEqual(["ada", "ada"]);
+    });
+    expect(loads).toBe(1);
+    await browser.visit(async () => {
+      await sessions.action(async (session) => session.set("n", 7))();
+      expect(await (await sessions.current()).get("n")).toBe(7);
+    });
+  });
+
   test("stores a change of a session that exists at once, which the next component of the response sees", async () => {
     const sessions = application();
     const browser = new Browser();
