@@ -25,9 +25,10 @@ function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {})
     async (request, session) => {
       const { pathname, searchParams } = new URL(request.url);
       if (pathname === "/login") {
-        await session.regenerate({ reauthenticated: true });
+        await session.regenerate({ reauthenticated: true, grace: Number(searchParams.get("grace")) });
         session.set("user", "ada");
       }
+      if (pathname === "/visit") session.set("user", "nobody");
       if (pathname === "/renew") await session.regenerate({ grace: Number(searchParams.get("grace")) });
       if (pathname === "/offer") await plugin.offer(session);
       if (pathname === "/logout") await session.destroy();
@@ -292,6 +293,34 @@ describe("a session whose id is renewed", () => {
     const renewed = await browser.fetch("/renew?grace=0", { method: "POST" });
     expect(renewed.headers.has("Secure-Session-Registration")).toBe(true);
   });
+
+  test("is no session for who has the new id alone, however short a time ago it was bound", async () => {
+    const handler = app();
+    const browser = new Browser(handler, await deviceKey(), clock);
+    await browser.fetch("/visit", { method: "POST" });
+    await browser.fetch("/login", { method: "POST" });
+    expect(await look(handler, cookieOf(browser).Cookie)).toEqual({ user: "ada", ended: null });
+    expect(await look(handler, `__Host-session=${browser.cookie("__Host-session")}`)).toEqual({ ended: "proof" });
+  });
+
+  test.each(["offer", "require"] as const)(
+    "lets in with the old id for a minute, in which requests may be under way: %s",
+    async (mode) => {
+      for (const isCapable of [true, false]) {
+        const handler = app({}, { mode, offerOn: ({ url }) => url.includes("/login") });
+        const browser = new Browser(handler, await deviceKey(), clock);
+        browser.isCapable = isCapable;
+        await browser.fetch("/visit", { method: "POST" });
+        const old = `__Host-session=${browser.cookie("__Host-session")}`;
+        await browser.fetch("/login?grace=3600", { method: "POST" });
+        now += 59_999;
+        expect(await look(handler, old)).toEqual({ user: "ada", ended: null });
+        now += 1;
+        const isNeeded = isCapable || mode === "require";
+        expect(await look(handler, old)).toEqual(isNeeded ? { ended: "proof" } : { user: "ada", ended: null });
+      }
+    },
+  );
 
   test("lets nobody in with the old id alone, long after it was bound", async () => {
     const handler = app();
