@@ -367,13 +367,17 @@ test("deviceBound() answers a page that another site links to by loading it agai
   expect(answer.status).toBe(200);
   expect(answer.headers.get("Refresh")).toBe("0;url=./b:c?d=e&f");
   expect(answer.headers.get("Cache-Control")).toBe("no-store");
+  expect(answer.headers.get("Content-Type")).toBe("text/html; charset=utf-8");
   expect(answer.headers.getSetCookie()).toEqual([]);
+  expect((await browser.send("/", { method: "POST", headers: navigation })).headers.has("Refresh")).toBe(false);
   expect(
     (await browser.send("/", { headers: { ...navigation, "Sec-Fetch-Site": "same-site" } })).headers.get("Refresh"),
   ).toBe("0;url=./");
   for (const other of [
     { "Sec-Fetch-Site": "same-origin" },
     { "Sec-Fetch-Site": "none" },
+    { "Sec-Fetch-Site": "not-cross-site" },
+    { "Sec-Fetch-Site": "cross-site-not" },
     { "Sec-Fetch-Mode": "cors" },
     { "Sec-Fetch-Dest": "iframe" },
     { "Sec-Purpose": "prefetch" },
@@ -395,6 +399,8 @@ test("deviceBound() asks a browser that could not refresh to come again, rather 
   const answer = await browser.send("/", skipped);
   expect(answer.status).toBe(503);
   expect(answer.headers.get("Retry-After")).toBe("60");
+  expect(answer.headers.get("Cache-Control")).toBe("no-store");
+  expect(answer.headers.get("Content-Type")).toBe("text/plain; charset=utf-8");
   expect(answer.headers.getSetCookie()).toEqual([]);
   expect(await (await browser.fetch("/")).json()).toEqual(BOUND);
 });

@@ -16,14 +16,23 @@ interface Node {
   readonly arguments?: readonly Node[];
 }
 
-/** The classes of errors, and which argument is the text. */
-const TEXT_AT: Readonly<Record<string, number>> = { Error: 0, TypeError: 0, RangeError: 0, SessionError: 1 };
+/** Classes of errors, and functions that make them, and which argument is the text or a name in it. */
+const TEXT_AT: Readonly<Record<string, number>> = {
+  Error: 0,
+  TypeError: 0,
+  RangeError: 0,
+  SessionError: 1,
+  assertKnown: 2,
+  assertDuration: 0,
+  assertMethods: 0,
+  assertRecordSize: 0,
+};
 
 function shouldIgnore(path: NodePath): string | undefined {
   if (path.node.type !== "StringLiteral" && path.node.type !== "TemplateLiteral") return undefined;
   for (let child = path, parent = path.parentPath; parent !== null; child = parent, parent = parent.parentPath) {
     const { type, callee, arguments: given } = parent.node;
-    if (type === "NewExpression" && given?.[TEXT_AT[callee?.name ?? ""] ?? -1] === child.node)
+    if (type.endsWith("Expression") && given?.[TEXT_AT[callee?.name ?? ""] ?? -1] === child.node)
       return "the text of an error";
     if (type.endsWith("Statement") || type.includes("Function")) return undefined;
   }

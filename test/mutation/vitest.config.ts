@@ -7,16 +7,17 @@ import { GROUPS } from "./groups.ts";
 const OF_THE_CHECKOUT =
   /^test\/(?:docs|examples|exports|imports|types|workflows|scripts\/.*|requirements\/maps)\.test\.ts$|^test\/scripts\//;
 
+const group = GROUPS[process.env["MUTATION_GROUP"] ?? ""];
+
 /** `MUTATION_GROUP` names the group whose tests are run; without one, every unit test is: see `mutation.ts`. */
 export default defineConfig(async () => ({
   ...base,
   test: {
     ...base.test,
-    include:
-      GROUPS[process.env["MUTATION_GROUP"] ?? ""]?.tests.slice() ??
-      (await unitTests()).filter((file) => !OF_THE_CHECKOUT.test(file)),
+    include: group === undefined ? (await unitTests()).filter((file) => !OF_THE_CHECKOUT.test(file)) : [...group.tests],
     pool: "threads" as const,
     maxWorkers: 1,
-    isolate: false,
+    // The tests of a group do not get in each other's way, and one thread for all of their files saves half of the time.
+    isolate: group === undefined,
   },
 }));

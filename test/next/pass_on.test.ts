@@ -44,7 +44,7 @@ describe("headersAfter()", () => {
 
   test("starts from the headers that the proxy has chosen", () => {
     const chosen = {
-      "x-middleware-override-headers": "cookie,x-user",
+      "x-middleware-override-headers": "cookie, x-user ,x-gone",
       "x-middleware-request-cookie": "a=9; session=old",
       "x-middleware-request-x-user": "ada",
     };

@@ -107,6 +107,41 @@ describe("action()", () => {
   });
 });
 
+describe("nextSession()", () => {
+  test("calls a function of the store once, and in an action without arguments", async () => {
+    const opened: unknown[][] = [];
+    const store = memoryStore();
+    const sessions = application({ store: (...rest: unknown[]) => (opened.push(rest), store) });
+    await new Browser().visit(() => sessions.action(login)("ada"));
+    const set = sessions.route(async (_request, session, _context: object) => (session.set("n", 1), new Response()));
+    for (let times = 0; times < 2; times++) await set(new Request("http://localhost:3000/"), { params: {} });
+    expect(opened).toEqual([[]]);
+
+    const given: unknown[] = [];
+    const other = application({ store: (context?: object) => (given.push(context), store) });
+    const browser = new Browser();
+    await browser.visit(() => other.action(login)("ada"));
+    await browser.visit(userOf(other));
+    expect(new Set(given)).toEqual(new Set([undefined]));
+  });
+
+  test("shares the store of sessions without a cookie among themselves alone", async () => {
+    const header = "X-Session-Id";
+    const visit = async (sessions: NextSession<Data>, id: string, method = "GET") => {
+      const handle = sessions.route(async (request, session) => {
+        if (request.method === "POST") session.set("n", 1);
+        return Response.json((await session.get("n")) ?? null);
+      });
+      const response = await handle(new Request("http://localhost:3000/", { method, headers: { [header]: id } }));
+      return { id: response.headers.get(header) ?? "", n: (await response.json()) as unknown };
+    };
+    const open = () => nextSession<Data>({ cookie: false, header });
+    const { id } = await visit(open(), "", "POST");
+    expect((await visit(open(), id)).n).toBe(1);
+    expect((await visit(nextSession<Data>({ header }), id)).n).toBeNull();
+  });
+});
+
 describe("current()", () => {
   test("gives all that render one response the same session, which is loaded once, and what follows an action another one", async () => {
     const store = memoryStore();

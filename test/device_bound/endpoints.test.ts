@@ -1,0 +1,341 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { memoryStore, SessionManager, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
+import type { Operation } from "../../src/core/repository.ts";
+import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
+import { isFinal } from "../../src/device_bound/endpoints.ts";
+import { faultyStore } from "../../src/testing/faulty_store.ts";
+import { Browser, deviceKey, ORIGIN, sign } from "./browser.ts";
+
+let now = 0;
+const clock = (): number => now;
+
+beforeEach(() => {
+  now = 1_700_000_000_000;
+});
+
+interface Data {
+  user?: string;
+}
+
+type Handler = (request: Request) => Promise<Response>;
+
+function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {}): Handler {
+  const plugin = deviceBound(bound);
+  return withSession<Data>(
+    async (request, session) => {
+      const { pathname, searchParams } = new URL(request.url);
+      if (pathname === "/login") {
+        await session.regenerate({ reauthenticated: true, grace: Number(searchParams.get("grace")) });
+        session.set("user", "ada");
+      }
+      if (pathname === "/visit") session.set("user", "nobody");
+      if (pathname === "/renew") await session.regenerate({ grace: Number(searchParams.get("grace")) });
+      if (pathname === "/offer") await plugin.offer(session);
+      if (pathname === "/logout") await session.destroy();
+      const { ended } = await session.info();
+      return Response.json({ user: await session.get("user"), ended });
+    },
+    { now: clock, ...options, plugins: [plugin] },
+  );
+}
+
+/** A memory store, what was done with it, and what happens just before its next write. */
+function watched(): {
+  readonly store: SessionStore;
+  readonly calls: string[];
+  beforeSave: (() => unknown) | undefined;
+} {
+  const inner = memoryStore();
+  const calls: string[] = [];
+  const scene: ReturnType<typeof watched> = {
+    calls,
+    beforeSave: undefined,
+    store: {
+      ...inner,
+      async save(key, write) {
+        calls.push("save");
+        const before = scene.beforeSave;
+        scene.beforeSave = undefined;
+        await before?.();
+        return await inner.save(key, write);
+      },
+    },
+  };
+  return scene;
+}
+
+async function loggedIn(handler: Handler): Promise<{ readonly browser: Browser; readonly offer: string }> {
+  const browser = new Browser(handler, await deviceKey(), clock);
+  browser.isCapable = false;
+  const login = await browser.fetch("/login", { method: "POST" });
+  return { browser, offer: login.headers.get("Secure-Session-Registration") ?? "" };
+}
+
+/** A request of the browser itself, with the cookies that it has, or others. */
+function post(path: string, headers: Record<string, string> = {}): Request {
+  return new Request(`${ORIGIN}/dbsc/${path}`, { method: "POST", headers });
+}
+
+function cookieOf(browser: Browser): { readonly Cookie: string } {
+  return { Cookie: browser.jar.header(ORIGIN) ?? "" };
+}
+
+const REFUSAL = { "cache-control": "no-store", "content-type": "text/plain;charset=UTF-8" };
+const LATER = { "cache-control": "no-store", "retry-after": "1" };
+
+describe("registration", () => {
+  test("answers a configuration that nobody keeps, with the next challenge", async () => {
+    const { browser, offer } = await loggedIn(app());
+    const response = await browser.register(offer);
+    const { headers } = response;
+    expect([response.status, headers.get("Cache-Control"), headers.get("Content-Type")]).toEqual([
+      200,
+      "no-store",
+      "application/json",
+    ]);
+    expect(headers.get("Secure-Session-Challenge")).toContain(`id="${[...browser.sessions.keys()].join()}"`);
+  });
+
+  test("is refused without a session, and in a header", async () => {
+    const handler = app({ header: "X-Session-Id" });
+    const { browser, offer } = await loggedIn(handler);
+    const [, challenge = ""] = /challenge="([^"]*)"/.exec(offer) ?? [];
+    const proof = await sign(await deviceKey(), { jti: challenge }, { carriesKey: true });
+    const id = browser.cookie("__Host-session") ?? "";
+    for (const headers of [{}, { "X-Session-Id": id }]) {
+      const response = await handler(post("start", { ...headers, "Secure-Session-Response": proof }));
+      expect([response.status, await response.text()]).toEqual([403, "no session"]);
+      expect(Object.fromEntries(response.headers)).toMatchObject(REFUSAL);
+    }
+  });
+
+  test("is refused with the reason in the body", async () => {
+    const handler = app();
+    const { browser, offer } = await loggedIn(handler);
+    const start = async (headers: Record<string, string>): Promise<string> =>
+      await (await handler(post("start", { ...cookieOf(browser), ...headers }))).text();
+    const key = await deviceKey();
+    const prove = async (claims: object) => await sign(key, claims, { carriesKey: true });
+    expect(await start({})).toBe("malformed");
+    for (const jti of ["x", 7, undefined])
+      expect(await start({ "Secure-Session-Response": await prove({ jti }) })).toBe("challenge");
+    await browser.register(offer);
+    expect(await start({ "Secure-Session-Response": await prove({ jti: "x" }) })).toBe("key");
+  });
+
+  test("with the same key once more stores nothing and does not begin anew", async () => {
+    const { store, calls } = watched();
+    const { browser, offer } = await loggedIn(app({ store }));
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    await browser.refresh(session!);
+    const before = browser.challenges.get(session!.id);
+    calls.length = 0;
+    expect((await browser.register(offer)).status).toBe(200);
+    expect(calls).toEqual([]);
+    expect(browser.challenges.get(session!.id)).toBe(before);
+  });
+
+  test("is refused when the session ends meanwhile, and fails when the store does", async () => {
+    const scene = watched();
+    const handler = app({ store: scene.store });
+    const { browser, offer } = await loggedIn(handler);
+    scene.beforeSave = () => handler(new Request(`${ORIGIN}/logout`, { method: "POST", headers: cookieOf(browser) }));
+    const ended = await browser.register(offer);
+    expect([ended.status, await ended.text()]).toEqual([403, "no session"]);
+
+    const store = faultyStore(memoryStore());
+    const other = await loggedIn(app({ store }));
+    store.plan({ save: "rejects" });
+    await expect(other.browser.register(other.offer)).rejects.toMatchObject({ code: "ERR_STORE" });
+  });
+
+  test("is put off while the store fails", async () => {
+    const store = faultyStore(memoryStore());
+    const { browser, offer } = await loggedIn(app({ store, onStoreError: "anonymous" }));
+    store.plan({ load: ["rejects"] });
+    const response = await browser.register(offer);
+    expect(response.status).toBe(503);
+    expect(Object.fromEntries(response.headers)).toMatchObject(LATER);
+    expect((await browser.register(offer)).status).toBe(200);
+  });
+
+  test("goes on with the first offer when another one follows", async () => {
+    const browser = new Browser(app({}, { offerOn: () => false }), await deviceKey(), clock);
+    browser.isCapable = false;
+    const first = await browser.fetch("/offer", { method: "POST" });
+    await browser.fetch("/offer", { method: "POST" });
+    expect((await browser.register(first.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+  });
+});
+
+describe("refresh", () => {
+  test("answers a challenge, and then a proof, which nobody keeps", async () => {
+    const handler = app();
+    const { browser, offer } = await loggedIn(handler);
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const headers = { ...cookieOf(browser), "Sec-Secure-Session-Id": `"${session!.id}"` };
+    const asked = await handler(post("refresh", headers));
+    expect([asked.status, asked.headers.get("Cache-Control")]).toEqual([403, "no-store"]);
+    for (const jti of [7, undefined, "x"]) {
+      const proof = await sign(browser.key, { jti });
+      const old = await handler(post("refresh", { ...headers, "Secure-Session-Response": proof }));
+      expect([old.status, old.headers.has("Secure-Session-Challenge")]).toEqual([403, true]);
+    }
+    const proof = await sign(browser.key, { jti: browser.challenges.get(session!.id) });
+    const proved = await handler(post("refresh", { ...headers, "Secure-Session-Response": proof }));
+    expect([proved.status, proved.headers.get("Cache-Control")]).toEqual([200, "no-store"]);
+    expect(proved.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-session-bound=[^;]/)]);
+  });
+
+  test("with the proof that was given last stores nothing", async () => {
+    const { store, calls } = watched();
+    const handler = app({ store });
+    const { browser, offer } = await loggedIn(handler);
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const proof = await sign(browser.key, { jti: browser.challenges.get(session!.id) });
+    const headers = { ...cookieOf(browser), "Sec-Secure-Session-Id": session!.id, "Secure-Session-Response": proof };
+    calls.length = 0;
+    for (let times = 0; times < 2; times++) expect((await handler(post("refresh", headers))).status).toBe(200);
+    expect(calls).toEqual(["save"]);
+  });
+
+  test("ends the browser's part without a session, with another one, before a key, and in a header", async () => {
+    const handler = app({ header: "X-Session-Id" });
+    const { browser, offer } = await loggedIn(handler);
+    const ends = async (id: string, headers: Record<string, string>): Promise<void> => {
+      const response = await handler(post("refresh", { "Sec-Secure-Session-Id": id, ...headers }));
+      expect([response.status, await response.json()]).toEqual([200, { session_identifier: id, continue: false }]);
+      expect(Object.fromEntries(response.headers)).toMatchObject({
+        "cache-control": "no-store",
+        "content-type": "application/json",
+      });
+    };
+    await ends("x", {});
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    await ends("x", cookieOf(browser));
+    await ends(session!.id, { "X-Session-Id": browser.cookie("__Host-session") ?? "" });
+  });
+
+  test.each(["strong", "eventual"] as const)(
+    "before there is a key waits for it where the store may be late: %s",
+    async (consistency) => {
+      const inner = memoryStore();
+      let facts = "";
+      const store: SessionStore = {
+        ...inner,
+        traits: { ...inner.traits, consistency },
+        save: (key, write) => {
+          facts = write.record.fields.get("@") ?? "";
+          return inner.save(key, write);
+        },
+      };
+      const handler = app({ store });
+      const { browser } = await loggedIn(handler);
+      const [, id = ""] = /"id":"([^"]*)"/.exec(facts) ?? [];
+      expect(id).not.toBe("");
+      const response = await handler(post("refresh", { ...cookieOf(browser), "Sec-Secure-Session-Id": id }));
+      if (consistency === "strong") expect(await response.json()).toMatchObject({ continue: false });
+      else expect([response.status, Object.fromEntries(response.headers)]).toMatchObject([503, LATER]);
+    },
+  );
+
+  test("is put off when the session ends meanwhile, and fails when the store does", async () => {
+    const scene = watched();
+    const handler = app({ store: scene.store });
+    const { browser, offer } = await loggedIn(handler);
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    scene.beforeSave = () => handler(new Request(`${ORIGIN}/logout`, { method: "POST", headers: cookieOf(browser) }));
+    expect(await browser.refresh(session!)).toBe("server_error");
+    await browser.refresh(session!);
+    expect(browser.sessions.size).toBe(0);
+  });
+});
+
+describe("isFinal()", () => {
+  const op = (consistency: string): Operation => ({ store: { traits: { consistency } } }) as unknown as Operation;
+
+  test("is true for reasons that stay, and for an unknown id where the store shows all that it has", () => {
+    for (const reason of ["malformed", "forged", "expired", "retired", "revoked", "credentials", "corrupt", "reuse"])
+      for (const store of ["strong", "eventual"]) expect(isFinal(reason as "expired", op(store))).toBe(true);
+    expect([isFinal("unknown", op("strong")), isFinal("unknown", op("eventual"))]).toEqual([true, false]);
+  });
+
+  test("is false for others, also those of a program's own plugins", () => {
+    for (const reason of [null, "newer", "replaced", "proof", "not-expired", "expired-soon"])
+      expect(isFinal(reason as null, op("strong")), String(reason)).toBe(false);
+  });
+});
+
+describe("the bound cookie", () => {
+  test("is expired, and the answer kept by nobody, when there is no session or one that is not bound", async () => {
+    const handler = app({}, { mode: "require", offerOn: ({ url }) => url.endsWith("/login") });
+    const alone = await handler(new Request(ORIGIN, { headers: { Cookie: "__Host-session-bound=x" } }));
+    expect(alone.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-session-bound=; Max-Age=0/)]);
+    expect(alone.headers.get("Cache-Control")).toBe("no-store");
+    const plain = await handler(new Request(`${ORIGIN}/renew?grace=0`, { method: "POST" }));
+    const Cookie = `${plain.headers.getSetCookie()[0]?.split(";")[0]}; __Host-session-bound=x`;
+    const beside = await handler(new Request(ORIGIN, { headers: { Cookie } }));
+    expect(beside.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-session-bound=; Max-Age=0/)]);
+  });
+});
+
+describe("a session whose id is renewed", () => {
+  const look = async (handler: Handler, Cookie: string): Promise<unknown> =>
+    await (await handler(new Request(ORIGIN, { headers: { Cookie } }))).json();
+
+  test("is offered again while the browser has given no key", async () => {
+    const { browser } = await loggedIn(app());
+    const renewed = await browser.fetch("/renew?grace=0", { method: "POST" });
+    expect(renewed.headers.has("Secure-Session-Registration")).toBe(true);
+  });
+
+  test("is no session for who has the new id alone, however short a time ago it was bound", async () => {
+    const handler = app();
+    const browser = new Browser(handler, await deviceKey(), clock);
+    await browser.fetch("/visit", { method: "POST" });
+    await browser.fetch("/login", { method: "POST" });
+    expect(await look(handler, cookieOf(browser).Cookie)).toEqual({ user: "ada", ended: null });
+    expect(await look(handler, `__Host-session=${browser.cookie("__Host-session")}`)).toEqual({ ended: "proof" });
+  });
+
+  test.each(["offer", "require"] as const)(
+    "lets in with the old id for a minute, in which requests may be under way: %s",
+    async (mode) => {
+      for (const isCapable of [true, false]) {
+        const handler = app({}, { mode, offerOn: ({ url }) => url.includes("/login") });
+        const browser = new Browser(handler, await deviceKey(), clock);
+        browser.isCapable = isCapable;
+        await browser.fetch("/visit", { method: "POST" });
+        const old = `__Host-session=${browser.cookie("__Host-session")}`;
+        await browser.fetch("/login?grace=3600", { method: "POST" });
+        now += 59_999;
+        expect(await look(handler, old)).toEqual({ user: "ada", ended: null });
+        now += 1;
+        const isNeeded = isCapable || mode === "require";
+        expect(await look(handler, old)).toEqual(isNeeded ? { ended: "proof" } : { user: "ada", ended: null });
+      }
+    },
+  );
+
+  test("lets nobody in with the old id alone, long after it was bound", async () => {
+    const handler = app();
+    const { browser, offer } = await loggedIn(handler);
+    await browser.register(offer);
+    now += 100_000;
+    const old = `__Host-session=${browser.cookie("__Host-session")}`;
+    await browser.fetch("/renew?grace=3600", { method: "POST" });
+    expect(await look(handler, old)).toEqual({ ended: "proof" });
+    expect(await look(handler, cookieOf(browser).Cookie)).toEqual({ user: "ada", ended: null });
+  });
+});
+
+test("offer() and thumbprint() reject for a session of a manager without the plugin", async () => {
+  const session = new SessionManager().open("");
+  await expect(deviceBound().offer(session)).rejects.toThrow("deviceBound is not among the plugins");
+  await expect(deviceBound().thumbprint(session)).rejects.toThrow("deviceBound is not among the plugins");
+});
