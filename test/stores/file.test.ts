@@ -171,7 +171,7 @@ describe("fileStore() among processes", () => {
     expect(fields.get("count")).toBe("1000");
     expect([...fields.values()].sort()).toEqual(["1000", "250", "250", "250", "250"]);
     expect(await filesOf(KEY)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it("brings no session back when processes change what another one deletes", async () => {
     const keys = Array.from({ length: 20 }, (_, i) => i.toString(16).padStart(64, "0"));
@@ -184,7 +184,7 @@ describe("fileStore() among processes", () => {
     }
     await Promise.all(hammers);
     expect(await readdir(directory)).toEqual([]);
-  }, 60_000);
+  });
 
   it("leaves a whole record when a process is killed in the middle of writing", async () => {
     await create(KEY, { one: "", two: "" });
@@ -200,7 +200,7 @@ describe("fileStore() among processes", () => {
     }
     await change(KEY, await present(KEY), { one: "", two: "" });
     expect(await filesOf(KEY)).toHaveLength(1);
-  }, 60_000);
+  });
 
   it("lets exactly one win when a change and a deletion start from one version", async () => {
     const other = fileStore({ directory });

@@ -406,7 +406,7 @@ test("redisStore() passes the kit in Bun, on its own client", async () => {
   const args = [`${import.meta.dirname}/redis_kit.worker.ts`, server.url];
   const { stdout } = await promisify(execFile)(`${binaries}/bun`, args);
   expect(stdout).toBe(`${2 * storeCases().length} passed\n`);
-}, 60_000);
+});
 
 test("redisStore() opens another of Bun's clients when the first was closed, and none when it only reconnects", async () => {
   const { stdout } = await promisify(execFile)(`${binaries}/bun`, [
@@ -422,13 +422,13 @@ test("redisStore() opens another of Bun's clients when the first was closed, and
     openedAfterKill: 2,
     given: "closed",
   });
-}, 60_000);
+});
 
 test("redisStore() passes the kit in Deno, on npm:redis", async () => {
   const args = ["run", "--allow-all", "--no-check", `${import.meta.dirname}/redis_kit.worker.ts`, server.url];
   const { stdout } = await promisify(execFile)(`${binaries}/deno`, args);
   expect(stdout).toBe(`${2 * storeCases().length} passed\n`);
-}, 60_000);
+});
 
 test("RedisClient is what node-redis, ioredis, Bun and GLIDE have", () => {
   /** As `bun-types` declares it. */

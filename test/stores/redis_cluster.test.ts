@@ -16,7 +16,7 @@ describe("redisStore() on a cluster of three", () => {
   let cluster: RedisCluster;
   beforeAll(async () => {
     cluster = await startRedisCluster();
-  }, 60_000);
+  });
   afterAll(() => cluster.stop());
 
   const firstNode = () => ({ host: "127.0.0.1", port: cluster.nodes[0]?.port ?? 0 });
@@ -130,7 +130,7 @@ describe("redisStore() through Sentinel", () => {
       () => sentinel.destroy(),
       () => redis.disconnect(),
     );
-  }, 60_000);
+  });
   afterAll(async () => {
     for (const close of closing) await close();
     await sentinels.stop();
@@ -149,5 +149,5 @@ describe("redisStore() through Sentinel", () => {
       await expect.poll(async () => await increment(store).catch(() => false), { message: name }).toBe(true);
       expect.soft(fieldsOf(await present(store)), name).toEqual({ "=count": "22" });
     }
-  }, 60_000);
+  });
 });

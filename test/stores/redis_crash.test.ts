@@ -35,7 +35,7 @@ for (const layout of layouts) {
     } finally {
       client.destroy();
     }
-  }, 60_000);
+  });
 }
 
 test("redisStore() loses no acknowledged write when Redis is killed in mid-run and comes back", async () => {
@@ -84,7 +84,7 @@ test("redisStore() loses no acknowledged write when Redis is killed in mid-run a
     ioredis.disconnect();
     await durable.stop();
   }
-}, 60_000);
+});
 
 describe("redisStore() on a server that is full", () => {
   const policies = { "allkeys-lru": true, "volatile-ttl": false } as const;
@@ -121,7 +121,7 @@ describe("redisStore() on a server that is full", () => {
           client.destroy();
           await full.stop();
         }
-      }, 30_000);
+      });
     }
   }
 
@@ -148,5 +148,5 @@ describe("redisStore() on a server that is full", () => {
       client.destroy();
       await full.stop();
     }
-  }, 30_000);
+  });
 });

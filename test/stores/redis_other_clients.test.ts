@@ -15,7 +15,7 @@ beforeAll(async () => {
   // It warns each time that a server does not know a script yet.
   Logger.init("off");
   [server, cluster] = await Promise.all([startRedis(), startRedisCluster()]);
-}, 60_000);
+});
 afterAll(async () => {
   await Promise.all([server.stop(), cluster.stop()]);
 });

@@ -26,7 +26,7 @@ let client: Awaited<ReturnType<typeof connected>>;
 beforeAll(async () => {
   valkey = await startValkey();
   client = await connected(valkey);
-}, 120_000);
+});
 beforeEach(async () => {
   await client.flushAll();
 });
