@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { PATIENCE } from "./setup/sessions.ts";
 
 /** The demo as users run it: a process of its own, on a free port unless one is given. */
 export interface ShopProcess {
@@ -24,7 +25,8 @@ export async function openShopWith(
   settings: Record<string, string>,
   [program, ...args]: readonly [string, ...string[]] = [process.execPath, "examples/shop/server.ts"],
 ): Promise<ShopProcess> {
-  const env = { ...process.env, PORT: "0", ...settings };
+  // On a busy disk a file takes longer to be stored than users would wait.
+  const env = { ...process.env, PORT: "0", SHOP_STORE_TIMEOUT: String(PATIENCE), ...settings };
   const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const close = async (): Promise<number | null> => {

@@ -2,7 +2,8 @@
  * The shop on Node: `node:http` on one side, Fetch on the other, sessions in a folder.
  *
  * `PORT` is where it listens (8787), `SESSION_DIR` where the sessions are kept (a folder under the system's
- * temporary directory), `SHOP_STORE` another store than a folder: see store.ts. Stop it and start it again: baskets and logins are still there.
+ * temporary directory), `SHOP_STORE` another store than a folder: see store.ts.
+ * `SHOP_STORE_TIMEOUT` is how many seconds the store may take (5). Stop it and start it again: baskets and logins are still there.
  *
  * @module
  */
@@ -17,7 +18,7 @@ import { shop } from "./shop.ts";
 const directory = process.env["SESSION_DIR"] || join(tmpdir(), "with-session-shop");
 const place = process.env["SHOP_STORE"] || `file:${directory}`;
 const { store, close } = await openStore(place);
-const handle = shop({ store });
+const handle = shop({ store, storeTimeout: Number(process.env["SHOP_STORE_TIMEOUT"] || 5) });
 const server = createServer((incoming, outgoing) => void serve(incoming, outgoing));
 
 // Files do not expire by themselves: what ended while the shop was closed goes now.

@@ -27,7 +27,7 @@ export interface ShopData {
 }
 
 /** What the shop needs from outside; `store` alone suffices. */
-export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "ids" | "encryption"> {
+export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "ids" | "encryption" | "storeTimeout"> {
   /** Where the sessions are kept. */
   readonly store: NonNullable<SessionOptions<ShopData>["store"]>;
 }
