@@ -38,7 +38,8 @@ export type PartName = keyof Parts;
 
 /** What was measured, when and on what: the content of `results.json`. */
 export interface Results extends Partial<Parts> {
-  readonly date: string;
+  /** The day on which each part was measured. */
+  readonly dates: { readonly [Name in PartName]?: string };
   readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
   readonly versions: Readonly<Record<string, string>>;
 }

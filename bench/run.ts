@@ -113,7 +113,9 @@ async function main(): Promise<void> {
     if (!isForMachines) console.error(`Measured ${name} in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
   }
   const kept: Partial<Results> = asked.length > 0 && !isQuick ? await readResults() : {};
-  const results = { ...kept, ...circumstances(), ...measured } as Results;
+  const today = new Date().toISOString().slice(0, 10);
+  const dates = { ...kept.dates, ...Object.fromEntries(names.map((name) => [name, today])) };
+  const results = { ...kept, ...circumstances(), dates, ...measured } as Results;
   if (isForMachines) console.log(JSON.stringify(results, null, 2));
   else for (const table of Object.values(tablesOf(results))) console.log(`\n${table}`);
   if (!isQuick) await write(results);
@@ -137,10 +139,10 @@ async function installPeers(): Promise<void> {
   if (!ok) throw new Error(`The peers could not be installed:\n${output}`);
 }
 
-function circumstances(): Pick<Results, "date" | "machine" | "versions"> {
+function circumstances(): Pick<Results, "machine" | "versions"> {
   const cpu = cpus()[0]?.model ?? "unknown";
   const machine = { cpu, cores: cpus().length, node: process.versions.node };
-  return { date: new Date().toISOString().slice(0, 10), machine, versions: peers.dependencies };
+  return { machine, versions: peers.dependencies };
 }
 
 function at(name: string): URL {

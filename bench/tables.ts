@@ -43,10 +43,15 @@ export function overheadOf(costs: readonly Cost[], contender: string, name: Case
   return cost?.microseconds === undefined || bare === undefined ? undefined : cost.microseconds - bare;
 }
 
-function circumstances({ date, machine, alone = [], inProcess: runtimes = alone, versions }: Results): string {
+function circumstances({ dates, machine, alone = [], inProcess: runtimes = alone, versions }: Results): string {
   const names = runtimes.map(({ runtime, version }) => `${runtime} ${version}`);
   const libraries = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  return `Measured on ${date}, on ${machine.cores} × ${machine.cpu}: ${[`Node ${machine.node}`, ...names.slice(1)].join(", ")}; ${libraries.join(", ")}.`;
+  const days = new Set(Object.values(dates).toSorted().toReversed());
+  const measured = [...days].map((day) => {
+    const parts = Object.entries(dates).filter(([, date]) => date === day);
+    return `on ${day}${days.size > 1 ? ` ${parts.map(([part]) => `\`${part}\``).join(", ")}` : ""}`;
+  });
+  return `Measured ${measured.join("; ")}. The machine: ${machine.cores} × ${machine.cpu}, ${[`Node ${machine.node}`, ...names.slice(1)].join(", ")}; ${libraries.join(", ")}.`;
 }
 
 /** One target: what, how much it may be, and how much it is. */
@@ -388,7 +393,7 @@ function devices(rows: Parts["devices"]): string {
 }
 
 /** Times in milliseconds, which need no ratio to be understood: what a request has to wait for. */
-function latency({ latency: rows = [], date, machine }: Results): string {
+function latency({ latency: rows = [], dates, machine }: Results): string {
   const pair = ({ p50, p99 }: { p50: number; p99: number }): string =>
     `${shortMilliseconds(p50)} · ${shortMilliseconds(p99)}`;
   const lines = table(
@@ -398,7 +403,7 @@ function latency({ latency: rows = [], date, machine }: Results): string {
       ...[bareRead, read, bareWrite, write].map(pair),
     ]),
   );
-  return `${lines}\n\nMeasured on ${date}, on ${machine.cores} × ${machine.cpu}.`;
+  return `${lines}\n\nMeasured on ${dates.latency}, on ${machine.cores} × ${machine.cpu}.`;
 }
 
 function shortMilliseconds(microseconds: number): string {
