@@ -105,7 +105,8 @@ describe("session()", () => {
   test("answers in place of the handler what a plugin answers, and stores what the plugin has changed", async () => {
     const plugin = {
       name: "door",
-      answer: (request: Request, own: object) => {
+      answer: (request: Request, own: object, ...rest: readonly unknown[]) => {
+        expect(rest).toEqual([expect.objectContaining({ req: expect.objectContaining({ raw: request }) })]);
         if (!request.url.endsWith("/door")) return undefined;
         (own as Session<ShopData>).set("user", "guest");
         return new Response("door");
