@@ -1,4 +1,4 @@
-import { describe, expect, expectTypeOf, test } from "vitest";
+import { describe, expect, expectTypeOf, onTestFinished, test, vi } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, type SessionStore } from "../mod.ts";
 import { cookieSessions } from "../src/cookie_sessions.ts";
 import { encryption } from "../src/encryption.ts";
@@ -249,6 +249,65 @@ describe("the lease", () => {
     fast.open();
     expect(await Promise.all([overtaking, third])).toEqual([{ refresh: 2 }, { refresh: 2 }]);
     expect(runs).toBe(1);
+  });
+
+  test("a request that waits while one lease follows another waits for the second one as long", async () => {
+    const store = memoryStore();
+    let loads = 0;
+    let runs = 0;
+    let held: Promise<void> | undefined;
+    const watched: SessionStore = {
+      ...store,
+      async load(key) {
+        loads++;
+        await held;
+        return await store.load(key);
+      },
+    };
+    const loaded = async (more: number): Promise<void> => {
+      const enough = loads + more;
+      while (loads < enough && runs === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    };
+    const real = performance.now.bind(performance);
+    let ahead = 0;
+    const spy = vi.spyOn(performance, "now").mockImplementation(() => real() + ahead);
+    onTestFinished(() => spy.mockRestore());
+    const sessions = new SessionManager<Data>({ store });
+    const first = sessions.open("");
+    first.set("tokens", { refresh: 1 });
+    await first.save();
+    const id = String(await first.id());
+
+    const failure = gate();
+    const fail = async (): Promise<never> => (await failure.opened, Promise.reject(new Error("failed")));
+    const failing = exclusive(sessions.open(id), "tokens", fail, { lease: 30 });
+    const waiting = exclusive(new SessionManager<Data>({ store: watched }).open(id), "tokens", (tokens) => {
+      runs++;
+      return next(tokens);
+    });
+    await loaded(4);
+    const release = gate();
+    held = release.opened;
+    ahead = 29_000;
+    failure.open();
+    await expect(failing).rejects.toThrow("failed");
+    const begun = gate();
+    const end = gate();
+    const follow = async (tokens: Data["tokens"]): Promise<Data["tokens"]> => {
+      begun.open();
+      await end.opened;
+      return next(tokens);
+    };
+    const following = exclusive(sessions.open(id), "tokens", follow, { lease: 30 });
+    await begun.opened;
+    // The first lease would be over, and the second one has just begun.
+    ahead = 31_000;
+    held = undefined;
+    release.open();
+    await loaded(4);
+    end.open();
+    expect(await Promise.all([following, waiting])).toEqual([{ refresh: 2 }, { refresh: 2 }]);
+    expect(runs).toBe(0);
   });
 
   test("servers whose clocks are five minutes apart do not take a lease for over", async () => {
