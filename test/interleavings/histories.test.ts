@@ -1,3 +1,4 @@
+import open from "./open_history.json" with { type: "json" };
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Plugin, Repository, SessionStore } from "../../mod.ts";
@@ -159,4 +160,9 @@ describe("A request", () => {
       await meet([request(["regenerate"]), request(["append"], 1)], decisions);
     }
   });
+});
+
+// Torture found it as the only one of more than 940 000 histories. It is not mended: at the end, a bound session is not in the list of its user.
+test.fails("every promise is kept in the history of open_history.json", async () => {
+  expect(violationsIn(await playHistory(open as unknown as Parameters<typeof playHistory>[0]))).toEqual([]);
 });
