@@ -56,7 +56,7 @@ export async function inspect(
     meant.map(async (entry): Promise<Inspected> => [entry, await follow(entry, page.list, op, onEnd)]),
   );
   return inspected.filter(([entry, found]) => {
-    // The session may be on its way. A retired one may be put back.
+    // An absent session may be on its way.
     const isOver = found === "ended" || (found === "absent" && Math.abs(op.now - entry.writtenAt) >= PENDING);
     if (isOver) page.entries.delete(nameOf(entry));
     return !isOver;
@@ -98,7 +98,9 @@ async function follow(
         hops > 0 && isKey(successor.key)
           ? await follow({ ...entry, key: successor.key }, list, op, onEnd, hops - 1)
           : "absent";
-      if (next !== "absent") found = next;
+      // A request that fails may put a retired session back. It needs its entry then, whatever has become of its successor.
+      const isOver = next === "absent" || (next === "ended" && onEnd === undefined && successor.isFinal !== true);
+      if (!isOver) found = next;
     } else if (facts?.token !== token || !facts.lists.some((place) => place.list === list)) {
       return "absent";
     } else {

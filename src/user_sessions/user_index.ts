@@ -123,8 +123,7 @@ export async function unregister(
     const page = await loadPage(list, number, op);
     page.entries.delete(nameOf({ key, token }));
     // With it goes what earlier ids have left.
-    for (const [entry, found] of await inspect(page, op, (entry) => entry.token === token))
-      if (found === "moved") page.entries.delete(nameOf(entry));
+    await inspect(page, op, (entry) => entry.token === token);
     if (await savePage(page, op)) return;
     await op.backOff();
   }

@@ -1,8 +1,15 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { memoryStore, SessionManager, type SessionOptions, type SessionStore, type UntypedData } from "../../mod.ts";
+import {
+  memoryStore,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  type UntypedData,
+  withSession,
+} from "../../mod.ts";
 import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, FAKED, gate, keyOf, openStore, soonest } from "../setup/sessions.ts";
+import { altered, codeOf, FAKED, gate, keyOf, openStore, SHOP, soonest } from "../setup/sessions.ts";
 import { ADA, isPage } from "./devices.ts";
 import { factsIn, pageKey, unlisted } from "./invariant.ts";
 
@@ -155,6 +162,31 @@ describe("crashes", () => {
     expect(await codeOf(() => logIn())).toBe("ERR_STORE");
     expect(await users.list(ADA)).toHaveLength(1);
     expect(await users.revokeAll(ADA)).toBe(1);
+  });
+
+  test("a session whose request fails is put back into the list as well, after a revokeAll() that failed half-way", async () => {
+    const { store: inner } = openStore();
+    let failsAt = "";
+    const store = altered(inner, {
+      save: (save, key, write) => (key === failsAt ? Promise.reject(new Error("down")) : save(key, write)),
+    });
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn();
+    const handle = withSession<UntypedData>(async (_request, session) => {
+      await session.regenerate();
+      await session.save();
+      failsAt = keyOf(id);
+      expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_STORE");
+      failsAt = "";
+      await users.list(ADA);
+      throw new Error("The handler fails");
+    }, sessions);
+    const request = new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } });
+    await expect(handle(request)).rejects.toThrow("The handler fails");
+    expect(await users.handle(sessions.open(id))).not.toBeNull();
+    expect(await users.list(ADA)).toHaveLength(1);
+    expect(await users.revokeAll(ADA)).toBe(1);
+    expect(await users.handle(sessions.open(id))).toBeNull();
   });
 
   test("a write that was sent twice and heard conflict leaves the session listed, also if the process ends then", async () => {
