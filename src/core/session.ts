@@ -174,7 +174,7 @@ export interface Session<Data extends object = DefaultData> {
    * Makes sure that a session exists, even an empty one. Calling it again changes nothing.
    *
    * @returns The id as the client will hold it; null if the store is down and `onStoreError` is `"anonymous"`
-   * @throws {SessionError} `ERR_SESSION_GONE` if the client came with an id that was regenerated within the last minute
+   * @throws {SessionError} `ERR_SESSION_GONE` if the client came with an id that was regenerated within the last minute, `ERR_RESPONSE_SENT`
    */
   create(): Promise<string | null>;
 

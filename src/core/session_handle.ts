@@ -158,6 +158,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   create(): Promise<string | null> {
     return this.#call(async (active) => {
+      if (active.isSent) throw responseSent("begin");
       await begin(active);
       return active.unavailable === undefined ? await tokenOf(active) : null;
     });

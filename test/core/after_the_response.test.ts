@@ -24,7 +24,7 @@ describe("after the response", () => {
     ["set() of several", (session) => session.set({ a: 2 })],
     ["update()", (session) => session.update("a", () => 2)],
     ["flash()", (session) => session.flash("a", 2)],
-    ["start()", (session) => session.create()],
+    ["create()", (session) => session.create()],
   ];
 
   for (const [used, use] of [
@@ -76,9 +76,10 @@ describe("after the response", () => {
     });
 
     test.each([
+      ["create()", (session) => session.create()],
       ["regenerate()", (session) => session.regenerate()],
       ["destroy()", (session) => session.destroy()],
-    ] as [string, (session: Session) => Promise<void>][])(
+    ] as [string, (session: Session) => Promise<unknown>][])(
       `%s throws ERR_RESPONSE_SENT, and the session lives on, which was ${used}`,
       async (_, end) => {
         const { late, visit, calls } = await sessionAfter(use, true);
