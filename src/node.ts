@@ -87,6 +87,8 @@ export function nodeSession<Data extends object = DefaultData>(
     const webRequest = webRequests.get(request) ?? toRequest(request);
     webRequests.set(request, webRequest);
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
+    // `req.session.user = …` is how other middlewares work. Here it would be lost in silence.
+    Object.preventExtensions(session);
     Object.defineProperty(request, "session", { value: session, configurable: true, enumerable: true, writable: true });
     // The middleware that came first stores it.
     if (isJoined) return next?.();

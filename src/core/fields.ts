@@ -1,3 +1,4 @@
+import { kindOf } from "./kind_of.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { isRecordFields, withChanges } from "./record_text.ts";
 import type { Change } from "./working_copy.ts";
@@ -12,8 +13,14 @@ export const FLASH = "~";
 
 export type Sign = typeof DATA | typeof EXPIRING | typeof FLASH;
 
+/** @throws {TypeError} If a key is no string, which types cannot prevent in JavaScript */
+export function assertKey(key: unknown): void {
+  if (typeof key !== "string") throw new TypeError(`A key of a session must be a string; it is ${kindOf(key)}`);
+}
+
 /** The name of a field. A key that lines of text cannot hold, or UTF-8, is written as JSON. */
 export function fieldName(sign: Sign, key: string): string {
+  assertKey(key);
   return sign + (isPlain(key) ? key : JSON.stringify(key));
 }
 

@@ -1,4 +1,4 @@
-import { FLASH, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { assertKey, FLASH, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPrefetch } from "./prefetch.ts";
 import type { WorkingCopy } from "./working_copy.ts";
 
@@ -78,7 +78,10 @@ export class Flash {
   keep(keys: readonly string[]): void {
     const { shown, consumed, ahead, kept } = this.#noted;
     this.#keepsAll ||= keys.length === 0;
-    for (const key of keys) kept.add(key);
+    for (const key of keys) {
+      assertKey(key);
+      kept.add(key);
+    }
     for (const [key, text] of shown) {
       if (ahead.has(key) || !(this.#keepsAll || kept.has(key))) continue;
       // What was stored as removed before this call comes back.

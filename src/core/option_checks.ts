@@ -1,4 +1,5 @@
 import type { TimeoutLimits } from "./expiry.ts";
+import { kindOf } from "./kind_of.ts";
 import { assertKnown } from "./known_options.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { SessionOptions } from "./options.ts";
@@ -13,13 +14,7 @@ export function assertDuration(name: string, value: unknown): void {
 export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
   const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
   if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
-  const kind =
-    isObject && "then" in value
-      ? "a promise: await it, or give a function that returns it"
-      : value === undefined
-        ? "undefined"
-        : "something else";
-  throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kind}`);
+  throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kindOf(value)}`);
 }
 
 /** The chosen word, or the first one, which is the default. */
@@ -32,19 +27,33 @@ export function oneOf<const Word extends string>(
   throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
 }
 
+/** A program's clock. A time of another kind would be stored, and no server could read the record. */
+export function checkedClock(now: () => number): () => number {
+  return () => {
+    const instant: unknown = now();
+    if (typeof instant === "number" && Number.isFinite(instant)) return instant;
+    throw new TypeError(`now must return epoch milliseconds, as Date.now does; it returned ${kindOf(instant)}`);
+  };
+}
+
 export function checkedId(id: MaybePromise<string>): MaybePromise<string> {
   if (isPromise(id)) return id.then(checkedId);
   if (typeof id === "string" && isId(id)) return id;
   throw new TypeError("generateId must give 22 or more characters of A-Z, a-z, 0-9, - and _");
 }
 
+const STEPS = ["wrap", "admit", "respond", "attach", "answer"] as const;
+
 export function assertPlugins(plugins: readonly Plugin[]): void {
   if (!Array.isArray(plugins)) throw new TypeError("plugins must be a list");
   const names = new Set<string>();
   for (const plugin of plugins as readonly Partial<Plugin>[]) {
     const name = plugin?.name;
-    if (typeof name !== "string" || name === "")
+    if (typeof plugin !== "object" || typeof name !== "string" || name === "")
       throw new TypeError("Each plugin must be an object with a name, such as userSessions() returns");
+    const steps = STEPS.map((step) => plugin[step]).filter((step) => step !== undefined);
+    if (steps.length === 0 || steps.some((step) => typeof step !== "function"))
+      throw new TypeError(`The plugin ${JSON.stringify(name)} needs one of the functions ${STEPS.join(", ")}`);
     if (names.has(name)) throw new TypeError(`There are two plugins of the name ${JSON.stringify(name)}`);
     names.add(name);
   }
@@ -67,7 +76,7 @@ export function rotationOf(option: SessionOptions["rotateEvery"]): {
   readonly onReuse?: string | undefined;
 } {
   if (option === undefined) return { seconds: undefined };
-  if (typeof option === "number") {
+  if (typeof option !== "object") {
     assertDuration("rotateEvery", option);
     return { seconds: option };
   }

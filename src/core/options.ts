@@ -12,6 +12,7 @@ import {
   assertLimits,
   assertMethods,
   assertPlugins,
+  checkedClock,
   checkedId,
   oneOf,
   rotationOf,
@@ -146,10 +147,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   owner: string,
 ): Policy {
   assertKnown(options, NAMES, owner);
-  const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now = Date.now } = options;
+  const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now } = options;
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;
-  const { touchInterval = idleTimeout / 10, touch, waitUntil, onEvent, schema, ids, encryption } = options;
   assertDuration("idleTimeout", idleTimeout);
+  const { touchInterval = idleTimeout / 10, touch, waitUntil, onEvent, schema, ids, encryption } = options;
   if (absoluteTimeout !== false) assertDuration("absoluteTimeout", absoluteTimeout);
   assertDuration("storeTimeout", storeTimeout);
   if (touchInterval !== 0) assertDuration("touchInterval", touchInterval);
@@ -212,7 +213,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
-    now,
+    now: now === undefined ? Date.now : checkedClock(now),
     // With `respond`, a plugin may send each client its own write. It cannot do that if the writes of several clients are stored as one.
     lines: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
   };

@@ -1,5 +1,6 @@
 import type { ActiveSession } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "./errors.ts";
+import { kindOf } from "./kind_of.ts";
 import { assertKnown } from "./known_options.ts";
 import { infoOf } from "./session_info.ts";
 import { isPromise } from "./maybe_promise.ts";
@@ -79,8 +80,11 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   set(keyOrValues: string | Partial<Data>, valueOrOptions?: unknown, options?: ValueOptions): void {
     const active = this.#writable;
     const isOne = typeof keyOrValues === "string";
-    if (!isOne && (typeof keyOrValues !== "object" || keyOrValues === null)) {
-      throw new TypeError("session.set takes a key and a value, or an object of values");
+    // Of a list, a Map or a promise, `Object.entries` would record nothing, or indices.
+    if (!isOne && Object.prototype.toString.call(keyOrValues) !== "[object Object]") {
+      throw new TypeError(
+        `session.set takes a key and a value, or an object of values; it was given ${kindOf(keyOrValues)}`,
+      );
     }
     const pairs = isOne ? [[keyOrValues, valueOrOptions] as const] : Object.entries(keyOrValues);
     const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
@@ -118,6 +122,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     key: Key,
     change: (value: Data[Key] | undefined) => Next | Promise<Next>,
   ): Promise<Next> {
+    if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
     const active = this.#used;
     active.calls.enter();
     try {

@@ -1,4 +1,6 @@
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { assertMethods } from "./option_checks.ts";
+import { isRepositorySource } from "./repository_source.ts";
 import { sharesPromises } from "./runtime.ts";
 import { INTERNALS } from "./session_internals.ts";
 import { cleanError } from "./store_client.ts";
@@ -67,13 +69,10 @@ function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<Ses
 }
 
 function checked(found: SessionStore): SessionStore {
-  const hasVerbs =
-    typeof found === "object" && found !== null && "load" in found && "save" in found && "delete" in found;
-  if (hasVerbs && typeof found.load === "function") return found;
-  const kind = found === undefined ? "undefined" : "something else";
-  throw new TypeError(
-    `The function of the option store must return a session store; it returned ${kind}. give cookieSessions() itself, not a function that returns it`,
-  );
+  if (isRepositorySource(found))
+    throw new TypeError("store must be cookieSessions() itself; it is a function that returns it");
+  assertMethods("What the function of the option store returns", found, ["load", "save", "delete"]);
+  return found;
 }
 
 /** A mistake of the program keeps its own message; a failure to connect is one of the store. */

@@ -113,6 +113,7 @@ export function toTable(root: unknown): unknown {
     const isView = VIEWS.includes(name);
     // Only what is directly of a class that every runtime has: of a subclass, data would be lost.
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
+    if (name === "Promise") return refuse("it is a promise that was not awaited");
     if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
     if (isView) {
       const { buffer, byteOffset, byteLength } = value as ArrayBufferView;

@@ -463,6 +463,18 @@ describe("nodeSession() on node:http", () => {
     expect((await visit("/")).text).toBe("guest");
   });
 
+  test("lets no value be assigned to the session, where it would be lost", async () => {
+    const visit = await serve(async (request, response) => {
+      try {
+        Object.assign(sessionOf(request), { user: "ada" });
+        response.end("assigned");
+      } catch (error) {
+        response.end(Object(error).name);
+      }
+    });
+    expect((await visit("/")).text).toBe("TypeError");
+  });
+
   test("throws a TypeError that says what to pass when it gets Koa's context", () => {
     expect(() => nodeSession()({ headers: {}, req: {} } as never, (() => {}) as never)).toThrow(
       /ctx\.req and ctx\.res in Koa/,

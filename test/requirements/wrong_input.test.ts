@@ -3,7 +3,7 @@
  * package, not one of the engine.
  */
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionManager, withSession } from "../../mod.ts";
+import { isFresh, memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { crossOriginProtection } from "../../src/cross_origin.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
@@ -58,6 +58,9 @@ const INPUTS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
   ["an unknown name", { bogus: 1 }],
 ]);
 const OPTIONS = ["undefined", "an empty object"];
+const TEXTS = ["an empty text", "a text"];
+/** What can be kept. */
+const VALUES = [...INPUTS.keys()].filter((kind) => !["a promise", "a function", "a symbol"].includes(kind));
 
 /** What engines say of a value that nobody has checked. */
 const OF_ENGINE =
@@ -82,6 +85,11 @@ const stored = sessions.start(new Request(SHOP));
 await stored.create();
 await stored.save();
 
+/** A session that is not in the store. */
+function fresh(): Session {
+  return sessions.start(new Request(SHOP));
+}
+
 type Call = (input: unknown) => unknown;
 /** From JavaScript, nobody checks what is passed. */
 function unchecked(fn: object, ...before: unknown[]): Call {
@@ -92,8 +100,82 @@ function option(fn: object, name: string, ...before: unknown[]): Call {
 }
 const rename = (names: string): string[] => (names === "" ? [] : names.split(", "));
 
+/** The options of the core, and what each accepts beside undefined. */
+const CORE_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  store: ["a function"],
+  cookie: [...OPTIONS, "a function"],
+  header: ["a text"],
+  transports: [],
+  idleTimeout: [],
+  absoluteTimeout: [],
+  timeoutLimits: OPTIONS,
+  touchInterval: ["zero"],
+  touch: ["a function"],
+  rotateEvery: [],
+  ids: [],
+  encryption: [],
+  plugins: ["an empty list"],
+  schema: [],
+  codec: [],
+  load: [],
+  persist: [],
+  waitUntil: ["a function"],
+  onStoreError: [],
+  storeTimeout: [],
+  onEvent: ["a function"],
+  generateId: ["a function"],
+  now: ["a function"],
+};
+
 /** Each call, and what it accepts. */
 const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly string[]])[] = [
+  ["session.get(…)", unchecked(stored.get.bind(stored)), TEXTS],
+  ["session.get(…) without a session", (key) => fresh().get(key as never), TEXTS],
+  ["session.has(…)", unchecked(stored.has.bind(stored)), TEXTS],
+  [
+    "session.set(…)",
+    unchecked(stored.set.bind(stored)),
+    ["an empty text", "a text", "an empty object", "an unknown name"],
+  ],
+  ["session.set(key, …)", unchecked(stored.set.bind(stored), "key"), VALUES],
+  ["session.set(key, value, …)", unchecked(stored.set.bind(stored), "key", 1), OPTIONS],
+  ["session.set(key, value, { ttl })", option(stored.set.bind(stored), "ttl", "key", 1), ["undefined"]],
+  ["session.delete(…)", unchecked(stored.delete.bind(stored)), TEXTS],
+  ["session.update(…)", (key) => stored.update(key as never, () => 1 as never), TEXTS],
+  ["session.update(key, …)", unchecked(stored.update.bind(stored), "key"), ["a function"]],
+  ["session.pull(…)", unchecked(stored.pull.bind(stored)), TEXTS],
+  ["session.flash(…)", (key) => stored.flash(key as never, 1 as never), TEXTS],
+  ["session.flash(key, …)", unchecked(stored.flash.bind(stored), "key"), VALUES],
+  ["session.keepFlash(…)", unchecked(stored.keepFlash.bind(stored)), TEXTS],
+  ["session.regenerate(…)", unchecked(stored.regenerate.bind(stored)), OPTIONS],
+  ["session.regenerate({ grace })", option(stored.regenerate.bind(stored), "grace"), ["undefined", "zero"]],
+  ["session.destroy(…)", (options) => fresh().destroy(options as never), OPTIONS],
+  ["session.setTimeouts(…)", unchecked(stored.setTimeouts.bind(stored)), ["an empty object"]],
+  ["session.setTimeouts({ idle })", option(stored.setTimeouts.bind(stored), "idle"), ["undefined"]],
+  ["sessions.open(…)", unchecked(sessions.open.bind(sessions)), TEXTS],
+  ["sessions.start(…)", unchecked(sessions.start.bind(sessions)), []],
+  ["sessions.commit(…)", unchecked(sessions.commit.bind(sessions)), []],
+  ["sessions.respond(…)", (session) => unchecked(sessions.respond.bind(sessions), session)(new Response()), []],
+  ["sessions.discard(…)", unchecked(sessions.discard.bind(sessions)), []],
+  ["isFresh(…)", (session) => unchecked(isFresh, session)(1), []],
+  ["isFresh(session, …)", unchecked(isFresh, stored), []],
+  ["withSession(…)", unchecked(withSession), ["a function"]],
+  ["new SessionManager(…)", (options) => new SessionManager(options as never), OPTIONS],
+  ...Object.entries(CORE_OPTIONS).map(([name, accepted]): [string, Call, readonly string[]] => [
+    `new SessionManager({ ${name} })`,
+    (input) => new SessionManager({ [name]: input }),
+    ["undefined", ...accepted],
+  ]),
+  [
+    "the option now, when it is called",
+    (instant) => new SessionManager({ now: () => instant as number }).open("").create(),
+    ["zero", "minus one"],
+  ],
+  [
+    "the function of the option store",
+    (found) => new SessionManager({ store: () => found as never }).open("").create(),
+    [],
+  ],
   ["signedIds(…)", unchecked(signedIds), []],
   ["signedIds({ secrets })", option(signedIds, "secrets"), ["a function"]],
   [

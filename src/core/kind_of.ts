@@ -1,0 +1,7 @@
+/** What a value is that was given in place of another one, for a message. The value itself may be a secret. */
+export function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (Array.isArray(value)) return "a list";
+  if (typeof value !== "object") return `a ${typeof value}`;
+  return typeof Reflect.get(value, "then") === "function" ? "a promise: await it" : "an object of another kind";
+}
