@@ -26,6 +26,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",
   secrets: "ids",
   ttl: "idleTimeout",
+  maxAge: "idleTimeout",
+  name: "cookie",
   encrypt: "encryption",
   observe: "onEvent",
 };

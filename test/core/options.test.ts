@@ -77,6 +77,13 @@ describe("misuse", () => {
     expect(() => new SessionManager(fine)).toThrow(error);
   });
 
+  test.each<[string, unknown, string]>([
+    ["a lifetime as others call it", { maxAge: 60 }, "did you mean idleTimeout?"],
+    ["a cookie's name outside of cookie", { name: "sid" }, "did you mean cookie?"],
+  ])("%s: the message names the option that is meant", (_, options, message) => {
+    expect(() => withSession(() => new Response(), options as SessionOptions)).toThrow(message);
+  });
+
   test("a handler that is none throws when it is wrapped", () => {
     expect(() => withSession(undefined as unknown as () => Response)).toThrow(TypeError);
   });
