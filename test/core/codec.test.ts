@@ -189,7 +189,7 @@ describe("encode() refuses", () => {
     ["an object that inherits from nothing known", Object.create(Object.create(null)), "it is an instance of a class"],
     ["Node's Buffer", Buffer.from("a"), "it is an instance of a class"],
     ["an error", new Error("a"), "it is an instance of a class"],
-    ["a promise", Promise.resolve(1), "it is an instance of a class"],
+    ["a promise", Promise.resolve(1), "it is a promise that was not awaited"],
     ["a WeakMap", new WeakMap(), "it is an instance of a class"],
     ["a boxed number", Object(1), "it is an instance of a class"],
     ["a response", new Response(), "it is an instance of a class"],
