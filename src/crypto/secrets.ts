@@ -66,20 +66,23 @@ export function withAny<Key, Result>(
 
 /** A copy: a list that is changed later would leave keys of other secrets, or of none. */
 function checkedSecrets(given: unknown): readonly string[] {
+  if (typeof given === "string") throw new TypeError(wrong("secrets", "one string", "Put it into a list."));
   if (!Array.isArray(given)) throw new TypeError(wrong("secrets", kindOf(given)));
   if (given.length === 0) throw new TypeError(wrong("secrets", "an empty list"));
   return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
     // UTF-8 has no half of a pair, so secrets that differ only there would be the same.
-    if (typeof secret !== "string" || !secret.isWellFormed()) throw new TypeError(wrong(name, kindOf(secret)));
+    if (typeof secret !== "string") throw new TypeError(wrong(name, kindOf(secret)));
+    if (!secret.isWellFormed())
+      throw new TypeError(wrong(name, "not well-formed", "Half of a surrogate pair is missing."));
     const { length } = new TextEncoder().encode(secret);
     if (length < LEAST_BYTES) throw new RangeError(wrong(name, `${length} bytes long`));
     return secret;
   });
 }
 
-function wrong(name: string, fact: string): string {
-  return `secrets must be a list of well-formed strings of ${LEAST_BYTES} bytes or more, the current one first; ${name} is ${fact}. Is the environment variable set?`;
+function wrong(name: string, fact: string, hint = "Is the environment variable set?"): string {
+  return `secrets must be a list of well-formed strings of ${LEAST_BYTES} bytes or more, the current one first; ${name} is ${fact}. ${hint}`;
 }
 
 /** Names the kind of a value, and not the value, which may be a secret. */

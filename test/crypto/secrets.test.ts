@@ -28,14 +28,14 @@ describe("keyring() of a list", () => {
     [[,], "secrets[0] is undefined."],
     [
       [`${"a".repeat(40)}\uD800`],
-      "list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is [object String]",
+      "list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is not well-formed. Half of a surrogate pair is missing.",
     ],
     [[], "secrets is an empty list"],
     [
       undefined,
       "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable set?",
     ],
-    [ONE, "secrets is [object String]."],
+    [ONE, "secrets is one string. Put it into a list."],
     [{}, "secrets is [object Object]"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
     const resolve = () => resolverOf(secrets as Secrets);
