@@ -88,7 +88,9 @@ async function run(
   await internals.load();
   let op = await internals.operation();
   if (internals.repository.tokenHoldsSession === true || !op.store.traits.compareAndSet) {
-    throw new TypeError("exclusive needs a store that can compare and set");
+    throw new TypeError(
+      "exclusive needs a store that can compare and set, such as Redis, a database or a Durable Object",
+    );
   }
   // No key of a session, and never the field that holds an encrypted record. Its words are: the name of the run whose result is stored, the name of
   // the run that holds the lease, the instant at which the lease ends, and its length in seconds.

@@ -151,7 +151,7 @@ function split(name: string, token: string, chunks: number): string[] {
       const octets = name.length + token.length;
       throw new SessionError(
         "ERR_COOKIE_TOO_LARGE",
-        `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}`,
+        `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}; keep less in the session, or raise chunks of cookieSessions()`,
       );
     }
     values.push(token.slice(from, from + MAX_OCTETS - chunkName(name, values.length).length));

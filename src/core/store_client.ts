@@ -177,7 +177,7 @@ export function cleanError(action: string, error: unknown): SessionError | TypeE
   const words = describe(error);
   const cleaned = new SessionError(
     "ERR_STORE",
-    `Cannot ${action}: the store failed${words === "" ? "" : ` (${words})`}; the event "failed" has the details`,
+    `Cannot ${action}: the store failed${words === "" ? "" : ` (${words})`}; onEvent gets the details in the event "failed"`,
     words === "" ? undefined : { cause: new Error(words) },
   );
   engineErrors.set(cleaned, error);

@@ -67,7 +67,9 @@ export interface LibsqlClient {
  */
 export function libsqlStore(client: LibsqlClient, options: SqlStoreOptions = {}): SessionStore {
   if (!hasMethod(client, "execute")) {
-    throw new TypeError("libsqlStore: the client must be one of @libsql/client; is it undefined, or a promise?");
+    throw new TypeError(
+      "libsqlStore: the client must be one of @libsql/client; is it undefined, a promise, or an address?",
+    );
   }
   const table = tableOf(options, "libsqlStore");
   return sqlStore(

@@ -124,6 +124,6 @@ function queryOf(client: PostgresClient): (statement: string, values: SqlValue[]
   // opened with `prepare: false`.
   if (hasMethod(client, "unsafe")) return (statement, values) => client.unsafe(statement, values, { prepare: true });
   throw new TypeError(
-    "postgresStore: the client must be one of pg, postgres.js, Neon or PGlite; is it undefined, or a promise?",
+    "postgresStore: the client must be one of pg, postgres.js, Neon or PGlite; is it undefined, a promise, or an address?",
   );
 }

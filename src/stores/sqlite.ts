@@ -68,7 +68,7 @@ const SHORTEST_WAIT = 500;
 export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions = {}): SessionStore {
   if (!hasMethod(database, "prepare") || !hasMethod(database, "exec")) {
     throw new TypeError(
-      "sqliteStore: the database must be one of node:sqlite, better-sqlite3 or bun:sqlite; is it undefined?",
+      "sqliteStore: the database must be one of node:sqlite, better-sqlite3 or bun:sqlite; is it undefined, or the path of a file?",
     );
   }
   const table = tableOf(options, "sqliteStore");
