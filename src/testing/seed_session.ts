@@ -19,7 +19,8 @@ export interface SeedOptions {
 /**
  * Stores a session with data, and answers the cookie with which a test of your own program has it: signed in, with a full basket.
  *
- * @param options The options of the program under test, with the same store, or its `SessionManager`
+ * @param options The options of the program under test, with the same store, or its `SessionManager`. Without a store, no other handler knows the
+ *   session
  * @param data What the session holds
  * @returns The value of a `Cookie` header, `name=value`
  * @throws {TypeError} If the options have no cookie
