@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { describe, expect, test } from "vitest";
@@ -41,6 +41,14 @@ test("deno.json exports what package.json does, and resolves the package's own n
   expect(deno.exports).toEqual(Object.fromEntries(onJsr.map(({ path, source }) => [path, `./${source}`])));
   const names = onJsr.map(({ path, source }) => [`with-session${path.slice(1)}`, `./${source}`]);
   expect(deno.imports).toMatchObject(Object.fromEntries(names));
+});
+
+test("package.json exports each file of src/ and src/stores/", () => {
+  const files = ["src", "src/stores"].flatMap((folder) =>
+    readdirSync(new URL(folder, root)).flatMap((name) => (name.endsWith(".ts") ? [`${folder}/${name}`] : [])),
+  );
+  const exported = entries.map(({ source }) => source).filter((source) => source !== "mod.ts");
+  expect(files.toSorted()).toEqual(exported.toSorted());
 });
 
 test("package.json tells where the project is, for provenance", () => {
