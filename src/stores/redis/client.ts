@@ -121,7 +121,9 @@ function assertClient(client: AnyClient): AnyClient {
     client !== null &&
     (client.call ?? client.send ?? client.customCommand ?? client.sendCommand);
   if (typeof send !== "function")
-    throw needs("a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one");
+    throw needs(
+      "a client of node-redis, ioredis, Bun or Valkey GLIDE, or a function that opens one; is it undefined, a promise, or an address?",
+    );
   if ((client.options?.scaleReads ?? "master") !== "master")
     throw needs('a Cluster whose scaleReads is "master", since replicas are behind');
   return client;
