@@ -6,7 +6,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { withClaim } from "./core/cookie_claims.ts";
 import { assertKnown } from "./core/known_options.ts";
-import { managerInternalsOf } from "./core/manager_internals.ts";
+import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { Policy } from "./core/policy.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -50,10 +50,9 @@ export function session<Data extends object = DefaultData, As extends string = "
 ): MiddlewareHandler<SessionEnv<Data, As>> {
   // Only that it is an object: SessionManager knows the names.
   assertKnown(options, Object.keys(Object(options)), "session");
-  const shared = managerInternalsOf(options);
-  const { as = "session", ...others } = options as HonoSessionOptions<Data, As>;
-  const manager = shared ?? managerInternalsOf(new SessionManager<Data>(others as SessionOptions<Data>));
-  if (manager === undefined) throw new TypeError("session takes options or a SessionManager");
+  const isShared = isManager<Data>(options);
+  const { as = "session", ...others } = isShared ? {} : options;
+  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(others));
   if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");
   const { policy } = manager;
   return async (c, next) => {
@@ -67,7 +66,7 @@ export function session<Data extends object = DefaultData, As extends string = "
       if (!isHttpException(error)) manager.dropRecorded(session);
     });
     try {
-      const instead = await manager.answerInstead(request, session, [c]);
+      const instead = await manager.answerInstead?.(request, session, [c]);
       if (policy.isEager) await own.size();
       if (instead === undefined) await next();
       else c.res = instead;

@@ -4,7 +4,7 @@
  * @module
  */
 import { cookies, headers } from "next/headers.js";
-import { managerInternalsOf, type ManagerInternals } from "./core/manager_internals.ts";
+import { isManager, type ManagerInternals, managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { SessionManager } from "./core/session_manager.ts";
@@ -79,12 +79,8 @@ const SHARED: unique symbol = Symbol.for("with-session.next.1");
 export function nextSession<Data extends object = DefaultData>(
   options: SessionOptions<Data> | SessionManager<Data> = {},
 ): NextSession<Data> {
-  const manager =
-    managerInternalsOf(options) === undefined
-      ? managerOf(options as SessionOptions<Data>)
-      : (options as SessionManager<Data>);
+  const manager = isManager<Data>(options) ? options : managerOf(options);
   const internals = managerInternalsOf(manager);
-  if (internals === undefined) throw new TypeError("nextSession takes options or a SessionManager");
   const requests = new WeakMap<Headers, Request>();
   const shown = new WeakMap<Request, Session<Data>>();
 

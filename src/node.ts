@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { managerInternalsOf } from "./core/manager_internals.ts";
+import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { SessionManager } from "./core/session_manager.ts";
@@ -77,11 +77,9 @@ const webRequests = new WeakMap<NodeRequest, Request>();
 export function nodeSession<Data extends object = DefaultData>(
   options: SessionOptions<Data, [request: NodeRequest, response: NodeResponse]> | SessionManager<Data> = {},
 ): NodeMiddleware {
-  const manager =
-    managerInternalsOf(options) ?? managerInternalsOf(new SessionManager<Data>(options as SessionOptions<Data>));
-  if (manager === undefined) throw new TypeError("nodeSession takes options or a SessionManager");
-  const { isEager, plugins } = manager.policy;
-  const handles = plugins.some((plugin) => plugin.answer !== undefined);
+  const manager = managerInternalsOf(isManager<Data>(options) ? options : new SessionManager<Data>(options));
+  const { answerInstead } = manager;
+  const { isEager } = manager.policy;
   return (request, response, next) => {
     assertNodeMessages(request, response);
     const webRequest = webRequests.get(request) ?? toRequest(request);
@@ -111,10 +109,10 @@ export function nodeSession<Data extends object = DefaultData>(
       fail,
       abort: () => void manager.discard(session)?.catch(() => {}),
     });
-    if (!isEager && !handles) return next?.();
+    if (!isEager && answerInstead === undefined) return next?.();
     const go = async (): Promise<void> => {
       if (isEager) await (session as Session<Data>).size();
-      const instead = handles ? await manager.answerInstead(webRequest, session, [request, response]) : undefined;
+      const instead = await answerInstead?.(webRequest, session, [request, response]);
       if (instead === undefined) next?.();
       else await answer(response, instead);
     };

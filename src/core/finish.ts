@@ -3,8 +3,10 @@ import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
+import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { ClearSiteData } from "./session.ts";
+import { argumentsOf } from "./store_resolver.ts";
 import { isTouchDue } from "./touch.ts";
 
 /** Keeps the process alive until a promise settles. */
@@ -37,6 +39,26 @@ export function finish(
       return chain(store(active), answer);
     });
   });
+}
+
+/**
+ * What keeps the process alive after a response, by the options or by what the runtime passed; undefined if the response must wait. A browser follows a redirect at once,
+ * and would find the session as it was before.
+ */
+export function waitUntilFor(
+  { persistsAfterResponse, waitUntil }: Policy,
+  response: Response | undefined,
+  rest: readonly unknown[],
+): WaitUntil | undefined {
+  if (!persistsAfterResponse || response === undefined) return undefined;
+  if (response.status >= 300 && response.status < 400 && response.headers.has("Location")) return undefined;
+  if (waitUntil !== undefined) return (promise) => waitUntil(promise, ...argumentsOf(rest));
+  for (const each of rest) {
+    if (typeof each !== "object" || each === null || !("waitUntil" in each)) continue;
+    const { waitUntil: found } = each;
+    if (typeof found === "function") return (promise) => found.call(each, promise);
+  }
+  return undefined;
 }
 
 /** Stores what waits. Answers false if that failed in a way that lets the response go out. */

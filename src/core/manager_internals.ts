@@ -1,5 +1,6 @@
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
+import type { SessionManager } from "./session_manager.ts";
 
 /** What a wrapper or an adapter asks of a manager, also of one that another copy of this package made. */
 export interface ManagerInternals {
@@ -13,8 +14,10 @@ export interface ManagerInternals {
     runtimeArguments: readonly unknown[],
     isShared: boolean,
   ): { readonly session: object; readonly isJoined: boolean };
-  /** A plugin's answer in place of the handler. */
-  answerInstead(request: Request, session: object, runtimeArguments: readonly unknown[]): Promise<Response | undefined>;
+  /** A plugin's answer in place of the handler; undefined if no plugin answers requests. */
+  readonly answerInstead:
+    | ((request: Request, session: object, runtimeArguments: readonly unknown[]) => Promise<Response | undefined>)
+    | undefined;
   /** Stores a session at the end of its request. Answers the response with the session's headers, or undefined for undefined. */
   finish<Answer extends Response | undefined>(
     request: Request,
@@ -37,9 +40,12 @@ export interface ManagerInternals {
 /** The key of a manager's internals. */
 export const MANAGER: unique symbol = Symbol.for("with-session.SessionManager.1");
 
-/** The internals of a manager; undefined if a value is not one. */
-export function managerInternalsOf(value: unknown): ManagerInternals | undefined {
-  return typeof value === "object" && value !== null && MANAGER in value
-    ? (value[MANAGER] as ManagerInternals)
-    : undefined;
+/** Whether a value is a manager, also one that another copy of this package made. */
+export function isManager<Data extends object>(value: object): value is SessionManager<Data> {
+  return typeof value === "object" && value !== null && MANAGER in value;
+}
+
+/** What a wrapper or an adapter asks of a manager. */
+export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals {
+  return Reflect.get(manager, MANAGER) as ManagerInternals;
 }

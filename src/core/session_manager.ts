@@ -1,6 +1,6 @@
 import { ActiveSession, type Lifecycle, type SessionSource } from "./active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
-import { finish, type ResponseHeaders, type WaitUntil } from "./finish.ts";
+import { finish, type ResponseHeaders, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
@@ -207,7 +207,9 @@ export class SessionManager<Data extends object = DefaultData> {
     return {
       policy,
       begin: (request, rest, isShared) => this.#begin(request, rest, isShared),
-      answerInstead: (request, session, rest) => answerInstead(policy, request, session, rest),
+      answerInstead: policy.plugins.some((plugin) => plugin.answer !== undefined)
+        ? (request, session, rest) => answerInstead(policy, request, session, rest)
+        : undefined,
       finish: (request, session, response, rest) => {
         const handle = handleOf<Data>(session);
         if (SessionHandle.activeOf(handle) !== undefined)
@@ -263,23 +265,6 @@ async function answerInstead(
   for (const plugin of plugins) {
     const response = await plugin.answer?.(request, session, ...rest);
     if (response !== undefined) return response;
-  }
-  return undefined;
-}
-
-/** What keeps the process alive after a response. A browser follows a redirect at once, and would find the session as it was before. */
-function waitUntilFor(
-  { persistsAfterResponse, waitUntil }: Policy,
-  response: Response | undefined,
-  rest: readonly unknown[],
-): WaitUntil | undefined {
-  if (!persistsAfterResponse || response === undefined) return undefined;
-  if (response.status >= 300 && response.status < 400 && response.headers.has("Location")) return undefined;
-  if (waitUntil !== undefined) return (promise) => waitUntil(promise, ...argumentsOf(rest));
-  for (const each of rest) {
-    if (typeof each !== "object" || each === null || !("waitUntil" in each)) continue;
-    const { waitUntil: found } = each;
-    if (typeof found === "function") return (promise) => found.call(each, promise);
   }
   return undefined;
 }

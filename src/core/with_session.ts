@@ -1,4 +1,4 @@
-import { managerInternalsOf } from "./manager_internals.ts";
+import { isManager, managerInternalsOf } from "./manager_internals.ts";
 import type { SessionOptions } from "./options.ts";
 import { assertOneCookieEach } from "./cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
@@ -71,18 +71,15 @@ export function withSession<Data extends object, Rest extends unknown[]>(
 ): FetchHandler<Rest> {
   if (typeof handler !== "function")
     throw new TypeError("withSession needs a handler: a function of a request and a session");
-  const shared = managerInternalsOf(options);
-  const manager = shared ?? managerInternalsOf(new SessionManager<Data>(options as SessionOptions<Data>));
-  if (manager === undefined) throw new TypeError("withSession takes options or a SessionManager");
-  const isShared = shared !== undefined;
-  const { policy } = manager;
-  const handles = policy.plugins.some((plugin) => plugin.answer !== undefined);
+  const isShared = isManager<Data>(options);
+  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(options));
+  const { policy, answerInstead } = manager;
   const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
     const { session, isJoined } = manager.begin(request, rest, isShared);
     const own = session as Session<Data>;
     if (isJoined) return await handler(request, own, ...rest);
     try {
-      const instead = handles ? await manager.answerInstead(request, session, rest) : undefined;
+      const instead = answerInstead && (await answerInstead(request, session, rest));
       if (policy.isEager) await own.size();
       const answer = instead ?? (await handler(request, own, ...rest));
       assertAnswer(answer);

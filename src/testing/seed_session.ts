@@ -1,5 +1,5 @@
 import { assertKnown } from "../core/known_options.ts";
-import { managerInternalsOf } from "../core/manager_internals.ts";
+import { isManager } from "../core/manager_internals.ts";
 import type { SessionOptions } from "../core/options.ts";
 import type { DefaultData } from "../core/session.ts";
 import { SessionManager } from "../core/session_manager.ts";
@@ -46,10 +46,7 @@ export async function seedSession<Data extends object = DefaultData>(
   const { url = "https://localhost/", rest = [] } = where;
   if (typeof url !== "string" || !URL.canParse(url))
     throw new TypeError("seedSession: url must be an address, such as http://localhost:3000/");
-  const isManager = managerInternalsOf(options) !== undefined;
-  const sessions = isManager
-    ? (options as SessionManager<Data>)
-    : new SessionManager<Data>(options as SessionOptions<Data>);
+  const sessions = isManager<Data>(options) ? options : new SessionManager<Data>(options);
   const session = sessions.start(new Request(url), ...rest);
   await session.create();
   session.set(data);

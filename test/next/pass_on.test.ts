@@ -65,7 +65,7 @@ describe("a session whose response cannot be told anything, as in a Server Compo
     const [cookie = ""] = (await begin(new Request("http://localhost/"))).headers.getSetCookie()[0]!.split(";");
     const current = () => {
       const request = new Request("http://localhost/", { headers: { Cookie: cookie } });
-      const internals = managerInternalsOf(manager)!;
+      const internals = managerInternalsOf(manager);
       const { session } = internals.begin(request, [], true);
       internals.close(session);
       return session as ReturnType<typeof manager.open>;
