@@ -17,8 +17,8 @@
  */
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
-import { METADATA_FIELD } from "./core/metadata.ts";
-import { type RecordCodec, SEALED_FIELD } from "./core/record_codec.ts";
+import type { RecordCodec } from "./core/record_codec.ts";
+import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./core/record_fields.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
 import { keyring, type Secrets, withAny } from "./crypto/secrets.ts";
@@ -39,8 +39,6 @@ export interface EncryptionOptions {
    */
   readonly acceptPlain?: boolean;
 }
-
-type Fields = ReadonlyMap<string, string>;
 
 /**
  * Encrypts the data of a session and their names, for the option `encryption`: AES-256-GCM under a key that only the session id yields, which the store

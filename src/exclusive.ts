@@ -6,6 +6,7 @@
 import { isSessionError, SessionError } from "./core/errors.ts";
 import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
+import { CAPABILITY } from "./core/record_fields.ts";
 import type { DefaultData, KeyOf, Session } from "./core/session.ts";
 import { createWriteId } from "./core/session_id.ts";
 import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
@@ -92,9 +93,9 @@ async function run(
       "exclusive needs a store that can compare and set, such as Redis, a database or a Durable Object",
     );
   }
-  // No key of a session, and never the field that holds an encrypted record. Its words are: the name of the run whose result is stored, the name of
+  // Never the field that holds an encrypted record. Its words are: the name of the run whose result is stored, the name of
   // the run that holds the lease, the instant at which the lease ends, and its length in seconds.
-  const field = `*${JSON.stringify(key)}`;
+  const field = CAPABILITY + JSON.stringify(key);
   const wordsOf = (text = ""): string[] => text.split(" ");
   const [seen = ""] = wordsOf(internals.found?.fields.get(field));
   const own = createWriteId();

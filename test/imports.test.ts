@@ -13,6 +13,7 @@ const FOR_STORES = [
   "store",
   "store_answers",
   "errors",
+  "record_fields",
   "record_text",
   "record_size",
   "maybe_promise",

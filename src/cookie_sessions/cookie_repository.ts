@@ -1,8 +1,8 @@
 import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { CLOCK_SKEW } from "../core/expiry.ts";
-import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
-import { parseRecord, serializeRecord, withChanges } from "../core/record_text.ts";
+import { type Metadata, readMetadata, type Successor, withMetadata } from "../core/metadata.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
@@ -198,7 +198,7 @@ export class CookieRepository implements Repository {
   }
 
   async #seal(id: string, { fields, metadata, lastSeenAt }: Contents, op: Operation): Promise<string> {
-    const whole = withChanges(fields, new Map([[METADATA_FIELD, metadataText(metadata, "")]]));
+    const whole = withMetadata(fields, metadata, "");
     return await this.#sealer.seal(
       `${id} ${serializeRecord({ fields: whole, lastSeenAt })}`,
       op.name,

@@ -6,9 +6,10 @@
  */
 import { CLOCK_SKEW } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { type Metadata, METADATA_FIELD, metadataText, readMetadata, type Successor } from "../core/metadata.ts";
+import { type Metadata, readMetadata, type Successor, withMetadata } from "../core/metadata.ts";
+import { NO_FIELDS } from "../core/record_fields.ts";
+import { writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
-import { createWriteId } from "../core/session_id.ts";
 import type { RecordVersion } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";
 
@@ -81,10 +82,8 @@ export function saveNote(
 ): MaybePromise<StoredNote | "conflict"> {
   const { state, lifetime, successor, longest, isUsed } = note;
   const alive = state === "alive" || (state === "retired" && longest > 0) ? { [ALIVE]: [longest, isUsed ? 1 : 0] } : {};
-  const text = metadataText({ ...lifetime, successor, ...alive }, key);
-  const fields = new Map([[METADATA_FIELD, text]]);
-  const record = { fields, lastSeenAt: op.now };
-  const write = { id: createWriteId(), record, changed: fields, expected: before?.version ?? null, expiresAt: until };
+  const fields = withMetadata(NO_FIELDS, { ...lifetime, successor, ...alive }, key);
+  const write = writeOf({ fields, lastSeenAt: op.now }, NO_FIELDS, before?.version ?? null, until);
   return chain(op.store.save(key, write), (version) => (version === "conflict" ? version : { ...note, version }));
 }
 

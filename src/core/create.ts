@@ -1,10 +1,11 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isOutage, SessionError } from "./errors.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { NO_FIELDS } from "./record_fields.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import type { Commit } from "./working_copy.ts";
-import { type FieldsResult, replay } from "./fields.ts";
+import { replay } from "./fields.ts";
 
 /** Ids that may be in use before the generator is given up: a random one never is. */
 const MOST_IDS = 5;
@@ -13,7 +14,7 @@ const MOST_IDS = 5;
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
   const { copy } = active;
   const { view } = commit;
-  const replayed: FieldsResult = view !== undefined && view.base.size === 0 ? view : replay(commit.changes, new Map());
+  const replayed = view !== undefined && view.base.size === 0 ? view : replay(commit.changes, NO_FIELDS);
   return chain(replayed, (changed) => {
     // Timeouts, say, wait for the session to which they are given.
     if (!commit.begins && changed.changed.size === 0) return copy.restore(commit);

@@ -1,5 +1,6 @@
 import { readMetadata } from "./metadata.ts";
-import { NO_FIELDS, writeOf } from "./record_write.ts";
+import { NO_FIELDS } from "./record_fields.ts";
+import { writeOf } from "./record_write.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { StoredRecord } from "./store.ts";
 

@@ -1,16 +1,18 @@
 import { kindOf } from "./kind_of.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
-import { isRecordFields, withChanges } from "./record_text.ts";
+import {
+  type DATA,
+  type Difference,
+  EXPIRING,
+  type Fields,
+  type FLASH,
+  NO_FIELDS,
+  RecordFields,
+  withChanges,
+} from "./record_fields.ts";
 import type { Change } from "./working_copy.ts";
 
-/**
- * The kinds of fields, by the sign with which their names begin: data, data with a time to live, and flash values. The last two
- * hold an instant before the value.
- */
-export const DATA = "=";
-export const EXPIRING = "%";
-export const FLASH = "~";
-
+/** The signs of the fields that hold what a program stores. */
 export type Sign = typeof DATA | typeof EXPIRING | typeof FLASH;
 
 /** @throws {TypeError} If a key is no string, which types cannot prevent in JavaScript */
@@ -21,10 +23,10 @@ export function assertKey(key: unknown): void {
 /** The name of a field. A key that lines of text cannot hold, or UTF-8, is written as JSON. */
 export function fieldName(sign: Sign, key: string): string {
   assertKey(key);
-  return sign + (isPlain(key) ? key : JSON.stringify(key));
+  return sign + (isPlainKey(key) ? key : JSON.stringify(key));
 }
 
-function isPlain(key: string): boolean {
+function isPlainKey(key: string): boolean {
   return !key.startsWith('"') && !key.includes("\n") && key.isWellFormed();
 }
 
@@ -50,20 +52,18 @@ export function splitEnd(text: string): { readonly text: string; readonly endsAt
   return { text: text.slice(at + 1), endsAt: at === 0 ? Infinity : Number(text.slice(0, at)) };
 }
 
-const UNCHANGED: ReadonlyMap<string, null> = new Map();
-
 /** The fields of a session as one request sees them: those of the record, and its changes of them. */
 export class FieldsView {
-  readonly base: ReadonlyMap<string, string>;
+  readonly base: Fields;
   #changed: Map<string, string | null> | undefined;
 
-  constructor(base: ReadonlyMap<string, string>) {
+  constructor(base: Fields) {
     this.base = base;
   }
 
   /** Only what differs from the base; null for a removed field. */
-  get changed(): ReadonlyMap<string, string | null> {
-    return this.#changed ?? UNCHANGED;
+  get changed(): Difference {
+    return this.#changed ?? NO_FIELDS;
   }
 
   get(name: string): string | undefined {
@@ -91,7 +91,7 @@ export class FieldsView {
   }
 
   /** The fields with the changes; the very base if nothing has changed. */
-  get fields(): ReadonlyMap<string, string> {
+  get fields(): Fields {
     if (this.changed.size === 0) return this.base;
     return withChanges(this.base, new Map(this.changed));
   }
@@ -99,15 +99,12 @@ export class FieldsView {
   /** Whether a field of this kind may exist. It may answer true for a field that does not. */
   mayHave(sign: Sign): boolean {
     for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
-    return isRecordFields(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
+    return RecordFields.is(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
   }
 }
 
-/** What changes made of a record's fields. */
-export type FieldsResult = MaybePromise<FieldsView>;
-
 /** Applies changes, in their order, to a record's fields. */
-export function replay(changes: readonly Change[], base: ReadonlyMap<string, string>): FieldsResult {
+export function replay(changes: readonly Change[], base: Fields): MaybePromise<FieldsView> {
   const view = new FieldsView(base);
   for (let next = 0; next < changes.length; next++) {
     const running = changes[next]?.run(view);

@@ -1,5 +1,6 @@
-import { assertKey, FLASH, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { assertKey, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPrefetch } from "./prefetch.ts";
+import { FLASH } from "./record_fields.ts";
 import type { WorkingCopy } from "./working_copy.ts";
 
 /** What flash values need of the session in this request. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Fields, METADATA_FIELD, type RecordFields, withChanges } from "./record_fields.ts";
 import type { SessionRecord } from "./store.ts";
 
 /** A value that JSON can hold. */
@@ -63,8 +64,6 @@ export interface Metadata {
   readonly [plugin: `+${string}`]: JsonValue | undefined;
 }
 
-/** The field that holds the metadata. */
-export const METADATA_FIELD = "@";
 const FORMAT = "1";
 /** Where the word begins that binds the metadata to its key. */
 const BOUND_AT = FORMAT.length + 1;
@@ -73,6 +72,11 @@ const BOUND = 16;
 
 /** Why a record cannot be read. */
 type Unreadable = "corrupt" | "misplaced" | "newer";
+
+/** Fields with metadata among them, bound to the key under which they are stored. */
+export function withMetadata(fields: Fields, metadata: Metadata, key: string): RecordFields {
+  return withChanges(fields, new Map([[METADATA_FIELD, metadataText(metadata, key)]]));
+}
 
 /** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
 export function metadataText(metadata: Metadata, key: string): string {

@@ -3,6 +3,7 @@ import type { SessionEvent } from "./events.ts";
 import type { TimeoutLimits, Timeouts } from "./expiry.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Plugin } from "./plugin.ts";
+import type { Fields } from "./record_fields.ts";
 import type { Found, Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
@@ -33,7 +34,7 @@ export interface Policy {
   /** Checks what was loaded against the schema; undefined without one. */
   readonly validateLoaded: ((found: Found) => MaybePromise<Found | "schema">) | undefined;
   /** Checks what is to be stored. @throws {SessionError} `ERR_SCHEMA` */
-  readonly validateChanges: ((fields: ReadonlyMap<string, string>) => MaybePromise<void>) | undefined;
+  readonly validateChanges: ((fields: Fields) => MaybePromise<void>) | undefined;
   readonly isEager: boolean;
   readonly persistsAfterResponse: boolean;
   readonly waitUntil: ((promise: Promise<unknown>, ...rest: unknown[]) => void) | undefined;

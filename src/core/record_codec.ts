@@ -1,9 +1,6 @@
 import type { MaybePromise } from "./maybe_promise.ts";
-import { METADATA_FIELD } from "./metadata.ts";
+import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./record_fields.ts";
 import type { Operation } from "./repository.ts";
-
-/** The fields of a record, by name. */
-export type Fields = ReadonlyMap<string, string>;
 
 /** The seam between fields and what the store sees of them. `encryption()` is one. Only here is the id known beside the store key. */
 export interface RecordCodec {
@@ -12,9 +9,6 @@ export interface RecordCodec {
   /** The fields as they were, or null if these are not what `seal` gave for this id and key. */
   open(fields: Fields, id: string, key: string, op: Operation): MaybePromise<Fields | null>;
 }
-
-/** The field that holds all others, encrypted. */
-export const SEALED_FIELD = "*";
 
 /** Leaves records as they are. An encrypted record is refused: without its data it would look empty. */
 export const PLAIN: RecordCodec = {

@@ -1,13 +1,7 @@
 import { createWriteId } from "./session_id.ts";
-import { type Metadata, METADATA_FIELD, metadataText } from "./metadata.ts";
-import { isRecordFields, type RecordFields, withChanges } from "./record_text.ts";
+import { type Difference, type Fields, METADATA_FIELD, NO_FIELDS, RecordFields } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 import type { RecordVersion, SessionRecord, Write } from "./store.ts";
-
-type Fields = ReadonlyMap<string, string>;
-
-/** The fields of a record without any. */
-export const NO_FIELDS: Fields = new Map();
 
 /** What the store repository keeps of a session that it found. */
 export interface Stored {
@@ -28,7 +22,7 @@ export function writeOf(
   expected: RecordVersion | null,
   expiresAt: number,
 ): Write {
-  let changed: ReadonlyMap<string, string | null> | undefined;
+  let changed: Difference | undefined;
   return {
     id: createWriteId(),
     record,
@@ -46,15 +40,10 @@ export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
   return Number.isFinite(lastSeenAt) && lastSeenAt > 0 && fields.get(METADATA_FIELD) === undefined && fields.size === 0;
 }
 
-/** Fields with metadata among them, bound to the key under which they are stored. */
-export function withMetadata(fields: Fields, metadata: Metadata, key: string): RecordFields {
-  return withChanges(fields, new Map([[METADATA_FIELD, metadataText(metadata, key)]]));
-}
-
-/** What differs between two states: the new text of each changed field, and null for a removed one. */
-export function difference(before: Fields, after: Fields): ReadonlyMap<string, string | null> {
+/** What differs between two states. */
+export function difference(before: Fields, after: Fields): Difference {
   if (before === after) return NO_FIELDS;
-  const known = isRecordFields(after) ? after.changesSince(before) : undefined;
+  const known = RecordFields.is(after) ? after.changesSince(before) : undefined;
   if (known !== undefined) return known;
   const changed = new Map<string, string | null>();
   for (const [name, text] of after) if (before.get(name) !== text) changed.set(name, text);

@@ -1,10 +1,9 @@
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
-import { DATA, EXPIRING, fieldName, keyOf, type Sign, splitEnd, withEnd } from "./fields.ts";
+import { fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { DATA, EXPIRING, type Fields } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
-
-type Fields = ReadonlyMap<string, string>;
 
 /** What is needed of a Standard Schema, version 1 (https://standardschema.dev): zod, valibot, arktype and others are such schemas. */
 export interface Schema<Data> {
@@ -83,7 +82,7 @@ function fieldsOf(codec: Codec, fields: Fields, value: unknown): Fields {
     if (end === undefined) given.set(fieldName(DATA, key), text);
     else given.set(fieldName(EXPIRING, key), withEnd(text, splitEnd(end).endsAt));
   }
-  const isData = (name: string): boolean => ([DATA, EXPIRING] as readonly Sign[]).includes(name[0] as Sign);
+  const isData = (name: string): boolean => name.startsWith(DATA) || name.startsWith(EXPIRING);
   const kept = [...fields].filter(([name]) => !isData(name));
   const isSame =
     kept.length + given.size === fields.size && [...given].every(([name, text]) => fields.get(name) === text);

@@ -4,9 +4,10 @@ import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { SWEEP_MARGIN } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
-import { type Metadata, readMetadata, type Successor } from "./metadata.ts";
+import { type Metadata, readMetadata, type Successor, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
-import { isTombstone, NO_FIELDS, type Stored, storedOf, withMetadata, writeOf } from "./record_write.ts";
+import { type Fields, NO_FIELDS } from "./record_fields.ts";
+import { isTombstone, type Stored, storedOf, writeOf } from "./record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
 import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "./retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
@@ -14,8 +15,6 @@ import { keyOfId } from "./store_key.ts";
 import type { StoredRecord } from "./store.ts";
 import type { TokenFormat } from "./token_format.ts";
 import { includesWrite, withWrite } from "./write_names.ts";
-
-type Fields = ReadonlyMap<string, string>;
 
 /** How the store repository is set up. */
 interface StoreRepositoryOptions {
@@ -71,7 +70,6 @@ export class StoreRepository implements Repository {
   }
 
   /** The session, or the retired one, of a record. */
-
   #read(
     id: string,
     key: string,

@@ -1,7 +1,7 @@
 import type { ActiveSession } from "./active_session.ts";
 import { newestOf } from "./admission.ts";
 import { isBusy, isOutage } from "./errors.ts";
-import { type FieldsResult, replay, sweep } from "./fields.ts";
+import { type FieldsView, replay, sweep } from "./fields.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import type { Found, Operation } from "./repository.ts";
@@ -10,7 +10,7 @@ import type { Commit } from "./working_copy.ts";
 import { includesWrite } from "./write_names.ts";
 
 /** What a commit makes of a state. */
-export function fieldsOf({ view, changes }: Commit, current: Found): FieldsResult {
+export function fieldsOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
   return view !== undefined && view.base === current.fields ? view : replay(changes, current.fields);
 }
 

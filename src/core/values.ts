@@ -1,7 +1,8 @@
 import type { Codec } from "./codec.ts";
 import { SessionError } from "./errors.ts";
-import { DATA, EXPIRING, fieldName, type FieldsView, FLASH, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
+import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
 import type { Change, WorkingCopy } from "./working_copy.ts";
 
 /** What values need of the session in this request. */

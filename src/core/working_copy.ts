@@ -2,6 +2,7 @@ import { FieldsView } from "./fields.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import { applyAll } from "./metadata_changes.ts";
+import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 
 /**
@@ -34,8 +35,6 @@ export interface Commit {
   readonly begins: boolean;
   readonly touches: boolean;
 }
-
-const NO_FIELDS: ReadonlyMap<string, string> = new Map();
 
 /** What one request knows of its session, and what it wants of it. Plain bookkeeping: no store, no client. */
 export class WorkingCopy {

@@ -4,14 +4,11 @@
  *
  * @module
  */
-import { METADATA_FIELD } from "../core/metadata.ts";
-import { withChanges } from "../core/record_text.ts";
+import { CAPABILITY, type Fields, METADATA_FIELD, withChanges } from "../core/record_fields.ts";
 import { difference } from "../core/record_write.ts";
 
-type Fields = ReadonlyMap<string, string>;
-
-/** The field that holds the marks. No key of a session can have this name. */
-const MARKS_FIELD = "*recent";
+/** The field that holds the marks. */
+const MARKS_FIELD = `${CAPABILITY}recent`;
 
 /** When each recently changed field was changed, in epoch milliseconds. The metadata count as one field. */
 export interface Marks {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type Metadata, METADATA_FIELD } from "../core/metadata.ts";
-import { withChanges } from "../core/record_text.ts";
+import type { Metadata } from "../core/metadata.ts";
+import { METADATA_FIELD, withChanges } from "../core/record_fields.ts";
 import type { Found } from "../core/repository.ts";
 import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
 import { isLater, type PresentedWrites } from "./recent_writes.ts";

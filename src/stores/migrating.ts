@@ -9,7 +9,7 @@
  */
 import { checked } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { withChanges } from "../core/record_text.ts";
+import { CAPABILITY, withChanges } from "../core/record_fields.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "../core/store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
@@ -258,7 +258,7 @@ interface Found {
 }
 
 /** The field that this store adds to records. */
-const MARK = "*with-session.migrating";
+const MARK = `${CAPABILITY}with-session.migrating`;
 const ENDED = "ended";
 const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
 const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);

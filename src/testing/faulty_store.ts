@@ -1,8 +1,8 @@
 import { StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { METADATA_FIELD } from "../core/metadata.ts";
 import { assertMethods } from "../core/option_checks.ts";
+import { METADATA_FIELD } from "../core/record_fields.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 
 /** A call of a store that can be made to fail. */

@@ -1,6 +1,6 @@
 import { SessionError } from "../core/errors.ts";
-import { METADATA_FIELD } from "../core/metadata.ts";
-import { NO_FIELDS, writeOf } from "../core/record_write.ts";
+import { DATA, type Fields, METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
+import { writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import type { RecordVersion, StoredRecord } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";
@@ -26,7 +26,7 @@ export interface Page {
   /** The version in the store; null if there is none. */
   readonly version: RecordVersion | null;
   /** The fields as they were loaded. */
-  readonly before: ReadonlyMap<string, string>;
+  readonly before: Fields;
   /** The entries, by {@linkcode nameOf}. */
   readonly entries: Map<string, Entry>;
   /** How many pages there are. Only the first page knows. */
@@ -79,7 +79,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
 
 /** Names an entry on its page. The sign of data makes the text of a page like that of a session. */
 export function nameOf({ key, token }: Pick<Entry, "key" | "token">): string {
-  return `=${key} ${token}`;
+  return `${DATA}${key} ${token}`;
 }
 
 /** Stores a page if it is still as it was loaded. An empty list is deleted. */

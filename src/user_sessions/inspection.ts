@@ -5,8 +5,9 @@
  */
 import { endRecord } from "../core/end_record.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
-import { type Metadata, readMetadata } from "../core/metadata.ts";
-import { isTombstone, NO_FIELDS, withMetadata, writeOf } from "../core/record_write.ts";
+import { type Metadata, readMetadata, withMetadata } from "../core/metadata.ts";
+import { NO_FIELDS } from "../core/record_fields.ts";
+import { isTombstone, writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import { LONGEST_CHAIN } from "../core/retired_id.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";

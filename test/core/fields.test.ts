@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { DATA, EXPIRING, FieldsView, fieldName, FLASH, keyOf, splitEnd, withEnd } from "../../src/core/fields.ts";
+import { FieldsView, fieldName, keyOf, splitEnd, withEnd } from "../../src/core/fields.ts";
+import { DATA, EXPIRING, FLASH } from "../../src/core/record_fields.ts";
 
 const KEYS = ["", "@", "=", "~", "%", "a", "__proto__", "a\nb", '"', '"a"', "\ud800", "1 2"];
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Metadata, METADATA_FIELD, metadataText, readMetadata } from "../../src/core/metadata.ts";
+import { type Metadata, metadataText, readMetadata } from "../../src/core/metadata.ts";
+import { METADATA_FIELD } from "../../src/core/record_fields.ts";
 
 const KEY = "0123456789abcdef0123456789abcdef";
 const METADATA: Metadata = { createdAt: 1, absoluteSince: 2 };

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { parseRecord, RecordFields, serializeRecord, withChanges } from "../../src/core/record_text.ts";
+import { RecordFields, withChanges } from "../../src/core/record_fields.ts";
+import { parseRecord, serializeRecord } from "../../src/core/record_text.ts";
 
 const LINES = '\n@\n1\n=a\n"1"\n=b\n"2"';
 const ENTRIES = [

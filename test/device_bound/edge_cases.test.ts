@@ -1,7 +1,8 @@
 import { beforeEach, expect, test } from "vitest";
 import { memoryStore, type SessionOptions, type SessionStore, type StoredRecord, withSession } from "../../mod.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
-import { type JsonValue, METADATA_FIELD } from "../../src/core/metadata.ts";
+import type { JsonValue } from "../../src/core/metadata.ts";
+import { METADATA_FIELD } from "../../src/core/record_fields.ts";
 import type { Found, Operation } from "../../src/core/repository.ts";
 import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
 import { faultyStore } from "../../src/testing/faulty_store.ts";

@@ -1,6 +1,6 @@
 /** Prints how many bytes of heap a session takes beside its data, after `<updates>` changes of each. Needs `--expose-gc`. */
 import { createHash } from "node:crypto";
-import { RecordFields } from "../../src/core/record_text.ts";
+import { RecordFields } from "../../src/core/record_fields.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 
 const SESSIONS = 50_000;

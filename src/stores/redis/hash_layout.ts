@@ -1,3 +1,4 @@
+import { hasSign } from "../../core/record_fields.ts";
 import { assertSize, CORRUPT, type Engine, type Layout, run, versionOf } from "./engine.ts";
 import { fieldsOf } from "./reply.ts";
 
@@ -31,8 +32,8 @@ export function hashLayout(engine: Engine): Layout {
       const removed: string[] = [];
       const set: string[] = [];
       for (const [name, value] of expected === null ? record.fields : changed) {
-        if (value === null) removed.push(encode(name, IS_PLAIN_NAME));
-        else set.push(encode(name, IS_PLAIN_NAME), encode(value, IS_PLAIN_VALUE));
+        if (value === null) removed.push(encode(name, hasSign(name)));
+        else set.push(encode(name, hasSign(name)), encode(value, !value.startsWith("#")));
       }
       assertSize(engine, [...record.fields].join());
       const head = `${version} ${Math.trunc(record.lastSeenAt)}`;
@@ -44,16 +45,12 @@ export function hashLayout(engine: Engine): Layout {
   };
 }
 
-/** The names that the core gives to fields are stored as they are, so that other programs find them. */
-const IS_PLAIN_NAME = /^[=~%@*]/;
-const IS_PLAIN_VALUE = /^(?!#)/;
-
 /**
- * Any other is stored as `#` and JSON: so no name is the head's, none means something in a JavaScript object (some clients build one),
+ * The names that the core gives to fields are stored as they are, so that other programs find them. Any other text is stored as `#` and JSON: so no name is the head's, none means something in a JavaScript object (some clients build one),
  * and no text holds half a surrogate pair, for which UTF-8 has no bytes.
  */
-function encode(text: string, isPlain: RegExp): string {
-  return isPlain.test(text) && text.isWellFormed() ? text : `#${JSON.stringify(text)}`;
+function encode(text: string, isPlain: boolean): string {
+  return isPlain && text.isWellFormed() ? text : `#${JSON.stringify(text)}`;
 }
 
 function decode(text: string): string {

@@ -1,0 +1,259 @@
+/**
+ * The fields of a record, kept as lines of text for as long as nobody needs them all: two lines for each field, its name and its value. The data come
+ * last, so that whatever else is found, or found missing, without a look at them. A change splices the text; nothing is parsed that nobody reads.
+ *
+ * @module
+ */
+// The name of a field begins with a sign, which says what the field holds. No text that the core stores begins with one, so that none is taken for a name.
+
+/** The sign of data. */
+export const DATA = "=";
+/** The sign of data with a time to live: an instant stands before the value. */
+export const EXPIRING = "%";
+/** The sign of flash values, which can have a time to live as well. */
+export const FLASH = "~";
+/** The sign of fields that a capability adds, such as a lease. No key of a session gives such a name. */
+export const CAPABILITY = "*";
+
+/** The field that holds all others, encrypted. */
+export const SEALED_FIELD: string = CAPABILITY;
+/** The field that holds the metadata. */
+export const METADATA_FIELD = "@";
+
+const SIGNS = "=%~*@";
+
+/** Whether a text begins with a sign, as each name that the core gives does. */
+export function hasSign(text: string): boolean {
+  return SIGNS.includes(text[0] ?? "?");
+}
+
+/** The fields of a record, by name. */
+export type Fields = ReadonlyMap<string, string>;
+
+/** What differs between two states of fields: the new text of each changed field, and null for a removed one. */
+export type Difference = ReadonlyMap<string, string | null>;
+
+/** The fields of a record without any, and the difference between two states that are the same. */
+export const NO_FIELDS: Fields = new Map();
+
+/** After so many lookups in a large text, a map is made of it. */
+const LOOKUPS_BEFORE_MAP = 4;
+const LARGE_TEXT = 1000;
+
+/**
+ * The fields of a record: a base, which is a text of lines or a map, and what was changed since. It is a map that nobody can write to;
+ * `with` answers another one.
+ */
+export class RecordFields implements ReadonlyMap<string, string> {
+  readonly #base: string | Fields;
+  readonly #changed: Difference;
+  #map: Fields | undefined;
+  #lookups = 0;
+  #lastName: string | undefined;
+  #lastValue: string | undefined;
+  #lines: string | undefined;
+
+  /** Takes fields as lines or as a map, and changes of them: null for a field that is removed. */
+  constructor(base: string | Fields, changed: Difference = NO_FIELDS) {
+    this.#base = base;
+    this.#changed = changed;
+  }
+
+  /** Whether fields are of this class. Those of another copy of this package are maps like any other. */
+  static is(fields: object): fields is RecordFields {
+    return #base in fields;
+  }
+
+  /** These fields with other changes applied to them, which must not be changed afterwards. */
+  with(changed: Difference): RecordFields {
+    if (changed.size === 0) return this;
+    const base = this.#lines ?? this.#base;
+    if (this.#changed.size === 0 || this.#lines !== undefined) return new RecordFields(base, changed);
+    // The later changes first: they are of the metadata, which comes first in the text as well.
+    const all = new Map(changed);
+    for (const [name, value] of this.#changed) if (!all.has(name)) all.set(name, value);
+    return new RecordFields(base, all);
+  }
+
+  get(name: string): string | undefined {
+    const changed = this.#changed.get(name);
+    if (changed !== undefined) return changed ?? undefined;
+    const base = this.#base;
+    if (typeof base !== "string") return base.get(name);
+    if (this.#map !== undefined) return this.#map.get(name);
+    // A change asks for the same field several times.
+    if (name === this.#lastName) return this.#lastValue;
+    if (isData(name) && base.length >= LARGE_TEXT && ++this.#lookups > LOOKUPS_BEFORE_MAP) return this.#whole.get(name);
+    this.#lastName = name;
+    return (this.#lastValue = lookUp(base, name));
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
+
+  get size(): number {
+    return this.#whole.size;
+  }
+
+  /** The fields as lines; undefined if lines cannot hold them. */
+  get lines(): string | undefined {
+    if (this.#lines === undefined) {
+      if (typeof this.#base === "string") this.#lines = splice(this.#base, this.#changed);
+      else this.#lines = toLines(this.#whole);
+    }
+    return this.#lines;
+  }
+
+  /** Whether there may be a field whose name begins with a sign. */
+  mayHave(sign: string): boolean {
+    const base = this.#base;
+    if (typeof base === "string" ? partFor(base, sign).includes(`\n${sign}`) : base.size > 0) return true;
+    for (const name of this.#changed.keys()) if (name.startsWith(sign)) return true;
+    return false;
+  }
+
+  keys(): MapIterator<string> {
+    return this.#whole.keys();
+  }
+
+  values(): MapIterator<string> {
+    return this.#whole.values();
+  }
+
+  entries(): MapIterator<[string, string]> {
+    return this.#whole.entries();
+  }
+
+  [Symbol.iterator](): MapIterator<[string, string]> {
+    return this.#whole.entries();
+  }
+
+  forEach(visit: (value: string, name: string, fields: Fields) => void): void {
+    for (const [name, value] of this.#whole) visit(value, name, this);
+  }
+
+  /** The changes, if this is `before` with nothing but changes; undefined otherwise. */
+  changesSince(before: Fields): Difference | undefined {
+    if (this.#base === before) return this.#changed;
+    if (!RecordFields.is(before)) return undefined;
+    return this.#base === before.#lines || (before.#changed.size === 0 && before.#base === this.#base)
+      ? this.#changed
+      : undefined;
+  }
+
+  get #whole(): Fields {
+    return (this.#map ??= wholeOf(this.#base, this.#changed));
+  }
+}
+
+/** Fields with changes applied to them: null for a field that is removed. The changes must not be changed afterwards. */
+export function withChanges(fields: Fields, changed: Difference): RecordFields {
+  return RecordFields.is(fields) ? fields.with(changed) : new RecordFields(fields, changed);
+}
+
+function wholeOf(base: string | Fields, changed: Difference): Fields {
+  if (typeof base !== "string" && changed.size === 0) return base;
+  const whole = typeof base === "string" ? parseLines(base) : new Map(base);
+  for (const [name, value] of changed) {
+    if (value === null) whole.delete(name);
+    else whole.set(name, value);
+  }
+  return whole;
+}
+
+function parseLines(lines: string): Map<string, string> {
+  const parts = lines.split("\n");
+  const fields = new Map<string, string>();
+  for (let at = 1; at + 1 < parts.length; at += 2) fields.set(parts[at] ?? "", parts[at + 1] ?? "");
+  return fields;
+}
+
+/** Fields as lines, the data last; undefined if lines cannot hold them. */
+export function toLines(fields: Fields): string | undefined {
+  if (RecordFields.is(fields)) return fields.lines;
+  if (!isPlain(fields)) return undefined;
+  let lines = "";
+  let data = "";
+  for (const [name, value] of fields) {
+    if (isData(name)) data += `\n${name}\n${value}`;
+    else lines += `\n${name}\n${value}`;
+  }
+  return lines + data;
+}
+
+/** Whether lines can hold the fields of a map without a doubt about where a name or a value begins. */
+function isPlain(fields: Fields): boolean {
+  for (const [name, value] of fields) {
+    if (!hasSign(name) || hasSign(value)) return false;
+    if (name.includes("\n") || value.includes("\n") || !name.isWellFormed() || !value.isWellFormed()) return false;
+  }
+  return true;
+}
+
+function isData(name: string): boolean {
+  return name.startsWith(DATA);
+}
+
+/** The part of the lines that a field of this name can be in: without the data, unless it is data. */
+function partFor(lines: string, name: string): string {
+  if (isData(name)) return lines;
+  const data = lines.indexOf(`\n${DATA}`);
+  return data < 0 ? lines : lines.slice(0, data);
+}
+
+/** Where a field's name begins. A value may equal a name: it is told apart by what it follows. */
+function findName(lines: string, name: string): number {
+  // Values of the core are JSON and never begin with the sign that each name begins with, so the first match is the name.
+  return partFor(lines, name).indexOf(`\n${name}\n`);
+}
+
+/** Where the value ends that begins at `from`. */
+function endOfValue(lines: string, from: number): number {
+  const end = lines.indexOf("\n", from);
+  return end < 0 ? lines.length : end;
+}
+
+function lookUp(lines: string, name: string): string | undefined {
+  const at = findName(lines, name);
+  if (at < 0) return undefined;
+  const from = at + name.length + 2;
+  return lines.slice(from, endOfValue(lines, from));
+}
+
+/** What takes the place of a part of the lines. */
+interface Edit {
+  readonly from: number;
+  readonly to: number;
+  readonly text: string;
+}
+
+/** Lines with changes applied. All places are found in the lines as they were: to look into a text that was just put together costs a copy. */
+function splice(lines: string, changed: Difference): string {
+  const edits: Edit[] = [];
+  let isSorted = true;
+  let last = 0;
+  let before = "";
+  let after = "";
+  for (const [name, value] of changed) {
+    const at = findName(lines, name);
+    if (at < 0) {
+      if (value === null) continue;
+      if (isData(name)) after += `\n${name}\n${value}`;
+      else before += `\n${name}\n${value}`;
+      continue;
+    }
+    const from = at + name.length + 2;
+    isSorted &&= at >= last;
+    last = at;
+    edits.push({ from: value === null ? at : from, to: endOfValue(lines, from), text: value ?? "" });
+  }
+  if (!isSorted) edits.sort((left, right) => left.from - right.from);
+  let result = before;
+  let done = 0;
+  for (const { from, to, text } of edits) {
+    result += lines.slice(done, from) + text;
+    done = to;
+  }
+  return result + lines.slice(done) + after;
+}
