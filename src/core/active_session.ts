@@ -7,10 +7,11 @@ import type { Metadata } from "./metadata.ts";
 import type { Policy } from "./policy.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
+import type { RotationCommit } from "./rotation.ts";
 import { engineErrorOf } from "./store_client.ts";
 import { isTouchDue } from "./touch.ts";
 import { Values } from "./values.ts";
-import { type Change, type Commit, isEmpty, WorkingCopy } from "./working_copy.ts";
+import { type Change, type Commit, isEmpty, type KeyChange, WorkingCopy } from "./working_copy.ts";
 
 /** A write that got no answer: it may have been done. */
 export interface UnconfirmedWrite {
@@ -26,7 +27,7 @@ interface UnconfirmedRotation {
   readonly current: Found;
   readonly successor: Found;
   /** What the successor holds already, and what is recorded again if the old id was not retired. */
-  readonly commit: Commit;
+  readonly commit: RotationCommit;
 }
 
 /** Where a session comes from: a request, or an id. */
@@ -40,7 +41,7 @@ export interface SessionSource {
 export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
-  commitKey(active: ActiveSession, change: Change & { readonly key: string }): MaybePromise<void>;
+  commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void>;
 }
 
 /**
@@ -89,7 +90,7 @@ export class ActiveSession {
   /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
   orphan: Found | string | undefined;
   /** The session that this request has retired, and what took its place, until the response carries the new id. */
-  retired: { readonly session: Found; readonly successor: Found } | undefined;
+  retired: { readonly current: Found; readonly successor: Found } | undefined;
   /** The failure to load, where it is tolerated. */
   unavailable: SessionError | undefined;
   /** The revision of the working copy that was refused; the handler has got the error. */
@@ -166,7 +167,7 @@ export class ActiveSession {
   }
 
   /** Commits one change, and the earlier changes of its key, at once. */
-  commitChange(change: Change & { readonly key: string }): MaybePromise<void> {
+  commitChange(change: KeyChange): MaybePromise<void> {
     return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
@@ -186,8 +187,8 @@ export class ActiveSession {
   get needsStoring(): boolean {
     const isRefused = this.copy.revision === this.refusedRevision;
     // Of an `update` that failed, nothing is to be stored again, so nobody needs to know what became of it.
-    const isDoubtful = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
-    if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isDoubtful && !isRefused)) return true;
+    const isUnconfirmed = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
+    if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
     if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
     return isTouchDue(this, this.copy.base);
   }
@@ -195,8 +196,7 @@ export class ActiveSession {
   /** Takes what an operation has stored as the base of this request. */
   settle(stored: Found, op: Operation): MaybePromise<void> {
     this.settled = op;
-    this.nextId = undefined;
-    this.isIdDisclosed = false;
+    this.forgetNextId();
     return this.copy.setBase(stored);
   }
 
@@ -218,8 +218,8 @@ export class ActiveSession {
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
     this.unconfirmed = this.unconfirmedRotation = undefined;
-    this.nextId = undefined;
-    this.isIdDisclosed = this.isGone = this.isRenewed = false;
+    this.forgetNextId();
+    this.isGone = this.isRenewed = false;
     this.isNew = true;
     // A retired session is not put back: it is to end, and so is its successor.
     this.retired = undefined;
@@ -240,6 +240,12 @@ export class ActiveSession {
   /** The id that the session will have, created once. */
   createId(): MaybePromise<string> {
     return this.nextId ?? chain(this.policy.generateId(this.request), (id) => (this.nextId ??= id));
+  }
+
+  /** Gives up the id that was made for a new session or a rotation: it was used, or nothing will need it. */
+  forgetNextId(): void {
+    this.nextId = undefined;
+    this.isIdDisclosed = false;
   }
 
   /** The id of the session, to be given to the handler or the client. From now on it cannot change. */

@@ -7,9 +7,10 @@ import { beginOperation } from "./operation.ts";
 import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { resolveRotation, rotate } from "./rotate.ts";
+import { isRotation } from "./rotation.ts";
 import { isTouchDue } from "./touch.ts";
 import { update } from "./update.ts";
-import type { Change, Commit } from "./working_copy.ts";
+import type { Commit, KeyChange } from "./working_copy.ts";
 
 /** Stores everything that waits: ends what is to end, then creates, updates or rotates. */
 export function commitAll(active: ActiveSession): MaybePromise<void> {
@@ -33,12 +34,12 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
 }
 
 /** Commits one change, with the earlier changes of its key, and nothing else. The session exists. */
-export function commitKey(active: ActiveSession, change: Change & { readonly key: string }): MaybePromise<void> {
+export function commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void> {
   const { copy } = active;
   if (active.isGone) throw sessionGone();
   // What waits for an answer comes first: it may have to be stored again, and then it is an earlier change.
-  const isDoubtful = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
-  return chain(isDoubtful ? resolved(active) : undefined, () => {
+  const isUnconfirmed = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
+  return chain(isUnconfirmed ? resolved(active) : undefined, () => {
     if (!copy.base) throw new Error("Only a session that exists can be updated at once");
     const earlier = copy.takeKey(change.key);
     const commit = { ...earlier, changes: [...earlier.changes, change] };
@@ -101,11 +102,12 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     ({ settled, unconfirmed } = active);
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
-    else if (commit.rotation === undefined) await update(active, copy.base, commit, op);
-    else await rotate(active, copy.base, commit, op);
+    else if (isRotation(commit)) await rotate(active, copy.base, commit, op);
+    else await update(active, copy.base, commit, op);
   } catch (error) {
-    const isDoubtful = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
-    if (commit !== undefined && active.settled === settled && !isDoubtful) restore(active, commit, unconfirmed, error);
+    const isUnconfirmed = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
+    if (commit !== undefined && active.settled === settled && !isUnconfirmed)
+      restore(active, commit, unconfirmed, error);
     report(active, error, true);
   }
 }

@@ -2,6 +2,7 @@ import type { ActiveSession } from "./active_session.ts";
 import { isOutage, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
 import type { Found, Operation } from "./repository.ts";
+import { hasGrace } from "./rotation.ts";
 import { includesWrite, lastWrite } from "./write_names.ts";
 
 /**
@@ -19,17 +20,13 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
     active.unconfirmed = undefined;
     active.isRenewed = true;
     // The next id of a session that exists is for its next rotation, and the handler may have got it.
-    if (current === null) {
-      active.nextId = undefined;
-      active.isIdDisclosed = false;
-    }
+    if (current === null) active.forgetNextId();
     op.emit(current === null ? { type: "created" } : { type: "changed", attempts: 1 });
     return await copy.setBase(found);
   }
   // The names of recent writes are kept: where the last one before ours is still among them, ours was not done.
   const before = current ? lastWrite(current.metadata) : undefined;
-  const isCertain = found === null || before === undefined || includesWrite(found.metadata, before);
-  if (!isCertain)
+  if (found !== null && before !== undefined && !includesWrite(found.metadata, before))
     throw new SessionError(
       "ERR_STORE",
       "Cannot tell whether the session was stored: the store failed meanwhile; try the request again",
@@ -86,11 +83,9 @@ export async function endOrphan(active: ActiveSession, op: Operation): Promise<v
   active.orphan = undefined;
 }
 
-/** With a grace, the old id leads to the successor once it is retired, so nothing is to be put back. */
-function perhapsRetired({ unconfirmedRotation: doubtful }: ActiveSession): ActiveSession["retired"] {
-  const rotation = doubtful?.commit.rotation;
-  if (doubtful === undefined || rotation === undefined || rotation.grace > 0 || rotation.untilUsed) return undefined;
-  return { session: doubtful.current, successor: doubtful.successor };
+/** What the request may have retired. With a grace, the old id leads to the successor once it is retired, so nothing is to be put back. */
+function perhapsRetired({ unconfirmedRotation }: ActiveSession): ActiveSession["retired"] {
+  return unconfirmedRotation && hasGrace(unconfirmedRotation.commit.rotation) ? undefined : unconfirmedRotation;
 }
 
 /** Whether an id leads to a successor, after anything that is still under way can change it. */
@@ -106,17 +101,17 @@ async function isRetiredFor(
 
 /** Puts back a session whose new id no response will carry. Its successor ends. */
 export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
-  const { copy, policy, unconfirmedRotation: doubtful } = active;
+  const { copy, policy, unconfirmedRotation: unconfirmed } = active;
   const retired = active.retired ?? perhapsRetired(active);
   active.retired = active.unconfirmedRotation = undefined;
   if (!copy.base) return;
   const putBack = async (): Promise<void> => {
     // The first successor, if there are several: it leads to the others, and they end with it.
-    if (retired !== undefined) await policy.repository.reinstate?.(retired.session, retired.successor, op);
-    if (doubtful === undefined || doubtful.successor === retired?.successor) return;
+    if (retired !== undefined) await policy.repository.reinstate?.(retired.current, retired.successor, op);
+    if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
     // Nothing leads to a successor if the old id was not retired, or for another one.
-    if (retired !== undefined || !(await isRetiredFor(active, doubtful, op)))
-      await policy.repository.end(doubtful.successor, op);
+    if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
+      await policy.repository.end(unconfirmed.successor, op);
   };
   // Nothing tries it again later, and what is left would be a second session. The failure of the handler is the one to report.
   await putBack()

@@ -8,20 +8,24 @@ import type { Contents, Found, Operation, Repository } from "./repository.ts";
 import { fieldsOf } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "./admission.ts";
-import type { Commit, Rotation } from "./working_copy.ts";
+import { hasGrace, type Rotation, type RotationCommit } from "./rotation.ts";
 import { replay } from "./fields.ts";
 
 /**
  * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves the old session
  * alive. It is ended again if the old id could not be retired, so that there are never two.
  */
-export async function rotate(active: ActiveSession, origin: Found, commit: Commit, op: Operation): Promise<void> {
+export async function rotate(
+  active: ActiveSession,
+  origin: Found,
+  commit: RotationCommit,
+  op: Operation,
+): Promise<void> {
   const { rotation } = commit;
-  if (rotation === undefined) throw new Error("Nothing asked for a new id");
   if (active.isSent) throw responseSent("regenerate");
   const replayed = fieldsOf(commit, origin);
   const view = isPromise(replayed) ? await replayed : replayed;
-  const metadata = rotatedMetadata(origin.metadata, commit, rotation, op.now);
+  const metadata = rotatedMetadata(origin.metadata, commit, op.now);
   const progress: Progress = { current: origin, successor: undefined, isRetiring: false };
   let successor: Found;
   try {
@@ -32,7 +36,7 @@ export async function rotate(active: ActiveSession, origin: Found, commit: Commi
     Object.assign(progress, { successor, isRetiring: true });
     const retired = active.policy.repository.retire(origin, successor, graceEnd(successor, rotation, op), op);
     if ((isPromise(retired) ? await retired : retired) === true) noteRetired(active, origin, successor, rotation);
-    else successor = await retireAgain(active, progress, successor, commit, rotation, op);
+    else successor = await retireAgain(active, progress, successor, commit, op);
   } catch (error) {
     const { nextId } = active;
     const { current, successor: created, isRetiring } = progress;
@@ -41,8 +45,8 @@ export async function rotate(active: ActiveSession, origin: Found, commit: Commi
       active.unconfirmedRotation = { current, successor: created, commit };
       throw error;
     }
-    const isDoubtful = created === undefined && isOutage(error) && nextId !== undefined;
-    await abandonSuccessor(active, isDoubtful ? nextId : created, op);
+    // Without an answer, it may be stored under the id that was made for it.
+    await abandonSuccessor(active, created ?? (isOutage(error) ? nextId : undefined), op);
     // The handler has got the new id: the next attempt must use the same.
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
@@ -65,7 +69,6 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   if (unconfirmedRotation === undefined) return;
   const { current, successor, commit } = unconfirmedRotation;
   const { rotation } = commit;
-  if (rotation === undefined) throw new Error("Nothing asked for a new id");
   const answer = await policy.repository.retire(current, successor, graceEnd(successor, rotation, op), op);
   active.unconfirmedRotation = undefined;
   if (answer === true) {
@@ -83,14 +86,15 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
 }
 
 /** Until when the old id leads to the session, in epoch milliseconds; null for never. It is kept as JSON, which has no infinity. */
-function graceEnd(successor: Found, { grace, untilUsed }: Rotation, op: Operation): number | null {
-  if (!untilUsed && grace === 0) return null;
+function graceEnd(successor: Found, rotation: Rotation, op: Operation): number | null {
+  const { grace, untilUsed } = rotation;
+  if (!hasGrace(rotation)) return null;
   return Math.min(untilUsed ? op.endsAt(successor) : op.now + grace * 1000, Number.MAX_SAFE_INTEGER);
 }
 
 /** Without a grace, only the response leads the client to the session: if none goes out, the old one is put back. */
-function noteRetired(active: ActiveSession, session: Found, successor: Found, { grace, untilUsed }: Rotation): void {
-  if (!untilUsed && grace === 0) active.retired ??= { session, successor };
+function noteRetired(active: ActiveSession, current: Found, successor: Found, rotation: Rotation): void {
+  if (!hasGrace(rotation)) active.retired ??= { current, successor };
 }
 
 /** Retires an id that another request has changed meanwhile: what it has stored moves over as well. */
@@ -98,10 +102,10 @@ async function retireAgain(
   active: ActiveSession,
   progress: Progress,
   created: Found,
-  commit: Commit,
-  rotation: Rotation,
+  commit: RotationCommit,
   op: Operation,
 ): Promise<Found> {
+  const { rotation } = commit;
   const { repository, validateChanges } = active.policy;
   let { current } = progress;
   let successor = created;
@@ -115,7 +119,7 @@ async function retireAgain(
     current = newest;
     const { fields } = await replay(commit.changes, current.fields);
     await validateChanges?.(fields);
-    const metadata = rotatedMetadata(current.metadata, commit, rotation, op.now);
+    const metadata = rotatedMetadata(current.metadata, commit, op.now);
     const lastSeenAt = Math.max(successor.lastSeenAt, current.lastSeenAt);
     successor = await moveOver(repository, successor, { fields, metadata, lastSeenAt }, op);
     Object.assign(progress, { current, successor, isRetiring: true });
@@ -136,12 +140,8 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
   return again;
 }
 
-function rotatedMetadata(
-  metadata: Metadata,
-  commit: Commit,
-  { reauthenticated, untilUsed }: Rotation,
-  now: number,
-): Metadata {
+function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
+  const { reauthenticated, untilUsed } = commit.rotation;
   const { unconfirmed: _, ...changed } = changedMetadata(metadata, commit);
   return {
     ...changed,

@@ -4,6 +4,7 @@ import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import { applyAll } from "./metadata_changes.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
+import type { Rotation } from "./rotation.ts";
 
 /**
  * One change of a session's fields. It may run several times: on what this request sees, and again on the newest record whenever
@@ -15,13 +16,8 @@ export interface Change {
   run(fields: FieldsView): MaybePromise<void>;
 }
 
-/** What `regenerate` was asked for; `grace` in seconds. */
-export interface Rotation {
-  readonly grace: number;
-  readonly reauthenticated: boolean;
-  /** Whether it is the grace of `rotateEvery`, which ends when the client has used the new id. */
-  readonly untilUsed: boolean;
-}
+/** A change of one key. */
+export type KeyChange = Change & { readonly key: string };
 
 /** What one request wants stored at one time. */
 export interface Commit {
