@@ -4,7 +4,7 @@ import { CLOCK_SKEW } from "../core/expiry.ts";
 import { type Metadata, readMetadata, type Successor, withMetadata } from "../core/metadata.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
-import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "../core/retired_id.ts";
+import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 import {
@@ -153,12 +153,11 @@ export class CookieRepository implements Repository {
     if (note === null || note.state === "alive") return undefined;
     if (note.successor === undefined) return "revoked";
     const { key, retiredAt, grace } = note.successor;
-    const isUnderWay = op.now < retiredAt + UNDER_WAY;
-    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN)
-      return isUnderWay ? "replaced" : "retired";
+    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
     const next = await loadNote(key, op);
     const reason = await this.#rejectReason(next, op, hops + 1);
-    if (reason !== undefined || grace.untilUsed !== true || next?.isUsed !== true || isUnderWay) return reason;
+    if (reason !== undefined || grace.untilUsed !== true || next?.isUsed !== true) return reason;
+    if (isUnderWay(retiredAt, op.now)) return undefined;
     if (this.#endsOnReuse) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }

@@ -42,6 +42,11 @@ export async function newestOf(active: ActiveSession, current: Found, op: Operat
   return admitted;
 }
 
+/** Whether a session that the store did not show may still be there, because reads of the store may be late. */
+export function mayBeLate(reason: RejectReason | null, { store }: Operation): boolean {
+  return reason === "unknown" && store.traits.consistency === "eventual";
+}
+
 /** A reason as `info()` and events give it. */
 export function publicReason(reason: RejectReason): RejectReason {
   return reason === "replaced" ? "retired" : reason;

@@ -1,4 +1,5 @@
 import type { ActiveSession, UnconfirmedWrite } from "./active_session.ts";
+import { mayBeLate } from "./admission.ts";
 import { create } from "./create.ts";
 import { commitTogether } from "./group_commit.ts";
 import { isSessionError, type SessionErrorCode, sessionGone } from "./errors.ts";
@@ -142,8 +143,7 @@ const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged
 
 async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {
   const { rejected, presented, policy } = active;
-  const mayBeLate = rejected === "unknown" && op.store.traits.consistency === "eventual";
-  if (pending !== presented || mayBeLate || !WITHOUT_RECORD.has(rejected)) {
+  if (pending !== presented || mayBeLate(rejected, op) || !WITHOUT_RECORD.has(rejected)) {
     await policy.repository.end(pending, op);
     op.emit({ type: "destroyed" });
   }

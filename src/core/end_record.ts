@@ -1,19 +1,17 @@
-import { readMetadata } from "./metadata.ts";
+import { successorOf } from "./metadata.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { writeOf } from "./record_write.ts";
 import type { Found, Operation } from "./repository.ts";
-import type { StoredRecord } from "./store.ts";
+import type { SessionStore, StoredRecord } from "./store.ts";
 
 /** How long, in milliseconds, an ended session is noted in a store whose reads may be late. */
 const TOMBSTONE_LIFE = 3_600_000;
 
 /** Ends what lies under a key, and first what took its place: after a failure in between, the retired record still leads there. */
 export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
-  const { traits } = op.store;
-  if (traits.consistency === "eventual" && !traits.compareAndSet) {
+  if (leavesTombstones(op.store)) {
     if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
-    // Another place may still show the session, or write it once more. A missing record would not show it that the session has ended.
-    return await bury(key, op);
+    return await saveTombstone(key, op);
   }
   let expected = current?.version;
   for (;;) {
@@ -26,13 +24,20 @@ export async function endRecord(key: string, current: Found | undefined, op: Ope
   }
 }
 
-async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
-  const metadata = record === null ? "corrupt" : readMetadata(record, key);
-  if (typeof metadata !== "string" && metadata.successor !== undefined)
-    await endRecord(metadata.successor.key, undefined, op);
+/**
+ * Whether an ended session leaves a tombstone in a store. Where reads may be late and nothing is compared, another place may still show the session,
+ * or write it once more, and a missing record would not show it that the session has ended.
+ */
+export function leavesTombstones({ traits }: SessionStore): boolean {
+  return traits.consistency === "eventual" && !traits.compareAndSet;
 }
 
-async function bury(key: string, op: Operation): Promise<void> {
+async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
+  const successor = successorOf(record, key);
+  if (successor !== undefined) await endRecord(successor.key, undefined, op);
+}
+
+async function saveTombstone(key: string, op: Operation): Promise<void> {
   await op.store.save(
     key,
     writeOf(

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { admit, publicReason } from "./admission.ts";
+import { admit, mayBeLate, publicReason } from "./admission.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
@@ -63,8 +63,7 @@ const FINAL: ReadonlySet<RejectReason> = new Set([
 
 function reject(active: ActiveSession, reason: RejectReason, op: Operation): MaybePromise<void> {
   active.rejected = reason;
-  const isLate = reason === "unknown" && op.store.traits.consistency === "eventual";
-  active.isDead = FINAL.has(reason) && !isLate;
+  active.isDead = FINAL.has(reason) && !mayBeLate(reason, op);
   op.emit({ type: "rejected", reason: publicReason(reason) });
   return take(active, null);
 }

@@ -121,6 +121,12 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   return found === null ? "corrupt" : { ...metadata, ...found };
 }
 
+/** What took the place of a retired session; undefined if a record is of no retired one, or cannot be read. */
+export function successorOf(record: SessionRecord | null, key: string): Successor | undefined {
+  const metadata = record === null ? "corrupt" : readMetadata(record, key);
+  return typeof metadata === "string" ? undefined : metadata.successor;
+}
+
 function isNewer(text: string): boolean {
   const format = /^\d+(?= |$)/.exec(text)?.[0];
   return format !== undefined && format !== FORMAT;

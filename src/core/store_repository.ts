@@ -4,12 +4,12 @@ import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { SWEEP_MARGIN } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
-import { type Metadata, readMetadata, type Successor, withMetadata } from "./metadata.ts";
+import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { type Fields, NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { LONGEST_CHAIN, RETIRED_LIFE, UNDER_WAY } from "./retired_id.ts";
+import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "./retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
 import { keyOfId } from "./store_key.ts";
 import type { StoredRecord } from "./store.ts";
@@ -100,14 +100,13 @@ export class StoreRepository implements Repository {
     op: Operation,
     hops: number,
   ): MaybePromise<Found | RejectReason> {
-    const isUnderWay = op.now < retiredAt + UNDER_WAY;
-    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN)
-      return isUnderWay ? "replaced" : "retired";
+    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
     return chain(unpad(grace.id, id), (next) => {
       if (next === null || !isId(next)) return "corrupt";
       return chain(this.#find(next, op, undefined, hops), (found) => {
         if (typeof found === "string" || found.id !== next) return found;
-        if (grace.untilUsed !== true || found.metadata.unconfirmed === true || isUnderWay) return found;
+        if (grace.untilUsed !== true || found.metadata.unconfirmed === true) return found;
+        if (isUnderWay(retiredAt, op.now)) return found;
         return this.#endsOnReuse ? chain(this.end(found, op), () => "reuse") : "reuse";
       });
     });
@@ -223,18 +222,14 @@ export class StoreRepository implements Repository {
   }
 
   #leadsTo(key: string, successorKey: string, op: Operation): MaybePromise<boolean> {
-    return chain(op.store.load(key), (record) => {
-      const metadata = record === null ? "corrupt" : readMetadata(record, key);
-      return typeof metadata !== "string" && metadata.successor?.key === successorKey;
-    });
+    return chain(op.store.load(key), (record) => successorOf(record, key)?.key === successorKey);
   }
 
   async reinstate(retired: Found, successor: Found, op: Operation): Promise<void> {
     const { key, fields } = storedOf(retired);
     const { key: successorKey } = storedOf(successor);
     const record = await op.store.load(key);
-    const metadata = record === null ? "corrupt" : readMetadata(record, key);
-    const pointer = typeof metadata === "string" ? undefined : metadata.successor;
+    const pointer = successorOf(record, key);
     if (record !== null && pointer?.key === successorKey && pointer.isFinal !== true) {
       const { lastSeenAt } = retired;
       await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));

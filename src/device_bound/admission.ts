@@ -5,7 +5,7 @@
  */
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import { UNDER_WAY } from "../core/retired_id.ts";
+import { isUnderWay } from "../core/retired_id.ts";
 import { internalsOf } from "../core/session_internals.ts";
 import { type Binding, readFacts } from "./binding.ts";
 import { exchangeOf, hasProof } from "./bound_cookie.ts";
@@ -22,15 +22,15 @@ export function isProven(
   if (facts === "exempt" || (!isRequired && facts?.key === undefined)) return true;
   const exchange = exchangeOf(op);
   if (facts === undefined || exchange === null) return false;
-  return isUnderWay(found, facts, op) || hasProof(facts, exchange, op.now, signaturesOf);
+  return wasSentBeforeLogin(found, facts, op) || hasProof(facts, exchange, op.now, signaturesOf);
 }
 
 /**
  * Whether a request was sent before the login, and so without a proof: it presents the id that was renewed a moment ago, and the session was bound since. The grace of
  * that login lets it in.
  */
-function isUnderWay({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
+function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
   const { rotatedAt = 0 } = metadata;
-  if (session === undefined || internalsOf(session).presented === token || now - rotatedAt >= UNDER_WAY) return false;
+  if (session === undefined || internalsOf(session).presented === token || !isUnderWay(rotatedAt, now)) return false;
   return key === undefined || (key.proofs === 0 && key.provedAt >= rotatedAt);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { mayBeLate } from "../core/admission.ts";
 import { isSessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import type { Operation } from "../core/repository.ts";
@@ -112,9 +113,8 @@ async function open(session: object): Promise<Opened> {
 const FINAL = /^(?:malformed|forged|unknown|expired|retired|revoked|credentials|corrupt|reuse)$/;
 
 /** Whether a session that was rejected will never be there again. */
-export function isFinal(rejected: RejectReason | null, { store }: Operation): boolean {
-  if (rejected === null || !FINAL.test(rejected)) return false;
-  return rejected !== "unknown" || store.traits.consistency !== "eventual";
+export function isFinal(rejected: RejectReason | null, op: Operation): boolean {
+  return rejected !== null && FINAL.test(rejected) && !mayBeLate(rejected, op);
 }
 
 /** Stores a binding at once, so that the response says nothing that the store does not know. False if the session has ended meanwhile. */

@@ -1,3 +1,4 @@
+import { leavesTombstones } from "../core/end_record.ts";
 import { isSessionError, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
@@ -5,7 +6,7 @@ import type { MaybePromise } from "../core/maybe_promise.ts";
 import { METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository_wrapper.ts";
-import { UNDER_WAY } from "../core/retired_id.ts";
+import { reasonOfRetired } from "../core/retired_id.ts";
 import { changedNames, latestOf, type Marks, NO_MARKS, withMarks, withoutMarks } from "./marks.ts";
 import { merge, mergedOf, type MergedSession, metadataText, missingSession, shortVersion } from "./merged_session.ts";
 import {
@@ -47,7 +48,7 @@ export function readYourWritesRepository(
     if (tombstone !== undefined) {
       const { at, isRetired, successor } = tombstone;
       if (successor !== undefined && successor.until > op.now) return await open(successor.token, op);
-      return isRetired ? (op.now < at + UNDER_WAY ? "replaced" : "retired") : "revoked";
+      return isRetired ? reasonOfRetired(at, op.now) : "revoked";
     }
     const found = await find(() => next.open(token, withoutExpiry(op)), token, op);
     return typeof found !== "string" && op.endsAt(found) <= op.now ? "expired" : found;
@@ -208,8 +209,8 @@ function isNews(found: Found, presented: PresentedWrites, { now, store }: Operat
  * Whether a session that the store does not show must be there. Where the core leaves no tombstone, a late session cannot be
  * told from one that was ended: it counts as ended.
  */
-function isLate({ changes }: PresentedWrites, { store: { traits } }: Operation): boolean {
-  return changes.size > 0 && traits.consistency === "eventual" && !traits.compareAndSet;
+function isLate({ changes }: PresentedWrites, { store }: Operation): boolean {
+  return changes.size > 0 && leavesTombstones(store);
 }
 
 /** Waits before the next read; false if no time is left, which is no conflict here. */

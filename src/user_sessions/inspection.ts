@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { endRecord } from "../core/end_record.ts";
+import { endRecord, leavesTombstones } from "../core/end_record.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import { type Metadata, readMetadata, withMetadata } from "../core/metadata.ts";
 import { NO_FIELDS } from "../core/record_fields.ts";
@@ -77,7 +77,7 @@ async function follow(
     const record = await op.store.load(key);
     if (record === null) {
       // A place that does not show a session yet must not show it later.
-      if (onEnd !== undefined && hidesWrites(op)) await endRecord(key, undefined, op);
+      if (onEnd !== undefined && leavesTombstones(op.store)) await endRecord(key, undefined, op);
       return "absent";
     }
     const metadata = readMetadata(record, key);
@@ -121,11 +121,6 @@ async function follow(
     if (typeof found !== "string") onEnd(entry);
     return isLeadingOn ? found : "ended";
   }
-}
-
-/** Whether a place may show what another one has ended. */
-function hidesWrites({ store: { traits } }: Operation): boolean {
-  return traits.consistency === "eventual" && !traits.compareAndSet;
 }
 
 /** Whether a session counts: its time is not over, and the credentials are those of `version`. */
