@@ -3,7 +3,6 @@ import { responseSent, type SessionError, sessionGone } from "./errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "./events.ts";
 import { Flash } from "./flash.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
-import type { Metadata } from "./metadata.ts";
 import type { Policy } from "./policy.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
@@ -59,6 +58,7 @@ export class ActiveSession {
   readonly flash: Flash;
   readonly calls: CallQueue;
 
+  // What loading has found.
   /** What the client presented; undefined before it was asked for. */
   presented: string | null | undefined;
   /** Why what the client presented is not its session. */
@@ -67,34 +67,42 @@ export class ActiveSession {
   isDead = false;
   /** Whether the client came without a session, or `destroy` was called since. */
   isNew = false;
-  /** Whether another request has destroyed or regenerated the session. */
-  isGone = false;
-  /** Whether the response was sent, so that nothing more reaches the client. */
-  isSent = false;
+  /** The failure to load, where it is tolerated. */
+  unavailable: SessionError | undefined;
+
+  // What the request has done, and what its response must carry.
   /** Whether this request has proved who the user is. */
   isAuthenticated = false;
+  /** Whether another request has destroyed or regenerated the session. */
+  isGone = false;
   /** Whether this request has ended the session, so that its cookie must be cleared. */
   isEnded = false;
   /** Whether the response must carry the token although it stays the same. */
   isRenewed = false;
+  /** Whether the response was sent, so that nothing more reaches the client. */
+  isSent = false;
+  /** The last operation that has stored what it was to store. */
+  settled: Operation | undefined;
+  /** The revision of the working copy that was refused; the handler has got the error. */
+  refusedRevision = -1;
+
+  // What is still to be ended, or to be found out.
   /** What `destroy` left to be ended. */
   pendingDelete: Found | string | undefined;
+  /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
+  orphan: Found | string | undefined;
+  unconfirmed: UnconfirmedWrite | undefined;
+  unconfirmedRotation: UnconfirmedRotation | undefined;
+  /** The session that this request has retired, and what took its place, until the response carries the new id. */
+  retired: { readonly current: Found; readonly successor: Found } | undefined;
+
+  // The id that comes next.
   /** The id for the session that this request begins or regenerates, once it was needed. */
   nextId: string | undefined;
   /** Whether `nextId` was given to the handler, so that it can no longer be replaced. */
   isIdDisclosed = false;
-  unconfirmed: UnconfirmedWrite | undefined;
-  unconfirmedRotation: UnconfirmedRotation | undefined;
-  /** The last operation that has stored what it was to store. */
-  settled: Operation | undefined;
-  /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
-  orphan: Found | string | undefined;
-  /** The session that this request has retired, and what took its place, until the response carries the new id. */
-  retired: { readonly current: Found; readonly successor: Found } | undefined;
-  /** The failure to load, where it is tolerated. */
-  unavailable: SessionError | undefined;
-  /** The revision of the working copy that was refused; the handler has got the error. */
-  refusedRevision = -1;
+
+  // The `update` that is under way.
   /** The key of an `update` whose function has not returned yet. */
   computing: string | undefined;
   /** The key of an `update` whose function is on the call stack. */
@@ -280,15 +288,6 @@ export class ActiveSession {
     // After `destroy` no session is left whose cookie a new one could replace.
     const mayReplace = this.isAuthenticated || this.isEnded || this.pendingDelete !== undefined;
     if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
-  }
-
-  /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */
-  maxAgeOf({ timeouts: own }: Metadata): number | null {
-    if (own?.cookie !== undefined) return own.cookie;
-    const { timeouts, limits } = this.policy;
-    const lifetime = this.transport?.lifetime?.maxAge;
-    if (own?.idle === undefined && lifetime !== undefined) return lifetime;
-    return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
   }
 
   /** Reports a failure of the store. */

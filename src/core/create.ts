@@ -4,6 +4,7 @@ import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { changedMetadata } from "./metadata_changes.ts";
+import { maxAgeOf } from "./touch.ts";
 import type { Commit } from "./working_copy.ts";
 import { replay } from "./fields.ts";
 
@@ -64,7 +65,7 @@ function attempt(
       repository.tokenFor === undefined
         ? undefined
         : chain(repository.tokenFor(id, op), (token) =>
-            active.transport?.assertFits(token, active.maxAgeOf(contents.metadata)),
+            active.transport?.assertFits(token, maxAgeOf(active, contents.metadata)),
           );
     return chain(chain(fitting, write), (created) => {
       active.nextId = undefined;

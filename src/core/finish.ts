@@ -7,7 +7,7 @@ import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { ClearSiteData } from "./session.ts";
 import { argumentsOf } from "./store_resolver.ts";
-import { isTouchDue } from "./touch.ts";
+import { isTouchDue, maxAgeOf } from "./touch.ts";
 
 /** Keeps the process alive until a promise settles. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
@@ -158,7 +158,7 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   // Whatever failed later: an id that is stored must reach the client, for the one that it holds may be retired.
   const isNews = base && !isGone && base.token !== presented;
   if (base && (isNews || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
-    return (headers) => transport.write(headers, base.token, active.maxAgeOf(base.metadata));
+    return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
     return (headers) => transport.clear(headers);

@@ -1,6 +1,6 @@
 import type { ActiveSession } from "./active_session.ts";
 import { timeoutsOf } from "./expiry.ts";
-import type { OwnTimeouts } from "./metadata.ts";
+import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import type { Found } from "./repository.ts";
 
 /** Whether "last seen" is to be written: the request asked for it, or it is old and the request counts as use. */
@@ -20,6 +20,15 @@ export function isTouchDue(
   const own = timeouts === undefined ? metadata : { ...metadata, timeouts: { ...metadata.timeouts, ...timeouts } };
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
-  if (elapsed < Math.min(touchInterval, (active.maxAgeOf(own) ?? Infinity) / 2) * 1000) return false;
+  if (elapsed < Math.min(touchInterval, (maxAgeOf(active, own) ?? Infinity) / 2) * 1000) return false;
   return transport === undefined || policy.countsAsUse(transport.request);
+}
+
+/** The `Max-Age` of the token, in seconds; null for as long as the client runs. */
+export function maxAgeOf({ policy, transport }: ActiveSession, { timeouts: own }: Metadata): number | null {
+  if (own?.cookie !== undefined) return own.cookie;
+  const { timeouts, limits } = policy;
+  const lifetime = transport?.lifetime?.maxAge;
+  if (own?.idle === undefined && lifetime !== undefined) return lifetime;
+  return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
 }

@@ -60,7 +60,7 @@ test.each([
   const metadata = { createdAt: 0, absoluteSince: 0 };
   const current = { metadata, fields: new Map(), lastSeenAt: 50_000, id: "", token: "", version: 1 };
   const policy = { now: () => 50_000 + age, timeouts: { ...timeouts, touchInterval }, limits: {} };
-  const active = { policy, copy: {}, maxAgeOf: () => 100 } as unknown as ActiveSession;
+  const active = { policy, copy: {} } as unknown as ActiveSession;
   expect(isTouchDue(active, current, false, undefined)).toBe(expected);
   expect(isTouchDue(active, current, true, undefined)).toBe(true);
   expect(isTouchDue(active, null, true, undefined)).toBe(false);
