@@ -17,21 +17,25 @@ import type { Commit, KeyChange } from "./working_copy.ts";
 export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
     const { copy } = active;
-    if (
-      active.isGone ||
-      active.orphan !== undefined ||
-      active.unconfirmed !== undefined ||
-      active.unconfirmedRotation !== undefined ||
-      active.pendingDelete !== undefined ||
-      active.unavailable !== undefined ||
-      copy.rotation !== undefined
-    )
-      return commitInSteps(active);
+    if (needsSteps(active)) return commitInSteps(active);
     // With nothing to store, this request does not wait in the line of the writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     const commit = copy.take();
     return guarded(active, commit, commit);
   });
+}
+
+/** Whether a commit must do more than store what waits: finish or end what is left from before, give a new id, or throw. */
+function needsSteps(active: ActiveSession): boolean {
+  return (
+    active.isGone ||
+    active.orphan !== undefined ||
+    active.unconfirmed !== undefined ||
+    active.unconfirmedRotation !== undefined ||
+    active.pendingDelete !== undefined ||
+    active.unavailable !== undefined ||
+    active.copy.rotation !== undefined
+  );
 }
 
 /** Commits one change, with the earlier changes of its key, and nothing else. The session exists. */

@@ -117,6 +117,14 @@ export function isOutage(error: unknown): error is SessionError {
   return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
 }
 
+/** The error of a store that takes too long. */
+export function storeTimedOut(action: string, seconds: number): SessionError {
+  return new SessionError(
+    "ERR_STORE_TIMEOUT",
+    `Cannot ${action}: the store did not answer within ${seconds} s; is it reachable?`,
+  );
+}
+
 /** The error of a session that another request has ended or regenerated. */
 export function sessionGone(): SessionError {
   return new SessionError(
@@ -131,6 +139,18 @@ export function responseSent(action: string): SessionError {
     "ERR_RESPONSE_SENT",
     `Cannot ${action} a session: the response was already sent; call it earlier, and await it`,
   );
+}
+
+/** The error of a value that a codec has refused: it says where and why, as far as the codec does. */
+export function notSerializable(key: string, error: unknown): SessionError {
+  const detail = typeof error === "object" && error !== null ? error : {};
+  const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
+  const place = JSON.stringify(key) + (path === "" ? "" : ` (at ${key}${/^[.[]/.test(path) ? path : `.${path}`})`);
+  const reason =
+    "reason" in detail && typeof detail.reason === "string"
+      ? detail.reason
+      : "it is a function, a symbol or an instance of a class, or holds one";
+  return new SessionError("ERR_NOT_SERIALIZABLE", `Cannot store ${place}: ${reason}; store plain data instead`);
 }
 
 /** The error of a logout that does not know which session to end. */

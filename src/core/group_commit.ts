@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { isOutage, isSessionError, SessionError, sessionGone } from "./errors.ts";
+import { isOutage, isSessionError, sessionGone, storeTimedOut } from "./errors.ts";
 import { admit, newestOf } from "./admission.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
@@ -178,12 +178,7 @@ async function serveEach(jobs: readonly Job[]): Promise<undefined> {
 function isTooLate({ active, since, reject }: Job): boolean {
   const { storeTimeout } = active.policy;
   if (performance.now() - since < storeTimeout * 1000) return false;
-  reject(
-    new SessionError(
-      "ERR_STORE_TIMEOUT",
-      `Cannot store the session: the store did not answer within ${storeTimeout} s; is it reachable?`,
-    ),
-  );
+  reject(storeTimedOut("store the session", storeTimeout));
   return true;
 }
 

@@ -1,9 +1,8 @@
 import type { ActiveSession } from "./active_session.ts";
-import type { FieldsView } from "./fields.ts";
-import type { MaybePromise } from "./maybe_promise.ts";
+import { newestOf } from "./admission.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionInternals } from "./session_internals.ts";
-import { newestOf } from "./admission.ts";
+import { commitComputed } from "./update_key.ts";
 
 /** What capabilities may ask of a session. */
 export function internalsFor(active: ActiveSession): SessionInternals {
@@ -52,24 +51,7 @@ export function internalsFor(active: ActiveSession): SessionInternals {
       if (!copy.base) await begin(active);
       // Nothing of a session that gets a new id lies under the old one.
       if (!copy.base || copy.rotation !== undefined) await active.save();
-      let outcome: { readonly value: unknown; readonly text: string | undefined } = {
-        value: undefined,
-        text: undefined,
-      };
-      const run = (fields: FieldsView): MaybePromise<void> =>
-        active.values
-          .computeChange(
-            key,
-            (value) => change(value, fields),
-            (value, text) => {
-              outcome = { value, text };
-            },
-          )
-          .run(fields);
-      active.flash.replace(key);
-      await active.commitChange({ key, run });
-      active.values.trackUpdated(key, outcome.value, outcome.text);
-      return outcome.value;
+      return await commitComputed(active, key, change);
     },
     async refresh() {
       await active.load();

@@ -58,18 +58,13 @@ export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: F
 }
 
 function validate(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<SchemaResult<unknown>> {
-  const data: Record<string, unknown> = {};
+  const data: [key: string, value: unknown][] = [];
   for (const [name, text] of fields) {
     const value = name.startsWith(DATA) ? text : name.startsWith(EXPIRING) ? splitEnd(text).text : undefined;
-    if (value === undefined) continue;
-    Object.defineProperty(data, keyOf(name), {
-      value: codec.decode(value),
-      writable: true,
-      enumerable: true,
-      configurable: true,
-    });
+    if (value !== undefined) data.push([keyOf(name), codec.decode(value)]);
   }
-  return schema["~standard"].validate(data);
+  // Not by assignment: a key may be `__proto__`.
+  return schema["~standard"].validate(Object.fromEntries(data));
 }
 
 /** The fields with the data as the schema gives them: the very same where it changes nothing. */

@@ -57,14 +57,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   async all(): Promise<Partial<Data>> {
     const active = await this.#loaded();
     active.values.detectChanges();
-    const all: Partial<Data> = Object.create(null);
+    const all: Record<string, unknown> = Object.create(null);
     for (const key of keysOf(active)) {
       const text = active.flash.show(key) ?? active.values.text(key);
       const value = text === undefined ? undefined : active.values.decode(text);
-      if (value !== undefined)
-        Object.defineProperty(all, key, { value, writable: true, enumerable: true, configurable: true });
+      if (value !== undefined) all[key] = value;
     }
-    return all;
+    return all as Partial<Data>;
   }
 
   async keys(): Promise<KeyOf<Data>[]> {

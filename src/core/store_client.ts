@@ -1,4 +1,4 @@
-import { checked, isBusy, isMistake, isSessionError, SessionError } from "./errors.ts";
+import { checked, isBusy, isMistake, isSessionError, SessionError, storeTimedOut } from "./errors.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
@@ -119,12 +119,7 @@ export class StoreClient implements SessionStore {
   #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
     return new Promise((resolve, reject) => {
       const expire = (): void => {
-        reject(
-          new SessionError(
-            "ERR_STORE_TIMEOUT",
-            `Cannot ${call.action}: the store did not answer within ${this.#seconds} s; is it reachable?`,
-          ),
-        );
+        reject(storeTimedOut(call.action, this.#seconds));
         this.#aborter?.abort();
       };
       const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));

@@ -1,8 +1,12 @@
 import type { ActiveSession } from "./active_session.ts";
+import type { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 
 /** Updates of one key that overtake each other within one request, before they are taken for an endless loop. */
 const MOST_UPDATES = 100;
+
+/** Computes a value. It may be given the other fields of the record, to read and to change. */
+type Compute = (value: unknown, fields: FieldsView) => unknown;
 
 /** What an update has made of a value. */
 interface Outcome {
@@ -24,15 +28,20 @@ export function updateKey(
   return recordUpdate(active, key, compute);
 }
 
-function commitAtOnce(active: ActiveSession, key: string, compute: (value: unknown) => unknown): MaybePromise<unknown> {
+function commitAtOnce(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
+  if (active.isSent) active.emit({ type: "late" });
+  return commitComputed(active, key, compute);
+}
+
+/** Commits at once what a function makes of one value of a session that exists. Answers the value that is stored. */
+export function commitComputed(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
   const { values, flash } = active;
   let outcome: Outcome = { value: undefined, text: undefined };
   const change = values.computeChange(key, compute, (value, text) => {
     outcome = { value, text };
   });
   flash.replace(key);
-  if (active.isSent) active.emit({ type: "late" });
-  return chain(active.commitChange({ key, run: change.run }), () => {
+  return chain(active.commitChange(change), () => {
     values.trackUpdated(key, outcome.value, outcome.text);
     return outcome.value;
   });

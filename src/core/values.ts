@@ -1,9 +1,9 @@
 import type { Codec } from "./codec.ts";
-import { SessionError } from "./errors.ts";
+import { notSerializable } from "./errors.ts";
 import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
-import type { Change, WorkingCopy } from "./working_copy.ts";
+import type { Change, KeyChange, WorkingCopy } from "./working_copy.ts";
 
 /** What values need of the session in this request. */
 interface ValuesOwner {
@@ -110,9 +110,9 @@ export class Values {
   /** A change that reads, computes and writes one value, and passes the result to `onResult`. A time to live stays. */
   computeChange(
     key: string,
-    compute: (value: unknown) => unknown,
+    compute: (value: unknown, fields: FieldsView) => unknown,
     onResult: (value: unknown, text: string | undefined) => void,
-  ): Change {
+  ): KeyChange {
     return {
       key,
       run: (fields) => {
@@ -123,7 +123,7 @@ export class Values {
           void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
           onResult(value, next);
         };
-        const value = compute(text === undefined ? undefined : this.decode(text));
+        const value = compute(text === undefined ? undefined : this.decode(text), fields);
         return isPromise(value) ? Promise.resolve(value).then(put) : put(value);
       },
     };
@@ -194,14 +194,3 @@ export const CLEAR: Change = {
     for (const sign of [DATA, EXPIRING, FLASH] as const) for (const name of fields.names(sign)) fields.delete(name);
   },
 };
-
-function notSerializable(key: string, error: unknown): SessionError {
-  const detail = typeof error === "object" && error !== null ? error : {};
-  const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
-  const place = JSON.stringify(key) + (path === "" ? "" : ` (at ${key}${/^[.[]/.test(path) ? path : `.${path}`})`);
-  const reason =
-    "reason" in detail && typeof detail.reason === "string"
-      ? detail.reason
-      : "it is a function, a symbol or an instance of a class, or holds one";
-  return new SessionError("ERR_NOT_SERIALIZABLE", `Cannot store ${place}: ${reason}; store plain data instead`);
-}

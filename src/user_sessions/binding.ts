@@ -4,7 +4,7 @@
  * @module
  */
 import type { Codec } from "../core/codec.ts";
-import { SessionError } from "../core/errors.ts";
+import { notSerializable, SessionError } from "../core/errors.ts";
 import { chain } from "../core/maybe_promise.ts";
 import { byteLength } from "../core/record_size.ts";
 import { createId } from "../core/session_id.ts";
@@ -82,17 +82,18 @@ export function assertUserId(userId: unknown): asserts userId is string {
 }
 
 function encoded({ encode }: Codec, metadata: unknown): string {
-  let reason = "it has a function, a symbol or a class instance";
+  let text: string;
   try {
-    const text = encode(metadata);
-    const size = byteLength(text);
-    if (size <= MOST_METADATA) return text;
-    reason = `it has ${size} bytes, and the most is ${MOST_METADATA}`;
+    text = encode(metadata);
   } catch (error) {
-    const { path } = Object(error);
-    if (typeof path === "string" && path !== "") reason += `, at ${path}`;
+    throw notSerializable("metadata", error);
   }
-  throw new SessionError("ERR_NOT_SERIALIZABLE", `Cannot bind the session: its metadata cannot be stored, ${reason}`);
+  const size = byteLength(text);
+  if (size <= MOST_METADATA) return text;
+  throw new SessionError(
+    "ERR_NOT_SERIALIZABLE",
+    `Cannot bind the session: its metadata is ${size} bytes, and the most is ${MOST_METADATA}; give less`,
+  );
 }
 
 /** Metadata as `bind` was given them. If they cannot be read, the session is listed without them. */
