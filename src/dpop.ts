@@ -12,7 +12,7 @@ import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";
 import { assertHost, isHeader } from "./dpop/host.ts";
 import { ProofJudge } from "./dpop/judgement.ts";
-import { askForNonce, claimedInstant, CLOCK_SKEW, isRecent, writeNonce } from "./dpop/nonce.ts";
+import { askForNonce, claimedInstant, CLOCK_ERROR, isRecent, writeNonce } from "./dpop/nonce.ts";
 import { type DpopOptions, settingsOf } from "./dpop/options.ts";
 import type { DpopFault } from "./dpop/proof.ts";
 
@@ -98,7 +98,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     if (request === undefined || !isHeader(transport) || contents.metadata[FACTS] !== undefined) return contents;
     const proof = await judge.proofOf(request);
     // No nonce can be known yet. A thief who replays a proof begins a session that he cannot use: the key is not his.
-    const isUsable = typeof proof !== "string" && Math.abs(now / 1000 - proof.iat) <= CLOCK_SKEW;
+    const isUsable = typeof proof !== "string" && Math.abs(now / 1000 - proof.iat) <= CLOCK_ERROR;
     const facts = bindingToJson(isUsable ? { thumbprint: proof.thumbprint } : {});
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: facts } };
   };

@@ -18,7 +18,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
     const { copy } = active;
     if (needsSteps(active)) return commitInSteps(active);
-    // With nothing to store, this request does not wait in the line of the writers.
+    // With nothing to store, this request does not wait in the queue of the writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     const commit = copy.take();
     return guarded(active, commit, commit);

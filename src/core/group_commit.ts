@@ -27,7 +27,7 @@ interface Job {
 }
 
 /** The requests of this process that wait to write to one session. */
-export type Line = Job[];
+export type WriteQueue = Job[];
 
 /** A job with what its changes made of the state before it. */
 interface Applied {
@@ -36,10 +36,10 @@ interface Applied {
 }
 
 /**
- * Stores the changes of one request, or of several together: those of one process that change one session wait in one line. The first writes, and
+ * Stores the changes of one request, or of several together: those of one process that change one session wait in one queue. The first writes, and
  * what gathers meanwhile is stored in one compare-and-set. Otherwise hundreds of writers of one session would overtake each other for ever.
  *
- * A change whose function is async does not wait in line: it could wait for a request that waits behind it.
+ * A change whose function is async does not wait in the queue: it could wait for a request that waits behind it.
  */
 export function commitTogether(
   active: ActiveSession,
@@ -47,36 +47,42 @@ export function commitTogether(
   commit: Commit,
   op: Operation,
 ): MaybePromise<void> {
-  const { lines } = active.policy;
-  if (lines === undefined || !sharesPromises()) return update(active, current, commit, op);
-  let line = lines.get(current.id);
-  if (line !== undefined) return wait(line, active, current, commit, op);
+  const { writeQueues: queues } = active.policy;
+  if (queues === undefined || !sharesPromises()) return update(active, current, commit, op);
+  let queue = queues.get(current.id);
+  if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const changed = fieldsOf(commit, current);
   if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
   // A function of `update` may have changed the same session as another request.
-  line = lines.get(current.id);
-  if (line !== undefined) return wait(line, active, current, commit, op);
+  queue = queues.get(current.id);
+  if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const first = update(active, current, { ...commit, view: changed }, op);
   if (!isPromise(first)) return first;
-  const waiting: Line = [];
-  lines.set(current.id, waiting);
+  const waiting: WriteQueue = [];
+  queues.set(current.id, waiting);
   const next = (): void => {
     // What this request has stored is where the next ones begin.
-    if (waiting.length === 0) lines.delete(current.id);
-    else void serve(lines, current.id, waiting, active.copy.base ?? undefined);
+    if (waiting.length === 0) queues.delete(current.id);
+    else void serve(queues, current.id, waiting, active.copy.base ?? undefined);
   };
   first.then(next, next);
   return first;
 }
 
-function wait(line: Line, active: ActiveSession, current: Found, commit: Commit, op: Operation): Promise<void> {
+function enqueue(
+  queue: WriteQueue,
+  active: ActiveSession,
+  current: Found,
+  commit: Commit,
+  op: Operation,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    line.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
+    queue.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
   });
 }
 
-/** Where the state comes from to which a batch is applied: the request itself loaded it, the line stored it, or it was just loaded. */
-type Origin = "request" | "line" | "store";
+/** Where the state comes from to which a batch is applied: the request itself loaded it, the queue stored it, or it was just loaded. */
+type Origin = "request" | "queue" | "store";
 
 /**
  * After so many batches a process loads the session again. Without a load it is faster than any other process that writes to the session, which
@@ -84,12 +90,17 @@ type Origin = "request" | "line" | "store";
  */
 const BATCHES_BEFORE_LOAD = 4;
 
-/** Serves a line, one batch after the other: a batch is everybody who waits when it begins. */
-async function serve(lines: Map<string, Line>, id: string, waiting: Line, stored: Found | undefined): Promise<void> {
+/** Serves a queue, one batch after the other: a batch is everybody who waits when it begins. */
+async function serve(
+  queues: Map<string, WriteQueue>,
+  id: string,
+  waiting: WriteQueue,
+  stored: Found | undefined,
+): Promise<void> {
   let last = stored?.id === id ? stored : undefined;
   for (let count = 1; waiting.length > 0; count++)
     last = await serveBatch(waiting.splice(0), last, count % BATCHES_BEFORE_LOAD === 0);
-  lines.delete(id);
+  queues.delete(id);
 }
 
 /** Stores the changes of a batch, perhaps after a load. Answers the newest state, if it is known. */
@@ -109,7 +120,7 @@ async function storeBatch(
   const { op, active: leader } = youngest;
   const { repository } = leader.policy;
   let base = last ?? youngest.current;
-  let origin = (last === undefined ? "request" : "line") as Origin;
+  let origin = (last === undefined ? "request" : "queue") as Origin;
   const load = async (): Promise<void> => {
     base = await newestOf(leader, base, op);
     origin = "store";

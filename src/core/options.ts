@@ -215,7 +215,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now: now === undefined ? Date.now : checkedClock(now),
     // With `respond`, a plugin may send each client its own write. It cannot do that if the writes of several clients are stored as one.
-    lines: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
+    writeQueues: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
   };
 }
 

@@ -7,7 +7,7 @@ import type { Fields } from "./record_fields.ts";
 import type { Found, Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
-import type { Line } from "./group_commit.ts";
+import type { WriteQueue } from "./group_commit.ts";
 
 /** What holds for every session of one manager: its options, with their defaults filled in. */
 export interface Policy {
@@ -44,5 +44,5 @@ export interface Policy {
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
   /** The requests of this process that wait to write to a session, by its id; undefined if writes must not be put together. */
-  readonly lines: Map<string, Line> | undefined;
+  readonly writeQueues: Map<string, WriteQueue> | undefined;
 }

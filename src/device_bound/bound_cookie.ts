@@ -11,8 +11,8 @@ import type { SignaturesOf } from "./signatures.ts";
 
 const SUFFIX = "-bound";
 const PURPOSE = "cookie";
-/** In seconds. The clocks of two servers may be so far apart. */
-const CLOCK_SKEW = 300;
+/** In seconds: how far one clock may be wrong. */
+const CLOCK_ERROR = 300;
 
 /** How long a proof, and its cookie, are valid. */
 export interface ProofLifetime {
@@ -27,7 +27,7 @@ export interface ProofLifetime {
  * one then: it must not present one that a server whose clock is ahead takes for an old one.
  */
 export function proofLifetime(validFor: number): ProofLifetime {
-  return { validFor, maxAge: Math.ceil(Math.max(validFor - CLOCK_SKEW, validFor / 2)) };
+  return { validFor, maxAge: Math.ceil(Math.max(validFor - CLOCK_ERROR, validFor / 2)) };
 }
 
 /** What a response by cookie needs. */

@@ -5,7 +5,7 @@
  */
 import type { Operation } from "../core/repository.ts";
 import type { Binding } from "./binding.ts";
-import { claimedInstant, CLOCK_SKEW, isOurs, isRecent } from "./nonce.ts";
+import { claimedInstant, CLOCK_ERROR, isOurs, isRecent } from "./nonce.ts";
 import type { DpopSettings } from "./options.ts";
 import { checkProof, type DpopFault, type DpopProof } from "./proof.ts";
 import { useOnce } from "./replay.ts";
@@ -45,7 +45,7 @@ export class ProofJudge {
     if (!isRecent(madeAt, op.now, nonceLifetime) || !(await isOurs(nonce, binding.secret))) return "nonce";
     if (ath !== (await hashOfToken(token))) return "token";
     if (binding.thumbprint !== undefined && thumbprint !== binding.thumbprint) return "binding";
-    const used = this.#uses.get(request) ?? useOnce(proof, madeAt + (nonceLifetime + 2 * CLOCK_SKEW) * 1000, op);
+    const used = this.#uses.get(request) ?? useOnce(proof, madeAt + (nonceLifetime + 2 * CLOCK_ERROR) * 1000, op);
     this.#uses.set(request, used);
     return (await used) ? proof : "replay";
   }

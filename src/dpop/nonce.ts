@@ -7,8 +7,8 @@ import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { isEqual, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
 
-/** In seconds. The clocks of two servers may be so far apart. */
-export const CLOCK_SKEW = 300;
+/** In seconds: how far one clock may be wrong. */
+export const CLOCK_ERROR = 300;
 /** In characters: an instant in base 36 with a sign, and more. */
 const LONGEST_INSTANT = 12;
 
@@ -25,7 +25,7 @@ export function claimedInstant(nonce: string): number {
 
 /** Whether a nonce that was made at an instant still serves. */
 export function isRecent(madeAt: number, now: number, lifetime: number): boolean {
-  return now - madeAt < (lifetime + CLOCK_SKEW) * 1000;
+  return now - madeAt < (lifetime + CLOCK_ERROR) * 1000;
 }
 
 /** Whether a nonce was made here for a session with this secret. */

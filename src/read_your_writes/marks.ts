@@ -14,22 +14,22 @@ const MARKS_FIELD = `${CAPABILITY}recent`;
 export interface Marks {
   readonly at: ReadonlyMap<string, number>;
   /** The latest instant of a write that no response brought to its client, such as one of a job. */
-  readonly untoldAt: number;
+  readonly unsentAt: number;
 }
 
 /** The marks of a record without recent changes. */
-export const NO_MARKS: Marks = { at: new Map(), untoldAt: 0 };
+export const NO_MARKS: Marks = { at: new Map(), unsentAt: 0 };
 
 /** The marks of a record. */
 export function readMarks(fields: Fields): Marks {
   const text = fields.get(MARKS_FIELD);
   if (text === undefined) return NO_MARKS;
   try {
-    const [untoldAt, namesByInstant]: [number, Record<string, string[]>] = JSON.parse(text);
+    const [unsentAt, namesByInstant]: [number, Record<string, string[]>] = JSON.parse(text);
     const at = new Map<string, number>();
     for (const [instant, names] of Object.entries(namesByInstant))
       for (const name of names) at.set(name, Number(instant));
-    return { at, untoldAt };
+    return { at, unsentAt };
   } catch {
     // Another program has written there. The record counts as one without marks.
     return NO_MARKS;
@@ -37,10 +37,10 @@ export function readMarks(fields: Fields): Marks {
 }
 
 /** Fields with marks. A write that changes many fields is one instant. */
-export function withMarks(fields: Fields, { at, untoldAt }: Marks): Fields {
+export function withMarks(fields: Fields, { at, unsentAt }: Marks): Fields {
   const namesByInstant: Record<string, string[]> = {};
   for (const [name, instant] of at) (namesByInstant[instant] ??= []).push(name);
-  return withChanges(fields, new Map([[MARKS_FIELD, JSON.stringify([untoldAt, namesByInstant])]]));
+  return withChanges(fields, new Map([[MARKS_FIELD, JSON.stringify([unsentAt, namesByInstant])]]));
 }
 
 /** Fields as the core may see them; the very same if there are no marks. */

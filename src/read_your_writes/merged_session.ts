@@ -69,7 +69,7 @@ export function merge(
   const isMerged = isMissing || changed.size > 0 || metadata !== shown.metadata;
   // To store a record that lacks a text would remove it everywhere.
   needsStoring &&= !isStale && !isMissing;
-  const stored: MergedSession = { shown, isMissing, isMerged, marks: { at, untoldAt: all.untoldAt }, clock };
+  const stored: MergedSession = { shown, isMissing, isMerged, marks: { at, unsentAt: all.unsentAt }, clock };
   const lastSeenAt = Math.max(shown.lastSeenAt, presented.lastSeenAt);
   const fields = withChanges(withoutMarks(shown.fields), changed);
   needsStoring ||= shown.needsStoring === true;

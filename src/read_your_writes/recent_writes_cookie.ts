@@ -29,8 +29,8 @@ const MOST_COOKIES = 64;
 
 /** What the client of one request knows of its recent writes. */
 export interface RecentWritesCookie {
-  /** Whether a response can bring the client what is noted now: it has not gone out. */
-  canTell(): boolean;
+  /** Whether a response can still bring the client what is noted now. */
+  canSend(): boolean;
   /** What the client presented of a session, with what is noted since. */
   of(subject: Subject): Promise<PresentedWrites>;
   /** Notes what the client's next cookie holds of a session. */
@@ -38,7 +38,7 @@ export interface RecentWritesCookie {
   /** Notes that a session has begun in this request, so that the client knows of it by its response alone. */
   begin(subject: Subject): void;
   /** Notes that an id is over for this client, even if the store shows it. */
-  bury(subject: Subject, tombstone: Tombstone): void;
+  noteEnd(subject: Subject, tombstone: Tombstone): void;
   /** Drops what was noted of a session, as it did not happen after all. */
   drop(subject: Subject): void;
   /** Sends the client what was noted, and expires the cookies that this replaces. */
@@ -62,7 +62,7 @@ export function recentWritesCookie(
   const sealed = [...transport.readBeside(request, runtimeArguments, prefix)].filter(([suffix]) =>
     NAME_SHAPE.test(suffix),
   );
-  const untold = new Map<string, CookieContent>();
+  const unsent = new Map<string, CookieContent>();
   const begun = new Set<string>();
   let isSent = false;
   let opened: Promise<PresentedCookie[]> | undefined;
@@ -86,19 +86,19 @@ export function recentWritesCookie(
   }
 
   function drop({ token }: Subject): void {
-    untold.delete(token);
+    unsent.delete(token);
   }
 
   return {
-    canTell: () => !isSent,
+    canSend: () => !isSent,
 
     async of(subject) {
       // Most of the time nothing has changed within the window.
-      if (sealed.length === 0 && untold.size === 0) return NO_WRITES;
+      if (sealed.length === 0 && unsent.size === 0) return NO_WRITES;
       const presented = (await openAll()).flatMap(({ content }) =>
         content !== null && isSame(content, subject) ? content : [],
       );
-      const noted = [...untold.values()].filter((content) => isSame(content, subject));
+      const noted = [...unsent.values()].filter((content) => isSame(content, subject));
       const all = [...noted, ...presented];
       const tombstone = noted.length > 0 ? noted[0]?.tombstone : all.find((each) => each.tombstone)?.tombstone;
       const merged = mergeWrites(all.flatMap(({ writes }) => writes ?? []));
@@ -106,25 +106,25 @@ export function recentWritesCookie(
     },
 
     note({ token, id }, writes) {
-      untold.set(token, { token, id, writes });
+      unsent.set(token, { token, id, writes });
     },
 
     begin({ token }) {
       begun.add(token);
     },
 
-    bury(subject, tombstone) {
+    noteEnd(subject, tombstone) {
       const { token, id } = subject;
       // The successor of a rotation that failed, say: no client knows of it.
       if (begun.has(token) && !isSent) drop(subject);
-      else untold.set(token, { token, id, tombstone });
+      else unsent.set(token, { token, id, tombstone });
     },
 
     drop,
 
     async respond(headers, { now }) {
-      const noted = [...untold.values()];
-      untold.clear();
+      const noted = [...unsent.values()];
+      unsent.clear();
       isSent = true;
       if (noted.length === 0) return;
       const presented = await openAll();

@@ -104,13 +104,13 @@ export function readYourWritesRepository(
   ): Promise<Found | "conflict"> {
     const known = before && mergedOf(before);
     const clock = Math.max(op.now, (known?.clock ?? 0) + 1);
-    const { at: times, untoldAt } = known?.marks ?? NO_MARKS;
+    const { at: times, unsentAt } = known?.marks ?? NO_MARKS;
     const at = new Map(times);
     for (const name of changedNames(before?.fields ?? NO_FIELDS, contents.fields)) at.set(name, clock);
     if (before === undefined || metadataText(before.metadata) !== metadataText(contents.metadata))
       at.set(METADATA_FIELD, clock);
     // No response can bring the write of a job to a client.
-    const marks = { at, untoldAt: cookieOf(op)?.canTell() === true ? untoldAt : Math.max(untoldAt, clock) };
+    const marks = { at, unsentAt: cookieOf(op)?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };
     const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
     return stored === "conflict" ? stored : await written(stored, marks, latestOf(marks), op, known?.shown);
   }
@@ -172,7 +172,7 @@ export function readYourWritesRepository(
       const answer = await next.retire(mergedOf(stored).shown, mergedOf(successor).shown, graceUntil, op);
       if (answer === "conflict") return answer;
       const grace = graceUntil === null ? {} : { successor: { token: successor.token, until: graceUntil } };
-      cookieOf(op)?.bury(current, { at: op.now, isRetired: true, ...grace });
+      cookieOf(op)?.noteEnd(current, { at: op.now, isRetired: true, ...grace });
       return answer;
     },
     ...(next.reinstate && {
@@ -187,7 +187,7 @@ export function readYourWritesRepository(
       const subject = typeof session === "string" ? { token: session } : session;
       const known = typeof session === "string" ? undefined : mergedOf(session);
       await next.end(known === undefined || known.isMissing ? subject.token : known.shown, op);
-      cookieOf(op)?.bury(subject, { at: op.now, isRetired: false });
+      cookieOf(op)?.noteEnd(subject, { at: op.now, isRetired: false });
     },
   });
 }
@@ -197,10 +197,10 @@ function isNews(found: Found, presented: PresentedWrites, { now, store }: Operat
   const { length, accepted } = windowOf(store);
   const { lastSeenAt } = found;
   if (lastSeenAt > presented.lastSeenAt && now - lastSeenAt < length) return true;
-  const { at, untoldAt } = mergedOf(found).marks;
+  const { at, unsentAt } = mergedOf(found).marks;
   return [...at].some(([name, instant]) => {
     // A job has no client that could be given its write, and its clock may be another one.
-    const isRecent = now - instant < (instant <= untoldAt ? accepted : length);
+    const isRecent = now - instant < (instant <= unsentAt ? accepted : length);
     return isRecent && instant > (presented.changes.get(name)?.at ?? -Infinity);
   });
 }

@@ -93,7 +93,7 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
   ): Promise<unknown> {
     const answer = await client.send(command, signal === undefined ? {} : { abortSignal: signal });
     // Each answer of the SDK has it. An object without it must not pass for a missing item, or for a write that was done.
-    if (detailOf(answer, "$metadata") === undefined) throw meaningless();
+    if (detailOf(answer, "$metadata") === undefined) throw invalidAnswer();
     return answer;
   }
 
@@ -109,7 +109,7 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
       if (item === undefined) return null;
       const value = detailOf(detailOf(item, "value"), "B");
       const version = detailOf(detailOf(item, "version"), "S");
-      if (typeof version !== "string") throw meaningless();
+      if (typeof version !== "string") throw invalidAnswer();
       const { fields, lastSeenAt } = parseRecord(isBytes(value) ? fromUtf8.decode(value) : "");
       return { fields, lastSeenAt, version };
     },
@@ -193,7 +193,7 @@ async function written<Answer>(write: () => Promise<Answer>): Promise<Answer | "
   }
 }
 
-function meaningless(): SessionError {
+function invalidAnswer(): SessionError {
   return new SessionError(
     "ERR_STORE",
     "Cannot use the store: dynamoDbStore does not understand its client; is it a documented one?",

@@ -96,7 +96,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
     const { cas, ...items }: Record<string, unknown> = Object(answer);
     // The item is under its key, which a client with a namespace has prefixed.
     const [value] = Object.values(items);
-    if (typeof cas !== "string" || value === undefined) throw meaningless();
+    if (typeof cas !== "string" || value === undefined) throw invalidAnswer();
     // A number or a buffer comes from another program.
     return { value: typeof value === "string" ? value : "", cas };
   }
@@ -114,7 +114,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
     if (await call((done) => client.cas(prefix + key, value, found.cas, lifetime, done))) return "replaced";
     // The client says the same of a conflict, of a missing item and of an error of the server.
     const now = await find(key);
-    if (now?.cas === found.cas) throw meaningless();
+    if (now?.cas === found.cas) throw invalidAnswer();
     return now === null ? "missing" : "conflict";
   }
 
@@ -145,7 +145,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
       });
       if (isStored === "conflict") return "conflict";
       if (isStored === true) return version;
-      throw meaningless();
+      throw invalidAnswer();
     },
 
     async delete(key, expected) {
@@ -155,7 +155,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
       }
       const isDeleted = await call((done) => client.del(prefix + key, done));
       // The client says the same of a missing item and of an error of the server.
-      if (isDeleted !== true && (await find(key)) !== null) throw meaningless();
+      if (isDeleted !== true && (await find(key)) !== null) throw invalidAnswer();
       return undefined;
     },
   };
@@ -189,7 +189,7 @@ function call(start: (done: MemcachedCallback) => void): Promise<unknown> {
   });
 }
 
-function meaningless(): SessionError {
+function invalidAnswer(): SessionError {
   return new SessionError(
     "ERR_STORE",
     "Cannot use the store: Memcached answered neither that it has done it nor that it has not",

@@ -97,7 +97,7 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
     const found = await store.getWithMetadata(key, { type: "text", consistency: "strong" });
     if (found === null) return null;
     const { data, etag, metadata } = found;
-    if (typeof data !== "string" || !isEtag(etag)) throw meaningless();
+    if (typeof data !== "string" || !isEtag(etag)) throw invalidAnswer();
     return { data, etag, metadata };
   }
 
@@ -117,7 +117,7 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
     const found = await find(key);
     if (found?.data === data) return found.etag;
     if (found === null && "onlyIfMatch" in condition) return "conflict";
-    throw meaningless();
+    throw invalidAnswer();
   }
 
   return {
@@ -191,7 +191,7 @@ function isEtag(etag: unknown): etag is string {
   return typeof etag === "string" && etag !== "";
 }
 
-function meaningless(): SessionError {
+function invalidAnswer(): SessionError {
   return new SessionError(
     "ERR_STORE",
     "Cannot use the store: Netlify Blobs answered neither that it has written nor that it has not",

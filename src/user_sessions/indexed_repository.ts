@@ -20,7 +20,12 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   const admissions: WeakMap<object, Admission | undefined> = new WeakMap();
 
   /** Lists a session that is about to be stored under an id. Answers the contents to store; the very same if they say so already. */
-  async function enter(id: string, contents: Contents, op: Operation, current: Found | undefined): Promise<Contents> {
+  async function registered(
+    id: string,
+    contents: Contents,
+    op: Operation,
+    current: Found | undefined,
+  ): Promise<Contents> {
     const before = current && factsOf(current.metadata);
     const pending = pendingOf(contents.metadata);
     const facts = pending === undefined ? factsOf(contents.metadata) : await factsFor(pending, before, id);
@@ -52,7 +57,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   }
 
   /** Takes a session from the lists in which it is not any more. If that fails, a reader of the lists does it. */
-  async function leave({ id, metadata }: Found, op: Operation, after?: Facts): Promise<void> {
+  async function unregisterFrom({ id, metadata }: Found, op: Operation, after?: Facts): Promise<void> {
     const facts = factsOf(metadata);
     const kept = facts?.token === after?.token ? after : undefined;
     for (const place of facts?.lists ?? [])
@@ -61,7 +66,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   }
 
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
-  async function makePlace({ metadata }: Found, op: Operation): Promise<void> {
+  async function endOverLimit({ metadata }: Found, op: Operation): Promise<void> {
     const list = factsOf(metadata)?.lists[0].list;
     const admission = admissions.get(op.session ?? op);
     admissions.delete(op.session ?? op);
@@ -72,17 +77,17 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
     if (replaces !== undefined) replacedIds.set(op, replaces.id);
-    const created = await next.create(id, await enter(id, contents, op, replaces), op, replaces);
-    if (created !== "conflict" && replaces === undefined) await tolerate(op, makePlace(created, op));
+    const created = await next.create(id, await registered(id, contents, op, replaces), op, replaces);
+    if (created !== "conflict" && replaces === undefined) await tolerate(op, endOverLimit(created, op));
     return created;
   }
 
   async function bind(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
-    const updated = await next.update(current, await enter(current.id, contents, op, current), op);
+    const updated = await next.update(current, await registered(current.id, contents, op, current), op);
     // After a conflict the entry stays: the write may have been done, and then its session must be listed.
     if (updated === "conflict") return updated;
-    await tolerate(op, leave(current, op, factsOf(updated.metadata)));
-    if (!replacedIds.has(op)) await tolerate(op, makePlace(updated, op));
+    await tolerate(op, unregisterFrom(current, op, factsOf(updated.metadata)));
+    if (!replacedIds.has(op)) await tolerate(op, endOverLimit(updated, op));
     return updated;
   }
 
@@ -100,7 +105,7 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
         op.endsAt(contents) > op.endsAt(current);
       if (facts === undefined || !isTouch) return next.update(current, contents, op);
       // If the list cannot be loaded now, the next touch checks it.
-      return tolerate(op, enter(current.id, contents, op, current)).then((listed = contents) =>
+      return tolerate(op, registered(current.id, contents, op, current)).then((listed = contents) =>
         next.update(current, listed, op),
       );
     },
@@ -108,14 +113,16 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
       chain(next.retire(current, successor, graceUntil, op), (answer) =>
         answer === "conflict" || successor.metadata[FACTS] === undefined
           ? answer
-          : tolerate(op, makePlace(successor, op)).then(() => answer),
+          : tolerate(op, endOverLimit(successor, op)).then(() => answer),
       ),
     ...(next.reinstate && {
       reinstate: (retired, successor, op) =>
-        chain(next.reinstate?.(retired, successor, op), () => tolerate(op, leave(successor, op))),
+        chain(next.reinstate?.(retired, successor, op), () => tolerate(op, unregisterFrom(successor, op))),
     }),
     end: (session, op) =>
-      chain(next.end(session, op), () => (typeof session === "string" ? undefined : tolerate(op, leave(session, op)))),
+      chain(next.end(session, op), () =>
+        typeof session === "string" ? undefined : tolerate(op, unregisterFrom(session, op)),
+      ),
   });
 }
 

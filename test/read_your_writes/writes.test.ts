@@ -56,7 +56,7 @@ describe("marks", () => {
         ["=b", 7],
         ["@", 5],
       ]),
-      untoldAt: 3,
+      unsentAt: 3,
     };
     const marked = withMarks(fields, marks);
     expect(JSON.parse(marked.get("*recent") ?? "")).toEqual([3, { 5: ["=a", "@"], 7: ["=b"] }]);
@@ -67,7 +67,7 @@ describe("marks", () => {
   });
 
   test("are none where there are none, or what another program has written", () => {
-    const none = { at: new Map(), untoldAt: 0 };
+    const none = { at: new Map(), unsentAt: 0 };
     expect(readMarks(new Map())).toEqual(none);
     for (const text of ["x", "7", "null", "[]", "[1]", '[1,{"2":3}]'])
       expect(readMarks(new Map([["*recent", text]])), text).toEqual(none);

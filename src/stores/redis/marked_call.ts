@@ -1,5 +1,5 @@
 import type { Script } from "./engine.ts";
-import { meaningless } from "./reply.ts";
+import { invalidAnswer } from "./reply.ts";
 
 /**
  * Runs a command, and answers with an array of strings that begin with `!`. The client parses each string of a reply as JSON and drops a
@@ -20,7 +20,7 @@ return v`,
 
 /** The strings of a reply, without their marks. */
 export function unmark(reply: unknown): string[] {
-  if (!isMarked(reply)) throw meaningless();
+  if (!isMarked(reply)) throw invalidAnswer();
   return reply.map((text) => text.slice(1));
 }
 

@@ -9,12 +9,12 @@ export function textOf(reply: unknown): string | null {
   if (reply === null || typeof reply === "string") return reply;
   // Bytes are Node's buffers in each client that answers with some.
   if (typeof reply === "number" || ArrayBuffer.isView(reply)) return String(reply);
-  throw meaningless();
+  throw invalidAnswer();
 }
 
 /** The fields of a hash: names and values in turn, a list of `{ key, value }`, a map, or an object. */
 export function fieldsOf(reply: unknown): Map<string, string> {
-  if (typeof reply !== "object" || reply === null) throw meaningless();
+  if (typeof reply !== "object" || reply === null) throw invalidAnswer();
   const items: unknown[] = isIterable(reply) ? [...reply] : Object.entries(reply);
   const texts = items.flatMap((item) => (isEntry(item) ? [item.key, item.value] : item));
   const fields = new Map<string, string>();
@@ -33,12 +33,12 @@ function isEntry(item: unknown): item is { readonly key: unknown; readonly value
 /** Whether a reply says yes. A reply that says neither yes nor no is a failure. */
 export function isDone(reply: unknown, yes: string, no: string | null): boolean {
   const text = textOf(reply);
-  if (text !== yes && text !== no) throw meaningless();
+  if (text !== yes && text !== no) throw invalidAnswer();
   return text === yes;
 }
 
 /** The error of an answer that Redis does not give. */
-export function meaningless(): Error {
+export function invalidAnswer(): Error {
   return new Error("The Redis client gave an answer without meaning");
 }
 

@@ -103,7 +103,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     const attempt = (): MaybePromise<Answer> =>
       chain(engine.run(statement, values), (rows) => {
         if (Array.isArray(rows)) return understand(rows);
-        throw meaningless();
+        throw invalidAnswer();
       });
     return recovering(attempt, (error) => {
       if (engine.meaningOf(error) !== "missing") throw error;
@@ -138,7 +138,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
 
   function countOf(rows: readonly unknown[]): number {
     if (rows.every((row) => detailOf(row, "done") !== undefined)) return rows.length;
-    throw meaningless();
+    throw invalidAnswer();
   }
 
   function find(rows: readonly unknown[]): StoredRecord | null {
@@ -146,12 +146,12 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     const [row] = rows;
     const value = textOf(detailOf(row, "value"));
     const version = textOf(detailOf(row, "version"));
-    if (value === undefined || version === undefined) throw meaningless();
+    if (value === undefined || version === undefined) throw invalidAnswer();
     const { fields, lastSeenAt } = parseRecord(value);
     return { fields, lastSeenAt, version };
   }
 
-  function meaningless(): SessionError {
+  function invalidAnswer(): SessionError {
     return new SessionError(
       "ERR_STORE",
       `Cannot use the store: ${owner} does not understand its client; is it a documented one?`,
