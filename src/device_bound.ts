@@ -8,7 +8,7 @@ import { chain } from "./core/maybe_promise.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository_wrapper.ts";
-import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
+import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
@@ -82,11 +82,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
   const ended = new WeakSet<object>();
   const repositories = new WeakSet<Repository>();
 
-  const insideOf = (session: object): SessionInternals => {
-    const internals = internalsOf(session);
-    if (repositories.has(internals.repository)) return internals;
-    throw new TypeError("deviceBound is not among the plugins of this SessionManager; give it in the option plugins");
-  };
+  const insideOf = (session: object): SessionInternals => internalsWith(session, "deviceBound", repositories);
 
   return {
     name: NAME,

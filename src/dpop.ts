@@ -7,7 +7,7 @@
 import type { Plugin } from "./core/plugin.ts";
 import type { Contents, Found, Operation, Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository_wrapper.ts";
-import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
+import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";
 import { assertHost, isHeader } from "./dpop/host.ts";
@@ -86,11 +86,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
   const admitted = new WeakSet<object>();
   const repositories = new WeakSet<Repository>();
 
-  const insideOf = (session: object): SessionInternals => {
-    const internals = internalsOf(session);
-    if (repositories.has(internals.repository)) return internals;
-    throw new TypeError("dpop is not among the plugins of this SessionManager; give it in the option plugins");
-  };
+  const insideOf = (session: object): SessionInternals => internalsWith(session, "dpop", repositories);
 
   /** What a session gets when a header client begins it. */
   const withBinding = async (contents: Contents, op: Operation): Promise<Contents> => {

@@ -6,8 +6,7 @@
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
-import type { Repository } from "./core/repository.ts";
-import { internalsOf, type SessionInternals } from "./core/session_internals.ts";
+import { internalsWith, notAmongPlugins, type SessionInternals } from "./core/session_internals.ts";
 import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
 import { factsOf, isKey, listOf, reveal, versionHash } from "./user_sessions/facts.ts";
 import { indexedRepository } from "./user_sessions/indexed_repository.ts";
@@ -149,19 +148,15 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
   const { limit, onLimit, indexes = {} } = options;
   const hosts: PluginHost[] = [];
 
-  function hostOf(repository?: Repository): PluginHost {
-    const host = hosts.find((each) => repository === undefined || each.repository === repository);
-    if (host === undefined)
-      throw new TypeError(
-        "userSessions is not among the plugins of this SessionManager; give it in the option plugins",
-      );
+  /** Any manager of the plugin: all of them share one store. */
+  function anyHost(): PluginHost {
+    const [host] = hosts;
+    if (host === undefined) throw notAmongPlugins("userSessions");
     return host;
   }
 
   function insideOf(session: object): SessionInternals {
-    const internals = internalsOf(session);
-    hostOf(internals.repository);
-    return internals;
+    return internalsWith(session, "userSessions", new Set(hosts.map(({ repository }) => repository)));
   }
 
   async function versionOf(userId: string, rest: readonly unknown[]): Promise<string | undefined> {
@@ -174,7 +169,7 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     isMeant: (token: string) => boolean,
     rest: readonly unknown[],
   ): Promise<number> {
-    const op = await hostOf().operation(rest);
+    const op = await anyHost().operation(rest);
     const sessions = await revoke(await list, isMeant, op);
     if (sessions > 0) op.emit({ type: "revoked", sessions });
     return sessions;
@@ -213,7 +208,7 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     handle: (session) => handleOf(insideOf(session)),
     async list(userId, ...rest) {
       assertUserId(userId);
-      const { codec, operation } = hostOf();
+      const { codec, operation } = anyHost();
       const list = await listOf("", userId);
       const live = await liveSessions(list, await versionOf(userId, rest), await operation(rest));
       return await Promise.all(

@@ -76,3 +76,25 @@ export function internalsOf(session: object): SessionInternals {
   if (internals === undefined) throw new TypeError("Expected a Session of with-session");
   return internals as SessionInternals;
 }
+
+/**
+ * The internals of a session whose manager has a plugin.
+ *
+ * @param plugin What the program calls to make the plugin, for the message
+ * @param repositories Those of the managers that have it
+ * @throws {TypeError} If the value is not a session of this package, or its manager does not have the plugin
+ */
+export function internalsWith(
+  session: object,
+  plugin: string,
+  repositories: { has(repository: Repository): boolean },
+): SessionInternals {
+  const internals = internalsOf(session);
+  if (repositories.has(internals.repository)) return internals;
+  throw notAmongPlugins(plugin);
+}
+
+/** The error of a plugin that no manager has, or not this one. */
+export function notAmongPlugins(plugin: string): TypeError {
+  return new TypeError(`${plugin} is not among the plugins of this SessionManager; give it in the option plugins`);
+}
