@@ -43,6 +43,7 @@ import { assertKnown } from "./core/known_options.ts";
 import type { MaybePromise } from "./core/maybe_promise.ts";
 import type { RepositorySource } from "./core/repository_source.ts";
 import type { SessionStore } from "./core/store.ts";
+import { isSessionStore } from "./core/store_answers.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
 
@@ -103,7 +104,7 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
   if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MOST_CHUNKS)) {
     throw new RangeError(`cookieSessions: chunks must be a whole number from 1 to ${MOST_CHUNKS}`);
   }
-  if (revocation !== undefined && typeof revocation !== "function" && !isStore(revocation)) {
+  if (revocation !== undefined && typeof revocation !== "function" && !isSessionStore(revocation)) {
     throw new TypeError("cookieSessions: revocation must be a session store, or a function that returns one");
   }
   const sealer = sealerFor("cookie session", secrets);
@@ -114,9 +115,4 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
     createRepository: ({ endsOnReuse = false } = {}) =>
       new CookieRepository(sealer, { hasRevocation: revocation !== undefined, endsOnReuse }),
   };
-}
-
-function isStore(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function");
 }

@@ -166,7 +166,7 @@ export class ActiveSession {
   /** Records what was changed without a call: objects changed in place, and flash values that were read. */
   detectChanges(): void {
     this.values.detectChanges();
-    this.flash.settle();
+    this.flash.recordRemovals();
   }
 
   /** Stores everything that waits. */

@@ -176,8 +176,8 @@ export function isMistake(error: unknown): error is TypeError {
   return isBranded(error, MISTAKE);
 }
 
-/** An answer that has no meaning is a failure: to take it for a success, or for a missing record, would lose data or a logout. */
-export function checked<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
+/** An answer of a store, if it is valid. One that has no meaning is a failure: to take it for a success, or for a missing record, would lose data or a logout. */
+export function validAnswer<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
   if (isValid(answer)) return answer;
   throw new SessionError(
     "ERR_STORE",

@@ -119,7 +119,7 @@ export class Flash {
   }
 
   /** Records the removal of what was shown. What another request has put there since is left alone. */
-  settle(): void {
+  recordRemovals(): void {
     if (this.#notes === undefined) return;
     const { shown, consumed, ahead } = this.#notes;
     for (const key of consumed) {

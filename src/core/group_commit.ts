@@ -6,7 +6,7 @@ import { beginOperation } from "./operation.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { keepContext, sharesPromises } from "./runtime.ts";
 import { isTouchDue } from "./touch.ts";
-import { fieldsOf, update } from "./update.ts";
+import { viewOf, update } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import type { Commit } from "./working_copy.ts";
 import { replay, sweep } from "./fields.ts";
@@ -51,7 +51,7 @@ export function commitTogether(
   if (queues === undefined || !sharesPromises()) return update(active, current, commit, op);
   let queue = queues.get(current.id);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
-  const changed = fieldsOf(commit, current);
+  const changed = viewOf(commit, current);
   if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
   // A function of `update` may have changed the same session as another request.
   queue = queues.get(current.id);
@@ -129,7 +129,7 @@ async function storeBatch(
   try {
     if (loads) await load();
     for (let attempts = 1; ; attempts++) {
-      applied = await applyAll(jobs, base, op, origin !== "request");
+      applied = await applyJobs(jobs, base, op, origin !== "request");
       // A job that failed takes no part in another attempt.
       jobs = applied.map(({ job }) => job);
       const final = applied.at(-1)?.contents;
@@ -194,7 +194,7 @@ function isTooLate({ active, since, reject }: Job): boolean {
 }
 
 /** Applies the changes of each job to what the ones before it have left. A job that fails is rejected and left out. */
-async function applyAll(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
+async function applyJobs(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
   const applied: Applied[] = [];
   let contents: Contents = base;
   for (const job of jobs) {

@@ -2,13 +2,13 @@ import type { Metadata } from "./metadata.ts";
 import type { Commit } from "./working_copy.ts";
 
 /** Metadata with changes applied; the very same if there are none. */
-export function applyAll(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
+export function applyChanges(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
   return changes.reduce((changed, change) => change(changed), metadata);
 }
 
 /** Metadata with the changes of a commit; the very same if they say nothing new. */
 export function changedMetadata(metadata: Metadata, { timeouts, metadataChanges }: Commit): Metadata {
-  const changed = applyAll(metadata, metadataChanges);
+  const changed = applyChanges(metadata, metadataChanges);
   if (timeouts === undefined) return changed;
   const own = { ...changed.timeouts, ...timeouts };
   return JSON.stringify(own) === JSON.stringify({ ...changed.timeouts }) ? changed : { ...changed, timeouts: own };

@@ -5,7 +5,7 @@ import { isPromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import { abandonSuccessor, endOrphan } from "./recovery.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { fieldsOf } from "./update.ts";
+import { viewOf } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "./admission.ts";
 import { hasGrace, type Rotation, type RotationCommit } from "./rotation.ts";
@@ -23,7 +23,7 @@ export async function rotate(
 ): Promise<void> {
   const { rotation } = commit;
   if (active.isSent) throw responseSent("regenerate");
-  const replayed = fieldsOf(commit, origin);
+  const replayed = viewOf(commit, origin);
   const view = isPromise(replayed) ? await replayed : replayed;
   const metadata = rotatedMetadata(origin.metadata, commit, op.now);
   const progress: Progress = { current: origin, successor: undefined, isRetiring: false };

@@ -146,7 +146,7 @@ export class SessionManager<Data extends object = DefaultData> {
     return { session, isJoined: false };
   }
 
-  #settle(
+  #finish(
     session: SessionHandle<Data>,
     response: Response | undefined,
     waitUntil: WaitUntil | undefined,
@@ -174,7 +174,7 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   #commit(session: SessionHandle<Data>, waitUntil: WaitUntil | undefined): MaybePromise<Headers> {
-    return chain(this.#settle(session, undefined, waitUntil, isHeaders), (required) => {
+    return chain(this.#finish(session, undefined, waitUntil, isHeaders), (required) => {
       if (required !== undefined && !isNames(required)) return required;
       const headers = new Headers();
       if (required !== undefined) keepPrivate(headers, required);
@@ -187,7 +187,7 @@ export class SessionManager<Data extends object = DefaultData> {
     response: Answer,
     waitUntil: WaitUntil | undefined,
   ): MaybePromise<Answer> {
-    return chain(this.#settle(session, response, waitUntil, notYet), (required): MaybePromise<Answer> => {
+    return chain(this.#finish(session, response, waitUntil, notYet), (required): MaybePromise<Answer> => {
       if (required === undefined) return response;
       // Without a response, such as after an upgrade on Bun, no client gets a new id.
       if (response === undefined) return chain(discard(session), () => response);

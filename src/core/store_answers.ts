@@ -1,8 +1,10 @@
 /**
- * What stores may answer, and what the call was to do, for the message of an error.
+ * What a store must be and may answer, and what the call was to do, for the message of an error.
  *
  * @module
  */
+import type { SessionStore } from "./store.ts";
+
 export const LOADING = "load the session";
 export const STORING = "store the session";
 export const ENDING = "end the session";
@@ -30,4 +32,10 @@ export function isVersion(answer: unknown): boolean {
 
 export function isDeletion(answer: unknown): boolean {
   return answer === undefined || answer === "conflict";
+}
+
+/** Whether a value has the verbs of a store. */
+export function isSessionStore(value: unknown): value is SessionStore {
+  if (typeof value !== "object" || value === null) return false;
+  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function");
 }

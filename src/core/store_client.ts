@@ -1,4 +1,4 @@
-import { checked, isBusy, isMistake, isSessionError, SessionError, storeTimedOut } from "./errors.ts";
+import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
@@ -111,7 +111,7 @@ export class StoreClient implements SessionStore {
     } catch (error) {
       return this.#recover(error, call, retry);
     }
-    if (!isPromise(answer)) return checked(call.action, answer, call.isValid);
+    if (!isPromise(answer)) return validAnswer(call.action, answer, call.isValid);
     this.#begin();
     return this.#inTime(answer, call, retry);
   }
@@ -127,7 +127,7 @@ export class StoreClient implements SessionStore {
         (value) => {
           clearTimeout(timer);
           try {
-            resolve(checked(call.action, value, call.isValid));
+            resolve(validAnswer(call.action, value, call.isValid));
           } catch (error) {
             reject(error);
           }

@@ -62,13 +62,13 @@ function isSession(value: unknown): boolean {
 function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<SessionStore> {
   try {
     const found = store(...(given as never[]));
-    return isPromise(found) ? found.then(checked, refuse) : checked(found);
+    return isPromise(found) ? found.then(checkedStore, refuse) : checkedStore(found);
   } catch (error) {
     return refuse(error);
   }
 }
 
-function checked(found: SessionStore): SessionStore {
+function checkedStore(found: SessionStore): SessionStore {
   if (isRepositorySource(found))
     throw new TypeError("store must be cookieSessions() itself; it is a function that returns it");
   assertMethods("What the function of the option store returns", found, ["load", "save", "delete"]);

@@ -9,8 +9,8 @@ import { isTouchDue } from "./touch.ts";
 import type { Commit } from "./working_copy.ts";
 import { includesWrite } from "./write_names.ts";
 
-/** What a commit makes of a state. */
-export function fieldsOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
+/** The fields of a state with the changes of a commit. */
+export function viewOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
   return view !== undefined && view.base === current.fields ? view : replay(changes, current.fields);
 }
 
@@ -22,7 +22,7 @@ export function update(
   op: Operation,
   attempts = 1,
 ): MaybePromise<void> {
-  return chain(fieldsOf(commit, current), (changed) => {
+  return chain(viewOf(commit, current), (changed) => {
     const metadata = changedMetadata(current.metadata, commit);
     const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
     const isChange = changed.changed.size > 0 || metadata !== current.metadata;

@@ -1,7 +1,7 @@
 import { FieldsView } from "./fields.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
-import { applyAll } from "./metadata_changes.ts";
+import { applyChanges } from "./metadata_changes.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 import type { Rotation } from "./rotation.ts";
@@ -89,7 +89,7 @@ export class WorkingCopy {
   get metadata(): Metadata | undefined {
     const { base } = this;
     if (!base && this.#metadataChanges.length === 0) return undefined;
-    return applyAll(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#metadataChanges);
+    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#metadataChanges);
   }
 
   /** Records a change. `outcome` is what it does to what this request sees, if running it would take time. */

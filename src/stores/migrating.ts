@@ -7,10 +7,18 @@
  *
  * @module
  */
-import { checked } from "../core/errors.ts";
+import { validAnswer } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { CAPABILITY, withChanges } from "../core/record_fields.ts";
-import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "../core/store_answers.ts";
+import {
+  ENDING,
+  isDeletion,
+  isRecordOrNull,
+  isSessionStore,
+  isVersion,
+  LOADING,
+  STORING,
+} from "../core/store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
 /** Options of {@linkcode migratingStore}. */
@@ -73,7 +81,7 @@ export function migratingStore(
 ): SessionStore {
   assertKnown(options, ["now"], "migratingStore");
   const { now = Date.now } = options;
-  if (!isStore(from) || !isStore(to) || from === to) {
+  if (!isSessionStore(from) || !isSessionStore(to) || from === to) {
     throw new TypeError(
       "migratingStore needs two stores: the one that has the sessions, and the one that they move to",
     );
@@ -86,9 +94,9 @@ export function migratingStore(
 function withCheckedAnswers(store: SessionStore): SessionStore {
   return {
     traits: store.traits,
-    load: async (key, signal) => checked(LOADING, await store.load(key, signal), isRecordOrNull),
-    save: async (key, write, signal) => checked(STORING, await store.save(key, write, signal), isVersion),
-    delete: async (key, expected, signal) => checked(ENDING, await store.delete(key, expected, signal), isDeletion),
+    load: async (key, signal) => validAnswer(LOADING, await store.load(key, signal), isRecordOrNull),
+    save: async (key, write, signal) => validAnswer(STORING, await store.save(key, write, signal), isVersion),
+    delete: async (key, expected, signal) => validAnswer(ENDING, await store.delete(key, expected, signal), isDeletion),
     ...(store.prune && { prune: store.prune.bind(store) }),
   };
 }
@@ -287,9 +295,4 @@ function untagged(tagged: RecordVersion): { readonly place: Place; readonly vers
   const version = text.slice(2);
   const place = text[0] === "f" ? "from" : text[0] === "m" ? "moved" : "to";
   return { place, version: text[1] === "n" ? Number(version) : version };
-}
-
-function isStore(store: unknown): store is SessionStore {
-  if (typeof store !== "object" || store === null) return false;
-  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(store, verb) === "function");
 }
