@@ -156,8 +156,8 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   const { base } = copy;
   if (transport === undefined) return undefined;
   // Whatever failed later: an id that is stored must reach the client, for the one that it holds may be retired.
-  const isNews = base && !isGone && base.token !== presented;
-  if (base && (isNews || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
+  const isNewToClient = base && !isGone && base.token !== presented;
+  if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))

@@ -17,7 +17,7 @@ class Notes {
   /** What of it is still in the record. */
   readonly consumed: Set<string> = new Set();
   /** What this request has set for a later one. */
-  readonly ahead: Set<string> = new Set();
+  readonly later: Set<string> = new Set();
   /** The keys of what stays for one more request. */
   readonly kept: Set<string> = new Set();
 }
@@ -38,7 +38,7 @@ export class Flash {
   /** The text that this request may see under a key, if any. */
   peek(key: string): string | undefined {
     const shown = this.#notes?.shown.get(key);
-    if (shown !== undefined || this.#notes?.ahead.has(key)) return shown;
+    if (shown !== undefined || this.#notes?.later.has(key)) return shown;
     const { view } = this.#session.copy;
     // Nearly no session has a flash value, and every call that reads comes here.
     const field = view.mayHave(FLASH) ? view.get(fieldName(FLASH, key)) : undefined;
@@ -71,20 +71,20 @@ export class Flash {
     const name = fieldName(FLASH, key);
     if (text === undefined) return this.#session.copy.record({ key, run: (fields) => fields.delete(name) });
     const value = withEnd(text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000);
-    this.#noted.ahead.add(key);
+    this.#noted.later.add(key);
     this.#session.copy.record({ key, run: (fields) => fields.set(name, value) });
   }
 
   /** Keeps what was or will be shown for one more request: under these keys, or all. */
   keep(keys: readonly string[]): void {
-    const { shown, consumed, ahead, kept } = this.#noted;
+    const { shown, consumed, later, kept } = this.#noted;
     this.#keepsAll ||= keys.length === 0;
     for (const key of keys) {
       assertKey(key);
       kept.add(key);
     }
     for (const [key, text] of shown) {
-      if (ahead.has(key) || !(this.#keepsAll || kept.has(key))) continue;
+      if (later.has(key) || !(this.#keepsAll || kept.has(key))) continue;
       // What was stored as removed before this call comes back.
       if (!consumed.delete(key) && this.#consumes) {
         this.#session.copy.record({
@@ -101,30 +101,30 @@ export class Flash {
     this.#notes?.consumed.delete(key);
     const isAbsent =
       this.#session.copy.base !== undefined && this.#session.copy.view.get(fieldName(FLASH, key)) === undefined;
-    if (isAbsent || this.#notes?.ahead.has(key)) return;
+    if (isAbsent || this.#notes?.later.has(key)) return;
     this.#session.copy.record({ key, run: (fields) => fields.delete(fieldName(FLASH, key)) });
   }
 
-  /** Drops what is under a key, seen or ahead. */
+  /** Drops what is under a key, for this request or a later one. */
   remove(key: string): void {
-    this.#notes?.ahead.delete(key);
+    this.#notes?.later.delete(key);
     this.replace(key);
   }
 
-  /** Drops all notes, so that nothing is shown, consumed or ahead. */
+  /** Drops all notes: nothing is shown or consumed, and nothing is for a later request. */
   reset(): void {
     this.#notes?.shown.clear();
     this.#notes?.consumed.clear();
-    this.#notes?.ahead.clear();
+    this.#notes?.later.clear();
   }
 
   /** Records the removal of what was shown. What another request has put there since is left alone. */
   recordRemovals(): void {
     if (this.#notes === undefined) return;
-    const { shown, consumed, ahead } = this.#notes;
+    const { shown, consumed, later } = this.#notes;
     for (const key of consumed) {
       const text = shown.get(key);
-      if (text === undefined || ahead.has(key)) continue;
+      if (text === undefined || later.has(key)) continue;
       const name = fieldName(FLASH, key);
       this.#session.copy.record({
         key,

@@ -31,7 +31,7 @@ export interface MemcachedStoreOptions {
 }
 
 /** An item, and the number that Memcached gave its state. */
-interface Found {
+interface StoredItem {
   readonly value: string;
   readonly cas: string;
 }
@@ -90,7 +90,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
     );
   }
 
-  async function find(key: string): Promise<Found | null> {
+  async function find(key: string): Promise<StoredItem | null> {
     const answer = await call((done) => client.gets(prefix + key, done));
     if (answer === undefined) return null;
     const { cas, ...items }: Record<string, unknown> = Object(answer);
@@ -176,7 +176,7 @@ function lifetimeOf(expiresAt: number, now: number): number {
 }
 
 /** The name of the last write; of an item that this store has not written, the number that Memcached gave it. */
-function versionOf({ value, cas }: Found): string {
+function versionOf({ value, cas }: StoredItem): string {
   return NAMED.test(value) ? value.slice(0, NAME_LENGTH) : cas;
 }
 

@@ -104,14 +104,14 @@ function withCheckedAnswers(store: SessionStore): SessionStore {
 function movingStore(from: SessionStore, to: SessionStore, now: () => number): SessionStore {
   const { compareAndSet } = to.traits;
 
-  async function find(key: string, signal?: AbortSignal): Promise<Found | null> {
+  async function find(key: string, signal?: AbortSignal): Promise<LocatedRecord | null> {
     const moved = await to.load(key, signal);
-    if (moved !== null) return foundIn(moved);
+    if (moved !== null) return locate(moved);
     const unmoved = await from.load(key, signal);
     if (unmoved !== null) return { place: "from", record: unmoved };
     // It may have been moved between the two reads.
     const late = await to.load(key, signal);
-    return late === null ? null : foundIn(late);
+    return late === null ? null : locate(late);
   }
 
   async function create(key: string, write: Write, signal?: AbortSignal): Promise<RecordVersion | "conflict"> {
@@ -125,7 +125,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     const answer = unmoved === null ? await to.save(key, write, signal) : "conflict";
     if (answer !== "conflict") return tagged("to", answer);
     const there = await to.load(key, signal);
-    if (there === null || foundIn(there).place !== "ended") return "conflict";
+    if (there === null || locate(there).place !== "ended") return "conflict";
     const changed = new Map(write.changed).set(MARK, null);
     return tagged("to", await to.save(key, { ...write, changed, expected: there.version }, signal));
   }
@@ -191,7 +191,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     if (!compareAndSet) return void (await to.delete(key, undefined, signal));
     for (;;) {
       const there = await to.load(key, signal);
-      if (there !== null && foundIn(there).place === "ended") return;
+      if (there !== null && locate(there).place === "ended") return;
       if (there !== null) await to.delete(key, undefined, signal);
       if ((await to.save(key, ending(null), signal)) !== "conflict") return;
     }
@@ -200,7 +200,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
   async function endAt(key: string, expected: RecordVersion, signal?: AbortSignal): Promise<void | "conflict"> {
     const { place, version } = untagged(expected);
     const there = await to.load(key, signal);
-    if (there !== null && foundIn(there).place !== "ended") {
+    if (there !== null && locate(there).place !== "ended") {
       if (place === "from" || there.version !== version) return "conflict";
       if ((await to.save(key, ending(there), signal)) === "conflict") return "conflict";
     }
@@ -260,7 +260,7 @@ const DEFAULT_STALENESS = 60;
 /** Where a session is: not moved yet, moved a moment ago, or in the new store alone. */
 type Place = "from" | "moved" | "to";
 
-interface Found {
+interface LocatedRecord {
   readonly place: Place | "ended";
   readonly record: StoredRecord;
 }
@@ -273,7 +273,7 @@ const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
 /** In milliseconds. It must be longer than a call of a store takes: a move looks into `from` right before it writes. */
 const MARKER_LIFE = 600_000;
 
-function foundIn(record: StoredRecord): Found {
+function locate(record: StoredRecord): LocatedRecord {
   const mark = record.fields.get(MARK);
   return { place: mark === undefined ? "to" : mark === ENDED ? "ended" : "moved", record };
 }

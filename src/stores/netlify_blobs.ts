@@ -36,7 +36,7 @@ export interface NetlifyBlob {
 }
 
 /** The blob with an etag that can be compared. */
-interface Found extends NetlifyBlob {
+interface StoredBlob extends NetlifyBlob {
   etag: string;
 }
 
@@ -93,7 +93,7 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
     );
   }
 
-  async function find(key: string): Promise<Found | null> {
+  async function find(key: string): Promise<StoredBlob | null> {
     const found = await store.getWithMetadata(key, { type: "text", consistency: "strong" });
     if (found === null) return null;
     const { data, etag, metadata } = found;

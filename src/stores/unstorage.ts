@@ -87,7 +87,7 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
   const itemOf = (key: string): string => `${prefix}:${key}`;
   const inTurn = turns();
 
-  async function find(item: string): Promise<Found | null> {
+  async function find(item: string): Promise<StoredItem | null> {
     const value = await storage.getItem(item);
     if (value === null || value === undefined) return null;
     // The drivers for files answer with an error when a file cannot be read.
@@ -148,7 +148,7 @@ const VALUE = /^!([0-9a-f-]{36}) (\S+) (.*)$/s;
 /** The version of a value that this store has not written. */
 const UNKNOWN = "?";
 
-interface Found extends StoredRecord {
+interface StoredItem extends StoredRecord {
   /** Infinity for a value that this store has not written. */
   readonly expiresAt: number;
 }

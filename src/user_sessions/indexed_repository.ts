@@ -4,20 +4,20 @@ import type { Contents, Found, Operation, Repository } from "../core/repository.
 import { wrapRepository } from "../core/repository_wrapper.ts";
 import { keyOfId } from "../core/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
-import { type Admission, enforceLimit, register, unregister } from "./user_index.ts";
+import { enforceLimit, type LimitRule, register, unregister } from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
-type AdmissionOf = (userId: string, version: string | undefined, op: Operation) => Promise<Admission | undefined>;
+type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
 
 /**
  * A repository that keeps lists of whose sessions are whose. An entry is written before its session is stored, and removed after the session
  * has ended, so there is never a session that no list knows.
  */
-export function indexedRepository(next: Repository, admissionOf: AdmissionOf): Repository {
+export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Repository {
   /** The id that the successor of an operation is about to replace: the facts of the one are hidden by the id of the other. */
   const replacedIds: WeakMap<Operation, string> = new WeakMap();
   /** What is to be enforced when a session is stored, which may take its request several operations. */
-  const admissions: WeakMap<object, Admission | undefined> = new WeakMap();
+  const rules: WeakMap<object, LimitRule | undefined> = new WeakMap();
 
   /** Lists a session that is about to be stored under an id. Answers the contents to store; the very same if they say so already. */
   async function registered(
@@ -34,22 +34,22 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
     let { order, user } = facts;
     const replacedId = replacedIds.get(op);
     const userId = pending?.userId ?? (replacedId === undefined ? null : await reveal(user, token, replacedId));
-    let admission: Admission | undefined;
+    let rule: LimitRule | undefined;
     if (userId !== null) {
       user = await hide(userId, token, id);
       if (before?.token !== token) {
-        admission = await admissionOf(userId, facts.version, op);
-        admissions.set(op.session ?? op, admission);
+        rule = await ruleOf(userId, facts.version, op);
+        rules.set(op.session ?? op, rule);
       }
     }
     const key = await keyOfId(id);
     const lists: ListPlace[] = [];
     for (const { list, page } of facts.lists) {
-      const listed = await register(list, page, { key, token, order }, contents, op, admission);
+      const listed = await register(list, page, { key, token, order }, contents, op, rule);
       lists.push({ list, page: listed.page });
       order ??= listed.order;
       // The first list is that of the user, and only there sessions are counted.
-      admission = undefined;
+      rule = undefined;
     }
     const stored = { ...facts, lists, order, user };
     if (JSON.stringify(stored) === JSON.stringify(contents.metadata[FACTS])) return contents;
@@ -68,10 +68,10 @@ export function indexedRepository(next: Repository, admissionOf: AdmissionOf): R
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
   async function endOverLimit({ metadata }: Found, op: Operation): Promise<void> {
     const list = factsOf(metadata)?.lists[0].list;
-    const admission = admissions.get(op.session ?? op);
-    admissions.delete(op.session ?? op);
-    if (list === undefined || admission === undefined || admission.refuses) return;
-    const sessions = await enforceLimit(list, admission, op);
+    const rule = rules.get(op.session ?? op);
+    rules.delete(op.session ?? op);
+    if (list === undefined || rule === undefined || rule.refuses) return;
+    const sessions = await enforceLimit(list, rule, op);
     if (sessions > 0) op.emit({ type: "revoked", sessions, reason: "limit" });
   }
 

@@ -5,7 +5,7 @@ import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.
 import { inspect, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
 
 /** How many sessions a user may have, and what happens to one more. */
-export interface Admission {
+export interface LimitRule {
   readonly limit: number;
   /** Whether the new session is refused; otherwise the oldest ends. */
   readonly refuses: boolean;
@@ -32,7 +32,7 @@ export async function register(
   { key, token, order: place }: Pick<Entry, "key" | "token"> & { readonly order: number | undefined },
   contents: Contents,
   op: Operation,
-  admission?: Admission,
+  rule?: LimitRule,
 ): Promise<{ readonly page: number; readonly order: number }> {
   const name = nameOf({ key, token });
   let number = known;
@@ -41,7 +41,7 @@ export async function register(
     const first = await loadPage(list, 0, op);
     const pageAt = (number: number): Page | Promise<Page> => (number === 0 ? first : loadPage(list, number, op));
     // After a conflict with another login, many logins at once are likely. On more pages, fewer of them conflict.
-    const least = hadConflict && admission === undefined ? SCATTERED : 1;
+    const least = hadConflict && rule === undefined ? SCATTERED : 1;
     let page = await pageAt(number ?? random(0, Math.max(least, first.pages)));
     // The newer half of the pages was added when the older half was full, so it has room.
     if (!page.entries.has(name) && isFull(page, op)) page = await pageAt(random(first.pages >> 1, first.pages));
@@ -50,10 +50,10 @@ export async function register(
       await makeRoom(page, op);
       continue;
     }
-    const counts = entry === undefined && admission !== undefined;
-    const inspected = counts && (admission.refuses || first.pages > 1) ? await survey(list, op) : [];
-    if (counts && admission.refuses) {
-      const { limit, version } = admission;
+    const counts = entry === undefined && rule !== undefined;
+    const inspected = counts && (rule.refuses || first.pages > 1) ? await survey(list, op) : [];
+    if (counts && rule.refuses) {
+      const { limit, version } = rule;
       // A login that is under way counts: of two at once for the last place, one is refused.
       const counted = inspected.filter(
         ([other, target]) =>
@@ -152,7 +152,7 @@ export async function revoke(list: string, isMeant: (token: string) => boolean, 
 }
 
 /** Ends the sessions that a new one has put over the limit, the oldest first. Answers how many have ended. */
-export async function enforceLimit(list: string, { limit, version }: Admission, op: Operation): Promise<number> {
+export async function enforceLimit(list: string, { limit, version }: LimitRule, op: Operation): Promise<number> {
   const live = await liveSessions(list, version, op);
   // In an order on which all agree. The new session itself ends only if there are enough later ones.
   live.sort((a, b) => b.order - a.order || (a.token < b.token ? -1 : 1));
