@@ -80,7 +80,7 @@ test("the shop signs Firefox out when Chromium says so, and Chromium when Firefo
   await page.getByRole("button", { name: "the session of Firefox" }).click();
   await expect.poll(() => notice(page)).toBe("Signed out there: Firefox on Linux.");
   // The button is gone: its list has the focus now.
-  expect(await page.locator(":focus").innerText()).toBe("Your devices");
+  await expect.poll(() => page.locator(":focus").innerText()).toBe("Your devices");
   await firefox.tab.goto(`${shop.url}/`);
   expect(await firefox.tab.evaluate(`document.querySelector("#notice").innerText.trim()`)).toBe(revoked);
   expect(await userIn(firefox.tab)).toBeNull();

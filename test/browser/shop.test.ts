@@ -186,7 +186,7 @@ test.for([320, 1280])("no word of a button is broken when the screen is %i pixel
   expect(await page.evaluate(BROKEN_WORDS)).toEqual(["End"]);
 });
 
-/** What has the focus, by its id or its text. */
+/** What has the focus, by its id or its text. A page that has just come sets it a moment later, so each check waits for it. */
 const FOCUSED = `document.activeElement.id || document.activeElement.textContent`;
 
 test("the focus stays on the button, and the page where it is, when a fruit is added", async () => {
@@ -198,7 +198,7 @@ test("the focus stays on the button, and the page where it is, when a fruit is a
   await button.focus();
   await page.keyboard.press("Enter");
   await expect.poll(() => notice(page)).toBe("Added to your basket: Orange.");
-  expect(await page.evaluate(FOCUSED)).toBe("add-orange");
+  await expect.poll(() => page.evaluate(FOCUSED)).toBe("add-orange");
   expect(Math.abs(((await button.boundingBox())?.y ?? 0) - (place ?? 0))).toBeLessThan(2);
   // The message is in sight, and the button is not under it.
   const [box, under] = await Promise.all([page.locator("#notice p").boundingBox(), button.boundingBox()]);
@@ -213,7 +213,7 @@ test("the focus stays on the button, and the page where it is, when a fruit is a
   await page.getByRole("button", { name: "Empty the basket" }).focus();
   await page.keyboard.press("Enter");
   await expect.poll(() => notice(page)).toBe("Your basket is empty again.");
-  expect(await page.evaluate(FOCUSED)).toBe("basket-title");
+  await expect.poll(() => page.evaluate(FOCUSED)).toBe("basket-title");
 });
 
 test("the focus comes back to the button when a fruit is added without JavaScript", async () => {
@@ -222,7 +222,7 @@ test("the focus comes back to the button when a fruit is added without JavaScrip
   await page.keyboard.press("Enter");
   await expect.poll(() => notice(page)).toBe("Added to your basket: Orange.");
   expect(page.url()).toMatch(/\/#add-orange$/);
-  expect(await page.locator(":focus").getAttribute("id")).toBe("add-orange");
+  await expect.poll(() => page.locator(":focus").getAttribute("id")).toBe("add-orange");
   const button = page.locator("#add-orange");
   const [box, under] = await Promise.all([page.locator("#notice p").boundingBox(), button.boundingBox()]);
   expect(under?.y).toBeGreaterThan((box?.y ?? 0) + (box?.height ?? 0));
@@ -233,7 +233,7 @@ test("the button of the experiment keeps the focus while its requests are under 
   await page.getByRole("button", { name: "Send twenty requests" }).focus();
   await page.keyboard.press("Enter");
   await expect.poll(() => page.locator("#outcome").innerText()).toMatch(/^20 of 20/);
-  expect(await page.evaluate(FOCUSED)).toBe("fire");
+  await expect.poll(() => page.evaluate(FOCUSED)).toBe("fire");
 });
 
 test("a name of spaces is refused by the browser, and by the shop in the words of the label", async () => {
@@ -248,7 +248,7 @@ test("a name of spaces is refused by the browser, and by the shop in the words o
   const message = "Your name must have 1 to 60 characters, and not spaces alone.";
   expect(await page.locator("#user-error").innerText()).toBe(message);
   expect(await field.getAttribute("aria-describedby")).toBe("user-error");
-  expect(await page.evaluate(FOCUSED)).toBe("user");
+  await expect.poll(() => page.evaluate(FOCUSED)).toBe("user");
   await expectBasket(page, ["^Pear\\s+1$"]);
 });
 
@@ -269,7 +269,7 @@ test("the account asks who it is when the login is five minutes old, and shows i
   await expect
     .poll(() => page.locator("#user-error").innerText())
     .toBe("That is not the name that you signed in with.");
-  expect(await page.evaluate(FOCUSED)).toBe("user");
+  await expect.poll(() => page.evaluate(FOCUSED)).toBe("user");
   await field.fill("Ada");
   await page.getByRole("button", { name: "Confirm" }).click();
   await page.getByRole("heading", { name: "Your account" }).waitFor();

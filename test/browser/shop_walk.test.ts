@@ -32,7 +32,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
   }
 
   async function type(text: string): Promise<void> {
-    expect(await focused()).toBe("user");
+    await expect.poll(focused).toBe("user");
     await browser.tab.evaluate(`void (document.activeElement.value = ${JSON.stringify(text)})`);
   }
 
@@ -62,7 +62,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     await tabTo("add-pear");
     await tab.press("Enter");
     await expect.poll(notice).toBe("Added to your basket: Pear.");
-    expect(await focused()).toBe("add-pear");
+    await expect.poll(focused).toBe("add-pear");
 
     await tabTo("user");
     await type("Ada");
@@ -130,7 +130,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
       .poll(() => ask(`document.querySelector("#outcome").innerText`))
       .toMatch(/^20 of 20 are in the basket: none was lost/);
     await expect.poll(() => ask(`document.querySelector("[data-count]").innerText`)).toBe("20");
-    expect(await focused()).toBe("fire");
+    await expect.poll(focused).toBe("fire");
   });
 
   // WebKitGTK's window is no narrower than its tool bar, which is less than 500 pixels.
