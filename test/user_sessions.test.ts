@@ -400,8 +400,9 @@ describe("revokeBy()", () => {
   });
 
   test("revokeBy() follows the value of the last bind(), and a regenerated id", async () => {
+    const clock = fakeClock();
     const { store, records } = openStore();
-    const { users, logIn } = devices({ store }, about);
+    const { users, logIn } = devices({ store, now: clock.now }, about);
     const phone = await logIn({ sid: "before" });
     await phone((session) => users.bind(session, ADA, { sid: "after" }));
     await phone((session) => session.regenerate());
@@ -410,6 +411,9 @@ describe("revokeBy()", () => {
     expect(await users.revokeBy("sid", "after")).toBe(1);
     expect(await userOn(phone)).toBeUndefined();
     await users.list(ADA);
+    // Another request could have bound it to the earlier value again.
+    clock.advance(1200);
+    await users.revokeBy("sid", "before");
     expect(entriesOf(records)).toEqual([]);
   });
 
