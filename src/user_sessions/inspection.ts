@@ -104,7 +104,8 @@ async function follow(
     } else if (facts?.token !== token || !facts.lists.some((place) => place.list === list)) {
       return "absent";
     } else {
-      found = end + SWEEP_MARGIN <= op.now ? "ended" : { ...entry, lastSeenAt, metadata, facts };
+      // A request that came in time may still store it, without another look at the list.
+      found = end + PENDING <= op.now ? "ended" : { ...entry, lastSeenAt, metadata, facts };
     }
     // If its successor is in this list no more, a logout with the old id must still end the successor.
     const isLeadingOn = found === "moved" && successor !== undefined;

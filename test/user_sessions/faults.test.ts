@@ -245,6 +245,32 @@ describe("crashes", () => {
     },
   );
 
+  test.each([2, 599])(
+    "a session that is used right before its end is listed, although a server whose clock is ten minutes ahead lists it %d s later",
+    async (takes) => {
+      const clock = fakeClock();
+      const { store: inner } = openStore();
+      const about: SessionOptions<UntypedData> = { idleTimeout: 3600 };
+      const ahead = program({ ...about, store: inner, now: () => clock.now() + 600_000 });
+      const { users, sessions, logIn } = program({ ...about, store: inner, now: clock.now });
+      const id = await logIn();
+      const store = altered(inner, {
+        save: async (save, key, write) => {
+          if (key === keyOf(id)) await ahead.users.list(ADA);
+          return await save(key, write);
+        },
+      });
+      const session = program({ ...about, store, now: clock.now }).sessions.open(id);
+      clock.advance(3599);
+      session.set("n", ((await session.get("n")) ?? 0) + 1);
+      clock.advance(takes);
+      await session.save();
+      expect(await users.list(ADA)).toHaveLength(1);
+      expect(await users.revokeAll(ADA)).toBe(1);
+      expect(await users.handle(sessions.open(id))).toBeNull();
+    },
+  );
+
   test("a write that was sent twice and heard conflict leaves the session listed, also if the process ends then", async () => {
     for (const crashes of [true, false]) {
       const { store: inner, records } = openStore();
