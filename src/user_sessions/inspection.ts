@@ -94,6 +94,9 @@ async function follow(
     const end = op.endsAt({ metadata, lastSeenAt });
     let found: Target = "moved";
     if (successor !== undefined) {
+      // With a grace, nobody puts it back. It leads a call that ends all sessions, and began before, to a successor that the call has not seen.
+      const isLeft = successor.grace !== undefined && Math.abs(op.now - successor.retiredAt) >= PENDING;
+      if (isLeft && onEnd === undefined) return "ended";
       const next =
         hops > 0 && isKey(successor.key)
           ? await follow({ ...entry, key: successor.key }, list, op, onEnd, hops - 1)
