@@ -90,6 +90,8 @@ export class ActiveSession {
   orphan: Found | string | undefined;
   /** The session that this request has retired, and what took its place, until the response carries the new id. */
   retired: { readonly session: Found; readonly successor: Found } | undefined;
+  /** The last rotation. A request that fails waits for it, for perhaps nobody has awaited it. */
+  rotating: Promise<void> | undefined;
   /** The failure to load, where it is tolerated. */
   unavailable: SessionError | undefined;
   /** The revision of the working copy that was refused; the handler has got the error. */

@@ -102,7 +102,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
     else if (commit.rotation === undefined) await update(active, copy.base, commit, op);
-    else await rotate(active, copy.base, commit, op);
+    else await (active.rotating = rotate(active, copy.base, commit, op));
   } catch (error) {
     const isDoubtful = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
     if (commit !== undefined && active.settled === settled && !isDoubtful) restore(active, commit, unconfirmed, error);

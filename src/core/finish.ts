@@ -142,3 +142,14 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
     return (headers) => transport.clear(headers);
   return active.rejected === "ambiguous" ? (headers) => transport.expireStrays(headers) : undefined;
 }
+
+/** Puts back the session of a request whose response carries nothing of it, if it has got a new id or is about to: perhaps nobody has awaited that. */
+export function undoRotation(active: ActiveSession): Promise<void> | undefined {
+  const { rotating } = active;
+  if (rotating !== undefined) {
+    active.rotating = undefined;
+    return rotating.catch(() => {}).then(() => undoRotation(active));
+  }
+  if (active.retired === undefined && active.unconfirmedRotation === undefined) return undefined;
+  return Promise.resolve(beginOperation(active)).then((op) => reinstate(active, op));
+}
