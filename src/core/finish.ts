@@ -49,14 +49,17 @@ function store(active: ActiveSession): MaybePromise<boolean> {
       const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
       if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
       if (active.unconfirmedRotation === undefined) return false;
-      // The response carries no new id, so the old one must open the session.
       return undo(active);
     },
   );
 }
 
+/** Undoes the last rotation alone: the response carries the id that it was to replace, which may be a new one as well. */
 async function undo(active: ActiveSession): Promise<false> {
+  const { retired } = active;
+  active.retired = undefined;
   await reinstate(active, await beginOperation(active));
+  active.retired = retired;
   return false;
 }
 
