@@ -3,7 +3,7 @@ import { memoryStore, type Session, SessionManager, type SessionOptions, type Se
 import { cookieSessions } from "../src/cookie_sessions.ts";
 import { encryption } from "../src/encryption.ts";
 import { exclusive } from "../src/exclusive.ts";
-import { codeOf, gate, openStore, PATIENCE } from "./setup/sessions.ts";
+import { codeOf, failing, gate, openStore, PATIENCE } from "./setup/sessions.ts";
 
 interface Data {
   tokens?: { readonly refresh: number; readonly by?: string } | undefined;
@@ -164,6 +164,14 @@ describe("exclusive()", () => {
     );
     expect(await codeOf(() => exclusive(open(), "tokens", () => ({ refresh: 10 })))).toBe("ERR_SCHEMA");
     expect(await exclusive(open(), "tokens", next)).toEqual({ refresh: 2 });
+  });
+
+  test('exclusive() throws the failure of the store to load the session, also with onStoreError: "anonymous"', async () => {
+    const sessions = new SessionManager({ store: failing(memoryStore(), ["load"]), onStoreError: "anonymous" });
+    let calls = 0;
+    const session = sessions.open("d".repeat(32));
+    expect(await codeOf(() => exclusive(session, "token", () => ++calls))).toBe("ERR_STORE");
+    expect(calls).toBe(0);
   });
 
   test("what this request and the function itself change is stored as well", async () => {

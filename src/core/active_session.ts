@@ -95,6 +95,8 @@ export class ActiveSession {
   unconfirmedRotation: UnconfirmedRotation | undefined;
   /** The session that this request has retired, and what took its place, until the response carries the new id. */
   retired: { readonly current: Found; readonly successor: Found } | undefined;
+  /** The last rotation. A request that fails waits for it, for perhaps nobody has awaited it. */
+  rotating: Promise<void> | undefined;
 
   // The id that comes next.
   /** The id for the session that this request begins or regenerates, once it was needed. */

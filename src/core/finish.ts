@@ -71,14 +71,17 @@ function store(active: ActiveSession): MaybePromise<boolean> {
       const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
       if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
       if (active.unconfirmedRotation === undefined) return false;
-      // The response carries no new id, so the old one must open the session.
       return undo(active);
     },
   );
 }
 
+/** Undoes the last rotation alone: the response carries the id that it was to replace, which may be a new one as well. */
 async function undo(active: ActiveSession): Promise<false> {
+  const { retired } = active;
+  active.retired = undefined;
   await reinstate(active, await beginOperation(active));
+  active.retired = retired;
   return false;
 }
 
@@ -163,4 +166,15 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
     return (headers) => transport.clear(headers);
   return active.rejected === "ambiguous" ? (headers) => transport.expireStrays(headers) : undefined;
+}
+
+/** Puts back the session of a request whose response carries nothing of it, if it has got a new id or is about to: perhaps nobody has awaited that. */
+export function undoRotation(active: ActiveSession): Promise<void> | undefined {
+  const { rotating } = active;
+  if (rotating !== undefined) {
+    active.rotating = undefined;
+    return rotating.catch(() => {}).then(() => undoRotation(active));
+  }
+  if (active.retired === undefined && active.unconfirmedRotation === undefined) return undefined;
+  return Promise.resolve(beginOperation(active)).then((op) => reinstate(active, op));
 }

@@ -48,6 +48,7 @@ export function internalsFor(active: ActiveSession): SessionInternals {
     },
     async update(key, change) {
       await active.load();
+      if (active.unavailable !== undefined) throw active.unavailable;
       if (!copy.base) await begin(active);
       // Nothing of a session that gets a new id lies under the old one.
       if (!copy.base || copy.rotation !== undefined) await active.save();

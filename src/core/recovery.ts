@@ -101,13 +101,17 @@ async function isRetiredFor(
 
 /** Puts back a session whose new id no response will carry. Its successor ends. */
 export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
-  const { copy, policy, unconfirmedRotation: unconfirmed } = active;
+  const { policy, unconfirmedRotation: unconfirmed } = active;
+  const { base } = active.copy;
   const retired = active.retired ?? perhapsRetired(active);
   active.retired = active.unconfirmedRotation = undefined;
-  if (!copy.base) return;
+  if (!base) return;
   const putBack = async (): Promise<void> => {
     // The first successor, if there are several: it leads to the others, and they end with it.
     if (retired !== undefined) await policy.repository.reinstate?.(retired.current, retired.successor, op);
+    // A later state of it may be in other lists, where a login that failed would count against a limit.
+    if (retired !== undefined && base !== retired.successor && base.id !== retired.current.id)
+      await policy.repository.end(base, op);
     if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
     // Nothing leads to a successor if the old id was not retired, or for another one.
     if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))

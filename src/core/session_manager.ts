@@ -1,6 +1,6 @@
 import { ActiveSession, type Lifecycle, type SessionSource } from "./active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
-import { finish, type ResponseHeaders, type WaitUntil, waitUntilFor } from "./finish.ts";
+import { finish, type ResponseHeaders, undoRotation, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
@@ -8,7 +8,6 @@ import { beginOperation } from "./operation.ts";
 import { resolveOptions, type SessionOptions } from "./options.ts";
 import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
-import { reinstate } from "./recovery.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
@@ -251,9 +250,7 @@ function handleOf<Data extends object>(session: object): SessionHandle<Data> {
 function discard<Data extends object>(session: SessionHandle<Data>): Promise<void> | undefined {
   SessionHandle.close(session);
   const active = SessionHandle.activeOf(session);
-  if (active === undefined || (active.retired === undefined && active.unconfirmedRotation === undefined))
-    return undefined;
-  return Promise.resolve(beginOperation(active)).then((op) => reinstate(active, op));
+  return active && undoRotation(active);
 }
 
 async function answerInstead(

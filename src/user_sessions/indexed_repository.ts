@@ -62,7 +62,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     const kept = facts?.token === after?.token ? after : undefined;
     for (const place of facts?.lists ?? [])
       if (kept?.lists.some(({ list }) => list === place.list) !== true)
-        await unregister(place, await keyOfId(id), facts?.token ?? "", op);
+        await unregister(place, await keyOfId(id), facts?.token ?? "", op, kept !== undefined);
   }
 
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */

@@ -95,6 +95,9 @@ async function follow(
     const end = op.endsAt({ metadata, lastSeenAt });
     let found: Target = "moved";
     if (successor !== undefined) {
+      // With a grace, nobody puts it back. It leads a call that ends all sessions, and began before, to a successor that the call has not seen.
+      const isLeft = successor.grace !== undefined && Math.abs(op.now - successor.retiredAt) >= PENDING;
+      if (isLeft && onEnd === undefined) return "ended";
       const next =
         hops > 0 && isKey(successor.key)
           ? await follow({ ...entry, key: successor.key }, list, op, onEnd, hops - 1)
@@ -105,7 +108,8 @@ async function follow(
     } else if (facts?.token !== token || !facts.lists.some((place) => place.list === list)) {
       return "absent";
     } else {
-      found = end + SWEEP_MARGIN <= op.now ? "ended" : { ...entry, lastSeenAt, metadata, facts };
+      // A request that came in time may still store it, without another look at the list.
+      found = end + PENDING <= op.now ? "ended" : { ...entry, lastSeenAt, metadata, facts };
     }
     // If its successor is in this list no more, a logout with the old id must still end the successor.
     const isLeadingOn = found === "moved" && successor !== undefined;

@@ -68,7 +68,9 @@ export async function register(
     // Later than every session in the list, whatever the clocks say.
     const others = [first, ...page.entries.values(), ...inspected.map(([other]) => other)];
     const order = entry?.order ?? place ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
-    page.entries.set(name, entry ?? { key, token, order, writtenAt: op.now });
+    // Unless the session names this list already, its entry is what an earlier binding has left, and too old to wait for the session.
+    const isKept = entry !== undefined && known !== undefined;
+    page.entries.set(name, isKept ? entry : { key, token, order, writtenAt: op.now });
     // The first page alone knows how many there are.
     while (first.pages <= page.number) first.pages *= 2;
     // Each login that is counted changes the first page, so that no two can count the same.
@@ -112,16 +114,17 @@ async function makeRoom(page: Page, op: Operation): Promise<void> {
   await savePage(first, op);
 }
 
-/** Removes a session that has ended, or belongs to somebody else by now, from a list. */
+/** Removes a session that has ended, or belongs to somebody else by now, from a list. `mayReturn`: another request may list it under the same token. */
 export async function unregister(
   { list, page: number = 0 }: ListPlace,
   key: string,
   token: string,
   op: Operation,
+  mayReturn = false,
 ): Promise<void> {
   for (;;) {
     const page = await loadPage(list, number, op);
-    page.entries.delete(nameOf({ key, token }));
+    if (!mayReturn) page.entries.delete(nameOf({ key, token }));
     // With it goes what earlier ids have left.
     await inspect(page, op, (entry) => entry.token === token);
     if (await savePage(page, op)) return;

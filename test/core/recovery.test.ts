@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Session, SessionManager } from "../../mod.ts";
+import { type Session, SessionManager, withSession } from "../../mod.ts";
 import { exclusive } from "../../src/exclusive.ts";
 import { faultyStore } from "../../src/testing.ts";
-import { codeOf, errorOf, openStore } from "../setup/sessions.ts";
+import { codeOf, errorOf, idIn, openStore, SHOP } from "../setup/sessions.ts";
 
 interface Data {
   n?: number;
@@ -98,6 +98,34 @@ describe("after a rotation without an answer", () => {
     await session.save();
     expect(await session.id()).toBe(promised);
     expect(await find(promised).get("n")).toBe(0);
+    expect(await find(id).get("n")).toBeUndefined();
+  });
+});
+
+describe("a response that goes out although the last rotation failed", () => {
+  test.each([
+    { done: true, grace: 0 },
+    { done: true, grace: 60 },
+    { done: false, grace: 0 },
+    { done: false, grace: 60 },
+  ])("tells the id before it, which opens the session ($done, $grace)", async ({ done, grace }) => {
+    const { store, find, id } = await opened();
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        await session.regenerate();
+        await session.save();
+        await session.regenerate({ grace });
+        // The successor is created, and then the store fails, also when it is asked what became of the id.
+        store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"] });
+        return new Response("Hello");
+      },
+      { store, onStoreError: "anonymous" },
+    );
+    const response = await handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } }));
+    store.plan({});
+    const told = String(idIn(response.headers.getSetCookie()));
+    expect(told).not.toBe(id);
+    expect(await find(told).get("n")).toBe(0);
     expect(await find(id).get("n")).toBeUndefined();
   });
 });

@@ -66,6 +66,28 @@ describe("regenerate()", () => {
     expect(living(records)).toHaveLength(1);
   });
 
+  test.each(["save", "update"] as const)(
+    "puts the old id back when the handler throws while a %s() that nobody awaited gives the session a new one",
+    async (call) => {
+      const { store, records } = openStore();
+      const first = await visitor({ store })((session) => session.set("basket", ["cake"]));
+      let storing: Promise<unknown> = Promise.resolve();
+      const failing = visitor({ store })(
+        async (session) => {
+          await session.regenerate();
+          storing = call === "save" ? session.save() : session.update("n", (n = 0) => n + 1);
+          await Promise.all([storing, Promise.reject(new Error("The handler fails"))]);
+        },
+        { headers: { Cookie: cookieOf(first) } },
+      );
+      await expect(failing).rejects.toThrow("The handler fails");
+      await storing;
+      expect(living(records)).toHaveLength(1);
+      const now = await visitor({ store })((session) => session.all(), { headers: { Cookie: cookieOf(first) } });
+      expect({ ...now.result }).toEqual({ basket: ["cake"] });
+    },
+  );
+
   test("does nothing without a session", async () => {
     const { store, calls } = counted(memoryStore());
     const { cookies } = await visitor({ store })((session) => session.regenerate());

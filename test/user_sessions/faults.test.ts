@@ -189,6 +189,88 @@ describe("crashes", () => {
     expect(await users.handle(sessions.open(id))).toBeNull();
   });
 
+  test("a session that returns to a value of an index is listed before it is stored, although the list has an old entry of it", async () => {
+    const clock = fakeClock();
+    const { store: inner } = openStore();
+    const about: UserSessionsOptions = { indexes: { sid: ({ sid }) => sid } };
+    const { users, sessions, logIn } = program({ store: inner, now: clock.now }, about);
+    const id = await logIn({ sid: "one" });
+    let leaves = true;
+    const store = altered(inner, {
+      save: async (save, key, write) => {
+        // Somebody looks at the list right before the session is stored.
+        if (key === keyOf(id) && !leaves) expect(await users.revokeBy("sid", "one")).toBe(0);
+        return await save(key, write);
+      },
+      delete: (remove, ...args) => (leaves ? Promise.reject(new Error("down")) : remove(...args)),
+    });
+    const other = program({ store, now: clock.now }, about);
+    for (const sid of ["two", "one"]) {
+      clock.advance(3600);
+      const session = other.sessions.open(id);
+      await other.users.bind(session, ADA, { sid });
+      await session.save();
+      leaves = false;
+    }
+    expect(await users.revokeBy("sid", "one")).toBe(1);
+    expect(await users.handle(sessions.open(id))).toBeNull();
+  });
+
+  test.each([0, 3600])(
+    "of two bind() with other values of an index, the first takes no entry from the second, %d s after the login",
+    async (later) => {
+      const clock = fakeClock();
+      const { store: inner } = openStore();
+      const about: UserSessionsOptions = { indexes: { sid: ({ sid }) => sid } };
+      const { users, sessions, logIn } = program({ store: inner, now: clock.now }, about);
+      const id = await logIn({ sid: "one" });
+      clock.advance(later);
+      const store = altered(inner, {
+        change: async (save, key, write) => {
+          const answer = await save(key, write);
+          if (key !== keyOf(id)) return answer;
+          const second = sessions.open(id);
+          await users.bind(second, ADA, { sid: "one" });
+          await second.save();
+          return answer;
+        },
+      });
+      const other = program({ store, now: clock.now }, about);
+      const first = other.sessions.open(id);
+      await other.users.bind(first, ADA, { sid: "two" });
+      await first.save();
+      expect(await users.list(ADA)).toMatchObject([{ metadata: { sid: "one" } }]);
+      expect(await users.revokeBy("sid", "one")).toBe(1);
+      expect(await users.handle(sessions.open(id))).toBeNull();
+    },
+  );
+
+  test.each([2, 599])(
+    "a session that is used right before its end is listed, although a server whose clock is ten minutes ahead lists it %d s later",
+    async (takes) => {
+      const clock = fakeClock();
+      const { store: inner } = openStore();
+      const about: SessionOptions<UntypedData> = { idleTimeout: 3600 };
+      const ahead = program({ ...about, store: inner, now: () => clock.now() + 600_000 });
+      const { users, sessions, logIn } = program({ ...about, store: inner, now: clock.now });
+      const id = await logIn();
+      const store = altered(inner, {
+        save: async (save, key, write) => {
+          if (key === keyOf(id)) await ahead.users.list(ADA);
+          return await save(key, write);
+        },
+      });
+      const session = program({ ...about, store, now: clock.now }).sessions.open(id);
+      clock.advance(3599);
+      session.set("n", ((await session.get("n")) ?? 0) + 1);
+      clock.advance(takes);
+      await session.save();
+      expect(await users.list(ADA)).toHaveLength(1);
+      expect(await users.revokeAll(ADA)).toBe(1);
+      expect(await users.handle(sessions.open(id))).toBeNull();
+    },
+  );
+
   test("a write that was sent twice and heard conflict leaves the session listed, also if the process ends then", async () => {
     for (const crashes of [true, false]) {
       const { store: inner, records } = openStore();

@@ -178,6 +178,27 @@ describe("how long a list is kept", () => {
 });
 
 describe("what a list holds", () => {
+  test("ids that rotateEvery has retired leave the list after twenty minutes, although they are followed for a day", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const { store, calls } = counted(inner);
+    const { users, logIn } = devices({ store, now: clock.now, rotateEvery: 300 });
+    const phone = await logIn();
+    for (let n = 0; n < 100; n++) {
+      clock.advance(300);
+      expect(await userOn(phone)).toBe(ADA);
+    }
+    expect(await users.list(ADA)).toHaveLength(1);
+    // The id in use, and those of less than twenty minutes: every second request renews it.
+    expect(entriesOf(records)).toEqual([3]);
+    calls.length = 0;
+    await phone((session) => session.destroy());
+    expect(calls.length).toBeLessThan(25);
+    clock.advance(1200);
+    expect(await users.list(ADA)).toEqual([]);
+    expect(entriesOf(records)).toEqual([]);
+  });
+
   test("bind() drops what is over from a full page before it adds one", async () => {
     const clock = fakeClock();
     const { store: inner, records } = openStore();

@@ -253,6 +253,28 @@ describe('limit with onLimit: "refuse"', () => {
     expect(entriesOf(records).reduce((sum, entries) => sum + entries)).toBe(3);
   });
 
+  test.each([false, true])(
+    "a login whose handler fails after it has stored it takes no place, also where it was bound after the id was renewed (twice: %s)",
+    async (isTwice) => {
+      const { users, browser } = devices({}, { limit: 1, onLimit: "refuse" });
+      const phone = browser();
+      await phone((session) => session.set("basket", 1));
+      const logIn = (fails: boolean): Promise<unknown> =>
+        phone(async (session) => {
+          await session.regenerate();
+          await session.save();
+          if (isTwice) await session.regenerate();
+          await users.bind(session, ADA);
+          await session.save();
+          if (fails) throw new Error("The handler fails");
+        });
+      await expect(logIn(true)).rejects.toThrow("The handler fails");
+      expect(await users.list(ADA)).toEqual([]);
+      await logIn(false);
+      expect(await users.list(ADA)).toHaveLength(1);
+    },
+  );
+
   test("bind() counts no session of other credentials, and none that is over", async () => {
     let version = 1;
     const clock = fakeClock();
