@@ -122,7 +122,13 @@ export class WorkingCopy {
   rotate({ grace, reauthenticated, untilUsed }: Rotation): void {
     this.revision++;
     const before = this.#rotation;
-    this.#rotation = { grace, reauthenticated: reauthenticated || before?.reauthenticated === true, untilUsed };
+    // Of several calls, the shortest grace counts: after a call without one, the old id must never lead to the session.
+    const shortest = before === undefined || before.untilUsed ? grace : Math.min(grace, before.grace);
+    this.#rotation = {
+      grace: shortest,
+      reauthenticated: reauthenticated || before?.reauthenticated === true,
+      untilUsed,
+    };
   }
 
   /** Takes out everything; what is recorded from now on belongs to the next commit. */

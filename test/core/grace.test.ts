@@ -150,6 +150,21 @@ describe("regenerate() with grace", () => {
 });
 
 describe("regenerate() without grace", () => {
+  test("regenerate() ends the old id at once also where the same request asks for a grace, before or after", async () => {
+    for (const graces of [
+      [0, 30],
+      [30, 0],
+      [30, 0, 60],
+    ]) {
+      const { visit, old } = await openShop();
+      const { told = "" } = await visit(old, async (session) => {
+        for (const grace of graces) await session.regenerate({ grace });
+      });
+      expect((await visit(old, (session) => session.get("user"))).seen).toBeUndefined();
+      expect((await visit(told, (session) => session.get("user"))).seen).toBe("ada");
+    }
+  });
+
   test("regenerate() ends the old id at once when no grace is given", async () => {
     const { visit, old } = await openShop();
     const { told = "" } = await visit(old, (session) => session.regenerate());
