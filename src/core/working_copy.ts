@@ -119,16 +119,9 @@ export class WorkingCopy {
     this.#timeouts = { ...this.#timeouts, ...timeouts };
   }
 
-  rotate({ grace, reauthenticated, untilUsed }: Rotation): void {
+  rotate(rotation: Rotation): void {
     this.revision++;
-    const before = this.#rotation;
-    // Of several calls, the shortest grace counts: after a call without one, the old id must never lead to the session.
-    const shortest = before === undefined || before.untilUsed ? grace : Math.min(grace, before.grace);
-    this.#rotation = {
-      grace: shortest,
-      reauthenticated: reauthenticated || before?.reauthenticated === true,
-      untilUsed,
-    };
+    this.#rotation = bothRotations(this.#rotation, rotation);
   }
 
   /** Takes out everything; what is recorded from now on belongs to the next commit. */
@@ -177,7 +170,7 @@ export class WorkingCopy {
     this.#changes = [...commit.changes, ...this.#changes];
     this.#metadataChanges = [...commit.metadataChanges, ...this.#metadataChanges];
     this.#timeouts = commit.timeouts && { ...commit.timeouts, ...this.#timeouts };
-    this.#rotation ??= commit.rotation;
+    this.#rotation = bothRotations(commit.rotation, this.#rotation);
     this.#begins ||= commit.begins;
     this.#touches ||= commit.touches;
   }
@@ -237,4 +230,12 @@ export class WorkingCopy {
 export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
   const hasChanges = changes.length > 0 || metadataChanges.length > 0;
   return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
+}
+
+/** What two calls of `regenerate` ask for. The shortest grace counts: after a call without one, the old id must never lead to the session. */
+function bothRotations(before: Rotation | undefined, after: Rotation | undefined): Rotation | undefined {
+  if (before === undefined || after === undefined) return before ?? after;
+  // What `rotateEvery` asks for gives way to each call.
+  const isFirst = after.untilUsed || (!before.untilUsed && before.grace < after.grace);
+  return { ...(isFirst ? before : after), reauthenticated: before.reauthenticated || after.reauthenticated };
 }

@@ -389,7 +389,12 @@ export function stepped(visit: Visit, step: Step, outcome: Outcome, faults: Faul
       if (!isDone) return [];
       return [
         now.base && !now.isInDoubt
-          ? { ...now, rotation: step.grace, isAuthenticated: true, isRefused: false }
+          ? {
+              ...now,
+              rotation: Math.min(step.grace, now.rotation ?? Infinity),
+              isAuthenticated: true,
+              isRefused: false,
+            }
           : { ...now, isAuthenticated: true },
       ];
     case "create":

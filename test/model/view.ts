@@ -122,7 +122,8 @@ export function perform(view: View, { call, tag, isEarly }: Observed): unknown {
       view.isAuthenticated = true;
       if (view.life === null) return null;
       view.rotation = {
-        grace: call.grace,
+        // Of several calls, the shortest grace counts.
+        grace: Math.min(call.grace, view.rotation?.grace ?? Infinity),
         reauthenticated: call.reauthenticated || view.rotation?.reauthenticated === true,
       };
       return null;
