@@ -11,6 +11,16 @@ import { replay } from "./fields.ts";
 /** Ids that may be in use before the generator is given up: a random one never is. */
 const MOST_IDS = 5;
 
+/** Makes sure that there will be a session. */
+export async function begin(active: ActiveSession): Promise<void> {
+  const loading = active.load();
+  if (loading !== undefined) await loading;
+  active.assertWritable();
+  if (active.copy.base !== null || active.unavailable !== undefined) return;
+  active.assertMayBegin();
+  active.copy.begin();
+}
+
 /** Stores a new session, if there is anything to store. */
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
   const { copy } = active;

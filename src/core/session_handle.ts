@@ -17,7 +17,8 @@ import type {
   ValueOptions,
 } from "./session.ts";
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
-import { begin, internalsFor } from "./internals.ts";
+import { begin } from "./create.ts";
+import { internalsFor } from "./internals_of_active.ts";
 import { keysOf, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";

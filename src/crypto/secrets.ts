@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { kindOf } from "../core/kind_of.ts";
 import { chain, isPromise, type MaybePromise } from "../core/maybe_promise.ts";
 
 /**
@@ -83,11 +84,6 @@ function checkedSecrets(given: unknown): readonly string[] {
 
 function wrong(name: string, fact: string, hint = "Is the environment variable set?"): string {
   return `secrets must be a list of well-formed strings of ${LEAST_BYTES} bytes or more, the current one first; ${name} is ${fact}. ${hint}`;
-}
-
-/** Names the kind of a value, and not the value, which may be a secret. */
-function kindOf(value: unknown): string {
-  return value === undefined || value === null ? String(value) : Object.prototype.toString.call(value);
 }
 
 function all<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {

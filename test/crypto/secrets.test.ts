@@ -22,8 +22,8 @@ describe("keyring() of a list", () => {
       "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is undefined. Is the environment variable set?",
     ],
     [[ONE, null], "secrets[1] is null. Is the environment variable set?"],
-    [[1], "secrets[0] is [object Number]. Is the environment variable set?"],
-    [[["a"]], "secrets[0] is [object Array]. Is the environment variable set?"],
+    [[1], "secrets[0] is a number. Is the environment variable set?"],
+    [[["a"]], "secrets[0] is a list. Is the environment variable set?"],
     // oxlint-disable-next-line no-sparse-arrays
     [[,], "secrets[0] is undefined."],
     [
@@ -36,7 +36,7 @@ describe("keyring() of a list", () => {
       "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable set?",
     ],
     [ONE, "secrets is one string. Put it into a list."],
-    [{}, "secrets is [object Object]"],
+    [{}, "secrets is an object of another kind"],
   ])("throws a TypeError when it is %j", (secrets, message) => {
     const resolve = () => resolverOf(secrets as Secrets);
     expect(resolve).toThrow(TypeError);
@@ -166,7 +166,7 @@ describe("keyring() of a function that takes an argument", () => {
   });
 });
 
-test("a promise of secrets is told from other objects: a function gives it", () => {
-  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/secrets is \[object Promise\]/);
-  expect(() => resolverOf({ ONE } as never)).toThrow(/secrets is \[object Object\]/);
+test("a promise of secrets is told from other objects", () => {
+  expect(() => resolverOf(Promise.resolve([ONE]) as never)).toThrow(/secrets is a promise: await it/);
+  expect(() => resolverOf({ ONE } as never)).toThrow(/secrets is an object of another kind/);
 });

@@ -1,5 +1,6 @@
 import type { ActiveSession } from "./active_session.ts";
 import { newestOf } from "./admission.ts";
+import { begin } from "./create.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionInternals } from "./session_internals.ts";
 import { commitComputed } from "./update_key.ts";
@@ -66,14 +67,4 @@ export function internalsFor(active: ActiveSession): SessionInternals {
       });
     },
   };
-}
-
-/** Makes sure that there will be a session. */
-export async function begin(active: ActiveSession): Promise<void> {
-  const loading = active.load();
-  if (loading !== undefined) await loading;
-  active.assertWritable();
-  if (active.copy.base !== null || active.unavailable !== undefined) return;
-  active.assertMayBegin();
-  active.copy.begin();
 }
