@@ -45,7 +45,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/user_sessions.ts", "src/user_sessions/*.ts"],
     tests: [
       "test/user_sessions.test.ts",
-      "test/user_sessions/{credentials,eventual,faults,limit,lists,plugin,web_crypto}.test.ts",
+      "test/user_sessions/{credentials,eventual,faults,healing,limit,lists,plugin,web_crypto}.test.ts",
     ],
     isUnjudged: true,
   },
