@@ -10,7 +10,7 @@ import {
   type SessionOptions,
   type SessionStore,
 } from "../../mod.ts";
-import { faultyStore } from "../../src/testing.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, cookieOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
 
 /** A shop whose next write of a session waits, so that requests gather behind it. */
@@ -105,7 +105,10 @@ describe("requests of one process that change one session at once", () => {
   });
 
   test("are each told what became of them: a change, a touch, or nothing", async () => {
-    const { gather, events } = await busyShop();
+    const clock = fakeClock();
+    const { gather, events } = await busyShop({ now: clock.now });
+    // Within one millisecond there is nothing to touch.
+    clock.advance(1);
     await gather<unknown>([
       (session) => session.touch(),
       (session) => session.set("n", 5),
