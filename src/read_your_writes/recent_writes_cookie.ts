@@ -100,7 +100,7 @@ export function recentWritesCookie(
       );
       const noted = [...unsent.values()].filter((content) => isSame(content, subject));
       const all = [...noted, ...presented];
-      const tombstone = noted.length > 0 ? noted[0]?.tombstone : all.find((each) => each.tombstone)?.tombstone;
+      const tombstone = all.find((each) => each.tombstone)?.tombstone;
       const merged = mergeWrites(all.flatMap(({ writes }) => writes ?? []));
       return { ...merged, id: all[0]?.id, cookies: presented.length, tombstone };
     },
