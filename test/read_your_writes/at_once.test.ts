@@ -137,6 +137,38 @@ describe("readYourWrites() after a logout", () => {
     }
   });
 
+  test("shows the session in no place when the request of the logout has written to it before", async () => {
+    const world = await openOldSession();
+    const copy = pairs(world.jar.header(SHOP));
+    await visit(world, "Paris", async (session) => {
+      session.set("last", 1);
+      await session.save();
+      await session.destroy();
+    });
+    plant(world, copy);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+  });
+
+  test("shows the session in no place, although the browser has another one since, and holds one cookie for each", async () => {
+    const world = await openOldSession();
+    const copy = pairs(world.jar.header(SHOP));
+    await visit(world, "Paris", logOut);
+    await visit(world, "Paris", set("new", 1));
+    const renewed = pairs(world.jar.header(SHOP)).filter(([name]) => !name.includes("~"));
+    expect(recentWrites(world).size).toBe(2);
+    plant(world, copy);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
+    // It logs out with the old id once more, and begins a third session.
+    await visit(world, "Paris", async (session) => {
+      await session.destroy();
+      await session.save();
+      session.set("newest", 1);
+    });
+    expect(recentWrites(world).size).toBe(2);
+    plant(world, renewed);
+    expect(await visit(world, "Paris", everything)).toEqual({ new: 1 });
+  });
+
   test("ends a session of signed ids in every place, although it was never loaded", async () => {
     const { signedIds } = await import("../../src/signed_ids.ts");
     const options = { ids: signedIds({ secrets }) };
@@ -170,7 +202,7 @@ describe("readYourWrites() after regenerate()", () => {
       });
       plant(world, [old[0]!]);
       expect(await visit(world, "Tokyo", everything)).toEqual(grace === 0 ? {} : { old: 1, user: "ada" });
-      world.clock.advance(31);
+      world.clock.advance(30);
       plant(world, [old[0]!]);
       expect(await visit(world, "Tokyo", everything)).toEqual({});
     },

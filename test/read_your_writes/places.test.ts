@@ -26,7 +26,7 @@ import {
   type Use,
   visit,
 } from "./world.ts";
-import { codeOf, FAKED } from "../setup/sessions.ts";
+import { codeOf, counted, FAKED } from "../setup/sessions.ts";
 
 describe("readYourWrites(), where the store does not show a session yet,", () => {
   test("shows it and lets it be written", async () => {
@@ -157,6 +157,25 @@ describe("readYourWrites(), where the store does not show a session yet,", () =>
     await expect(answer(world, "Tokyo", everything)).rejects.toMatchObject({ code: "ERR_STORE" });
   });
 
+  test("does not take it for complete when it was written to long after its beginning", async () => {
+    const world = openWorld({ simulated: { delay: 2000 } });
+    await visit(world, "Paris", set("a", 1));
+    world.clock.advance(800);
+    expect(recentWrites(world).size).toBe(0);
+    await visit(world, "Paris", set("b", 2));
+    await expect(answer(world, "Tokyo", everything)).rejects.toMatchObject({ code: "ERR_STORE" });
+  });
+
+  test("shows it whole when the request that began it has stored it twice", async () => {
+    const world = openWorld({ simulated: { delay: 30 } });
+    await visit(world, "Paris", async (session) => {
+      session.set("a", 1);
+      await session.save();
+      session.set("b", 2);
+    });
+    expect(await visit(world, "Tokyo", everything)).toEqual({ a: 1, b: 2 });
+  });
+
   test("does not write it because somebody reads it", async () => {
     const world = openWorld({ simulated: { delay: 100 } });
     await visit(world, "Paris", set("a", 1));
@@ -180,17 +199,28 @@ describe("readYourWrites(), where the store does not show a session yet,", () =>
     for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({});
   });
 
-  test("takes it as over when its time is", async () => {
-    const world = openWorld({ options: { idleTimeout: 30, cookie: { maxAge: 600 } } });
-    await visit(world, "Paris", set("a", "x".repeat(5000)));
-    world.clock.advance(90);
+  test.each(["the site", "the session"])("takes it as over when its time is by the timeout of %s", async (whose) => {
+    const isOwn = whose === "the session";
+    const options = isOwn ? { touchInterval: 60 } : { idleTimeout: 30 };
+    const world = openWorld({ options: { ...options, cookie: { maxAge: 600 } } });
+    await visit(world, "Paris", (session) => {
+      session.set("a", "x".repeat(5000));
+      if (isOwn) session.setTimeouts({ idle: 30 });
+    });
+    const copy = pairs(world.jar.header(SHOP));
+    world.clock.advance(30);
+    plant(world, copy);
     expect(recentWrites(world).size).toBe(1);
     const at = (place: Place) =>
       managerIn(world, place, {
-        idleTimeout: 30,
+        ...options,
         store: { ...cloudflareKvStore(world.kv.at(place)), load: () => null },
       });
-    expect(await visit({ ...world, at }, "Tokyo", everything)).toEqual({});
+    const look = async (session: Parameters<typeof everything>[0]) => [
+      await everything(session),
+      (await session.info()).ended,
+    ];
+    expect(await visit({ ...world, at }, "Tokyo", look)).toEqual([{}, "expired"]);
   });
 
   test("takes it as ended when the store leaves no tombstones, so that nobody can tell whether it is only late", async () => {
@@ -241,6 +271,18 @@ describe("readYourWrites()", () => {
     world.clock.advance(59);
     world.events.length = 0;
     expect(await visit(world, "Tokyo", get("mine"))).toBe(1);
+    expect(typesOf(world)).toEqual(["loaded"]);
+  });
+
+  test("does not write again what is only late for a browser that has ended another session before", async () => {
+    const world = await openOldSession();
+    await visit(world, "Paris", logOut);
+    await visit(world, "Paris", set("mine", 1));
+    expect(await visit(world, "Tokyo", get("mine"))).toBe(1);
+    await visit(world, "Paris", set("mine", 2));
+    expect(recentWrites(world).size).toBe(2);
+    world.events.length = 0;
+    expect(await visit(world, "Tokyo", get("mine"))).toBe(2);
     expect(typesOf(world)).toEqual(["loaded"]);
   });
 
@@ -427,6 +469,12 @@ describe("readYourWrites()", () => {
       expect(typesOf(world)).toContain("conflict");
     });
 
+    test("touches a session that another request has changed meanwhile", async () => {
+      const world = await overlap((session) => session.touch(), set("b", 2));
+      expect(await visit(world, "Paris", everything)).toEqual({ a: 1, b: 2 });
+      expect(typesOf(world)).toContain("conflict");
+    });
+
     test("moves what another request has stored meanwhile to the new id", async () => {
       const world = await overlap((session) => session.regenerate(), set("b", 2));
       expect(await visit(world, "Paris", everything)).toEqual({ a: 1, b: 2 });
@@ -460,6 +508,21 @@ describe("readYourWrites()", () => {
       await session.destroy();
     });
     expect(await copied()).toEqual({});
+  });
+
+  test("stores a job's change once, and rewrites no data for its touches", async () => {
+    const world = await openOldSession();
+    const { store, calls } = counted(cloudflareKvStore(world.kv.at("Paris")));
+    const job = managerIn(world, "Paris", { store }).open((await visit(world, "Paris", id)) ?? "");
+    job.touch();
+    await job.save();
+    job.set("a", 1);
+    await job.save();
+    await job.save();
+    world.clock.advance(1);
+    job.touch();
+    await job.save();
+    expect(calls).toEqual(["load", "touch", "change", "touch"]);
   });
 
   test("leaves records that other programs and older versions can go on with", async () => {

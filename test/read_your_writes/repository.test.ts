@@ -1,8 +1,20 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Operation, type Repository, type SessionStore, type StoredRecord } from "../../mod.ts";
+import {
+  memoryStore,
+  type Operation,
+  type Repository,
+  SessionError,
+  type SessionStore,
+  type StoredRecord,
+} from "../../mod.ts";
+import { SWEEP_MARGIN } from "../../src/core/expiry.ts";
+import type { Found } from "../../src/core/repository.ts";
 import { createId } from "../../src/core/session_id.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
 import type { CookieTransport } from "../../src/core/transport.ts";
+import { type CookieContent, cookieText } from "../../src/read_your_writes/cookie_text.ts";
+import { metadataText } from "../../src/read_your_writes/merged_session.ts";
+import type { FieldChange } from "../../src/read_your_writes/recent_writes.ts";
 import { recentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
 import { readYourWritesRepository } from "../../src/read_your_writes/repository.ts";
 import { windowOf } from "../../src/read_your_writes/window.ts";
@@ -52,7 +64,23 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
       return value === "" ? "expired" : JSON.parse(atob(value));
     });
   };
-  return { op, repository, told, events };
+  return { op, inner, own, repository, told, events };
+}
+
+/** Recent-writes cookies by the ends of their names, as the transport gives them. */
+function sealed(...contents: readonly CookieContent[]): Map<string, string> {
+  return new Map(contents.map((content, at) => [`0123456789abcde${at}`, btoa(cookieText(content, NOW))]));
+}
+
+/** What a client has seen of fields. */
+function writesOf(changes: Record<string, FieldChange>, versions: readonly string[] = [], isComplete = false) {
+  return { changes: new Map(Object.entries(changes)), lastSeenAt: NOW, isComplete, versions };
+}
+
+/** The session of an answer. */
+function sessionOf(answer: Found | string): Found {
+  if (typeof answer === "string") throw new Error(answer);
+  return answer;
 }
 
 /** The last write wins. */
@@ -183,6 +211,158 @@ describe("readYourWritesRepository()", () => {
     isTaken = true;
     expect(await repository.retire(old, next, null, op)).toBe("conflict");
     expect(await repository.open(old.token, op)).toMatchObject({ id: old.id });
+  });
+
+  test("says of an id that is over whether it was replaced a minute ago or less, was retired, or has ended", async () => {
+    const { repository, op, told } = openRequest();
+    const [old, next] = [
+      sessionOf(await repository.create(createId(), CONTENTS, op)),
+      sessionOf(await repository.create(createId(), CONTENTS, op)),
+    ];
+    await told();
+    expect(await repository.retire(old, next, null, op)).toBe(true);
+    await repository.end(next, op);
+    expect(await repository.open(old.token, { ...op, now: NOW + 59_999 })).toBe("replaced");
+    expect(await repository.open(old.token, { ...op, now: NOW + 60_000 })).toBe("retired");
+    expect(await repository.open(next.token, op)).toBe("revoked");
+    expect(await repository.open(createId(), op)).toBe("unknown");
+  });
+
+  test("opens no session whose time is over, and refreshes one until an engine may sweep it", async () => {
+    const { op, inner } = openRequest();
+    const repository: Repository = readYourWritesRepository(inner, () => undefined);
+    const found = sessionOf(await repository.create(createId(), CONTENTS, op));
+    const end = op.endsAt(found);
+    expect(await repository.open(found.token, { ...op, now: end - 1 })).toMatchObject({ id: found.id });
+    expect(await repository.open(found.token, { ...op, now: end })).toBe("expired");
+    const seen = sessionOf(await repository.open(found.token, op));
+    await repository.update(seen, { ...seen, fields: new Map([["=a", "2"]]) }, op);
+    const newest = await repository.refresh(found, { ...op, now: end + SWEEP_MARGIN - 1 });
+    expect(newest?.fields.get("=a")).toBe("2");
+    expect(await repository.refresh(found, { ...op, now: end + SWEEP_MARGIN })).toBeNull();
+    await repository.end(seen, op);
+    expect(await repository.refresh(found, op)).toBeNull();
+  });
+
+  test("finds what the client has seen of a session whose token is signed anew, by its id", async () => {
+    const store = eventualStore();
+    const id = createId();
+    const first = openRequest(store);
+    await first.repository.create(id, CONTENTS, first.op);
+    const writes = writesOf({ "=a": { at: NOW + 5, text: "2" } });
+    const { repository, op } = openRequest(store, sealed({ token: "signed otherwise", id, writes }));
+    expect(sessionOf(await repository.open(id, op)).fields.get("=a")).toBe("2");
+  });
+
+  test("takes no session for ended because another one was that nobody has loaded", async () => {
+    const { repository, op } = openRequest();
+    const found = sessionOf(await repository.create(createId(), CONTENTS, op));
+    await repository.end(createId(), op);
+    expect(await repository.open(found.token, op)).toMatchObject({ id: found.id });
+  });
+
+  test("knows of each session what was noted of it, and tells it once", async () => {
+    const { own, told } = openRequest();
+    own.note({ token: "one", id: "one" }, writesOf({ "=a": { at: NOW, text: "1" } }));
+    own.note({ token: "two", id: "two" }, writesOf({ "=b": { at: NOW, text: "2" } }));
+    own.bury({ token: "three", id: "three" }, { at: NOW, isRetired: false });
+    expect([...(await own.of({ token: "one" })).changes.keys()]).toEqual(["=a"]);
+    expect(await own.of({ token: "two", id: "two" })).toMatchObject({ id: "two", cookies: 0, tombstone: undefined });
+    expect((await own.of({ token: "three" })).tombstone).toEqual({ at: NOW, isRetired: false });
+    expect(await told()).toHaveLength(3);
+    expect(await told()).toEqual([]);
+  });
+
+  test("tells the client the versions that it has seen, so that a record of one of them is only late", async () => {
+    const store = eventualStore();
+    const first = openRequest(store);
+    const created = sessionOf(await first.repository.create(createId(), CONTENTS, first.op));
+    const short = (version: unknown): string => String(version).slice(-12);
+    expect(await first.told()).toMatchObject([{ versions: [short(created.version)], complete: true }]);
+    const next = openRequest(store);
+    const found = sessionOf(await next.repository.open(created.token, next.op));
+    const updated = sessionOf(await next.repository.update(found, { ...found, fields: new Map() }, next.op));
+    expect(await next.told()).toMatchObject([
+      { versions: [short(updated.version), short(created.version)], complete: false },
+    ]);
+  });
+
+  test("does not tell the version of a record that lacks a change, so that the change is stored again", async () => {
+    const store = eventualStore();
+    const first = openRequest(store);
+    const { token, id } = sessionOf(await first.repository.create(createId(), CONTENTS, first.op));
+    const writes = writesOf({ "=b": { at: NOW - 1, text: "2" } }, ["another"]);
+    const { repository, op, told } = openRequest(store, sealed({ token, id, writes }));
+    expect(await repository.open(token, op)).toMatchObject({ needsStoring: true });
+    expect(await told()).toMatchObject([{ versions: ["another"] }, "expired"]);
+  });
+
+  test("gives the inner repository sessions as that one knows them", async () => {
+    const { op, own, inner } = openRequest();
+    const replaced: unknown[] = [];
+    const repository: Repository = readYourWritesRepository(
+      {
+        open: (...args) => inner.open(...args),
+        refresh: (...args) => inner.refresh(...args),
+        create(id, contents, given, replaces) {
+          replaced.push(replaces?.stored);
+          return inner.create(id, contents, given);
+        },
+        update: (...args) => inner.update(...args),
+        retire: (...args) => inner.retire(...args),
+        end: (...args) => inner.end(...args),
+      },
+      () => own,
+    );
+    const old = sessionOf(await repository.create(createId(), CONTENTS, op));
+    const stored = sessionOf(await inner.open(old.token, op)).stored;
+    const next = sessionOf(await repository.create(createId(), CONTENTS, op, old));
+    expect(replaced).toEqual([undefined, stored]);
+    expect(await repository.retire(old, next, null, op)).toBe(true);
+  });
+
+  test("retires no session that the store does not show and cannot take", async () => {
+    const id = createId();
+    const inner = eventualStore();
+    let isTaken = false;
+    const store: SessionStore = {
+      ...inner,
+      save: (key, write) => (isTaken ? "conflict" : inner.save(key, write)),
+    };
+    const changes = { "=a": { at: NOW, text: "1" }, "@": { at: NOW, text: metadataText(CONTENTS.metadata) } };
+    const { repository, op } = openRequest(store, sealed({ token: id, id, writes: writesOf(changes, [], true) }));
+    const missing = sessionOf(await repository.open(id, op));
+    const next = sessionOf(await repository.create(createId(), CONTENTS, op));
+    isTaken = true;
+    expect(await repository.retire(missing, next, null, op)).toBe("conflict");
+  });
+
+  test("retires sessions and puts them back where there is no client", async () => {
+    const { op, inner } = openRequest();
+    const repository: Repository = readYourWritesRepository(inner, () => undefined);
+    const [old, next] = [
+      sessionOf(await repository.create(createId(), CONTENTS, op)),
+      sessionOf(await repository.create(createId(), CONTENTS, op)),
+    ];
+    expect(await repository.retire(old, next, null, op)).toBe(true);
+    await repository.reinstate?.(old, next, op);
+    expect(await repository.open(old.token, op)).toMatchObject({ id: old.id });
+    expect(await repository.open(next.token, op)).toBe("revoked");
+  });
+
+  test("does not hide why it could not wait to read again, unless no time is left", async () => {
+    const store = eventualStore();
+    const first = openRequest(store);
+    const { token, id } = sessionOf(await first.repository.create(createId(), CONTENTS, first.op));
+    const writes = writesOf({ "=a": { at: NOW + 5, text: undefined } });
+    const { repository, op, events } = openRequest(store, sealed({ token, id, writes }));
+    for (const failure of [new Error("mine"), new SessionError("ERR_STORE_TIMEOUT", "No answer")]) {
+      const opening = Promise.resolve(repository.open(token, { ...op, backOff: () => Promise.reject(failure) }));
+      await expect(opening).rejects.toBe(failure);
+    }
+    const none = new SessionError("ERR_CONFLICT", "No time");
+    expect(await repository.open(token, { ...op, backOff: () => Promise.reject(none) })).toMatchObject({ id });
+    expect(events).toEqual(["stale"]);
   });
 
   test("takes the window from the store: twice its staleness, or twice a minute", () => {
