@@ -169,7 +169,7 @@ export class WorkingCopy {
   restore(commit: Commit): void {
     this.#changes = [...commit.changes, ...this.#changes];
     this.#metadataChanges = [...commit.metadataChanges, ...this.#metadataChanges];
-    this.#timeouts = commit.timeouts && { ...commit.timeouts, ...this.#timeouts };
+    if (commit.timeouts !== undefined) this.#timeouts = { ...commit.timeouts, ...this.#timeouts };
     this.#rotation = bothRotations(commit.rotation, this.#rotation);
     this.#begins ||= commit.begins;
     this.#touches ||= commit.touches;

@@ -43,6 +43,29 @@ describe("after a write without an answer", () => {
     expect(await find(id).get("n")).toBe(2);
   });
 
+  test("timeouts that are set afterwards are stored together with it", async () => {
+    const { session, find, store, id } = await opened();
+    store.plan({ save: ["rejects"] });
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    session.setTimeouts({ idle: 60 });
+    await session.save();
+    const found = find(id);
+    const { expiresAt, lastSeenAt } = await found.info();
+    expect([await found.get("n"), Number(expiresAt) - Number(lastSeenAt)]).toEqual([1, 60_000]);
+  });
+
+  test("timeouts that were to be stored with it are, and a later one of the same kind counts", async () => {
+    const { session, find, store, id } = await opened();
+    store.plan({ save: ["rejects"] });
+    session.setTimeouts({ idle: 60, absolute: 600 });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    session.setTimeouts({ idle: 700 });
+    await session.save();
+    const { expiresAt, createdAt } = await find(id).info();
+    expect(Number(expiresAt) - Number(createdAt)).toBe(600_000);
+  });
+
   test("the session is gone when another request has ended it", async () => {
     const { session, elsewhere, store, records } = await opened();
     store.plan({ save: ["rejects"] });
@@ -127,6 +150,22 @@ describe("a response that goes out although the last rotation failed", () => {
     expect(told).not.toBe(id);
     expect(await find(told).get("n")).toBe(0);
     expect(await find(id).get("n")).toBeUndefined();
+  });
+});
+
+describe("a rotation without an answer that another request overtakes", () => {
+  test("leaves the user authenticated whom it was for, when another rotation follows", async () => {
+    const { session, elsewhere, find, store } = await opened();
+    await session.regenerate({ reauthenticated: true });
+    store.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    store.plan({});
+    await elsewhere((other) => other.set("other", 7));
+    await session.regenerate();
+    await session.save();
+    const renewed = find(String(await session.id()));
+    expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 7 });
+    expect((await renewed.info()).authenticatedAt).not.toBeNull();
   });
 });
 

@@ -321,6 +321,20 @@ describe("update()", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 2 });
   });
 
+  test("keeps timeouts that wait to be stored when the function fails", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("n", 1));
+    await visit(async (session) => {
+      session.setTimeouts({ idle: 60 });
+      const failing = session.update("n", () => {
+        throw new Error("no");
+      });
+      await expect(failing).rejects.toThrow("no");
+    });
+    const { expiresAt, lastSeenAt } = (await visit((session) => session.info())).result;
+    expect(Number(expiresAt) - Number(lastSeenAt)).toBe(60_000);
+  });
+
   test("[51] counts once when it is called while a save() is being stored", async () => {
     const storing = gate();
     let isSlow = false;
