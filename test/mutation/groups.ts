@@ -21,6 +21,13 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
     ],
   },
+  core_state: {
+    files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/update_key.ts", "src/core/working_copy.ts"],
+    tests: [
+      "test/core/{after_the_response,changes_in_place,commit,create,destroy,flash,grace,group_commit}.test.ts",
+      "test/core/{persist,recovery,rotate,session_handle,several_sessions,timeouts,update,working_copy}.test.ts",
+    ],
+  },
   crypto: {
     files: ["src/crypto/*.ts", "src/signed_ids.ts", "src/encryption.ts"],
     tests: ["test/crypto/*.test.ts", "test/{signed_ids,encryption}.test.ts"],
