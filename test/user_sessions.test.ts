@@ -2,8 +2,9 @@ import { describe, expect, expectTypeOf, test } from "vitest";
 import { memoryStore, type SessionEvent, SessionManager } from "../mod.ts";
 import { type UserSession, userSessions } from "../src/user_sessions.ts";
 import { cookieJar, fakeClock, faultyStore } from "../src/testing.ts";
-import { bare, codeOf, errorOf, gate, keyOf, openStore, living, SHOP, visitor } from "./setup/sessions.ts";
+import { altered, bare, codeOf, errorOf, gate, keyOf, openStore, living, SHOP, visitor } from "./setup/sessions.ts";
 import { ADA, devices, entriesOf, handleOn, userOn } from "./user_sessions/devices.ts";
+import { unlisted } from "./user_sessions/invariant.ts";
 
 describe("list()", () => {
   test("list() shows each bound session with its metadata and times, the last seen first", async () => {
@@ -68,6 +69,12 @@ describe("list()", () => {
     clock.advance(1);
     await users.list(ADA);
     expect(entriesOf(records)).toEqual([1]);
+  });
+
+  test("list() shows the last login first of those that were last seen at one instant", async () => {
+    const { users, logIn } = devices({ now: fakeClock().now });
+    for (let n = 0; n < 4; n++) await logIn(n);
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual([3, 2, 1, 0]);
   });
 
   test("list() shows all of a hundred logins at once", async () => {
@@ -157,10 +164,13 @@ describe("bind()", () => {
   });
 
   test("bind() moves the session to another user", async () => {
-    const { users, logIn } = devices();
-    const phone = await logIn();
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store }, { indexes: { sid: () => "the same" } });
+    const phone = await logIn("before");
     const handle = await handleOn(users, phone);
-    await phone((session) => users.bind(session, "user-2"));
+    await phone((session) => users.bind(session, "user-2", "after"));
+    // One in the list of the user, and one in that of the index.
+    expect(entriesOf(records)).toEqual([1, 1]);
     expect(await users.list(ADA)).toEqual([]);
     expect(await users.list("user-2")).toHaveLength(1);
     expect(await handleOn(users, phone)).not.toBe(handle);
@@ -182,8 +192,39 @@ describe("bind()", () => {
       const unfit = await errorOf(() => users.bind(session, ADA, { tabs: [{ close: () => 0 }] }));
       expect(unfit.code).toBe("ERR_NOT_SERIALIZABLE");
       expect(unfit.message).toContain("tabs[0].close");
+      const whole = await errorOf(() => users.bind(session, ADA, () => 0));
+      expect(whole.message).toMatch(/it has a function, a symbol or a class instance$/);
     });
     expect(await users.list(ADA)).toMatchObject([{ metadata: "M".repeat(16_382) }]);
+  });
+
+  test("bind() says so as well when a codec of the program does not say where", async () => {
+    const codec = {
+      encode: (value: unknown) => {
+        if (value === "unfit") throw new TypeError("not this one");
+        return JSON.stringify(value);
+      },
+      decode: (text: string): unknown => JSON.parse(text),
+    };
+    const { users, browser } = devices({ codec });
+    await browser()(async (session) => {
+      const unfit = await errorOf(() => users.bind(session, ADA, "unfit"));
+      expect(unfit.message).toMatch(/a class instance$/);
+    });
+  });
+
+  test("bind() lists a session under another id when the first one is in use, and takes one place", async () => {
+    for (const onLimit of ["refuse", "revoke-oldest"] as const) {
+      const ids = ["a", "a", "b"].map((letter) => letter.repeat(32));
+      const { users, sessions } = devices({ generateId: () => ids.shift() ?? "c".repeat(32) }, { limit: 1, onLimit });
+      const [anonymous, session] = [sessions.open(""), sessions.open("")];
+      await anonymous.create();
+      await anonymous.save();
+      await users.bind(session, ADA, "phone");
+      await session.save();
+      expect(await session.id()).toBe("b".repeat(32));
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+    }
   });
 
   test("bind() works on sessions that are opened by their id", async () => {
@@ -247,6 +288,20 @@ describe("regenerate() and destroy()", () => {
     await phone((session) => session.destroy());
     expect(entriesOf(records)).toEqual([1]);
     await laptop((session) => session.destroy());
+    expect(records.size).toBe(0);
+  });
+
+  test("destroy() ends a session whose time is over, and which the handler has not seen", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { sessions, browser } = devices({ store, now: clock.now });
+    const phone = browser();
+    const { result: id } = await phone((session) => session.create());
+    clock.advance(86_400);
+    const session = sessions.open(String(id));
+    expect((await session.info()).ended).toBe("expired");
+    await session.destroy();
+    await session.save();
     expect(records.size).toBe(0);
   });
 
@@ -368,6 +423,47 @@ describe("revokeAll()", () => {
     expect(await users.list(ADA)).toHaveLength(2);
   });
 
+  test("revokeAll() spares a session that could not be loaded, and that this request has bound", async () => {
+    const store = faultyStore(memoryStore());
+    const { users, logIn } = devices({ store, onStoreError: "anonymous" });
+    const phone = await logIn();
+    await logIn();
+    const { result } = await phone(async (session) => {
+      store.plan({ load: ["rejects"] });
+      await session.get("user");
+      await users.bind(session, ADA).catch(() => {});
+      return await users.revokeAll(ADA, { except: session });
+    });
+    expect(result).toBe(2);
+  });
+
+  test("revokeAll() does not count a session whose time was over", async () => {
+    const clock = fakeClock();
+    const { users, logIn } = devices({ now: clock.now });
+    await logIn("over");
+    clock.advance(86_400 + 600);
+    await logIn("live");
+    expect(await users.revokeAll(ADA)).toBe(1);
+  });
+
+  test("revokeAll() notes for as long as the session would have lived that it was revoked", async () => {
+    const clock = fakeClock();
+    const ends: number[] = [];
+    const store = altered(openStore().store, {
+      save(save, key, write) {
+        if (write.record.fields.size === 0) ends.push(write.expiresAt);
+        return save(key, write);
+      },
+    });
+    const { users, logIn } = devices({ store, now: clock.now });
+    await logIn();
+    const end = clock.now() + 86_400_000;
+    clock.advance(60);
+    expect(await users.revokeAll(ADA)).toBe(1);
+    // Another clock may have counted the session's end.
+    expect(ends).toEqual([end + 600_000]);
+  });
+
   test("revokeAll() with a session that is nobody's ends all", async () => {
     const { users, logIn, browser } = devices();
     await logIn();
@@ -407,7 +503,11 @@ describe("revokeBy()", () => {
     const { store, records } = openStore();
     const { users, logIn } = devices({ store, now: clock.now }, about);
     const phone = await logIn({ sid: "before" });
-    await phone((session) => users.bind(session, ADA, { sid: "after" }));
+    for (const sid of ["after", "before", "after"]) {
+      await phone((session) => users.bind(session, ADA, { sid }));
+      expect(await users.list(ADA)).toMatchObject([{ metadata: { sid } }]);
+      expect(unlisted(records)).toEqual([]);
+    }
     await phone((session) => session.regenerate());
     expect(await users.revokeBy("sid", "before")).toBe(0);
     expect(await userOn(phone)).toBe(ADA);

@@ -96,6 +96,10 @@ describe("where a place may show an older list", () => {
     const phone = await logIn("phone");
     hidden = keyOf(String((await phone((session) => session.id())).result));
     expect(await users.list(ADA)).toEqual([]);
+    const key = hidden;
+    hidden = "";
+    expect(await userOn(phone)).toBe(ADA);
+    hidden = key;
     expect(await users.revokeAll(ADA)).toBe(0);
     hidden = "";
     expect((await phone((session) => session.info())).result.ended).toBe("revoked");

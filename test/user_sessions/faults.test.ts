@@ -9,8 +9,8 @@ import {
 } from "../../mod.ts";
 import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, FAKED, gate, keyOf, openStore, SHOP, soonest } from "../setup/sessions.ts";
-import { ADA, isPage } from "./devices.ts";
+import { altered, codeOf, counted, FAKED, gate, keyOf, openStore, SHOP, soonest } from "../setup/sessions.ts";
+import { ADA, entriesOf, isPage } from "./devices.ts";
 import { factsIn, pageKey, unlisted } from "./invariant.ts";
 
 interface Program {
@@ -32,6 +32,10 @@ function program(options: SessionOptions<UntypedData>, about: UserSessionsOption
       return String(await session.id());
     },
   };
+}
+
+function down(): never {
+  throw new Error("down");
 }
 
 describe("answers of a store that have no meaning", () => {
@@ -146,6 +150,9 @@ describe("crashes", () => {
     store.plan({});
     expect(await users.list(ADA)).toEqual([]);
     // For all that is known, the session may still come.
+    expect(store.calls.save + store.calls.delete).toBe(0);
+    // There is nothing to end, and no place that could show it later.
+    expect(await users.revokeAll(ADA)).toBe(0);
     expect(store.calls.save + store.calls.delete).toBe(0);
     clock.advance(1199);
     await users.list(ADA);
@@ -351,6 +358,104 @@ describe("crashes", () => {
     expect(await users.list(ADA)).toEqual([]);
   });
 
+  describe("a session that a failing request has moved to another user and another id, after revokeAll()", () => {
+    async function moved() {
+      const { store: inner, records } = openStore();
+      const { store, calls } = counted(inner);
+      const { users, sessions, logIn } = program({ store });
+      const id = await logIn();
+      const headers = { Cookie: `__Host-session=${id}` };
+      const failing = sessions.start(new Request(SHOP, { headers }));
+      await failing.regenerate();
+      await users.bind(failing, "user-2");
+      await failing.save();
+      // It has none of the sessions of this user any more.
+      expect(await users.revokeAll(ADA)).toBe(0);
+      return { users, sessions, records, calls, id, failing, renewed: String(await failing.id()) };
+    }
+
+    test("is not put back", async () => {
+      const { users, sessions, id, failing } = await moved();
+      await sessions.discard(failing);
+      expect(await sessions.open(id).id()).toBeNull();
+      expect(await users.list(ADA)).toEqual([]);
+    });
+
+    test("ends when somebody logs out with the old id", async () => {
+      const { users, sessions, id, renewed } = await moved();
+      expect(await users.list("user-2")).toHaveLength(1);
+      const old = sessions.open(id);
+      await old.destroy();
+      await old.save();
+      expect(await sessions.open(renewed).id()).toBeNull();
+      expect(await users.list("user-2")).toEqual([]);
+    });
+
+    test("keeps its entry until it has ended, and then loses it", async () => {
+      const { users, records, calls } = await moved();
+      calls.length = 0;
+      expect(await users.revokeAll(ADA)).toBe(0);
+      expect(calls.filter((call) => call !== "load")).toEqual([]);
+      await users.list(ADA);
+      expect([...records.values()].filter(isPage)).toHaveLength(2);
+      expect(await users.revokeAll("user-2")).toBe(1);
+      await users.list(ADA);
+      expect([...records.values()].filter(isPage)).toEqual([]);
+    });
+
+    test("is looked for at no key that a store has made up, and not for ever", async () => {
+      const { users, records, id } = await moved();
+      const key = keyOf(id);
+      const record = records.get(key)!;
+      for (const made of ["../etc", key]) {
+        const text = (record.fields.get("@") ?? "").replace(/[0-9a-f]{64}/, made);
+        records.set(key, { ...record, fields: new Map(record.fields).set("@", text) });
+        expect(await users.list(ADA)).toEqual([]);
+      }
+    });
+  });
+
+  test.each(["another user", "nobody", "another value of the index"] as const)(
+    "a session that belongs to %s by now is neither shown nor ended by an entry that could not be removed, which goes later",
+    async (whose) => {
+      const clock = fakeClock();
+      const { store: inner, records } = openStore();
+      let isDown = false;
+      const store = altered(inner, {
+        // The list of the user before, when the session has been stored.
+        load: (load, key) => (isDown && isPage(records.get(key) ?? { fields: new Map() }) ? down() : load(key)),
+        save: async (save, key, write) => {
+          const answer = await save(key, write);
+          isDown ||= isArmed && !isPage(write.record);
+          return answer;
+        },
+      });
+      let isArmed = false;
+      const { users, sessions, logIn } = program({ store, now: clock.now }, { indexes: { sid: ({ sid }) => sid } });
+      const id = await logIn({ sid: "before" });
+      const session = sessions.open(id);
+      if (whose === "another user") await users.bind(session, "user-2", {});
+      else if (whose === "nobody") await users.unbind(session);
+      else await users.bind(session, ADA, { sid: "after" });
+      isArmed = true;
+      await session.save();
+      isArmed = isDown = false;
+      const entries = (): number => entriesOf(records).reduce((sum, each) => sum + each, 0);
+      const before = entries();
+      if (whose !== "another value of the index") {
+        expect(await users.list(ADA)).toEqual([]);
+        expect(await users.revokeAll(ADA)).toBe(0);
+      }
+      expect(await users.revokeBy("sid", "before")).toBe(0);
+      expect(await sessions.open(id).id()).toBe(id);
+      clock.advance(1200);
+      await users.list(ADA);
+      await users.revokeBy("sid", "before");
+      expect(entries()).toBeLessThan(before);
+      expect((await users.handle(sessions.open(id))) === null).toBe(whose === "nobody");
+    },
+  );
+
   test("a session that is put back because its request failed is listed all the time", async () => {
     const { store, records } = openStore();
     const { users, sessions, logIn } = program({ store });
@@ -447,7 +552,8 @@ describe("a session whose record cannot be read", () => {
     "of %s is ended by revokeAll(), and stays in the list until then",
     async (fault) => {
       const clock = fakeClock();
-      const store = faultyStore(memoryStore());
+      const { store: inner, records } = openStore();
+      const store = faultyStore(inner);
       const { users, sessions, logIn } = program({ store, now: clock.now });
       const id = await logIn();
       // A clock that is ahead must not take it for one that never came.
@@ -459,6 +565,7 @@ describe("a session whose record cannot be read", () => {
       store.plan({ load: ["none", fault] });
       expect(await users.revokeAll(ADA)).toBe(1);
       store.plan({});
+      expect([...records.values()].filter(isPage)).toEqual([]);
       expect(await sessions.open(id).id()).toBeNull();
       expect(await users.list(ADA)).toEqual([]);
     },

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore } from "../../mod.ts";
+import { memoryStore, type SessionEvent } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
 import { altered, counted, keyOf, openStore } from "../setup/sessions.ts";
 import { ADA, devices, entriesOf, handleOn, isPage, losePages, userOn } from "./devices.ts";
@@ -37,11 +37,78 @@ describe("a list that an engine has lost", () => {
       () => phone((session) => session.regenerate()),
       () => phone((session) => users.bind(session, ADA, "phone")),
       () => phone((session) => session.setTimeouts({ idle: 1e6 })),
+      () => phone((session) => (session.set("n", 1), session.setTimeouts({ idle: 2e6 }))),
     ]) {
       losePages(records);
       await use();
       expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
     }
+  });
+
+  test("a session lists itself again when it is changed and touched at once, although it ends no later for that", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const options = { store, now: clock.now, idleTimeout: 1000, absoluteTimeout: 1500, touchInterval: 60 };
+    const { users, logIn } = devices(options);
+    const phone = await logIn("phone");
+    clock.advance(800);
+    await userOn(phone);
+    losePages(records);
+    clock.advance(60);
+    await phone((session) => session.set("n", 1));
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+  });
+
+  test("a session on the second page is listed again when the first page, which counts them, is lost", async () => {
+    const { store: inner, records } = openStore();
+    const { users, logIn } = devices({ store: { ...inner, traits: { ...inner.traits, maxBytes: 3840 } } });
+    const browsers = [];
+    for (let n = 0; n < 13; n++) browsers.push(await logIn(n));
+    // A page has room for a dozen.
+    expect(entriesOf(records)).toEqual([12, 1]);
+    const [[first] = [""]] = [...records].filter(([, record]) => isPage(record));
+    records.delete(first);
+    expect(await users.list(ADA)).toEqual([]);
+    await browsers[12]!((session) => session.touch());
+    expect(await users.list(ADA)).toMatchObject([{ metadata: 12 }]);
+  });
+
+  test("pages are added when the others are full, and not before", async () => {
+    const { store: inner, records } = openStore();
+    const { logIn } = devices({ store: { ...inner, traits: { ...inner.traits, maxBytes: 3840 } } });
+    const pages = (): number[] =>
+      [...records.values()]
+        .filter(isPage)
+        .map(({ fields }) => Number(fields.get("@")?.split(" ")[1]))
+        .filter((count) => count > 1);
+    for (let n = 0; n < 24; n++) await logIn(n);
+    expect(entriesOf(records)).toEqual([12, 12]);
+    expect(pages()).toEqual([2]);
+    for (let n = 0; n < 10; n++) await logIn(n);
+    expect(pages()).toEqual([4]);
+  });
+
+  test("a list keeps its entry of a session that is made to live longer when the list cannot be stored", async () => {
+    const { store: inner, records } = openStore();
+    let first = "";
+    let isTaken = false;
+    const store = altered(
+      { ...inner, traits: { ...inner.traits, maxBytes: 3840 } },
+      {
+        load: (load, key) => (isTaken && key === first ? Promise.reject(new Error("down")) : load(key)),
+        save: (save, key, write) => {
+          isTaken ||= key === first;
+          return key === first ? "conflict" : save(key, write);
+        },
+      },
+    );
+    const { logIn } = devices({ store });
+    const browsers = [];
+    for (let n = 0; n < 13; n++) browsers.push(await logIn(n));
+    [[first] = [""]] = [...records].filter(([, record]) => isPage(record));
+    await browsers[12]!((session) => session.setTimeouts({ idle: 1e7 }));
+    expect(isTaken).toBe(true);
+    expect(unlisted(records)).toEqual([]);
   });
 
   test("a read and a write between touches ask the store nothing more", async () => {
@@ -61,14 +128,14 @@ describe("a list that an engine has lost", () => {
     const store = altered(inner, {
       load: (load, key) => (isDown && isListed(key) ? Promise.reject(new Error("down")) : load(key)),
     });
-    const events: string[] = [];
+    const events: SessionEvent[] = [];
     const clock = fakeClock();
-    const { logIn } = devices({ store, now: clock.now, touchInterval: 60, onEvent: ({ type }) => events.push(type) });
+    const { logIn } = devices({ store, now: clock.now, touchInterval: 60, onEvent: (event) => events.push(event) });
     const phone = await logIn();
     isDown = true;
     clock.advance(80_000);
     expect(await userOn(phone)).toBe(ADA);
-    expect(events).toContain("failed");
+    expect(events).toContainEqual(expect.objectContaining({ type: "failed", during: "store" }));
     clock.advance(80_000);
     expect(await userOn(phone)).toBe(ADA);
   });
@@ -143,6 +210,22 @@ describe("how long a list is kept", () => {
     await phone((session) => session.regenerate({ reauthenticated: true }));
     assertKept();
     expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("a list is kept as long as a session that was last touched just before the list had to be stored", async () => {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const kept = new Map<string, number>();
+    const store = altered(inner, { save: (save, key, write) => (kept.set(key, write.expiresAt), save(key, write)) });
+    const { logIn } = devices({ store, now: clock.now, absoluteTimeout: false, touchInterval: 0 });
+    const phone = await logIn();
+    const page = [...records].find(([, record]) => isPage(record))?.[0] ?? "";
+    for (const seconds of [80_000, 5200, 1200, 1200]) {
+      clock.advance(seconds);
+      await userOn(phone);
+      const [key] = [...records].find(([, record]) => factsIn(record) !== undefined) ?? [];
+      expect(kept.get(page)).toBeGreaterThanOrEqual((kept.get(key ?? "") ?? Infinity) + 600_000);
+    }
   });
 
   test("every page of a list is kept as long as its sessions, and the first as long as all", async () => {

@@ -52,6 +52,82 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     expect(await userOn(a)).toBeUndefined();
   });
 
+  test("bind() ends the oldest also when the session was there before and keeps its id", async () => {
+    const { users, browser, logIn } = devices({}, { limit: 1 });
+    const phone = await logIn("phone");
+    const laptop = browser();
+    await laptop((session) => session.create());
+    await laptop((session) => users.bind(session, ADA, "laptop"));
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["laptop"]);
+    expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("bind() never ends the new login where the list has several pages, which a server whose clock is ahead has filled", async () => {
+    const now = Date.now();
+    const { store: inner } = openStore();
+    const store = { ...inner, traits: { ...inner.traits, maxBytes: 3840 } };
+    const clock = fakeClock(now + 240_000);
+    const ahead = devices({ store, now: clock.now });
+    for (let n = 0; n < 24; n++) {
+      clock.advance(1);
+      await ahead.logIn(n);
+    }
+    const { users, logIn } = devices({ store, now: fakeClock(now).now }, { limit: 3 });
+    const phone = await logIn("new");
+    expect(await userOn(phone)).toBe(ADA);
+    expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual([22, 23, "new"]);
+  });
+
+  test("bind() ends the same one of two sessions whose places are equal, whoever decides", async () => {
+    for (let round = 0; round < 8; round++) {
+      const { store, records } = openStore();
+      const { users, logIn } = devices({ store });
+      for (const name of ["a", "b"]) await logIn(name);
+      for (const [key, record] of records) {
+        if (!isPage(record)) continue;
+        const fields = [...record.fields].map(
+          ([name, text]) => [name, name === "@" ? text : text.replace(/^\d+/, "7")] as const,
+        );
+        records.set(key, { ...record, fields: new Map(fields) });
+      }
+      const tokens = (await users.list(ADA)).map(({ handle }) => String(handle.split(".")[1])).toSorted();
+      await devices({ store }, { limit: 2 }).logIn("c");
+      const left = (await users.list(ADA)).map(({ handle }) => String(handle.split(".")[1]));
+      expect(left).toContain(tokens[0]);
+      expect(left).not.toContain(tokens[1]);
+    }
+  });
+
+  test("bind() at login does not end another session when another request overtakes the login, which then fails", async () => {
+    let isOvertaken = false;
+    let retirements = 0;
+    const { store: inner } = openStore();
+    const store = altered(inner, {
+      save: async (save, key, write) => {
+        if (!isOvertaken || write.record.fields.get("@")?.includes("successor") !== true) return await save(key, write);
+        if (++retirements > 1) throw new Error("down");
+        const other = anywhere.sessions.open(id);
+        await other.update("n", () => 1);
+        return await save(key, write);
+      },
+    });
+    const anywhere = devices({ store: inner });
+    const { users, sessions, logIn } = devices({ store }, { limit: 1 });
+    const phone = await logIn("phone");
+    const first = sessions.open("");
+    await first.create();
+    await first.save();
+    const id = String(await first.id());
+    const laptop = sessions.open(id);
+    await laptop.regenerate();
+    await users.bind(laptop, ADA, "laptop");
+    isOvertaken = true;
+    expect(await codeOf(() => laptop.save())).toBe("ERR_STORE");
+    isOvertaken = false;
+    expect(retirements).toBeGreaterThan(1);
+    expect(await userOn(phone)).toBe(ADA);
+  });
+
   test("bind() at login does not end another session when the login itself fails", async () => {
     let fails = false;
     const store = memoryStore();
@@ -169,6 +245,42 @@ describe('limit with onLimit: "refuse"', () => {
     await phone(async (session) => (await session.regenerate(), await users.bind(session, ADA, "again")));
     await phone((session) => session.destroy());
     await logIn();
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+
+  test("bind() is refused the last place while another login is under way that has taken it", async () => {
+    const [begun, go] = [gate(), gate()];
+    let isHeld = true;
+    const store = altered(openStore().store, {
+      async create(create, key, write) {
+        if (!isPage(write.record) && isHeld) {
+          isHeld = false;
+          begun.open();
+          await go.opened;
+        }
+        return await create(key, write);
+      },
+    });
+    const { users, sessions } = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const [one, other] = [sessions.open(""), sessions.open("")];
+    await users.bind(one, ADA, "one");
+    await users.bind(other, ADA, "other");
+    const saving = one.save();
+    await begun.opened;
+    expect(await codeOf(() => other.save())).toBe("ERR_SESSION_LIMIT");
+    go.open();
+    await saving;
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "one" }]);
+  });
+
+  test("a session that is there gets another id although the limit is lower by now", async () => {
+    let limit = 2;
+    const { users, logIn } = devices({}, { limit: () => limit, onLimit: "refuse" });
+    const phone = await logIn("phone");
+    await logIn("laptop");
+    limit = 1;
+    await phone((session) => session.regenerate());
+    await phone((session) => users.bind(session, ADA, "phone again"));
     expect(await users.list(ADA)).toHaveLength(2);
   });
 

@@ -43,7 +43,8 @@ describe("userSessions() as a plugin", () => {
       expect(() => userSessions({ limit })).toThrow(RangeError);
     }
     // @ts-expect-error -- from JavaScript
-    expect(() => userSessions({ limit: 1, onLimit: "ask" })).toThrow(TypeError);
+    expect(() => userSessions({ limit: 1, onLimit: "ask" })).toThrow(/userSessions: onLimit/);
+    expect(() => userSessions({ limit: 1, onLimit: "revoke-oldest" })).not.toThrow();
     // @ts-expect-error -- from JavaScript
     expect(() => userSessions({ credentialVersion: 1 })).toThrow(TypeError);
     // @ts-expect-error -- from JavaScript
@@ -91,6 +92,32 @@ describe("userSessions() as a plugin", () => {
       "create",
       "create",
     ]);
+    expect(await callsOf(() => phone((session) => users.handle(session)))).toEqual(["load"]);
+    expect(await callsOf(() => anonymous((session) => users.unbind(session)))).toEqual(["load"]);
+    expect(await callsOf(() => anonymous((session) => session.destroy()))).toEqual(["load", "delete"]);
+    // Each session in the list that is not meant costs nothing.
+    const laptop = await logIn();
+    expect(await callsOf(() => phone((session) => session.touch()))).toEqual(["load", "load", "touch"]);
+    expect(await callsOf(() => laptop((session) => session.destroy()))).toEqual(["load", "delete", "load", "change"]);
+    expect(await callsOf(() => users.revokeAll(ADA))).toEqual(["load", "load", "change", "delete"]);
+  });
+
+  test("a limit costs a login the look at the user's other sessions, once", async () => {
+    const { store, calls } = counted(openStore().store);
+    const { users, browser, logIn } = devices({ store }, { limit: 3 });
+    await logIn();
+    const phone = browser();
+    calls.length = 0;
+    await phone(async (session) => {
+      await users.bind(session, ADA);
+      await session.save();
+      // The page, the session, and then the page and the two sessions in it.
+      expect(calls).toEqual(["load", "change", "create", "load", "load", "load"]);
+      calls.length = 0;
+      await session.regenerate();
+      await session.save();
+      expect(calls).toEqual(["load", "change", "create", "change"]);
+    });
   });
 
   test("functions among the options may say what the runtime passes", () => {
@@ -162,6 +189,21 @@ describe("userSessions() as a plugin", () => {
     expect([...asked].filter((key) => !/^[0-9a-f]{64}$/.test(key))).toEqual([]);
     expect(await users.revokeAll(ADA)).toBe(1);
     expect(await userOn(phone)).toBeUndefined();
+  });
+
+  test("a session whose user a store has spoilt has no credentials, and nobody is asked for theirs", async () => {
+    const { store, records } = openStore();
+    const asked: unknown[] = [];
+    const { logIn } = devices({ store }, { credentialVersion: (user) => (asked.push(user), 1) });
+    const phone = await logIn();
+    expect(await userOn(phone)).toBe(ADA);
+    for (const [key, record] of records) {
+      const text = (record.fields.get("@") ?? "").replace(/"user":"[^"]+"/, '"user":"AAAA"');
+      records.set(key, { ...record, fields: new Map(record.fields).set("@", text) });
+    }
+    asked.length = 0;
+    expect((await phone((session) => session.info())).result.ended).toBe("credentials");
+    expect(asked).toEqual([]);
   });
 
   test("facts that a store has spoilt are those of no user", async () => {
