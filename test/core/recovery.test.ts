@@ -114,6 +114,14 @@ describe("after a rotation without an answer", () => {
     expect(records.size).toBe(2);
   });
 
+  test.each([true, false])("update() stores its result under the new id (retired: %s)", async (done) => {
+    const { session, find, records, id } = await doubtful(done);
+    expect(await increment(session)).toBe(1);
+    expect(await find(String(await session.id())).get("n")).toBe(1);
+    expect(await find(id).get("n")).toBeUndefined();
+    expect(records.size).toBe(2);
+  });
+
   test.each([true, false])("another rotation has the id that id() has given (retired: %s)", async (done) => {
     const { session, find, id } = await doubtful(done);
     await session.regenerate();

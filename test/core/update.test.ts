@@ -122,11 +122,27 @@ describe("update() on a session that exists", () => {
     expect((await visit(increment)).result).toBe(1);
   });
 
-  test("takes the place of a flash value", async () => {
+  test.each([false, true])("takes the place of a flash value (gets a new id: %s)", async (rotates) => {
     const visit = visitor();
     await visit((session) => session.flash("n", "later"));
-    await visit((session) => session.update("n", () => 1));
+    await visit(async (session) => {
+      if (rotates) await session.regenerate();
+      await session.update("n", () => 1);
+    });
     expect((await visit((session) => session.get("n"))).result).toBe(1);
+    await visit((session) => session.delete("n"));
+    expect((await visit((session) => session.get("n"))).result).toBeUndefined();
+  });
+
+  test("tells afterwards the object that it has answered, so that a change in place is stored", async () => {
+    const visit = visitor<{ list: number[] }>();
+    await visit((session) => session.set("list", [1]));
+    await visit(async (session) => {
+      const told = await session.update("list", (list = []) => [...list, 2]);
+      expect(await session.get("list")).toBe(told);
+      told.push(3);
+    });
+    expect((await visit((session) => session.get("list"))).result).toEqual([1, 2, 3]);
   });
 
   test("writes nothing when it changes nothing", async () => {
@@ -171,6 +187,60 @@ describe("update() on a session that begins or gets a new id", () => {
     });
     expect(calls).toEqual(["create"]);
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, other: 1 });
+  });
+
+  test("reads no value where there is none, and keeps objects as they are", async () => {
+    const events: string[] = [];
+    const visit = visitor<{ box: { n: number }; none: number }>({ onEvent: ({ type }) => void events.push(type) });
+    await visit(async (session) => {
+      expect(await session.update("none", () => undefined)).toBeUndefined();
+      expect(await session.keys()).toEqual([]);
+      const box = await session.update("box", (before) => ({ n: (before?.n ?? 0) + 1 }));
+      expect(await session.get("box")).toBe(box);
+    });
+    expect(events).toEqual(["created"]);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ box: { n: 1 } });
+  });
+
+  test("counts an object that is changed in place while its function was awaited", async () => {
+    const visit = visitor<{ box: { n: number } }>();
+    const { opened, open } = gate();
+    await visit(async (session) => {
+      session.set("box", { n: 1 });
+      const box = (await session.get("box"))!;
+      const updating = session.update("box", async (before) => (await opened, { n: (before?.n ?? 0) + 1 }));
+      box.n = 100;
+      open();
+      expect(await updating).toEqual({ n: 101 });
+    });
+    expect((await visit((session) => session.get("box"))).result).toEqual({ n: 101 });
+  });
+
+  test("stores the new id at once, so that nothing of it lies under the old one", async () => {
+    const { store, calls } = counted(openStore().store);
+    const visit = visitor({ store });
+    const first = await visit((session) => session.set("n", 1));
+    const old = { headers: { Cookie: `__Host-session=${idIn(first.cookies)}` } };
+    calls.length = 0;
+    await visit(async (session) => {
+      await session.regenerate();
+      await increment(session);
+      expect(calls).toEqual(["load", "create", "change"]);
+      expect((await visitor({ store })((other) => other.all(), old)).result).toEqual({});
+    });
+  });
+
+  test("leaves the session as it was, and what else was recorded, when the schema refuses it under a new id", async () => {
+    const schema = z.object({ n: z.number().max(10).optional(), other: z.number().optional() });
+    const visit = visitor({ schema });
+    await visit((session) => session.set({ n: 5, other: 1 }));
+    await visit(async (session) => {
+      await session.regenerate();
+      session.set("other", 2);
+      expect(await codeOf(() => session.update("n", (n = 0) => n * 10))).toBe("ERR_SCHEMA");
+      expect(await session.get("n")).toBe(5);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 5, other: 2 });
   });
 
   test("stores the whole session under the new id, and answers what is stored", async () => {
@@ -367,7 +437,8 @@ describe("update()", () => {
       await visit(async (session) => {
         await session.get("n");
         const nested = session.update("n", async () => await increment(session));
-        await expect(nested).rejects.toThrow(/update.*"n"/);
+        // At once, not when it has waited for itself.
+        await expect(nested).rejects.toThrow(/^Cannot update "n": its function calls update\("n"\) again/);
         await expect(
           session.update("n", async (n = 0) => (await soon(0), await increment(session), n)),
         ).rejects.toThrow('"n"');

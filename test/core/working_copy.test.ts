@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { FieldsView } from "../../src/core/fields.ts";
+import type { Metadata } from "../../src/core/metadata.ts";
 import type { Found } from "../../src/core/repository.ts";
-import { type Change, WorkingCopy } from "../../src/core/working_copy.ts";
+import { type Change, isEmpty, WorkingCopy } from "../../src/core/working_copy.ts";
 import { replay, sweep } from "../../src/core/fields.ts";
 import { soon } from "../setup/sessions.ts";
 
@@ -109,6 +110,123 @@ describe("WorkingCopy", () => {
     copy.record(append("a", "3"));
     await setting;
     expect(copy.view.get("a")).toBe("x23");
+  });
+
+  test("setBase() shows the state again from which the changes of a key were taken", async () => {
+    const copy = new WorkingCopy();
+    const base = found({ a: "1" });
+    await copy.setBase(base);
+    copy.record(put("a", "2"));
+    copy.takeKey("a");
+    await copy.setBase(base);
+    expect([copy.view.get("a"), copy.isPending]).toEqual(["1", false]);
+  });
+
+  test("withdraw() takes back a change that waits, and no other", async () => {
+    const copy = new WorkingCopy();
+    await copy.setBase(found({ a: "1" }));
+    const [first, second] = [append("a", "2"), append("a", "3")];
+    copy.record(first);
+    copy.record(second);
+    const { revision } = copy;
+    await copy.withdraw(first);
+    expect([copy.view.get("a"), copy.base?.version, copy.revision > revision]).toEqual(["13", 1, true]);
+    const after = copy.revision;
+    await copy.withdraw(first);
+    expect([copy.view.get("a"), copy.revision]).toEqual(["13", after]);
+    expect(copy.take().changes).toEqual([second]);
+
+    const empty = new WorkingCopy();
+    empty.record(first);
+    await empty.withdraw(first);
+    expect([empty.base, empty.exists]).toEqual([null, false]);
+  });
+
+  test("restore() puts back all that was taken, each beside what was recorded meanwhile", () => {
+    const copy = new WorkingCopy();
+    const mark = (name: string) => (metadata: Metadata) => ({
+      ...metadata,
+      "+trace": `${String(metadata["+trace"] ?? "")}${name}`,
+    });
+    copy.begin();
+    copy.touch();
+    copy.setTimeouts({ idle: 1, absolute: 2 });
+    copy.recordMetadata(mark("first"));
+    copy.rotate({ grace: 1, reauthenticated: true, untilUsed: false });
+    const commit = copy.take();
+    expect([copy.isPending, copy.changesMetadata]).toEqual([false, false]);
+    copy.setTimeouts({ idle: 3 });
+    copy.recordMetadata(mark("second"));
+    copy.rotate({ grace: 4, reauthenticated: false, untilUsed: false });
+    copy.restore(commit);
+    expect(copy.metadata).toEqual({ "createdAt": 0, "absoluteSince": 0, "+trace": "firstsecond" });
+    expect(copy.take()).toMatchObject({
+      begins: true,
+      touches: true,
+      timeouts: { idle: 3, absolute: 2 },
+      rotation: { grace: 4, reauthenticated: true },
+    });
+
+    copy.restore(commit);
+    expect(copy.take().rotation).toEqual({ grace: 1, reauthenticated: true, untilUsed: false });
+    copy.restore(new WorkingCopy().take());
+    expect(copy.isPending).toBe(false);
+    copy.restore(new WorkingCopy().takeKey("a"));
+    expect(copy.isPending).toBe(false);
+  });
+
+  test("metadata are those of the session with what waits, and there are none without both", async () => {
+    const copy = new WorkingCopy();
+    expect(copy.metadata).toBeUndefined();
+    const base = found({});
+    await copy.setBase(base);
+    expect(copy.metadata).toBe(base.metadata);
+    copy.recordMetadata((metadata) => ({ ...metadata, rotatedAt: 5 }));
+    expect([copy.metadata, copy.isPending, copy.changesMetadata]).toEqual([
+      { ...base.metadata, rotatedAt: 5 },
+      true,
+      true,
+    ]);
+  });
+
+  test("drop() and reset() leave nothing to store: the session as it is, or none", async () => {
+    const copy = new WorkingCopy();
+    await copy.setBase(found({ a: "1" }));
+    const recordAll = (): void => {
+      copy.record(put("a", "2"));
+      copy.recordMetadata((metadata) => ({ ...metadata }));
+      copy.begin();
+      copy.touch();
+    };
+    recordAll();
+    copy.drop();
+    expect([copy.isPending, copy.view.get("a"), copy.exists]).toEqual([false, "1", true]);
+    recordAll();
+    copy.reset();
+    expect([copy.isPending, copy.view.get("a"), copy.exists]).toEqual([false, undefined, false]);
+  });
+
+  test("begin() asks for a session once, however often it is called", () => {
+    const copy = new WorkingCopy();
+    copy.begin();
+    const { revision } = copy;
+    copy.begin();
+    expect(copy.revision).toBe(revision);
+  });
+
+  test.each<[string, (copy: WorkingCopy) => void]>([
+    ["a change", (copy) => copy.record(put("a", "1"))],
+    ["a change of the metadata", (copy) => copy.recordMetadata((metadata) => metadata)],
+    ["a session that begins", (copy) => copy.begin()],
+    ["a touch", (copy) => copy.touch()],
+    ["timeouts", (copy) => copy.setTimeouts({ idle: 1 })],
+    ["a rotation", (copy) => copy.rotate({ grace: 0, reauthenticated: false, untilUsed: false })],
+  ])("isEmpty() and isPending know of %s", (_, act) => {
+    const copy = new WorkingCopy();
+    expect([isEmpty(copy.take()), copy.isPending]).toEqual([true, false]);
+    act(copy);
+    expect(copy.isPending).toBe(true);
+    expect(isEmpty(copy.take())).toBe(false);
   });
 
   test("revision grows with whatever is recorded", () => {

@@ -25,7 +25,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/update_key.ts", "src/core/working_copy.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,flash,grace,group_commit}.test.ts",
-      "test/core/{persist,recovery,rotate,session_handle,several_sessions,timeouts,update,working_copy}.test.ts",
+      "test/core/{persist,recovery,rotate,session_handle,several_sessions,streaming,timeouts,update,working_copy}.test.ts",
+      "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
   crypto: {
