@@ -151,9 +151,6 @@ describe("crashes", () => {
     expect(await users.list(ADA)).toEqual([]);
     // For all that is known, the session may still come.
     expect(store.calls.save + store.calls.delete).toBe(0);
-    // There is nothing to end, and no place that could show it later.
-    expect(await users.revokeAll(ADA)).toBe(0);
-    expect(store.calls.save + store.calls.delete).toBe(0);
     clock.advance(1199);
     await users.list(ADA);
     expect(store.calls.save + store.calls.delete).toBe(0);
@@ -161,6 +158,24 @@ describe("crashes", () => {
     await users.list(ADA);
     expect(store.calls.save + store.calls.delete).toBe(1);
   });
+
+  test.each([
+    ["strong", true],
+    ["strong", false],
+    ["eventual", true],
+  ] as const)(
+    "revokeAll() looks once for a session that never came, where no place hides a write: %s, compares: %s",
+    async (consistency, compareAndSet) => {
+      const inner = memoryStore();
+      const store = faultyStore({ ...inner, traits: { ...inner.traits, consistency, compareAndSet } });
+      const { users, logIn } = program({ store });
+      store.plan({ save: ["none", "rejects"] });
+      expect(await codeOf(() => logIn("never stored"))).toBe("ERR_STORE");
+      store.plan({});
+      expect(await users.revokeAll(ADA)).toBe(0);
+      expect(store.calls).toEqual({ load: 2, save: 0, delete: 0 });
+    },
+  );
 
   test("revokeAll() reaches a session whose login was answered with an error", async () => {
     const store = faultyStore(memoryStore());
