@@ -192,25 +192,8 @@ describe("bind()", () => {
       const unfit = await errorOf(() => users.bind(session, ADA, { tabs: [{ close: () => 0 }] }));
       expect(unfit.code).toBe("ERR_NOT_SERIALIZABLE");
       expect(unfit.message).toContain("tabs[0].close");
-      const whole = await errorOf(() => users.bind(session, ADA, () => 0));
-      expect(whole.message).toMatch(/it has a function, a symbol or a class instance$/);
     });
     expect(await users.list(ADA)).toMatchObject([{ metadata: "M".repeat(16_382) }]);
-  });
-
-  test("bind() says so as well when a codec of the program does not say where", async () => {
-    const codec = {
-      encode: (value: unknown) => {
-        if (value === "unfit") throw new TypeError("not this one");
-        return JSON.stringify(value);
-      },
-      decode: (text: string): unknown => JSON.parse(text),
-    };
-    const { users, browser } = devices({ codec });
-    await browser()(async (session) => {
-      const unfit = await errorOf(() => users.bind(session, ADA, "unfit"));
-      expect(unfit.message).toMatch(/a class instance$/);
-    });
   });
 
   test("bind() lists a session under another id when the first one is in use, and takes one place", async () => {
@@ -441,7 +424,7 @@ describe("revokeAll()", () => {
     const clock = fakeClock();
     const { users, logIn } = devices({ now: clock.now });
     await logIn("over");
-    clock.advance(86_400 + 600);
+    clock.advance(86_400 + 1200);
     await logIn("live");
     expect(await users.revokeAll(ADA)).toBe(1);
   });

@@ -265,7 +265,7 @@ describe("readYourWritesRepository()", () => {
     const { own, told } = openRequest();
     own.note({ token: "one", id: "one" }, writesOf({ "=a": { at: NOW, text: "1" } }));
     own.note({ token: "two", id: "two" }, writesOf({ "=b": { at: NOW, text: "2" } }));
-    own.bury({ token: "three", id: "three" }, { at: NOW, isRetired: false });
+    own.noteEnd({ token: "three", id: "three" }, { at: NOW, isRetired: false });
     expect([...(await own.of({ token: "one" })).changes.keys()]).toEqual(["=a"]);
     expect(await own.of({ token: "two", id: "two" })).toMatchObject({ id: "two", cookies: 0, tombstone: undefined });
     expect((await own.of({ token: "three" })).tombstone).toEqual({ at: NOW, isRetired: false });

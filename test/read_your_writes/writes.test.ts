@@ -115,7 +115,7 @@ describe("merge()", () => {
   const WINDOW = { length: 10, accepted: 20, marked: 30 };
   const METADATA = { createdAt: 1, absoluteSince: 2, writes: "w", writtenAt: 3 };
   const shown = (at: Record<string, number> = {}, more: Partial<Found> = {}): Found => {
-    const fields = withMarks(new Map([["=a", "m"]]), { at: new Map(Object.entries(at)), untoldAt: 0 });
+    const fields = withMarks(new Map([["=a", "m"]]), { at: new Map(Object.entries(at)), unsentAt: 0 });
     return { id: "id", token: "id", version: "v", fields, metadata: METADATA, lastSeenAt: NOW, ...more };
   };
   /** What a client sees that has seen changes, and the record in a version that it knows. */
