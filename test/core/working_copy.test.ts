@@ -164,7 +164,7 @@ describe("WorkingCopy", () => {
       begins: true,
       touches: true,
       timeouts: { idle: 3, absolute: 2 },
-      rotation: { grace: 4, reauthenticated: true },
+      rotation: { grace: 1, reauthenticated: true },
     });
 
     copy.restore(commit);
@@ -246,6 +246,17 @@ describe("WorkingCopy", () => {
       seen.add(copy.revision);
     }
     expect(seen.size).toBe(9);
+  });
+
+  test("rotate() takes the shortest grace that was asked for, and not that of a rotation by age", () => {
+    const copy = new WorkingCopy();
+    const ask = (grace: number, untilUsed = false): void => copy.rotate({ grace, reauthenticated: false, untilUsed });
+    ask(0, true);
+    ask(60);
+    expect(copy.rotation).toEqual({ grace: 60, reauthenticated: false, untilUsed: false });
+    ask(30);
+    ask(90);
+    expect(copy.rotation?.grace).toBe(30);
   });
 
   test("rotate() keeps a reauthentication that was asked for before", () => {
