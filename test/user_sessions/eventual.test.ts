@@ -105,17 +105,23 @@ describe("where a place may show an older list", () => {
     expect((await phone((session) => session.info())).result.ended).toBe("revoked");
   });
 
-  test("revokeAll() ends what has taken a session's place, although the list that it sees does not name it", async () => {
-    const { store, records } = openStore();
-    const { users, logIn } = devices({ store });
-    const phone = await logIn("phone");
-    const [key, before] = [...records].find(([, record]) => isPage(record)) ?? [];
-    await phone((session) => session.regenerate());
-    records.set(String(key), { ...before!, version: 1000 });
-    expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
-    expect(await users.revokeAll(ADA)).toBe(1);
-    expect(await userOn(phone)).toBeUndefined();
-  });
+  test.each([0, 30])(
+    "revokeAll() ends what has taken a session's place with a grace of %s, although the list that it sees does not name it",
+    async (grace) => {
+      const clock = fakeClock();
+      const { store, records } = openStore();
+      const { users, logIn } = devices({ store, now: clock.now });
+      const phone = await logIn("phone");
+      const [key, before] = [...records].find(([, record]) => isPage(record)) ?? [];
+      await phone((session) => session.regenerate({ grace }));
+      records.set(String(key), { ...before!, version: 1000 });
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
+      // However long the call takes.
+      clock.advance(1200);
+      expect(await users.revokeAll(ADA)).toBe(1);
+      expect(await userOn(phone)).toBeUndefined();
+    },
+  );
 
   test("credentialVersion ends sessions in every place at once", async () => {
     let version = 1;

@@ -281,6 +281,22 @@ describe("what a list holds", () => {
     expect(entriesOf(records)).toEqual([]);
   });
 
+  test("an id that was retired with a grace stays in the list for twenty minutes, to the second", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const { users, logIn } = devices({ store, now: clock.now });
+    const phone = await logIn();
+    await phone((session) => session.regenerate({ grace: 3600 }));
+    for (const [seconds, entries] of [
+      [1199, 2],
+      [1, 1],
+    ] as const) {
+      clock.advance(seconds);
+      expect(await users.list(ADA)).toHaveLength(1);
+      expect(entriesOf(records)).toEqual([entries]);
+    }
+  });
+
   test("bind() drops what is over from a full page before it adds one", async () => {
     const clock = fakeClock();
     const { store: inner, records } = openStore();

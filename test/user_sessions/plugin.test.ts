@@ -102,6 +102,20 @@ describe("userSessions() as a plugin", () => {
     expect(await callsOf(() => users.revokeAll(ADA))).toEqual(["load", "load", "change", "delete"]);
   });
 
+  test("a session that is bound again costs a look at its lists, and at that in which it is no more", async () => {
+    const { store, calls } = counted(openStore().store);
+    const { users, logIn } = devices({ store }, { indexes: { sid: ({ sid }) => sid } });
+    const phone = await logIn({ sid: "one" });
+    const callsOf = async (sid: string): Promise<string[]> => {
+      calls.length = 0;
+      await phone((session) => users.bind(session, ADA, { sid }));
+      return [...calls];
+    };
+    expect(await callsOf("one")).toEqual(["load", "load", "load", "change"]);
+    // A new list, and then the one before, with the session to which it leads.
+    expect(await callsOf("two")).toEqual(["load", "load", "load", "create", "change", "load", "load"]);
+  });
+
   test("a limit costs a login the look at the user's other sessions, once", async () => {
     const { store, calls } = counted(openStore().store);
     const { users, browser, logIn } = devices({ store }, { limit: 3 });
