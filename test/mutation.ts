@@ -36,8 +36,7 @@ interface Place {
 }
 
 const chosen = process.argv.slice(2);
-const judgedGroups = Object.keys(GROUPS).filter((name) => GROUPS[name]?.isUnjudged !== true);
-const names = chosen.length === 0 ? judgedGroups : chosen;
+const names = chosen.length === 0 ? Object.keys(GROUPS) : chosen;
 process.exitCode = names.every((name) => Object.hasOwn(GROUPS, name))
   ? await judge(names)
   : await measure(chosen[0] === "--all" ? ["src/**/*.ts"] : chosen);
