@@ -20,11 +20,11 @@ export interface ExclusiveOptions {
 /**
  * Runs a function for one session and key in one request at a time, and stores its result under the key.
  *
- * Requests that call it meanwhile wait. They get the result if it is newer than what they have seen of the session; otherwise they run the function
+ * Requests that call it meanwhile wait. A request that loaded the session before the result was stored gets the result. The others run the function
  * with the stored value, one after the other. Each of them reads `session.get(key)` as it was stored last.
  *
- * - If a request ends without a result, because its process was killed, others wait for the lease as long as they have seen it, and then one of them runs the function. Clocks
- *   do not matter for that.
+ * - If a request ends without a result, because its process was killed, the others wait until they
+ *   have seen its lease for its whole length. Then one of them runs the function. Clocks do not matter for that.
  * - A function that took longer than the lease, and was overtaken, cannot store its result.
  * - It is noted in the session who holds the lease. `clear()` does not end it: the result is stored afterwards. `destroy` ends it, and so does `regenerate` for a request with the old id:
  *   the result cannot be stored then.
