@@ -210,8 +210,10 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
     );
     // Of two responses under way that tell different ids, the one with the older id may arrive last.
     const tellers = own.filter(({ told, outcome }) => outcome === "answered" && told !== null && told !== "over");
+    // It held that id until a later response took it away.
+    const held = cookie ?? own.findLast(({ told }) => told === "over")?.presented;
     const isOvertaken = tellers.some(
-      ({ told, who }) => told === cookie && tellers.some((other) => other.told !== cookie && other.who[0] === who[0]),
+      ({ told, who }) => told === held && tellers.some((other) => other.told !== held && other.who[0] === who[0]),
     );
     const isRevoked =
       sent.some(({ revocations }) => revocations.length > 0) &&
