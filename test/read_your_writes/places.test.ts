@@ -25,8 +25,25 @@ import {
   typesOf,
   type Use,
   visit,
+  type World,
 } from "./world.ts";
 import { codeOf, counted, FAKED } from "../setup/sessions.ts";
+
+/** A world in which a load in Tokyo takes so long that no time is left for a second one. */
+function withSlowTokyo(world: World): World {
+  const store = cloudflareKvStore(world.kv.at("Tokyo"));
+  const slow = {
+    ...store,
+    load: async (key: string) => {
+      await Promise.resolve();
+      vi.advanceTimersByTime(80);
+      return await store.load(key);
+    },
+  };
+  vi.useFakeTimers(FAKED);
+  onTestFinished(() => void vi.useRealTimers());
+  return { ...world, at: () => managerIn(world, "Tokyo", { store: slow, storeTimeout: 0.12 }) };
+}
 
 describe("readYourWrites(), where the store does not show a session yet,", () => {
   test("shows it and lets it be written", async () => {
@@ -100,38 +117,14 @@ describe("readYourWrites(), where the store does not show a session yet,", () =>
   test("fails with ERR_STORE, not with a conflict, when no time is left to read again", async () => {
     const world = openWorld({ simulated: { delay: 30 } });
     await visit(world, "Paris", set("a", "x".repeat(5000)));
-    const store = cloudflareKvStore(world.kv.at("Tokyo"));
-    const slow = {
-      ...store,
-      load: async (key: string) => {
-        await Promise.resolve();
-        vi.advanceTimersByTime(80);
-        return await store.load(key);
-      },
-    };
-    const at = () => managerIn(world, "Tokyo", { store: slow, storeTimeout: 0.12 });
-    vi.useFakeTimers(FAKED);
-    onTestFinished(() => void vi.useRealTimers());
-    await expect(answer({ ...world, at }, "Tokyo", get("a"))).rejects.toMatchObject({ code: "ERR_STORE" });
+    await expect(answer(withSlowTokyo(world), "Tokyo", get("a"))).rejects.toMatchObject({ code: "ERR_STORE" });
     expect(typesOf(world)).not.toContain("conflict");
   });
 
   test("shows what is old when the store is slow and no time is left to read again", async () => {
     const world = await openOldSession();
     await visit(world, "Paris", set("old", "x".repeat(5000)));
-    const store = cloudflareKvStore(world.kv.at("Tokyo"));
-    const slow = {
-      ...store,
-      load: async (key: string) => {
-        await Promise.resolve();
-        vi.advanceTimersByTime(80);
-        return await store.load(key);
-      },
-    };
-    const at = () => managerIn(world, "Tokyo", { store: slow, storeTimeout: 0.12 });
-    vi.useFakeTimers(FAKED);
-    onTestFinished(() => void vi.useRealTimers());
-    expect(await visit({ ...world, at }, "Tokyo", get("old"))).toBe(1);
+    expect(await visit(withSlowTokyo(world), "Tokyo", get("old"))).toBe(1);
     expect(typesOf(world)).toContain("stale");
   });
 
