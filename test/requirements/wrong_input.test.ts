@@ -334,6 +334,19 @@ describe("input of the wrong kind", () => {
     expect(() => users.bind(plain.open(""), "ada")).toThrow(/userSessions is not among the plugins/);
   });
 
+  test.each([
+    ["the function that makes a plugin", dpop, /such as userSessions\(\) returns/],
+    ["a plugin that does nothing", { name: "x" }, /"x" needs one of the functions wrap, admit/],
+    ["a plugin whose wrap is no function", { name: "x", wrap: true }, /"x" needs one of the functions wrap, admit/],
+  ])("%s is refused, since it would protect nothing", (_kind, plugin, message) => {
+    expect(() => new SessionManager({ plugins: [plugin as never] })).toThrow(message);
+  });
+
+  test("a function that returns cookieSessions() in place of a store is told to be cookieSessions() itself", async () => {
+    const wrapped = new SessionManager({ store: () => cookieSessions({ secrets: SECRETS }) as never });
+    await expect(wrapped.open("").create()).rejects.toThrow(/store must be cookieSessions\(\) itself/);
+  });
+
   test("a handler that is wrapped with wrong options throws at once", () => {
     const wrap = withSession as (...input: unknown[]) => unknown;
     for (const options of [null, [], "x", 1, Promise.resolve({}), { bogus: 1 }])
