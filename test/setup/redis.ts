@@ -128,10 +128,9 @@ export interface RedisSentinels {
 /** Starts a primary with a replica and three Sentinels, and waits until they know of each other. */
 export async function startRedisSentinels(): Promise<RedisSentinels> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-sentinel-"));
-  const primary = await startRedis();
-  const replica = await startRedis({
-    args: ["--replicaof", "127.0.0.1", String(primary.port), "--repl-diskless-sync-delay", "0"],
-  });
+  // By default a primary waits 5 s for more replicas before it sends its data to the first.
+  const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
+  const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
   const processes: ChildProcess[] = [];
   const sentinels: { readonly host: string; readonly port: number }[] = [];
   for (let at = 0; at < 3; at++) {
@@ -153,7 +152,11 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
   const watchers = await Promise.all(sentinels.map(({ port }) => connected(`redis://127.0.0.1:${port}`)));
   const client = await connected(primary.url);
   const synced = () =>
-    until("the replica is there", async () => Number(await client.sendCommand(["WAIT", "1", "1000"])) > 0);
+    until("the replica has every write", async () => {
+      // WAIT speaks of the writes of its own connection alone. Writes are replicated in order, so what came before this one is there too.
+      await client.sendCommand(["SET", "synced", "1"]);
+      return Number(await client.sendCommand(["WAIT", "1", "1000"])) > 0;
+    });
   try {
     await synced();
     for (const watcher of watchers) {
