@@ -1,7 +1,7 @@
 import { assertKey, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPrefetch } from "./prefetch.ts";
 import { FLASH } from "./record_fields.ts";
-import type { WorkingCopy } from "./working_copy.ts";
+import type { KeyChange, WorkingCopy } from "./working_copy.ts";
 
 /** What flash values need of the session in this request. */
 interface FlashOwner {
@@ -97,12 +97,24 @@ export class Flash {
 
   /** Lets a written value replace one that may be seen, but not one for later. */
   replace(key: string): void {
+    this.forget(key);
+    const removal = this.removal(key);
+    if (removal !== undefined) this.#session.copy.record(removal);
+  }
+
+  /** The change that removes what may be seen under a key; undefined if there is nothing, or what is there is for later. */
+  removal(key: string): KeyChange | undefined {
+    const { copy } = this.#session;
+    const name = fieldName(FLASH, key);
+    const isAbsent = copy.base !== undefined && copy.view.get(name) === undefined;
+    if (isAbsent || this.#notes?.later.has(key)) return undefined;
+    return { key, run: (fields) => fields.delete(name) };
+  }
+
+  /** Shows what was shown under a key no more: another value has taken its place. */
+  forget(key: string): void {
     this.#notes?.shown.delete(key);
     this.#notes?.consumed.delete(key);
-    const isAbsent =
-      this.#session.copy.base !== undefined && this.#session.copy.view.get(fieldName(FLASH, key)) === undefined;
-    if (isAbsent || this.#notes?.later.has(key)) return;
-    this.#session.copy.record({ key, run: (fields) => fields.delete(fieldName(FLASH, key)) });
   }
 
   /** Drops what is under a key, for this request or a later one. */

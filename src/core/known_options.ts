@@ -30,6 +30,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   name: "cookie",
   encrypt: "encryption",
   observe: "onEvent",
+  // A store that was given in place of the options.
+  traits: "store",
 };
 
 /** The known name that means the same elsewhere, or the one that needs the fewest edits. */

@@ -1,6 +1,7 @@
 import type { ActiveSession } from "./active_session.ts";
 import type { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { KeyChange } from "./working_copy.ts";
 
 /** Updates of one key that overtake each other within one request, before they are taken for an endless loop. */
 const MOST_UPDATES = 100;
@@ -37,11 +38,11 @@ function commitAtOnce(active: ActiveSession, key: string, compute: Compute): May
 export function commitComputed(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
   const { values, flash } = active;
   let outcome: Outcome = { value: undefined, text: undefined };
-  const change = values.computeChange(key, compute, (value, text) => {
+  const computed = values.computeChange(key, compute, (value, text) => {
     outcome = { value, text };
   });
-  flash.replace(key);
-  return chain(active.commitChange(change), () => {
+  return chain(active.commitChange(replacing(computed, flash.removal(key))), () => {
+    flash.forget(key);
     values.trackUpdated(key, outcome.value, outcome.text);
     return outcome.value;
   });
@@ -63,14 +64,18 @@ async function recordUpdate(
     // While the function was awaited, another call of this request may have written.
     if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
     active.assertWritable();
-    flash.replace(key);
     const text = next === undefined ? undefined : values.encode(key, next);
     let outcome: Outcome = { value: next, text };
     const note = (value: unknown, text: string | undefined): void => {
       outcome = { value, text };
     };
-    const known = values.computeChange(key, () => next, note);
-    const recorded = values.computeChange(key, compute, note);
+    const removal = flash.removal(key);
+    const known = replacing(
+      values.computeChange(key, () => next, note),
+      removal,
+    );
+    const recorded = replacing(values.computeChange(key, compute, note), removal);
+    flash.forget(key);
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
     if (!rotates(active)) return next;
@@ -88,6 +93,12 @@ async function recordUpdate(
     return outcome.value;
   }
   throw nested(key);
+}
+
+/** A change of a value that removes the flash value of its key as well: both or, if the function of an `update` throws, neither. */
+function replacing(change: KeyChange, removal: KeyChange | undefined): KeyChange {
+  if (removal === undefined) return change;
+  return { key: change.key, run: (fields) => chain(change.run(fields), () => removal.run(fields)) };
 }
 
 /** Whether the session gets a new id in this request, or perhaps got it. */

@@ -80,6 +80,7 @@ describe("misuse", () => {
   test.each<[string, unknown, string]>([
     ["a lifetime as others call it", { maxAge: 60 }, "did you mean idleTimeout?"],
     ["a cookie's name outside of cookie", { name: "sid" }, "did you mean cookie?"],
+    ["a store in place of the options", memoryStore(), "did you mean store?"],
   ])("%s: the message names the option that is meant", (_, options, message) => {
     expect(() => withSession(() => new Response(), options as SessionOptions)).toThrow(message);
   });

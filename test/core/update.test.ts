@@ -8,6 +8,7 @@ import {
   bare,
   codeOf,
   counted,
+  failing,
   gate,
   idIn,
   openStore,
@@ -132,6 +133,35 @@ describe("update() on a session that exists", () => {
     expect((await visit((session) => session.get("n"))).result).toBe(1);
     await visit((session) => session.delete("n"));
     expect((await visit((session) => session.get("n"))).result).toBeUndefined();
+  });
+
+  test.each([false, true])("leaves a flash value if its function throws (gets a new id: %s)", async (rotates) => {
+    const visit = visitor();
+    await visit((session) => session.flash("n", "later"));
+    await visit(async (session) => {
+      if (rotates) await session.regenerate();
+      const refused = session.update("n", () => {
+        throw new RangeError("refused");
+      });
+      await expect(refused).rejects.toThrow("refused");
+      session.set("other", 1);
+    });
+    expect((await visit((session) => session.get("n"))).result).toBe("later");
+    expect((await visit((session) => session.get("n"))).result).toBeUndefined();
+  });
+
+  test("leaves a flash value if it could not be stored", async () => {
+    let isDown = false;
+    const store = failing(memoryStore(), ["change"], () => isDown);
+    const visit = visitor({ store });
+    await visit((session) => session.flash("n", "later"));
+    await visit(async (session) => {
+      await session.size();
+      isDown = true;
+      expect(await codeOf(() => session.update("n", () => 1))).toBe("ERR_STORE");
+      isDown = false;
+    });
+    expect((await visit((session) => session.get("n"))).result).toBe("later");
   });
 
   test("tells afterwards the object that it has answered, so that a change in place is stored", async () => {
