@@ -134,6 +134,7 @@ async function signInWith(tab: Tab, name: string): Promise<void> {
 /** Clicks the button of a form, and waits for the page that comes of it. */
 async function submit(tab: Tab, form: string): Promise<void> {
   await tab.evaluate(`void (window.isOld = true, document.querySelector('${form} button').click())`);
-  const isNew = `!window.isOld && document.readyState === "complete"`;
+  // Between two pages a browser shows an empty one, which is complete as well.
+  const isNew = `!window.isOld && document.readyState === "complete" && document.body.innerText !== ""`;
   await expect.poll(() => tab.evaluate(isNew).catch(() => false)).toBe(true);
 }
