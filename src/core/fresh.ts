@@ -23,7 +23,7 @@ import type { Session } from "./session.ts";
  */
 export async function isFresh<Data extends object>(session: Session<Data>, seconds: number): Promise<boolean> {
   if (!(Number.isFinite(seconds) && seconds > 0)) throw new RangeError("isFresh: seconds must be a positive number");
-  const { now } = internalsOf(session);
+  const internals = internalsOf(session);
   const { authenticatedAt } = await session.info();
-  return authenticatedAt !== null && now() - authenticatedAt < seconds * 1000;
+  return authenticatedAt !== null && internals.now() - authenticatedAt < seconds * 1000;
 }

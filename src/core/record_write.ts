@@ -15,23 +15,14 @@ export function storedOf(found: Found): Stored {
   return found.stored as Stored;
 }
 
-/** A write of a record. What has changed is worked out only for a store that asks: one that keeps a whole record does not. */
+/** A write of a record. */
 export function writeOf(
   record: SessionRecord,
   before: Fields,
   expected: RecordVersion | null,
   expiresAt: number,
 ): Write {
-  let changed: Difference | undefined;
-  return {
-    id: createWriteId(),
-    record,
-    get changed() {
-      return (changed ??= difference(before, record.fields));
-    },
-    expected,
-    expiresAt,
-  };
+  return { id: createWriteId(), record, changed: difference(before, record.fields), expected, expiresAt };
 }
 
 /** Whether a record says that its session was ended: it has an instant, and no fields. */

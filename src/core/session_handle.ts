@@ -18,7 +18,7 @@ import type {
 } from "./session.ts";
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
 import { begin } from "./create.ts";
-import { internalsFor } from "./internals_of_active.ts";
+import { ActiveInternals } from "./internals_of_active.ts";
 import { keysOf, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
@@ -261,7 +261,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   static {
     const internals = function (this: SessionHandle<object>): SessionInternals {
-      return internalsFor(this.#used);
+      return new ActiveInternals(this.#used);
     };
     Object.defineProperty(this.prototype, INTERNALS, { get: internals });
   }

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionStore } from "../../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  type SessionEvent,
+  SessionManager,
+  type SessionStore,
+  type Write,
+} from "../../mod.ts";
 import { cookieJar } from "../../src/testing.ts";
 import { altered, codeOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
 
@@ -156,6 +163,28 @@ describe("save() while other calls are under way", () => {
     });
     expect(cookies).toHaveLength(1);
     expect((await visit((session) => session.get("n"))).result).toBe(2);
+  });
+
+  test("gives the store plain writes: an object with a getter of its own gets a hidden class of its own, which outlives young garbage", async () => {
+    const writes: Write[] = [];
+    const inner = memoryStore();
+    const visit = visitor({
+      store: {
+        ...inner,
+        save(key, write) {
+          writes.push(write);
+          return inner.save(key, write);
+        },
+      },
+    });
+    await visit((session) => session.set("n", 1));
+    await visit((session) => session.update("n", (n) => n + 1));
+    await visit((session) => session.regenerate());
+    await visit((session) => session.destroy());
+    const accessors = writes.flatMap((write) =>
+      Object.entries(Object.getOwnPropertyDescriptors(write)).filter(([, property]) => property.get !== undefined),
+    );
+    expect([writes.length >= 4, accessors]).toEqual([true, []]);
   });
 
   test("is waited for when nobody awaits it", async () => {
