@@ -34,6 +34,7 @@ export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
 /** What differs between two states. */
 export function difference(before: Fields, after: Fields): Difference {
   if (before === after) return NO_FIELDS;
+  if (before === NO_FIELDS) return after;
   const known = RecordFields.is(after) ? after.changesSince(before) : undefined;
   if (known !== undefined) return known;
   const changed = new Map<string, string | null>();
