@@ -218,8 +218,14 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
     const isRevoked =
       sent.some(({ revocations }) => revocations.length > 0) &&
       (program.isBound || sent.some(({ deeds }) => deeds.some(({ does }) => does === "bind")));
+    const isRetired = (id: string | null): boolean =>
+      own.some(({ renewals }) => renewals.some(({ from }) => from === id));
     const uses = own
-      .filter(({ outcome, faults }) => outcome === "answered" && faults === 0)
+      // An old id that leads nowhere keeps no session alive.
+      .filter(
+        ({ outcome, faults, found, presented }) =>
+          outcome === "answered" && faults === 0 && !(found === null && isRetired(presented)),
+      )
       .map(({ begunTime }) => begunTime);
     const hasPaused = [...uses, time].some(
       (use, index) => use - (uses[index - 1] ?? BEGUN) >= (IDLE - TOUCH - 600) * 1000,
