@@ -1,8 +1,28 @@
 import { describe, expect, test } from "vitest";
-import { FieldsView, fieldName, keyOf, splitEnd, withEnd } from "../../src/core/fields.ts";
-import { DATA, EXPIRING, FLASH } from "../../src/core/record_fields.ts";
+import { FieldsView, fieldName, keyOf, replay, splitEnd, sweep, withEnd } from "../../src/core/fields.ts";
+import { isPromise } from "../../src/core/maybe_promise.ts";
+import { DATA, EXPIRING, FLASH, RecordFields } from "../../src/core/record_fields.ts";
+import type { Change } from "../../src/core/working_copy.ts";
+import { soon } from "../setup/sessions.ts";
 
-const KEYS = ["", "@", "=", "~", "%", "a", "__proto__", "a\nb", '"', '"a"', "\ud800", "1 2"];
+const KEYS = [
+  "",
+  "@",
+  "=",
+  "~",
+  "%",
+  "a",
+  "__proto__",
+  "a\nb",
+  '"',
+  '"a"',
+  "\ud800",
+  "1 2",
+  "1e3",
+  "[1]",
+  ' "a"',
+  'a"',
+];
 
 describe("fieldName()", () => {
   test("gives another name to each kind of each key, of which keyOf() gives the key", () => {
@@ -20,6 +40,28 @@ describe("fieldName()", () => {
       const name = fieldName(DATA, key);
       expect(name.includes("\n") || !name.isWellFormed()).toBe(false);
     }
+  });
+
+  test("writes a key as it is where it can, as records that are stored have it", () => {
+    const names = ["a", 'a"', ' "a"', "1e3", '"a', "a\nb", "\ud800"].map((key) => fieldName(DATA, key));
+    expect(names).toEqual([
+      "=a",
+      '=a"',
+      '= "a"',
+      "=1e3",
+      String.raw`="\"a"`,
+      String.raw`="a\nb"`,
+      String.raw`="\ud800"`,
+    ]);
+  });
+
+  test.each([
+    [undefined],
+    [5],
+    [["a"]],
+    [{ startsWith: () => false, includes: () => false, isWellFormed: () => true }],
+  ])("refuses a key that is no string: %s", (key) => {
+    expect(() => Reflect.apply(fieldName, undefined, [DATA, key])).toThrow(/^A key of a session must be a string/);
   });
 });
 
@@ -91,4 +133,70 @@ describe("FieldsView", () => {
     expect(new FieldsView(base).fields).toBe(base);
     expect(base).toEqual(before);
   });
+
+  test("mayHave() is false only if there is no field of the kind, in the base or changed", () => {
+    const view = (): FieldsView => new FieldsView(new RecordFields("\n~f\n 1\n=a\n1"));
+    expect(([DATA, FLASH, EXPIRING] as const).map((sign) => view().mayHave(sign))).toEqual([true, true, false]);
+    const changed = view();
+    changed.set("=a%", "2");
+    expect(changed.mayHave(EXPIRING)).toBe(false);
+    changed.set("%b", "1 2");
+    expect(changed.mayHave(EXPIRING)).toBe(true);
+    expect([new FieldsView(base).mayHave(FLASH), new FieldsView(new Map()).mayHave(FLASH)]).toEqual([true, false]);
+  });
+});
+
+describe("replay()", () => {
+  const write = (key: string, text: string): Change => ({ key, run: (fields) => fields.set(`=${key}`, text) });
+  const append = (key: string, text: string, takesTime: boolean): Change => ({
+    key,
+    run: (fields) => {
+      const put = (): void => fields.set(`=${key}`, `${fields.get(`=${key}`) ?? ""}${text}`);
+      return takesTime ? soon(undefined).then(put) : put();
+    },
+  });
+
+  test("applies changes in their order, and answers at once if none takes time", () => {
+    const base = new Map([["=a", "0"]]);
+    const view = replay([write("a", "1"), append("a", "2", false), write("b", "3")], base);
+    if (isPromise(view)) throw new Error("It must not take time");
+    expect(view.changed).toEqual(
+      new Map([
+        ["=a", "12"],
+        ["=b", "3"],
+      ]),
+    );
+    expect(base.get("=a")).toBe("0");
+    expect(replay([], base)).toMatchObject({ changed: new Map() });
+  });
+
+  test.each([[[true, false, true, false]], [[false, true, true, false]], [[false, false, false, true]]])(
+    "waits for each change that takes time before the next one: %j",
+    async (taking) => {
+      const changes = taking.map((takesTime, at) => append("a", String(at), takesTime));
+      const view = await replay(changes, new Map([["=a", "-"]]));
+      expect(view.get("=a")).toBe("-0123");
+    },
+  );
+});
+
+test("sweep() removes the data whose time has come, and nothing else", () => {
+  const fields = [
+    ["~flash", "1 1"],
+    ["%past", "99 1"],
+    ["%now", "100 1"],
+    ["%future", "101 1"],
+    ["%no end", " 1"],
+    ["=plain", "1 1"],
+  ] as const;
+  for (const base of [new Map(fields), new RecordFields(fields.map((field) => `\n${field.join("\n")}`).join(""))]) {
+    const view = new FieldsView(base);
+    sweep(view, 100);
+    expect(view.changed).toEqual(
+      new Map([
+        ["%past", null],
+        ["%now", null],
+      ]),
+    );
+  }
 });

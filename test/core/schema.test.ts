@@ -139,3 +139,98 @@ describe("a schema", () => {
     });
   });
 });
+
+describe("any Standard Schema", () => {
+  /** A schema whose only function is given. */
+  const toy = (validate: (value: unknown) => unknown): never =>
+    ({ "~standard": { version: 1, vendor: "toy", validate } }) as never;
+
+  test.each([
+    ["a path and a message", [{ path: ["a"], message: "too dear" }], '"a" fails the schema: too dear'],
+    [
+      "a path of several keys",
+      [{ path: ["list", 2, { key: "price" }], message: "no" }],
+      '"list.2.price" fails the schema: no',
+    ],
+    ["a symbol in its path", [{ path: [Symbol("s")] }], '"Symbol(s)" fails the schema'],
+    ["no message", [{ path: ["a"] }], '"a" fails the schema'],
+    ["no path", [{ message: "no" }], "its data fails the schema: no"],
+    ["an empty path", [{ path: [], message: "no" }], "its data fails the schema: no"],
+    ["nothing to say", [{}], "its data fails the schema"],
+    ["no issue in its list", [], "its data fails the schema"],
+    ["another issue after it", [{ path: ["a"], message: "no" }, { path: ["b"] }], '"a" fails the schema: no'],
+  ])("says what is wrong by an issue with %s", async (_what, issues, words) => {
+    const error = await errorOf(() => visitor({ schema: toy(() => ({ issues })) })((session) => session.set("a", 1)));
+    expect([error.code, error.message]).toEqual(["ERR_SCHEMA", `Cannot store the session: ${words}`]);
+  });
+
+  test("may take its time, on load as on write", async () => {
+    const schema = toy(async (value) => ({ value: { ...(value as object), added: true } }));
+    const visit = visitor({ schema });
+    await visit((session) => session.set("a", 1));
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, added: true });
+    const refusing = toy(async () => ({ issues: [{ message: "no" }] }));
+    expect(await codeOf(() => visitor({ schema: refusing })((session) => session.set("a", 1)))).toBe("ERR_SCHEMA");
+  });
+
+  test.each([
+    ["throws", () => Promise.resolve().then(() => never())],
+    ["throws at once", () => never()],
+    ["refuses", () => ({ issues: [] })],
+    ["refuses in its time", async () => ({ issues: [] })],
+  ])("that %s on load leads to no session", async (_what, validate) => {
+    const store = memoryStore();
+    const jar = cookieJar();
+    await visitor({ store }, { jar })((session) => session.set("a", 1));
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store, schema: toy(validate), onEvent: (event) => events.push(event) }, { jar });
+    expect((await visit((session) => session.get("a"))).result).toBeUndefined();
+    expect(bare(events)).toEqual([{ type: "rejected", reason: "schema" }]);
+  });
+
+  test("is given the data alone, by their keys, with those that have a time to live", async () => {
+    const seen: unknown[] = [];
+    const schema = toy((value) => (seen.push(value), { value }));
+    await visitor({ schema })((session) => {
+      session.set({ 'a"b': 1, "c\nd": [2] });
+      session.set("later", 3, { ttl: 60 });
+      session.set("__proto__", 4);
+      session.flash("notice", 5);
+    });
+    expect(seen).toHaveLength(1);
+    expect(Object.entries(Object(seen[0]))).toEqual(
+      expect.arrayContaining([
+        ['a"b', 1],
+        ["c\nd", [2]],
+        ["later", 3],
+        ["__proto__", 4],
+      ]),
+    );
+    expect(Object.keys(Object(seen[0]))).toHaveLength(4);
+  });
+
+  test("leaves flash values and times to live as they are, whatever it changes", async () => {
+    const clock = fakeClock();
+    const schema = toy((value) => {
+      const { old: _, ...rest } = value as Record<string, unknown>;
+      return { value: { ...rest, later: 30, added: 1 } };
+    });
+    const options = { store: memoryStore(), now: clock.now };
+    const jar = cookieJar();
+    await visitor(options, { jar })((session) => {
+      session.set("later", 3, { ttl: 60 });
+      session.set("old", 1);
+      session.flash("notice", "hello");
+    });
+    const visit = visitor({ ...options, schema }, { jar });
+    const { result } = await visit(async (session) => [{ ...(await session.all()) }, await session.get("notice")]);
+    expect(result).toEqual([{ later: 30, added: 1, notice: "hello" }, "hello"]);
+    clock.advance(61);
+    // What had a time to live is past it, although the schema gives it each time.
+    expect((await visit((session) => session.has("later"))).result).toBe(false);
+  });
+});
+
+function never(): never {
+  throw new Error("no");
+}
