@@ -114,6 +114,13 @@ describe("FieldsView", () => {
     );
   });
 
+  test("nothing has changed when nothing new is set, and nothing that is there deleted", () => {
+    const view = new FieldsView(base);
+    view.set("=same", "1");
+    view.delete("=missing");
+    expect([view.changed.size, view.fields]).toEqual([0, base]);
+  });
+
   test("names() gives those of one kind, removed ones left out", () => {
     expect(changedView().names(DATA)).toEqual(["=same", "=changed", "=new"]);
     expect(changedView().names(FLASH)).toEqual(["~flash"]);

@@ -1,9 +1,15 @@
 import { describe, expect, test } from "vitest";
 import {
+  CAPABILITY,
+  DATA,
   type Difference,
+  EXPIRING,
   type Fields,
+  FLASH,
   hasSign,
+  METADATA_FIELD,
   RecordFields,
+  SEALED_FIELD,
   toLines,
   withChanges,
 } from "../../src/core/record_fields.ts";
@@ -212,6 +218,15 @@ describe("the lines of a record", () => {
     expect(toLines(new Map([[name, value]]))).toBeUndefined();
     expect(new RecordFields(new Map([[name, value]])).lines).toBeUndefined();
     expect(toLines(new Map([...OF_ALL_KINDS, [name, value]]))).toBeUndefined();
+  });
+
+  test("that were cut off have no half of a field", () => {
+    const fields = new RecordFields("\n@\n1\n=a");
+    expect([fields.get("=a"), fields.size, [...fields.keys()]]).toEqual([undefined, 1, ["@"]]);
+  });
+
+  test("have the signs that stored records have", () => {
+    expect([DATA, EXPIRING, FLASH, CAPABILITY, SEALED_FIELD, METADATA_FIELD]).toEqual(["=", "%", "~", "*", "*", "@"]);
   });
 
   test("have the sign of each kind at the beginning of a name, and of nothing else", () => {

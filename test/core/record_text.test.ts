@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { withChanges } from "../../src/core/record_fields.ts";
 import { parseRecord, serializeRecord } from "../../src/core/record_text.ts";
 
 test.each([
@@ -32,6 +33,14 @@ describe("the text of a record", () => {
     expect(serializeRecord({ fields, lastSeenAt })).toBe(text);
     const read = parseRecord(text);
     expect([[...read.fields], read.lastSeenAt]).toEqual([[...fields], Math.max(0, Math.trunc(lastSeenAt))]);
+  });
+
+  test("is the same again when it was read", () => {
+    const text = serializeRecord({ fields, lastSeenAt: 5 });
+    expect(serializeRecord(parseRecord(text))).toBe(text);
+    const { fields: read } = parseRecord(text);
+    const changed = withChanges(read, new Map([["=a", "2"]]));
+    expect(serializeRecord({ fields: changed, lastSeenAt: 6 })).toBe("10000000000006\n@\n[1]\n=a\n2");
   });
 
   test("of an ended session is its instant", () => {

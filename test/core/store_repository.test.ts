@@ -31,7 +31,7 @@ const CIPHER: RecordCodec = {
     ),
   open: (fields) => {
     const texts = [...fields].filter(([name]) => name !== "@");
-    if (texts.some(([, text]) => !text.startsWith("sealed"))) return null;
+    if (texts.length === 0 || texts.some(([, text]) => !text.startsWith("sealed"))) return null;
     return new Map([...fields].map(([name, text]) => [name, text.replace(/^sealed/, "")]));
   },
 };
@@ -197,7 +197,8 @@ describe("a retired id", () => {
   });
 
   test("leads to the token of its successor", async () => {
-    const { op, repository, retired } = scene({ ids: IDS });
+    // A retired record has no data, which a cipher could open.
+    const { op, repository, retired } = scene({ ids: IDS, encryption: CIPHER });
     const { old, successor } = await retired(START + 1000);
     expect(await repository.open(old.token, op())).toMatchObject({ id: successor.id, token: successor.token });
   });

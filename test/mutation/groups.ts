@@ -27,6 +27,21 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
+  core_records: {
+    files: [
+      "src/core/record_fields.ts",
+      "src/core/record_text.ts",
+      "src/core/record_write.ts",
+      "src/core/fields.ts",
+      "src/core/record_codec.ts",
+      "src/core/record_size.ts",
+    ],
+    tests: ["test/core/{fields,record_codec,record_fields,record_size,record_text,record_write}.test.ts"],
+  },
+  core_store: {
+    files: ["src/core/store_repository.ts"],
+    tests: ["test/core/store_repository.test.ts"],
+  },
   crypto: {
     files: ["src/crypto/*.ts", "src/signed_ids.ts", "src/encryption.ts"],
     tests: ["test/crypto/*.test.ts", "test/{signed_ids,encryption}.test.ts"],
