@@ -33,8 +33,8 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
     );
   active.unconfirmed = undefined;
   copy.restore(commit);
-  // Others may have stored something between what this request saw and what it wrote to.
-  if (found !== null) await copy.setBase(found);
+  // Others may have stored something between what this request saw and what it wrote to. A session under the id of a creation is somebody else's.
+  if (found !== null && current !== null) await copy.setBase(found);
 }
 
 /** The session that a lost answer may have created. */

@@ -90,6 +90,31 @@ describe("after a write without an answer", () => {
   });
 });
 
+describe("after a creation without an answer", () => {
+  test.each([false, true])(
+    "the session of somebody else who has the id is left alone (id() was called: %s)",
+    async (isTold) => {
+      const ids = ["a", "a", "b", "c"].map((letter) => letter.repeat(32));
+      const [taken = "", , free = ""] = ids;
+      const { store, find, records } = await opened();
+      const sessions = new SessionManager<Data>({ store, generateId: () => ids.shift() ?? "" });
+      const first = sessions.open("");
+      first.set("other", 1);
+      await first.save();
+      const session = sessions.open("");
+      session.set("n", 1);
+      if (isTold) expect(await session.id()).toBe(taken);
+      store.plan({ save: ["rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      if (isTold) expect(await codeOf(() => session.save())).toBe("ERR_CONFLICT");
+      else await session.save();
+      expect({ ...(await find(taken).all()) }).toEqual({ other: 1 });
+      expect(await find(free).get("n")).toBe(isTold ? undefined : 1);
+      expect(records.size).toBe(isTold ? 2 : 3);
+    },
+  );
+});
+
 describe("after a rotation without an answer", () => {
   /** A session whose old id may or may not be retired. */
   async function doubtful(done: boolean) {
