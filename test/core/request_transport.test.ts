@@ -1,5 +1,7 @@
-import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, type SessionOptions, type Transport } from "../../mod.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { memoryStore, type Session, type SessionOptions, type Transport, withSession } from "../../mod.ts";
+import { resolveOptions } from "../../src/core/options.ts";
+import { RequestTransport } from "../../src/core/request_transport.ts";
 import { cookieOf, counted, idIn, SHOP, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
@@ -204,4 +206,224 @@ describe("custom transports", () => {
     });
     expect(reads).toBe(1);
   });
+});
+
+describe("several transports", () => {
+  const request = new Request(SHOP);
+  const context = (maxAge: number | null): object => ({ maxAge, request, runtimeArguments: ["env"] });
+
+  /** A transport that notes its calls, and has each of the members that it may have. */
+  function full(name: string, token: string | null): Transport & { readonly calls: unknown[] } {
+    const calls: unknown[] = [];
+    return {
+      calls,
+      requestHeader: `X-${name}`,
+      responseHeader: `X-${name}-Id`,
+      read: (...args) => (calls.push(["read", ...args]), token),
+      write: (_headers, ...args) => void calls.push(["write", ...args]),
+      clear: (_headers, ...args) => void calls.push(["clear", ...args]),
+      isAmbiguous: (...args) => (calls.push(["isAmbiguous", ...args]), token === "two"),
+      isStale: (...args) => (calls.push(["isStale", ...args]), token === "old"),
+      name: (...args) => (calls.push(["name", ...args]), name),
+      presentedName: (...args) => (calls.push(["presentedName", ...args]), `old-${name}`),
+      lifetime: (...args) => (calls.push(["lifetime", ...args]), { maxAge: 7 }),
+      assertFits: (...args) => void calls.push(["assertFits", ...args]),
+      expireStrays: (headers, ...args) => {
+        calls.push(["expireStrays", ...args]);
+        if (token === "two") headers.append("Set-Cookie", `${name}=; Max-Age=0`);
+      },
+    };
+  }
+  const bare = (token: string | null, wants?: boolean): Transport => ({
+    read: () => token,
+    write: (headers, given) => headers.set("X-Bare", given),
+    clear: (headers) => headers.set("X-Bare", ""),
+    ...(wants !== undefined && { wants: () => wants }),
+  });
+  const carry = (...transports: Transport[]): RequestTransport =>
+    new RequestTransport(resolveOptions({ transports }, "withSession"), request, ["env"]);
+
+  test("the one that presented the token is asked for all else, with the request and what the runtime passes", () => {
+    const [first, second, third] = [full("One", null), full("Two", "old"), full("Three", "id")];
+    const carried = carry(first, second, third);
+    expect(carried.readToken()).toBe("old");
+    for (const each of [first, second]) expect(each.calls.splice(0)).toEqual([["read", request, ["env"]]]);
+    expect([carried.name, carried.presentedName, carried.lifetime, carried.isStale, carried.answerer]).toEqual([
+      "Two",
+      "old-Two",
+      { maxAge: 7 },
+      true,
+      second,
+    ]);
+    carried.assertFits("id", 60);
+    const headers = new Headers();
+    carried.write(headers, "id", null);
+    carried.clear(headers);
+    expect(second.calls).toEqual([
+      ["name", request, ["env"]],
+      ["presentedName", request, ["env"]],
+      ["lifetime", request, ["env"]],
+      ["isStale", request, ["env"]],
+      ["assertFits", "id", context(60)],
+      ["write", "id", context(null)],
+      ["clear", context(0)],
+    ]);
+    expect(Object.fromEntries(headers)).toEqual({
+      "access-control-expose-headers": "X-Two-Id",
+      "cache-control": "no-store",
+    });
+    // The response does not depend on the header at which nobody looked.
+    expect(carried.varyHeaders).toEqual(["X-One", "X-Two"]);
+    expect([first.calls, third.calls]).toEqual([[], []]);
+  });
+
+  test("one that has no more than it must have says nothing of the rest", () => {
+    const carried = carry(bare("id"), full("Two", null));
+    expect(carried.readToken()).toBe("id");
+    expect([carried.name, carried.presentedName, carried.lifetime, carried.isStale]).toEqual([
+      "__Host-session",
+      "__Host-session",
+      undefined,
+      false,
+    ]);
+    expect(carried.assertFits("id", 60)).toBeUndefined();
+    expect(carried.varyHeaders).toEqual([]);
+    const headers = new Headers();
+    carried.write(headers, "id", 60);
+    expect(Object.fromEntries(headers)).toEqual({ "cache-control": "no-store", "x-bare": "id" });
+  });
+
+  test("the first that the client asks for answers where none presented a token, or else the first of all", () => {
+    const [no, yes, also, silent] = [bare(null, false), bare(null, true), bare(null, true), bare(null)];
+    for (const [transports, expected] of [
+      [[silent, no, yes, also], yes],
+      [[silent, no], silent],
+      [[no, silent], no],
+    ] as const) {
+      const carried = carry(...transports);
+      expect(carried.isStale).toBe(false);
+      expect(carried.readToken()).toBeNull();
+      expect(carried.answerer).toBe(expected);
+    }
+  });
+
+  test("each is asked once, however often the token is read", async () => {
+    const [late, next] = [full("One", null), full("Two", null)];
+    const carried = carry({ ...late, read: (...args) => Promise.resolve(late.read(...args)) }, next);
+    expect([await carried.readToken(), await carried.readToken()]).toEqual([null, null]);
+    expect([late.calls.length, next.calls.length]).toEqual([1, 1]);
+  });
+
+  test("a request is ambiguous when one of them says so, and each expires what strays in its way", () => {
+    const [one, two] = [full("One", null), full("Two", "two")];
+    expect(carry(one, bare(null)).isAmbiguous).toBe(false);
+    expect(carry(bare(null), one, two).isAmbiguous).toBe(true);
+    expect(two.calls.splice(0)).toEqual([["isAmbiguous", request, ["env"]]]);
+    one.calls.length = 0;
+    const untouched = new Headers();
+    carry(bare(null), one).expireStrays(untouched);
+    expect([...untouched]).toEqual([]);
+    const headers = new Headers();
+    carry(bare(null), one, two).expireStrays(headers);
+    expect(two.calls).toEqual([["expireStrays", context(0)]]);
+    expect(Object.fromEntries(headers)).toEqual({ "set-cookie": "Two=; Max-Age=0", "cache-control": "no-store" });
+  });
+});
+
+describe("a request that becomes a WebSocket", () => {
+  const cookie = `__Host-session=${MADE_UP}`;
+
+  /** The package as it is on a runtime. */
+  async function on(userAgent: string): Promise<typeof import("../../mod.ts")> {
+    vi.resetModules();
+    vi.stubGlobal("navigator", { userAgent });
+    return await import("../../mod.ts");
+  }
+
+  /** A request, and what `Deno.upgradeWebSocket` does to it. */
+  function upgradeable(headers: Record<string, string>): { readonly request: Request; readonly close: () => void } {
+    const request = new Request(SHOP, { headers: { Cookie: cookie, ...headers } });
+    const get = (): never => {
+      throw new TypeError("The request was closed");
+    };
+    const close = (): void => {
+      for (const name of ["headers", "url", "method"]) Object.defineProperty(request, name, { get });
+    };
+    return { request, close };
+  }
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.resetModules();
+  });
+
+  test("is read before the handler may close it, and keeps its session", async () => {
+    const { withSession } = await on("Deno/2.5.0");
+    const asked: unknown[] = [];
+    const own: Transport = {
+      read: () => null,
+      write: (_headers, _token, { request }) => void asked.push(request),
+      clear() {},
+    };
+    for (const options of [{}, { header: "X-Session-Id" }]) {
+      const { request, close } = upgradeable({ Upgrade: "websocket" });
+      const response = await withSession((_request, session) => {
+        close();
+        set(session);
+        return new Response();
+      }, options)(request);
+      expect(response.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-session=/)]);
+    }
+    // A transport of the program's own may read the body: it gets the request itself.
+    const { request } = upgradeable({ Upgrade: "websocket" });
+    await withSession((_request, session) => (set(session), new Response()), { transports: [own] })(request);
+    expect(asked).toEqual([request]);
+    expect(asked[0]).toBe(request);
+  });
+
+  test("gives its session the method, the address and the headers, and not the body", async () => {
+    const { withSession } = await on("Deno/2.5.0");
+    const seen: Request[] = [];
+    const cookie = (request: Request): object => (seen.push(request), {});
+    const request = new Request(`${SHOP}a?b`, { method: "POST", body: "body", headers: { "X-A": "1" } });
+    await withSession((_request, session) => (set(session), new Response()), { cookie })(request);
+    const [copy] = seen;
+    expect(copy).not.toBe(request);
+    expect([copy?.method, copy?.url, copy?.headers.get("X-A"), copy?.body]).toEqual(["POST", `${SHOP}a?b`, "1", null]);
+    expect(new Set(seen).size).toBe(1);
+    expect(await request.text()).toBe("body");
+  });
+
+  test("is not copied where the runtime leaves it open", async () => {
+    const node = await on("Node.js/24");
+    const seen: Request[] = [];
+    const cookie = (request: Request): object => (seen.push(request), {});
+    const { request } = upgradeable({ Upgrade: "websocket" });
+    await node.withSession((_request, session) => (set(session), new Response()), { cookie })(request);
+    expect(new Set(seen)).toEqual(new Set([request]));
+    expect(seen[0]).toBe(request);
+  });
+
+  test("that was closed before anybody asked fails when its session is used, and else does not", async () => {
+    const { withSession } = await on("Deno/2.5.0");
+    const { request, close } = upgradeable({});
+    const response = new Response();
+    expect(await withSession(() => (close(), response))(request)).toBe(response);
+    const other = upgradeable({});
+    const used = withSession(async (_request, session) => {
+      other.close();
+      await get(session);
+      return response;
+    });
+    await expect(used(other.request)).rejects.toThrow("The request was closed");
+  });
+});
+
+test("the headers of a request are read before it is answered, for Bun drops those that nobody has asked for", async () => {
+  const request = new Request(SHOP);
+  const { headers } = request;
+  let reads = 0;
+  Object.defineProperty(request, "headers", { get: () => (reads++, headers) });
+  await withSession(() => new Response())(request);
+  expect(reads).toBeGreaterThan(0);
 });

@@ -1,5 +1,5 @@
 import { Response as UndiciResponse } from "undici";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { applyHeaders, applyPrivacy, keepPrivate } from "../../src/core/response.ts";
 
 const COOKIE = "s=id; Path=/";
@@ -67,7 +67,7 @@ describe("applyHeaders()", () => {
   });
 
   test("passes on a network error, and whatever is not a response", () => {
-    for (const response of [Response.error(), undefined, null, "text"]) {
+    for (const response of [Response.error(), undefined, null, "text", {}, { status: 200 }]) {
       expect(Reflect.apply(applyHeaders, undefined, [response, said()])).toBe(response);
       expect(Reflect.apply(applyPrivacy, undefined, [response, ["Cookie"]])).toBe(response);
     }
@@ -117,11 +117,17 @@ describe("applyHeaders()", () => {
       "Edge-Control": "max-age=60",
       "X-Accel-Expires": "60",
       "X-Other": "1",
+      "X-Cache-Control-Note": "1",
+      "X-Surrogate-Control": "1",
+      "X-Accel-Expires-Note": "1",
     };
     const copy = applyHeaders(new Response(null, { headers }), said());
     expect(Object.fromEntries(copy.headers)).toEqual({
       "cache-control": "no-store",
       "x-other": "1",
+      "x-cache-control-note": "1",
+      "x-surrogate-control": "1",
+      "x-accel-expires-note": "1",
       "set-cookie": COOKIE,
     });
   });
@@ -144,6 +150,7 @@ describe("applyHeaders()", () => {
       ).headers.get("Vary");
     expect(vary(undefined, "Cookie")).toBe("Cookie");
     expect(vary("Accept, cookie", "Cookie, X-Session-Id")).toBe("Accept, cookie, X-Session-Id");
+    expect(vary("ACCEPT , COOKIE", "cookie, X-Session-Id")).toBe("ACCEPT , COOKIE, X-Session-Id");
     expect(vary("*", "Cookie")).toBe("*");
   });
 
@@ -217,6 +224,29 @@ describe("a response of another implementation", () => {
     expect(Object.fromEntries(applyHeaders(old, said()).headers)).toMatchObject({ "x-a": "1", "set-cookie": COOKIE });
   });
 
+  test("is copied when it has no body at all, as a fetch of another library may make it", () => {
+    const { response } = foreign({ status: 200 }, null);
+    Object.defineProperty(response, "body", { value: undefined });
+    expect(applyHeaders(response, said()).body).toBeNull();
+  });
+
+  test("keeps each of its cookies once when its headers are this runtime's", () => {
+    const { response } = foreign(
+      {
+        headers: [
+          ["Set-Cookie", "a=1"],
+          ["Set-Cookie", "b=2"],
+        ],
+      },
+      ["one"],
+    );
+    expect(applyHeaders(response, said()).headers.getSetCookie()).toEqual(["a=1", "b=2", COOKIE]);
+  });
+
+  test("throws what the constructor throws for a status that no response may have", () => {
+    expect(() => applyHeaders(foreign({ status: 99 }, null).response, said())).toThrow(RangeError);
+  });
+
   test("is made private in place", () => {
     const { response } = foreign({}, ["one"]);
     expect(applyPrivacy(response, ["Cookie"])).toBe(response);
@@ -249,4 +279,70 @@ describe("keepPrivate()", () => {
     keepPrivate(headers, ["Cookie"]);
     expect(Object.fromEntries(headers)).toEqual({ "cache-control": "no-cache", "vary": "Accept, Cookie" });
   });
+});
+
+describe("where a runtime finds out the type of a text when it sends it, as Bun does", () => {
+  /** A response that names the type of a text late: what its constructor is given decides, and a clone has the same text. */
+  class Late extends Response {
+    readonly #text: BodyInit | null;
+    readonly clones: Late[] = [];
+
+    constructor(body: BodyInit | null = null, init: ResponseInit = {}) {
+      super(body, init);
+      this.#text = body;
+      if (!new Headers(init.headers).has("Content-Type")) this.headers.delete("Content-Type");
+    }
+    override clone = (): Late => {
+      const { status, headers } = this;
+      const clone = new Late(this.#text, { status, headers });
+      this.clones.push(clone);
+      return clone;
+    };
+  }
+
+  /** What the module does on such a runtime. */
+  async function onLate(): Promise<typeof applyHeaders> {
+    vi.resetModules();
+    vi.stubGlobal("Response", Late);
+    return (await import("../../src/core/response.ts")).applyHeaders;
+  }
+
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.resetModules();
+  });
+
+  test("a response without a type is cloned, for a copy would have none, and the other half of its body is let go", async () => {
+    const apply = await onLate();
+    const response = new Late("body", { status: 201 });
+    const copy = apply(response, said());
+    expect([response.clones.length, copy === response.clones[0]]).toEqual([1, true]);
+    expect([copy.status, copy.headers.getSetCookie(), await copy.text()]).toEqual([201, [COOKIE], "body"]);
+    expect(response.bodyUsed).toBe(true);
+    const empty = new Late(null, { status: 204 });
+    expect(apply(empty, said())).toBe(empty.clones[0]);
+  });
+
+  test("a response whose body cannot be let go any more is cloned all the same", async () => {
+    const apply = await onLate();
+    const response = new Late("body");
+    response.body?.getReader();
+    expect(apply(response, said()).headers.getSetCookie()).toEqual([COOKIE]);
+    // The runtime tells of a rejection that nobody has handled after all microtasks: the test would fail.
+    await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test("a response with a type is copied", async () => {
+    const apply = await onLate();
+    const response = new Late("body", { headers: { "Content-Type": "text/html" } });
+    const copy = apply(response, said());
+    expect([response.clones, copy.headers.get("Content-Type"), await copy.text()]).toEqual([[], "text/html", "body"]);
+  });
+});
+
+test("where a response has its type at once, it is copied and not cloned", () => {
+  const response = new Response(null, { status: 204 });
+  const clone = vi.spyOn(response, "clone");
+  applyHeaders(response, said());
+  expect(clone).not.toHaveBeenCalled();
 });

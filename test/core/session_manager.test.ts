@@ -1,6 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
+import { memoryStore, type Plugin, type PluginHost, type Repository, type Session, SessionManager } from "../../mod.ts";
+import { withSession, wrapRepository } from "../../mod.ts";
+import { internalsOf } from "../../src/core/session_internals.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
@@ -55,7 +57,7 @@ describe("start()", () => {
     expect(await sessions.start(request).get("n")).toBe(1);
   });
 
-  test.each([undefined, null, {}, "https://shop.example/"])(
+  test.each([undefined, null, {}, { headers: null }, { headers: {} }, "https://shop.example/"])(
     "throws a TypeError when it gets %j in place of a Request",
     (request) => {
       expect(() => new SessionManager().start(request as unknown as Request)).toThrow(TypeError);
@@ -150,6 +152,156 @@ describe("commit()", () => {
 
   test("throws a TypeError when it gets a value that is no session of a manager", async () => {
     await expect(new SessionManager().commit({} as Session)).rejects.toThrow(TypeError);
+  });
+});
+
+describe("a session that nobody has used by the time of the response", () => {
+  test.each<[string, (sessions: SessionManager<Data>, session: Session<Data>) => Promise<unknown>]>([
+    ["commit()", (sessions, session) => sessions.commit(session)],
+    ["respond()", (sessions, session) => sessions.respond(session, new Response())],
+    ["discard()", (sessions, session) => sessions.discard(session)],
+  ])("cannot be begun after %s", async (_name, end) => {
+    const { store, calls } = counted(openStore().store);
+    const sessions = new SessionManager<Data>({ store });
+    const session = sessions.start(new Request(SHOP));
+    await end(sessions, session);
+    expect(await codeOf(() => session.create())).toBe("ERR_RESPONSE_SENT");
+    expect(await codeOf(async () => session.set("n", 1))).toBe("ERR_RESPONSE_SENT");
+    expect(calls).toEqual([]);
+  });
+
+  test("cannot be begun after the handler of withSession() is done", async () => {
+    const kept: Session[] = [];
+    const handler = withSession((_request, session) => (kept.push(session), new Response()));
+    await handler(new Request(SHOP));
+    expect(await codeOf(() => kept[0]?.create())).toBe("ERR_RESPONSE_SENT");
+  });
+});
+
+describe("a new id", () => {
+  /** A session whose id was renewed by `save()`, and the id before. */
+  async function renewed() {
+    const { sessions, headers, id } = await begun({ store: openStore().store });
+    const session = sessions.start(next(headers));
+    await session.regenerate();
+    await session.save();
+    const lives = async (): Promise<boolean[]> => [
+      (await sessions.open(id).id()) !== null,
+      (await sessions.open((await session.id()) ?? "").id()) !== null,
+    ];
+    return { sessions, session, lives };
+  }
+
+  test("is not taken back by discard() once commit() or respond() has told the client", async () => {
+    for (const tell of ["commit", "respond"] as const) {
+      const { sessions, session, lives } = await renewed();
+      await (tell === "commit" ? sessions.commit(session) : sessions.respond(session, new Response()));
+      await sessions.discard(session);
+      expect(await lives()).toEqual([false, true]);
+    }
+  });
+
+  test("is taken back when the response cannot carry it, because its body was read", async () => {
+    const { sessions, session, lives } = await renewed();
+    const response = new Response("body");
+    await response.text();
+    await expect(sessions.respond(session, response)).rejects.toThrow(TypeError);
+    expect(await lives()).toEqual([true, false]);
+  });
+
+  test("is taken back when the handler answers undefined, for no response carries it", async () => {
+    const { sessions, headers, id } = await begun({ store: openStore().store });
+    const handler = withSession<Data>(async (_request, session) => {
+      await session.regenerate();
+      await session.save();
+      return undefined;
+    }, sessions);
+    expect(await handler(next(headers))).toBeUndefined();
+    expect(await sessions.open(id).get("n")).toBe(1);
+  });
+
+  test("is taken back when what follows cannot be stored, at once or later", async () => {
+    for (const isLate of [false, true]) {
+      let isDown = false;
+      const store = altered(openStore().store, {
+        change: (change, ...args) => {
+          if (!isDown) return change(...args);
+          isDown = false;
+          if (isLate) return Promise.reject(new Error("down"));
+          throw new Error("down");
+        },
+      });
+      const { sessions, headers, id } = await begun({ store });
+      const session = sessions.start(next(headers));
+      await session.regenerate();
+      await session.save();
+      session.set("n", 2);
+      isDown = true;
+      expect(await codeOf(() => sessions.commit(session))).toBe("ERR_STORE");
+      expect(await sessions.open(id).get("n")).toBe(1);
+    }
+  });
+});
+
+describe("a plugin", () => {
+  test("is told of its manager, once", () => {
+    const hosts: PluginHost[] = [];
+    const wrapped: Repository[] = [];
+    const store = memoryStore();
+    const plugin: Plugin = {
+      name: "job",
+      attach: (host) => void hosts.push(host),
+      wrap: (inner) => (wrapped.push(inner), wrapRepository(inner, {})),
+    };
+    const sessions = new SessionManager({
+      store,
+      plugins: [plugin, { name: "other", admit: () => undefined }],
+      idleTimeout: 60,
+      now: () => 7,
+    });
+    const internals = internalsOf(sessions.open(""));
+    expect([hosts.length, wrapped.length]).toEqual([1, 1]);
+    const [host] = hosts;
+    expect(host?.repository).toBe(internals.repository);
+    expect(host?.codec).toBe(internals.codec);
+    expect([host?.store, host?.idleTimeout, host?.name, host?.now()]).toEqual([store, 60, "__Host-session", 7]);
+    expect(host?.transports).toHaveLength(1);
+  });
+
+  test("may load a session without a request, by what functions among the options take", async () => {
+    const hosts: PluginHost[] = [];
+    const asked: unknown[][] = [];
+    const store = openStore().store;
+    const sessions = new SessionManager({
+      store: (env: unknown, ctx: unknown) => (asked.push([env, ctx]), store),
+      plugins: [{ name: "job", attach: (host) => void hosts.push(host) }],
+    });
+    const session = sessions.open("");
+    await hosts[0]?.operation([session, "env", "ctx"]);
+    await sessions.prune(session, "other", "ctx");
+    expect(asked).toEqual([
+      ["env", "ctx"],
+      ["other", "ctx"],
+    ]);
+  });
+
+  test("may answer in place of the handler, unless one before it has answered", async () => {
+    const asked: unknown[][] = [];
+    const door = (name: string, answers: boolean): Plugin => ({
+      name,
+      answer: (...given) => (asked.push([name, ...given]), answers ? new Response(name) : undefined),
+    });
+    const handler = withSession((_request, _session, ..._rest: unknown[]) => new Response("handler"), {
+      plugins: [{ name: "none", admit: () => undefined }, door("silent", false), door("one", true), door("two", true)],
+    });
+    const request = new Request(SHOP);
+    expect(await (await handler(request, "env", "ctx")).text()).toBe("one");
+    expect(asked.map(([name, given, , ...rest]) => [name, given === request, ...rest])).toEqual([
+      ["silent", true, "env", "ctx"],
+      ["one", true, "env", "ctx"],
+    ]);
+    const silent = withSession(() => new Response("handler"), { plugins: [door("silent", false)] });
+    expect(await (await silent(request)).text()).toBe("handler");
   });
 });
 

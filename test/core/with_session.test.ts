@@ -152,6 +152,41 @@ test("withSession() stores the session and passes undefined on when the handler 
   expect(records.size).toBe(1);
 });
 
+test.each<[unknown, string]>([
+  [null, "null"],
+  [{}, "an object that is no Response"],
+  [{ status: 200 }, "an object that is no Response"],
+  [{ headers: new Headers() }, "an object that is no Response"],
+  ["Hello", "a string"],
+  [7, "a number"],
+  [false, "a boolean"],
+])("withSession() stores nothing when the handler answers %j, and says what it was", async (answer, kind) => {
+  const { store, calls } = counted(memoryStore());
+  const handler = withSession((_request, session) => (set(session), answer as Response), { store });
+  await expect(handler(new Request(SHOP))).rejects.toThrow(
+    new TypeError(`The handler of withSession must return a Response; it returned ${kind}, and nothing was stored`),
+  );
+  expect(calls).toEqual([]);
+});
+
+test("withSession() has taken back a new id that no response carries when it rejects", async () => {
+  const { store } = openStore();
+  const sessions = new SessionManager({ store });
+  const session = sessions.start(new Request(SHOP));
+  set(session);
+  const { headers } = await sessions.respond(session, new Response());
+  const id = (await session.id()) ?? "";
+  const failure = new Error("no");
+  const handler = withSession(async (_request, own) => {
+    await own.regenerate();
+    await own.save();
+    throw failure;
+  }, sessions);
+  const Cookie = headers.getSetCookie()[0]?.split(";")[0] ?? "";
+  await expect(handler(new Request(SHOP, { headers: { Cookie } }))).rejects.toBe(failure);
+  expect(await get(sessions.open(id))).toBe(1);
+});
+
 describe("stores", () => {
   test("[20] [25] [26] changing the store is changing one option, for one of the project's or of one's own", async () => {
     const shop = (store: SessionStore): Promise<unknown> => {
