@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type Session, type SessionEvent } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
 import { bare, visitor } from "../setup/sessions.ts";
@@ -45,5 +45,20 @@ describe("onEvent", () => {
     });
     await visit(set);
     expect((await visit(get)).result).toBe(1);
+  });
+
+  test("may reject, or answer anything, without anybody noticing", async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    onTestFinished(() => void process.off("unhandledRejection", note));
+    for (const answer of [() => Promise.reject(new Error("no")), () => null, () => "text", () => 1n]) {
+      const visit = visitor({ onEvent: answer });
+      await visit(set);
+      expect((await visit(get)).result).toBe(1);
+    }
+    // The runtime tells of a rejection after all microtasks.
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(unhandled).toEqual([]);
   });
 });

@@ -4,6 +4,7 @@ import { keepContext } from "../../src/core/runtime.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllGlobals();
   vi.resetModules();
 });
 
@@ -28,4 +29,19 @@ test.each<[string, (() => unknown) | undefined]>([
   vi.spyOn(runtime, "getBuiltinModule", "get").mockReturnValue(getBuiltinModule);
   const fresh = await import("../../src/core/runtime.ts");
   expect(fresh.keepContext()(() => "done")).toBe("done");
+});
+
+test.each<[unknown, { readonly sharesPromises: boolean; readonly closesUpgradedRequests: boolean }]>([
+  [{ userAgent: "Node.js/24" }, { sharesPromises: true, closesUpgradedRequests: false }],
+  [{ userAgent: "Cloudflare-Workers" }, { sharesPromises: false, closesUpgradedRequests: false }],
+  [{ userAgent: "Deno/2.5.0" }, { sharesPromises: true, closesUpgradedRequests: true }],
+  [{ userAgent: "Mozilla/5.0 (like Deno)" }, { sharesPromises: true, closesUpgradedRequests: false }],
+  [{}, { sharesPromises: true, closesUpgradedRequests: false }],
+  [undefined, { sharesPromises: true, closesUpgradedRequests: false }],
+])("a runtime whose navigator is %j is known by what it can do", async (navigator, expected) => {
+  vi.resetModules();
+  vi.stubGlobal("navigator", navigator);
+  const fresh = await import("../../src/core/runtime.ts");
+  // It is asked once: what a runtime is does not change.
+  expect([fresh.sharesPromises(), fresh.closesUpgradedRequests()]).toEqual(Object.values(expected));
 });

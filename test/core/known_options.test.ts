@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { assertKnown } from "../../src/core/known_options.ts";
+
+const KNOWN = ["idleTimeout", "ids", "cookie", "encryption", "onEvent", "store", "storeTimeout"];
+
+describe("assertKnown()", () => {
+  test("accepts an object with known names, or with none", () => {
+    for (const options of [{}, { ids: 1 }, { store: undefined, cookie: 1 }, Object.create(null)])
+      expect(assertKnown(options, KNOWN, "withSession")).toBeUndefined();
+  });
+
+  test.each([undefined, null, 7, "ids", () => {}, [], ["ids"], Promise.resolve({})])(
+    "throws a TypeError when it gets %j in place of an object",
+    (options) => {
+      expect(() => assertKnown(options, KNOWN, "withSession")).toThrow(
+        new TypeError("The options of withSession must be an object"),
+      );
+    },
+  );
+
+  test.each([
+    ["secret", "ids"],
+    ["secrets", "ids"],
+    ["ttl", "idleTimeout"],
+    ["maxAge", "idleTimeout"],
+    ["name", "cookie"],
+    ["encrypt", "encryption"],
+    ["observe", "onEvent"],
+    ["STORE", "store"],
+    ["cookies", "cookie"],
+    ["coookie", "cookie"],
+    ["okie", "cookie"],
+    ["storTimeout", "storeTimeout"],
+    ["idsTimeout", "idleTimeout"],
+    ["onevents", "onEvent"],
+    ["id", "ids"],
+    ["toString", "cookie"],
+  ])("names the known option that is nearest to %s, or that means the same elsewhere", (name, nearest) => {
+    expect(() => assertKnown({ [name]: 1 }, KNOWN, "withSession")).toThrow(
+      `withSession has no option "${name}": did you mean ${nearest}? It has ${KNOWN.join(", ")}`,
+    );
+  });
+
+  test("names no alias that is not known there", () => {
+    expect(() => assertKnown({ ttl: 1 }, ["domain", "path"], "cookie")).toThrow("did you mean path?");
+  });
+
+  test("names the first of two that are as near", () => {
+    expect(() => assertKnown({ ab: 1 }, ["ac", "ad"], "x")).toThrow("did you mean ac?");
+  });
+});

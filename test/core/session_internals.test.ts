@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { type Repository, SessionManager } from "../../mod.ts";
+import { INTERNALS, internalsOf, internalsWith } from "../../src/core/session_internals.ts";
+
+test("internalsOf() finds the internals of a session, also of one that another copy of this package made", () => {
+  const session = new SessionManager().open("");
+  expect(internalsOf(session).repository).toBe(internalsOf(session).repository);
+  expect(INTERNALS).toBe(Symbol.for("with-session.internals.1"));
+  const internals = {};
+  expect(internalsOf({ [INTERNALS]: internals })).toBe(internals);
+});
+
+test.each([undefined, null, 7, "session", {}, () => {}])(
+  "internalsOf() throws a TypeError when it gets %j",
+  (value) => {
+    expect(() => internalsOf(value as object)).toThrow(new TypeError("Expected a Session of with-session"));
+  },
+);
+
+test("internalsWith() refuses a session whose manager does not have the plugin", () => {
+  const session = new SessionManager().open("");
+  const { repository } = internalsOf(session);
+  const known = new Set<Repository>([repository]);
+  expect(internalsWith(session, "userSessions", known).repository).toBe(repository);
+  expect(() => internalsWith(session, "userSessions", new Set<Repository>())).toThrow(
+    /^userSessions is not among the plugins/,
+  );
+});
