@@ -22,11 +22,14 @@ export async function startMariaDb(settings: Readonly<Record<string, string>> = 
   const data = join(directory, "data");
   // As root it insists on being told so.
   const asUser = process.getuid?.() === 0 ? ["--user=root"] : [];
+  // A server that starts removes the temporary tables of the folder, those of other servers too.
+  const ownTables = [`--tmpdir=${directory}`];
   const initialisation = await run("mariadb-install-db", [
     "--no-defaults",
     `--datadir=${data}`,
     "--auth-root-authentication-method=normal",
     "--skip-test-db",
+    ...ownTables,
     ...asUser,
   ]);
   if (!initialisation.ok) throw new Error(`mariadb-install-db failed:\n${initialisation.output}`);
@@ -40,6 +43,7 @@ export async function startMariaDb(settings: Readonly<Record<string, string>> = 
     `--pid-file=${join(directory, "pid")}`,
     "--skip-name-resolve",
     "--skip-log-bin",
+    ...ownTables,
     ...asUser,
     ...Object.entries(settings).map(([name, value]) => `--${name}=${value}`),
   ];
