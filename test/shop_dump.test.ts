@@ -20,7 +20,7 @@ import { unstorageStore } from "../src/stores/unstorage.ts";
 import { upstashRedisStore } from "../src/stores/upstash_redis.ts";
 import { cookieJar } from "../src/testing.ts";
 import { startRedis } from "./setup/redis.ts";
-import { keyOf, openStore, SHOP, temporaryDirectory } from "./setup/sessions.ts";
+import { keyOf, openStore, PATIENCE, SHOP, temporaryDirectory } from "./setup/sessions.ts";
 import { startUpstash } from "./setup/upstash.ts";
 import { startWorker } from "./setup/workerd.ts";
 
@@ -131,7 +131,7 @@ const places: Record<string, () => Promise<Loot>> = {
 
 /** Two customers, one with cookies and one without, use every part of the shop. Answers the ids that they were given. */
 async function visitShop(options: ShopOptions, dump: () => Promise<string>): Promise<{ ids: string[]; dumps: string }> {
-  const handle = shop(options);
+  const handle = shop({ storeTimeout: PATIENCE, ...options });
   const jar = cookieJar();
   let header = "";
   const ids = new Set<string>();
