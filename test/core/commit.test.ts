@@ -2,12 +2,15 @@ import { describe, expect, test } from "vitest";
 import {
   memoryStore,
   type Session,
+  SessionError,
+  type SessionErrorCode,
   type SessionEvent,
   SessionManager,
+  type SessionOptions,
   type SessionStore,
   type Write,
 } from "../../mod.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
 
 describe("save()", () => {
@@ -204,4 +207,166 @@ describe("save() while other calls are under way", () => {
     await answered;
     expect((await visit((session) => session.get("n"))).result).toBe(2);
   });
+});
+
+describe("save() that fails", () => {
+  /** A session on a store that can refuse to save, with what was heard of it. */
+  async function opened(options: SessionOptions = {}) {
+    const { store: inner, records } = openStore();
+    const faulty = faultyStore(inner);
+    let refusal: SessionError | undefined;
+    const store = altered(faulty, {
+      save: (save, ...args) => {
+        if (refusal !== undefined) throw refusal;
+        return save(...args);
+      },
+    });
+    const events: SessionEvent[] = [];
+    const jar = cookieJar();
+    const visit = visitor({ store, onEvent: (event) => events.push(event), ...options }, { jar });
+    await visit((session) => session.set("n", 1));
+    events.length = 0;
+    const read = async (): Promise<object> => ({
+      ...(await visitor({ store: inner }, { jar })((session) => session.all())).result,
+    });
+    const refuse = (code?: SessionErrorCode): void => {
+      refusal = code && new SessionError(code, "Cannot store the session");
+    };
+    return { visit, read, refuse, faulty, records, events, heard: () => events.map(({ type }) => type) };
+  }
+
+  const refusals = [
+    "ERR_SCHEMA",
+    "ERR_SESSION_LIMIT",
+    "ERR_RECORD_TOO_LARGE",
+    "ERR_COOKIE_TOO_LARGE",
+    "ERR_NOT_SERIALIZABLE",
+  ] as const;
+
+  test.each(refusals.flatMap((code) => [[code, false] as const, [code, true] as const]))(
+    "with %s is not tried again: the handler has got the error (gets a new id: %s)",
+    async (code, rotates) => {
+      const { visit, read, refuse, heard } = await opened();
+      const { cookies } = await visit(async (session) => {
+        session.set("n", 2);
+        if (rotates) await session.regenerate();
+        refuse(code);
+        expect(await codeOf(() => session.save())).toBe(code);
+        refuse();
+      });
+      expect([cookies, await read()]).toEqual([[], { n: 1 }]);
+      expect(heard()).toEqual(["loaded", "failed"]);
+    },
+  );
+
+  test("with ERR_STORE is tried again at the end of the request", async () => {
+    const { visit, read, refuse } = await opened();
+    await visit(async (session) => {
+      session.set("n", 2);
+      refuse("ERR_STORE");
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      refuse();
+    });
+    expect(await read()).toEqual({ n: 2 });
+  });
+
+  test("does not report as a failure of the store what a function of update() throws, whatever it is", async () => {
+    const { visit, heard } = await opened();
+    await visit(async (session) => {
+      for (const thrown of [new Error("mine"), null, undefined]) {
+        const failing = session.update("n", () => {
+          throw thrown;
+        });
+        expect(await failing.catch((error: unknown) => [error])).toEqual([thrown]);
+      }
+    });
+    expect(heard()).toEqual(["loaded"]);
+  });
+
+  test("lets no update() go on until it is known what became of it", async () => {
+    const { visit, read, faulty, heard } = await opened();
+    await visit(async (session) => {
+      session.set("other", 1);
+      faulty.plan({ save: ["rejects", "rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      expect(await codeOf(() => session.update("n", (n) => n + 1))).toBe("ERR_STORE");
+      expect(heard()).toEqual(["loaded", "failed", "failed"]);
+    });
+    expect(await read()).toEqual({ n: 1, other: 1 });
+  });
+
+  test("because the session is gone makes each update() fail, also one that changes nothing", async () => {
+    const { visit, heard } = await opened();
+    await visit(async (session) => {
+      session.set("n", 2);
+      await session.id();
+      await visit((other) => other.destroy());
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+      expect(await codeOf(() => session.update("n", (n) => n))).toBe("ERR_SESSION_GONE");
+    });
+    expect(heard().filter((type) => type === "gone")).toHaveLength(1);
+  });
+
+  test("because the session could not be loaded fails only if there is something to store", async () => {
+    const { visit, faulty } = await opened({ onStoreError: "anonymous" });
+    const uses: [(session: Session) => unknown, string][] = [
+      [() => 0, "nothing to store"],
+      [(session) => session.set("n", 2), "ERR_STORE"],
+      [(session) => session.destroy(), "ERR_STORE"],
+    ];
+    for (const [use, expected] of uses) {
+      faulty.plan({ load: ["rejects"] });
+      const { result } = await visit(async (session) => {
+        expect(await session.get("n")).toBeUndefined();
+        await use(session);
+        return await session.save().then(
+          () => "nothing to store",
+          (error: unknown) => (error as SessionError).code,
+        );
+      });
+      expect(result).toBe(expected);
+    }
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
+
+  test.each([false, true])(
+    "after it has begun the session does not store again what it has stored (at the second attempt: %s)",
+    async (isSecond) => {
+      const { store: inner } = openStore();
+      const faulty = faultyStore(inner);
+      const [reached, stored] = [gate(), gate()];
+      let isSlow = false;
+      const store = altered(faulty, {
+        create: async (create, ...args) => {
+          reached.open();
+          if (isSlow) await stored.opened;
+          return await create(...args);
+        },
+      });
+      const session = new SessionManager({ store }).open("");
+      session.set("n", 1);
+      const id = String(await session.id());
+      if (isSecond) {
+        faulty.plan({ save: ["rejects"] });
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      }
+      isSlow = true;
+      const saving = session.save();
+      if (isSecond) await soon(0);
+      await reached.opened;
+      let runs = 0;
+      const updating = session.update("other", () => {
+        if (++runs === 2) throw new Error("mine");
+        return runs;
+      });
+      expect(await updating).toBe(1);
+      stored.open();
+      await expect(saving).rejects.toThrow("mine");
+      const elsewhere = new SessionManager({ store: inner }).open(id);
+      await elsewhere.update("n", () => 5);
+      session.set("later", true);
+      await session.save();
+      expect({ ...(await new SessionManager({ store: inner }).open(id).all()) }).toEqual({ n: 5, later: true });
+    },
+  );
 });

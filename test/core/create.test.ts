@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionManager } from "../../mod.ts";
+import { memoryStore, SessionError, SessionManager } from "../../mod.ts";
 import { cookieJar } from "../../src/testing.ts";
-import { codeOf, counted, idIn, SHOP, visitor } from "../setup/sessions.ts";
+import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 describe("create() and id()", () => {
   test("[34] create() makes an empty session exist, answers its id, and is idempotent", async () => {
@@ -122,5 +122,61 @@ describe("create() and id()", () => {
       expect(() => Object.assign(session, { id: "a".repeat(32) })).not.toThrow(SyntaxError);
       expect("setId" in session).toBe(false);
     });
+  });
+});
+
+describe("create()", () => {
+  test("waits for the session that the client has, and begins one if that is unknown", async () => {
+    const { store, records } = openStore();
+    const first = await visitor({ store })((session) => session.set("a", 1));
+    const again = await visitor({ store })((session) => session.create(), {
+      headers: { Cookie: cookieOf(first) },
+    });
+    expect([again.result, again.cookies, records.size]).toEqual([idIn(first.cookies), [], 1]);
+    const unknown = await visitor({ store })((session) => session.create(), {
+      headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+    });
+    expect([unknown.result, records.size]).toEqual([idIn(unknown.cookies), 2]);
+  });
+
+  test("throws ERR_SESSION_GONE for a client that comes with a replaced id", async () => {
+    const store = memoryStore();
+    const old = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("a", 1))) } };
+    await visitor({ store })((session) => session.regenerate(), old);
+    await visitor({ store })(
+      async (session) => expect(await codeOf(() => session.create())).toBe("ERR_SESSION_GONE"),
+      old,
+    );
+  });
+
+  test("answers null, and leaves nothing to be stored, when the session could not be loaded", async () => {
+    const store = failing(memoryStore(), ["load"]);
+    const { result } = await visitor({ store, onStoreError: "anonymous" })(
+      async (session) => {
+        const id = await session.create();
+        await session.save();
+        return id;
+      },
+      { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } },
+    );
+    expect(result).toBeNull();
+  });
+
+  test("makes another attempt after the store has refused the session, without looking for it", async () => {
+    const { store, calls } = counted(openStore().store);
+    let refuses = true;
+    const refusing = altered(store, {
+      create: (create, ...args) => {
+        if (!refuses) return create(...args);
+        throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+      },
+    });
+    await visitor({ store: refusing })(async (session) => {
+      session.set("a", 1);
+      expect(await codeOf(() => session.save())).toBe("ERR_RECORD_TOO_LARGE");
+      refuses = false;
+      session.set("a", 2);
+    });
+    expect(calls).toEqual(["create"]);
   });
 });

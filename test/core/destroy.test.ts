@@ -1,8 +1,21 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, SessionManager } from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionOptions } from "../../mod.ts";
+import { signedIds } from "../../src/signed_ids.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
-import { cookieJar, fakeClock, kvSimulator } from "../../src/testing.ts";
-import { altered, codeOf, cookieOf, gate, idIn, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
+import { cookieJar, fakeClock, faultyStore, kvSimulator } from "../../src/testing.ts";
+import {
+  altered,
+  bare,
+  codeOf,
+  cookieOf,
+  counted,
+  gate,
+  idIn,
+  openStore,
+  SHOP,
+  soon,
+  visitor,
+} from "../setup/sessions.ts";
 
 describe("destroy()", () => {
   test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
@@ -176,4 +189,71 @@ test("destroy() tries again when Workers KV takes no second write of a key withi
   const { cookies } = await visit((session) => session.destroy());
   expect(cookies[0]).toContain("Max-Age=0");
   expect(puts).toBe(3);
+});
+
+describe("what destroy() has to end", () => {
+  const MADE_UP = "a".repeat(32);
+
+  test.each([
+    ["unknown", {}, MADE_UP, ["load"]],
+    ["malformed", {}, "a", []],
+    ["forged", { ids: signedIds({ secrets: ["a secret of at least thirty-two bytes"] }) }, MADE_UP, []],
+  ] as [string, SessionOptions, string, string[]][])(
+    "is nothing when the id that was presented is %s, and nothing is reported as destroyed",
+    async (reason, options, id, expected) => {
+      const { store, calls } = counted(openStore().store);
+      const events: SessionEvent[] = [];
+      const { cookies } = await visitor({ store, onEvent: (event) => events.push(event), ...options })(
+        async (session) => {
+          await session.get("n");
+          await session.destroy();
+        },
+        { headers: { Cookie: `__Host-session=${id}` } },
+      );
+      expect(calls).toEqual(expected);
+      expect(bare(events)).toEqual([{ type: "rejected", reason }]);
+      expect(idIn(cookies)).toBeNull();
+    },
+  );
+
+  test("is the session that this request has begun in place of an unknown one", async () => {
+    const { store, records } = openStore();
+    const events: SessionEvent[] = [];
+    await visitor({ store, onEvent: (event) => events.push(event) })(
+      async (session) => {
+        session.set("n", 1);
+        await session.save();
+        await session.destroy();
+      },
+      { headers: { Cookie: `__Host-session=${MADE_UP}` } },
+    );
+    expect(records.size).toBe(0);
+    expect(events.map(({ type }) => type)).toEqual(["rejected", "created", "destroyed"]);
+  });
+
+  test("is the record of an expired session, which the store still has", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const visit = visitor({ store, now: clock.now, idleTimeout: 60 });
+    await visit((session) => session.set("n", 1));
+    clock.advance(60);
+    await visit(async (session) => {
+      await session.get("n");
+      await session.destroy();
+    });
+    expect(records.size).toBe(0);
+  });
+
+  test("is a session that this request has perhaps begun: the store did not say", async () => {
+    const { store: inner, records } = openStore();
+    const store = faultyStore(inner);
+    const { cookies } = await visitor({ store })(async (session) => {
+      session.set("n", 1);
+      store.plan({ save: ["does it but rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      expect(records.size).toBe(1);
+      await session.destroy();
+    });
+    expect([records.size, idIn(cookies)]).toEqual([0, null]);
+  });
 });

@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { type Session, SessionManager, withSession } from "../../mod.ts";
+import { z } from "zod";
+import { type Session, SessionManager, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { mistake } from "../../src/core/errors.ts";
 import { exclusive } from "../../src/exclusive.ts";
-import { faultyStore } from "../../src/testing.ts";
-import { codeOf, errorOf, idIn, openStore, SHOP } from "../setup/sessions.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
+import { altered, codeOf, errorOf, idIn, living, openStore, SHOP } from "../setup/sessions.ts";
 
 interface Data {
   n?: number;
@@ -10,16 +13,18 @@ interface Data {
 }
 
 /** A session that two requests have open, on a store that can fail for the first one. */
-async function opened() {
+async function opened(options: SessionOptions<Data> = {}) {
   const { store: inner, records } = openStore();
   const store = faultyStore(inner);
-  const sessions = new SessionManager<Data>({ store });
+  const heard: string[] = [];
+  const sessions = new SessionManager<Data>({ store, onEvent: ({ type }) => void heard.push(type), ...options });
   const first = sessions.open("");
   first.set("n", 0);
   await first.save();
   const id = String(await first.id());
   const session = sessions.open(id);
   await session.get("n");
+  heard.length = 0;
   const elsewhere = <Result>(use: (session: Session<Data>) => Result | Promise<Result>): Promise<Result> => {
     const other = new SessionManager<Data>({ store: inner }).open(id);
     return Promise.resolve(use(other)).then(async (result) => {
@@ -28,7 +33,7 @@ async function opened() {
     });
   };
   const find = (of: string): Session<Data> => new SessionManager<Data>({ store: inner }).open(of);
-  return { session, elsewhere, find, store, records, id };
+  return { sessions, session, elsewhere, find, store, records, id, heard };
 }
 
 const increment = (session: Session<Data>): Promise<number> => session.update("n", (n = 0) => n + 1);
@@ -90,7 +95,140 @@ describe("after a write without an answer", () => {
   });
 });
 
+describe("after a write that may or may not have been done", () => {
+  test("what another request has stored since stays, and the write is reported once", async () => {
+    const { session, elsewhere, find, store, id, heard } = await opened();
+    store.plan({ save: ["does it but rejects"] });
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await elsewhere((other) => other.set("n", 5));
+    await session.save();
+    expect([await session.get("n"), await find(id).get("n")]).toEqual([5, 5]);
+    expect(heard).toEqual(["failed", "changed"]);
+  });
+
+  test("a request with nothing else to store sees what others have stored", async () => {
+    const { session, elsewhere, store } = await opened();
+    store.plan({ save: ["rejects"] });
+    expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+    await elsewhere((other) => other.set("other", 7));
+    await session.save();
+    expect({ ...(await session.all()) }).toEqual({ n: 0, other: 7 });
+  });
+
+  test("a request with nothing else to store hears that the session was ended", async () => {
+    const { session, elsewhere, store } = await opened();
+    store.plan({ save: ["rejects"] });
+    expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+    await elsewhere((other) => other.destroy());
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+  });
+
+  test("the session is gone when the schema refuses what another request has stored", async () => {
+    const schema = z.object({ n: z.number().max(10).optional(), other: z.number().optional() }) as z.ZodType<Data>;
+    const { session, elsewhere, store } = await opened({ schema });
+    store.plan({ save: ["rejects"] });
+    session.set("other", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await elsewhere((other) => other.set("n", 11));
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+  });
+
+  test("a rotation afterwards has the id that id() has given", async () => {
+    const { session, find, store, id } = await opened();
+    store.plan({ save: ["does it but rejects"] });
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await session.regenerate();
+    const promised = String(await session.id());
+    await session.save();
+    expect(await session.id()).toBe(promised);
+    expect(await find(promised).get("n")).toBe(1);
+    expect(await find(id).get("n")).toBeUndefined();
+  });
+
+  test("the response carries the lifetime that it has given to the cookie", async () => {
+    const { store, id } = await opened();
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        session.setTimeouts({ cookie: 1800 });
+        store.plan({ save: ["does it but rejects"] });
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+        return new Response("Hello");
+      },
+      { store },
+    );
+    const response = await handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } }));
+    expect(response.headers.getSetCookie()[0]).toContain("Max-Age=1800");
+  });
+
+  test("a clock that is behind does not make the session older", async () => {
+    const clock = fakeClock();
+    const { session, elsewhere, store, records } = await opened({ now: clock.now });
+    const [{ lastSeenAt: before = NaN } = {}] = records.values();
+    clock.advance(-100);
+    store.plan({ save: ["rejects"] });
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await session.save();
+    expect([...records.values()].map(({ lastSeenAt }) => lastSeenAt)).toEqual([before]);
+    expect(await elsewhere((other) => other.get("n"))).toBe(1);
+  });
+});
+
 describe("after a creation without an answer", () => {
+  test("a rotation has another id, also when what came after the creation was refused", async () => {
+    const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<Data>;
+    const { sessions, find, store } = await opened({ schema });
+    const session = sessions.open("");
+    session.set("n", 1);
+    const promised = await session.id();
+    store.plan({ save: ["does it but rejects"] });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    session.set("n", 11);
+    expect(await codeOf(() => session.save())).toBe("ERR_SCHEMA");
+    session.set("n", 2);
+    await session.regenerate();
+    await session.save();
+    expect(await session.id()).not.toBe(promised);
+    expect(await find(String(await session.id())).get("n")).toBe(2);
+  });
+
+  test.each(["rejects", "does it but rejects"] as const)(
+    "one session exists, under the id given (%s)",
+    async (fault) => {
+      const { sessions, find, store, records, heard } = await opened();
+      const session = sessions.open("");
+      session.set("n", 1);
+      const promised = String(await session.id());
+      store.plan({ save: [fault] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      await session.save();
+      expect([await session.id(), await find(promised).get("n"), records.size]).toEqual([promised, 1, 2]);
+      expect(heard).toEqual(["rejected", "failed", "created"]);
+      // The id was used: the next one is another.
+      await session.regenerate();
+      const renewed = String(await session.id());
+      await session.save();
+      expect(renewed).not.toBe(promised);
+      expect([await find(renewed).get("n"), await find(promised).get("n")]).toEqual([1, undefined]);
+    },
+  );
+
+  test("what another request has stored since stays", async () => {
+    const { sessions, find, store } = await opened();
+    const session = sessions.open("");
+    session.set("n", 1);
+    store.plan({ save: ["does it but rejects"] });
+    const promised = String(await session.id());
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    const other = find(promised);
+    other.set("n", 5);
+    await other.save();
+    await session.save();
+    expect([await session.get("n"), await find(promised).get("n")]).toEqual([5, 5]);
+  });
+
   test.each([false, true])(
     "the session of somebody else who has the id is left alone (id() was called: %s)",
     async (isTold) => {
@@ -139,6 +277,22 @@ describe("after a rotation without an answer", () => {
     expect(records.size).toBe(2);
   });
 
+  test.each([true, false])("exclusive() does so if its function has begun the rotation (retired: %s)", async (done) => {
+    const { session, find, store, id } = await opened();
+    const stored = await exclusive(session, "n", async (n = 0) => {
+      await session.regenerate();
+      store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+      return n + 1;
+    });
+    expect(stored).toBe(1);
+    const renewed = String(await session.id());
+    expect(renewed).not.toBe(id);
+    expect(await find(renewed).get("n")).toBe(1);
+    expect(await find(id).get("n")).toBeUndefined();
+  });
+
   test.each([true, false])("update() stores its result under the new id (retired: %s)", async (done) => {
     const { session, find, records, id } = await doubtful(done);
     expect(await increment(session)).toBe(1);
@@ -165,7 +319,7 @@ describe("a response that goes out although the last rotation failed", () => {
     { done: false, grace: 0 },
     { done: false, grace: 60 },
   ])("tells the id before it, which opens the session ($done, $grace)", async ({ done, grace }) => {
-    const { store, find, id } = await opened();
+    const { store, find, id, records } = await opened();
     const handle = withSession<Data>(
       async (_request, session) => {
         await session.regenerate();
@@ -183,6 +337,7 @@ describe("a response that goes out although the last rotation failed", () => {
     expect(told).not.toBe(id);
     expect(await find(told).get("n")).toBe(0);
     expect(await find(id).get("n")).toBeUndefined();
+    expect(living(records)).toHaveLength(1);
   });
 });
 
@@ -215,5 +370,169 @@ describe("a rotation that another request overtakes", () => {
     expect({ ...(await find(renewed).all()) }).toEqual({ n: 5, other: 7 });
     expect(await find(id).get("n")).toBeUndefined();
     expect(records.size).toBe(2);
+  });
+});
+
+describe("a handler that fails after it has given the session a new id", () => {
+  type Scene = Awaited<ReturnType<typeof opened>>;
+
+  /** What a client with an id sees, and the id that it is told. */
+  async function visit({ find, store }: Scene, id: string) {
+    let n: number | undefined;
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        n = await session.get("n");
+        return new Response("Hello");
+      },
+      { store },
+    );
+    const response = await handle(new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } }));
+    const told = idIn(response.headers.getSetCookie());
+    return { n, told, isOpen: (await find(String(told)).get("n")) !== undefined };
+  }
+
+  async function failing(use: (session: Session<Data>, scene: Scene) => unknown) {
+    const scene = await opened();
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        await use(session, scene);
+        throw new Error("mine");
+      },
+      { store: scene.store },
+    );
+    const headers = { Cookie: `__Host-session=${scene.id}` };
+    await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("mine");
+    scene.store.plan({});
+    return scene;
+  }
+
+  test("has not ended the session of a client that was told the new id during the grace", async () => {
+    let told: string | null = null;
+    const { find } = await failing(async (session, scene) => {
+      await session.regenerate({ grace: 60 });
+      await session.save();
+      ({ told } = await visit(scene, scene.id));
+    });
+    expect(await find(String(told)).get("n")).toBe(0);
+  });
+
+  test("has not ended it either when the store did not say whether the old id was retired", async () => {
+    let told: string | null = null;
+    const { find } = await failing(async (session, scene) => {
+      await session.regenerate({ grace: 60 });
+      scene.store.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      scene.store.plan({});
+      ({ told } = await visit(scene, scene.id));
+    });
+    expect(await find(String(told)).get("n")).toBe(0);
+  });
+
+  test.each([0, 60])("leaves one session when the old id was perhaps not retired (grace: %s)", async (grace) => {
+    const { find, id, records } = await failing(async (session, { store }) => {
+      await session.regenerate({ grace });
+      store.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+    });
+    expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+  });
+
+  test("leaves the old id alone alive when its retirement was found out later", async () => {
+    const { find, id, records } = await failing(async (session, { store }) => {
+      await session.regenerate();
+      store.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+      await session.save();
+    });
+    expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+  });
+
+  test("leaves the old id alone alive, with what another request has stored, when that one overtook the rotation", async () => {
+    const { find, id, records } = await failing(async (session, { elsewhere }) => {
+      await session.regenerate();
+      await elsewhere((other) => other.set("n", 7));
+      await session.save();
+    });
+    expect([await find(id).get("n"), living(records).length]).toEqual([7, 1]);
+  });
+
+  test("is told instead that a store of the program's own is not written right, by the TypeError that it throws", async () => {
+    const { store: inner } = openStore();
+    let isWrong = false;
+    const store = altered(inner, {
+      load: (load, ...args) => {
+        if (isWrong) throw mistake("load is not right");
+        return load(...args);
+      },
+    });
+    const begun = new SessionManager<Data>({ store }).open("");
+    const id = await begun.create();
+    await begun.save();
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        await session.regenerate();
+        await session.save();
+        isWrong = true;
+        throw new Error("mine");
+      },
+      { store },
+    );
+    const headers = { Cookie: `__Host-session=${id}` };
+    await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("load is not right");
+  });
+
+  test("tells its own error when the old id cannot be put back", async () => {
+    const { records } = await failing(async (session, { store }) => {
+      await session.regenerate();
+      await session.save();
+      store.plan({ load: "rejects", save: "rejects", delete: "rejects" });
+    });
+    expect(records.size).toBe(2);
+  });
+});
+
+describe("sessions in cookies whose revocations are stored", () => {
+  /** Timeouts so long that the store of revocations must know of them. */
+  const LONG = { idle: 10_000_000, absolute: 20_000_000 };
+
+  /** Calls `use` in a request. Its session needs the store of revocations, which can fail. */
+  async function visited(store: SessionStore, use: (session: Session<Data>) => unknown, cookie = "") {
+    const handle = withSession<Data>(
+      async (_request, session) => {
+        await use(session);
+        return new Response("Hello");
+      },
+      { store: cookieSessions({ secrets: ["a secret of at least thirty-two bytes"], revocation: store }) },
+    );
+    const response = await handle(new Request(SHOP, { headers: { Cookie: cookie } }));
+    return response.headers.getSetCookie()[0]?.split(";")[0];
+  }
+
+  test("are begun, and renewed, by another attempt", async () => {
+    const store = faultyStore(openStore().store);
+    const begun = await visited(store, async (session) => {
+      session.set("n", 1);
+      session.setTimeouts(LONG);
+      store.plan({ save: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+      await session.save();
+    });
+    const renewed = await visited(
+      store,
+      async (session) => {
+        const before = await session.id();
+        await session.regenerate();
+        store.plan({ save: "rejects" });
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+        store.plan({});
+        await session.save();
+        expect(await session.id()).not.toBe(before);
+      },
+      begun,
+    );
+    await visited(store, async (session) => expect(await session.get("n")).toBe(1), renewed);
   });
 });

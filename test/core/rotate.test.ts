@@ -1,18 +1,37 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionError, type SessionEvent, withSession } from "../../mod.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { z } from "zod";
+import {
+  memoryStore,
+  type Session,
+  SessionError,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  withSession,
+} from "../../mod.ts";
+import { signedIds } from "../../src/signed_ids.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
   altered,
+  bare,
   codeOf,
   cookieOf,
   counted,
   idIn,
   keyOf,
+  kindOf,
   living,
   openStore,
+  type SaveKind,
   SHOP,
   visitor,
 } from "../setup/sessions.ts";
+
+interface Numbers {
+  n?: number;
+  other?: number;
+}
 
 describe("regenerate()", () => {
   test("[56] gives a new id, keeps the data, and the old id is dead at once", async () => {
@@ -198,5 +217,301 @@ describe("regenerate()", () => {
     expect((await visit((session) => session.id())).result).toBe(idIn(cookies));
     // Nothing is left of the successor, whose id no client was told.
     expect([...records.keys()]).toEqual([keyOf(idIn(cookies) ?? "")]);
+  });
+});
+
+describe("a rotation that other requests overtake", () => {
+  /** A session that is to get a new id. `interfere` is called before each `save` of the store, with its kind, key, and a way to change a record. */
+  async function overtaken(options: SessionOptions<Numbers> = {}) {
+    const { store: inner, records } = openStore();
+    const faulty = faultyStore(inner);
+    let interfere: (kind: SaveKind, key: string) => unknown = () => {};
+    const store: SessionStore = {
+      ...faulty,
+      async save(key, write, signal) {
+        await interfere(kindOf(write), key);
+        return await faulty.save(key, write, signal);
+      },
+    };
+    const events: SessionEvent[] = [];
+    const manager = new SessionManager<Numbers>({ store, onEvent: (event) => events.push(event), ...options });
+    const session = manager.open("");
+    session.set("n", 0);
+    const old = await session.create();
+    await session.save();
+    events.length = 0;
+    const find = (id: unknown): Session<Numbers> =>
+      new SessionManager<Numbers>({ store: inner, now: options.now ?? Date.now }).open(String(id));
+    const elsewhere = async (now: () => number = Date.now): Promise<void> => {
+      const other = new SessionManager<Numbers>({ store: inner, now }).open(String(old));
+      await other.update("other", (count = 0) => count + 1);
+      other.touch();
+      await other.save();
+    };
+    return {
+      session,
+      old,
+      find,
+      elsewhere,
+      records,
+      faulty,
+      events,
+      oldKey: keyOf(String(old)),
+      meddle: (by: typeof interfere) => (interfere = by),
+    };
+  }
+
+  test("takes along what each of them has stored, and counts its attempts", async () => {
+    const { session, find, elsewhere, events, oldKey, meddle } = await overtaken();
+    await session.regenerate();
+    let times = 0;
+    meddle(async (kind, key) => {
+      if (kind === "change" && key === oldKey && times++ < 2) await elsewhere();
+    });
+    await session.save();
+    expect({ ...(await find(await session.id()).all()) }).toEqual({ n: 0, other: 2 });
+    expect(bare(events)).toEqual([
+      { type: "conflict", attempts: 1 },
+      { type: "conflict", attempts: 2 },
+      { type: "regenerated" },
+    ]);
+  });
+
+  test("leaves the new session as young as they have seen it, on a server whose clock is behind", async () => {
+    const clock = fakeClock();
+    const { session, find, elsewhere } = await overtaken({ now: clock.now });
+    await session.regenerate();
+    const ahead = clock.now() + 100_000;
+    await elsewhere(() => ahead);
+    await session.save();
+    expect((await find(await session.id()).info()).lastSeenAt).toBe(ahead);
+  });
+
+  test("leaves the old id alone alive when what they have stored cannot be loaded", async () => {
+    const { session, old, find, elsewhere, records, faulty } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    // It is refused the retirement, is told that this was not its own, and then asks for the newest state.
+    faulty.plan({ load: ["none", "rejects"] });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    expect(records.size).toBe(1);
+    expect(await find(old).get("other")).toBe(1);
+  });
+
+  test.each([true, false])("goes on under the new id when the last answer is missing (retired: %s)", async (done) => {
+    const { session, old, find, elsewhere, records, faulty } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    // It creates the successor, is refused the retirement, moves the change over, and then the store fails.
+    faulty.plan({
+      save: ["none", "none", "none", done ? "does it but rejects" : "rejects", "rejects"],
+      load: ["none", "none", "rejects"],
+    });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    faulty.plan({});
+    await session.save();
+    expect({ ...(await find(await session.id()).all()) }).toEqual({ n: 0, other: 1 });
+    expect(await find(old).get("n")).toBeUndefined();
+    expect(living(records)).toHaveLength(1);
+  });
+
+  test("is gone when the new session was ended meanwhile", async () => {
+    const { session, old, find, elsewhere, records, oldKey, meddle } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    meddle((_kind, key) => {
+      if (records.size === 2 && key !== oldKey)
+        for (const each of records.keys()) if (each !== oldKey) records.delete(each);
+    });
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    expect([records.size, await find(old).get("other")]).toEqual([1, 1]);
+  });
+
+  test("is gone when somebody writes to the new session, whose id nobody was told", async () => {
+    const { session, old, find, elsewhere, records, oldKey, meddle } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    meddle((_kind, key) => {
+      const record = records.get(key);
+      if (key !== oldKey && record !== undefined) records.set(key, { ...record, version: -Number(record.version) });
+    });
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    expect(await find(old).get("other")).toBe(1);
+    expect(records.size).toBe(1);
+  });
+
+  /** A session whose rotation got no answer and was not done, and that another request has changed since. */
+  async function doubtful(isTold: boolean) {
+    const all = await overtaken();
+    const { session, faulty, elsewhere } = all;
+    await session.regenerate();
+    const promised = isTold ? await session.id() : undefined;
+    faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    faulty.plan({});
+    await elsewhere();
+    return { ...all, promised };
+  }
+
+  test.each([true, false])(
+    "begins anew after an attempt without an answer, under the id that was told (%s)",
+    async (isTold) => {
+      const { session, old, find, records, promised } = await doubtful(isTold);
+      await session.save();
+      const id = await session.id();
+      if (isTold) expect(id).toBe(promised);
+      expect({ ...(await find(id).all()) }).toEqual({ n: 0, other: 1 });
+      expect(await find(old).get("n")).toBeUndefined();
+      expect(records.size).toBe(2);
+    },
+  );
+
+  test("ends the successor of that attempt by a second try when the first one fails", async () => {
+    const { session, faulty, records } = await doubtful(false);
+    faulty.plan({ delete: ["rejects"] });
+    await session.save();
+    // The retired one, and the new one.
+    expect(records.size).toBe(2);
+  });
+
+  test("is reported once it is found out that it was done", async () => {
+    const { session, faulty, events } = await overtaken();
+    await session.regenerate();
+    faulty.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    faulty.plan({});
+    await session.save();
+    expect(bare(events).map((event) => Object(event).type)).toEqual(["failed", "regenerated"]);
+  });
+
+  test("lets the next rotation have any id when the handler was told that of the last one, also after a refusal", async () => {
+    const ids = ["a", "b", "b", "c"].map((letter) => letter.repeat(32));
+    const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<Numbers>;
+    const { session, faulty } = await overtaken({ generateId: () => ids.shift() ?? "", schema });
+    await session.regenerate();
+    expect(await session.id()).toBe("b".repeat(32));
+    faulty.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    faulty.plan({});
+    session.set("n", 11);
+    expect(await codeOf(() => session.save())).toBe("ERR_SCHEMA");
+    session.set("n", 1);
+    await session.regenerate();
+    await session.save();
+    expect(await session.id()).toBe("c".repeat(32));
+  });
+});
+
+test("a rotation that failed is not tried again after the response, which has told the client nothing of it", async () => {
+  const { store: inner, records } = openStore();
+  const faulty = faultyStore(inner);
+  const jar = cookieJar();
+  const visit = visitor({ store: faulty, onStoreError: "anonymous" }, { jar });
+  await visit((session) => session.set("n", 1));
+  const before = jar.header(SHOP);
+  let kept: Session | undefined;
+  await visit(async (session) => {
+    await session.regenerate();
+    faulty.plan({ save: ["rejects"] });
+    kept = session;
+  });
+  expect(await codeOf(() => kept?.save())).toBe("ERR_RESPONSE_SENT");
+  expect([jar.header(SHOP), records.size]).toEqual([before, 1]);
+  expect((await visit((session) => session.get("n"))).result).toBe(1);
+});
+
+describe("rotateEvery", () => {
+  test("lets the old id lead to the session until the client has used the new one, and no longer", async () => {
+    const clock = fakeClock();
+    const jar = cookieJar();
+    const options = { store: memoryStore(), now: clock.now, rotateEvery: 600 };
+    const visit = visitor(options, { jar });
+    const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("n", 1))) } };
+    clock.advance(600);
+    // Its response is lost.
+    const lost = await visitor(options)((session) => session.get("n"), old);
+    expect(idIn(lost.cookies)).not.toBeNull();
+    clock.advance(3000);
+    const late = await visit((session) => session.get("n"), old);
+    expect([late.result, idIn(late.cookies)]).toEqual([1, idIn(lost.cookies)]);
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+    clock.advance(61);
+    expect((await visitor(options)((session) => session.get("n"), old)).result).toBeUndefined();
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
+});
+
+describe("the successor of a rotation that the store refuses", () => {
+  /** A session whose old id cannot be retired, because that would be too large. */
+  async function refused(options: SessionOptions<Numbers> = {}) {
+    const { store: inner, records } = openStore();
+    const faulty = faultyStore(inner);
+    let refuses = false;
+    const store = altered(faulty, {
+      change: (change, ...args) => {
+        if (refuses) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+        return change(...args);
+      },
+    });
+    const sessions = new SessionManager<Numbers>({ store, ...options });
+    const session = sessions.open("");
+    session.set("n", 0);
+    await session.save();
+    await session.regenerate();
+    refuses = true;
+    return { session, faulty, records, accept: () => (refuses = false) };
+  }
+
+  test("is ended by a second try when the first one fails", async () => {
+    const { session, faulty, records } = await refused();
+    faulty.plan({ delete: ["rejects"] });
+    expect(await codeOf(() => session.save())).toBe("ERR_RECORD_TOO_LARGE");
+    expect(records.size).toBe(1);
+  });
+
+  test("is left when the second try fails as well, and the first failure is the one that is told", async () => {
+    const { session, faulty, records, accept } = await refused();
+    faulty.plan({ delete: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_RECORD_TOO_LARGE");
+    expect([faulty.calls.delete, records.size]).toEqual([2, 2]);
+    faulty.plan({});
+    accept();
+    await session.save();
+    // The next commit ends it: what is there now is the retired one, and the new one.
+    expect(records.size).toBe(2);
+  });
+
+  test.each(["it is refused", "it may have been created"])("is ended where ids are signed: %s", async (case_) => {
+    const ids = signedIds({ secrets: ["a secret of at least thirty-two bytes"] });
+    const { session, faulty, records, accept } = await refused({ ids });
+    if (case_ === "it may have been created") {
+      accept();
+      faulty.plan({ save: ["does it but rejects"] });
+    }
+    await expect(session.save()).rejects.toThrow(SessionError);
+    expect(records.size).toBe(1);
+  });
+
+  test.each([false, true])("has the id that the handler was told, at the next attempt (told: %s)", async (isTold) => {
+    const { session, records, accept } = await refused();
+    const promised = isTold ? await session.id() : undefined;
+    expect(await codeOf(() => session.save())).toBe("ERR_RECORD_TOO_LARGE");
+    accept();
+    await session.regenerate();
+    await session.save();
+    const renewed = await session.id();
+    if (isTold) expect(renewed).toBe(promised);
+    expect(records.has(keyOf(String(renewed)))).toBe(true);
+  });
+
+  test("is not looked for when it was not created, whatever the handler was told", async () => {
+    const { session, faulty, records, accept } = await refused();
+    accept();
+    const promised = await session.id();
+    faulty.plan({ save: ["rejects"] });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    expect(records.size).toBe(1);
+    await session.save();
+    expect(await session.id()).toBe(promised);
   });
 });

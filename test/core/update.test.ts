@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, type Session, type SessionEvent } from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager } from "../../mod.ts";
 import { fileStore } from "../../src/stores/file.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
   altered,
   bare,
@@ -128,7 +128,9 @@ describe("update() on a session that exists", () => {
     await visit((session) => session.flash("n", "later"));
     await visit(async (session) => {
       if (rotates) await session.regenerate();
+      expect(await session.get("n")).toBe("later");
       await session.update("n", () => 1);
+      expect(await session.get("n")).toBe(1);
     });
     expect((await visit((session) => session.get("n"))).result).toBe(1);
     await visit((session) => session.delete("n"));
@@ -497,5 +499,84 @@ describe("update()", () => {
       return await codeOf(() => increment(session));
     });
     expect([result, cookies]).toEqual(["ERR_SESSION_GONE", []]);
+  });
+});
+
+describe("a write to a session that exists", () => {
+  async function opened() {
+    const clock = fakeClock();
+    const { store: inner, records } = openStore();
+    const { store: watched, calls } = counted(inner);
+    const faulty = faultyStore(watched);
+    const events: SessionEvent[] = [];
+    const options = { store: faulty, now: clock.now, storeTimeout: 0.1 };
+    const session = new SessionManager({ ...options, onEvent: (event) => events.push(event) }).open("");
+    const id = String(await session.create());
+    session.set("short", 1, { ttl: 60 });
+    await session.save();
+    calls.length = events.length = 0;
+    const elsewhere = (): Session => new SessionManager({ store: inner, now: clock.now }).open(id);
+    return { clock, records, calls, faulty, events, session, elsewhere };
+  }
+
+  test("removes what has outlived its time to live, and a touch does not", async () => {
+    const { clock, records, calls, events, session } = await opened();
+    const names = (): string[] => [...records.values()].flatMap(({ fields }) => [...fields.keys()]);
+    clock.advance(61);
+    session.touch();
+    await session.save();
+    expect([calls, bare(events), names().length]).toEqual([["touch"], [{ type: "touched" }], 2]);
+    session.set("n", 1);
+    await session.save();
+    expect(names().toSorted()).toEqual(["=n", "@"]);
+  });
+
+  test("fails while the store is busy, and a touch is left for the next request", async () => {
+    const { clock, faulty, events, session } = await opened();
+    clock.advance(1);
+    faulty.plan({ save: "is busy" });
+    session.touch();
+    await session.save();
+    expect(events).toEqual([]);
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+  });
+
+  test("has to be found out only if there was no answer", async () => {
+    const { calls, session } = await opened();
+    const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<{ n?: number }>;
+    const watched = counted(openStore().store);
+    const other = new SessionManager<{ n?: number }>({ store: watched.store, schema }).open("");
+    other.set("n", 1);
+    await other.save();
+    other.set("n", 11);
+    expect(await codeOf(() => other.save())).toBe("ERR_SCHEMA");
+    other.set("n", 2);
+    await other.save();
+    expect(watched.calls).toEqual(["create", "change"]);
+    session.set("n", 1);
+    await session.save();
+    expect(calls).toEqual(["change"]);
+  });
+
+  test("counts once when the client of the store sends it twice", async () => {
+    const { faulty, events, session, elsewhere } = await opened();
+    faulty.plan({ save: ["does it twice"] });
+    expect(await increment(session)).toBe(1);
+    expect(await elsewhere().get("n")).toBe(1);
+    expect(bare(events)).toEqual([
+      { type: "conflict", attempts: 1 },
+      { type: "changed", attempts: 1 },
+    ]);
+  });
+
+  test("is not repeated when it was sent twice and the store then failed, and leaves what came after it", async () => {
+    const { faulty, session, elsewhere } = await opened();
+    faulty.plan({ save: ["does it twice"], load: ["rejects"] });
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await elsewhere().update("n", () => 5);
+    await session.save();
+    expect(await elsewhere().get("n")).toBe(5);
   });
 });
