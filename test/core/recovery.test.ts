@@ -4,6 +4,7 @@ import { type Session, SessionManager, type SessionOptions, type SessionStore, w
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { mistake } from "../../src/core/errors.ts";
 import { exclusive } from "../../src/exclusive.ts";
+import { userSessions } from "../../src/user_sessions.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, errorOf, idIn, living, openStore, SHOP } from "../setup/sessions.ts";
 
@@ -116,13 +117,19 @@ describe("after a write that may or may not have been done", () => {
     expect({ ...(await session.all()) }).toEqual({ n: 0, other: 7 });
   });
 
-  test("a request with nothing else to store hears that the session was ended", async () => {
-    const { session, elsewhere, store } = await opened();
-    store.plan({ save: ["rejects"] });
-    expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
-    await elsewhere((other) => other.destroy());
-    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
-  });
+  test.each([
+    ["alone", {}],
+    ["where plugins judge sessions", { plugins: [userSessions()] }],
+  ] as [string, SessionOptions<Data>][])(
+    "a request with nothing else to store hears that the session was ended: %s",
+    async (_, options) => {
+      const { session, elsewhere, store } = await opened(options);
+      store.plan({ save: ["rejects"] });
+      expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+      await elsewhere((other) => other.destroy());
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    },
+  );
 
   test("the session is gone when the schema refuses what another request has stored", async () => {
     const schema = z.object({ n: z.number().max(10).optional(), other: z.number().optional() }) as z.ZodType<Data>;
