@@ -27,6 +27,15 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
+  core_lifecycle: {
+    files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/commit.ts"],
+    tests: [
+      "test/core/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
+      "test/core/{group_commit,load,persist,recovery,rotate,session_handle,several_sessions,streaming}.test.ts",
+      "test/core/{timeouts,update,update_key,working_copy}.test.ts",
+      "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
+    ],
+  },
   core_records: {
     files: [
       "src/core/record_fields.ts",
