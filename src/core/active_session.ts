@@ -7,7 +7,7 @@ import type { Policy } from "./policy.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
 import type { RotationCommit } from "./rotation.ts";
-import { engineErrorOf } from "./store_client.ts";
+import { failure } from "./store_client.ts";
 import { isTouchDue } from "./touch.ts";
 import { Values } from "./values.ts";
 import { type Change, type Commit, isEmpty, type KeyChange, WorkingCopy } from "./working_copy.ts";
@@ -292,9 +292,8 @@ export class ActiveSession {
     if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
   }
 
-  /** Reports a failure of the store. */
-  emitFailure(during: "load" | "store", error: SessionError): void {
-    const detail = engineErrorOf(error);
-    this.emit({ type: "failed", during, error, ...(detail === undefined ? {} : { detail }) });
+  /** Reports a failure of the store, with the time that it took if an operation has begun. */
+  emitFailure(during: "load" | "store", error: SessionError, op: Operation | undefined): void {
+    (op ?? this).emit(failure(during, error));
   }
 }

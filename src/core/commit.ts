@@ -53,27 +53,30 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
 }
 
 async function resolved(active: ActiveSession): Promise<void> {
+  let op: Operation | undefined;
   try {
-    const op = await beginOperation(active);
+    op = await beginOperation(active);
     await resolveRotation(active, op);
     await resolveUnconfirmed(active, op);
   } catch (error) {
-    report(active, error, false);
+    report(active, error, false, op);
   }
 }
 
 /** Stores a new session, or changes of one that exists, together with those of other requests. If it fails, `restored` waits again. */
 function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
   const { unconfirmed, settled } = active;
+  let begun: Operation | undefined;
   return recovering(
     () =>
       chain(beginOperation(active), (op) => {
+        begun = op;
         const { base } = active.copy;
         return base ? commitTogether(active, base, commit, op) : create(active, commit, op);
       }),
     (error) => {
       if (active.settled === settled) restore(active, restored, unconfirmed, error);
-      return report(active, error, commit === restored);
+      return report(active, error, commit === restored, begun);
     },
   );
 }
@@ -97,9 +100,10 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
   if (active.isGone) throw sessionGone();
   let commit: Commit | undefined;
   let { settled, unconfirmed } = active;
+  let op: Operation | undefined;
   try {
     const beginning = beginOperation(active);
-    const op = isPromise(beginning) ? await beginning : beginning;
+    op = isPromise(beginning) ? await beginning : beginning;
     if (active.orphan !== undefined) await endOrphan(active, op);
     if (active.unconfirmedRotation !== undefined) await resolveRotation(active, op);
     if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, op);
@@ -113,7 +117,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     const isUnconfirmed = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
     if (commit !== undefined && active.settled === settled && !isUnconfirmed)
       restore(active, commit, unconfirmed, error);
-    report(active, error, true);
+    report(active, error, true, op);
   }
 }
 
@@ -129,14 +133,14 @@ const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
 ]);
 
 /** Reports why a commit failed, and throws the error. `isWhole`: the commit was of all changes, so all of them are refused. */
-function report(active: ActiveSession, error: unknown, isWhole: boolean): never {
+function report(active: ActiveSession, error: unknown, isWhole: boolean, op: Operation | undefined): never {
   if (isSessionError(error)) {
     if (error.code === "ERR_SESSION_GONE") {
       active.isGone = true;
       active.emit({ type: "gone" });
     } else {
       if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
-      active.emitFailure("store", error);
+      active.emitFailure("store", error, op);
     }
   }
   throw error;

@@ -24,10 +24,12 @@ export function loadSession(active: ActiveSession): MaybePromise<void> {
 }
 
 function find(active: ActiveSession, token: string): MaybePromise<void> {
+  let begun: Operation | undefined;
   return recovering(
     () =>
-      chain(beginOperation(active), (op) =>
-        chain(active.policy.repository.open(token, op), (opened) =>
+      chain(beginOperation(active), (op) => {
+        begun = op;
+        return chain(active.policy.repository.open(token, op), (opened) =>
           chain(admit(active, opened, op), (found) => {
             if (typeof found === "string") return reject(active, found, op);
             op.emit({ type: "loaded" });
@@ -35,11 +37,11 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
             noteFirstUse(active, found, token);
             return take(active, found);
           }),
-        ),
-      ),
+        );
+      }),
     (error) => {
       if (!isOutage(error)) throw error;
-      active.emitFailure("load", error);
+      active.emitFailure("load", error, begun);
       if (!active.policy.toleratesFailure) throw error;
       active.unavailable = error;
       return take(active, null);

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
-import { isOutage, SessionError, sessionGone } from "./errors.ts";
+import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
 import type { Found, Operation } from "./repository.ts";
 import { hasGrace } from "./rotation.ts";
@@ -117,10 +117,11 @@ export async function reinstate(active: ActiveSession, op: Operation): Promise<v
     if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
       await policy.repository.end(unconfirmed.successor, op);
   };
-  // Nothing tries it again later, and what is left would be a second session. The failure of the handler is the one to report.
+  // Nothing tries it again later, and what is left would be a second session. The request fails with the failure of its handler, so this one is an event.
   await putBack()
     .catch(putBack)
     .catch((error: unknown) => {
-      if (!isOutage(error)) throw error;
+      if (!isSessionError(error)) throw error;
+      active.emitFailure("store", error, op);
     });
 }

@@ -1,4 +1,5 @@
 import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
+import type { SessionHappening } from "./events.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
@@ -161,9 +162,10 @@ function wait(milliseconds: number): Promise<void> {
 /** The engine's own errors, for the event `failed` alone. */
 const engineErrors: WeakMap<SessionError, unknown> = new WeakMap();
 
-/** What the engine's client threw, for a log that nobody else reads. */
-export function engineErrorOf(error: SessionError): unknown {
-  return engineErrors.get(error);
+/** The event of a failure, with what the engine's client threw, for a log that nobody else reads. */
+export function failure(during: "load" | "store", error: SessionError): SessionHappening {
+  const detail = engineErrors.get(error);
+  return { type: "failed", during, error, ...(detail === undefined ? {} : { detail }) };
 }
 
 /** A client's error as one that holds no key and no data. A `SessionError` and a mistake of the program stay as they are. */

@@ -2,6 +2,7 @@ import { isSessionError } from "../core/errors.ts";
 import { chain } from "../core/maybe_promise.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository_wrapper.ts";
+import { failure } from "../core/store_client.ts";
 import { keyOfId } from "../core/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import { enforceLimit, type LimitRule, register, unregister } from "./user_index.ts";
@@ -130,7 +131,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 function tolerate<Answer>(op: Operation, task: Promise<Answer>): Promise<Answer | undefined> {
   return task.catch((error: unknown) => {
     if (!isSessionError(error)) throw error;
-    op.emit({ type: "failed", during: "store", error });
+    op.emit(failure("store", error));
     return undefined;
   });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type Session, type SessionEvent } from "../../mod.ts";
-import { fakeClock } from "../../src/testing.ts";
+import { memoryStore, type Session, type SessionEvent } from "../../mod.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { bare, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
@@ -35,6 +35,33 @@ describe("onEvent", () => {
     expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([
       { type: "rejected", reason: "malformed" },
     ]);
+  });
+
+  test.each([
+    ["load", get, {}],
+    ["store", (session: Session) => session.set("a", 2), { save: "rejects" }],
+    ["store", (session: Session) => session.update("a", () => 2), { save: "rejects" }],
+    ["store", (session: Session) => session.regenerate(), { save: "rejects" }],
+    ["store", destroy, { delete: "rejects" }],
+  ] as const)("hears how long a %s took that failed (%#)", async (during, use, plan) => {
+    const store = faultyStore(memoryStore());
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store, onEvent: (event) => events.push(event) });
+    await visit(set);
+    store.plan(during === "load" ? { load: "rejects" } : plan);
+    await visit(use).catch(() => {});
+    const failed = events.filter(({ type }) => type === "failed");
+    expect(failed).toEqual(
+      failed.map(() =>
+        expect.objectContaining({
+          during,
+          name: "__Host-session",
+          durationMs: expect.any(Number),
+          detail: expect.any(Error),
+        }),
+      ),
+    );
+    expect(failed.length).toBeGreaterThan(0);
   });
 
   test("may throw without anybody noticing", async () => {

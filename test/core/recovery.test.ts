@@ -405,7 +405,7 @@ describe("a handler that fails after it has given the session a new id", () => {
         await use(session, scene);
         throw new Error("mine");
       },
-      { store: scene.store },
+      { store: scene.store, onEvent: ({ type }) => void scene.heard.push(type) },
     );
     const headers = { Cookie: `__Host-session=${scene.id}` };
     await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("mine");
@@ -490,13 +490,36 @@ describe("a handler that fails after it has given the session a new id", () => {
     await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("load is not right");
   });
 
-  test("tells its own error when the old id cannot be put back", async () => {
-    const { records } = await failing(async (session, { store }) => {
+  test("tells its own error when the old id cannot be put back, and an event tells the other one", async () => {
+    const { records, heard } = await failing(async (session, { store }) => {
       await session.regenerate();
       await session.save();
       store.plan({ load: "rejects", save: "rejects", delete: "rejects" });
     });
     expect(records.size).toBe(2);
+    expect(heard).toEqual(["loaded", "regenerated", "failed"]);
+  });
+
+  test("tells its own error when other requests keep the new session from being ended", async () => {
+    const { store: inner } = openStore();
+    const store = altered(inner, { delete: () => "conflict" });
+    const codes: unknown[] = [];
+    const options: SessionOptions<Data> = {
+      store,
+      storeTimeout: 0.02,
+      onEvent: (event) => void (event.type === "failed" && codes.push(event.error.code)),
+    };
+    const begun = new SessionManager<Data>({ store: inner }).open("");
+    const id = await begun.create();
+    await begun.save();
+    const handle = withSession<Data>(async (_request, session) => {
+      await session.regenerate();
+      await session.save();
+      throw new Error("mine");
+    }, options);
+    const headers = { Cookie: `__Host-session=${id}` };
+    await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("mine");
+    expect(codes).toEqual(["ERR_CONFLICT"]);
   });
 });
 

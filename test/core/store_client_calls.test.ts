@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { SessionError, type SessionStore, StoreBusyError, type StoredRecord, type Write } from "../../mod.ts";
 import { mistake } from "../../src/core/errors.ts";
-import { cleanError, engineErrorOf, StoreClient } from "../../src/core/store_client.ts";
+import { cleanError, failure, StoreClient } from "../../src/core/store_client.ts";
 import { codeOf, errorOf } from "../setup/sessions.ts";
 
 const KEY = "key";
@@ -292,7 +292,12 @@ describe("cleanError()", () => {
     expect(cleaned).toMatchObject({ code: "ERR_STORE", name: "SessionError" });
     expect(String(cleaned.cause)).toBe("Error: ReplyError ECONNRESET NOAUTH");
     expect(cleaned.message).toMatch(/^Cannot load the session: the store failed \(ReplyError ECONNRESET NOAUTH\)/);
-    expect(engineErrorOf(cleaned as SessionError)).toBe(error);
+    expect(failure("load", cleaned as SessionError)).toEqual({
+      type: "failed",
+      during: "load",
+      error: cleaned,
+      detail: error,
+    });
     expect(said(Object.assign(new Error("OOM command"), { code: "OOM" }))).toBe("Error: Error OOM");
   });
 
@@ -333,6 +338,6 @@ describe("cleanError()", () => {
     const cleaned = cleanError("load the session", error);
     expect(cleaned.cause).toBeUndefined();
     expect(cleaned.message).toMatch(/^Cannot load the session: the store failed; onEvent/);
-    expect(engineErrorOf(cleaned as SessionError)).toBe(error);
+    expect(Reflect.get(failure("store", cleaned as SessionError), "detail")).toBe(error);
   });
 });

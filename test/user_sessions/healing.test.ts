@@ -135,7 +135,9 @@ describe("a list that an engine has lost", () => {
     isDown = true;
     clock.advance(80_000);
     expect(await userOn(phone)).toBe(ADA);
-    expect(events).toContainEqual(expect.objectContaining({ type: "failed", during: "store" }));
+    expect(events).toContainEqual(
+      expect.objectContaining({ type: "failed", during: "store", detail: expect.any(Error) }),
+    );
     clock.advance(80_000);
     expect(await userOn(phone)).toBe(ADA);
   });
