@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Session } from "../../mod.ts";
-import { visitor } from "../setup/sessions.ts";
+import { memoryStore, type Session, SessionManager } from "../../mod.ts";
+import { fakeClock } from "../../src/testing.ts";
+import { counted, openStore, visitor } from "../setup/sessions.ts";
 
 describe("flash", () => {
   test("[55] flash() is invisible in its own request, seen once in a later one, and then gone", async () => {
@@ -163,6 +164,152 @@ describe("flash", () => {
     await visit(async (session) => {
       expect(await session.get("user")).toBe(undefined);
       expect(await session.get("notice")).toBe("bye");
+    });
+  });
+
+  test("[55] flash() with a time to live is seen until that has passed", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.flash("notice", "hello", { ttl: 60 }));
+    clock.advance(59);
+    expect((await visit((session) => session.has("notice"))).result).toBe(true);
+    clock.advance(1);
+    expect((await visit(async (session) => [await session.has("notice"), await session.keys()])).result).toEqual([
+      false,
+      [],
+    ]);
+    expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
+  });
+
+  test("[55] a prefetch sees a flash value and leaves it as it is, with its time to live, also if it keeps it", async () => {
+    const clock = fakeClock();
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store, now: clock.now });
+    await visit((session) => session.flash("notice", "hello", { ttl: 60 }));
+    calls.length = 0;
+    const prefetch = { headers: { "Sec-Purpose": "prefetch" } };
+    expect((await visit((session) => session.get("notice"), prefetch)).result).toBe("hello");
+    const kept = await visit(async (session) => {
+      const seen = await session.get("notice");
+      session.keepFlash();
+      session.keepFlash("notice");
+      return seen;
+    }, prefetch);
+    expect([kept.result, calls]).toEqual(["hello", ["load", "load"]]);
+    clock.advance(60);
+    expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
+  });
+
+  test("[55] a session that was opened by its id consumes what it shows", async () => {
+    const sessions = new SessionManager({ store: openStore().store });
+    const first = sessions.open("");
+    first.flash("notice", "hello");
+    await first.save();
+    const id = String(await first.id());
+    const second = sessions.open(id);
+    expect(await second.get("notice")).toBe("hello");
+    await second.save();
+    expect(await sessions.open(id).get("notice")).toBeUndefined();
+  });
+
+  test("[55] keepFlash() keeps the new value where the request has set one, and all although keys are named after", async () => {
+    const visit = visitor();
+    await visit((session) => (session.flash("a", 1), session.flash("b", 1), session.flash("c", 1)));
+    await visit(async (session) => {
+      await session.all();
+      session.flash("a", 2);
+      session.keepFlash();
+      session.keepFlash("c");
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 2, b: 1, c: 1 });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({});
+  });
+
+  test("[55] keepFlash() of what was not stored yet stores nothing", async () => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.flash("notice", "hello"));
+    calls.length = 0;
+    await visit(async (session) => (await session.get("notice"), session.keepFlash("notice")));
+    expect(calls).toEqual(["load"]);
+  });
+
+  test("[55] keepFlash() refuses a key that is no string", async () => {
+    await visitor()((session) => {
+      expect(() => session.keepFlash(7 as never)).toThrow(TypeError);
+    });
+  });
+
+  test("[55] set() takes the place of a flash value that waits, was seen or not, and of none that comes later", async () => {
+    for (const isSeen of [false, true]) {
+      const visit = visitor();
+      await visit((session) => session.flash("notice", "hello"));
+      await visit(async (session) => {
+        if (isSeen) await session.get("notice");
+        session.set("notice", "now");
+        expect(await session.get("notice")).toBe("now");
+        expect(await session.keys()).toEqual(["notice"]);
+      });
+      const read = async (session: Session): Promise<unknown> => [
+        await session.pull("notice"),
+        await session.get("notice"),
+      ];
+      expect((await visit(read)).result).toEqual(["now", undefined]);
+    }
+  });
+
+  test("[55] delete() and clear() leave nothing to be seen of what was shown", async () => {
+    for (const drop of [(session: Session) => session.delete("notice"), (session: Session) => session.clear()]) {
+      const visit = visitor();
+      await visit((session) => session.flash("notice", "hello"));
+      await visit(async (session) => {
+        expect(await session.get("notice")).toBe("hello");
+        drop(session);
+        expect([await session.get("notice"), await session.keys()]).toEqual([undefined, []]);
+      });
+      expect((await visit((session) => session.size())).result).toBe(0);
+    }
+  });
+
+  test("[55] after delete() and clear() of what was just recorded, the key is like any other", async () => {
+    for (const drop of [(session: Session) => session.delete("notice"), (session: Session) => session.clear()]) {
+      const visit = visitor();
+      await visit((session) => session.set("other", 1));
+      await visit(async (session) => {
+        session.flash("notice", "mine");
+        drop(session);
+        await session.save();
+        await visit((rival) => rival.flash("notice", "theirs"));
+        session.set("other", 2);
+        await session.save();
+        expect(await session.has("notice")).toBe(true);
+        expect(await session.get("notice")).toBe("theirs");
+      });
+      expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
+    }
+  });
+
+  test("[55] what was shown is removed once: the same text that another request puts there stays", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("notice", "hello"));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("hello");
+      await session.save();
+      await visit((other) => other.flash("notice", "hello"));
+      session.set("other", 1);
+      await session.save();
+    });
+    expect((await visit((session) => session.get("notice"))).result).toBe("hello");
+  });
+
+  test("[55] keys() tells of what was shown, and of what waits, once each", async () => {
+    const visit = visitor();
+    await visit((session) => (session.flash("a", 1), session.flash("b", 1), session.set("a", 2)));
+    await visit(async (session) => {
+      expect(await session.get("a")).toBe(1);
+      await session.save();
+      expect((await session.keys()).toSorted()).toEqual(["a", "b"]);
+      expect(await session.size()).toBe(2);
     });
   });
 });

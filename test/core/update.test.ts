@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, type Session, type SessionEvent, SessionManager } from "../../mod.ts";
+import { memoryStore, type Session, SessionError, type SessionEvent, SessionManager } from "../../mod.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
@@ -98,6 +98,12 @@ describe("update() on a session that exists", () => {
       expect({ ...(await visit((other) => other.all())).result }).toEqual({ a: 6, b: 101 });
     });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 6, b: 101 });
+  });
+
+  test.each([memoryStore(), openStore().store])("sends no cookie, for the client has the id, and it counts for no longer", async (store) => {
+    const visit = visitor({ store });
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    expect((await visit(increment)).cookies).toEqual([]);
   });
 
   test("stores a clear() of this request as well", async () => {
@@ -490,15 +496,18 @@ describe("update()", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 5, other: 2 });
   });
 
-  test("throws ERR_SESSION_GONE when another request has ended the session", async () => {
-    const visit = visitor();
+  test("throws ERR_SESSION_GONE when another request has ended the session, which is told once", async () => {
+    const events: string[] = [];
+    const visit = visitor({ onEvent: ({ type }) => void events.push(type) });
     await visit((session) => session.set("n", 1));
     const { result, cookies } = await visit(async (session) => {
       await session.get("n");
       await visit((other) => other.destroy());
+      session.set("n", 2);
       return await codeOf(() => increment(session));
     });
     expect([result, cookies]).toEqual(["ERR_SESSION_GONE", []]);
+    expect(events.filter((type) => type === "gone")).toHaveLength(1);
   });
 });
 
@@ -542,21 +551,30 @@ describe("a write to a session that exists", () => {
     expect(await codeOf(() => session.save())).toBe("ERR_STORE");
   });
 
-  test("has to be found out only if there was no answer", async () => {
-    const { calls, session } = await opened();
+  test("has to be found out only if there was no answer, and if it is a change", async () => {
+    const { calls, faulty, session } = await opened();
     const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<{ n?: number }>;
     const watched = counted(openStore().store);
-    const other = new SessionManager<{ n?: number }>({ store: watched.store, schema }).open("");
-    other.set("n", 1);
-    await other.save();
-    other.set("n", 11);
-    expect(await codeOf(() => other.save())).toBe("ERR_SCHEMA");
-    other.set("n", 2);
-    await other.save();
+    const store = altered(watched.store, {
+      change: (change, ...args) => {
+        if (args[1].record.fields.get("=n") !== "7") return change(...args);
+        throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+      },
+    });
+    const other = new SessionManager<{ n?: number }>({ store, schema }).open("");
+    for (const [n, code] of [[1], [11, "ERR_SCHEMA"], [7, "ERR_RECORD_TOO_LARGE"], [2]] as [number, string?][]) {
+      other.set("n", n);
+      if (code === undefined) await other.save();
+      else expect(await codeOf(() => other.save())).toBe(code);
+    }
     expect(watched.calls).toEqual(["create", "change"]);
+    faulty.plan({ save: ["rejects"] });
+    session.touch();
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await session.save();
     session.set("n", 1);
     await session.save();
-    expect(calls).toEqual(["change"]);
+    expect(calls).toEqual(["touch", "change"]);
   });
 
   test("counts once when the client of the store sends it twice", async () => {

@@ -36,6 +36,38 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
+  core_changes: {
+    files: [
+      "src/core/update.ts",
+      "src/core/update_key.ts",
+      "src/core/create.ts",
+      "src/core/group_commit.ts",
+    ],
+    tests: [
+      "test/core/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
+      "test/core/{schema,timeouts,update,update_key,write_names}.test.ts",
+      "test/requirements/pitfalls/losing_data.test.ts",
+    ],
+  },
+  core_access: {
+    files: ["src/core/admission.ts", "src/core/load.ts"],
+    tests: ["test/core/{admission,destroy,grace,loaded_sessions}.test.ts"],
+  },
+  core_small: {
+    files: [
+      "src/core/end_record.ts",
+      "src/core/retired_id.ts",
+      "src/core/write_names.ts",
+      "src/core/rotation.ts",
+      "src/core/metadata_changes.ts",
+      "src/core/fresh.ts",
+    ],
+    tests: ["test/core/{end_record,fresh,metadata_changes,retired_id,rotation,write_names}.test.ts"],
+  },
+  core_values: {
+    files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session_values.ts"],
+    tests: ["test/core/{changes_in_place,flash,session_handle,session_values,update_key}.test.ts"],
+  },
   core_records: {
     files: [
       "src/core/record_fields.ts",

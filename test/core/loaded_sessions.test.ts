@@ -1,0 +1,184 @@
+import { describe, expect, test } from "vitest";
+import {
+  memoryStore,
+  type Plugin,
+  type Session,
+  type SessionEvent,
+  SessionManager,
+  type SessionStore,
+} from "../../mod.ts";
+import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { bare, cookieOf, failing, idIn, openStore, visitor } from "../setup/sessions.ts";
+
+const MADE_UP = "a".repeat(32);
+const set = (session: Session): void => session.set("a", 1);
+const get = (session: Session): Promise<unknown> => session.get("a");
+
+describe("a token that leads to no session", () => {
+  /** The reason that plugins give: the core judges its own reasons in the same way. */
+  const refused = async (reason: string, store: SessionStore = openStore().store) => {
+    const door: Plugin = { name: "door", admit: () => reason };
+    const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
+    const events: SessionEvent[] = [];
+    const { result, cookies } = await visitor({ store, plugins: [door], onEvent: (event) => events.push(event) })(
+      async (session) => [await session.get("a"), (await session.info()).isNew],
+      { headers },
+    );
+    expect(result).toEqual([undefined, true]);
+    return { clears: cookies.length > 0, told: bare(events) };
+  };
+
+  test.each([
+    ["malformed", true],
+    ["unknown", true],
+    ["expired", true],
+    ["revoked", true],
+    ["credentials", true],
+    ["reuse", true],
+    ["forged", false],
+    ["retired", false],
+    ["schema", false],
+    ["corrupt", false],
+    ["misplaced", false],
+    ["newer", false],
+    ["a reason of a plugin", false],
+  ])("is cleared only if it will never open one again: %s", async (reason, clears) => {
+    expect(await refused(reason)).toEqual({ clears, told: [{ type: "rejected", reason }] });
+  });
+
+  test("is not cleared when it was replaced just now, which nobody is told", async () => {
+    expect(await refused("replaced")).toEqual({ clears: false, told: [{ type: "rejected", reason: "retired" }] });
+  });
+
+  test("is kept when the store may show it later: only one that is unknown can be late", async () => {
+    const { store: inner } = openStore();
+    const store: SessionStore = { ...inner, traits: { ...inner.traits, consistency: "eventual" } };
+    expect((await refused("unknown", store)).clears).toBe(false);
+    expect((await refused("expired", store)).clears).toBe(true);
+    const { cookies } = await visitor({ store })(get, { headers: { Cookie: `__Host-session=${MADE_UP}` } });
+    expect(cookies).toEqual([]);
+  });
+
+  test("that is ambiguous is told as such, and begins no session by itself", async () => {
+    const { store, records } = openStore();
+    const events: SessionEvent[] = [];
+    const { result } = await visitor({ store, onEvent: (event) => events.push(event) })(
+      async (session) => {
+        const { ended, isNew } = await session.info();
+        return [ended, isNew];
+      },
+      { headers: { Cookie: `__Host-session=${MADE_UP}; __Host-session=${"b".repeat(32)}` } },
+    );
+    expect([result, bare(events), records.size]).toEqual([["ambiguous", true], [{ type: "ambiguous" }], 0]);
+  });
+
+  test("that is absent is nothing to tell of", async () => {
+    const events: SessionEvent[] = [];
+    const { result } = await visitor({ onEvent: (event) => events.push(event) })((session) => session.info());
+    expect([result.ended, result.isNew, events]).toEqual([null, true, []]);
+  });
+});
+
+describe("a session that was found", () => {
+  test("is not new, and gets its cookie again only where the client holds another one", async () => {
+    const { store } = openStore();
+    const { cookies } = await visitor({ store, cookie: { name: "old" } })(set);
+    const id = idIn(cookies);
+    const isNew = async (session: Session): Promise<boolean> => (await session.info()).isNew;
+    const same = await visitor({ store, cookie: { name: "old" } })(isNew, { headers: { Cookie: `old=${id}` } });
+    expect([same.result, same.cookies]).toEqual([false, []]);
+    const renamed = { store, cookie: { name: "new", previous: [{ name: "old" }] } };
+    const next = await visitor(renamed)(isNew, { headers: { Cookie: `old=${id}` } });
+    expect([next.result, next.cookies.some((line) => line.startsWith(`new=${id}`))]).toEqual([false, true]);
+  });
+
+  test("is missing for one request when the store fails and that is tolerated, and its cookie stays", async () => {
+    let isDown = false;
+    const store = failing(memoryStore(), ["load"], () => isDown);
+    const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store, onStoreError: "anonymous", onEvent: (event) => events.push(event) });
+    isDown = true;
+    const during = await visit(get, { headers });
+    expect([during.result, during.cookies]).toEqual([undefined, []]);
+    expect(events.map((event) => [event.type, "during" in event && event.during])).toEqual([["failed", "load"]]);
+    isDown = false;
+    expect((await visit(get, { headers })).result).toBe(1);
+  });
+
+  test("fails the request when its plugin throws what is no error of the store, tolerated or not", async () => {
+    const store = memoryStore();
+    const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
+    const fault = new Error("mine");
+    const door: Plugin = {
+      name: "door",
+      admit: () => {
+        throw fault;
+      },
+    };
+    const events: SessionEvent[] = [];
+    const options = { store, plugins: [door], onEvent: (event: SessionEvent) => events.push(event) };
+    for (const onStoreError of ["throw", "anonymous"] as const)
+      await expect(visitor({ ...options, onStoreError })(get, { headers })).rejects.toBe(fault);
+    expect(events).toEqual([]);
+  });
+});
+
+describe("rotateEvery", () => {
+  /** A session that is a given number of seconds old, and what a request with it gets: whether a new id. */
+  async function aged(seconds: number, more: { touch?: (request: Request) => boolean } = {}) {
+    const clock = fakeClock();
+    const { store } = openStore();
+    const options = { store, now: clock.now, rotateEvery: 600, ...more };
+    const jar = cookieJar({ now: clock.now });
+    const visit = visitor(options, { jar });
+    const first = idIn((await visit(set)).cookies)!;
+    clock.advance(seconds);
+    return { clock, options, visit, first };
+  }
+
+  test("gives a new id as soon as the old one is that old", async () => {
+    const young = await aged(599.999);
+    expect((await young.visit(get)).cookies).toEqual([]);
+    const old = await aged(600);
+    const { result, cookies } = await old.visit(get);
+    expect([result, idIn(cookies) === old.first]).toEqual([1, false]);
+  });
+
+  test("counts from the last new id, and gives none in the request that first uses one", async () => {
+    const { clock, visit } = await aged(600);
+    const second = idIn((await visit(get)).cookies);
+    expect(second).not.toBeNull();
+    clock.advance(700);
+    // The first use of the new id is noted, and nothing else.
+    expect((await visit(get)).cookies.map((line) => idIn([line]) === second)).not.toContain(false);
+    const third = idIn((await visit(get)).cookies);
+    expect([third === null, third === second]).toEqual([false, false]);
+    clock.advance(599);
+    await visit(get);
+    const before = await visit((session) => session.id());
+    expect(before.result).toBe(third);
+  });
+
+  test("gives none to a request that does not count as use, nor where there is no request", async () => {
+    const idle = await aged(600, { touch: () => false });
+    expect((await idle.visit(get)).cookies).toEqual([]);
+    const { options, first } = await aged(600);
+    const session = new SessionManager(options).open(first);
+    expect(await session.get("a")).toBe(1);
+    await session.save();
+    expect(await session.id()).toBe(first);
+    const prefetch = { headers: { "Cookie": `__Host-session=${first}`, "Sec-Purpose": "prefetch" } };
+    expect((await visitor(options)(get, prefetch)).cookies).toEqual([]);
+  });
+
+  test("gives none to a session that is first used after the response", async () => {
+    const { options, first } = await aged(600);
+    let late: Session | undefined;
+    await visitor(options)((session) => void (late = session), { headers: { Cookie: `__Host-session=${first}` } });
+    expect(await late?.get("a")).toBe(1);
+    late?.set("a", 2);
+    await late?.save();
+    expect(await late?.id()).toBe(first);
+  });
+});
