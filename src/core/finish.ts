@@ -97,7 +97,7 @@ function storeLater(
 
 /**
  * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new, renewed or
- * ended must be stored before the response is sent, and what plugins have recorded may be refused.
+ * ended must be stored before the response is sent, what plugins have recorded may be refused, and the age of the cookie follows other timeouts.
  */
 async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy, policy } = active;
@@ -107,13 +107,14 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
     active.isGone ||
     active.calls.isBusy ||
     copy.rotation !== undefined ||
+    copy.timeouts !== undefined ||
     active.pendingDelete !== undefined
   )
     return false;
   if (copy.changesMetadata || policy.repository.tokenHoldsSession === true || policy.repository.respond !== undefined)
     return false;
   if (policy.plugins.some((plugin) => plugin.respond !== undefined)) return false;
-  active.isRenewed ||= isTouchDue(active, copy.base) || copy.timeouts !== undefined;
+  active.isRenewed ||= isTouchDue(active, copy.base);
   return true;
 }
 

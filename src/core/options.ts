@@ -87,7 +87,7 @@ export interface SessionOptions<
   readonly load?: "lazy" | "eager";
   /**
    * Whether a response waits until its session is stored. With `"after-response"` it does not, where there is a `waitUntil` and the response need not
-   * carry a token: what is new, renewed, ended or answered by a redirect is awaited nevertheless.
+   * carry a token: what is new, renewed or ended, has other timeouts, or is answered by a redirect is awaited nevertheless.
    *
    * @default {"before-response"}
    */

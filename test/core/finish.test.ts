@@ -1,0 +1,328 @@
+import { describe, expect, test } from "vitest";
+import {
+  memoryStore,
+  type Plugin,
+  type Session,
+  SessionManager,
+  type SessionOptions,
+  wrapRepository,
+} from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { waitUntilFor } from "../../src/core/finish.ts";
+import { resolveOptions } from "../../src/core/options.ts";
+import { internalsOf } from "../../src/core/session_internals.ts";
+import { altered, codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
+
+const SECRETS = ["a secret for tests, 32 bytes long"];
+
+/** A manager, and a request of a client that has a session of `{ n: 1 }`. */
+async function begun(options: SessionOptions = {}) {
+  const sessions = new SessionManager({ store: openStore().store, ...options });
+  const session = sessions.start(new Request(SHOP));
+  session.set("n", 1);
+  const Cookie = cookieOf({ cookies: (await sessions.commit(session)).getSetCookie() });
+  const start = (): Session => sessions.start(new Request(SHOP, { headers: { Cookie } }));
+  return { sessions, start };
+}
+
+describe("waitUntilFor()", () => {
+  const later = (options: SessionOptions = {}) =>
+    resolveOptions({ ...options, persist: "after-response" }, "withSession");
+  const promise = Promise.resolve();
+
+  /** What keeps the process alive, as a platform gives it, with what it was called with. */
+  function context() {
+    const seen: unknown[] = [];
+    return {
+      seen,
+      waitUntil(given: Promise<unknown>): void {
+        seen.push(this, given);
+      },
+    };
+  }
+
+  test("is none unless responses go out first, and there is one", () => {
+    const ctx = context();
+    expect(waitUntilFor(resolveOptions({}, "withSession"), new Response(), [ctx])).toBeUndefined();
+    expect(waitUntilFor(later(), undefined, [ctx])).toBeUndefined();
+    expect(waitUntilFor(later(), new Response(), [ctx])).toBeTypeOf("function");
+  });
+
+  test.each<[number, string | null, boolean]>([
+    [201, "/", true],
+    [299, "/", true],
+    [300, "/", false],
+    [303, "/", false],
+    [399, "/", false],
+    [400, "/", true],
+    [304, null, true],
+  ])("a response with the status %i and the Location %j goes out first: %j", (status, location, expected) => {
+    const response = new Response(null, { status, headers: location === null ? {} : { Location: location } });
+    expect(waitUntilFor(later(), response, [context()]) !== undefined).toBe(expected);
+  });
+
+  test("is the method of the first argument that has one", () => {
+    const [ctx, other] = [context(), context()];
+    const rest = [undefined, null, "waitUntil", 7, {}, { waitUntil: true }, ctx, other];
+    waitUntilFor(later(), new Response(), rest)?.(promise);
+    expect([ctx.seen[0] === ctx, ctx.seen[1] === promise, other.seen]).toEqual([true, true, []]);
+    expect(waitUntilFor(later(), new Response(), rest.slice(0, 6))).toBeUndefined();
+  });
+
+  test("is that of the options, which gets what the runtime passed, without sessions of other wrappers", () => {
+    const seen: unknown[] = [];
+    const ctx = context();
+    const policy = later({ waitUntil: (...given: unknown[]) => void seen.push(...given) });
+    waitUntilFor(policy, new Response(), [new SessionManager().open(""), "env", ctx])?.(promise);
+    expect(seen).toEqual([promise, "env", ctx]);
+    expect(ctx.seen).toEqual([]);
+  });
+});
+
+describe("persist: after-response", () => {
+  const persist = "after-response";
+  const plugin = (more: Partial<Plugin>): SessionOptions => ({ plugins: [{ name: "job", ...more }] });
+
+  /** Uses the session of a client, and answers the headers and what the process had to wait for. */
+  async function use(change: (session: Session) => unknown, options: SessionOptions = {}) {
+    const { sessions, start } = await begun({ persist, ...options });
+    const waiting: Promise<unknown>[] = [];
+    const session = start();
+    await change(session);
+    const headers = await sessions.commit(session, (promise) => waiting.push(promise));
+    await Promise.all(waiting);
+    return { headers, waiting, start };
+  }
+
+  test.each<[string, (session: Session) => unknown, SessionOptions, number]>([
+    ["a change", (session) => session.set("n", 2), {}, 1],
+    ["a touch", (session) => session.touch(), {}, 1],
+    ["other timeouts", (session) => session.setTimeouts({ idle: 60 }), {}, 0],
+    [
+      "a change with a plugin that only judges",
+      (session) => session.set("n", 2),
+      plugin({ admit: () => undefined }),
+      1,
+    ],
+    ["a read", (session) => session.get("n"), {}, 0],
+    ["a new id", (session) => session.regenerate(), {}, 0],
+    ["a logout", (session) => session.destroy(), {}, 0],
+    ["a logout of what was read", async (session) => (await session.get("n"), await session.destroy()), {}, 0],
+    ["a change that a plugin tells the client", (session) => session.set("n", 2), plugin({ respond: () => {} }), 0],
+    [
+      "a change that a repository tells the client",
+      (session) => session.set("n", 2),
+      plugin({ wrap: (next) => wrapRepository(next, { respond: () => {} }) }),
+      0,
+    ],
+    ["what a plugin has recorded", (session) => internalsOf(session).setMetadata("+job", 1), {}, 0],
+    ["a change in the cookie", (session) => session.set("n", 2), { store: cookieSessions({ secrets: SECRETS }) }, 0],
+    ["a change where the store answers at once", (session) => session.set("n", 2), { store: memoryStore() }, 0],
+  ])("%s", async (_what, change, options, expected) => {
+    expect((await use(change, options)).waiting).toHaveLength(expected);
+  });
+
+  test("a new session is stored before the response", async () => {
+    const sessions = new SessionManager({ store: openStore().store, persist });
+    const waiting: Promise<unknown>[] = [];
+    const session = sessions.start(new Request(SHOP));
+    session.set("n", 1);
+    const headers = await sessions.commit(session, (promise) => waiting.push(promise));
+    expect([waiting, headers.getSetCookie().length]).toEqual([[], 1]);
+  });
+
+  test("a response carries the cookie that other timeouts ask for, and that of a touch, and none of a change", async () => {
+    const told = async (change: (session: Session) => unknown): Promise<unknown[]> =>
+      (await use(change)).headers.getSetCookie().map((line) => line.replace(/^[^;]*; (Max-Age=\d+).*/, "$1"));
+    expect(await told((session) => session.setTimeouts({ idle: 60 }))).toEqual(["Max-Age=60"]);
+    expect(await told((session) => session.setTimeouts({ cookie: 600_000 }))).toEqual(["Max-Age=600000"]);
+    expect(await told((session) => session.touch())).toEqual(["Max-Age=86400"]);
+    expect(await told((session) => session.set("n", 2))).toEqual([]);
+  });
+
+  test("what was stored late is there", async () => {
+    const { start } = await use((session) => session.set("n", 2));
+    expect(await start().get("n")).toBe(2);
+  });
+
+  test("a failure that comes late is not one of the process", async () => {
+    let isDown = false;
+    const store = altered(openStore().store, {
+      change: (change, ...args) => (isDown ? Promise.reject(new Error("down")) : change(...args)),
+    });
+    const { waiting, start } = await use((session) => (session.set("n", 2), (isDown = true)), { store });
+    expect(await Promise.all(waiting)).toEqual([undefined]);
+    expect(await start().get("n")).toBe(1);
+  });
+
+  test("a waitUntil changes nothing where responses wait", async () => {
+    const { waiting, start } = await use((session) => session.set("n", 2), { persist: "before-response" });
+    expect(waiting).toEqual([]);
+    expect(await start().get("n")).toBe(2);
+  });
+
+  test("without a waitUntil the response waits", async () => {
+    const { sessions, start } = await begun({ persist });
+    const session = start();
+    session.set("n", 2);
+    await sessions.commit(session);
+    expect(await start().get("n")).toBe(2);
+  });
+});
+
+describe("a session that another request has ended", () => {
+  test.each(["before-response", "after-response"] as const)("gets no cookie, with persist: %s", async (persist) => {
+    for (const again of [false, true]) {
+      const { sessions, start } = await begun({ persist, cookie: { refresh: "always" } });
+      const session = start();
+      await session.get("n");
+      await sessions.commit(await ended(start()));
+      session.set("n", 2);
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+      if (again) session.set("n", 3);
+      const waiting: Promise<unknown>[] = [];
+      const headers = await sessions.commit(session, (promise) => waiting.push(promise));
+      expect([headers.getSetCookie(), waiting]).toEqual([[], []]);
+    }
+  });
+
+  async function ended(session: Session): Promise<Session> {
+    await session.destroy();
+    return session;
+  }
+});
+
+describe("Clear-Site-Data", () => {
+  const clears = (headers: Headers): string | null => headers.get("Clear-Site-Data");
+
+  test("is told when the session has ended, each word in quotes", async () => {
+    const { sessions, start } = await begun();
+    const session = start();
+    await session.destroy({ clearSiteData: ["cookies", "storage"] });
+    const headers = await sessions.commit(session);
+    expect([clears(headers), headers.getSetCookie().length]).toEqual(['"cookies", "storage"', 1]);
+  });
+
+  test("is not told unless asked for, nor when the store did not end the session", async () => {
+    const { sessions, start } = await begun();
+    const session = start();
+    await session.destroy();
+    expect(clears(await sessions.commit(session))).toBeNull();
+    const broken = altered(openStore().store, { delete: () => Promise.reject(new Error("down")) });
+    const failing = await begun({ store: broken, onStoreError: "anonymous" });
+    const alive = failing.start();
+    await alive.destroy({ clearSiteData: ["storage"] });
+    const headers = await failing.sessions.commit(alive);
+    expect([clears(headers), headers.getSetCookie()]).toEqual([null, []]);
+    expect(await failing.start().get("n")).toBe(1);
+  });
+
+  test.each<["cookies" | "*" | "storage", boolean]>([
+    ["cookies", false],
+    ["*", false],
+    ["storage", true],
+  ])("of %s in a response that begins a session is accepted: %j", async (word, isAccepted) => {
+    const { sessions, start } = await begun();
+    const session = start();
+    await session.destroy({ clearSiteData: [word] });
+    session.set("n", 2);
+    const told = sessions.commit(session);
+    if (isAccepted) expect(clears(await told)).toBe('"storage"');
+    else await expect(told).rejects.toThrow(/^Cannot begin a session in a response that clears cookies/);
+  });
+});
+
+describe("what a plugin tells the client", () => {
+  /** A plugin that answers headers, and counts how often it is asked. */
+  function teller(headers: Record<string, string>) {
+    const asked: unknown[] = [];
+    const plugin: Plugin = {
+      name: "job",
+      respond: async (given, op) => {
+        asked.push(op.session);
+        for (const [name, value] of Object.entries(headers)) given.append(name, value);
+      },
+    };
+    return { asked, options: { plugins: [{ name: "silent", admit: () => undefined }, plugin] } };
+  }
+
+  test("goes with the response of each request that used the session, and with no other", async () => {
+    const { asked, options } = teller({ "X-Job": "done" });
+    const { sessions, start } = await begun(options);
+    asked.length = 0;
+    const read = start();
+    await read.get("n");
+    expect(Object.fromEntries(await sessions.commit(read))).toEqual({ "x-job": "done" });
+    expect(Object.fromEntries(await sessions.commit(start()))).toEqual({});
+    expect(asked).toEqual([read]);
+    const opened = sessions.open((await read.id()) ?? "");
+    await opened.get("n");
+    expect(Object.fromEntries(await sessions.commit(opened))).toEqual({ "cache-control": "private" });
+    expect(asked).toEqual([read]);
+  });
+
+  test("may be nothing: the response is private to the client all the same", async () => {
+    const { asked, options } = teller({});
+    const { sessions, start } = await begun(options);
+    asked.length = 0;
+    const read = start();
+    await read.get("n");
+    expect(Object.fromEntries(await sessions.commit(read))).toEqual({ "cache-control": "private", "vary": "Cookie" });
+    expect(asked).toEqual([read]);
+  });
+
+  test("comes after what the repository tells", async () => {
+    const told: string[] = [];
+    const { sessions, start } = await begun({
+      plugins: [
+        { name: "a", respond: () => void told.push("plugin a") },
+        {
+          name: "b",
+          wrap: (next) => wrapRepository(next, { respond: () => void told.push("repository") }),
+          respond: () => void told.push("plugin b"),
+        },
+      ],
+    });
+    told.length = 0;
+    const read = start();
+    await read.get("n");
+    await sessions.commit(read);
+    expect(told).toEqual(["repository", "plugin a", "plugin b"]);
+  });
+});
+
+describe("the cookie of a token that leads to no session", () => {
+  const request = (): Request => new Request(SHOP, { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } });
+
+  test("is cleared when the session was used, and left alone while the store is down", async () => {
+    const { store, calls } = counted(openStore().store);
+    const sessions = new SessionManager({ store });
+    const session = sessions.start(request());
+    await session.get("n");
+    const headers = await sessions.commit(session);
+    expect([calls, headers.getSetCookie()]).toEqual([["load"], [expect.stringMatching(/^__Host-session=; Max-Age=0/)]]);
+
+    const down = altered(openStore().store, { load: () => Promise.reject(new Error("down")) });
+    const anonymous = new SessionManager({ store: down, onStoreError: "anonymous" });
+    const unknown = anonymous.start(request());
+    await unknown.get("n");
+    expect((await anonymous.commit(unknown)).getSetCookie()).toEqual([]);
+  });
+
+  test("is expired where it strays beside another, and what is left is told", async () => {
+    const sessions = new SessionManager({ store: openStore().store, cookie: { name: "s" } });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie: "s=one; s=two" } }));
+    await session.get("n");
+    const lines = (await sessions.commit(session)).getSetCookie();
+    expect(lines.length).toBeGreaterThan(0);
+    for (const line of lines) expect(line).toMatch(/^s=; Max-Age=0; .*(?:Domain|Partitioned)/);
+  });
+});
+
+test("a change is stored by a call that nobody awaited, before the response", async () => {
+  const { sessions, start } = await begun();
+  const session = start();
+  void session.update("n", async (n: number) => (await new Promise(setImmediate), n + 1));
+  await sessions.commit(session);
+  expect(await start().get("n")).toBe(2);
+});
