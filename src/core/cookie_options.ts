@@ -145,10 +145,11 @@ function previousScope(given: PreviousCookie, name: string): CookieScope {
 }
 
 function assertScope({ name, domain, path }: CookieScope): void {
-  if (!isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
+  if (typeof name !== "string" || !isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
   if (!/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
     refuse("its path does not begin with / or has a character that no path may have");
-  if (domain !== undefined && !/^\.?[A-Za-z0-9.-]+$/.test(domain)) refuse("its domain is not a host name");
+  if (domain !== undefined && !(typeof domain === "string" && /^\.?[A-Za-z0-9.-]+$/.test(domain)))
+    refuse("its domain is not a host name");
   if (!isHostName(name)) return;
   if (domain !== undefined) refuse("a name that begins with __Host- cannot have a domain: give it another name");
   if (path !== "/") refuse("a name that begins with __Host- must have the path /: give it another name");
