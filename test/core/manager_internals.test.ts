@@ -1,6 +1,7 @@
-import { expect, test } from "vitest";
-import { SessionManager } from "../../mod.ts";
+import { describe, expect, test } from "vitest";
+import { SessionManager, withSession } from "../../mod.ts";
 import { isManager, MANAGER, managerInternalsOf } from "../../src/core/manager_internals.ts";
+import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
 test("a manager is known by its internals, also one that another copy of this package made", () => {
   const internals = {};
@@ -10,4 +11,81 @@ test("a manager is known by its internals, also one that another copy of this pa
   for (const other of [undefined, null, 7, "manager", {}, []]) expect(isManager(other as object)).toBe(false);
   // A copy of the options that took it over would be a manager as well.
   expect(Object.keys(new SessionManager())).not.toContain(MANAGER);
+});
+
+describe("what adapters ask of a manager", () => {
+  /** A session of one value, and a manager that has it. */
+  async function begun() {
+    const { store, calls } = counted(openStore().store);
+    const sessions = new SessionManager<{ n: number }>({ store });
+    const response = await withSession(
+      (_request, session) => (session.set("n", 1), new Response()),
+      sessions,
+    )(new Request(SHOP));
+    const Cookie = cookieOf({ cookies: response.headers.getSetCookie() });
+    const start = () => sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    calls.length = 0;
+    return { sessions, internals: managerInternalsOf(sessions), start, calls };
+  }
+
+  test("isUsed() tells whether anybody has used a session", async () => {
+    const { internals, start } = await begun();
+    const session = start();
+    expect(internals.isUsed(session)).toBe(false);
+    await session.get("n");
+    expect(internals.isUsed(session)).toBe(true);
+  });
+
+  test("commit() stores a session, and answers what its response must carry", async () => {
+    const { internals, start } = await begun();
+    const session = start();
+    session.set("n", 2);
+    expect(Object.fromEntries(await internals.commit(session))).toEqual({
+      "cache-control": "private",
+      "vary": "Cookie",
+    });
+    expect(await start().get("n")).toBe(2);
+    expect(await codeOf(() => session.regenerate())).toBe("ERR_RESPONSE_SENT");
+  });
+
+  test("after close() nothing more reaches the client", async () => {
+    const { internals, start, calls } = await begun();
+    const session = start();
+    internals.close(session);
+    expect(await codeOf(() => session.regenerate())).toBe("ERR_RESPONSE_SENT");
+    expect(calls).not.toContain("create");
+  });
+
+  test("dropRecorded() drops what was recorded and not stored, and lets the session be used on", async () => {
+    const { internals, start } = await begun();
+    const session = start();
+    session.set("n", 2);
+    internals.dropRecorded(session);
+    await internals.commit(session);
+    expect(await start().get("n")).toBe(1);
+    // Nobody has used this one, and nobody does now.
+    const unused = start();
+    internals.dropRecorded(unused);
+    expect(internals.isUsed(unused)).toBe(false);
+  });
+
+  test("discard() ends a request that failed, and says that there was nothing to put back", async () => {
+    const { internals, start, calls } = await begun();
+    const session = start();
+    session.set("n", 2);
+    expect(internals.discard(session)).toBeUndefined();
+    expect(calls).toEqual([]);
+    expect(await codeOf(() => session.regenerate())).toBe("ERR_RESPONSE_SENT");
+  });
+
+  test.each<[string, (internals: ReturnType<typeof managerInternalsOf>, value: object) => unknown]>([
+    ["isUsed()", (internals, value) => internals.isUsed(value)],
+    ["commit()", (internals, value) => internals.commit(value)],
+    ["close()", (internals, value) => internals.close(value)],
+    ["dropRecorded()", (internals, value) => internals.dropRecorded(value)],
+    ["discard()", (internals, value) => internals.discard(value)],
+  ])("%s refuses what is no session of this copy of the package", (_name, call) => {
+    for (const value of [{}, new Map(), new Request(SHOP)])
+      expect(() => call(managerInternalsOf(new SessionManager()), value)).toThrow(/^Expected a Session/);
+  });
 });

@@ -140,6 +140,8 @@ describe("applyHeaders()", () => {
       "cdn-cache-control": "max-age=60",
       "x-a": "1",
     });
+    const told = applyHeaders(new Response(null, { headers }), new Headers({ "Cache-Control": "private" }));
+    expect(Object.fromEntries(told.headers)).toEqual({ "cache-control": "private", "cdn-cache-control": "max-age=60" });
   });
 
   test("adds to Vary, each name once", () => {
@@ -151,6 +153,7 @@ describe("applyHeaders()", () => {
     expect(vary(undefined, "Cookie")).toBe("Cookie");
     expect(vary("Accept, cookie", "Cookie, X-Session-Id")).toBe("Accept, cookie, X-Session-Id");
     expect(vary("ACCEPT , COOKIE", "cookie, X-Session-Id")).toBe("ACCEPT , COOKIE, X-Session-Id");
+    expect(vary("X-Session-Id", "Cookie, X-Session-Id")).toBe("X-Session-Id, Cookie");
     expect(vary("*", "Cookie")).toBe("*");
   });
 
@@ -241,6 +244,20 @@ describe("a response of another implementation", () => {
       ["one"],
     );
     expect(applyHeaders(response, said()).headers.getSetCookie()).toEqual(["a=1", "b=2", COOKIE]);
+  });
+
+  test("keeps each of its cookies when its headers give them as one line to whoever does not ask for them", () => {
+    const { response } = foreign({}, null);
+    const headers: unknown = {
+      *[Symbol.iterator]() {
+        yield ["x-a", "1"];
+        yield ["set-cookie", "a=1, b=2"];
+      },
+      getSetCookie: () => ["a=1", "b=2"],
+    };
+    Object.defineProperty(response, "headers", { value: headers });
+    const copy = applyHeaders(response, said());
+    expect([copy.headers.get("X-A"), copy.headers.getSetCookie()]).toEqual(["1", ["a=1", "b=2", COOKIE]]);
   });
 
   test("throws what the constructor throws for a status that no response may have", () => {

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Plugin, type PluginHost, type Repository, type Session, SessionManager } from "../../mod.ts";
-import { withSession, wrapRepository } from "../../mod.ts";
+import { memoryStore, type Plugin, type PluginHost, type Repository, type Session } from "../../mod.ts";
+import { type SessionEvent, SessionManager, withSession, wrapRepository } from "../../mod.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fileStore } from "../../src/stores/file.ts";
@@ -60,7 +60,9 @@ describe("start()", () => {
   test.each([undefined, null, {}, { headers: null }, { headers: {} }, "https://shop.example/"])(
     "throws a TypeError when it gets %j in place of a Request",
     (request) => {
-      expect(() => new SessionManager().start(request as unknown as Request)).toThrow(TypeError);
+      expect(() => new SessionManager().start(request as unknown as Request)).toThrow(
+        new TypeError("sessions.start takes a Request"),
+      );
     },
   );
 });
@@ -151,7 +153,7 @@ describe("commit()", () => {
   });
 
   test("throws a TypeError when it gets a value that is no session of a manager", async () => {
-    await expect(new SessionManager().commit({} as Session)).rejects.toThrow(TypeError);
+    await expect(new SessionManager().commit({} as Session)).rejects.toThrow(/^Expected a Session/);
   });
 });
 
@@ -283,6 +285,17 @@ describe("a plugin", () => {
       ["env", "ctx"],
       ["other", "ctx"],
     ]);
+  });
+
+  test("may report events, under the name of the cookie, and without a listener to nobody", () => {
+    const events: SessionEvent[] = [];
+    const hosts: PluginHost[] = [];
+    const plugins: Plugin[] = [{ name: "job", attach: (host) => void hosts.push(host) }];
+    const managers = [{ onEvent: (event: SessionEvent) => events.push(event) }, {}].map(
+      (options) => new SessionManager({ ...options, plugins, cookie: { name: "shop" } }),
+    );
+    for (const host of hosts) host.emit({ type: "revoked", sessions: 2 });
+    expect([managers.length, hosts.length, events]).toEqual([2, 2, [{ type: "revoked", sessions: 2, name: "shop" }]]);
   });
 
   test("may answer in place of the handler, unless one before it has answered", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Session, SessionManager, type SessionOptions, withSession } from "../../mod.ts";
 import { cookieJar } from "../../src/testing.ts";
-import { openStore, SHOP } from "../setup/sessions.ts";
+import { counted, openStore, SHOP } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -78,6 +78,20 @@ describe("several sessions", () => {
     expect(await response.json()).toEqual([true, 2]);
     expect(response.headers.getSetCookie()).toHaveLength(1);
     expect(records.size).toBe(1);
+  });
+
+  test("[53] one manager around itself stores once, when the outermost handler is done", async () => {
+    const { store, calls } = counted(openStore().store);
+    const sessions = new SessionManager({ store });
+    const inner = withSession((_request, session) => (session.set("a", 1), new Response("Hello")), sessions);
+    const outer = withSession(async (request, session) => {
+      const response = await inner(request);
+      expect([calls, response.headers.getSetCookie()]).toEqual([[], []]);
+      session.set("b", 2);
+      return response;
+    }, sessions);
+    expect((await outer(new Request(SHOP))).headers.getSetCookie()).toHaveLength(1);
+    expect(calls).toEqual(["create"]);
   });
 
   test("[53] a response that hands out one id and only read the other is not stored by caches", async () => {

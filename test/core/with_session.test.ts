@@ -187,6 +187,27 @@ test("withSession() has taken back a new id that no response carries when it rej
   expect(await get(sessions.open(id))).toBe(1);
 });
 
+test("withSession() loads the session before the handler with load: eager, and else when the handler reads it", async () => {
+  for (const [load, expected] of [
+    ["eager", ["load"]],
+    ["lazy", []],
+  ] as const) {
+    const { store, calls } = counted(openStore().store);
+    const visit = visitor({ store, load });
+    await visit(set);
+    calls.length = 0;
+    const { result } = await visit(() => [...calls]);
+    expect(result).toEqual(expected);
+  }
+});
+
+test.each([undefined, null, {}, "handler", new SessionManager()])(
+  "withSession() throws a TypeError when it gets %j in place of a handler",
+  (handler) => {
+    expect(() => Reflect.apply(withSession, undefined, [handler])).toThrow(/^withSession needs a handler/);
+  },
+);
+
 describe("stores", () => {
   test("[20] [25] [26] changing the store is changing one option, for one of the project's or of one's own", async () => {
     const shop = (store: SessionStore): Promise<unknown> => {

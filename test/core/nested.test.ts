@@ -1,0 +1,130 @@
+import { describe, expect, test } from "vitest";
+import { type Session, SessionManager, type SessionOptions } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
+
+interface Data {
+  inner: number;
+  outer: number;
+  more: number;
+}
+
+/** A manager, and a response that begins a session of `{ inner: 1 }`, as a nested handler answers it. */
+async function nested(options: SessionOptions<Data> = {}) {
+  const { store, calls } = counted(openStore().store);
+  const sessions = new SessionManager<Data>({ store, ...options });
+  const respond = async (cookie = ""): Promise<Response> => {
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie: cookie } }));
+    session.set("inner", 1);
+    return await sessions.respond(session, new Response("Hello"));
+  };
+  const inner = await respond();
+  calls.length = 0;
+  return { sessions, inner, calls, all: (response: Response) => allOf(sessions, response) };
+}
+
+/** What the session holds that a response tells of. */
+async function allOf(sessions: SessionManager<Data>, response: Response): Promise<object> {
+  const Cookie = cookieOf({ cookies: response.headers.getSetCookie() });
+  return { ...(await sessions.start(new Request(SHOP, { headers: { Cookie } })).all()) };
+}
+
+const set = (session: Session<Data>): void => session.set("outer", 1);
+
+describe("a handler that answers with the response of another one", () => {
+  test("adds to the session which that one has begun", async () => {
+    const { sessions, inner, all } = await nested();
+    const session = sessions.start(new Request(SHOP));
+    set(session);
+    const response = await sessions.respond(session, inner);
+    expect(response.headers.getSetCookie()).toHaveLength(1);
+    expect(await all(response)).toEqual({ inner: 1, outer: 1 });
+  });
+
+  test("finds it among other cookies of that response, whatever the client has sent", async () => {
+    const { sessions, inner, all } = await nested();
+    const headers = new Headers({ "Set-Cookie": "a=1; Path=/" });
+    for (const line of [...inner.headers.getSetCookie(), "b=2"]) headers.append("Set-Cookie", line);
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } }));
+    set(session);
+    const response = await sessions.respond(session, new Response(null, { headers }));
+    const lines = response.headers.getSetCookie();
+    expect(lines.map((line) => line.split("=")[0])).toEqual(["a", "b", "__Host-session"]);
+    expect(await all(new Response(null, { headers: { "Set-Cookie": lines[2] ?? "" } }))).toEqual({
+      inner: 1,
+      outer: 1,
+    });
+  });
+
+  test.each<[string, (inner: Response) => Response]>([
+    ["tells of no session", () => new Response(null, { headers: { "Set-Cookie": "a=1" } })],
+    ["sets no cookie", () => new Response()],
+    [
+      "tells of a session that is none",
+      () => new Response(null, { headers: { "Set-Cookie": `__Host-session=${"b".repeat(32)}` } }),
+    ],
+    ["ends it", () => new Response(null, { headers: { "Set-Cookie": "__Host-session=; Max-Age=0" } })],
+  ])("has a session of its own when that response %s", async (_what, make) => {
+    const { sessions, inner, all } = await nested();
+    const session = sessions.start(new Request(SHOP));
+    set(session);
+    const response = await sessions.respond(session, make(inner));
+    const own = response.headers.getSetCookie().at(-1) ?? "";
+    expect(await all(new Response(null, { headers: { "Set-Cookie": own } }))).toEqual({ outer: 1 });
+  });
+
+  test("looks for no session when it has recorded nothing", async () => {
+    const { sessions, inner, calls } = await nested();
+    const session = sessions.start(new Request(SHOP));
+    await session.get("outer");
+    const response = await sessions.respond(session, inner);
+    expect(calls).toEqual([]);
+    expect(response.headers.getSetCookie()).toEqual(inner.headers.getSetCookie());
+  });
+
+  test("looks for no session when that response tells of the one that it has", async () => {
+    const { sessions, inner, calls } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    for (const use of [set, async (session: Session<Data>) => (await session.get("inner"), set(session))]) {
+      calls.length = 0;
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      await use(session);
+      session.set("outer", Math.random());
+      await sessions.respond(session, inner);
+      expect(calls).toEqual(["load", "change"]);
+    }
+  });
+
+  test("looks for no session where it began one itself by save()", async () => {
+    const { sessions, calls } = await nested();
+    const session = sessions.start(new Request(SHOP));
+    set(session);
+    await session.save();
+    const token = (await session.id()) ?? "";
+    session.set("more", 1);
+    calls.length = 0;
+    await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": `__Host-session=${token}` } }));
+    expect(calls).toEqual(["change"]);
+  });
+
+  test("changes nothing of a session that was opened by its id", async () => {
+    const { sessions, inner, all } = await nested();
+    const own = sessions.start(new Request(SHOP));
+    set(own);
+    const first = await sessions.respond(own, new Response());
+    const opened = sessions.open((await own.id()) ?? "");
+    opened.set("outer", 2);
+    await sessions.respond(opened, inner);
+    expect([await all(first), await all(inner)]).toEqual([{ outer: 2 }, { inner: 1 }]);
+  });
+
+  test("has a session of its own where the cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const { sessions, inner, all } = await nested({ store });
+    const session = sessions.start(new Request(SHOP));
+    set(session);
+    const response = await sessions.respond(session, inner);
+    expect(response.headers.getSetCookie()).toHaveLength(1);
+    expect(await all(response)).toEqual({ outer: 1 });
+  });
+});
