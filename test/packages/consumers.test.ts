@@ -47,6 +47,28 @@ describe("Yarn with Plug'n'Play", () => {
   });
 });
 
+describe("Node", () => {
+  test("opens few files to import the package, and not the core for a client", async () => {
+    const project = await createProject("files");
+    await project.write({
+      "files.mjs": `
+import { registerHooks } from "node:module";
+const files = [];
+registerHooks({
+  load(url, context, next) {
+    if (url.includes("/with-session/dist/")) files.push(url.replace(/.*[/]dist[/]/, "").replace(/-[^-]+.js$/, ".js"));
+    return next(url, context);
+  },
+});
+await import(process.argv[2]);
+console.log(files.sort().join(" "));`,
+    });
+    const filesOf = (name: string): Promise<string> => mustRun(project.run("node", "--no-warnings", "files.mjs", name));
+    expect(await filesOf("with-session")).toBe("core.js mod.js records.js\n");
+    expect(await filesOf("with-session/dpop-client")).not.toContain("core.js");
+  });
+});
+
 describe("wrangler", () => {
   const WORKER = `
 import { withSession } from "with-session";
