@@ -1,4 +1,4 @@
-import type { ActiveSession, UnconfirmedWrite } from "./active_session.ts";
+import type { ActiveSession } from "./active_session.ts";
 import { mayBeLate } from "./admission.ts";
 import { create } from "./create.ts";
 import { commitTogether } from "./group_commit.ts";
@@ -65,7 +65,7 @@ async function resolved(active: ActiveSession): Promise<void> {
 
 /** Stores a new session, or changes of one that exists, together with those of other requests. If it fails, `restored` waits again. */
 function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
-  const { unconfirmed, settled } = active;
+  const { settled } = active;
   let begun: Operation | undefined;
   return recovering(
     () =>
@@ -75,21 +75,16 @@ function guarded(active: ActiveSession, commit: Commit, restored: Commit): Maybe
         return base ? commitTogether(active, base, commit, op) : create(active, commit, op);
       }),
     (error) => {
-      if (active.settled === settled) restore(active, restored, unconfirmed, error);
+      if (active.settled === settled) restore(active, restored, error);
       return report(active, error, commit === restored, begun);
     },
   );
 }
 
 /** Puts back what was not stored. If it is unknown whether it was stored, it waits until that is found out. */
-function restore(
-  active: ActiveSession,
-  commit: Commit,
-  unconfirmed: UnconfirmedWrite | undefined,
-  error: unknown,
-): void {
-  const { unconfirmed: now, copy } = active;
-  if (now !== undefined && now !== unconfirmed) active.unconfirmed = { ...now, commit };
+function restore(active: ActiveSession, commit: Commit, error: unknown): void {
+  const { unconfirmed, copy } = active;
+  if (unconfirmed !== undefined) active.unconfirmed = { ...unconfirmed, commit };
   else if (!isGoneError(error)) copy.restore(commit);
 }
 
@@ -99,7 +94,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     throw active.unavailable;
   if (active.isGone) throw sessionGone();
   let commit: Commit | undefined;
-  let { settled, unconfirmed } = active;
+  let { settled } = active;
   let op: Operation | undefined;
   try {
     const beginning = beginOperation(active);
@@ -108,15 +103,14 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     if (active.unconfirmedRotation !== undefined) await resolveRotation(active, op);
     if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, op);
     if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
-    ({ settled, unconfirmed } = active);
+    ({ settled } = active);
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
     else if (isRotation(commit)) await (active.rotating = rotate(active, copy.base, commit, op));
     else await update(active, copy.base, commit, op);
   } catch (error) {
-    const isUnconfirmed = active.unconfirmedRotation !== undefined && active.unconfirmedRotation.commit === commit;
-    if (commit !== undefined && active.settled === settled && !isUnconfirmed)
-      restore(active, commit, unconfirmed, error);
+    const isUnconfirmed = active.unconfirmedRotation !== undefined;
+    if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error);
     report(active, error, true, op);
   }
 }
