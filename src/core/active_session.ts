@@ -207,7 +207,7 @@ export class ActiveSession {
   settle(stored: Found, op: Operation): MaybePromise<void> {
     this.settled = op;
     this.forgetNextId();
-    return this.copy.setBase(stored);
+    return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
   }
 
   /** Takes back a change that was not stored. Its caller gets the error. */
@@ -217,7 +217,7 @@ export class ActiveSession {
       const changes = rotation.commit.changes.filter((each) => each !== change);
       this.unconfirmedRotation = { ...rotation, commit: { ...rotation.commit, changes, view: undefined } };
     }
-    return this.copy.withdraw(change);
+    return this.copy.withdraw(change, this.unconfirmed?.commit.changes);
   }
 
   /** Gives up the session. What is recorded afterwards begins another one. */

@@ -21,7 +21,7 @@ export function admit(
   const next = (at: number): MaybePromise<Found | RejectReason> => {
     for (let index = at; index < plugins.length; index++) {
       const reason = plugins[index]?.admit?.(found, op);
-      if (isPromise(reason)) return reason.then((given) => given ?? next(index + 1));
+      if (isPromise(reason)) return Promise.resolve(reason).then((given) => given ?? next(index + 1));
       // A plugin in JavaScript may answer null.
       if (reason) return reason;
     }

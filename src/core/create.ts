@@ -21,6 +21,24 @@ export async function begin(active: ActiveSession): Promise<void> {
   active.copy.begin();
 }
 
+/**
+ * The same, for a caller that is told the id. Where the response goes out although the store is down, the session is stored now: nobody must be told
+ * an id under which nothing will be found.
+ */
+export async function beginForId(active: ActiveSession): Promise<void> {
+  await begin(active);
+  if (!active.policy.toleratesFailure || active.copy.base || active.unavailable !== undefined) return;
+  try {
+    await active.save();
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    // The request goes on without a session, as after a failure to load it.
+    active.unavailable = error;
+    active.unconfirmed = undefined;
+    active.forgetNextId();
+  }
+}
+
 /** Stores a new session, if there is anything to store. */
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
   const { copy } = active;

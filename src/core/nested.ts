@@ -18,7 +18,7 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (token === null || token === active.presented || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
-  if (typeof found !== "string") await copy.setBase(found);
+  if (typeof found !== "string") await copy.setBase(found, active.unconfirmed?.commit.changes);
 }
 
 /** Whether a response may come from a nested handler with a session of the same name. */

@@ -25,7 +25,8 @@ export class RequestTransport {
     while (this.#asked < transports.length) {
       const transport = transports[this.#asked++];
       const presented = transport?.read(this.request, this.#runtimeArguments) ?? null;
-      if (isPromise(presented)) return presented.then((token) => this.#taken(transport, token) ?? this.readToken());
+      if (isPromise(presented))
+        return Promise.resolve(presented).then((token) => this.#taken(transport, token) ?? this.readToken());
       if (this.#taken(transport, presented) !== null) return presented;
     }
     return null;

@@ -171,7 +171,8 @@ export interface Session<Data extends object = DefaultData> {
   keepFlash(...keys: KeyOf<Data>[]): void;
 
   /**
-   * Makes sure that a session exists, even an empty one. Calling it again changes nothing.
+   * Makes sure that a session exists, even an empty one. Calling it again changes nothing. It is stored when the handler is done, and at once if
+   * `onStoreError` is `"anonymous"`.
    *
    * @returns The id as the client will hold it; null if the store is down and `onStoreError` is `"anonymous"`
    * @throws {SessionError} `ERR_SESSION_GONE` if the client came with an id that was regenerated within the last minute, `ERR_RESPONSE_SENT`

@@ -62,7 +62,7 @@ function isSession(value: unknown): boolean {
 function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<SessionStore> {
   try {
     const found = store(...(given as never[]));
-    return isPromise(found) ? found.then(checkedStore, refuse) : checkedStore(found);
+    return isPromise(found) ? Promise.resolve(found).then(checkedStore, refuse) : checkedStore(found);
   } catch (error) {
     return refuse(error);
   }

@@ -120,7 +120,7 @@ function watched(active: ActiveSession, key: string, change: (value: unknown) =>
     }
     if (!isPromise(result)) return result;
     active.computing = key;
-    return result.finally(() => {
+    return Promise.resolve(result).finally(() => {
       active.computing = undefined;
     });
   };

@@ -1,5 +1,5 @@
-import { FieldsView } from "./fields.ts";
-import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { FieldsView, replay } from "./fields.ts";
+import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import { applyChanges } from "./metadata_changes.ts";
 import { NO_FIELDS } from "./record_fields.ts";
@@ -157,12 +157,12 @@ export class WorkingCopy {
     };
   }
 
-  /** Takes back a change that was refused. Its caller gets the error. */
-  withdraw(change: Change): MaybePromise<void> {
+  /** Takes back a change that was refused. Its caller gets the error. `unanswered` is as for `setBase`. */
+  withdraw(change: Change, unanswered: readonly Change[] = []): MaybePromise<void> {
     if (!this.#changes.includes(change)) return undefined;
     this.revision++;
     this.#changes = this.#changes.filter((each) => each !== change);
-    return this.setBase(this.base ?? null);
+    return this.setBase(this.base ?? null, unanswered);
   }
 
   /** Puts back what was not stored, ahead of what was recorded meanwhile. What this request sees stays as it is. */
@@ -175,9 +175,14 @@ export class WorkingCopy {
     this.#touches ||= commit.touches;
   }
 
-  /** Takes a state that the store answered as the base, and applies to it what waits. */
-  setBase(base: Found | null): MaybePromise<void> {
+  /**
+   * Takes a state that the store answered as the base, and applies to it what waits. This request also sees the changes in `unanswered`: those of a
+   * write that got no answer.
+   */
+  setBase(base: Found | null, unanswered: readonly Change[] = []): MaybePromise<void> {
     const fields = base?.fields ?? NO_FIELDS;
+    if (unanswered.length > 0)
+      return chain(replay(unanswered, fields), (view) => this.#rebase(base, new FieldsView(view.fields)));
     if (this.#changes.length > 0) return this.#rebase(base, new FieldsView(fields));
     this.base = base;
     if (this.#view.base !== fields || this.#view.changed.size > 0) this.#view = new FieldsView(fields);

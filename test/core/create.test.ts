@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { memoryStore, SessionError, SessionManager } from "../../mod.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 describe("create() and id()", () => {
@@ -122,6 +122,32 @@ describe("create() and id()", () => {
       expect(() => Object.assign(session, { id: "a".repeat(32) })).not.toThrow(SyntaxError);
       expect("setId" in session).toBe(false);
     });
+  });
+});
+
+describe("create() where a store that is down is tolerated", () => {
+  test.each(["rejects", "does it but rejects"] as const)(
+    "answers null when nothing is presented and the store %s, and the request goes on without a session",
+    async (fault) => {
+      const store = faultyStore(memoryStore(), { save: [fault] });
+      const visit = visitor({ store, onStoreError: "anonymous" });
+      const { result, cookies, response } = await visit(async (session) => {
+        const first = await session.create();
+        session.set("a", 1);
+        return [first, await session.create()];
+      });
+      expect([result, cookies, response.status, store.calls.save]).toEqual([[null, null], [], 200, 1]);
+    },
+  );
+
+  test("stores the session once, and answers the id that the client gets", async () => {
+    const { store, calls } = counted(memoryStore());
+    const visit = visitor({ store, onStoreError: "anonymous" });
+    const { result, cookies } = await visit(async (session) => [await session.create(), await session.create()]);
+    expect(result).toEqual([idIn(cookies), idIn(cookies)]);
+    expect(calls).toEqual(["create"]);
+    expect((await visit((session) => session.create())).result).toBe(idIn(cookies));
+    expect(calls).toEqual(["create", "load"]);
   });
 });
 

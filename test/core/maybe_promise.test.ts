@@ -1,5 +1,7 @@
-import { expect, test } from "vitest";
-import { chain, isPromise, recovering } from "../../src/core/maybe_promise.ts";
+import { describe, expect, test } from "vitest";
+import { memoryStore, type Session, withSession } from "../../mod.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "../../src/core/maybe_promise.ts";
+import { altered, SHOP } from "../setup/sessions.ts";
 
 test("isPromise() asks for `then` alone, so that it knows the promises of another realm and of a database's client", () => {
   // oxlint-disable-next-line unicorn/no-thenable -- that is what such clients give
@@ -30,4 +32,60 @@ test("recovering() passes a failure to its second function, whether it comes now
   expect(isPromise(later)).toBe(true);
   expect(await later).toBe("recovered");
   expect(await recovering(async () => "value", recover)).toBe("value");
+});
+
+/** Something with nothing but `then`, which answers nothing. */
+function bare<T>(value: T): Promise<T> {
+  // oxlint-disable-next-line unicorn/no-thenable -- what a database's client may give
+  return { then: (take: (value: T) => void) => void take(value) } as unknown as Promise<T>;
+}
+
+describe("something that has nothing but `then`", () => {
+  test("is a promise for chain() and recovering()", async () => {
+    expect(await chain(bare(1), (value) => value + 1)).toBe(2);
+    expect(
+      await recovering(
+        () => bare(1),
+        () => 2,
+      ),
+    ).toBe(1);
+  });
+
+  test("may be what each function of a program gives", async () => {
+    const inner = memoryStore();
+    const store = altered(inner, {
+      load: (load, ...args) => bare(load(...args)) as ReturnType<typeof inner.load>,
+      save: (save, ...args) => bare(save(...args)) as ReturnType<typeof inner.save>,
+      delete: (remove, ...args) => bare(remove(...args)) as ReturnType<typeof inner.delete>,
+    });
+    let token: string | null = null;
+    const options = {
+      store: () => bare(store),
+      generateId: () => bare("a".repeat(32)),
+      transports: [
+        {
+          name: () => "own",
+          read: () => bare(token) as MaybePromise<string | null>,
+          write: (_headers: Headers, given: string) => void (token = given),
+          clear: () => void (token = null),
+        },
+      ],
+      plugins: [{ name: "own", admit: () => bare(undefined) }],
+    };
+    const visit = async (use: (session: Session) => unknown): Promise<unknown> => {
+      let result: unknown;
+      const handle = withSession(async (_request, session) => {
+        result = await use(session);
+        return new Response();
+      }, options);
+      await handle(new Request(SHOP));
+      return result;
+    };
+    const increment = (session: Session): Promise<unknown> => session.update("n", (n = 0) => bare(Number(n) + 1));
+    expect([await visit(increment), await visit(increment), await visit((session) => session.get("n"))]).toEqual([
+      1, 2, 2,
+    ]);
+    await visit((session) => session.destroy());
+    expect([token, await visit((session) => session.get("n"))]).toEqual([null, undefined]);
+  });
 });

@@ -49,6 +49,18 @@ describe("after a write without an answer", () => {
     expect(await find(id).get("n")).toBe(2);
   });
 
+  test("what it was to store is seen, also beside an update() that fails meanwhile, and is stored in the end", async () => {
+    const { session, find, store } = await opened();
+    store.plan({ save: ["rejects", "rejects"] });
+    session.set("other", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    await session.regenerate();
+    expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+    expect({ ...(await session.all()) }).toEqual({ n: 0, other: 1 });
+    await session.save();
+    expect({ ...(await find(String(await session.id())).all()) }).toEqual({ n: 0, other: 1 });
+  });
+
   test("timeouts that are set afterwards are stored together with it", async () => {
     const { session, find, store, id } = await opened();
     store.plan({ save: ["rejects"] });

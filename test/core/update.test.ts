@@ -100,12 +100,6 @@ describe("update() on a session that exists", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 6, b: 101 });
   });
 
-  test.each([memoryStore(), openStore().store])("sends no cookie, for the client has the id, and it counts for no longer", async (store) => {
-    const visit = visitor({ store });
-    await visit((session) => session.set({ n: 1, other: 1 }));
-    expect((await visit(increment)).cookies).toEqual([]);
-  });
-
   test("stores a clear() of this request as well", async () => {
     const visit = visitor();
     await visit((session) => session.set({ n: 1, other: 1 }));

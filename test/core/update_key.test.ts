@@ -5,6 +5,15 @@ import { codeOf, cookieOf, FAKED, gate, openStore, SHOP, soonest, visitor } from
 
 const increment = (session: Session): Promise<number> => session.update("n", (n = 0) => n + 1);
 
+test.each([memoryStore(), openStore().store])(
+  "update() sends no cookie, for the client has the id, and it counts for no longer",
+  async (store) => {
+    const visit = visitor({ store });
+    await visit((session) => session.set({ n: 1, other: 1 }));
+    expect((await visit(increment)).cookies).toEqual([]);
+  },
+);
+
 describe("update() after the response", () => {
   test("is stored at once and reported as late, also if the session did not get the new id that was asked for", async () => {
     const { store: inner } = openStore();

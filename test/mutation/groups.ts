@@ -37,12 +37,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_changes: {
-    files: [
-      "src/core/update.ts",
-      "src/core/update_key.ts",
-      "src/core/create.ts",
-      "src/core/group_commit.ts",
-    ],
+    files: ["src/core/update.ts", "src/core/update_key.ts", "src/core/create.ts", "src/core/group_commit.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
       "test/core/{schema,timeouts,update,update_key,write_names}.test.ts",
