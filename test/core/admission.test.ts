@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import type { Plugin, SessionEvent, SessionStore } from "../../mod.ts";
 import { publicReason } from "../../src/core/admission.ts";
-import { bare, codeOf, cookieOf, openStore, soon, visitor } from "../setup/sessions.ts";
+import { bare, codeOf, cookieOf, counted, openStore, soon, visitor } from "../setup/sessions.ts";
 
 /** Plugins whose answers a test gives, and a note of which were asked. */
 function doors(...answers: unknown[]): { readonly plugins: Plugin[]; readonly asked: number[] } {
@@ -52,6 +53,40 @@ describe("a session that is judged by plugins", () => {
     const later = doors(lateNothing(), soon("closed"), "never");
     expect(await judged(later.plugins)).toEqual(refused);
     expect(later.asked).toEqual([0, 1]);
+  });
+
+  test("is not judged where there is none", async () => {
+    const { plugins, asked } = doors("closed");
+    const schema = z.object({}).refine(() => false);
+    const headers = { Cookie: `__Host-session=${"a".repeat(32)}` };
+    for (const options of [{ plugins }, { schema }, { plugins, schema }])
+      expect((await visitor<object>(options)((session) => session.info(), { headers })).result.ended).toBe("unknown");
+    expect(asked).toEqual([]);
+  });
+
+  test.each([0, 1])("is judged by the schema as well, after %i plugins", async (count) => {
+    const { store } = openStore();
+    const client = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("n", 1))) } };
+    const { plugins, asked } = doors(...Array.from({ length: count }, () => undefined));
+    const ended = async (most: number): Promise<string | null> => {
+      const schema = z.object({ n: z.number().max(most) });
+      return (await visitor({ store, plugins, schema })((session) => session.info(), client)).result.ended;
+    };
+    expect([await ended(0), await ended(1)]).toEqual(["schema", null]);
+    expect(asked).toHaveLength(2 * count);
+  });
+
+  test("is loaded once more after a conflict, and no more often", async () => {
+    const { store: inner } = openStore();
+    const { store, calls } = counted(inner);
+    const client = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("n", 1))) } };
+    await visitor({ store })(async (session) => {
+      await session.get("n");
+      await visitor({ store: inner })((other) => other.set("other", 1), client);
+      calls.length = 0;
+      session.set("n", 2);
+    }, client);
+    expect(calls).toEqual(["change", "load", "change"]);
   });
 
   test("is judged anew when another request got in between, so that what was refused meanwhile is not stored", async () => {

@@ -8,7 +8,7 @@ import {
   type SessionStore,
 } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
-import { bare, cookieOf, failing, idIn, openStore, visitor } from "../setup/sessions.ts";
+import { bare, codeOf, cookieOf, failing, idIn, openStore, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
 const set = (session: Session): void => session.set("a", 1);
@@ -106,6 +106,14 @@ describe("a session that was found", () => {
     expect((await visit(get, { headers })).result).toBe(1);
   });
 
+  test("fails the request that asks for it when the store fails, unless that is tolerated", async () => {
+    const headers = { Cookie: `__Host-session=${MADE_UP}` };
+    await visitor({ store: failing(memoryStore(), ["load"]) })(
+      async (session) => expect(await codeOf(() => session.get("a"))).toBe("ERR_STORE"),
+      { headers },
+    );
+  });
+
   test("fails the request when its plugin throws what is no error of the store, tolerated or not", async () => {
     const store = memoryStore();
     const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
@@ -158,6 +166,22 @@ describe("rotateEvery", () => {
     await visit(get);
     const before = await visit((session) => session.id());
     expect(before.result).toBe(third);
+  });
+
+  test("does not count as a proof of who the user is", async () => {
+    const { visit, first } = await aged(600);
+    const { result, cookies } = await visit((session) => session.info());
+    expect([idIn(cookies) === first, result.authenticatedAt]).toEqual([false, null]);
+    expect((await visit((session) => session.info())).result.authenticatedAt).toBeNull();
+  });
+
+  test("lets the old id be used as often as the client has it alone: the new one is not taken for used", async () => {
+    const { clock, options, first } = await aged(600);
+    const old = { headers: { Cookie: `__Host-session=${first}` } };
+    for (let count = 0; count < 3; count++) {
+      expect((await visitor(options)(get, old)).result).toBe(1);
+      clock.advance(61);
+    }
   });
 
   test("gives none to a request that does not count as use, nor where there is no request", async () => {

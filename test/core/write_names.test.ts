@@ -48,6 +48,8 @@ describe("withWrite()", () => {
   test("adds the name of a write once", () => {
     const first = write(CREATED, nameOf(1));
     expect(write(first, nameOf(1), NOW + 5)).toBe(first);
+    const second = write(first, nameOf(2), NOW + 5);
+    expect(write(second, nameOf(2), NOW + 9)).toBe(second);
   });
 
   test.each([

@@ -37,12 +37,20 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_changes: {
-    files: ["src/core/update.ts", "src/core/update_key.ts", "src/core/create.ts", "src/core/group_commit.ts"],
+    files: ["src/core/update.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
       "test/core/{schema,timeouts,update,update_key,write_names}.test.ts",
       "test/requirements/pitfalls/losing_data.test.ts",
     ],
+  },
+  core_update_key: {
+    files: ["src/core/update_key.ts"],
+    tests: ["test/core/{after_the_response,changes_in_place,flash,update,update_key}.test.ts"],
+  },
+  core_create: {
+    files: ["src/core/create.ts"],
+    tests: ["test/core/{create,recovery,rotate,schema,timeouts}.test.ts"],
   },
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
