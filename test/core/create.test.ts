@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionError, SessionManager } from "../../mod.ts";
+import { memoryStore, SessionError, SessionManager, type Transport } from "../../mod.ts";
 import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
@@ -173,6 +173,37 @@ describe("create()", () => {
       async (session) => expect(await codeOf(() => session.create())).toBe("ERR_SESSION_GONE"),
       old,
     );
+  });
+
+  test("and set() begin nothing in place of a session whose id was replaced", async () => {
+    const { store, records } = openStore();
+    const old = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("a", 1))) } };
+    await visitor({ store })((session) => session.regenerate(), old);
+    const { cookies } = await visitor({ store })(async (session) => {
+      session.set("a", 2);
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    }, old);
+    expect([cookies, records.size]).toEqual([[], 2]);
+  });
+
+  test("stores nothing whose token the client cannot keep", async () => {
+    const { store, calls } = counted(memoryStore());
+    const asked: unknown[] = [];
+    const transport: Transport = {
+      read: () => null,
+      write: () => {},
+      clear: () => {},
+      assertFits: (token, { maxAge }) => {
+        asked.push([token, maxAge]);
+        throw new SessionError("ERR_COOKIE_TOO_LARGE", "Cannot store the session: its cookie is too large");
+      },
+    };
+    const id = "a".repeat(32);
+    await visitor({ store, transports: [transport], generateId: () => id, idleTimeout: 60 })(async (session) => {
+      session.set("a", 1);
+      expect(await codeOf(() => session.save())).toBe("ERR_COOKIE_TOO_LARGE");
+    });
+    expect([asked, calls]).toEqual([[[id, 60]], []]);
   });
 
   test("answers null, and leaves nothing to be stored, when the session could not be loaded", async () => {

@@ -146,6 +146,7 @@ describe("flash", () => {
     const takeBack = (session: Session) => session.flash("message", undefined as never);
     await visit((session) => session.flash("message", "Saved"));
     await visit(takeBack);
+    expect((await visit((session) => session.size())).result).toBe(0);
     expect((await visit((session) => session.get("message"))).result).toBeUndefined();
     await visit((session) => {
       session.flash("message", "Saved");
@@ -309,7 +310,43 @@ describe("flash", () => {
       expect(await session.get("a")).toBe(1);
       await session.save();
       expect((await session.keys()).toSorted()).toEqual(["a", "b"]);
-      expect(await session.size()).toBe(2);
     });
+  });
+
+  test("[55] set() takes the place of no flash value that another request has put there since", async () => {
+    const visit = visitor();
+    await visit((session) => session.set("other", 1));
+    await visit(async (session) => {
+      await session.get("other");
+      await visit((rival) => rival.flash("notice", "theirs"));
+      session.set("notice", "mine");
+    });
+    expect((await visit((session) => session.get("notice"))).result).toBe("theirs");
+    expect((await visit((session) => session.get("notice"))).result).toBe("mine");
+  });
+
+  test("[55] flash() of the text that was just shown is for the request after", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("notice", "hello"));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("hello");
+      session.flash("notice", "hello");
+    });
+    expect((await visit((session) => session.get("notice"))).result).toBe("hello");
+    expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
+  });
+
+  test("[55] two requests that show one value at once both store what they want", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("notice", "hello"));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("hello");
+      expect((await visit((rival) => (rival.set("b", 1), rival.get("notice")))).result).toBe("hello");
+      session.set("a", 1);
+      await session.save();
+      // Nothing of the kind is in the record any more.
+      expect([await session.get("notice"), (await session.keys()).toSorted()]).toEqual(["hello", ["a", "b", "notice"]]);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 1 });
   });
 });

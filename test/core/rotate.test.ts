@@ -511,7 +511,9 @@ describe("the successor of a rotation that the store refuses", () => {
     faulty.plan({ save: ["rejects"] });
     expect(await codeOf(() => session.save())).toBe("ERR_STORE");
     expect(records.size).toBe(1);
+    const { load } = faulty.calls;
     await session.save();
+    expect(faulty.calls.load).toBe(load);
     expect(await session.id()).toBe(promised);
   });
 });

@@ -1,16 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session } from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
-import { counted, openStore, visitor } from "../setup/sessions.ts";
+import { bare, counted, openStore, visitor } from "../setup/sessions.ts";
 
 describe("the value of a key", () => {
   test("is the fallback where there is none, or none that can be read, also if that could not be stored", async () => {
     const { store, records } = openStore();
-    const visit = visitor({ store });
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store, onEvent: (event) => events.push(event) });
     await visit((session) => session.set({ n: 1 }));
     const [[key, record]] = [...records] as [[string, NonNullable<ReturnType<typeof records.get>>]];
     records.set(key, { ...record, fields: new Map(record.fields).set("=n", "[[[") });
     const call = (): number => 0;
+    events.length = 0;
     await visit(async (session) => {
       expect(await session.get("n", 7)).toBe(7);
       expect(await session.get("missing", null)).toBeNull();
@@ -18,6 +20,7 @@ describe("the value of a key", () => {
       expect(await session.get("missing", undefined)).toBeUndefined();
     });
     expect([...records.values()].map(({ fields }) => fields.get("=n"))).toEqual(["[[["]);
+    expect(bare(events)).toEqual([{ type: "loaded" }, { type: "rejected", reason: "corrupt" }]);
   });
 
   test("is no longer the object that was there before, when another one or a plain value took its place", async () => {
@@ -38,16 +41,17 @@ describe("the value of a key", () => {
     });
   });
 
-  test("keeps its time to live when its object is changed in place, and loses it by set()", async () => {
+  test("keeps its time to live when its object is changed in place or by update(), and loses it by set()", async () => {
     const clock = fakeClock();
     const visit = visitor({ now: clock.now });
-    await visit((session) => (session.set("a", { n: 1 }, { ttl: 60 }), session.set("b", { n: 1 }, { ttl: 60 })));
+    await visit((session) => session.set({ a: { n: 1 }, b: { n: 1 }, c: 1 }, { ttl: 60 }));
     await visit(async (session) => {
       (await session.get("a")).n = 2;
       session.set("b", { n: 2 });
+      await session.update("c", (n) => n + 1);
     });
     clock.advance(59.999);
-    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: { n: 2 }, b: { n: 2 } });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: { n: 2 }, b: { n: 2 }, c: 2 });
     clock.advance(0.001);
     const read = async (session: Session): Promise<unknown> => [
       await session.get("a"),
@@ -125,5 +129,34 @@ describe("the value of a key", () => {
       expect(await session.get("box")).toBeUndefined();
     });
     expect((await visit((session) => session.size())).result).toBe(0);
+  });
+
+  test("is what update() has stored, unless the request has set another one meanwhile, and nothing is taken for spoiled", async () => {
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store: openStore().store, onEvent: (event) => events.push(event) });
+    await visit((session) => session.set("n", 1));
+    events.length = 0;
+    await visit(async (session) => {
+      const box = await session.update("box", (before) => ({ n: before === undefined ? 1 : 0 }));
+      expect(await session.get("box")).toBe(box);
+      await session.save();
+      const updating = session.update("box", ({ n }) => ({ n: n + 1 }));
+      session.set("box", { n: 100 });
+      expect(await updating).toEqual({ n: 2 });
+      expect(await session.get("box")).toEqual({ n: 100 });
+    });
+    expect(events.map(({ type }) => type)).not.toContain("rejected");
+    expect((await visit((session) => session.get("box"))).result).toEqual({ n: 100 });
+  });
+
+  test("that is null is no object: it is what is stored, whoever has stored it", async () => {
+    const visit = visitor();
+    await visit((session) => session.set({ n: null, other: 0 }));
+    await visit(async (session) => {
+      expect(await session.get("n")).toBeNull();
+      await visit((rival) => rival.set("n", 5));
+      await session.update("other", (other) => other + 1);
+      expect(await session.get("n")).toBe(5);
+    });
   });
 });

@@ -98,6 +98,22 @@ test("update() stores nothing under the old id when it is unknown whether that w
   expect({ ...(await renewed.all()) }).toEqual({ n: 1, other: 7 });
 });
 
+test("update() on a session that gets a new id is not stored later when it was refused for want of an answer", async () => {
+  const { store: inner } = openStore();
+  const faulty = faultyStore(inner);
+  const session = new SessionManager({ store: faulty }).open("");
+  session.set({ n: 0, other: 0 });
+  await session.save();
+  await session.regenerate();
+  session.set("other", 1);
+  faulty.plan({ save: ["rejects"] });
+  expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+  expect(await session.get("n")).toBe(0);
+  await session.save();
+  const renewed = new SessionManager({ store: inner }).open(String(await session.id()));
+  expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1 });
+});
+
 test("update() whose function has returned does not limit how long later calls wait for each other", async () => {
   onTestFinished(() => void vi.useRealTimers());
   const faulty = faultyStore(openStore().store);
