@@ -283,6 +283,28 @@ describe("requests of one process that change one session at once", () => {
     expect((await elsewhere((session) => session.get("n"))).result).toBe(0);
   });
 
+  test("send the cookie again only where it lasts for another time, or is used anew", async () => {
+    const clock = fakeClock();
+    const { gather } = await busyShop({ now: clock.now });
+    clock.advance(1);
+    const { settled } = await gather<unknown>([
+      (session) => session.set("n", 1),
+      (session) => session.setTimeouts({ idle: 60 }),
+      (session) => session.set("n", 2),
+      (session) => session.touch(),
+    ]);
+    expect(settled.map((each) => each.status === "fulfilled" && each.value.cookies.length)).toEqual([0, 1, 0, 1]);
+  });
+
+  test("write one after the other where a plugin answers each of them", async () => {
+    const plugin = { name: "each", respond: () => {} };
+    const { gather, all, calls } = await busyShop({ plugins: [plugin] });
+    const { answers } = await gather([increment, increment]);
+    expect(answers.toSorted()).toEqual([1, 2]);
+    expect(calls.filter((call) => call === "change").length).toBeGreaterThan(2);
+    expect(await all()).toEqual({ first: true, n: 2, other: 0 });
+  });
+
   test("are all told that the session is gone when another process has ended it", async () => {
     const { gather, elsewhere, events } = await busyShop();
     const set = (session: Session) => session.set("n", 5);
@@ -329,3 +351,41 @@ test.each([
     expect({ ...(await sessions.open(id).all()) }).toEqual({ n: 1, m: 1 });
   },
 );
+
+test("one process loads the session again after three batches, so that others get their turn", async () => {
+  const { store: inner } = openStore();
+  const { store: watched, calls } = counted(inner);
+  const held: (() => void)[] = [];
+  const store = altered(watched, {
+    change: async (change, ...args) => {
+      const { opened, open } = gate();
+      held.push(open);
+      await opened;
+      return await change(...args);
+    },
+  });
+  const sessions = new SessionManager<{ n: number }>({ store, storeTimeout: 60 });
+  const first = sessions.open("");
+  first.set("n", 0);
+  await first.save();
+  const id = (await first.id()) ?? "";
+  const opened = Array.from({ length: 7 }, () => sessions.open(id));
+  for (const session of opened) await session.get("n");
+  calls.length = 0;
+  const updates: Promise<number>[] = [];
+  for (const session of opened) {
+    // Each one comes while the one before it is being stored, and is a batch of its own.
+    updates.push(session.update("n", (n = 0) => n + 1));
+    for (let turn = 0; turn < 5; turn++) await soon(0);
+    if (updates.length > 1) {
+      held.shift()?.();
+      for (let turn = 0; turn < 5; turn++) await soon(0);
+    }
+  }
+  while (held.length > 0) {
+    held.shift()?.();
+    for (let turn = 0; turn < 5; turn++) await soon(0);
+  }
+  expect(await Promise.all(updates)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  expect(calls.join(" ")).toBe("change change change change load change change change");
+});

@@ -52,10 +52,6 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/core/create.ts"],
     tests: ["test/core/{create,recovery,rotate,schema,timeouts}.test.ts"],
   },
-  core_group_commit: {
-    files: ["src/core/group_commit.ts"],
-    tests: ["test/core/{changes_in_place,commit,grace,group_commit,schema,timeouts,update}.test.ts"],
-  },
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
     tests: ["test/core/{admission,destroy,grace,loaded_sessions}.test.ts"],
