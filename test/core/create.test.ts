@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { memoryStore, SessionError, SessionManager, type Transport } from "../../mod.ts";
 import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../setup/sessions.ts";
@@ -184,6 +185,14 @@ describe("create()", () => {
       expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
     }, old);
     expect([cookies, records.size]).toEqual([[], 2]);
+  });
+
+  test("throws what refuses the session, also where a failing store is tolerated", async () => {
+    const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<{ n?: number }>;
+    await visitor<{ n?: number }>({ schema, onStoreError: "anonymous" })(async (session) => {
+      session.set("n", 11);
+      expect(await codeOf(() => session.create())).toBe("ERR_SCHEMA");
+    });
   });
 
   test("stores nothing whose token the client cannot keep", async () => {
