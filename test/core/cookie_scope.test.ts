@@ -108,7 +108,7 @@ describe("guessedStrays()", () => {
     expect(guesses(own, url)).toEqual(["host / partitioned"]);
   });
 
-  test.each(["https://1.shop.example/", "https://shop.1a/", "https://a1.example/"])(
+  test.each(["https://1.shop.example/", "https://shop.1a/", "https://a1.example/", "https://shop.example./"])(
     "takes %s for a name, and no address",
     (url) => {
       expect(guesses(own, url)).toContain(`${new URL(url).hostname} /`);

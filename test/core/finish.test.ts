@@ -11,7 +11,8 @@ import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { waitUntilFor } from "../../src/core/finish.ts";
 import { resolveOptions } from "../../src/core/options.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
-import { altered, codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
+import { faultyStore } from "../../src/testing.ts";
+import { altered, codeOf, cookieOf, counted, openStore, SHOP, soon } from "../setup/sessions.ts";
 
 const SECRETS = ["a secret for tests, 32 bytes long"];
 
@@ -203,6 +204,13 @@ describe("Clear-Site-Data", () => {
     expect([clears(headers), headers.getSetCookie().length]).toEqual(['"cookies", "storage"', 1]);
   });
 
+  test("is not told where there was no session to end", async () => {
+    const { sessions } = await begun();
+    const session = sessions.start(new Request(SHOP));
+    await session.destroy({ clearSiteData: ["storage"] });
+    expect(clears(await sessions.commit(session))).toBeNull();
+  });
+
   test("is not told unless asked for, nor when the store did not end the session", async () => {
     const { sessions, start } = await begun();
     const session = start();
@@ -261,6 +269,49 @@ describe("what a plugin tells the client", () => {
     expect(asked).toEqual([read]);
   });
 
+  test("is not asked for a session that is gone, or could not be stored, unless the client gets a new id", async () => {
+    let isDown = false;
+    const store = altered(openStore().store, {
+      change: (change, ...args) => (isDown ? Promise.reject(new Error("down")) : change(...args)),
+    });
+    const { asked, options } = teller({ "X-Job": "done" });
+    const { sessions, start } = await begun({ ...options, store, onStoreError: "anonymous" });
+    const known = start();
+    const fresh = sessions.start(new Request(SHOP));
+    fresh.set("n", 1);
+    await fresh.save();
+    asked.length = 0;
+    isDown = true;
+    for (const session of [known, fresh]) session.set("n", 2);
+    expect((await sessions.commit(known)).has("X-Job")).toBe(false);
+    const told = await sessions.commit(fresh);
+    expect([told.get("X-Job"), told.getSetCookie().length]).toEqual(["done", 1]);
+    expect(asked).toEqual([fresh]);
+    isDown = false;
+    const gone = start();
+    await gone.get("n");
+    const other = start();
+    await other.destroy();
+    await sessions.commit(other);
+    gone.set("n", 3);
+    asked.length = 0;
+    expect((await sessions.commit(gone)).has("X-Job")).toBe(false);
+    expect(asked).toEqual([]);
+  });
+
+  test("may change the session meanwhile: that is stored at once", async () => {
+    const seen: Session[] = [];
+    const { sessions, start } = await begun({
+      plugins: [{ name: "job", respond: async () => void seen.pop()?.set("n", 3) }],
+    });
+    const session = start();
+    await session.get("n");
+    seen.push(session);
+    await sessions.commit(session);
+    await soon(0);
+    expect(await start().get("n")).toBe(3);
+  });
+
   test("may be nothing: the response is private to the client all the same", async () => {
     const { asked, options } = teller({});
     const { sessions, start } = await begun(options);
@@ -317,6 +368,102 @@ describe("the cookie of a token that leads to no session", () => {
     expect(lines.length).toBeGreaterThan(0);
     for (const line of lines) expect(line).toMatch(/^s=; Max-Age=0; .*(?:Domain|Partitioned)/);
   });
+});
+
+describe("refresh: always", () => {
+  test("sends the cookie of each session that was used, and none while the store is down", async () => {
+    let isDown = false;
+    const store = altered(openStore().store, {
+      change: (change, ...args) => (isDown ? Promise.reject(new Error("down")) : change(...args)),
+    });
+    const { sessions, start } = await begun({ store, cookie: { refresh: "always" }, onStoreError: "anonymous" });
+    const read = start();
+    await read.get("n");
+    expect((await sessions.commit(read)).getSetCookie()).toHaveLength(1);
+    const changed = start();
+    changed.set("n", 2);
+    isDown = true;
+    expect((await sessions.commit(changed)).getSetCookie()).toEqual([]);
+  });
+
+  test("sends no cookie with an id that was to be replaced and could not be", async () => {
+    const store = faultyStore(openStore().store);
+    const { sessions, start } = await begun({ store, cookie: { refresh: "always" }, onStoreError: "anonymous" });
+    const session = start();
+    await session.get("n");
+    await session.regenerate();
+    store.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+    const headers = await sessions.commit(session);
+    store.plan({});
+    expect(headers.getSetCookie()).toEqual([]);
+    expect(await start().get("n")).toBe(1);
+  });
+});
+
+test("a header of its own has no lifetime, and the session under it lives on", async () => {
+  const sessions = new SessionManager({ store: openStore().store, cookie: false, header: "X-Id" });
+  const session = sessions.start(new Request(SHOP));
+  session.set("n", 1);
+  const id = (await sessions.commit(session)).get("X-Id") ?? "";
+  const again = sessions.start(new Request(SHOP, { headers: { "X-Id": id } }));
+  expect(await again.get("n")).toBe(1);
+  expect(Object.fromEntries(await sessions.commit(again))).toEqual({ "cache-control": "private", "vary": "X-Id" });
+});
+
+test("a cookie of a previous name is left alone where the session was only read", async () => {
+  const { sessions, start } = await begun({ cookie: { name: "s", previous: [{ name: "older" }] } });
+  const known = start();
+  const Cookie = `s=${await known.id()}; older=old`;
+  const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+  expect(await session.get("n")).toBe(1);
+  expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
+});
+
+describe("onStoreError: anonymous", () => {
+  const onStoreError = "anonymous";
+
+  test("leaves the cookie alone of a dead id whose new session could not be stored", async () => {
+    const store = altered(openStore().store, { create: () => Promise.reject(new Error("down")) });
+    const sessions = new SessionManager({ store, onStoreError });
+    const dead = sessions.start(new Request(SHOP, { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } }));
+    await dead.get("n");
+    dead.set("n", 1);
+    expect((await sessions.commit(dead)).getSetCookie()).toEqual([]);
+  });
+
+  test("goes on where the store cannot be opened", async () => {
+    const sessions = new SessionManager({ store: () => Promise.reject(new Error("down")), onStoreError });
+    const session = sessions.start(new Request(SHOP));
+    session.set("n", 1);
+    expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
+  });
+
+  test("goes on after conflicts without end, and throws what is no failure of the store", async () => {
+    const busy = altered(openStore().store, { change: async () => "conflict" });
+    for (const onError of ["throw", onStoreError] as const) {
+      const conflicts = await begun({ store: busy, onStoreError: onError, storeTimeout: 0.05 });
+      const session = conflicts.start();
+      session.set("n", 2);
+      const committing = conflicts.sessions.commit(session);
+      if (onError === "throw") expect(await codeOf(() => committing)).toBe("ERR_CONFLICT");
+      else expect((await committing).getSetCookie()).toEqual([]);
+      const named = new SessionManager({ cookie: { name: "n".repeat(4065) }, onStoreError: onError });
+      const large = named.start(new Request(SHOP));
+      large.set("n", 1);
+      expect(await codeOf(() => named.commit(large))).toBe("ERR_COOKIE_TOO_LARGE");
+    }
+  });
+});
+
+test("an object that was changed in place is stored", async () => {
+  const { sessions, start } = await begun();
+  const first = start();
+  first.set("list", [1]);
+  await sessions.commit(first);
+  const session = start();
+  (await session.get("list")).push(2);
+  await sessions.commit(session);
+  expect(await start().get("list")).toEqual([1, 2]);
 });
 
 test("a change is stored by a call that nobody awaited, before the response", async () => {

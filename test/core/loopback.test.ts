@@ -49,6 +49,7 @@ test.each([
   "http://[::2]/",
   "http://[::1].shop.example/",
   "x-http://localhost/",
+  "wxyz://localhost/?http://",
 ])("%s is not", (url) => {
   expect(isPlainLoopback(request(url))).toBe(false);
 });

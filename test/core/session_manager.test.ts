@@ -6,7 +6,7 @@ import { internalsOf } from "../../src/core/session_internals.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, counted, openStore, SHOP, temporaryDirectory } from "../setup/sessions.ts";
+import { altered, codeOf, counted, gate, openStore, SHOP, temporaryDirectory } from "../setup/sessions.ts";
 
 interface Data {
   n: number;
@@ -53,8 +53,12 @@ describe("start()", () => {
     const request = next(headers);
     const first = sessions.start(request);
     await sessions.commit(first);
-    expect(sessions.start(request)).not.toBe(first);
-    expect(await sessions.start(request).get("n")).toBe(1);
+    const second = sessions.start(request);
+    expect(second).not.toBe(first);
+    expect(await second.get("n")).toBe(1);
+    // Nor is it the one that was committed after it was used.
+    await sessions.commit(second);
+    expect(sessions.start(request)).not.toBe(second);
   });
 
   test.each([undefined, null, {}, { headers: null }, { headers: {} }, "https://shop.example/"])(
@@ -313,6 +317,8 @@ describe("a plugin", () => {
       ["silent", true, "env", "ctx"],
       ["one", true, "env", "ctx"],
     ]);
+    const alone = withSession(() => new Response("handler"), { plugins: [door("alone", true)] });
+    expect(await (await alone(request)).text()).toBe("alone");
     const silent = withSession(() => new Response("handler"), { plugins: [door("silent", false)] });
     expect(await (await silent(request)).text()).toBe("handler");
   });
@@ -371,6 +377,30 @@ describe("discard()", () => {
     expect(await sessions.open(id).get("n")).toBe(1);
     expect(await sessions.open(renewed).id()).toBeNull();
     expect(records.size).toBe(1);
+  });
+
+  test("puts back the session whose new id is still being stored", async () => {
+    const [stored, reached] = [gate(), gate()];
+    let isSlow = false;
+    const store = altered(openStore().store, {
+      change: async (change, ...args) => {
+        const answer = await change(...args);
+        if (isSlow) reached.open();
+        if (isSlow) await stored.opened;
+        return answer;
+      },
+    });
+    const { sessions, headers, id } = await begun({ store });
+    const session = sessions.start(next(headers));
+    await session.regenerate();
+    isSlow = true;
+    const saving = session.save();
+    await reached.opened;
+    isSlow = false;
+    const discarding = sessions.discard(session);
+    stored.open();
+    await Promise.all([saving, discarding]);
+    expect(await sessions.open(id).get("n")).toBe(1);
   });
 
   test.each(["load", "save", "delete"] as const)(

@@ -17,6 +17,7 @@ test("assertCookieAge() refuses a cookie that would end before it is sent again"
     { maxAge: 1, refresh: "always" },
   ] as const)
     expect(assertCookieAge(cookie, 60)).toBeUndefined();
+  expect(Reflect.apply(assertCookieAge, undefined, [null, 60])).toBeUndefined();
   for (const cookie of [{ maxAge: 59 }, { maxAge: 59, refresh: "changed" }] as const)
     expect(() => assertCookieAge(cookie, 60)).toThrow(RangeError);
 });
@@ -67,5 +68,9 @@ describe("transportsOf()", () => {
   ])("throws a TypeError for %s", (_what, args) => {
     expect(() => Reflect.apply(transportsOf, undefined, [...args, 1])).toThrow(TypeError);
     expect(() => Reflect.apply(transportsOf, undefined, [...args, 1])).not.toThrow(/Cannot read|is not a function/);
+  });
+
+  test.each([true, null, undefined, 7])("says what a header must be when it is %j", (header) => {
+    expect(() => Reflect.apply(transportsOf, undefined, [undefined, {}, header, 1])).toThrow(/^header must be a name/);
   });
 });

@@ -2,7 +2,17 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "../../mod.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { cookieJar } from "../../src/testing.ts";
-import { cookieOf, counted, gate, openStore, SHOP, temporaryDirectory, visitor } from "../setup/sessions.ts";
+import {
+  altered,
+  cookieOf,
+  counted,
+  gate,
+  openStore,
+  SHOP,
+  soon,
+  temporaryDirectory,
+  visitor,
+} from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -170,7 +180,18 @@ test.each<[unknown, string]>([
 });
 
 test("withSession() has taken back a new id that no response carries when it rejects", async () => {
-  const { store } = openStore();
+  let [isSlow, underWay] = [false, 0];
+  const slowly = async <Answer>(call: () => Answer): Promise<Awaited<Answer>> => {
+    underWay++;
+    if (isSlow) await soon(0);
+    const answer = await call();
+    underWay--;
+    return answer;
+  };
+  const store = altered(openStore().store, {
+    save: (save, ...args) => slowly(() => save(...args)),
+    delete: (remove, ...args) => slowly(() => remove(...args)),
+  });
   const sessions = new SessionManager({ store });
   const session = sessions.start(new Request(SHOP));
   set(session);
@@ -180,10 +201,12 @@ test("withSession() has taken back a new id that no response carries when it rej
   const handler = withSession(async (_request, own) => {
     await own.regenerate();
     await own.save();
+    isSlow = true;
     throw failure;
   }, sessions);
   const Cookie = headers.getSetCookie()[0]?.split(";")[0] ?? "";
   await expect(handler(new Request(SHOP, { headers: { Cookie } }))).rejects.toBe(failure);
+  expect(underWay).toBe(0);
   expect(await get(sessions.open(id))).toBe(1);
 });
 
