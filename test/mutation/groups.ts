@@ -19,6 +19,33 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
     ],
   },
+  core_front: {
+    files: [
+      "src/core/response.ts",
+      "src/core/request_transport.ts",
+      "src/core/session_manager.ts",
+      "src/core/with_session.ts",
+    ],
+    tests: [
+      "test/core/{caching,manager_internals,request_transport,response,session_manager,several_sessions,with_session}.test.ts",
+    ],
+  },
+  core_finish: {
+    files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/touch.ts"],
+    tests: ["test/core/{finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts"],
+  },
+  core_cookie_options: {
+    files: [
+      "src/core/cookie_options.ts",
+      "src/core/cookie_scope.ts",
+      "src/core/loopback.ts",
+      "src/core/http_token.ts",
+      "src/core/transport_options.ts",
+    ],
+    tests: [
+      "test/core/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
+    ],
+  },
   core_state: {
     files: ["src/core/working_copy.ts"],
     tests: [

@@ -26,6 +26,8 @@ const TEXT_AT: Readonly<Record<string, number>> = {
   assertDuration: 0,
   assertMethods: 0,
   assertRecordSize: 0,
+  cleanError: 0,
+  refuse: 0,
 };
 
 function shouldIgnore(path: NodePath): string | undefined {
