@@ -3,7 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager } from "../mod.ts";
 import { session, type SessionEnv } from "../src/hono.ts";
-import { cookieJar } from "../src/testing.ts";
+import { cookieJar, faultyStore } from "../src/testing.ts";
 
 interface ShopData {
   visits?: number;
@@ -87,6 +87,25 @@ describe("session()", () => {
     await visit("/visits");
     expect(await (await visit("/throws")).text()).toBe("caught");
     expect(await (await visit("/visits")).text()).toBe("3");
+  });
+
+  test("stores nothing more when a handler throws after a save that failed", async () => {
+    const store = faultyStore(memoryStore());
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>({ store }));
+    app.get("/begin", (c) => (c.var.session.set("visits", 1), c.text("begun")));
+    app.get("/fail", async (c) => {
+      c.var.session.set("user", "eve");
+      store.plan({ save: ["rejects"] });
+      await c.var.session.save();
+      return c.text("saved");
+    });
+    app.get("/show", async (c) => c.json(await c.var.session.all()));
+    app.onError((_error, c) => c.text("caught", 500));
+    const visit = visits(app);
+    await visit("/begin");
+    expect((await visit("/fail")).status).toBe(500);
+    expect(await (await visit("/show")).json()).toEqual({ visits: 1 });
   });
 
   test("stores nothing more of any session when a handler throws and there are several", async () => {

@@ -244,7 +244,7 @@ export class ActiveSession {
     this.copy.drop();
     this.values.untrack();
     this.flash.reset();
-    this.pendingDelete = undefined;
+    this.pendingDelete = this.unconfirmed = undefined;
   }
 
   /** The id that the session will have, created once. */

@@ -5,7 +5,7 @@ import { NO_FIELDS } from "./record_fields.ts";
 import type { Contents, Found, Operation } from "./repository.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { maxAgeOf } from "./touch.ts";
-import type { Commit } from "./working_copy.ts";
+import type { Commit, WorkingCopy } from "./working_copy.ts";
 import { replay } from "./fields.ts";
 
 /** Ids that may be in use before the generator is given up: a random one never is. */
@@ -22,12 +22,12 @@ export async function begin(active: ActiveSession): Promise<void> {
 }
 
 /**
- * The same, for a caller that is told the id. Where the response goes out although the store is down, the session is stored now: nobody must be told
- * an id under which nothing will be found.
+ * Stores a new session before its id is told, where the response goes out although the store is down: nobody must be told an id under which nothing
+ * will be found.
  */
-export async function beginForId(active: ActiveSession): Promise<void> {
-  await begin(active);
-  if (!active.policy.toleratesFailure || active.copy.base || active.unavailable !== undefined) return;
+export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
+  const { copy, policy } = active;
+  if (!policy.toleratesFailure || copy.base || active.unavailable !== undefined) return copy;
   try {
     await active.save();
   } catch (error) {
@@ -37,6 +37,7 @@ export async function beginForId(active: ActiveSession): Promise<void> {
     active.unconfirmed = undefined;
     active.forgetNextId();
   }
+  return copy;
 }
 
 /** Stores a new session, if there is anything to store. */

@@ -108,7 +108,11 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
     active.calls.isBusy ||
     copy.rotation !== undefined ||
     copy.timeouts !== undefined ||
-    active.pendingDelete !== undefined
+    active.pendingDelete !== undefined ||
+    active.orphan !== undefined ||
+    // What a write without an answer was to store may be told to the client as well.
+    active.unconfirmed !== undefined ||
+    active.unconfirmedRotation !== undefined
   )
     return false;
   if (copy.changesMetadata || policy.repository.tokenHoldsSession === true || policy.repository.respond !== undefined)

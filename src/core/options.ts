@@ -1,5 +1,7 @@
 import { memoryStore } from "../stores/memory.ts";
 import { type Codec, structuredCodec } from "./codec.ts";
+import { mistake } from "./errors.ts";
+import { kindOf } from "./kind_of.ts";
 import type { SessionEvent } from "./events.ts";
 import type { CookieOptions } from "./cookie_transport.ts";
 import { DEFAULT_NAME, withoutPrefix } from "./cookie_options.ts";
@@ -234,7 +236,11 @@ function noStore(): never {
 /** A codec of the program may give any text. As JSON, the text has no line ends and no half of a surrogate pair. */
 function safeCodec(codec: Codec): Codec {
   return {
-    encode: (value) => JSON.stringify(codec.encode(value)),
+    encode(value) {
+      const text: unknown = codec.encode(value);
+      if (typeof text === "string") return JSON.stringify(text);
+      throw mistake(`codec.encode must return a text at once; it returned ${kindOf(text)}`);
+    },
     decode: (text) => codec.decode(JSON.parse(text)),
   };
 }

@@ -5,7 +5,7 @@ import { isPromise } from "./maybe_promise.ts";
 import type { Metadata } from "./metadata.ts";
 import { abandonSuccessor, endOrphan } from "./recovery.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { viewOf } from "./update.ts";
+import { update, viewOf } from "./update.ts";
 import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "./admission.ts";
 import { hasGrace, type Rotation, type RotationCommit } from "./rotation.ts";
@@ -28,6 +28,7 @@ export async function rotate(
   const metadata = rotatedMetadata(origin.metadata, commit, op.now);
   const progress: Progress = { current: origin, successor: undefined, isRetiring: false };
   let successor: Found;
+  let overtaken: Found | undefined;
   try {
     // A clock that is behind must not make the session older than others know it to be.
     const lastSeenAt = Math.max(op.now, origin.lastSeenAt);
@@ -36,7 +37,11 @@ export async function rotate(
     Object.assign(progress, { successor, isRetiring: true });
     const retired = active.policy.repository.retire(origin, successor, graceEnd(successor, rotation, op), op);
     if ((isPromise(retired) ? await retired : retired) === true) noteRetired(active, origin, successor, rotation);
-    else successor = await retireAgain(active, progress, successor, commit, op);
+    else {
+      const created = successor;
+      successor = await retireAgain(active, progress, created, commit, op);
+      overtaken = successor.id === created.id ? undefined : created;
+    }
   } catch (error) {
     const { nextId } = active;
     const { current, successor: created, isRetiring } = progress;
@@ -50,6 +55,12 @@ export async function rotate(
     // The handler has got the new id: the next attempt must use the same.
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
+  }
+  if (overtaken !== undefined) {
+    // What this request was to do by age has been done.
+    await abandonSuccessor(active, overtaken, op);
+    active.forgetNextId();
+    return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
   }
   const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
@@ -97,7 +108,10 @@ function noteRetired(active: ActiveSession, current: Found, successor: Found, ro
   if (!hasGrace(rotation)) active.retired ??= { current, successor };
 }
 
-/** Retires an id that another request has changed meanwhile: what it has stored moves over as well. */
+/**
+ * Retires an id that another request has changed meanwhile: what it has stored moves over as well. Answers the successor; or the session under another
+ * id, if another request has renewed it and this one was to do so by age alone.
+ */
 async function retireAgain(
   active: ActiveSession,
   progress: Progress,
@@ -115,7 +129,10 @@ async function retireAgain(
     await op.backOff();
     const newest = await newestOf(active, current, op);
     // Another request has renewed the id, with a grace: this one must not renew it once more under the old one.
-    if (newest.id !== current.id) throw sessionGone();
+    if (newest.id !== current.id) {
+      if (rotation.untilUsed && !active.isIdDisclosed) return newest;
+      throw sessionGone();
+    }
     current = newest;
     const { fields } = await replay(commit.changes, current.fields);
     await validateChanges?.(fields);

@@ -17,7 +17,7 @@ import type {
   ValueOptions,
 } from "./session.ts";
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
-import { beginForId } from "./create.ts";
+import { begin } from "./create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
 import { keysOf, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
@@ -164,7 +164,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   create(): Promise<string | null> {
     return this.#call(async (active) => {
       if (active.isSent) throw responseSent("begin");
-      await beginForId(active);
+      await begin(active);
       return active.unavailable === undefined ? await tokenOf(active) : null;
     });
   }

@@ -1,4 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
+import { storeForId } from "./create.ts";
 import { beginOperation } from "./operation.ts";
 
 /** What the client holds of the session, or will hold. */
@@ -6,6 +7,10 @@ export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
   if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;
   if (!copy.exists) return null;
+  if (!copy.base) {
+    const { base } = await storeForId(active);
+    if (base || active.unavailable !== undefined) return base?.token ?? null;
+  }
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
     active.detectChanges();

@@ -124,7 +124,7 @@ export class StoreClient implements SessionStore {
         this.#aborter?.abort();
       };
       const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));
-      answer.then(
+      Promise.resolve(answer).then(
         (value) => {
           clearTimeout(timer);
           try {

@@ -1,5 +1,5 @@
 import type { Codec } from "./codec.ts";
-import { notSerializable } from "./errors.ts";
+import { isMistake, notSerializable } from "./errors.ts";
 import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
@@ -79,7 +79,7 @@ export class Values {
     try {
       return this.#session.policy.codec.encode(value);
     } catch (error) {
-      throw notSerializable(key, error);
+      throw isMistake(error) ? error : notSerializable(key, error);
     }
   }
 

@@ -2,7 +2,15 @@ import { runInNewContext } from "node:vm";
 import { parse, stringify } from "devalue";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { type Codec, SessionManager } from "../../mod.ts";
 import { structuredCodec } from "../../src/core/codec.ts";
+
+test("a codec of the program that answers with a promise is refused, before anything is recorded", async () => {
+  const codec = { encode: async (value: unknown) => JSON.stringify(value), decode: JSON.parse } as unknown as Codec;
+  const session = new SessionManager({ codec }).open("");
+  expect(() => session.set("n", 1)).toThrow("codec.encode must return a text at once; it returned a promise");
+  expect(await session.size()).toBe(0);
+});
 
 const { encode, decode } = structuredCodec;
 const copyOf = (value: unknown): unknown => decode(encode(value));

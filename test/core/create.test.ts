@@ -141,6 +141,23 @@ describe("create() where a store that is down is tolerated", () => {
     },
   );
 
+  test.each(["load", "save"] as const)(
+    "id() is null as well when the %s has failed, whatever was set",
+    async (verb) => {
+      const store = faultyStore(memoryStore(), { [verb]: "rejects" });
+      const headers = verb === "load" ? { Cookie: `__Host-session=${"a".repeat(32)}` } : {};
+      const { result } = await visitor({ store, onStoreError: "anonymous" })(
+        async (session) => {
+          if (verb === "load") await session.get("a");
+          session.set("a", 1);
+          return await session.id();
+        },
+        { headers },
+      );
+      expect(result).toBeNull();
+    },
+  );
+
   test("stores the session once, and answers the id that the client gets", async () => {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store, onStoreError: "anonymous" });

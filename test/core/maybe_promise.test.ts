@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, withSession } from "../../mod.ts";
+import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "../../src/core/maybe_promise.ts";
 import { altered, SHOP } from "../setup/sessions.ts";
 
@@ -49,6 +49,23 @@ describe("something that has nothing but `then`", () => {
         () => 2,
       ),
     ).toBe(1);
+  });
+
+  test("fails as a promise does, and may give a promise", async () => {
+    const inner = memoryStore();
+    const hidden = new Error("key 4711");
+    const broken = {
+      // oxlint-disable-next-line unicorn/no-thenable -- as above
+      then() {
+        throw hidden;
+      },
+    } as unknown as Promise<null>;
+    const ask = async (answer: Promise<null>): Promise<unknown> => {
+      const session = new SessionManager({ store: altered(inner, { load: () => answer }) }).open("a".repeat(32));
+      return await session.get("n").catch((error: unknown) => error);
+    };
+    expect(await ask(broken)).toMatchObject({ code: "ERR_STORE", message: expect.not.stringContaining("4711") });
+    expect(await ask(bare(Promise.resolve(null)) as unknown as Promise<null>)).toBeUndefined();
   });
 
   test("may be what each function of a program gives", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, type SessionStore, withSession } from "../../mod.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, cookieOf, gate, SHOP, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
@@ -145,6 +145,33 @@ describe("persist", () => {
     expect(events.at(-1)).toMatchObject({ type: "failed", during: "store", error: { code: "ERR_STORE" } });
     expect((await visitor(options)(get, { headers })).result).toBe(2);
   });
+
+  test.each([
+    ["a new id", ["none", "does it but rejects", "rejects"], (session: Session) => session.regenerate()],
+    ["a new id, which was not stored", ["none", "rejects"], (session: Session) => session.regenerate()],
+    ["other timeouts", ["rejects"], (session: Session) => session.setTimeouts({ idle: 3600 })],
+  ] as const)(
+    "after-response waits for what the client must be told after a save without an answer: %s",
+    async (_what, save, use) => {
+      const { ctx, waiting } = slow();
+      const store = faultyStore(memoryStore());
+      const options = { store, persist: "after-response" } as const;
+      const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
+      const handle = withSession(async (_request, session: Session, _ctx: unknown) => {
+        await session.get("a");
+        await use(session);
+        store.plan({ save });
+        await session.save().catch(() => {});
+        store.plan({});
+        return new Response("Hello");
+      }, options);
+      const response = await handle(new Request(SHOP, { headers }), ctx);
+      await Promise.all(waiting);
+      const cookies = response.headers.getSetCookie();
+      expect(cookies).toHaveLength(1);
+      expect((await visitor({ store })(get, { headers: { Cookie: cookieOf({ cookies }) } })).result).toBe(1);
+    },
+  );
 
   test("[37] before-response leaves waitUntil alone", async () => {
     const { store, ctx, waiting } = slow();

@@ -421,6 +421,43 @@ test("a rotation that failed is not tried again after the response, which has to
 });
 
 describe("rotateEvery", () => {
+  test.each([
+    ["set", (session: Session, key: string): unknown => session.set(key, 1)],
+    ["update", (session: Session, key: string): unknown => session.update(key, () => 1)],
+  ] as const)(
+    "keeps what %s() changes in each of two requests that overlap and would both give a new id",
+    async (_how, change) => {
+      const clock = fakeClock();
+      const { store, records } = openStore();
+      const options = { store, now: clock.now, rotateEvery: 600 };
+      const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
+      clock.advance(600);
+      const { result, cookies } = await visitor(options)(async (session) => {
+        await session.get("n");
+        const other = await visitor(options)((same) => change(same, "a"), old);
+        await change(session, "b");
+        return idIn(other.cookies);
+      }, old);
+      expect(idIn(cookies)).toBe(result);
+      const again = { headers: { Cookie: cookieOf({ cookies }) } };
+      expect({ ...(await visitor(options)((session) => session.all(), again)).result }).toEqual({ n: 1, a: 1, b: 1 });
+      expect(living(records)).toHaveLength(1);
+    },
+  );
+
+  test("keeps an id that the handler was told from standing for nothing: its changes are refused", async () => {
+    const clock = fakeClock();
+    const options = { store: openStore().store, now: clock.now, rotateEvery: 600 };
+    const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
+    clock.advance(600);
+    await visitor(options)(async (session) => {
+      await session.id();
+      await visitor(options)((same) => same.set("a", 1), old);
+      session.set("b", 1);
+      expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    }, old);
+  });
+
   test("lets the old id lead to the session until the client has used the new one, and no longer", async () => {
     const clock = fakeClock();
     const jar = cookieJar();
