@@ -17,7 +17,7 @@ export interface Manifest {
 }
 
 /** What only this checkout needs. */
-const NOT_PUBLISHED = ["scripts", "workspaces", "devDependencies", "overrides"];
+const NOT_PUBLISHED = ["scripts", "workspaces", "devDependencies", "overrides", "allowScripts"];
 /** Texts beside the code. Their relative links are made absolute. */
 const TEXTS = ["README.md", "CHANGELOG.md", "SECURITY.md"];
 

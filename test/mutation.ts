@@ -1,7 +1,8 @@
 /**
  * `npm run mutation`: changes the source, place by place, and looks whether a test notices. `mutation.md` must list the changes that none notices, and no
  * others: with a reason. `mutation/groups.ts` says which files are changed, and which tests are run for them; `npm run mutation -- crypto csrf` takes
- * these groups alone.
+ * these groups alone. Of a group that was run before, only what has changed since is run again, in the source and in its tests. When something else has
+ * changed, such as what tests share, `npm run mutation -- --fresh` runs everything again.
  *
  * `npm run mutation -- src/core/commit.ts` changes other files, and `npm run mutation -- --all` all of `src/`, which takes many hours. Both hold them
  * against every unit test, print the score of each file and the changes that no test notices, and judge nothing.
@@ -35,7 +36,8 @@ interface Place {
   readonly column: number;
 }
 
-const chosen = process.argv.slice(2);
+const isFresh = process.argv.includes("--fresh");
+const chosen = process.argv.slice(2).filter((each) => each !== "--fresh");
 const names = chosen.length === 0 ? Object.keys(GROUPS) : chosen;
 process.exitCode = names.every((name) => Object.hasOwn(GROUPS, name))
   ? await judge(names)
@@ -72,7 +74,13 @@ async function judge(groups: readonly string[]): Promise<number> {
 
 /** Changes files and runs the tests of a group; without a name, every unit test. Undefined if that failed. */
 async function mutate(files: readonly string[], group: string): Promise<Report | undefined> {
-  const { ok } = await run("stryker", ["run", "--mutate", files.join(",")], {
+  const known = [
+    "--incremental",
+    "--incrementalFile",
+    `coverage/mutation/${group}.json`,
+    ...(isFresh ? ["--force"] : []),
+  ];
+  const { ok } = await run("stryker", ["run", "--mutate", files.join(","), ...(group === "" ? [] : known)], {
     live: true,
     env: { MUTATION_GROUP: group },
   });

@@ -109,7 +109,7 @@ test("Bun runs it, imported and required", async () => {
 test("the manifest holds what a user needs, and nothing of the checkout", async () => {
   const manifest = JSON.parse(await mustRun(project.run("node", "manifest.mjs")));
   expect(Object.keys(manifest)).not.toEqual(expect.arrayContaining(["workspaces"]));
-  for (const field of ["workspaces", "overrides", "devDependencies", "scripts"])
+  for (const field of ["workspaces", "overrides", "devDependencies", "scripts", "allowScripts"])
     expect(manifest).not.toHaveProperty(field);
   expect(manifest).toMatchObject({ name: "with-session", type: "module", sideEffects: false, license: "MIT" });
   expect(manifest.repository.url).toMatch(/^git\+https:\/\/github\.com\/.+\.git$/);

@@ -48,7 +48,7 @@ describe("published()", () => {
   test("leaves out what only the checkout needs, and keeps the rest", async () => {
     const own = await readManifest();
     const result = published(own);
-    for (const field of ["scripts", "workspaces", "devDependencies", "overrides"])
+    for (const field of ["scripts", "workspaces", "devDependencies", "overrides", "allowScripts"])
       expect(result).not.toHaveProperty(field);
     for (const field of ["name", "version", "license", "repository", "exports", "dependencies", "engines", "type"]) {
       expect(result[field]).toEqual(own[field]);
