@@ -113,15 +113,15 @@ export class RequestTransport {
 const snapshots: WeakMap<Request, Request> = new WeakMap();
 
 /**
- * Makes the runtime read what transports need, and answers the request from which they read it. Bun drops the headers of a request that was answered
- * and that nobody has asked for by then; Deno closes one that became a WebSocket, so there a copy without the body takes its place.
+ * Makes the runtime read what transports need, and answers the request from which they read it. Bun and Deno drop what nobody has asked for by the time
+ * the request is answered. Deno closes a request that became a WebSocket, so there a copy without the body takes its place.
  */
 export function takeRequest(request: Request): Request {
-  const known = snapshots.get(request);
+  const known = closesUpgradedRequests() ? snapshots.get(request) : undefined;
   if (known !== undefined) return known;
   try {
     const { headers, url, method } = request;
-    if (!closesUpgradedRequests()) return request;
+    if (!mayBeUpgraded(request)) return request;
     const snapshot = new Request(url, { method, headers });
     snapshots.set(request, snapshot);
     return snapshot;
@@ -133,5 +133,9 @@ export function takeRequest(request: Request): Request {
 
 /** The same before the handler runs, if it may make a WebSocket of the request. */
 export function takeUpgrade(request: Request): void {
-  if (closesUpgradedRequests() && request.headers.has("Upgrade")) takeRequest(request);
+  if (mayBeUpgraded(request)) takeRequest(request);
+}
+
+function mayBeUpgraded(request: Request): boolean {
+  return closesUpgradedRequests() && request.headers.has("Upgrade");
 }

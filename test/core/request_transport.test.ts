@@ -385,7 +385,8 @@ describe("a request that becomes a WebSocket", () => {
     const { withSession } = await on("Deno/2.5.0");
     const seen: Request[] = [];
     const cookie = (request: Request): object => (seen.push(request), {});
-    const request = new Request(`${SHOP}a?b`, { method: "POST", body: "body", headers: { "X-A": "1" } });
+    const headers = { "X-A": "1", "Upgrade": "websocket" };
+    const request = new Request(`${SHOP}a?b`, { method: "POST", body: "body", headers });
     await withSession((_request, session) => (set(session), new Response()), { cookie })(request);
     const [copy] = seen;
     expect(copy).not.toBe(request);
@@ -401,6 +402,15 @@ describe("a request that becomes a WebSocket", () => {
     const { request } = upgradeable({ Upgrade: "websocket" });
     await node.withSession((_request, session) => (set(session), new Response()), { cookie })(request);
     expect(new Set(seen)).toEqual(new Set([request]));
+    expect(seen[0]).toBe(request);
+  });
+
+  test("is not copied either if it asks for no upgrade", async () => {
+    const deno = await on("Deno/2.5.0");
+    const seen: Request[] = [];
+    const cookie = (request: Request): object => (seen.push(request), {});
+    const { request } = upgradeable({});
+    await deno.withSession((_request, session) => (set(session), new Response()), { cookie })(request);
     expect(seen[0]).toBe(request);
   });
 

@@ -1,4 +1,4 @@
-import { deepEqual, equal, match } from "node:assert/strict";
+import { deepEqual, equal, match, rejects } from "node:assert/strict";
 import { type Session, SessionManager, withSession } from "../../mod.ts";
 import { cookieIn, type Handshake, shakeHands } from "./handshake.ts";
 
@@ -86,4 +86,30 @@ Deno.test("update() from a WebSocket is refused when there is no session, and th
     const { status, cookies, message } = await shake("/late");
     deepEqual([status, cookies, message], [101, [], "ERR_RESPONSE_SENT"]);
   });
+});
+
+Deno.test("a session is usable after the response, and after the client went away: what transports read was asked for before", async () => {
+  const sessions = new SessionManager<Data>();
+  const first = sessions.start(new Request("http://localhost/"));
+  first.set("visits", 5);
+  await first.save();
+  const cookie = `session=${await first.id()}`;
+  const leaving = new AbortController();
+  const seen: Session<Data>[] = [];
+  const handler = withSession<Data>(async (request, session) => {
+    // The handler itself does not read the address: Deno drops what nobody has asked for.
+    if (seen.push(session) === 2) {
+      const left = new Promise((resolve) => request.signal.addEventListener("abort", resolve));
+      leaving.abort();
+      await left;
+    }
+    return new Response("Hello");
+  }, sessions);
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, handler);
+  const address = `http://127.0.0.1:${server.addr.port}`;
+  equal(await (await fetch(address, { headers: { Cookie: cookie } })).text(), "Hello");
+  await rejects(fetch(address, { headers: { Cookie: cookie }, signal: leaving.signal }));
+  // Until both requests are over.
+  await server.shutdown();
+  deepEqual(await Promise.all(seen.map((session) => session.get("visits"))), [5, 5]);
 });
