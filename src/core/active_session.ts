@@ -36,7 +36,7 @@ export interface SessionSource {
   readonly runtimeArguments: readonly unknown[];
 }
 
-/** How a session is loaded and stored. `load.ts` and `commit.ts` do it; they import this file, which therefore cannot import them. */
+/** How a session is loaded and stored. `load.ts` and `commit.ts` do it. They are passed in, so that the chain of imports stays short. */
 export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
