@@ -115,8 +115,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
     active.unconfirmedRotation !== undefined
   )
     return false;
-  if (copy.changesMetadata || policy.repository.tokenHoldsSession === true || policy.repository.respond !== undefined)
-    return false;
+  if (copy.changesMetadata || policy.repository.tokenHoldsSession === true) return false;
   if (policy.plugins.some((plugin) => plugin.respond !== undefined)) return false;
   active.isRenewed ||= isTouchDue(active, copy.base);
   return true;
@@ -139,12 +138,8 @@ function responseHeaders(
   if (transport === undefined) return [];
   const writeToken = tokenWriter(active, isStored);
   const clears = active.isEnded && isStored && clearSiteData.length > 0;
-  const { repository, plugins } = policy;
   const mayRespond = writeToken !== undefined || isStored;
-  const responders =
-    mayRespond && (repository.respond !== undefined || plugins.length > 0)
-      ? [repository, ...plugins].filter((each) => each.respond !== undefined)
-      : [];
+  const responders = mayRespond ? policy.plugins.filter((plugin) => plugin.respond !== undefined) : [];
   // Most responses carry nothing, and to make `Headers` is expensive.
   if (writeToken === undefined && !clears && responders.length === 0) return transport.varyHeaders;
   const headers = new Headers();
@@ -153,7 +148,7 @@ function responseHeaders(
   const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
   if (responders.length === 0) return done();
   return chain(beginOperation(active), async (op) => {
-    for (const each of responders) await each.respond?.(headers, op);
+    for (const plugin of responders) await plugin.respond?.(headers, op);
     return done();
   });
 }

@@ -106,7 +106,4 @@ export interface Repository {
 
   /** Ends a session, or whatever a token leads to, and the sessions that took its place. */
   end(session: Found | string, op: Operation): MaybePromise<void>;
-
-  /** Headers that the response must carry beside the token. */
-  respond?(headers: Headers, op: Operation): MaybePromise<void>;
 }

@@ -37,7 +37,6 @@ export function wrapRepository(next: Repository, own: Partial<Repository>): Repo
     retire: (current, successor, graceUntil, op) => next.retire(current, successor, graceUntil, op),
     ...(next.reinstate && { reinstate: next.reinstate.bind(next) }),
     end: (session, op) => next.end(session, op),
-    ...(next.respond && { respond: next.respond.bind(next) }),
     ...own,
   };
 }
