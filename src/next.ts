@@ -156,7 +156,7 @@ export function nextSession<Data extends object = DefaultData>(
 /** Stores a session, and lets Next.js set the cookies. */
 async function store(internals: ManagerInternals, session: object): Promise<void> {
   const added = await internals.commit(session);
-  const lines = added.getSetCookie();
+  const lines = added?.getSetCookie() ?? [];
   if (lines.length === 0) return;
   const jar = await cookies();
   // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.

@@ -99,10 +99,6 @@ export function nodeSession<Data extends object = DefaultData>(
     };
     holdBack(response, {
       finish() {
-        if (!manager.isUsed(session)) {
-          manager.close(session);
-          return undefined;
-        }
         if (response.statusCode >= 500) manager.dropRecorded(session);
         return manager.commit(session);
       },

@@ -26,7 +26,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
 }
 
 /** Whether a commit must do more than store what waits: finish or end what is left from before, give a new id, or throw. */
-function needsSteps(active: ActiveSession): boolean {
+export function needsSteps(active: ActiveSession): boolean {
   return (
     active.isGone ||
     active.orphan !== undefined ||

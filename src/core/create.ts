@@ -13,8 +13,7 @@ const MOST_IDS = 5;
 
 /** Makes sure that there will be a session. */
 export async function begin(active: ActiveSession): Promise<void> {
-  const loading = active.load();
-  if (loading !== undefined) await loading;
+  await active.load();
   active.assertWritable();
   if (active.copy.base !== null || active.unavailable !== undefined) return;
   active.assertMayBegin();

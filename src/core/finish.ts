@@ -1,4 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
+import { needsSteps } from "./commit.ts";
 import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
@@ -32,11 +33,13 @@ export function finish(
       active.detectChanges();
       assertClearable(active, clearSiteData);
       if (!active.needsStoring) return answer(!active.isGone);
-      if (waitUntil !== undefined && active.policy.persistsAfterResponse)
-        return chain(isRoutine(active), (mayWait) =>
-          mayWait ? storeLater(active, waitUntil, answer) : chain(store(active), answer),
-        );
-      return chain(store(active), answer);
+      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(store(active), answer);
+      return chain(isRoutine(active), (mayWait) => {
+        const storing = store(active);
+        if (!mayWait) return chain(storing, answer);
+        if (isPromise(storing)) waitUntil(storing.catch(() => {}));
+        return answer(true);
+      });
     });
   });
 }
@@ -85,38 +88,16 @@ async function undo(active: ActiveSession): Promise<false> {
   return false;
 }
 
-function storeLater(
-  active: ActiveSession,
-  waitUntil: WaitUntil,
-  answer: (isStored: boolean) => MaybePromise<ResponseHeaders>,
-): MaybePromise<ResponseHeaders> {
-  const storing = store(active);
-  if (isPromise(storing)) waitUntil(storing.catch(() => {}));
-  return answer(true);
-}
-
 /**
  * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new, renewed or
  * ended must be stored before the response is sent, what plugins have recorded may be refused, and the age of the cookie follows other timeouts.
  */
 async function isRoutine(active: ActiveSession): Promise<boolean> {
-  const { copy, policy } = active;
+  const { copy } = active;
   if (copy.isPending) await active.load();
-  if (
-    !copy.base ||
-    active.isGone ||
-    active.calls.isBusy ||
-    copy.rotation !== undefined ||
-    copy.timeouts !== undefined ||
-    active.pendingDelete !== undefined ||
-    active.orphan !== undefined ||
-    // What a write without an answer was to store may be told to the client as well.
-    active.unconfirmed !== undefined ||
-    active.unconfirmedRotation !== undefined
-  )
-    return false;
-  if (copy.changesMetadata || policy.repository.tokenHoldsSession === true) return false;
-  if (policy.plugins.some((plugin) => plugin.respond !== undefined)) return false;
+  // What a write without an answer was to store may be told to the client as well.
+  if (!copy.base || active.calls.isBusy || needsSteps(active)) return false;
+  if (copy.timeouts !== undefined || copy.changesMetadata) return false;
   active.isRenewed ||= isTouchDue(active, copy.base);
   return true;
 }

@@ -5,7 +5,6 @@ import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { Found, Operation } from "./repository.ts";
-import type { WorkingCopy } from "./working_copy.ts";
 
 /** From what the client presented to a session: read the token, find the record, let plugins and schema judge it. */
 export function loadSession(active: ActiveSession): MaybePromise<void> {
@@ -86,9 +85,6 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
   if (policy.rotateEvery === undefined || transport === undefined || isSent || !policy.countsAsUse(transport.request))
     return;
   const { createdAt, rotatedAt = createdAt } = found.metadata;
-  if (policy.now() - rotatedAt >= policy.rotateEvery * 1000) rotateByAge(copy);
-}
-
-function rotateByAge(copy: WorkingCopy): void {
-  copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
+  if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
+    copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

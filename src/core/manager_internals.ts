@@ -25,10 +25,8 @@ export interface ManagerInternals {
     response: Answer,
     runtimeArguments: readonly unknown[],
   ): Answer | Promise<Answer>;
-  /** Stores a session at the end of its request, and answers the headers that its response must carry. */
-  commit(session: object): MaybePromise<Headers>;
-  /** Whether anybody has used the session. */
-  isUsed(session: object): boolean;
+  /** Stores a session at the end of its request, and answers the headers that its response must carry; undefined if nobody has used it. */
+  commit(session: object): MaybePromise<Headers | undefined>;
   /** Notes that nothing more can reach the client. */
   close(session: object): void;
   /** Drops what a failed handler has recorded and not stored. */

@@ -18,18 +18,8 @@ interface OperationScope {
   readonly session?: object | undefined;
 }
 
-/** Events that took time. */
-const TIMED: ReadonlySet<string> = new Set([
-  "loaded",
-  "rejected",
-  "created",
-  "changed",
-  "touched",
-  "regenerated",
-  "destroyed",
-  "revoked",
-  "failed",
-]);
+/** Events on the way of an operation. All others come when it has done something, and say how long that took. */
+const UNTIMED: ReadonlySet<string> = new Set(["conflict", "stale"]);
 
 /** What one load or one commit carries: clock, guarded store, request. */
 class StoreOperation implements Operation {
@@ -87,7 +77,7 @@ class StoreOperation implements Operation {
   emit(event: SessionHappening): void {
     const { onEvent } = this.#scope.policy;
     if (onEvent === undefined) return;
-    const durationMs = TIMED.has(event.type) ? performance.now() - this.#startedAt : undefined;
+    const durationMs = UNTIMED.has(event.type) ? undefined : performance.now() - this.#startedAt;
     notify(onEvent, { ...event, name: this.name, request: this.request, durationMs });
   }
 

@@ -21,8 +21,8 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
 export function oneOf<const Word extends string>(
   name: string,
   value: Word | undefined,
-  words: readonly Word[],
-): Word | undefined {
+  words: readonly [Word, ...Word[]],
+): Word {
   if (value === undefined || words.includes(value)) return value ?? words[0];
   throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
 }

@@ -176,6 +176,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   }
   const { seconds: rotateEvery, onReuse } = rotationOf(options.rotateEvery);
   const transports = transportsOf(options.transports, cookie, header, isSource ? store.chunks : 1);
+  // A response then has more to tell the client than that its token is renewed.
+  const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   const own = isSource
     ? store.createRepository({ endsOnReuse: onReuse === "destroy" })
     : new StoreRepository({
@@ -209,15 +211,15 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     validateChanges: schema && ((fields) => validateChanges(schema, codec, fields)),
     isEager: oneOf("load", options.load, ["lazy", "eager"]) === "eager",
     persistsAfterResponse:
-      oneOf("persist", options.persist, ["before-response", "after-response"]) === "after-response",
+      oneOf("persist", options.persist, ["before-response", "after-response"]) === "after-response" && !tellsMore,
     waitUntil: waitUntil as Policy["waitUntil"],
     toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now: now === undefined ? Date.now : checkedClock(now),
-    // With `respond`, a plugin may send each client its own write. It cannot do that if the writes of several clients are stored as one.
-    writeQueues: isSource || plugins.some((plugin) => plugin.respond !== undefined) ? undefined : new Map(),
+    // Each client is told of its own write, which cannot be done if the writes of several clients are stored as one.
+    writeQueues: tellsMore ? undefined : new Map(),
   };
 }
 

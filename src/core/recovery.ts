@@ -14,7 +14,7 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
   const { unconfirmed, copy } = active;
   if (unconfirmed === undefined) return;
   const { writeId, commit, current } = unconfirmed;
-  const found = current === null ? await findCreated(active, op) : await fence(active, current, op);
+  const found = current === null ? await findCreated(active, op) : await newestAfterTouch(active, current, op);
   if (found === null && current !== null) throw sessionGone();
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;
@@ -49,7 +49,7 @@ async function findCreated(active: ActiveSession, op: Operation): Promise<Found 
  * The newest state of a session that a write may still be under way to. A touch moves the version first, so that the write is
  * refused if it arrives later.
  */
-async function fence(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
+async function newestAfterTouch(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
   const { repository } = active.policy;
   const { fields, metadata } = current;
   // A clock that is behind must not make the session older than others know it to be.
@@ -94,7 +94,7 @@ async function isRetiredFor(
   { current, successor }: { readonly current: Found; readonly successor: Found },
   op: Operation,
 ): Promise<boolean> {
-  await fence(active, current, op);
+  await newestAfterTouch(active, current, op);
   const found = await openAdmitted(active, current.token, op);
   return typeof found !== "string" && found.id === successor.id;
 }

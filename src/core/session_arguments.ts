@@ -1,5 +1,6 @@
 import { assertKnown } from "./known_options.ts";
 import type { OwnTimeouts } from "./metadata.ts";
+import { assertDuration } from "./option_checks.ts";
 import type { ClearSiteData, ValueOptions } from "./session.ts";
 
 /** The time to live among the options of a value, in seconds. @throws {RangeError} If it is not a positive number */
@@ -7,8 +8,8 @@ export function ttlOf(options: unknown, owner: string): number | undefined {
   if (options === undefined) return undefined;
   assertKnown(options, ["ttl"], owner);
   const { ttl }: ValueOptions = options as ValueOptions;
-  if (ttl === undefined || (Number.isFinite(ttl) && ttl > 0)) return ttl;
-  throw new RangeError(`${owner}: ttl must be a positive number of seconds`);
+  if (ttl !== undefined) assertDuration(`${owner}: ttl`, ttl);
+  return ttl;
 }
 
 const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
@@ -25,14 +26,7 @@ export function clearingWords(words: readonly ClearSiteData[]): readonly ClearSi
 export function assertTimeouts(timeouts: OwnTimeouts): void {
   assertKnown(timeouts, ["idle", "absolute", "cookie"], "session.setTimeouts");
   const { idle, absolute, cookie } = timeouts;
-  const isDuration = (value: unknown): boolean => value === undefined || (Number.isFinite(value) && Number(value) > 0);
-  const mistake = !isDuration(idle)
-    ? "idle"
-    : absolute !== false && !isDuration(absolute)
-      ? "absolute"
-      : cookie !== null && !isDuration(cookie)
-        ? "cookie"
-        : undefined;
-  if (mistake !== undefined)
-    throw new RangeError(`Cannot set timeouts: ${mistake} must be a positive number of seconds`);
+  const given = { idle, absolute: absolute === false ? undefined : absolute, cookie: cookie ?? undefined };
+  for (const [name, value] of Object.entries(given))
+    if (value !== undefined) assertDuration(`Cannot set timeouts: ${name}`, value);
 }

@@ -165,7 +165,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return this.#call(async (active) => {
       if (active.isSent) throw responseSent("begin");
       await begin(active);
-      return active.unavailable === undefined ? await tokenOf(active) : null;
+      return await tokenOf(active);
     });
   }
 

@@ -83,7 +83,7 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: the changes are dropped then, and no cookie is touched
    */
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
-    return await this.#commit(handleOf(session), waitUntil);
+    return (await this.#commit(handleOf(session), waitUntil)) ?? new Headers();
   }
 
   /**
@@ -149,7 +149,6 @@ export class SessionManager<Data extends object = DefaultData> {
     session: SessionHandle<Data>,
     response: Response | undefined,
     waitUntil: WaitUntil | undefined,
-    reachesClient: (required: ResponseHeaders) => boolean,
   ): MaybePromise<ResponseHeaders | undefined> {
     const active = SessionHandle.activeOf(session);
     if (active === undefined) {
@@ -160,8 +159,6 @@ export class SessionManager<Data extends object = DefaultData> {
       Promise.resolve(discard(session)).then(() => Promise.reject(error));
     const done = (required: ResponseHeaders): ResponseHeaders => {
       SessionHandle.close(session);
-      // Once the client gets the new id, the old one is not put back.
-      if (reachesClient(required)) SessionHandle.confirmNewId(session);
       return required;
     };
     try {
@@ -172,11 +169,16 @@ export class SessionManager<Data extends object = DefaultData> {
     }
   }
 
-  #commit(session: SessionHandle<Data>, waitUntil: WaitUntil | undefined): MaybePromise<Headers> {
-    return chain(this.#finish(session, undefined, waitUntil, isHeaders), (required) => {
-      if (required !== undefined && !isNames(required)) return required;
+  #commit(session: SessionHandle<Data>, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
+    return chain(this.#finish(session, undefined, waitUntil), (required) => {
+      if (required === undefined) return undefined;
+      if (!isNames(required)) {
+        // The client gets the new id, so the old one is not put back.
+        SessionHandle.confirmNewId(session);
+        return required;
+      }
       const headers = new Headers();
-      if (required !== undefined) keepPrivate(headers, required);
+      keepPrivate(headers, required);
       return headers;
     });
   }
@@ -186,7 +188,7 @@ export class SessionManager<Data extends object = DefaultData> {
     response: Answer,
     waitUntil: WaitUntil | undefined,
   ): MaybePromise<Answer> {
-    return chain(this.#finish(session, response, waitUntil, notYet), (required): MaybePromise<Answer> => {
+    return chain(this.#finish(session, response, waitUntil), (required): MaybePromise<Answer> => {
       if (required === undefined) return response;
       // Without a response, such as after an upgrade on Bun, no client gets a new id.
       if (response === undefined) return chain(discard(session), () => response);
@@ -217,8 +219,7 @@ export class SessionManager<Data extends object = DefaultData> {
         takeRequest(request);
         return response;
       },
-      commit: (session) => this.#commit(handleOf(session), undefined),
-      isUsed: (session) => SessionHandle.activeOf(handleOf(session)) !== undefined,
+      commit: (session) => this.#commit(handleOf(session)),
       close: (session) => SessionHandle.close(handleOf(session)),
       dropRecorded: (session) => SessionHandle.activeOf(handleOf(session))?.dropRecorded(),
       discard: (session) => discard(handleOf(session)),
@@ -227,14 +228,6 @@ export class SessionManager<Data extends object = DefaultData> {
 }
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
-
-function notYet(): boolean {
-  return false;
-}
-
-function isHeaders(required: ResponseHeaders): boolean {
-  return !isNames(required);
-}
 
 function isNames(required: ResponseHeaders): required is readonly string[] {
   return Array.isArray(required);

@@ -185,7 +185,7 @@ export class StoreRepository implements Repository {
         (error) => {
           if (!isOutage(error)) throw error;
           // It may have been done although the answer was an error.
-          return this.#fence(current, pointer, op).then((isDone) => {
+          return this.#isRetiredFor(current, pointer.key, op).then((isDone) => {
             if (isDone) return true as const;
             throw error;
           });
@@ -208,7 +208,7 @@ export class StoreRepository implements Repository {
   }
 
   /** Whether a record was retired in favour of a key, after anything that is still under way can change it. */
-  async #fence(current: Found, { key: successorKey }: Successor, op: Operation): Promise<boolean> {
+  async #isRetiredFor(current: Found, successorKey: string, op: Operation): Promise<boolean> {
     const { key, fields } = storedOf(current);
     try {
       // A touch moves the version, so that a write which is still under way comes to nothing.
@@ -235,7 +235,7 @@ export class StoreRepository implements Repository {
       await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));
     } else if (record?.version === retired.version) {
       // A retirement that is still under way comes to nothing.
-      await this.#fence(retired, { key: successorKey, retiredAt: op.now }, op);
+      await this.#isRetiredFor(retired, successorKey, op);
     }
     await endRecord(successorKey, undefined, op);
   }

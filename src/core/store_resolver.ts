@@ -11,6 +11,8 @@ type StoreFunction = (...rest: never[]) => MaybePromise<SessionStore>;
 /**
  * A function that opens the store, or finds the open one. A function of the user is called once if it takes no argument, and otherwise once for
  * each distinct first argument, so that a client is opened once. After a failure it is called again.
+ *
+ * @returns A function of what the runtime has passed, without sessions: see {@linkcode argumentsOf}
  */
 export function storeResolver(
   store: SessionStore | StoreFunction,
@@ -25,8 +27,7 @@ export function storeResolver(
     primitives.set(value, key);
     return key;
   };
-  return (runtimeArguments) => {
-    const given = argumentsOf(runtimeArguments);
+  return (given) => {
     const key = keyOf(given[0]);
     const known = opened.get(key);
     if (known !== undefined) return known;

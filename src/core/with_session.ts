@@ -87,8 +87,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
       const finished = manager.finish(request, session, response, rest);
       return isPromise(finished) ? await finished : finished;
     } catch (error) {
-      const discarding = manager.discard(session);
-      if (discarding !== undefined) await discarding;
+      await manager.discard(session);
       throw error;
     }
   };

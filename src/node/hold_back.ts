@@ -11,7 +11,7 @@ type Call = (...args: unknown[]) => unknown;
 /** What a response does when its first byte is to be sent. */
 interface HoldBackSteps {
   /** Stores the session; undefined if nobody has used it. */
-  finish(): MaybePromise<Headers> | undefined;
+  finish(): MaybePromise<Headers | undefined>;
   /** Gets the error if that failed: what was held back is dropped, and the response can be answered in another way. */
   fail(error: unknown): void;
   /** Called if the connection closes before anything was sent. */
@@ -31,13 +31,13 @@ export function holdBack(response: NodeResponse, { finish, fail, abort }: HoldBa
   const target = response as unknown as Record<Sending, Call>;
 
   const send = (name: Sending, args: unknown[]): unknown => originals.get(name)?.apply(response, args);
-  const release = (headers: Headers): void => {
+  const release = (headers: Headers | undefined): void => {
     if (isClosed) return;
     state = "done";
     const calls = held;
     held = [];
     showAsSent(response, undefined);
-    if (!response.headersSent) mergeHeaders(headersOf(response), headers);
+    if (headers !== undefined && !response.headersSent) mergeHeaders(headersOf(response), headers);
     for (const { name, args } of calls) send(name, args);
     if (calls.some(({ name }) => name === "write")) emitDrain(response);
   };

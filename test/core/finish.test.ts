@@ -1,12 +1,5 @@
 import { describe, expect, test } from "vitest";
-import {
-  memoryStore,
-  type Plugin,
-  type Session,
-  SessionManager,
-  type SessionOptions,
-  wrapRepository,
-} from "../../mod.ts";
+import { memoryStore, type Plugin, type Session, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { waitUntilFor } from "../../src/core/finish.ts";
 import { resolveOptions } from "../../src/core/options.ts";
@@ -110,12 +103,6 @@ describe("persist: after-response", () => {
     ["a logout", (session) => session.destroy(), {}, 0],
     ["a logout of what was read", async (session) => (await session.get("n"), await session.destroy()), {}, 0],
     ["a change that a plugin tells the client", (session) => session.set("n", 2), plugin({ respond: () => {} }), 0],
-    [
-      "a change that a repository tells the client",
-      (session) => session.set("n", 2),
-      plugin({ wrap: (next) => wrapRepository(next, { respond: () => {} }) }),
-      0,
-    ],
     ["what a plugin has recorded", (session) => internalsOf(session).setMetadata("+job", 1), {}, 0],
     ["a change in the cookie", (session) => session.set("n", 2), { store: cookieSessions({ secrets: SECRETS }) }, 0],
     ["a change where the store answers at once", (session) => session.set("n", 2), { store: memoryStore() }, 0],
@@ -322,23 +309,16 @@ describe("what a plugin tells the client", () => {
     expect(asked).toEqual([read]);
   });
 
-  test("comes after what the repository tells", async () => {
+  test("comes in the order of the plugins", async () => {
     const told: string[] = [];
     const { sessions, start } = await begun({
-      plugins: [
-        { name: "a", respond: () => void told.push("plugin a") },
-        {
-          name: "b",
-          wrap: (next) => wrapRepository(next, { respond: () => void told.push("repository") }),
-          respond: () => void told.push("plugin b"),
-        },
-      ],
+      plugins: ["a", "b"].map((name) => ({ name, respond: () => void told.push(name) })),
     });
     told.length = 0;
     const read = start();
     await read.get("n");
     await sessions.commit(read);
-    expect(told).toEqual(["repository", "plugin a", "plugin b"]);
+    expect(told).toEqual(["a", "b"]);
   });
 });
 

@@ -28,19 +28,18 @@ describe("what adapters ask of a manager", () => {
     return { sessions, internals: managerInternalsOf(sessions), start, calls };
   }
 
-  test("isUsed() tells whether anybody has used a session", async () => {
+  test("commit() answers nothing for a session that nobody has used, and nothing more reaches its client", async () => {
     const { internals, start } = await begun();
     const session = start();
-    expect(internals.isUsed(session)).toBe(false);
-    await session.get("n");
-    expect(internals.isUsed(session)).toBe(true);
+    expect(await internals.commit(session)).toBeUndefined();
+    expect(await codeOf(() => session.regenerate())).toBe("ERR_RESPONSE_SENT");
   });
 
   test("commit() stores a session, and answers what its response must carry", async () => {
     const { internals, start } = await begun();
     const session = start();
     session.set("n", 2);
-    expect(Object.fromEntries(await internals.commit(session))).toEqual({
+    expect(Object.fromEntries((await internals.commit(session)) ?? [])).toEqual({
       "cache-control": "private",
       "vary": "Cookie",
     });
@@ -66,7 +65,7 @@ describe("what adapters ask of a manager", () => {
     // Nobody has used this one, and nobody does now.
     const unused = start();
     internals.dropRecorded(unused);
-    expect(internals.isUsed(unused)).toBe(false);
+    expect(await internals.commit(unused)).toBeUndefined();
   });
 
   test("discard() ends a request that failed, and says that there was nothing to put back", async () => {
@@ -79,7 +78,6 @@ describe("what adapters ask of a manager", () => {
   });
 
   test.each<[string, (internals: ReturnType<typeof managerInternalsOf>, value: object) => unknown]>([
-    ["isUsed()", (internals, value) => internals.isUsed(value)],
     ["commit()", (internals, value) => internals.commit(value)],
     ["close()", (internals, value) => internals.close(value)],
     ["dropRecorded()", (internals, value) => internals.dropRecorded(value)],

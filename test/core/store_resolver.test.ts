@@ -52,11 +52,12 @@ describe("a function of an argument", () => {
     expect(asked).toEqual(["env", "env"]);
   });
 
-  test("gets all that the runtime passes, but the sessions of other wrappers", () => {
+  test("gets all that the runtime passes, but the sessions of other wrappers", async () => {
     const asked: unknown[][] = [];
-    const resolve = storeResolver((...given: unknown[]) => (asked.push(given), store));
+    const sessions = new SessionManager({ store: (...given: unknown[]) => (asked.push(given), store) });
     const session = new SessionManager().open("");
-    resolve([session, "env", null, "context"]);
+    const request = new Request("https://shop.example/", { headers: { Cookie: `__Host-session=${"a".repeat(32)}` } });
+    await sessions.start(request, session, "env", null, "context").get("n");
     expect(asked).toEqual([["env", null, "context"]]);
   });
 });

@@ -141,7 +141,6 @@ describe("readYourWritesRepository()", () => {
     const { repository, op } = openRequest();
     expect(repository.tokenFor?.("id", op)).toBe("id");
     expect(repository.reinstate).toBeDefined();
-    expect(repository.respond).toBeUndefined();
     const least: Repository = {
       open: () => "unknown",
       refresh: () => null,
@@ -151,7 +150,7 @@ describe("readYourWritesRepository()", () => {
       end() {},
     };
     const bare: Repository = readYourWritesRepository(least, () => undefined);
-    expect([bare.tokenFor, bare.reinstate, bare.respond]).toEqual([undefined, undefined, undefined]);
+    expect([bare.tokenFor, bare.reinstate]).toEqual([undefined, undefined]);
   });
 
   test("passes refusals on, and throws for a session that another repository gave", async () => {
@@ -171,7 +170,7 @@ describe("readYourWritesRepository()", () => {
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);
   });
 
-  test("lets the inner repository write headers, tell events and wait, as without it", async () => {
+  test("lets the inner repository tell events and wait, as without it", async () => {
     const { op, events } = openRequest();
     const waits: string[] = [];
     const inner: Repository = {
@@ -185,15 +184,11 @@ describe("readYourWritesRepository()", () => {
       update: () => "conflict",
       retire: () => "conflict",
       end() {},
-      respond: (headers) => headers.set("X-Inner", "1"),
     };
     const repository: Repository = readYourWritesRepository(inner, () => undefined);
     const watched = { ...op, backOff: async () => void waits.push("backOff") };
     expect(await repository.open("token", watched)).toBe("reuse");
     expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
-    const headers = new Headers();
-    await repository.respond?.(headers, op);
-    expect(headers.get("X-Inner")).toBe("1");
   });
 
   test("tells the client of no retirement that another request came before", async () => {
