@@ -15,7 +15,7 @@
  * - `Access-Control-Expose-Headers` is added to only where the handler lets another origin in.
  */
 export function applyHeaders(response: Response, added: Headers): Response {
-  if (!isResponse(response) || added.keys().next().done) return response;
+  if (added.keys().next().done) return response;
   const copy = copyOf(response) ?? response;
   try {
     mergeHeaders(copy.headers, added);
@@ -28,7 +28,6 @@ export function applyHeaders(response: Response, added: Headers): Response {
 
 /** Marks a response as private to one client: in place, because that is true for each client; in a copy if the headers are immutable. */
 export function applyPrivacy(response: Response, varyOn: readonly string[]): Response {
-  if (!isResponse(response)) return response;
   try {
     keepPrivate(response.headers, varyOn);
     return response;
@@ -46,9 +45,9 @@ export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
   if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
 }
 
-/** A handler may return undefined, on Bun after `server.upgrade`. */
-function isResponse(response: unknown): boolean {
-  return typeof response === "object" && response !== null && "headers" in response;
+/** Whether a value is a response, of whatever implementation. */
+export function isResponse(value: unknown): value is Response {
+  return typeof value === "object" && value !== null && "status" in value && "headers" in value;
 }
 
 /** The part of `Headers` that is needed to add to them. Adapters have headers of other kinds. */

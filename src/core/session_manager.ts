@@ -9,7 +9,7 @@ import { resolveOptions, type SessionOptions } from "./options.ts";
 import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
-import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
+import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
 import { SessionHandle } from "./session_handle.ts";
 import { cleanError } from "./store_client.ts";
@@ -94,8 +94,10 @@ export class SessionManager<Data extends object = DefaultData> {
    * @param response The handler's response. Its body is not read
    * @param waitUntil What keeps the process alive, for `persist: "after-response"`
    * @throws {SessionError} As {@linkcode SessionManager.commit} does
+   * @throws {TypeError} If it is no `Response`; nothing is stored then
    */
   async respond(session: Session<Data>, response: Response, waitUntil?: WaitUntil): Promise<Response> {
+    if (!isResponse(response)) throw new TypeError("sessions.respond takes a session and the Response of its request");
     return await this.#respond(handleOf(session), response, waitUntil);
   }
 

@@ -2,6 +2,7 @@ import { isManager, managerInternalsOf } from "./manager_internals.ts";
 import type { SessionOptions } from "./options.ts";
 import { assertOneCookieEach } from "./cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
+import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
 import { SessionManager } from "./session_manager.ts";
 
@@ -97,8 +98,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
 
 /** Refuses what is neither a Response nor undefined, before anything is stored. */
 function assertAnswer(answer: unknown): void {
-  const isResponse = typeof answer === "object" && answer !== null && "status" in answer && "headers" in answer;
-  if (isResponse || answer === undefined) return;
+  if (answer === undefined || isResponse(answer)) return;
   const kind =
     answer === null ? "null" : typeof answer === "object" ? "an object that is no Response" : `a ${typeof answer}`;
   throw new TypeError(`The handler of withSession must return a Response; it returned ${kind}, and nothing was stored`);

@@ -66,11 +66,10 @@ describe("applyHeaders()", () => {
     expect(copy.headers.getSetCookie()).toEqual([COOKIE]);
   });
 
-  test("passes on a network error, and whatever is not a response", () => {
-    for (const response of [Response.error(), undefined, null, "text", {}, { status: 200 }]) {
-      expect(Reflect.apply(applyHeaders, undefined, [response, said()])).toBe(response);
-      expect(Reflect.apply(applyPrivacy, undefined, [response, ["Cookie"]])).toBe(response);
-    }
+  test("passes on a network error", () => {
+    const response = Response.error();
+    expect(applyHeaders(response, said())).toBe(response);
+    expect(applyPrivacy(response, ["Cookie"])).toBe(response);
   });
 
   test("tells the client in place of an upgrade, which no constructor makes", () => {

@@ -337,6 +337,18 @@ describe("respond()", () => {
     expect([await told.text(), response.headers.has("Set-Cookie")]).toEqual(["Hello", false]);
   });
 
+  test("refuses what is no response, before anything is stored", async () => {
+    const { sessions, headers } = await begun();
+    for (const response of [undefined, null, "text", {}, { status: 200 }, { headers: new Headers() }]) {
+      const session = sessions.start(next(headers));
+      session.set("n", 5);
+      await expect(Reflect.apply(sessions.respond, sessions, [session, response])).rejects.toThrow(
+        /^sessions\.respond takes a session and the Response/,
+      );
+      expect(await sessions.start(next(headers)).get("n")).not.toBe(5);
+    }
+  });
+
   test("replaces a cookie of the session's name, keeps others, and forbids caches to keep the response", async () => {
     const { sessions, headers } = await begun();
     const session = sessions.start(next(headers));
