@@ -19,7 +19,7 @@ import type {
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
 import { begin } from "./create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
-import { keysOf, read, remove } from "./session_values.ts";
+import { keysOf, loadToRead, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
 
@@ -45,7 +45,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   ): Promise<Exclude<Data[Key], undefined> | Fallback>;
   async get(key: string, fallback?: unknown): Promise<unknown> {
     const active = this.#used;
-    const loading = active.load();
+    const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return read(active, key, fallback);
   }
@@ -282,7 +282,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   async #loaded(): Promise<ActiveSession> {
     const active = this.#used;
-    const loading = active.load();
+    const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return active;
   }

@@ -1,4 +1,18 @@
 import type { ActiveSession } from "./active_session.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+
+/**
+ * Loads the session for a call that reads. The end of the request waits for it, also if nobody awaits the call: what it reads can be a flash value, or be
+ * changed in place, and the session was used.
+ */
+export function loadToRead(active: ActiveSession): MaybePromise<void> {
+  const loading = active.load();
+  if (!isPromise(loading)) return undefined;
+  const leave = (): void => active.calls.leave();
+  active.calls.enter();
+  loading.then(leave, leave);
+  return loading;
+}
 
 /** The value that a handler reads under a key: a flash value before others. */
 export function read({ flash, values }: ActiveSession, key: string, fallback?: unknown): unknown {

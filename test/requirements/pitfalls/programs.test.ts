@@ -125,6 +125,26 @@ describe("a call that nobody awaits", () => {
     expect((await visit(look)).result).toBe(expected);
   });
 
+  test("get() has been read: its object can be changed in place, and a flash value is consumed", async () => {
+    const visit = visitor(options);
+    await visit((session) => session.set("basket", ["tea"]));
+    await visit((session) => session.flash("notice", "Welcome"));
+    await visit((session) => void session.get("basket").then((basket) => basket.push("cake")));
+    expect((await visit((session) => session.get("basket"))).result).toEqual(["tea", "cake"]);
+    await visit((session) => void session.get("notice"));
+    expect((await visit((session) => session.has("notice"))).result).toBe(false);
+  });
+
+  test.each<[string, (session: Session) => unknown]>([
+    ["get()", (session) => session.get("n")],
+    ["all()", (session) => session.all()],
+    ["info()", (session) => session.info()],
+  ])("%s is a use of the session: a cookie of a session that ended is expired", async (_, use) => {
+    const headers = { Cookie: `__Host-session=${"a".repeat(32)}` };
+    const { cookies } = await visitor(options)((session) => void use(session), { headers });
+    expect(cookies).toEqual([expect.stringMatching(/^__Host-session=; Max-Age=0;/)]);
+  });
+
   test("create() has made a session", async () => {
     const { cookies } = await visitor(options)((session) => void session.create());
     expect(cookieOf({ cookies })).toMatch(/^__Host-session=[\w-]{32}$/);
