@@ -5,6 +5,7 @@ import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { SessionOptions } from "./options.ts";
 import type { Plugin } from "./plugin.ts";
 import { isId } from "./session_id.ts";
+import { hasTraits } from "./store_answers.ts";
 
 export function assertDuration(name: string, value: unknown): void {
   if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
@@ -15,6 +16,15 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
   const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
   if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
   throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kindOf(value)}`);
+}
+
+/** @throws {TypeError} If a value is no store, or does not say what it promises */
+export function assertStore(name: string, value: unknown): void {
+  assertMethods(name, value, ["load", "save", "delete"]);
+  if (hasTraits(value)) return;
+  throw new TypeError(
+    `${name} must have traits, such as { consistency: "strong", compareAndSet: true, maxBytes: Infinity }: see StoreTraits`,
+  );
 }
 
 /** The chosen word, or the first one, which is the default. */

@@ -14,6 +14,7 @@ import {
   assertLimits,
   assertMethods,
   assertPlugins,
+  assertStore,
   checkedClock,
   checkedId,
   oneOf,
@@ -170,7 +171,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   const codec = options.codec === undefined ? structuredCodec : safeCodec(options.codec);
   assertPlugins(plugins);
   const isSource = isRepositorySource(store);
-  if (!isSource && typeof store !== "function") assertMethods("store", store, ["load", "save", "delete"]);
+  if (!isSource && typeof store !== "function") assertStore("store", store);
   if (isSource && (ids !== undefined || encryption !== undefined)) {
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }

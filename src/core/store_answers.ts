@@ -34,8 +34,14 @@ export function isDeletion(answer: unknown): boolean {
   return answer === undefined || answer === "conflict";
 }
 
-/** Whether a value has the verbs of a store. */
+/** Whether a value has the verbs and the traits of a store. */
 export function isSessionStore(value: unknown): value is SessionStore {
   if (typeof value !== "object" || value === null) return false;
-  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function");
+  return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function") && hasTraits(value);
+}
+
+/** Whether a store says what the core relies on. A misspelt word would count as the stronger promise. */
+export function hasTraits(store: unknown): boolean {
+  const { consistency, compareAndSet } = Object(Object(store).traits);
+  return (consistency === "strong" || consistency === "eventual") && typeof compareAndSet === "boolean";
 }

@@ -1,5 +1,5 @@
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
-import { assertMethods } from "./option_checks.ts";
+import { assertStore } from "./option_checks.ts";
 import { isRepositorySource } from "./repository_source.ts";
 import { sharesPromises } from "./runtime.ts";
 import { INTERNALS } from "./session_internals.ts";
@@ -72,7 +72,7 @@ function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<Ses
 function checkedStore(found: SessionStore): SessionStore {
   if (isRepositorySource(found))
     throw new TypeError("store must be cookieSessions() itself; it is a function that returns it");
-  assertMethods("What the function of the option store returns", found, ["load", "save", "delete"]);
+  assertStore("What the function of the option store returns", found);
   return found;
 }
 

@@ -40,6 +40,12 @@ describe("misuse", () => {
     ["a storeTimeout of NaN", { storeTimeout: NaN }, RangeError],
     ["a store that is something else", { store: {} }, TypeError],
     ["a store that is null", { store: null }, TypeError],
+    ["a store without traits", { store: { ...memoryStore(), traits: undefined } }, TypeError],
+    [
+      "a store whose traits are misspelt",
+      { store: { ...memoryStore(), traits: { ...memoryStore().traits, consistency: "evenutal" } } },
+      TypeError,
+    ],
     ["a load that is something else", { load: "soon" }, TypeError],
     ["a persist that is something else", { persist: "never" }, TypeError],
     ["an onStoreError that is something else", { onStoreError: "ignore" }, TypeError],

@@ -56,9 +56,9 @@ test("isDeletion() takes nothing and a conflict, and no answer of an engine", ()
   expect([null, "", "OK", 0, 1, true, false, {}].map(isDeletion)).toEqual(Array.from({ length: 8 }, () => false));
 });
 
-test("isSessionStore() asks for each verb", () => {
-  const { load, save } = memoryStore();
-  const verbs = { load, save, delete: () => {} };
+test("isSessionStore() asks for each verb, and for traits", () => {
+  const { load, save, traits } = memoryStore();
+  const verbs = { load, save, delete: () => {}, traits };
   expect([memoryStore(), verbs].map(isSessionStore)).toEqual([true, true]);
   const others = [
     undefined,
@@ -69,7 +69,11 @@ test("isSessionStore() asks for each verb", () => {
     { ...verbs, load: undefined },
     { ...verbs, save: "save" },
     { ...verbs, delete: null },
-    { load, save },
+    { load, save, traits },
+    { ...verbs, traits: undefined },
+    { ...verbs, traits: null },
+    { ...verbs, traits: { ...traits, consistency: "evenutal" } },
+    { ...verbs, traits: { ...traits, compareAndSet: undefined } },
     Object.assign(() => {}, verbs),
   ];
   expect(others.map(isSessionStore)).toEqual(others.map(() => false));
