@@ -117,7 +117,10 @@ export function nextSession<Data extends object = DefaultData>(
           return result;
         } catch (error) {
           if (isControlFlow(error)) await store(internals, session);
-          else await internals.discard(session);
+          else {
+            internals.dropRecorded(session);
+            await internals.discard(session);
+          }
           throw error;
         }
       },

@@ -102,13 +102,15 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Ends a request that failed: nothing more is stored. A session whose id was renewed by `save()` is put back under the id that the
-   * client holds.
+   * Ends a request that failed: nothing more is stored, also if something is recorded or committed later. A session whose id was renewed by `save()` is
+   * put back under the id that the client holds.
    *
    * @param session The session that `start` or `open` gave
    */
   async discard(session: Session<Data>): Promise<void> {
-    await discard(handleOf(session));
+    const handle = handleOf<Data>(session);
+    SessionHandle.activeOf(handle)?.dropRecorded();
+    await discard(handle);
   }
 
   /**

@@ -79,15 +79,19 @@ export function withSession<Data extends object, Rest extends unknown[]>(
     const { session, isJoined } = manager.begin(request, rest, isShared);
     const own = session as Session<Data>;
     if (isJoined) return await handler(request, own, ...rest);
+    let hasAnswer = false;
     try {
       const instead = answerInstead && (await answerInstead(request, session, rest));
       if (policy.isEager) await own.size();
       const answer = instead ?? (await handler(request, own, ...rest));
       assertAnswer(answer);
       const response = answer ?? undefined;
+      hasAnswer = true;
       const finished = manager.finish(request, session, response, rest);
       return isPromise(finished) ? await finished : finished;
     } catch (error) {
+      // What is recorded later must not take with it what the failed handler has recorded.
+      if (!hasAnswer) manager.dropRecorded(session);
       await manager.discard(session);
       throw error;
     }

@@ -376,6 +376,43 @@ describe("discard()", () => {
     expect(await sessions.open(id).get("n")).toBe(1);
   });
 
+  test.each<[string, (sessions: SessionManager, session: Session) => unknown]>([
+    ["a change is recorded later", (_, session) => session.set("later", 1)],
+    ["an update() comes later", (_, session) => session.update("later", () => 1)],
+    ["save() is called later", (_, session) => session.save()],
+    ["the session is committed later", (sessions, session) => sessions.commit(session)],
+  ])("stores nothing of what was recorded when %s", async (_, use) => {
+    const sessions = new SessionManager();
+    const first = sessions.start(new Request(SHOP));
+    first.set({ n: 1, list: [] });
+    const headers = await sessions.commit(first);
+    for (const record of [
+      (session: Session) => session.set("n", 2),
+      (session: Session) => session.delete("n"),
+      (session: Session) => session.clear(),
+      (session: Session) => session.flash("notice", "done"),
+      (session: Session) => session.get("list").then((list) => list.push("in place")),
+    ]) {
+      const session = sessions.start(next(headers));
+      expect(await session.get("n")).toBe(1);
+      await record(session);
+      await sessions.discard(session);
+      await use(sessions, session);
+      await session.save();
+      const { later: _later, ...stored } = await sessions.start(next(headers)).all();
+      expect(stored).toEqual({ n: 1, list: [] });
+    }
+  });
+
+  test("ends nothing that destroy() was to end, also when save() is called later", async () => {
+    const { sessions, headers, id } = await begun();
+    const session = sessions.start(next(headers));
+    await session.destroy();
+    await sessions.discard(session);
+    await session.save();
+    expect(await sessions.open(id).get("n")).toBe(1);
+  });
+
   test("puts back the session under the id that the client holds when save() had renewed it", async () => {
     const { store, records } = openStore();
     const { sessions, headers, id } = await begun({ store });

@@ -148,6 +148,23 @@ describe("responses", () => {
     expect(calls).toEqual([]);
   });
 
+  test("what a handler recorded before it threw is not stored with a change that comes later", async () => {
+    const visit = visitor({ store: openStore().store });
+    await visit((session) => session.set("n", 1));
+    const held: Session[] = [];
+    const failing = visit(async (session) => {
+      held.push(session);
+      session.set("n", (await session.get("n")) + 1);
+      throw new Error("no");
+    });
+    await expect(failing).rejects.toThrow("no");
+    for (const session of held) {
+      session.set("audit", "failed");
+      await session.save();
+    }
+    expect((await visit((session) => session.all())).result).toEqual({ n: 1, audit: "failed" });
+  });
+
   test("[36] what is returned has been stored", async () => {
     const { store, records } = openStore();
     await visitor({ store })(set);
