@@ -181,12 +181,16 @@ export function cleanError(action: string, error: unknown): SessionError | TypeE
   return cleaned;
 }
 
+/** The first words of the errors of Redis and Valkey. Any other word in capitals may be data. */
+const REPLY =
+  /^(?:ERR|NOAUTH|WRONGPASS|NOPERM|DENIED|OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|CROSSSLOT|WRONGTYPE|NOSCRIPT|EXECABORT|NOPROTO)(?= )/;
+
 /** Of a client's error, only what cannot hold data: its class, its code, and the first word of a reply such as `NOAUTH …`. */
 function describe(error: unknown): string {
   try {
     if (typeof error !== "object" || error === null) return "";
     const code = "code" in error ? String(error.code) : "";
-    const reply = "message" in error ? (/^([A-Z]{3,16})(?= )/.exec(String(error.message))?.[1] ?? "") : "";
+    const reply = "message" in error ? (REPLY.exec(String(error.message))?.[0] ?? "") : "";
     const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));
     return [...new Set(words)].join(" ");
   } catch {

@@ -307,8 +307,8 @@ describe("cleanError()", () => {
     ["a code that begins with a word", Object.assign(new Error(), { code: "E 4711" })],
     ["a code that is too long to be one", Object.assign(new Error(), { code: "x".repeat(41) })],
     ["a reply that is not in capitals", new Error("Noauth 4711")],
-    ["a reply of two letters", new Error("OK 4711")],
-    ["a reply that is too long to be one", new Error(`${"X".repeat(17)} 4711`)],
+    ["a word in capitals that no engine replies", new Error("HUNTER is no valid value")],
+    ["a word that begins as a reply does", new Error("ERROR 4711")],
     ["a reply that does not come first", new Error("4711 NOAUTH ")],
     ["a reply without anything after it", new Error("NOAUTH")],
   ])("tells the class alone of an error with %s", (_what, error) => {
