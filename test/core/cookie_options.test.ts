@@ -92,6 +92,10 @@ describe("resolveCookieOptions()", () => {
     [{ name: "s", path: null }, "its path"],
     [{ name: "s", domain: 7 }, "its domain"],
     [{ name: "s", domain: null }, "its domain"],
+    [{ name: "s", domain: "." }, "its domain"],
+    [{ name: "s", domain: "a..example" }, "its domain"],
+    [{ name: "s", domain: "a.example." }, "its domain"],
+    [{ previous: [{ name: "s", partitioned: 1 }] }, "partitioned of a previous one is not true or false"],
   ])("throws a TypeError for %j", (options, message) => {
     const resolve = (): unknown => Reflect.apply(resolveCookieOptions, undefined, [options]);
     expect(resolve).toThrow(TypeError);
