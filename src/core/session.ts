@@ -217,7 +217,7 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * Gives this session other timeouts, in seconds: "remember me". They last until they are set again.
    *
-   * @param timeouts `idle`, `absolute` and `cookie`. What is absent follows the options
+   * @param timeouts `idle`, `absolute` and `cookie`. What is absent stays as it is: at first as the options say
    * @throws {RangeError} If one of them is not a positive number of seconds
    */
   setTimeouts(timeouts: OwnTimeouts): void;
