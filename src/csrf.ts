@@ -97,13 +97,15 @@ export async function verifyCsrfToken(
 ): Promise<boolean> {
   const internals = internalsOf(session);
   await internals.load();
-  const { found } = internals;
-  if (!found) return false;
+  // A session that begins in this request, or gets a new id, has tokens before it is stored.
+  const ids = [internals.found?.id, internals.disclosedId].filter((id) => id !== undefined);
+  if (ids.length === 0) return false;
   const text = isRequest(presented) ? await tokenIn(presented) : presented;
   if (typeof text !== "string" || !SHAPE.test(text)) return false;
   const bytes = fromBase64Url(text);
-  const token = exclusiveOr(bytes.subarray(TOKEN_BYTES), bytes);
-  return isEqual(toBase64Url(token), toBase64Url(await deriveKey("csrf", found.id)));
+  const token = toBase64Url(exclusiveOr(bytes.subarray(TOKEN_BYTES), bytes));
+  for (const id of ids) if (isEqual(token, toBase64Url(await deriveKey("csrf", id)))) return true;
+  return false;
 }
 
 /** Whether a value is a request. It may be anything: a client may have sent the "token" as JSON. @throws {TypeError} If it is a promise */

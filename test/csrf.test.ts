@@ -56,6 +56,20 @@ describe.each<[string, () => SessionOptions]>([
     expect(constant).toEqual([]);
   });
 
+  test("gives a token that is good in its own request, in which the session begins or gets a new id", async () => {
+    const visit = visitor(open());
+    const own = async (session: Session): Promise<boolean> => verifyCsrfToken(session, await csrfToken(session));
+    expect((await visit(own)).result).toBe(true);
+    const { result: afterwards } = await visit(async (session) => {
+      await session.regenerate();
+      const isGood = await own(session);
+      const token = await csrfToken(session);
+      await session.destroy();
+      return [isGood, await verifyCsrfToken(session, token), await own(session)];
+    });
+    expect(afterwards).toEqual([true, false, true]);
+  });
+
   test("gives tokens of one session when it is called twice at once, where there was none", async () => {
     const visit = visitor(open());
     const { result: tokens, cookies } = await visit((session) => Promise.all([csrfToken(session), csrfToken(session)]));

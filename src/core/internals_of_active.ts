@@ -71,6 +71,11 @@ export class ActiveInternals implements SessionInternals {
     return this.#active.discloseId();
   }
 
+  get disclosedId(): string | undefined {
+    const { isIdDisclosed, nextId } = this.#active;
+    return isIdDisclosed ? nextId : undefined;
+  }
+
   metadata(name: `+${string}`): JsonValue | undefined {
     return this.#active.copy.metadata?.[name];
   }

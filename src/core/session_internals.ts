@@ -38,6 +38,8 @@ export interface SessionInternals {
   begin(): Promise<void>;
   /** The id that the session has, or will have; it can no longer change. */
   discloseId(): MaybePromise<string>;
+  /** The id of a session that begins or gets a new id in this request, if `discloseId` or the program has made it known. */
+  readonly disclosedId: string | undefined;
   /** A plugin's facts as this request sees them, with recorded changes. */
   metadata(name: `+${string}`): JsonValue | undefined;
   /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */
