@@ -68,9 +68,11 @@ export function crossOriginProtection<Incoming extends Request, Rest extends unk
 }
 
 function checkedOrigin(origin: unknown): string {
-  if (typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin) return origin;
+  // An address may have an asterisk in its host. As an origin it would be that of no page.
+  const isOrigin = typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin;
+  if (isOrigin && !origin.includes("*")) return origin;
   throw new TypeError(
-    'Each of trustedOrigins must be an origin, such as "https://app.example": scheme, host and port, without a path',
+    'Each of trustedOrigins must be an origin, such as "https://app.example": scheme, host and port, without a path or a wildcard',
   );
 }
 

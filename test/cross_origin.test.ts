@@ -143,6 +143,7 @@ describe("crossOriginProtection()", () => {
     "https://APP.example",
     "https://app.example:443",
     "*",
+    "https://*.app.example",
     "null",
     "",
     1,
