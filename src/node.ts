@@ -21,7 +21,13 @@ export type RequestWithSession<Data extends object = DefaultData> = NodeRequest 
  * `next` is called without an argument to go on, and with an error if the session cannot be loaded or stored. The session is stored when the response
  * is about to be sent, so that error comes in a second call. A `next` that takes no argument is not called with an error: the response is a 500 then.
  */
-export type NodeMiddleware = (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void) => void;
+export type NodeMiddleware = (request: NodeRequest, response: NodeResponse, next?: NodeNext) => void;
+
+/**
+ * What a middleware calls to go on: the `next` of Express, the `done` of Fastify, or a function of your own. It is written as a method, because the
+ * parameter of one may be narrower: Fastify's is an `Error`.
+ */
+export type NodeNext = { next(error?: unknown): void }["next"];
 
 /** What is known of a request: several middlewares on one request share it. */
 const webRequests = new WeakMap<NodeRequest, Request>();
