@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SessionStore } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
@@ -45,6 +46,26 @@ describe("storeCases()", () => {
       "traits.maxBytes is -1",
     );
     expect(closed).toBe(2);
+  });
+
+  it("leaves no failure behind that nobody handles when writes fail", async () => {
+    const unhandled: unknown[] = [];
+    const listen = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", listen);
+    const good = later(memoryStore());
+    const fail = async (): Promise<never> => {
+      await setImmediate();
+      throw new Error("The engine is away");
+    };
+    const store: SessionStore = {
+      ...good,
+      save: (key, write) => (write.expected === null ? good.save(key, write) : fail()),
+      delete: fail,
+    };
+    for (const { run } of cases) await run(() => store).catch(() => {});
+    await setImmediate();
+    process.off("unhandledRejection", listen);
+    expect(unhandled).toEqual([]);
   });
 
   it("says what was expected and what came when a case fails", async () => {
