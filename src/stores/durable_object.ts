@@ -101,7 +101,8 @@ export interface DurableObjectStoreOptions {
  * @param namespace The binding
  * @param options The prefix of names, and where objects are placed
  * @returns The store. It refuses a record over the limit with `ERR_RECORD_TOO_LARGE` before any I/O
- * @throws {TypeError} If `namespace` is not a Durable Object binding, or cannot have a jurisdiction, or an option is unknown
+ * @throws {TypeError} If `namespace` is not a Durable Object binding, or cannot have a jurisdiction, or the prefix is not a string, or an option is
+ *   unknown
  *
  * @example
  * ```ts
@@ -131,6 +132,7 @@ export function durableObjectStore<Id>(
         '"durable_objects.bindings" in the Worker\'s configuration, and pass env.SESSIONS',
     );
   }
+  if (typeof prefix !== "string") throw new TypeError("durableObjectStore: prefix must be a string");
   const objects = within(namespace, jurisdiction);
 
   async function ask(key: string, call: Call, signal?: AbortSignal): Promise<Answer> {

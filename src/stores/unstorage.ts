@@ -56,8 +56,8 @@ export interface UnstorageStoreOptions {
  * @param storage The storage
  * @param options The key prefix, and what the driver can promise
  * @returns The store
- * @throws {TypeError} If `storage` is not a storage, or `prefix` is empty or holds a question mark, which cuts off the key, or an option is
- *   unknown
+ * @throws {TypeError} If `storage` is not a storage, or `prefix` is empty or holds a question mark, which cuts off the key, or `consistency`
+ *   is another word, or an option is unknown
  *
  * @example
  * ```ts
@@ -83,6 +83,9 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
   if (typeof prefix !== "string" || !/^[^?]+$/.test(prefix)) {
     throw new TypeError("unstorageStore: prefix must be a text without a question mark");
   }
+  if (consistency !== "strong" && consistency !== "eventual") {
+    throw new TypeError('unstorageStore: consistency must be "strong" or "eventual"');
+  }
   const isStrong = consistency === "strong";
   const itemOf = (key: string): string => `${prefix}:${key}`;
   const inTurn = turns();
@@ -106,7 +109,11 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
   return {
     traits: { consistency, compareAndSet: false, maxBytes: Infinity },
 
-    load: (key) => inTurn(key, () => find(itemOf(key))),
+    load: (key) =>
+      inTurn(key, async () => {
+        const found = await find(itemOf(key));
+        return found && { fields: found.fields, lastSeenAt: found.lastSeenAt, version: found.version };
+      }),
 
     save: (key, { record, expected, expiresAt }) =>
       inTurn(key, async () => {

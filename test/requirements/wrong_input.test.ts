@@ -20,6 +20,7 @@ import { signedIds } from "../../src/signed_ids.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { d1Store } from "../../src/stores/d1.ts";
 import { denoKvStore } from "../../src/stores/deno_kv.ts";
+import { durableObjectStore } from "../../src/stores/durable_object.ts";
 import { dynamoDbStore } from "../../src/stores/dynamodb.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { libsqlStore, sqlSchema } from "../../src/stores/libsql.ts";
@@ -300,6 +301,30 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   ["netlifyBlobsStore(…)", unchecked(netlifyBlobsStore), []],
   ["memcachedStore(…)", unchecked(memcachedStore), []],
   ["unstorageStore(…)", unchecked(unstorageStore), []],
+  [
+    "unstorageStore(storage, { prefix })",
+    option(unstorageStore, "prefix", { getItem() {}, setItem() {} }),
+    ["undefined", "a text"],
+  ],
+  [
+    "unstorageStore(storage, { consistency })",
+    option(unstorageStore, "consistency", { getItem() {}, setItem() {} }),
+    ["undefined"],
+  ],
+  ["durableObjectStore(…)", unchecked(durableObjectStore), []],
+  [
+    "durableObjectStore(namespace, { prefix })",
+    option(durableObjectStore, "prefix", { idFromName() {}, get() {} }),
+    ["undefined", "an empty text", "a text"],
+  ],
+  ["redisStore(client, { prefix })", option(redisStore, "prefix", () => {}), ["undefined", "an empty text", "a text"]],
+  ["redisStore(client, { layout })", option(redisStore, "layout", () => {}), ["undefined"]],
+  [
+    "memcachedStore(client, { prefix })",
+    option(memcachedStore, "prefix", { gets() {}, cas() {} }),
+    ["undefined", "an empty text", "a text"],
+  ],
+  ["dynamoDbStore(client, { table })", option(dynamoDbStore, "table", { send() {} }), ["a text"]],
   ["fileStore(…)", unchecked(fileStore), []],
   ["fileStore({ directory })", option(fileStore, "directory"), ["a text"]],
   ["memoryStore(…)", unchecked(memoryStore), OPTIONS],

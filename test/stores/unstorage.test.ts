@@ -194,6 +194,15 @@ test("unstorageStore() gives each write the time that the record has left, in se
   expect(lives).toEqual([{ ttl: 1 }, { ttl: 3 }, { ttl: 1 }]);
 });
 
+test("unstorageStore() finds the record and its version, and nothing else", async () => {
+  const store = unstorageStore(createStorage());
+  const record = { fields: new Map([["=a", "1"]]), lastSeenAt: 5 };
+  const write = { id: "w".repeat(16), record, changed: record.fields, expected: null, expiresAt: Date.now() + 60_000 };
+  const version = await store.save("a".repeat(64), write);
+  const found = await store.load("a".repeat(64));
+  expect({ ...found, fields: new Map(found?.fields) }).toEqual({ ...record, version });
+});
+
 test("unstorageStore() keeps each record under the prefix, whatever it looks like", async () => {
   const storage = createStorage();
   for (const prefix of [undefined, "shop", "shop:", "a/b", "shop:basket"]) {
