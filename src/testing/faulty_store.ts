@@ -1,7 +1,7 @@
 import { StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { assertMethods } from "../core/option_checks.ts";
+import { assertMethods, oneOf } from "../core/option_checks.ts";
 import { METADATA_FIELD } from "../core/record_fields.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 
@@ -56,7 +56,11 @@ export interface FaultPlan {
 export interface FaultyStore extends SessionStore {
   /** How often each verb was called since the last `plan`. */
   readonly calls: Readonly<Record<StoreVerb, number>>;
-  /** Decides what goes wrong from now on, in place of the former plan; `{}` for nothing. The counts start at 0 again. */
+  /**
+   * Decides what goes wrong from now on, in place of the former plan; `{}` for nothing. The counts start at 0 again.
+   *
+   * @throws {TypeError} If the plan has an unknown verb or fault
+   */
   plan(faults: FaultPlan): void;
   /** Continues the calls that are late. Resolves when they are done and answered. */
   release(): Promise<void>;
@@ -71,6 +75,7 @@ export interface FaultyStore extends SessionStore {
  * @param store The store that does what does not fail
  * @param faults The plan to begin with. Default: nothing goes wrong
  * @returns The store that fails
+ * @throws {TypeError} If `store` is not a store, or a plan has an unknown verb or fault
  *
  * @example
  * ```ts
@@ -92,8 +97,7 @@ export interface FaultyStore extends SessionStore {
  */
 export function faultyStore(store: SessionStore, faults: FaultPlan = {}): FaultyStore {
   assertMethods("faultyStore: store", store, ["load", "save", "delete"]);
-  assertKnown(faults, ["load", "save", "delete"], "faultyStore");
-  let plan = faults;
+  let plan = checkedPlan(faults);
   const calls = { load: 0, save: 0, delete: 0 };
   const keys = new Set<string>();
   let late: { readonly proceed: () => void; readonly done: Promise<unknown> }[] = [];
@@ -167,7 +171,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
     ...(store.prune && { prune: store.prune.bind(store) }),
 
     plan(next) {
-      plan = next;
+      plan = checkedPlan(next);
       Object.assign(calls, { load: 0, save: 0, delete: 0 });
     },
 
@@ -178,6 +182,30 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
       await Promise.allSettled(waiting.map(({ done }) => done));
     },
   };
+}
+
+const VERBS: readonly StoreVerb[] = ["load", "save", "delete"];
+const STORE_FAULTS: readonly StoreFault[] = [
+  "none",
+  "rejects",
+  "is busy",
+  "hangs",
+  "does it but rejects",
+  "does it twice",
+  "answers late",
+  "does it late",
+  "wrong type",
+];
+const RECORD_FAULTS: readonly RecordFault[] = ["truncated", "another key's", "newer schema", "future times"];
+
+/** A plan that says what it means: with a word that is misspelt, nothing would go wrong, and the test would show nothing. */
+function checkedPlan(plan: FaultPlan): FaultPlan {
+  assertKnown(plan, VERBS, "faultyStore");
+  for (const verb of VERBS) {
+    const words = verb === "load" ? [...STORE_FAULTS, ...RECORD_FAULTS] : STORE_FAULTS;
+    for (const fault of [plan[verb]].flat()) oneOf(`faultyStore: ${verb}`, fault, words);
+  }
+  return plan;
 }
 
 async function failure(): Promise<never> {

@@ -43,6 +43,23 @@ describe("faultyStore()", () => {
     expect(await valueOf(store)).toBe("1");
   });
 
+  it("throws a TypeError for a plan with a word that it does not know, which would do nothing", () => {
+    const store = faultyStore(memoryStore());
+    const wrong: readonly (readonly [plan: unknown, message: string])[] = [
+      [{ laod: "rejects" }, "did you mean load?"],
+      [{ load: "rejcts" }, "faultyStore: load must be one of"],
+      [{ save: ["none", "hang"] }, "faultyStore: save must be one of"],
+      [{ save: "truncated" }, "faultyStore: save must be one of"],
+      [{ delete: 1 }, "faultyStore: delete must be one of"],
+      [null, "must be an object"],
+    ];
+    for (const [plan, message] of wrong) {
+      expect(() => store.plan(plan as FaultPlan)).toThrow(TypeError);
+      expect(() => store.plan(plan as FaultPlan)).toThrow(message);
+      expect(() => faultyStore(memoryStore(), plan as FaultPlan)).toThrow(message);
+    }
+  });
+
   it("says so when it is to answer another key's record and has seen no other one", async () => {
     const store = faultyStore(memoryStore());
     await store.save(KEY, writeOf({ a: "1" }));
