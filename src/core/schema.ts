@@ -43,18 +43,24 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
 /**
  * Checks what is to be stored.
  *
- * @throws {SessionError} `ERR_SCHEMA`, which names the path and carries the schema's own message, never the value
+ * @throws {SessionError} `ERR_SCHEMA`, which names the paths and carries the schema's own messages, never a value
  */
 export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
   return chain(validate(schema, codec, fields), ({ issues }) => {
     if (issues === undefined) return;
-    const [issue] = issues;
-    const path = issue?.path?.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".");
-    const message = issue?.message === undefined ? "" : `: ${issue.message}`;
-    const place =
-      path === undefined || path === "" ? "its data fails the schema" : `${JSON.stringify(path)} fails the schema`;
-    throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${place}${message}`);
+    const told = (issues.length === 0 ? [{}] : issues.slice(0, MOST_ISSUES)).map(describeIssue);
+    if (issues.length > MOST_ISSUES) told.push(`and ${issues.length - MOST_ISSUES} more`);
+    throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${told.join("; ")}`);
   });
+}
+
+/** How many issues a message tells. */
+const MOST_ISSUES = 5;
+
+function describeIssue({ path, message }: SchemaIssue): string {
+  const place = path?.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".") ?? "";
+  const what = place === "" ? "its data fails the schema" : `${JSON.stringify(place)} fails the schema`;
+  return message === undefined ? what : `${what}: ${message}`;
 }
 
 function validate(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<SchemaResult<unknown>> {

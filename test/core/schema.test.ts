@@ -158,7 +158,19 @@ describe("any Standard Schema", () => {
     ["an empty path", [{ path: [], message: "no" }], "its data fails the schema: no"],
     ["nothing to say", [{}], "its data fails the schema"],
     ["no issue in its list", [], "its data fails the schema"],
-    ["another issue after it", [{ path: ["a"], message: "no" }, { path: ["b"] }], '"a" fails the schema: no'],
+    [
+      "another issue after it",
+      [
+        { path: ["a"], message: "no" },
+        { path: ["b"], message: "too dear" },
+      ],
+      '"a" fails the schema: no; "b" fails the schema: too dear',
+    ],
+    [
+      "more issues than anybody reads",
+      Array.from({ length: 7 }, (_, at) => ({ path: [at] })),
+      '"0" fails the schema; "1" fails the schema; "2" fails the schema; "3" fails the schema; "4" fails the schema; and 2 more',
+    ],
   ])("says what is wrong by an issue with %s", async (_what, issues, words) => {
     const error = await errorOf(() => visitor({ schema: toy(() => ({ issues })) })((session) => session.set("a", 1)));
     expect([error.code, error.message]).toEqual(["ERR_SCHEMA", `Cannot store the session: ${words}`]);
