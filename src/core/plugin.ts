@@ -32,7 +32,7 @@ export interface PluginHost {
   emit(event: SessionHappening): void;
 }
 
-/** A capability. All parts but the name are optional. */
+/** A capability. All parts but the name are optional; one of them must be there. */
 export interface Plugin {
   /** A name that no other plugin of the manager has. */
   readonly name: string;
