@@ -98,9 +98,12 @@ export function cookieTransport(
     isAmbiguous: (request, runtimeArguments) => presented(request, runtimeArguments).isAmbiguous,
     expireStrays: (headers, context) =>
       expireStrays(headers, formFor(context.request, context.runtimeArguments), context),
-    isStale: (request, runtimeArguments) =>
-      formFor(request, runtimeArguments).previous.length > 0 &&
-      presented(request, runtimeArguments).previousName !== undefined,
+    isStale(request, runtimeArguments) {
+      const { scope, previous } = formFor(request, runtimeArguments);
+      if (previous.length === 0) return false;
+      const header = request.headers.get("Cookie");
+      return previous.some(({ name }) => name !== scope.name && readCookie(header, name).isPresent);
+    },
     presentedName: (request, runtimeArguments) =>
       presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.name,
     name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.name,

@@ -37,7 +37,7 @@ export class RequestTransport {
     return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
   }
 
-  /** Whether the token came under a name that was used before, and must be written under the new one. */
+  /** Whether the client holds something under a name that was used before, so that the token must be written anew. */
   get isStale(): boolean {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
   }

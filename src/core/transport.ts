@@ -48,7 +48,7 @@ export interface Transport {
    * request carries that one alone.
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
-  /** Whether `read` found the token under a name that was used before, so that it must be written anew, even if nothing changed. */
+  /** Whether the client holds something under a name that was used before, so that the token must be written anew, even if nothing changed. */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
    * The name under which `read` found the token, or under which `write` writes it if it found none. What is signed or sealed is bound to it: a stale token is opened

@@ -216,10 +216,10 @@ describe("previous", () => {
     };
     expect(of("__Secure-sid=old")).toEqual(["old", true, "__Secure-sid"]);
     expect(of("__Secure-sid=old; older=oldest")).toEqual(["oldest", true, "older"]);
-    expect(of("__Secure-sid=old; __Host-session=new")).toEqual(["new", false, "__Host-session"]);
+    expect(of("__Secure-sid=old; __Host-session=new")).toEqual(["new", true, "__Host-session"]);
     expect(of("sid=old", "http://localhost/")).toEqual(["old", true, "__Secure-sid"]);
     expect(of("other=old")).toEqual([null, false, "__Host-session"]);
-    expect(of("__Host-session=; older=old")).toEqual([null, false, "__Host-session"]);
+    expect(of("__Host-session=; older=old")).toEqual([null, true, "__Host-session"]);
   });
 
   test("is ambiguous when two cookies of a previous name differ", () => {

@@ -390,13 +390,19 @@ test("a header of its own has no lifetime, and the session under it lives on", a
   expect(Object.fromEntries(await sessions.commit(again))).toEqual({ "cache-control": "private", "vary": "X-Id" });
 });
 
-test("a cookie of a previous name is left alone where the session was only read", async () => {
+test("a cookie of a previous name is expired when it is met, also where the session was only read", async () => {
   const { sessions, start } = await begun({ cookie: { name: "s", previous: [{ name: "older" }] } });
-  const known = start();
-  const Cookie = `s=${await known.id()}; older=old`;
-  const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
-  expect(await session.get("n")).toBe(1);
-  expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
+  const id = await start().id();
+  const read = async (Cookie: string): Promise<string[]> => {
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    expect(await session.get("n")).toBe(1);
+    return (await sessions.commit(session)).getSetCookie();
+  };
+  expect(await read(`s=${id}; older=old`)).toEqual([
+    expect.stringMatching(/^older=; Max-Age=0;/),
+    expect.stringMatching(new RegExp(`^s=${id}; Max-Age=86400;`)),
+  ]);
+  expect(await read(`s=${id}`)).toEqual([]);
 });
 
 describe("onStoreError: anonymous", () => {
