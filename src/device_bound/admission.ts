@@ -32,5 +32,5 @@ export function isProven(
 function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
   const { rotatedAt = 0 } = metadata;
   if (session === undefined || internalsOf(session).presented === token || !isUnderWay(rotatedAt, now)) return false;
-  return key === undefined || (key.proofs === 0 && key.provedAt >= rotatedAt);
+  return key === undefined || (key.proofs === 0 && key.provedAt === rotatedAt);
 }

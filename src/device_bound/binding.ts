@@ -14,7 +14,7 @@ export interface BoundKey {
   readonly thumbprint: string;
   /** How often the browser has proved that it holds the key: the number that the next challenge must have. */
   readonly proofs: number;
-  /** When it did so last, in epoch milliseconds. */
+  /** When it did so last, in epoch milliseconds. Before the first proof, it is when the session that was bound got its id. */
   readonly provedAt: number;
 }
 

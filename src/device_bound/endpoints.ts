@@ -38,7 +38,9 @@ export async function register(request: Request, session: object, settings: Devi
   const { jti } = proof.claims;
   if (typeof jti !== "string" || !(await isRegistrationChallenge(signatures, jti, op.now))) return refused("challenge");
   const { algorithm, key: jwk, thumbprint } = proof;
-  const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt: op.now };
+  // The login, as the session dates it: this server's clock may differ.
+  const provedAt = internals.found?.metadata.rotatedAt ?? 0;
+  const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt };
   const bound = { ...binding, key };
   if (binding.key === undefined && !(await stored(session, internals, bound))) return refused("no session");
   const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "application/json" });

@@ -322,6 +322,29 @@ describe("a session whose id is renewed", () => {
     },
   );
 
+  test.each([-300_000, 300_000])(
+    "lets in who was under way at the login, and nobody at a later renewal, bound by a clock that is %i ms off",
+    async (skew) => {
+      const store = memoryStore();
+      const [handler, other] = [app({ store }), app({ store, now: () => now + skew })];
+      const browser = new Browser(
+        async (request) => await (request.url.includes("/dbsc/") ? other : handler)(request),
+        await deviceKey(),
+        clock,
+      );
+      await browser.fetch("/visit", { method: "POST" });
+      const before = `__Host-session=${browser.cookie("__Host-session")}`;
+      await browser.fetch("/login?grace=3600", { method: "POST" });
+      expect(await look(handler, before)).toEqual({ user: "ada", ended: null });
+      const stolen = `__Host-session=${browser.cookie("__Host-session")}`;
+      now += 120_000;
+      expect(await look(handler, stolen)).toEqual({ ended: "proof" });
+      await browser.fetch("/renew?grace=3600", { method: "POST" });
+      expect(await look(handler, stolen)).toEqual({ ended: "proof" });
+      expect(await look(handler, cookieOf(browser).Cookie)).toEqual({ user: "ada", ended: null });
+    },
+  );
+
   test("lets nobody in with the old id alone, long after it was bound", async () => {
     const handler = app();
     const { browser, offer } = await loggedIn(handler);
