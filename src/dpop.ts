@@ -82,8 +82,8 @@ export function dpop(options: DpopOptions = {}): Dpop {
   const judge = new ProofJudge(settings);
   /** Why a session was rejected, and the secret of its nonces. */
   const rejections = new WeakMap<object, { readonly fault: DpopFault; readonly secret?: string }>();
-  /** Sessions that were let in: one that is loaded again in the same request stays in. */
-  const admitted = new WeakSet<object>();
+  /** Sessions that were let in, with the key that the request proved: one that is loaded again in the same request stays in, unless it was bound to another key since. */
+  const admitted = new WeakMap<object, string | undefined>();
   const repositories = new WeakSet<Repository>();
 
   const insideOf = (session: object): SessionInternals => internalsWith(session, "dpop", repositories);
@@ -116,7 +116,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       return REASON;
     }
     if (session !== undefined) {
-      admitted.add(session);
+      admitted.set(session, proof.thumbprint);
       if (isOpen) internalsOf(session).setMetadata(FACTS, bindingToJson({ ...binding, thumbprint: proof.thumbprint }));
     }
     return undefined;
@@ -147,7 +147,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       wrapRepository(next, {
         // Under a new id a session keeps its binding: a thief must not bind it to his key.
         create(id, contents, op, replaces) {
-          if (op.session !== undefined) admitted.add(op.session);
+          if (op.session !== undefined && !admitted.has(op.session)) admitted.set(op.session, undefined);
           if (replaces !== undefined) return next.create(id, contents, op, replaces);
           return withBinding(contents, op).then((bound) => next.create(id, bound, op));
         },
@@ -155,8 +155,11 @@ export function dpop(options: DpopOptions = {}): Dpop {
     admit(found, op) {
       const { request, session } = op;
       // A session that the program opens by its id, without a request, needs no proof.
-      if (request === undefined || (session !== undefined && admitted.has(session))) return undefined;
-      return admit(found, request, op);
+      if (request === undefined) return undefined;
+      if (session === undefined || !admitted.has(session)) return admit(found, request, op);
+      const proved = admitted.get(session);
+      const bound = readBinding(found.metadata[FACTS])?.thumbprint;
+      return proved === undefined || bound === undefined || bound === proved ? undefined : REASON;
     },
     async respond(headers, op) {
       const { request, session, now } = op;
@@ -185,7 +188,8 @@ export function dpop(options: DpopOptions = {}): Dpop {
         throw new TypeError("dpop.bind takes the thumbprint of a key: SHA-256 in base64url, 43 characters (RFC 7638)");
       const internals = insideOf(session);
       await internals.track(bind(internals, thumbprint));
-      admitted.add(session);
+      // The program's choice may replace the key of the request.
+      admitted.set(session, undefined);
     },
     async thumbprint(session) {
       const internals = insideOf(session);

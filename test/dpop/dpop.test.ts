@@ -1,5 +1,12 @@
 import { beforeEach, expect, test } from "vitest";
-import { memoryStore, type SessionEvent, SessionManager, type SessionOptions, withSession } from "../../mod.ts";
+import {
+  memoryStore,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  withSession,
+} from "../../mod.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import type { Found, Operation } from "../../src/core/repository.ts";
 import { type Dpop, dpop, type DpopOptions } from "../../src/dpop.ts";
@@ -356,6 +363,32 @@ test("dpop() rejects a session that is presented in a header and bound to no key
     ended: "proof",
     fault: "binding",
   });
+});
+
+test("dpop() lets nobody replace the key that was bound while his request was under way", async () => {
+  const inner = memoryStore();
+  let beforeSave: (() => Promise<unknown>) | undefined;
+  const store: SessionStore = {
+    ...inner,
+    async save(key, write) {
+      // Used proofs are stored as well. The session exists already.
+      const before = write.expected === null ? undefined : beforeSave;
+      if (before !== undefined) beforeSave = undefined;
+      await before?.();
+      return await inner.save(key, write);
+    },
+  };
+  const { handler } = app({}, { store, storeTimeout: 3600 });
+  const client = await HeaderClient.create(handler, clock);
+  await client.send("/login", { method: "POST", proof: null });
+  const thief = await HeaderClient.create(handler, clock);
+  thief.id = client.id;
+  for (const each of [client, thief]) expect((await each.send("/")).status).toBe(401);
+  // What he sends is let in, because the session is not bound yet.
+  beforeSave = () => client.send("/");
+  await thief.send("/");
+  expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
+  expect(await (await thief.send("/")).json()).toMatchObject({ ended: "proof", fault: "binding" });
 });
 
 test.each([[7], [null], [[]], [{}], [{ secret: 7 }], [{ secret: "s", jkt: 7 }]])(
