@@ -160,12 +160,13 @@ export function nextSession<Data extends object = DefaultData>(
 async function store(internals: ManagerInternals, session: object): Promise<void> {
   const added = await internals.commit(session);
   const lines = added?.getSetCookie() ?? [];
-  if (lines.length === 0) return;
+  if (lines.length === 0) return internals.confirm(session);
   const jar = await cookies();
   // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.
   const all = lines.map(cookieFrom);
   for (const cookie of [...all.filter(({ maxAge }) => maxAge === 0), ...all.filter(({ maxAge }) => maxAge !== 0)])
     jar.set(cookie);
+  internals.confirm(session);
 }
 
 /**

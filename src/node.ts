@@ -108,6 +108,7 @@ export function nodeSession<Data extends object = DefaultData>(
         if (response.statusCode >= 500) manager.dropRecorded(session);
         return manager.commit(session);
       },
+      sent: () => manager.confirm(session),
       fail,
       abort: () => void manager.discard(session)?.catch(() => {}),
     });

@@ -25,8 +25,13 @@ export interface ManagerInternals {
     response: Answer,
     runtimeArguments: readonly unknown[],
   ): Answer | Promise<Answer>;
-  /** Stores a session at the end of its request, and answers the headers that its response must carry; undefined if nobody has used it. */
+  /**
+   * Stores a session at the end of its request, and answers the headers that its response must carry; undefined if nobody has used it. Until `confirm` is
+   * called, `discard` can put back a retired session.
+   */
   commit(session: object): MaybePromise<Headers | undefined>;
+  /** Notes that the response carries the headers that `commit` has answered. */
+  confirm(session: object): void;
   /** Notes that nothing more can reach the client. */
   close(session: object): void;
   /** Drops what a failed handler has recorded and not stored. */

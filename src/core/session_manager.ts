@@ -83,7 +83,10 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: the changes are dropped then, and no cookie is touched
    */
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
-    return (await this.#commit(handleOf(session), waitUntil)) ?? new Headers();
+    const handle = handleOf<Data>(session);
+    const headers = await this.#commit(handle, waitUntil);
+    SessionHandle.confirmNewId(handle);
+    return headers ?? new Headers();
   }
 
   /**
@@ -175,12 +178,7 @@ export class SessionManager<Data extends object = DefaultData> {
 
   #commit(session: SessionHandle<Data>, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
     return chain(this.#finish(session, undefined, waitUntil), (required) => {
-      if (required === undefined) return undefined;
-      if (!isNames(required)) {
-        // The client gets the new id, so the old one is not put back.
-        SessionHandle.confirmNewId(session);
-        return required;
-      }
+      if (required === undefined || !isNames(required)) return required;
       const headers = new Headers();
       keepPrivate(headers, required);
       return headers;
@@ -224,6 +222,7 @@ export class SessionManager<Data extends object = DefaultData> {
         return response;
       },
       commit: (session) => this.#commit(handleOf(session)),
+      confirm: (session) => SessionHandle.confirmNewId(handleOf<Data>(session)),
       close: (session) => SessionHandle.close(handleOf(session)),
       dropRecorded: (session) => SessionHandle.activeOf(handleOf(session))?.dropRecorded(),
       discard: (session) => discard(handleOf(session)),

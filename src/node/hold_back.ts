@@ -12,9 +12,11 @@ type Call = (...args: unknown[]) => unknown;
 interface HoldBackSteps {
   /** Stores the session; undefined if nobody has used it. */
   finish(): MaybePromise<Headers | undefined>;
+  /** Called when the response carries what `finish` has answered. */
+  sent(): void;
   /** Gets the error if that failed: what was held back is dropped, and the response can be answered in another way. */
   fail(error: unknown): void;
-  /** Called if the connection closes before anything was sent. */
+  /** Called if the connection closes before anything was sent, and `finish` is not under way any more. */
   abort(): void;
 }
 
@@ -23,7 +25,7 @@ interface HoldBackSteps {
  * has used the session, nothing is held back. While something is held back, the response says that its headers are sent: a framework would
  * answer a second time otherwise.
  */
-export function holdBack(response: NodeResponse, { finish, fail, abort }: HoldBackSteps): void {
+export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: HoldBackSteps): void {
   let state: "open" | "storing" | "done" = "open";
   let isClosed = false;
   let held: { readonly name: Sending; readonly args: unknown[] }[] = [];
@@ -32,12 +34,13 @@ export function holdBack(response: NodeResponse, { finish, fail, abort }: HoldBa
 
   const send = (name: Sending, args: unknown[]): unknown => originals.get(name)?.apply(response, args);
   const release = (headers: Headers | undefined): void => {
-    if (isClosed) return;
+    if (isClosed) return abort();
     state = "done";
     const calls = held;
     held = [];
     showAsSent(response, undefined);
     if (headers !== undefined && !response.headersSent) mergeHeaders(headersOf(response), headers);
+    sent();
     for (const { name, args } of calls) send(name, args);
     if (calls.some(({ name }) => name === "write")) emitDrain(response);
   };

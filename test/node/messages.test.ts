@@ -70,6 +70,7 @@ test("holdBack() hands on what is thrown at once, and nothing of the response go
     finish() {
       throw new RangeError("no");
     },
+    sent() {},
     fail: (error) => failures.push(error),
     abort() {},
   });

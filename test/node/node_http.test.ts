@@ -299,6 +299,47 @@ describe("nodeSession() on node:http", () => {
     expect(saves).toHaveLength(1);
   });
 
+  test("puts back the session of a client that goes while its new id is being stored", async () => {
+    const inner = memoryStore();
+    const { promise: stored, resolve: go } = Promise.withResolvers<void>();
+    const { promise: reached, resolve: reach } = Promise.withResolvers<void>();
+    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
+    let isHeld = false;
+    const store = altered(inner, {
+      save: async (save, ...args) => {
+        if (isHeld) {
+          reach();
+          await stored;
+        }
+        return save(...args);
+      },
+    });
+    const middleware = nodeSession<Data>({ store, storeTimeout: 3600 });
+    const origin = await listen((request, response) =>
+      middleware(request, response, async () => {
+        const session = sessionOf(request);
+        if (request.url === "/begin") session.set("user", "Ada");
+        if (request.url === "/renew") {
+          isHeld = true;
+          response.on("close", close);
+          await session.regenerate();
+          return response.end("renewed");
+        }
+        return response.end(await session.get("user"));
+      }),
+    );
+    const visit = browser(origin);
+    const { cookies } = await visit("/begin");
+    const leaving = get(`${origin}/renew`, { headers: { Cookie: cookies[0]?.split(";")[0] ?? "" } });
+    leaving.on("error", () => {});
+    await reached;
+    leaving.destroy();
+    await closed;
+    isHeld = false;
+    go();
+    await expect.poll(async () => (await visit("/")).text, { timeout: 20_000 }).toBe("Ada");
+  });
+
   test("survives a client that goes while the session is being stored", async () => {
     const { promise: stored, resolve: go } = Promise.withResolvers<void>();
     const store = altered(memoryStore(), { save: async (save, ...args) => (await stored, save(...args)) });
