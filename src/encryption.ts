@@ -21,7 +21,7 @@ import type { RecordCodec } from "./core/record_codec.ts";
 import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./core/record_fields.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { keyring, type Secrets, withAny } from "./crypto/secrets.ts";
+import { keyring, optionalSecrets, type Secrets, withAny } from "./crypto/secrets.ts";
 
 export type { RecordCodec } from "./core/record_codec.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -61,7 +61,8 @@ export interface EncryptionOptions {
  */
 export function encryption(options: EncryptionOptions = {}): RecordCodec {
   assertKnown(options, ["secrets", "acceptPlain"], "encryption");
-  const { secrets, acceptPlain = false } = options;
+  const { acceptPlain = false } = options;
+  const secrets = optionalSecrets(options);
   if (typeof acceptPlain !== "boolean") throw new TypeError("encryption: acceptPlain must be a boolean");
   const resolve = secrets === undefined ? () => WITHOUT_SECRETS : keyring(secrets, (secret) => secret);
 

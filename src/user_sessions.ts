@@ -180,7 +180,9 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     wrap: (next) =>
       indexedRepository(next, async (userId, version, { runtimeArguments }) => {
         const most = typeof limit === "function" ? checkedLimit(await limit(userId, ...runtimeArguments)) : limit;
-        return most === undefined ? undefined : { limit: most, refuses: onLimit === "refuse", version };
+        return most === undefined || most === Infinity
+          ? undefined
+          : { limit: most, refuses: onLimit === "refuse", version };
       }),
     attach(host) {
       if (host.repository.tokenHoldsSession === true)

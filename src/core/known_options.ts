@@ -26,6 +26,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",
   secrets: "ids",
   ttl: "idleTimeout",
+  expires: "maxAge",
   maxAge: "idleTimeout",
   name: "cookie",
   encrypt: "encryption",

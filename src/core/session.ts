@@ -124,6 +124,8 @@ export interface Session<Data extends object = DefaultData> {
   /** How many keys have a value. */
   size(): Promise<number>;
 
+  /** Records several values, all or none. */
+  set(values: Partial<Data>, options?: ValueOptions): void;
   /**
    * Records a value; `undefined` deletes. An equal value is no change.
    *
@@ -133,8 +135,6 @@ export interface Session<Data extends object = DefaultData> {
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE`: nothing is recorded then
    */
   set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined, options?: ValueOptions): void;
-  /** Records several values, all or none. */
-  set(values: Partial<Data>, options?: ValueOptions): void;
 
   /** Drops keys. */
   delete(...keys: KeyOf<Data>[]): void;

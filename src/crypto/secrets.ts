@@ -51,6 +51,16 @@ export function keyring<Key>(
   };
 }
 
+/**
+ * The secrets among options that can do without.
+ *
+ * @throws {TypeError} If they were given and are undefined, as those of an unset environment variable are
+ */
+export function optionalSecrets(options: { readonly secrets?: Secrets }): Secrets | undefined {
+  if ("secrets" in options && options.secrets === undefined) throw new TypeError(wrong("secrets", "undefined"));
+  return options.secrets;
+}
+
 function giving(list: readonly string[]): () => readonly string[] {
   return () => list;
 }

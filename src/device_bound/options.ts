@@ -1,6 +1,6 @@
 import { assertKnown } from "../core/known_options.ts";
 import { oneOf } from "../core/option_checks.ts";
-import type { Secrets } from "../crypto/secrets.ts";
+import { optionalSecrets, type Secrets } from "../crypto/secrets.ts";
 import { type ProofLifetime, proofLifetime } from "./bound_cookie.ts";
 import type { SessionScope } from "./messages.ts";
 import { type SignaturesOf, signaturesUnder } from "./signatures.ts";
@@ -58,7 +58,7 @@ const LONGEST_LIFETIME = 86_400;
 /** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
 export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<Rest>): DeviceBoundSettings {
   assertKnown(options, OPTIONS, "deviceBound");
-  const { path = "/dbsc", lifetime = 600, secrets, offerOn, refreshInitiators = [], exclude = [] } = options;
+  const { path = "/dbsc", lifetime = 600, offerOn, refreshInitiators = [], exclude = [] } = options;
   const isRequired = oneOf("deviceBound: mode", options.mode, ["offer", "require"]) === "require";
   const assert = (isRight: boolean, rule: string): void => {
     if (!isRight) throw new TypeError(`deviceBound: ${rule}`);
@@ -73,7 +73,7 @@ export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<R
     isRequired,
     scope: { path, refreshInitiators, exclude },
     lifetime: proofLifetime(lifetime),
-    signaturesOf: signaturesUnder(secrets),
+    signaturesOf: signaturesUnder(optionalSecrets(options)),
   };
 }
 

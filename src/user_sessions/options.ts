@@ -49,10 +49,10 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
       throw new TypeError("userSessions: credentialVersion and each of the indexes must be a function");
 }
 
-/** @throws {RangeError} If it is not a whole number of at least 1 */
+/** @throws {RangeError} If it is neither a whole number of at least 1 nor Infinity */
 export function checkedLimit(limit: unknown): number {
-  if (typeof limit === "number" && Number.isInteger(limit) && limit >= 1) return limit;
-  throw new RangeError("userSessions: limit must be a whole number of at least 1");
+  if (typeof limit === "number" && (Number.isInteger(limit) || limit === Infinity) && limit >= 1) return limit;
+  throw new RangeError("userSessions: limit must be a whole number of at least 1, or Infinity");
 }
 
 /** The text of a value by which sessions are found; undefined for none. @throws {TypeError} If it is neither a string nor a number */

@@ -13,7 +13,6 @@ class Spoken {
   retire = this.#verb("retire");
   reinstate = this.#verb("reinstate");
   end = this.#verb("end");
-  respond = this.#verb("respond");
 
   #verb(name: string): (...args: unknown[]) => string {
     const { said } = this;
@@ -33,7 +32,6 @@ const VERBS = {
   retire: ["current", "successor", 7, "op"],
   reinstate: ["retired", "op"],
   end: ["session", "op"],
-  respond: ["headers", "op"],
 };
 
 function call(repository: Repository, name: string, args: readonly unknown[]): unknown {

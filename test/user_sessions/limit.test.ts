@@ -212,6 +212,14 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual(["b", "c", "d"]);
   });
 
+  test("Infinity is no limit", async () => {
+    for (const limit of [Infinity, () => Infinity]) {
+      const { users, logIn } = devices({}, { limit, onLimit: "refuse" });
+      for (let n = 0; n < 3; n++) await logIn(n);
+      expect(await users.list(ADA)).toHaveLength(3);
+    }
+  });
+
   test("limit is a function of the user and of what the runtime passes", async () => {
     const { users, logIn } = devices({}, { limit: (user) => (user === ADA ? 1 : 2) });
     for (const user of [ADA, ADA, "user-2", "user-2", "user-2"]) await logIn(undefined, user);

@@ -38,7 +38,7 @@ describe("userSessions() as a plugin", () => {
   test("options that are wrong are refused, and the message names the nearest known one", () => {
     // @ts-expect-error -- from JavaScript
     expect(() => userSessions({ limits: 1 })).toThrow(/limit/);
-    for (const limit of [0, -1, 1.5, NaN, Infinity, "5", null]) {
+    for (const limit of [0, -1, 1.5, NaN, -Infinity, "5", null]) {
       // @ts-expect-error -- from JavaScript
       expect(() => userSessions({ limit })).toThrow(RangeError);
     }
