@@ -125,11 +125,10 @@ async function storeBatch(
     base = await newestOf(leader, base, op);
     origin = "store";
   };
-  let applied: readonly Applied[] = [];
   try {
     if (loads) await load();
     for (let attempts = 1; ; attempts++) {
-      applied = await applyJobs(jobs, base, op, origin !== "request");
+      const applied = await applyJobs(jobs, base, op, origin !== "request");
       // A job that failed takes no part in another attempt.
       jobs = applied.map(({ job }) => job);
       const final = applied.at(-1)?.contents;

@@ -10,24 +10,29 @@ import {
   type SessionOptions,
   type SessionStore,
 } from "../../mod.ts";
+import { internalsOf } from "../../src/core/session_internals.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, cookieOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
 
-/** A shop whose next write of a session waits, so that requests gather behind it. */
-async function busyShop(more: SessionOptions = {}) {
+/** A shop whose next write of a session waits, so that requests gather behind it: before it is done, or before its answer is given. */
+async function busyShop(more: SessionOptions = {}, waits: "before" | "after" = "before") {
   const events: SessionEvent[] = [];
-  const inner = openStore().store;
+  const { store: inner, records } = openStore();
   const faulty = faultyStore(inner);
   const { store: watched, calls } = counted(faulty);
   const [reached, open] = [gate(), gate()];
   let isHeld = false;
   const hold = async (save: SessionStore["save"], ...args: Parameters<SessionStore["save"]>) => {
-    if (isHeld) {
-      isHeld = false;
+    const isFirst = isHeld;
+    isHeld = false;
+    const wait = async () => {
       reached.open();
       await open.opened;
-    }
-    return await save(...args);
+    };
+    if (isFirst && waits === "before") await wait();
+    const answer = await save(...args);
+    if (isFirst && waits === "after") await wait();
+    return answer;
   };
   const store = altered(watched, { change: hold, touch: hold });
   const sessions = new SessionManager({ store, onEvent: (event) => events.push(event), ...more });
@@ -58,7 +63,7 @@ async function busyShop(more: SessionOptions = {}) {
     return { answers, settled };
   };
   const all = async () => ({ ...(await elsewhere((session) => session.all())).result });
-  return { visit, elsewhere, gather, all, calls, events, faulty };
+  return { visit, elsewhere, gather, all, calls, events, faulty, records };
 }
 
 const increment = (session: Session): Promise<number> => session.update("n", (n) => n + 1);
@@ -102,6 +107,138 @@ describe("requests of one process that change one session at once", () => {
     expect(again.events.map(({ type }) => type)).toContain("conflict");
     expect(events.map(({ type }) => type)).not.toContain("conflict");
     expect([(await all())["n"], (await again.all())["n"]]).toEqual([2, 12]);
+  });
+
+  test("are applied again to what another process has stored since the request that came first", async () => {
+    const { gather, all, events, elsewhere } = await busyShop({}, "after");
+    const { answers } = await gather([increment, increment], () =>
+      elsewhere((session) => session.update("n", () => 10)),
+    );
+    expect(answers).toEqual([11, 12]);
+    expect(events.flatMap((each) => ("attempts" in each ? [`${each.type} ${each.attempts}`] : []))).toEqual([
+      "changed 1",
+      "conflict 1",
+      "changed 2",
+      "changed 2",
+    ]);
+    expect((await all())["n"]).toBe(12);
+  });
+
+  test("load the session before they leave out what would change nothing, for one of them may have seen a newer state", async () => {
+    const newer: readonly (readonly [(session: Session) => unknown, (session: Session) => unknown])[] = [
+      [(session) => session.set("n", 7), (session) => session.set("n", 0)],
+      [(session) => session.setTimeouts({ idle: 70 }), (session) => session.setTimeouts({ idle: 60 })],
+      [
+        (session) => internalsOf(session).setMetadata("+job", 7),
+        (session) => {
+          internalsOf(session).setMetadata("+job", 0);
+          internalsOf(session).setMetadata("+job", null);
+        },
+      ],
+    ];
+    for (const [theirs, own] of newer) {
+      const clock = fakeClock();
+      const { visit, gather, elsewhere } = await busyShop({ now: clock.now }, "after");
+      await visit((session) => session.setTimeouts({ idle: 60 }));
+      const seen = gate();
+      const { answers } = await gather<unknown>(
+        [
+          async (session) => {
+            await seen.opened;
+            own(session);
+          },
+          async (session) => {
+            await seen.opened;
+            session.touch();
+          },
+        ],
+        async () => {
+          await elsewhere(theirs);
+          seen.open();
+          for (let turn = 0; turn < 20; turn++) await soon(0);
+        },
+      );
+      expect(answers).toEqual([undefined, undefined]);
+      const { result } = await elsewhere(async (session) => {
+        const { lastSeenAt, expiresAt } = await session.info();
+        return [await session.get("n"), Number(expiresAt) - Number(lastSeenAt), internalsOf(session).metadata("+job")];
+      });
+      expect(result).toEqual([0, 60_000, undefined]);
+    }
+  });
+
+  test("write nothing when they change nothing, and load the session only if they could have seen another state", async () => {
+    const clock = fakeClock();
+    const shop = async (waits: "before" | "after", ...uses: ((session: Session) => unknown)[]) => {
+      const { gather, calls } = await busyShop({ now: clock.now }, waits);
+      await gather(uses);
+      return calls.join(" ");
+    };
+    const same = (session: Session) => session.set("n", 0);
+    const touch = (session: Session) => session.touch();
+    // These two have loaded the session before the first one wrote.
+    const early = (use: (session: Session) => unknown) => async (session: Session) => {
+      await session.get("n");
+      await soon(0);
+      use(session);
+    };
+    expect(await shop("before", same, same)).toBe("load load change load");
+    expect(await shop("before", early(touch), early(touch))).toBe("load load change");
+    // This one has loaded what the first one wrote.
+    expect(await shop("after", same)).toBe("load");
+  });
+
+  test("store other timeouts, or that the session was used, also where nothing else is to be stored", async () => {
+    const clock = fakeClock();
+    const timed = await busyShop({ now: clock.now });
+    await timed.gather([(session) => session.setTimeouts({ idle: 60 })]);
+    const { lastSeenAt, expiresAt } = (await timed.elsewhere((session) => session.info())).result;
+    expect(Number(expiresAt) - Number(lastSeenAt)).toBe(60_000);
+    expect(timed.events.filter(({ type }) => type === "changed")).toHaveLength(2);
+    const used = await busyShop({ now: clock.now });
+    clock.advance(1);
+    await used.gather([(session) => session.touch()]);
+    expect(used.events.map(({ type }) => type).filter((type) => type !== "loaded")).toEqual(["changed", "touched"]);
+  });
+
+  test("take out what has expired with a change, and not with a touch", async () => {
+    for (const isChange of [true, false]) {
+      const clock = fakeClock();
+      const { visit, gather, events, records } = await busyShop({ now: clock.now });
+      await visit((session) => session.set("short", 1, { ttl: 1 }));
+      await gather([
+        (session) => {
+          clock.advance(2);
+          return isChange ? session.set("n", 1) : session.touch();
+        },
+      ]);
+      expect(events.map(({ type }) => type).filter((type) => type !== "loaded")).toEqual([
+        "changed",
+        isChange ? "changed" : "touched",
+      ]);
+      const names = [...records.values()].flatMap(({ fields }) => [...fields.keys()]);
+      expect(names.filter((name) => name.includes("short")).length > 0).toBe(!isChange);
+    }
+  });
+
+  test("see the session each as it was at their own place, and the last one what is newest", async () => {
+    const { gather } = await busyShop();
+    const twice = async (session: Session) => [await increment(session), await session.get("n")];
+    const { answers } = await gather([twice, twice, twice]);
+    expect(answers).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 3],
+    ]);
+    const alone = await busyShop();
+    await alone.gather([
+      async (session) => {
+        await increment(session);
+        for (let turn = 0; turn < 5; turn++) await soon(0);
+        await increment(session);
+      },
+    ]);
+    expect(alone.events.map(({ type }) => type)).not.toContain("conflict");
   });
 
   test("are each told what became of them: a change, a touch, or nothing", async () => {
@@ -238,6 +375,26 @@ describe("requests of one process that change one session at once", () => {
       const { answers } = await gather([patient, patient, patient], () => faulty.plan({ save: ["none", fault] }));
       expect(answers).toEqual(["failed", "failed", "failed"]);
       expect(await all()).toEqual({ first: true, n: fault === "rejects" ? 0 : 3, other: 0, later: true });
+    }
+  });
+
+  test("keep what another request has stored since a batch without an answer was done after all", async () => {
+    for (const fault of ["rejects", "does it but rejects"] as const) {
+      const { gather, all, faulty, elsewhere } = await busyShop();
+      const { answers } = await gather(
+        [
+          async (session) => {
+            session.set("n", 5);
+            const saved = await session.save().catch(() => "failed");
+            await elsewhere((other) => other.set("n", 6));
+            return saved;
+          },
+          increment,
+        ],
+        () => faulty.plan({ save: ["none", fault] }),
+      );
+      expect(answers).toEqual(["failed", "ERR_STORE"]);
+      expect((await all())["n"]).toBe(fault === "rejects" ? 5 : 6);
     }
   });
 

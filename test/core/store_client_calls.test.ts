@@ -95,6 +95,20 @@ describe("a call of a store", () => {
     expect([client.load(KEY), client.save(KEY, CHANGE), client.delete(KEY)]).toEqual([RECORD, 1, undefined]);
   });
 
+  test("is given no signal where its parameters leave none a place", () => {
+    const given: unknown[] = [];
+    // A parameter with a default value does not count.
+    const client = clientOf({
+      load: (_key, signal: unknown = "none") => (given.push(signal), RECORD),
+      save: (_key, _write, signal: unknown = "none") => (given.push(signal), 2),
+      delete: (_key, _expected, signal: unknown = "none") => void given.push(signal),
+    });
+    client.load(KEY);
+    client.save(KEY, CHANGE);
+    client.delete(KEY, 1);
+    expect(given).toEqual(["none", "none", "none"]);
+  });
+
   test("leaves no timer behind, whatever became of it", async () => {
     const client = clientOf({ load: async () => RECORD, save: () => Promise.reject(new Error("down")) });
     expect(await client.load(KEY)).toBe(RECORD);
@@ -299,6 +313,11 @@ describe("cleanError()", () => {
       detail: error,
     });
     expect(said(Object.assign(new Error("OOM command"), { code: "OOM" }))).toBe("Error: Error OOM");
+  });
+
+  test("has nothing to tell in an event where a store has thrown nothing", () => {
+    const error = new SessionError("ERR_STORE_TIMEOUT", "slow");
+    expect(failure("store", error)).toStrictEqual({ type: "failed", during: "store", error });
   });
 
   test.each([
