@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { afterEach, expect, test, vi } from "vitest";
-import { keepContext } from "../../src/core/runtime.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -8,7 +7,9 @@ afterEach(() => {
   vi.resetModules();
 });
 
-test("keepContext() runs a function in the async context in which it was called", () => {
+test("keepContext() runs a function in the async context in which it was called", async () => {
+  vi.resetModules();
+  const { keepContext } = await import("../../src/core/runtime.ts");
   const context = new AsyncLocalStorage<string>();
   const within = context.run("outer", () => keepContext());
   expect(context.run("inner", () => within(() => context.getStore()))).toBe("outer");
@@ -18,6 +19,7 @@ test.each<[string, (() => unknown) | undefined]>([
   ["nothing tells a runtime's modules", undefined],
   ["there is no such module", () => undefined],
   ["the module has no contexts", () => ({})],
+  ["the contexts cannot be kept", () => ({ AsyncLocalStorage: {} })],
   [
     "a bundler put functions there that throw",
     () => {
