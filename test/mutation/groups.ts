@@ -46,6 +46,26 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
     ],
   },
+  core_store_client: {
+    files: [
+      "src/core/store_client.ts",
+      "src/core/operation.ts",
+      "src/core/store_answers.ts",
+      "src/core/maybe_promise.ts",
+      "src/core/repository_wrapper.ts",
+      "src/core/repository_source.ts",
+      "src/core/store_key.ts",
+      "src/core/runtime.ts",
+    ],
+    tests: [
+      "test/core/{maybe_promise,operation,repository_source,repository_wrapper,runtime,store_answers}.test.ts",
+      "test/core/{store_client,store_client_calls}.test.ts",
+    ],
+  },
+  core_handle: {
+    files: ["src/core/group_commit.ts", "src/core/session_arguments.ts", "src/core/manager_internals.ts"],
+    tests: ["test/core/{group_commit,manager_internals,session_arguments,update}.test.ts"],
+  },
   core_state: {
     files: ["src/core/working_copy.ts"],
     tests: [
