@@ -1,8 +1,8 @@
-import fc from "fast-check";
-import type { Miniflare } from "miniflare";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { fakeClock, kvSimulator, type KvPutOptions, type SimulatedNamespace } from "../../src/testing.ts";
-import { startWorker } from "../setup/workerd.ts";
+import { describe, expect, test } from "vitest";
+import { fakeClock, kvSimulator, type KvPutOptions } from "../../src/testing.ts";
+
+/** A whole second. */
+const NOW = 1_800_000_000_000;
 
 describe("kvSimulator()", () => {
   test("shows a place what it has read before, misses included, until its cache has forgotten", async () => {
@@ -87,143 +87,175 @@ describe("kvSimulator()", () => {
     expect(await get("k")).toBeNull();
     expect((await list()).keys).toEqual([]);
   });
-});
 
-/** The calls of a namespace, as both understand them. */
-type Call =
-  | { readonly verb: "get"; readonly key: string; readonly cacheTtl?: number }
-  | { readonly verb: "getWithMetadata" | "delete"; readonly key: string }
-  | { readonly verb: "put"; readonly key: string; readonly value: string; readonly options: KvPutOptions }
-  | { readonly verb: "list"; readonly prefix?: string; readonly limit?: number };
-
-describe("kvSimulator() answers as Workers KV does in workerd", () => {
-  let worker: Miniflare;
-  let real: SimulatedNamespace;
-  beforeAll(async () => {
-    worker = await startWorker(new URL("./kv.worker.ts", import.meta.url), { kvNamespaces: ["KV"] });
-    real = (await worker.getBindings<{ KV: SimulatedNamespace }>()).KV;
+  test("is one binding for each name", () => {
+    const kv = kvSimulator();
+    expect(kv.at("Paris")).toBe(kv.at("Paris"));
+    expect(kv.at("Paris")).not.toBe(kv.at("Tokyo"));
   });
-  afterAll(() => worker.dispose());
 
-  async function answerOf(kv: SimulatedNamespace, call: Call): Promise<unknown> {
-    try {
-      switch (call.verb) {
-        case "put":
-          return await kv.put(call.key, call.value, call.options);
-        case "list":
-          return await listed(kv, call);
-        case "getWithMetadata": {
-          const { value, metadata } = await kv.getWithMetadata(call.key);
-          return { value, metadata };
-        }
-        case "get":
-          return await (call.cacheTtl === undefined
-            ? kv.get(call.key)
-            : kv.get(call.key, { type: "text", cacheTtl: call.cacheTtl }));
-        default:
-          return await kv.delete(call.key);
-      }
-    } catch (error) {
-      // What the message says beside the status is the vendor's.
-      return error instanceof Error && (/ failed: (\d+)/.exec(error.message)?.[1] ?? error.name);
+  test("goes by the time of the machine and the real delays unless it is told otherwise", async () => {
+    const kv = kvSimulator();
+    await kv.at("Paris").put("k", "1");
+    expect(await kv.at("Tokyo").get("k")).toBe("1");
+    await expect(kv.at("Paris").delete("k")).rejects.toThrow("429");
+    const { put, list } = kvSimulator({ now: () => NOW }).at("Paris");
+    await put("k", "1", { expirationTtl: 60 });
+    expect((await list()).keys).toEqual([{ name: "k", expiration: NOW / 1000 + 60 }]);
+    expect(() => kvSimulator({ interval: 1 } as object)).toThrow("kvSimulator has no option");
+  });
+
+  test("shows a deletion after 10 seconds elsewhere, and lets nothing overtake it", async () => {
+    const clock = fakeClock(NOW);
+    const kv = kvSimulator({ now: clock.now, cacheTtl: 0 });
+    await kv.at("Paris").put("k", "1");
+    clock.advance(1);
+    await kv.at("Paris").delete("k");
+    clock.advance(9.999);
+    expect(await kv.at("Tokyo").get("k")).toBe("1");
+    clock.advance(0.001);
+    expect(await kv.at("Tokyo").get("k")).toBeNull();
+  });
+
+  test("shows a write over a deletion no earlier than the deletion", async () => {
+    const clock = fakeClock(NOW);
+    const kv = kvSimulator({ now: clock.now, cacheTtl: 0 });
+    await kv.at("Paris").put("k", "1");
+    clock.advance(1);
+    await kv.at("Paris").delete("k");
+    clock.advance(1);
+    await kv.at("Paris").put("k", "2");
+    expect(await kv.at("Paris").get("k")).toBe("2");
+    expect(await kv.at("Tokyo").get("k")).toBe("1");
+    clock.advance(9);
+    expect(await kv.at("Tokyo").get("k")).toBe("2");
+  });
+
+  test("does not renew by its own write what a place has read, nor keep it longer than a minute", async () => {
+    const clock = fakeClock(NOW);
+    const kv = kvSimulator({ now: clock.now, cacheTtl: 40 });
+    await kv.at("Paris").put("k", "mine");
+    clock.advance(20);
+    await kv.at("Tokyo").put("k", "theirs");
+    clock.advance(19.999);
+    expect(await kv.at("Paris").get("k")).toBe("mine");
+    clock.advance(0.001);
+    expect(await kv.at("Paris").get("k")).toBe("theirs");
+    // What has run out is no longer there to be kept.
+    clock.advance(60);
+    await kv.at("Paris").put("k", "mine again");
+    clock.advance(1);
+    await kv.at("Tokyo").put("k", "theirs again");
+    clock.advance(38);
+    expect(await kv.at("Paris").get("k")).toBe("mine again");
+  });
+
+  test.each<[string, string, KvPutOptions, string | null]>([
+    ["a key of 512 bytes", "x".repeat(512), {}, null],
+    ["a key of 513 bytes", "x".repeat(513), {}, "414"],
+    ["a key of 257 letters of two bytes", "é".repeat(257), {}, "414"],
+    ["an empty key", "", {}, "Key name"],
+    ["the key .", ".", {}, "Key name"],
+    ["the key ..", "..", {}, "Key name"],
+    ["a time to live of a minute", "k", { expirationTtl: 60 }, null],
+    ["a time to live with a fraction", "k", { expirationTtl: 60.5 }, null],
+    ["a time to live just below a minute", "k", { expirationTtl: 59.9 }, "400"],
+    ["no time to live", "k", { expirationTtl: 0 }, "400"],
+    ["a time to live that is no number", "k", { expirationTtl: NaN }, "400"],
+    ["an end in a minute", "k", { expiration: NOW / 1000 + 60 }, null],
+    ["an end in less than a minute", "k", { expiration: NOW / 1000 + 59.9 }, "400"],
+    ["an end that is no number", "k", { expiration: NaN }, "400"],
+    ["metadata of 1 024 bytes", "k", { metadata: { a: "x".repeat(1016) } }, null],
+    ["metadata of 1 025 bytes", "k", { metadata: { a: "x".repeat(1017) } }, "413"],
+  ])("takes or refuses as the real one does: %s", async (_what, key, options, refusal) => {
+    const clock = fakeClock(NOW + 999);
+    const { get, getWithMetadata, put, delete: remove } = kvSimulator({ now: clock.now }).at("Paris");
+    if (refusal === null) {
+      await put(key, "1", options);
+      expect(await get(key)).toBe("1");
+      return;
     }
-  }
+    await expect(put(key, "1", options)).rejects.toThrow(refusal);
+    if (key !== "k") {
+      await expect(get(key)).rejects.toThrow(refusal);
+      await expect(getWithMetadata(key)).rejects.toThrow(refusal);
+      await expect(remove(key)).rejects.toThrow(refusal);
+    } else expect(await get(key)).toBeNull();
+  });
 
-  /** All parts of a listing, with what does not depend on the clock. */
-  async function listed(
-    kv: SimulatedNamespace,
-    { prefix, limit }: { prefix?: string; limit?: number },
-  ): Promise<unknown> {
-    const parts = [];
-    let cursor: string | undefined;
-    do {
-      const part = await kv.list({
-        ...(prefix === undefined ? {} : { prefix }),
-        ...(limit === undefined ? {} : { limit }),
-        ...(cursor === undefined ? {} : { cursor }),
-      });
-      parts.push(part.keys.map(({ name, expiration, metadata }) => [name, expiration !== undefined, metadata]));
-      cursor = part.list_complete ? undefined : part.cursor;
-    } while (cursor !== undefined);
-    return parts;
-  }
+  test("takes values of 25 MiB, and refuses larger ones", async () => {
+    const { put } = kvSimulator({ writeInterval: 0 }).at("Paris");
+    const most = "x".repeat(25 * 1024 * 1024);
+    await put("k", most);
+    await expect(put("k", `${most}x`)).rejects.toThrow("413");
+  });
 
-  async function compare(calls: readonly Call[]): Promise<void> {
-    for (const { name } of (await real.list()).keys) await real.delete(name);
-    const simulated = kvSimulator({ cacheTtl: 0, delay: 0, deleteDelay: 0, writeInterval: 0 }).at("Paris");
-    for (const call of calls) {
-      const text = JSON.stringify(call).slice(0, 200);
-      expect([text, await answerOf(simulated, call)]).toEqual([text, await answerOf(real, call)]);
+  test("keeps metadata beside a value, and answers null where there is none", async () => {
+    const { getWithMetadata, put } = kvSimulator({ writeInterval: 0 }).at("Paris");
+    expect(await getWithMetadata("k")).toEqual({ value: null, metadata: null });
+    await put("k", "1", { metadata: [1] });
+    expect(await getWithMetadata("k")).toEqual({ value: "1", metadata: [1] });
+    for (const metadata of [null, undefined]) {
+      await put("k", "2", { metadata });
+      expect(await getWithMetadata("k")).toEqual({ value: "2", metadata: null });
     }
-  }
+  });
 
-  const inTwoMinutes = (): number => Math.floor(Date.now() / 1000) + 120;
-
-  test("when limits are met and exceeded", async () => {
-    const put = (key: string, value: string, options: KvPutOptions = {}): Call => ({
-      verb: "put",
-      key,
-      value,
-      options,
-    });
-    const key = "k";
-    await compare([
-      put("x".repeat(512), "1"),
-      put("x".repeat(513), "1"),
-      put("é".repeat(257), "1"),
-      { verb: "get", key: "x".repeat(513) },
-      { verb: "delete", key: "x".repeat(513) },
-      put("", "1"),
-      put(".", "1"),
-      put("..", "1"),
-      { verb: "get", key: "" },
-      put(key, "1", { expirationTtl: 60 }),
-      put(key, "2", { expirationTtl: 59 }),
-      put(key, "3", { expirationTtl: 0 }),
-      put(key, "4", { expirationTtl: -60 }),
-      put(key, "5", { expirationTtl: 60.5 }),
-      { verb: "get", key },
-      { verb: "get", key, cacheTtl: 30 },
-      { verb: "get", key, cacheTtl: 29 },
-      { verb: "get", key, cacheTtl: 0 },
-      put(key, "6", { expiration: inTwoMinutes() }),
-      put(key, "7", { expiration: 1 }),
-      { verb: "get", key },
-      put(key, "8", { metadata: { a: "x".repeat(1016) } }),
-      put(key, "9", { metadata: { a: "x".repeat(1017) } }),
-      { verb: "getWithMetadata", key },
-      put(key, ""),
-      { verb: "getWithMetadata", key },
-      put("large", "x".repeat(25 * 1024 * 1024)),
-      put("large", "x".repeat(25 * 1024 * 1024 + 1)),
-      { verb: "delete", key: "missing" },
-      { verb: "list" },
-      { verb: "list", limit: 1 },
-      { verb: "list", limit: 0 },
-      { verb: "list", limit: 1001 },
-      { verb: "list", prefix: "none" },
+  test("drops a value at the end that it was given, in whole seconds", async () => {
+    const clock = fakeClock(NOW + 500);
+    const { get, list, put } = kvSimulator({ now: clock.now, cacheTtl: 3600 }).at("Paris");
+    await put("end", "1", { expiration: NOW / 1000 + 90.7, expirationTtl: 3600 });
+    await put("ttl", "1", { expirationTtl: 80.7 });
+    await put("never", "1");
+    expect((await list()).keys).toEqual([
+      { name: "end", expiration: NOW / 1000 + 90 },
+      { name: "never" },
+      { name: "ttl", expiration: NOW / 1000 + 80 },
     ]);
+    clock.advance(79.499);
+    expect(await get("ttl")).toBe("1");
+    clock.advance(0.001);
+    expect([await get("ttl"), await get("end")]).toEqual([null, "1"]);
+    expect((await list()).keys.map(({ name }) => name)).toEqual(["end", "never"]);
+    clock.advance(10);
+    expect([await get("end"), await get("never")]).toEqual([null, "1"]);
   });
 
-  test("when calls are random", async () => {
-    const key = fc.constantFrom("a", "b", "ba", "Ä", "=c d/?", "session:1");
-    const options = fc.record(
-      {
-        expirationTtl: fc.constantFrom(60, 3600),
-        metadata: fc.constantFrom({ a: 1 }, "text", null, [1]),
-      },
-      { requiredKeys: [] },
-    );
-    const call: fc.Arbitrary<Call> = fc.oneof(
-      fc.record({ verb: fc.constantFrom("getWithMetadata" as const, "delete"), key }),
-      fc.record({ verb: fc.constant("get" as const), key, cacheTtl: fc.constantFrom(30, 600) }),
-      fc.record({ verb: fc.constant("put" as const), key, value: fc.string({ unit: "grapheme" }), options }),
-      fc.record({
-        verb: fc.constant("list" as const),
-        prefix: fc.constantFrom("", "b", "session:"),
-        limit: fc.nat(4).map((n) => n + 1),
-      }),
-    );
-    await fc.assert(fc.asyncProperty(fc.array(call, { maxLength: 30 }), compare), { numRuns: 40 });
+  test("lists names in order, a part at a time, with what is kept beside them", async () => {
+    const clock = fakeClock(NOW);
+    const kv = kvSimulator({ now: clock.now, delay: 5 });
+    const { delete: remove, list, put } = kv.at("Paris");
+    for (const name of ["b", "c", "ba", "a"]) await put(name, "1", name === "ba" ? { metadata: { m: 1 } } : {});
+    expect(await list()).toEqual({
+      keys: [{ name: "a" }, { name: "b" }, { name: "ba", metadata: { m: 1 } }, { name: "c" }],
+      list_complete: true,
+    });
+    expect(await list({ limit: 2 })).toEqual({
+      keys: [{ name: "a" }, { name: "b" }],
+      list_complete: false,
+      cursor: "b",
+    });
+    expect(await list({ limit: 2, cursor: "b" })).toEqual({
+      keys: [{ name: "ba", metadata: { m: 1 } }, { name: "c" }],
+      list_complete: true,
+    });
+    expect((await list({ prefix: "b" })).keys.map(({ name }) => name)).toEqual(["b", "ba"]);
+    expect((await list({ prefix: null, cursor: null, limit: 4 })).list_complete).toBe(true);
+    expect(await kv.at("Tokyo").list()).toEqual({ keys: [], list_complete: true });
+    clock.advance(5);
+    await remove("a");
+    expect((await list()).keys.map(({ name }) => name)).toEqual(["b", "ba", "c"]);
+    expect((await kv.at("Tokyo").list()).keys.map(({ name }) => name)).toEqual(["a", "b", "ba", "c"]);
+  });
+
+  test("lists at most 1 000 names at once", async () => {
+    const { list, put } = kvSimulator().at("Paris");
+    for (let n = 0; n < 1001; n++) await put(`${n}`, "1");
+    for (const limit of [undefined, 0, 1000]) {
+      const { keys, list_complete } = await list(limit === undefined ? {} : { limit });
+      expect([keys.length, list_complete]).toEqual([1000, false]);
+    }
+    await expect(list({ limit: 1001 })).rejects.toThrow("400");
+    await expect(list({ limit: -1 })).rejects.toThrow("400");
   });
 });
