@@ -1,8 +1,19 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
 import { memoryStore, SessionManager, type SessionEvent, withSession } from "../../mod.ts";
+import { structuredCodec } from "../../src/core/codec.ts";
+import { withEnd } from "../../src/core/fields.ts";
+import { validateLoaded } from "../../src/core/schema.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, counted, errorOf, openStore, visitor } from "../setup/sessions.ts";
+
+const FOUND = {
+  id: "id",
+  token: "token",
+  version: 1,
+  lastSeenAt: 2000,
+  metadata: { createdAt: 1000, absoluteSince: 1000 },
+};
 
 describe("a schema", () => {
   const schema = z.object({ name: z.string().optional(), visits: z.number().default(0) });
@@ -240,6 +251,45 @@ describe("any Standard Schema", () => {
     clock.advance(61);
     // What had a time to live is past it, although the schema gives it each time.
     expect((await visit((session) => session.has("later"))).result).toBe(false);
+  });
+});
+
+describe("validateLoaded()", () => {
+  /** What becomes of these fields when a schema makes of their data what is given. */
+  const loaded = async (fields: Record<string, string>, edit: (data: Record<string, unknown>) => unknown) => {
+    const found = { ...FOUND, fields: new Map(Object.entries(fields)) };
+    const validate = (value: unknown) => ({ value: edit({ ...(value as object) }) });
+    const answer = await validateLoaded({ "~standard": { validate } }, structuredCodec, found);
+    if (answer === "schema") throw new Error("The schema refuses nothing");
+    return { answer, isSame: answer.fields === found.fields, fields: Object.fromEntries(answer.fields) };
+  };
+  const fields = { "=a": "1", "=b": "2", "%c": withEnd("3", 4000), "~notice%": "4" };
+
+  test("gives the very same fields when the schema changes nothing", async () => {
+    expect(await loaded(fields, (data) => data)).toMatchObject({ isSame: true, fields });
+    expect(await loaded(fields, ({ a, b, c }) => ({ c, b, a }))).toMatchObject({ isSame: true, fields });
+  });
+
+  test("gives other fields when the schema changes, adds or removes one value", async () => {
+    const changed = await loaded(fields, (data) => ({ ...data, b: 5 }));
+    expect(changed).toMatchObject({ isSame: false, fields: { ...fields, "=b": "5" } });
+    const added = await loaded(fields, (data) => ({ ...data, d: 5 }));
+    expect(added).toMatchObject({ isSame: false, fields: { ...fields, "=d": "5" } });
+    const { "=a": _, ...withoutA } = fields;
+    expect((await loaded(fields, ({ b, c }) => ({ b, c }))).fields).toEqual(withoutA);
+    expect((await loaded(fields, ({ b, c }) => ({ b, c, d: 5 }))).fields).toEqual({ ...withoutA, "=d": "5" });
+  });
+
+  test("removes a value with a time to live, and no flash value, when the schema removes it", async () => {
+    const { "%c": _, ...withoutC } = fields;
+    expect((await loaded(fields, ({ a, b }) => ({ a, b }))).fields).toEqual(withoutC);
+  });
+
+  test("leaves the rest of what was found as it is", async () => {
+    expect((await loaded(fields, (data) => ({ ...data, b: 5 }))).answer).toEqual({
+      ...FOUND,
+      fields: new Map(Object.entries({ ...fields, "=b": "5" })),
+    });
   });
 });
 

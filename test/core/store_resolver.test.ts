@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { memoryStore, SessionManager, type SessionStore } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
@@ -60,6 +62,22 @@ describe("a function of an argument", () => {
     await sessions.start(request, session, "env", null, "context").get("n");
     expect(asked).toEqual([["env", null, "context"]]);
   });
+});
+
+test("an argument that the runtime has dropped is kept no longer than the runtime does", async () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage: () => void = runInNewContext("gc");
+  const resolve = storeResolver((_env: unknown) => store);
+  const isKept = (argument: object): (() => boolean) => {
+    expect(resolve([argument])).toBe(store);
+    const kept = new WeakRef(argument);
+    return () => kept.deref() !== undefined;
+  };
+  const asked = [isKept({}), isKept(() => {})];
+  // A reference counts as used until the end of the turn.
+  await new Promise(setImmediate);
+  collectGarbage();
+  expect(asked.map((each) => each())).toEqual([false, false]);
 });
 
 test("a function of no argument is called once, whatever the runtime passes", () => {
