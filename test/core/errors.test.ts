@@ -68,6 +68,13 @@ describe("SessionError", () => {
       ]);
   });
 
+  test("an error carries a mark that other versions of this package look for", () => {
+    const marks = (error: object): unknown[] => Object.getOwnPropertySymbols(error).map(Symbol.keyFor);
+    expect(marks(new SessionError("ERR_STORE", "Cannot load"))).toEqual(["with-session.SessionError"]);
+    expect(marks(new StoreBusyError())).toEqual(["with-session.SessionError", "with-session.StoreBusyError"]);
+    expect(marks(mistake("x"))).toEqual(["with-session.mistake"]);
+  });
+
   test("a subclass has its own instances", () => {
     class Own extends SessionError {}
     const plain = new SessionError("ERR_STORE", "Cannot load");

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { kindOf } from "../../src/core/kind_of.ts";
 
 test.each([
-  [undefined, /undefined/],
-  [null, /null/],
+  [undefined, /^undefined$/],
+  [null, /^null$/],
   ["secret", /string/],
   [5, /number/],
   [() => {}, /function/],

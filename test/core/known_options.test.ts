@@ -45,6 +45,11 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ ttl: 1 }, ["domain", "path"], "cookie")).toThrow("did you mean path?");
   });
 
+  test("goes by the whole name, and by how much of it is to be edited", () => {
+    expect(() => assertKnown({ ab: 1 }, ["a", "abc"], "x")).toThrow("did you mean abc?");
+    expect(() => assertKnown({ abc: 1 }, ["xyz", "abcdefgh"], "x")).toThrow("did you mean abcdefgh?");
+  });
+
   test("names the first of two that are as near", () => {
     expect(() => assertKnown({ ab: 1 }, ["ac", "ad"], "x")).toThrow("did you mean ac?");
   });

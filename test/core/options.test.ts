@@ -1,6 +1,22 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, SessionManager, type Session, type SessionOptions, withSession } from "../../mod.ts";
-import { visitor } from "../setup/sessions.ts";
+import {
+  memoryStore,
+  SessionManager,
+  type Session,
+  type SessionEvent,
+  type SessionOptions,
+  type SessionStore,
+  withSession,
+} from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { structuredCodec } from "../../src/core/codec.ts";
+import { resolveOptions } from "../../src/core/options.ts";
+import type { Policy } from "../../src/core/policy.ts";
+import type { Repository } from "../../src/core/repository.ts";
+import type { RepositorySource } from "../../src/core/repository_source.ts";
+import { createId } from "../../src/core/session_id.ts";
+import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { bare, counted, openStore, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -101,4 +117,289 @@ describe("misuse", () => {
     await visit(set);
     expect((await visit(get)).result).toBe(1);
   });
+});
+
+const SECRETS = ["a secret of at least thirty-two bytes"];
+const IDS = { toToken: (id: string) => `signed.${id}`, toId: (token: string) => token.slice(7) };
+/** Each field's text is kept behind a mark; the metadata are not. */
+const CIPHER = {
+  seal: (fields: ReadonlyMap<string, string>) =>
+    new Map([...fields].map(([name, text]) => [name, name === "@" ? text : `sealed ${text}`])),
+  open: (fields: ReadonlyMap<string, string>) =>
+    new Map([...fields].map(([name, text]) => [name, text.replace(/^sealed /, "")])),
+};
+const ID = "a".repeat(22);
+
+function policyOf(options: SessionOptions = {}): Policy {
+  return resolveOptions(options, "withSession");
+}
+
+/** What stands in place of a store, and what it was asked for. */
+function sourceOf(repository: object): { readonly source: RepositorySource; readonly asked: unknown[] } {
+  const asked: unknown[] = [];
+  const source: RepositorySource = {
+    repositorySource: true,
+    chunks: 1,
+    revocation: undefined,
+    createRepository: (settings) => (asked.push(settings), repository as Repository),
+  };
+  return { source, asked };
+}
+
+describe("resolveOptions()", () => {
+  test("fills in the defaults", () => {
+    const policy = policyOf();
+    expect(policy).toMatchObject({
+      plugins: [],
+      hasOwnTransports: false,
+      name: "__Host-session",
+      claimedCookie: "session",
+      timeouts: { idle: 86_400, absolute: 2_592_000, touchInterval: 8640 },
+      limits: {},
+      codec: structuredCodec,
+      isEager: false,
+      persistsAfterResponse: false,
+      toleratesFailure: false,
+      storeTimeout: 5,
+      generateId: createId,
+      now: Date.now,
+      writeQueues: new Map(),
+    });
+    const { rotateEvery, validateLoaded, validateChanges, waitUntil, onEvent } = policy;
+    expect([rotateEvery, validateLoaded, validateChanges, waitUntil, onEvent]).toEqual(Array(5).fill(undefined));
+    expect([policy.transports.length, policy.transports[0]?.requestHeader]).toEqual([1, "Cookie"]);
+    expect(policy.resolveStore([])).toBe(policy.storeOption);
+  });
+
+  test("takes each option under its name", () => {
+    const functions = { touch: () => true, waitUntil: () => {}, onEvent: () => {} };
+    const options = {
+      store: memoryStore(),
+      cookie: { name: "__Secure-shop" },
+      header: "X-Session-Id",
+      idleTimeout: 600,
+      absoluteTimeout: 6000,
+      timeoutLimits: { idle: 700 },
+      touchInterval: 20,
+      rotateEvery: 300,
+      ids: IDS,
+      encryption: CIPHER,
+      plugins: [{ name: "own", admit: () => undefined }],
+      schema: { "~standard": { validate: () => ({ value: {} }) } },
+      codec: { encode: String, decode: (text: string) => text },
+      load: "eager",
+      persist: "after-response",
+      onStoreError: "anonymous",
+      storeTimeout: 0.5,
+      generateId: () => ID,
+      now: () => 7,
+      ...functions,
+    } as const;
+    const policy = policyOf(options);
+    expect(policy).toMatchObject({
+      plugins: options.plugins,
+      name: "__Secure-shop",
+      claimedCookie: "shop",
+      storeOption: options.store,
+      timeouts: { idle: 600, absolute: 6000, touchInterval: 20 },
+      limits: { idle: 700 },
+      rotateEvery: 300,
+      countsAsUse: functions.touch,
+      isEager: true,
+      persistsAfterResponse: true,
+      waitUntil: functions.waitUntil,
+      toleratesFailure: true,
+      storeTimeout: 0.5,
+      onEvent: functions.onEvent,
+    });
+    expect(policy.transports.map(({ requestHeader }) => requestHeader)).toEqual(["Cookie", "X-Session-Id"]);
+    expect([policy.now(), policy.generateId(undefined)]).toEqual([7, ID]);
+  });
+
+  test("takes the other word of each choice, no absolute timeout, and no touch interval", () => {
+    const policy = policyOf({
+      load: "lazy",
+      persist: "before-response",
+      onStoreError: "throw",
+      absoluteTimeout: false,
+      touchInterval: 0,
+      timeoutLimits: {},
+    });
+    expect(policy).toMatchObject({ isEager: false, persistsAfterResponse: false, toleratesFailure: false });
+    expect(policy.timeouts).toEqual({ idle: 86_400, absolute: false, touchInterval: 0 });
+  });
+
+  test.each<[object, string]>([
+    [{ load: "soon" }, 'load must be one of "lazy", "eager"'],
+    [{ persist: "never" }, 'persist must be one of "before-response", "after-response"'],
+    [{ onStoreError: "ignore" }, 'onStoreError must be one of "throw", "anonymous"'],
+    [{ rotateEvery: { seconds: 60, onReuse: "ban" } }, 'rotateEvery.onReuse must be one of "reject", "destroy"'],
+    [{ schema: { validate: () => {} } }, "schema must be an object with validate"],
+    [{ ids: { toToken: IDS.toToken } }, "ids must be an object with toToken, toId"],
+    [{ ids: { toId: IDS.toId } }, "ids must be an object with toToken, toId"],
+    [{ encryption: { seal: CIPHER.seal } }, "encryption must be an object with seal, open"],
+    [{ encryption: { open: CIPHER.open } }, "encryption must be an object with seal, open"],
+    [{ codec: { encode: String } }, "codec must be an object with encode, decode"],
+    [{ codec: { decode: String } }, "codec must be an object with encode, decode"],
+    [{ store: { ...memoryStore(), load: undefined } }, "store must be an object with load, save, delete"],
+    [{ store: { ...memoryStore(), save: undefined } }, "store must be an object with load, save, delete"],
+    [{ store: { ...memoryStore(), delete: undefined } }, "store must be an object with load, save, delete"],
+  ])("refuses %o, and says what it must be", (options, message) => {
+    expect(() => policyOf(options)).toThrow(message);
+  });
+
+  test("takes cookieSessions() in place of a store, but no ids and no encryption beside it", () => {
+    const store = cookieSessions({ secrets: SECRETS });
+    expect(policyOf({ store })).toMatchObject({ storeOption: store, writeQueues: undefined });
+    for (const more of [{ ids: IDS }, { encryption: CIPHER }, { ids: IDS, encryption: CIPHER }])
+      expect(() => policyOf({ store, ...more })).toThrow(/^cookieSessions\(\) signs and encrypts/);
+  });
+
+  test("asks a source for its repository, and says whether a session ends on reuse", () => {
+    const repository = { tokenHoldsSession: true };
+    const { source, asked } = sourceOf(repository);
+    expect(policyOf({ store: source }).repository).toBe(repository);
+    policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "reject" } });
+    policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "destroy" } });
+    expect(asked).toEqual([{ endsOnReuse: false }, { endsOnReuse: false }, { endsOnReuse: true }]);
+  });
+
+  test("has no store where the client alone keeps the session, and the one for revocation otherwise", async () => {
+    const { source } = sourceOf({});
+    const none = policyOf({ store: source }).resolveStore([]) as SessionStore;
+    expect(none.traits).toEqual({ consistency: "strong", compareAndSet: true, maxBytes: 0 });
+    expect(none.load("key")).toBeNull();
+    for (const call of [() => none.save("key", {} as never), () => none.delete("key")])
+      expect(call).toThrow(new TypeError("cookieSessions() without revocation has no store"));
+    const revocation = memoryStore();
+    expect(policyOf({ store: { ...source, revocation } }).resolveStore([])).toBe(revocation);
+    expect(policyOf({ store: { ...source, revocation: () => revocation } }).resolveStore([])).toBe(revocation);
+  });
+
+  test("splits the cookie of a source as the source says", async () => {
+    const visit = visitor({ store: cookieSessions({ secrets: SECRETS, chunks: 3 }) });
+    const { cookies } = await visit((session) => session.set("long", "x".repeat(5000)));
+    expect(cookies.length).toBeGreaterThan(1);
+  });
+
+  test("lets plugins wrap the repository, the first one nearest to the store", () => {
+    const { source } = sourceOf({ layers: [] });
+    const wrapping = (name: string) => ({
+      name,
+      wrap: (next: Repository) =>
+        ({ layers: [...(next as unknown as { layers: string[] }).layers, name] }) as unknown as Repository,
+    });
+    const plugins = [wrapping("first"), { name: "between", admit: () => undefined }, wrapping("last")];
+    expect(policyOf({ store: source, plugins }).repository).toEqual({ layers: ["first", "last"] });
+  });
+
+  test("claims a cookie whose name is known, and no other", () => {
+    const transport = { read: () => null, write() {}, clear() {} };
+    const own = policyOf({ transports: [transport] });
+    expect(own).toMatchObject({ hasOwnTransports: true, claimedCookie: undefined, transports: [transport] });
+    expect(policyOf({ transports: [transport], cookie: { name: "s" } }).claimedCookie).toBeUndefined();
+    expect(policyOf({ cookie: { name: "__Host-s" } }).claimedCookie).toBe("s");
+    expect(policyOf({ cookie: () => ({ name: "s" }) }).claimedCookie).toBeUndefined();
+    expect(policyOf({ cookie: false, header: "X-Session-Id" }).claimedCookie).toBeUndefined();
+  });
+
+  test("puts writes of several requests together unless a plugin answers each client with its own", () => {
+    const quiet = { name: "quiet", admit: () => undefined };
+    const respond = { name: "respond", respond() {} };
+    expect(policyOf({ plugins: [quiet] }).writeQueues).toEqual(new Map());
+    expect(policyOf({ plugins: [respond, quiet] }).writeQueues).toBeUndefined();
+  });
+
+  test("counts each request as use but a prefetch, unless the program decides", () => {
+    const [visit, prefetch] = [{}, { "Sec-Purpose": "prefetch" }].map(
+      (headers) => new Request("https://shop.example/", { headers: headers as Record<string, string> }),
+    ) as [Request, Request];
+    const { countsAsUse } = policyOf();
+    expect([countsAsUse(visit), countsAsUse(prefetch)]).toEqual([true, false]);
+  });
+
+  test("checks what the program's own generator and clock give, and tells the generator of the request", async () => {
+    const request = new Request("https://shop.example/");
+    const asked: unknown[] = [];
+    const { generateId } = policyOf({ generateId: (given) => (asked.push(given), ID) });
+    expect([generateId(request), generateId(undefined), asked]).toEqual([ID, ID, [request, undefined]]);
+    expect(() => policyOf({ generateId: () => "short" }).generateId(request)).toThrow(TypeError);
+    expect(() => policyOf({ now: () => NaN }).now()).toThrow(TypeError);
+  });
+
+  test("checks data against the schema, with the codec that is chosen", async () => {
+    const seen: unknown[] = [];
+    const schema = {
+      "~standard": { validate: (value: unknown) => (seen.push({ ...Object(value) }), { issues: [{ message: "no" }] }) },
+    };
+    const codec = { encode: (value: unknown) => `own ${value}`, decode: (text: string) => text.slice(4) };
+    const policy = policyOf({ schema, codec });
+    const fields = new Map([["=n", policy.codec.encode(7)]]);
+    expect(() => policy.validateChanges?.(fields)).toThrow(/its data fails the schema: no$/);
+    expect(policy.validateLoaded?.({ fields } as never)).toBe("schema");
+    expect(seen).toEqual([{ n: "7" }, { n: "7" }]);
+  });
+
+  test("keeps the text of the program's own codec on one line", () => {
+    const codec = { encode: (value: unknown) => `=\n${value}\ud800`, decode: (text: string) => text };
+    const own = policyOf({ codec }).codec;
+    const text = own.encode("value");
+    expect([text.includes("\n"), text.isWellFormed(), own.decode(text)]).toEqual([false, true, "=\nvalue\ud800"]);
+    for (const given of [undefined, 7, {}]) {
+      const wrong = { encode: () => given as unknown as string, decode: (each: string) => each };
+      expect(() => policyOf({ codec: wrong }).codec.encode(1)).toThrow("codec.encode must return a text at once");
+    }
+  });
+});
+
+describe("what becomes of the options in a repository on a store", () => {
+  test("ids travel in their format, and the store sees what the encryption gives it", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store, ids: IDS, encryption: CIPHER });
+    const { cookies } = await visit(set);
+    expect(cookies[0]).toMatch(/^__Host-session=signed\.[\w-]{32};/);
+    expect([...records.values()].map(({ fields }) => fields.get("=a"))).toEqual(["sealed 1"]);
+    expect((await visit(get)).result).toBe(1);
+  });
+
+  test("a text that no generator gives costs no call of the store; with a generator of the program, a shorter one does", async () => {
+    const headers = { Cookie: `__Host-session=${ID}` };
+    for (const [options, reason, asked] of [
+      [{}, "malformed", []],
+      [{ generateId: () => ID }, "unknown", ["load"]],
+    ] as const) {
+      const { store, calls } = counted(memoryStore());
+      const events: SessionEvent[] = [];
+      await visitor({ ...options, store, onEvent: (event) => events.push(event) })(get, { headers });
+      expect([bare(events), calls]).toEqual([[{ type: "rejected", reason }], asked]);
+    }
+  });
+
+  test.each([
+    ["reject", 1],
+    ["destroy", undefined],
+  ] as const)(
+    "an old id that is used again leads to nothing, and with onReuse %j the session is left with %j",
+    async (onReuse, left) => {
+      const clock = fakeClock();
+      const events: SessionEvent[] = [];
+      const options: SessionOptions = {
+        store: memoryStore(),
+        now: clock.now,
+        rotateEvery: { seconds: 60, onReuse },
+        onEvent: (event) => events.push(event),
+      };
+      const visit = visitor(options);
+      const old = (await visit(set)).cookies[0]?.split(";")[0] ?? "";
+      clock.advance(61);
+      expect((await visit(get)).cookies).toHaveLength(1);
+      await visit(get);
+      clock.advance(90);
+      events.length = 0;
+      const thief = visitor(options, { jar: cookieJar() });
+      expect((await thief(get, { headers: { Cookie: old } })).result).toBeUndefined();
+      expect(bare(events)).toContainEqual({ type: "rejected", reason: "reuse" });
+      expect((await visit(get)).result).toBe(left);
+    },
+  );
 });

@@ -57,6 +57,8 @@ describe("several sessions", () => {
   test("[53] composition takes sessions that have no cookie beside others, and one handler wrapped twice", () => {
     const handle = withSession(() => new Response("Hello"), {});
     expect(() => withSession(handle, { cookie: false, header: "X-Session-Id" })).not.toThrow();
+    const twoHeaders = ["X-Session-Id", "X-Admin-Id"].map((header) => ({ cookie: false as const, header }));
+    expect(() => twoHeaders.reduce((inner, options) => withSession(inner, options), handle)).not.toThrow();
     const transport = { read: () => null, write() {}, clear() {} };
     expect(() => withSession(handle, { transports: [transport] })).not.toThrow();
     expect(() => withSession(handle, { cookie: () => ({ name: "tenant" }) })).not.toThrow();
