@@ -67,6 +67,30 @@ describe("encode() and decode()", () => {
     }
   });
 
+  test("take of the longest list there can be its places alone", () => {
+    const longest = (more: object): unknown[] => Object.assign([], { length: 4_294_967_295, ...more });
+    expect(isSameGraph(copyOf(longest({ "4294967295": 3 })), longest({}))).toBe(true);
+  });
+
+  test.each<[string, unknown, string]>([
+    ["a full list", [NaN, ["a"], "a"], '![[-2,1,2],[2],"a"]'],
+    // oxlint-disable-next-line no-sparse-arrays
+    ["a list with holes", [, undefined, ,], '![["sparse",3,1,-1]]'],
+    ["an object", { a: -0, b: { a: undefined } }, '![{"a":-5,"b":1},{"a":-1}]'],
+    ["an object without a prototype", Object.assign(Object.create(null), { a: 1 }), '![["null",{"a":1}],1]'],
+    ["a map", new Map([[1, Infinity]]), '![["Map",1,-3],1]'],
+    ["a set", new Set([-Infinity, null]), '![["Set",-4,1],null]'],
+    ["a date", [new Date(5), new Date(NaN)], '![[1,2],["Date",5],["Date",null]]'],
+    ["a bigint", -5n, '![["BigInt","-5"]]'],
+    ["a regular expression", /a\/b/gi, '![["RegExp","a\\\\/b","gi"]]'],
+    ["an address", new URL("https://shop.example/"), '![["URL","https://shop.example/"]]'],
+    ["a query", new URLSearchParams("a=1"), '![["URLSearchParams","a=1"]]'],
+    ["bytes", new Uint8Array([9, 255]).subarray(1), '![["Uint8Array",1,1,1],["ArrayBuffer","Cf8"]]'],
+    ["undefined", undefined, "!-1"],
+  ])("write %s as every version does, whose records others read", (_name, value, text) => {
+    expect(encode(value)).toBe(text);
+  });
+
   test("give values of another realm as values of this one", () => {
     const foreign: unknown = runInNewContext(
       "({ list: [1, [2]], map: new Map([[1, new Set([2])]]), date: new Date(5), bytes: new Uint8Array([1]), re: /a/g, und: undefined })",
@@ -155,6 +179,14 @@ describe("encode() refuses", () => {
     [[1, 2, { price: () => 1 }], "[2].price"],
     [{ "a b": { $c: () => 1 } }, '["a b"].$c'],
     [new Map([["x", { y: () => 1 }]]), "[0].y"],
+    [
+      new Map<unknown, unknown>([
+        ["w", 1],
+        [[2], 3],
+        ["x", { y: () => 1 }],
+      ]),
+      "[2].y",
+    ],
     [new Set([1, [() => 1]]), "[1][0]"],
     // oxlint-disable-next-line no-sparse-arrays
     [[, , () => 1], "[2]"],
@@ -205,8 +237,11 @@ describe("decode() of a text that encode() did not give", () => {
     '![["BigInt","x"]]',
     '![["RegExp","(","g"]]',
     '![["URL","no"]]',
-    '![{"__proto__":1},{"polluted":true}]',
-    '![["null",{"__proto__":1}],{"polluted":true}]',
+    '![{"__proto__":1},{"polluted":2},true]',
+    '![["null",{"__proto__":1}],{"polluted":2},true]',
+    '![{"a":"constructor"}]',
+    '![{"a":"length"}]',
+    '![[1,"1"],2]',
     '![["sparse",-1]]',
     '![["sparse",1,-1,-1]]',
     '![["sparse",2,0.5,-1]]',

@@ -65,6 +65,8 @@ export const scalars: readonly unknown[] = [
   new Uint16Array([1]),
   new Int32Array([-1]),
   new Uint32Array([1]),
+  // Node 22 has no such class.
+  ...("Float16Array" in globalThis ? [Reflect.construct(Reflect.get(globalThis, "Float16Array"), [[0.5]])] : []),
   new Float32Array([0.5, NaN]),
   new Float64Array([0.5, -0]),
   new BigInt64Array([-1n]),
