@@ -212,7 +212,8 @@ function isSecure({ protocol }: URL): boolean {
 }
 
 function domainMatches(host: string, domain: string): boolean {
-  const isAddress = host.startsWith("[") || /^[\d.]+$/.test(host);
+  // One of IPv6 has no dots.
+  const isAddress = /^[\d.]+$/.test(host);
   return host === domain || (!isAddress && host.endsWith(`.${domain}`));
 }
 
