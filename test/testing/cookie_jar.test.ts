@@ -29,6 +29,8 @@ describe("cookieJar()", () => {
     expect(sent(["=bare"])).toBe("bare");
     expect(sent(["", "="])).toBeNull();
     expect(sent(["a=\u0001"])).toBeNull();
+    expect(sent(["a=\u007f"])).toBeNull();
+    expect(sent(["a=1; Domain; Path; Max-Age; Expires; SameSite"])).toBe("a=1");
     expect(sent(["a=tab\there"])).toBe("a=tab\there");
     expect(sent(['a="quoted, kept"'])).toBe('a="quoted, kept"');
   });
@@ -36,6 +38,7 @@ describe("cookieJar()", () => {
   it("replaces a cookie in its place when name, domain and path are the same", () => {
     expect(sent(["a=1", "b=1", "a=2"])).toBe("a=2; b=1");
     expect(sent(["a=1; Path=/", "a=2; Path=/account"])).toBe("a=2; a=1");
+    expect(sent(["a=1", "b=1", "a=; Max-Age=0", "a=2"])).toBe("b=1; a=2");
   });
 
   it("sends the longest path first when several cookies fit", () => {
@@ -63,12 +66,18 @@ describe("cookieJar()", () => {
     expect(sent(["a=1; Domain=shop.example"], www, "https://shop.example/")).toBe("a=1");
     expect(sent(["a=1; domain=.SHOP.example"], www, "https://api.shop.example/")).toBe("a=1");
     expect(sent(["a=1; Domain=shop.example"], www, "https://myshop.example/")).toBeNull();
+    for (const [host, domain] of [
+      ["1.shop.example", "shop.example"],
+      ["www.shop.example1", "shop.example1"],
+    ])
+      expect(sent([`a=1; Domain=${domain}`], `https://${host}/`, `https://other.${domain}/`)).toBe("a=1");
   });
 
   it("refuses a Domain when it is foreign, a public suffix or part of an address", () => {
     expect(sent(["a=1; Domain=other.example"])).toBeNull();
     expect(sent(["a=1; Domain=www.shop.example"])).toBeNull();
     expect(sent(["a=1; Domain=example"])).toBeNull();
+    expect(sent(["a=1; Domain=localhost"], "http://a.localhost/", "http://localhost/")).toBeNull();
     expect(sent(["a=1; Domain=0.0.1"], "http://127.0.0.1/")).toBeNull();
     expect(sent(["a=1; Domain=127.0.0.1"], "http://127.0.0.1/")).toBe("a=1");
     expect(sent(["a=1; Domain=localhost"], "http://localhost/", "http://a.localhost/")).toBeNull();
@@ -77,6 +86,7 @@ describe("cookieJar()", () => {
 
   it("keeps Secure cookies to https when http sets or asks for them", () => {
     expect(sent(["a=1; Secure"], "http://shop.example/")).toBeNull();
+    expect(sent(["a=1; Secure"], "http://shop.example/", "https://shop.example/")).toBeNull();
     expect(sent(["a=1; Secure"], "https://shop.example/", "http://shop.example/")).toBeNull();
     expect(sent(["a=1; Secure"], "https://shop.example/", "wss://shop.example/")).toBe("a=1");
     expect(sent(["a=1"], "http://shop.example/", "https://shop.example/")).toBe("a=1");
@@ -88,6 +98,31 @@ describe("cookieJar()", () => {
     jar.store("http://shop.example/", setting("a=forged; Path=/account/page", "a=beside; Path=/other"));
     expect(jar.header(home)).toBe("a=safe");
     expect(jar.header("https://shop.example/other")).toBe("a=beside");
+  });
+
+  it.each([
+    ["https://www.shop.example/", "a=safe; Secure", "http://shop.example/", "Domain=shop.example"],
+    ["https://shop.example/", "a=safe; Secure; Domain=shop.example", "http://www.shop.example/", ""],
+    ["https://shop.example/", "a=safe; Secure", "http://shop.example/", ""],
+  ])(
+    "leaves the Secure cookie of %s alone (%s) when %s sets one that would be sent with it",
+    (safe, line, plain, scope) => {
+      const jar = cookieJar();
+      jar.store(safe, setting(line));
+      jar.store(plain, setting(`a=forged; ${scope}`, `b=beside; ${scope}`));
+      expect(jar.cookies().map(({ name, value }) => `${name}=${value}`)).toEqual(["a=safe", "b=beside"]);
+    },
+  );
+
+  it("lets http set a cookie that hides no Secure one", () => {
+    const jar = cookieJar();
+    jar.store("https://shop.example/", setting("a=plain", "other=safe; Secure"));
+    jar.store("http://shop.example/", setting("a=new"));
+    jar.store("https://api.shop.example/", setting("a=safe; Secure"));
+    jar.store("http://www.shop.example/", setting("a=new"));
+    expect(jar.header("https://shop.example/")).toBe("a=new; other=safe");
+    expect(jar.header("https://www.shop.example/")).toBe("a=new");
+    expect(jar.header("https://api.shop.example/")).toBe("a=safe");
   });
 
   it("refuses a __Host- name in any letter case when Secure, Path=/ or the bare host is missing", () => {
@@ -140,6 +175,7 @@ describe("cookieJar()", () => {
     expect(jar.header(home)).toBe("strict=1; lax=1; none=1; plain=1; odd=1");
     expect(jar.header(home, "cross-site-navigation")).toBe("lax=1; none=1; plain=1; odd=1");
     expect(jar.header(home, "cross-site")).toBe("none=1");
+    expect(jar.cookies().map(({ sameSite }) => sameSite)).toEqual(["Strict", "Lax", "None", "Default", "Default"]);
   });
 
   it("keeps no cookie but SameSite=None when the response answers another site's request", () => {
@@ -160,13 +196,14 @@ describe("cookieJar()", () => {
         "age=1; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
         "date=1; Expires=Tue, 01 Jan 2030 00:02:00 GMT",
         "odd=1; Max-Age=1x; Expires=never",
+        "odder=1; Max-Age=x1",
       ),
     );
-    expect(jar.header(home)).toBe("age=1; date=1; odd=1");
+    expect(jar.header(home)).toBe("age=1; date=1; odd=1; odder=1");
     clock.advance(60);
-    expect(jar.header(home)).toBe("date=1; odd=1");
+    expect(jar.header(home)).toBe("date=1; odd=1; odder=1");
     clock.advance(60);
-    expect(jar.header(home)).toBe("odd=1");
+    expect(jar.header(home)).toBe("odd=1; odder=1");
   });
 
   it("drops a cookie when Max-Age is zero or less, or Expires is past", () => {
@@ -203,6 +240,7 @@ describe("cookieJar()", () => {
 
   it("ignores an attribute when it exceeds 1 024 octets", () => {
     expect(sent([`a=1; Domain=${"x".repeat(1025)}`])).toBe("a=1");
+    expect(sent([`a=1; Domain=${"x".repeat(1024)}`])).toBeNull();
   });
 
   it("tells what it keeps when asked", () => {

@@ -22,4 +22,13 @@ describe("fakeClock()", () => {
     expect(start).toBeGreaterThanOrEqual(before);
     expect(start).toBeLessThanOrEqual(Date.now());
   });
+
+  it("refuses a start or a step that is no number, which would spoil each time after it", () => {
+    for (const wrong of [NaN, Infinity, "1000", null]) {
+      expect(() => fakeClock(wrong as number)).toThrow(RangeError);
+      const clock = fakeClock(1000);
+      expect(() => clock.advance(wrong as number)).toThrow(RangeError);
+      expect(clock.now()).toBe(1000);
+    }
+  });
 });

@@ -105,6 +105,42 @@ describe("kvSimulator()", () => {
     expect(() => kvSimulator({ interval: 1 } as object)).toThrow("kvSimulator has no option");
   });
 
+  test("shows a place its own deletion at once, also of what it has read", async () => {
+    const clock = fakeClock(NOW);
+    const { delete: remove, get, put } = kvSimulator({ now: clock.now }).at("Paris");
+    await put("k", "1");
+    expect(await get("k")).toBe("1");
+    clock.advance(1);
+    await remove("k");
+    expect(await get("k")).toBeNull();
+  });
+
+  test("shows each of several writes when it arrives", async () => {
+    const clock = fakeClock(NOW);
+    const kv = kvSimulator({ now: clock.now, cacheTtl: 0, delay: 5 });
+    for (const value of ["1", "2", "3"]) {
+      await kv.at("Paris").put("k", value);
+      clock.advance(1);
+    }
+    clock.advance(1);
+    expect(await kv.at("Tokyo").get("k")).toBeNull();
+    for (const value of ["1", "2", "3", "3"]) {
+      clock.advance(1);
+      expect(await kv.at("Tokyo").get("k")).toBe(value);
+    }
+  });
+
+  test("fails with an error that names the call and the status", async () => {
+    const { get, put } = kvSimulator().at("Paris");
+    const errors = [get("k", { cacheTtl: 1 }), put("k", "1", { expirationTtl: 1 })].map((call) =>
+      call.then(String, (error: Error) => [error.name, error.message]),
+    );
+    expect(await Promise.all(errors)).toEqual([
+      ["Error", "KV GET failed: 400 Invalid cache_ttl of 1"],
+      ["Error", "KV PUT failed: 400 Invalid expiration_ttl of 1"],
+    ]);
+  });
+
   test("shows a deletion after 10 seconds elsewhere, and lets nothing overtake it", async () => {
     const clock = fakeClock(NOW);
     const kv = kvSimulator({ now: clock.now, cacheTtl: 0 });
@@ -226,17 +262,17 @@ describe("kvSimulator()", () => {
     const kv = kvSimulator({ now: clock.now, delay: 5 });
     const { delete: remove, list, put } = kv.at("Paris");
     for (const name of ["b", "c", "ba", "a"]) await put(name, "1", name === "ba" ? { metadata: { m: 1 } } : {});
-    expect(await list()).toEqual({
+    expect(await list()).toStrictEqual({
       keys: [{ name: "a" }, { name: "b" }, { name: "ba", metadata: { m: 1 } }, { name: "c" }],
       list_complete: true,
     });
-    expect(await list({ limit: 2 })).toEqual({
-      keys: [{ name: "a" }, { name: "b" }],
+    expect(await list({ limit: 3 })).toEqual({
+      keys: [{ name: "a" }, { name: "b" }, { name: "ba", metadata: { m: 1 } }],
       list_complete: false,
-      cursor: "b",
+      cursor: "ba",
     });
-    expect(await list({ limit: 2, cursor: "b" })).toEqual({
-      keys: [{ name: "ba", metadata: { m: 1 } }, { name: "c" }],
+    expect(await list({ limit: 3, cursor: "a" })).toEqual({
+      keys: [{ name: "b" }, { name: "ba", metadata: { m: 1 } }, { name: "c" }],
       list_complete: true,
     });
     expect((await list({ prefix: "b" })).keys.map(({ name }) => name)).toEqual(["b", "ba"]);

@@ -51,7 +51,7 @@ describe("seedSession()", () => {
   test("throws a TypeError when there is no cookie, the address is none, or an option is unknown", async () => {
     const header: SessionOptions = { header: "X-Session-Id", cookie: false };
     await expect(seedSession(header, {})).rejects.toThrow(/^seedSession needs options with a cookie/);
-    for (const url of ["", "/path", 7, null])
+    for (const url of ["", "/path", 7, null, ["https://localhost/"]])
       await expect(seedSession({}, {}, { url: url as string })).rejects.toThrow(/^seedSession: url must be an address/);
     await expect(seedSession({}, {}, { adress: "" } as object)).rejects.toThrow("seedSession has no option");
   });
