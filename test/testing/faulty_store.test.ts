@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { type SessionEvent, SessionManager } from "../../mod.ts";
 import { isBusy } from "../../src/core/errors.ts";
 import { isPromise } from "../../src/core/maybe_promise.ts";
@@ -67,6 +67,45 @@ describe("faultyStore()", () => {
     expect(() => store.load(KEY)).toThrow("faultyStore saw no other session created");
     await store.save(OTHER, writeOf({ a: "2" }));
     expect(await valueOf(store)).toBe("2");
+  });
+
+  it("takes no record for another session's that it saw changed alone", async () => {
+    const inner = memoryStore();
+    const store = faultyStore(inner);
+    const version = await inner.save(OTHER, writeOf({ a: "2" }));
+    if (version === "conflict") throw new Error("Nothing was stored");
+    await store.save(KEY, writeOf({ a: "1" }));
+    await store.save(OTHER, writeOf({ a: "3" }, version));
+    store.plan({ load: "another key's" });
+    expect(() => store.load(KEY)).toThrow("faultyStore saw no other session created");
+  });
+
+  it("takes a plan for each verb to begin with, and refuses what is no store, and a plan for anything else", async () => {
+    for (const verb of ["load", "save", "delete"] as const) {
+      const store = faultyStore(memoryStore(), { [verb]: "rejects" });
+      const calls = {
+        load: () => store.load(KEY),
+        save: () => store.save(KEY, writeOf({})),
+        delete: () => store.delete(KEY),
+      };
+      await expect(calls[verb]()).rejects.toThrow("told to fail");
+      expect(() => faultyStore({ ...memoryStore(), [verb]: undefined } as never)).toThrow(TypeError);
+    }
+    expect(() => faultyStore(memoryStore(), { create: "rejects" } as object)).toThrow(TypeError);
+  });
+
+  it("lets nobody hear of a failure before the answer is released", async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    onTestFinished(() => void process.off("unhandledRejection", note));
+    const inner = { ...memoryStore(), load: () => Promise.reject(new Error("of the engine")) };
+    const store = faultyStore(inner, { load: "answers late" });
+    const outcome = Promise.resolve(store.load(KEY)).catch((error: Error) => error.message);
+    // The runtime tells of a rejection after all microtasks.
+    await new Promise(setImmediate);
+    await store.release();
+    expect([await outcome, unhandled]).toEqual(["of the engine", []]);
   });
 
   it("promises what the store does, but not that its answers arrive", () => {
@@ -185,6 +224,53 @@ describe("faultyStore()", () => {
       lastSeenAt: now + year,
       heard: "loaded",
     });
+  });
+
+  it("spoils what it finds in no other way than the plan says, and nothing that is not there", async () => {
+    const inner = memoryStore();
+    const store = faultyStore(inner);
+    const year = 365 * 86_400_000;
+    await inner.save(KEY, writeOf({ "@": "3 bound 50 60 70", "a": "1234", "b": "" }));
+    const found = async (load: FaultPlan["load"] & string) => {
+      store.plan({ load });
+      expect(await store.load(OTHER)).toBeNull();
+      const record = await store.load(KEY);
+      return { ...Object.fromEntries(record?.fields ?? []), lastSeenAt: record?.lastSeenAt };
+    };
+    const good = { "@": "3 bound 50 60 70", "a": "1234", "b": "", "lastSeenAt": 1000 };
+    expect(await found("none")).toEqual(good);
+    expect(await found("truncated")).toEqual({ ...good, "@": "3 bound ", "a": "12" });
+    expect(await found("newer schema")).toEqual({ ...good, "@": "4 bound 50 60 70" });
+    expect(await found("future times")).toEqual({
+      ...good,
+      "@": `3 bound ${50 + year} ${60 + year} 70`,
+      "lastSeenAt": 1000 + year,
+    });
+  });
+
+  it.each<[FaultPlan["load"] & string, string]>([
+    ["newer schema", "x3 bound 50 60"],
+    ["newer schema", "3x bound 50 60"],
+    ["newer schema", ""],
+    ["future times", "3 bound 50 x"],
+    ["future times", "3 bound x 60"],
+    ["future times", "3 bound 50"],
+  ])("leaves metadata as they are that it cannot read: %s of %j", async (load, metadata) => {
+    const inner = memoryStore();
+    await inner.save(KEY, writeOf({ "@": metadata }));
+    expect((await faultyStore(inner, { load }).load(KEY))?.fields.get("@")).toBe(metadata);
+  });
+
+  it("releases each late call once", async () => {
+    const inner = memoryStore();
+    const store = faultyStore(inner, { save: "does it late" });
+    for (const key of [KEY, OTHER]) {
+      const saved = Promise.resolve(store.save(key, writeOf({ a: "1" })));
+      await store.release();
+      expect(await saved).not.toBe("conflict");
+      expect(await valueOf(inner, key)).toBe("1");
+    }
+    await store.release();
   });
 
   it("leaves a record without metadata as it is, and prunes as the store does", async () => {
