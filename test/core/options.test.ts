@@ -248,6 +248,14 @@ describe("resolveOptions()", () => {
     expect(() => policyOf(options)).toThrow(message);
   });
 
+  test("takes a function that opens the store, and asks it when the store is needed", () => {
+    const store = memoryStore();
+    const asked: unknown[] = [];
+    const policy = policyOf({ store: (env: unknown) => (asked.push(env), store) });
+    expect(asked).toEqual([]);
+    expect([policy.resolveStore(["env"]), asked]).toEqual([store, ["env"]]);
+  });
+
   test("takes cookieSessions() in place of a store, but no ids and no encryption beside it", () => {
     const store = cookieSessions({ secrets: SECRETS });
     expect(policyOf({ store })).toMatchObject({ storeOption: store, writeQueues: undefined });
