@@ -118,6 +118,28 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session_values.ts"],
     tests: ["test/core/{changes_in_place,flash,session_handle,session_values,update_key}.test.ts"],
   },
+  core_codec: {
+    files: ["src/core/codec.ts", "src/core/value_table.ts", "src/core/schema.ts"],
+    tests: ["test/core/{codec,schema}.test.ts"],
+  },
+  core_options: {
+    files: [
+      "src/core/options.ts",
+      "src/core/option_checks.ts",
+      "src/core/known_options.ts",
+      "src/core/kind_of.ts",
+      "src/core/prefetch.ts",
+      "src/core/errors.ts",
+      "src/core/events.ts",
+      "src/core/store_resolver.ts",
+      "src/core/cookie_claims.ts",
+      "src/core/transport.ts",
+    ],
+    tests: [
+      "test/core/{errors,events,kind_of,known_options,option_checks,options,prefetch}.test.ts",
+      "test/core/{several_sessions,store_resolver,transport}.test.ts",
+    ],
+  },
   core_records: {
     files: [
       "src/core/record_fields.ts",
