@@ -1,43 +1,8 @@
 import { expect, test } from "vitest";
-import { holdBack } from "../../src/node/hold_back.ts";
 import { toRequest } from "../../src/node/messages.ts";
-import { nodeSession, type NodeResponse } from "../../src/node.ts";
+import { nodeSession } from "../../src/node.ts";
+import { BareResponse } from "./bare_response.ts";
 import { type Data, sessionOf } from "./setup.ts";
-
-/** A response that has what the types ask for, and nothing else: as a framework or a test may stand in for Node's. */
-class BareResponse implements NodeResponse {
-  statusCode = 200;
-  headersSent = false;
-  readonly sent: unknown[] = [];
-  readonly #headers: Map<string, string | readonly string[]> = new Map();
-
-  getHeader(name: string): string | readonly string[] | undefined {
-    return this.#headers.get(name.toLowerCase());
-  }
-  setHeader(name: string, value: string | readonly string[]): void {
-    this.#headers.set(name.toLowerCase(), value);
-  }
-  removeHeader(name: string): void {
-    this.#headers.delete(name.toLowerCase());
-  }
-  getHeaderNames(): string[] {
-    return [...this.#headers.keys()];
-  }
-  end(...args: unknown[]): this {
-    this.headersSent = true;
-    this.sent.push(...args);
-    return this;
-  }
-  on(): this {
-    return this;
-  }
-  removeListener(): this {
-    return this;
-  }
-  emit(): boolean {
-    return true;
-  }
-}
 
 test("nodeSession() takes messages that have no more than their types ask for", async () => {
   const middleware = nodeSession<Data>();
@@ -63,19 +28,41 @@ test("toRequest() keeps each value of a header that came several times, and leav
   expect(request.url).toBe("http://shop.example/");
 });
 
-test("holdBack() hands on what is thrown at once, and nothing of the response goes out", () => {
-  const response = new BareResponse();
-  const failures: unknown[] = [];
-  holdBack(response, {
-    finish() {
-      throw new RangeError("no");
-    },
-    sent() {},
-    fail: (error) => failures.push(error),
-    abort() {},
+test.each<[string, Parameters<typeof toRequest>[0], string]>([
+  ["no more than the types ask for", { headers: {} }, "GET http://localhost/"],
+  ["a host and an address", { headers: { host: "shop.example" }, url: "/a?b=c" }, "GET http://shop.example/a?b=c"],
+  [
+    "both kinds of host",
+    { headers: { "host": "shop.example", ":authority": "x.example" } },
+    "GET http://shop.example/",
+  ],
+  ["several authorities", { headers: { ":authority": ["x.example"] } }, "GET http://localhost/"],
+  ["an address before a router", { headers: {}, originalUrl: "/app/a", url: "/a" }, "GET http://localhost/app/a"],
+  ["a connection with TLS", { headers: {}, socket: { encrypted: true } }, "GET https://localhost/"],
+  ["a connection that only seems so", { headers: {}, socket: { encrypted: "yes" } }, "GET http://localhost/"],
+  ["a connection without TLS", { headers: {}, socket: {} }, "GET http://localhost/"],
+  ["an address with its host", { headers: {}, url: "http://other.example/x" }, "GET http://other.example/x"],
+  ["an address that is none", { headers: {}, url: "*" }, "GET http://invalid.invalid/"],
+  ["a host that is none", { headers: { host: "a b" }, url: "/x" }, "GET http://invalid.invalid/"],
+  ["a method", { headers: {}, method: "PURGE" }, "PURGE http://localhost/"],
+  ["a method of odd letters", { headers: {}, method: "M-SEARCH" }, "M-SEARCH http://localhost/"],
+  ["a method that Request refuses", { headers: {}, method: "CONNECT" }, "GET http://localhost/"],
+  ["another one, in small letters", { headers: {}, method: "trace" }, "GET http://localhost/"],
+  ["a method that begins like one", { headers: {}, method: "TRACER" }, "TRACER http://localhost/"],
+  ["a method that ends like one", { headers: {}, method: "RETRACE" }, "RETRACE http://localhost/"],
+  ["a method with a blank", { headers: {}, method: "GET x" }, "GET http://localhost/"],
+  ["a method with a blank in front", { headers: {}, method: " POST" }, "GET http://localhost/"],
+  ["an empty method", { headers: {}, method: "" }, "GET http://localhost/"],
+])("toRequest() takes a request with %s", (_what, given, expected) => {
+  const { method, url } = toRequest(given);
+  expect(`${method} ${url}`).toBe(expected);
+});
+
+test("toRequest() keeps headers as they are", () => {
+  const headers = { "host": "localhost", "cookie": "a=1; b=2", "x-list": ["1", "2"], "x-absent": undefined };
+  expect(Object.fromEntries(toRequest({ headers }).headers)).toEqual({
+    "host": "localhost",
+    "cookie": "a=1; b=2",
+    "x-list": "1, 2",
   });
-  response.end("body");
-  expect([failures, response.sent]).toEqual([[new RangeError("no")], []]);
-  response.end("Internal Server Error");
-  expect(response.sent).toEqual(["Internal Server Error"]);
 });

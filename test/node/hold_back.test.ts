@@ -1,0 +1,267 @@
+import { expect, test } from "vitest";
+import { holdBack } from "../../src/node/hold_back.ts";
+import { BareResponse } from "./bare_response.ts";
+
+/** A response that notes what is sent, and listens as Node's does. */
+class FullResponse extends BareResponse {
+  readonly calls: unknown[][] = [];
+  readonly listeners: [event: string, listener: () => void][] = [];
+  /** What `on` returns: a compressing middleware returns its own stream. */
+  emitter: FullResponse = this;
+  readonly emitted: string[] = [];
+
+  writeHead(...args: unknown[]): this {
+    this.calls.push(["writeHead", ...args]);
+    return this;
+  }
+  flushHeaders(...args: unknown[]): void {
+    this.calls.push(["flushHeaders", ...args]);
+  }
+  write(...args: unknown[]): boolean {
+    this.calls.push(["write", ...args]);
+    return true;
+  }
+  override end(...args: unknown[]): this {
+    this.calls.push(["end", ...args]);
+    return this;
+  }
+  override on(event?: string, listener?: () => void): this {
+    if (event !== undefined && listener !== undefined) this.listeners.push([event, listener]);
+    return this.emitter as this;
+  }
+  override removeListener(event?: string, listener?: () => void): this {
+    const at = this.listeners.findIndex(([each, own]) => each === event && own === listener);
+    if (at >= 0) this.listeners.splice(at, 1);
+    return this;
+  }
+  override emit(event?: string): boolean {
+    this.emitted.push(String(event));
+    for (const [each, listener] of this.listeners) if (each === event) listener();
+    return true;
+  }
+  /** The headers that are set. */
+  get fields(): Record<string, unknown> {
+    return Object.fromEntries(this.getHeaderNames().map((name) => [name, this.getHeader(name)]));
+  }
+}
+
+/** A response that is held back until `store` or `refuse` is called, and what was done meanwhile. */
+function held(response: FullResponse = new FullResponse()) {
+  const { promise, resolve, reject } = Promise.withResolvers<Headers>();
+  const done: unknown[] = [];
+  holdBack(response, {
+    finish: () => (done.push("finish"), promise),
+    fail: (error) => done.push(error),
+    abort: () => done.push("abort"),
+  });
+  const settled = async (): Promise<void> => void (await new Promise(setImmediate));
+  return {
+    response,
+    done,
+    store: (headers: Record<string, string> = {}) => (resolve(new Headers(headers)), settled()),
+    refuse: (error: unknown) => (reject(error), settled()),
+  };
+}
+
+/** A response whose session is stored at once. */
+function stored(headers: HeadersInit | undefined, response: FullResponse = new FullResponse()): FullResponse {
+  holdBack(response, {
+    finish: () => (headers === undefined ? undefined : new Headers(headers)),
+    fail: (error) => {
+      throw error;
+    },
+    abort() {},
+  });
+  return response;
+}
+
+test("holdBack() hands on what is thrown at once, and nothing of the response goes out", () => {
+  const response = new FullResponse();
+  const failures: unknown[] = [];
+  holdBack(response, {
+    finish() {
+      throw new RangeError("no");
+    },
+    fail: (error) => failures.push(error),
+    abort() {},
+  });
+  expect(response.write("body")).toBe(false);
+  expect([failures, response.calls]).toEqual([[new RangeError("no")], []]);
+  expect(response.end("Internal Server Error")).toBe(response);
+  expect(response.calls).toEqual([["end", "Internal Server Error"]]);
+  const other = new FullResponse();
+  holdBack(other, {
+    finish() {
+      throw new RangeError("no");
+    },
+    fail() {},
+    abort() {},
+  });
+  expect(other.end("body")).toBe(other);
+});
+
+test("holdBack() sends at once, as it was called, when nobody has used the session or storing takes no time", () => {
+  for (const headers of [undefined, { "X-Session": "1" }]) {
+    const response = stored(headers);
+    expect(response.writeHead(201, "Made", { "X-Own": "1" })).toBe(response);
+    expect(response.write("a", "utf8")).toBe(true);
+    response.flushHeaders();
+    expect(response.end("b")).toBe(response);
+    expect(response.calls).toEqual([
+      ["writeHead", 201, "Made"],
+      ["write", "a", "utf8"],
+      ["flushHeaders"],
+      ["end", "b"],
+    ]);
+    expect(response.fields).toEqual({ "x-own": "1", ...(headers && { "x-session": "1" }) });
+    expect(response.emitted).toEqual([]);
+  }
+});
+
+test("holdBack() keeps calls back in their order until the session is stored, and then wakes who waits to write", async () => {
+  const { response, done, store } = held();
+  expect(response.writeHead(201)).toBe(response);
+  expect(response.write("a")).toBe(false);
+  expect(response.write("b", "utf8")).toBe(false);
+  expect(response.flushHeaders()).toBe(response);
+  expect(response.end("c")).toBe(response);
+  expect([response.calls, done]).toEqual([[], ["finish"]]);
+  await store({ "X-Session": "1" });
+  expect(response.calls).toEqual([
+    ["writeHead", 201],
+    ["write", "a"],
+    ["write", "b", "utf8"],
+    ["flushHeaders"],
+    ["end", "c"],
+  ]);
+  expect(response.fields).toEqual({ "x-session": "1" });
+  expect(response.emitted).toEqual(["drain"]);
+  expect(response.listeners.map(([event]) => event)).toEqual(["close"]);
+});
+
+test("holdBack() wakes nobody when nothing was written, and both streams of a compressing middleware otherwise", async () => {
+  const quiet = held();
+  quiet.response.end("body");
+  await quiet.store();
+  expect(quiet.response.emitted).toEqual([]);
+  const { response, store } = held();
+  response.emitter = new FullResponse();
+  expect(response.write("body")).toBe(false);
+  await store();
+  expect([response.emitted, response.emitter.emitted]).toEqual([["drain"], ["drain"]]);
+});
+
+test("holdBack() lets the response say that it is sent, and ended, while it is held back", async () => {
+  const { response, store } = held();
+  const state = (): unknown[] => [response.headersSent, Reflect.get(response, "writableEnded")];
+  expect(state()).toEqual([false, undefined]);
+  response.write("a");
+  expect(state()).toEqual([true, false]);
+  response.end();
+  expect(state()).toEqual([true, true]);
+  await store();
+  expect([Object.hasOwn(response, "headersSent"), Object.hasOwn(response, "writableEnded")]).toEqual([false, false]);
+});
+
+test("holdBack() drops what was held back when storing fails, and the response can be answered in another way", async () => {
+  const { response, done, refuse } = held();
+  response.write("a");
+  await refuse(new RangeError("no"));
+  expect([done, response.calls, response.emitted]).toEqual([["finish", new RangeError("no")], [], []]);
+  expect(Object.hasOwn(response, "headersSent")).toBe(false);
+  response.end("sorry");
+  expect(response.calls).toEqual([["end", "sorry"]]);
+});
+
+test("holdBack() takes what fails when the headers are set for a failure of storing", async () => {
+  const { response, done, store } = held();
+  response.setHeader = () => {
+    throw new RangeError("no");
+  };
+  response.end("a");
+  await store({ "X-Session": "1" });
+  expect(done).toEqual(["finish", new RangeError("no")]);
+});
+
+test("holdBack() gives up when the connection closes, before or while the session is stored", async () => {
+  const before = held();
+  before.response.emit("close");
+  before.response.end("late");
+  expect([before.done, before.response.calls]).toEqual([["abort"], [["end", "late"]]]);
+  for (const settle of ["store", "refuse"] as const) {
+    const during = held();
+    during.response.end("body");
+    during.response.emit("close");
+    await (settle === "store" ? during.store({ "X-Session": "1" }) : during.refuse(new Error("no")));
+    expect([during.done, during.response.calls, during.response.fields]).toEqual([["finish"], [], {}]);
+  }
+  const after = held();
+  after.response.end("body");
+  await after.store();
+  after.response.emit("close");
+  expect(after.done).toEqual(["finish"]);
+});
+
+test("holdBack() adds no header to a response whose headers are sent", () => {
+  const response = stored({ "X-Session": "1" });
+  response.isSent = true;
+  response.end("body");
+  expect([response.calls, response.fields]).toEqual([[["end", "body"]], {}]);
+});
+
+test.each<[string, unknown[], unknown[], Record<string, unknown>]>([
+  ["a status", [204], [204], {}],
+  ["a status as text", ["204"], [204], {}],
+  ["a reason", [200, "Fine"], [200, "Fine"], {}],
+  ["an object", [200, { "X-A": "1", "X-B": 2 }], [200], { "x-a": "1", "x-b": "2" }],
+  ["a reason and an object", [200, "Fine", { "X-A": "1" }], [200, "Fine"], { "x-a": "1" }],
+  ["no reason and an object", [200, undefined, { "X-A": "1" }], [200], { "x-a": "1" }],
+  ["a list of values", [200, { "X-A": ["1", "2"], "X-B": undefined }], [200], { "x-a": ["1", "2"] }],
+  ["names and values in turn", [200, ["X-A", "1", "X-B", 2]], [200], { "x-a": "1", "x-b": "2" }],
+  [
+    "pairs",
+    [
+      200,
+      [
+        ["X-A", "1"],
+        ["X-B", ["2", "3"]],
+      ],
+    ],
+    [200],
+    { "x-a": "1", "x-b": ["2", "3"] },
+  ],
+  ["a name several times", [200, ["X-A", "1", "x-a", "2"]], [200], { "x-a": ["1", "2"] }],
+  ["an empty list", [200, []], [200], {}],
+  ["null", [200, null], [200], {}],
+  ["a reason and null", [200, "Fine", null], [200, "Fine"], {}],
+])("holdBack() notes in the response itself what writeHead() was given: %s", (_what, given, left, fields) => {
+  const response = stored({});
+  response.writeHead(...given);
+  expect([response.statusCode, response.calls]).toEqual([left[0], [["writeHead", ...left]]]);
+  expect(response.fields).toEqual(fields);
+});
+
+test("holdBack() keeps the name of a header as it is written", () => {
+  const response = stored({});
+  const names: string[] = [];
+  response.setHeader = (name) => void names.push(name);
+  response.writeHead(200, ["X-Own", "1", "x-own", "2"]);
+  expect(names).toEqual(["x-own"]);
+});
+
+test("holdBack() adds the session's headers to those of the response", () => {
+  const response = new FullResponse();
+  response.setHeader("Set-Cookie", "own=1");
+  response.setHeader("Vary", ["Accept", "Origin"]);
+  response.setHeader("X-Count", 7 as unknown as string);
+  stored(
+    [
+      ["Set-Cookie", "session=a"],
+      ["Vary", "Cookie"],
+      ["Cache-Control", "private"],
+    ],
+    response,
+  ).end("body");
+  expect(response.fields).toMatchObject({ "set-cookie": ["own=1", "session=a"], "x-count": 7 });
+  expect(String(response.getHeader("Vary"))).toBe("Accept, Origin, Cookie");
+});
