@@ -1,49 +1,6 @@
 import { expect, test } from "vitest";
 import { holdBack } from "../../src/node/hold_back.ts";
-import { BareResponse } from "./bare_response.ts";
-
-/** A response that notes what is sent, and listens as Node's does. */
-class FullResponse extends BareResponse {
-  readonly calls: unknown[][] = [];
-  readonly listeners: [event: string, listener: () => void][] = [];
-  /** What `on` returns: a compressing middleware returns its own stream. */
-  emitter: FullResponse = this;
-  readonly emitted: string[] = [];
-
-  writeHead(...args: unknown[]): this {
-    this.calls.push(["writeHead", ...args]);
-    return this;
-  }
-  flushHeaders(...args: unknown[]): void {
-    this.calls.push(["flushHeaders", ...args]);
-  }
-  write(...args: unknown[]): boolean {
-    this.calls.push(["write", ...args]);
-    return true;
-  }
-  override end(...args: unknown[]): this {
-    this.calls.push(["end", ...args]);
-    return this;
-  }
-  override on(event?: string, listener?: () => void): this {
-    if (event !== undefined && listener !== undefined) this.listeners.push([event, listener]);
-    return this.emitter as this;
-  }
-  override removeListener(event?: string, listener?: () => void): this {
-    const at = this.listeners.findIndex(([each, own]) => each === event && own === listener);
-    if (at >= 0) this.listeners.splice(at, 1);
-    return this;
-  }
-  override emit(event?: string): boolean {
-    this.emitted.push(String(event));
-    for (const [each, listener] of this.listeners) if (each === event) listener();
-    return true;
-  }
-  /** The headers that are set. */
-  get fields(): Record<string, unknown> {
-    return Object.fromEntries(this.getHeaderNames().map((name) => [name, this.getHeader(name)]));
-  }
-}
+import { FullResponse } from "./bare_response.ts";
 
 /** A response that is held back until `store` or `refuse` is called, and what was done meanwhile. */
 function held(response: FullResponse = new FullResponse()) {

@@ -1,0 +1,230 @@
+import { expect, test } from "vitest";
+import { memoryStore, SessionManager, type SessionOptions } from "../../mod.ts";
+import { type NodeRequest, nodeSession } from "../../src/node.ts";
+import { codeOf, counted } from "../setup/sessions.ts";
+import { FullResponse } from "./bare_response.ts";
+import { brokenStore, type Data, sessionOf } from "./setup.ts";
+
+type Options = SessionOptions<Data, [NodeRequest, FullResponse]> | SessionManager<Data>;
+
+/** One exchange without a server: what the middleware has, and what `next` was called with. */
+function exchange(headers: Record<string, string> = {}) {
+  const request: NodeRequest = { headers: { host: "localhost", ...headers } };
+  const response = new FullResponse();
+  const told: unknown[][] = [];
+  const next = (error?: unknown, ...rest: unknown[]): void => void told.push([error, ...rest]);
+  return { request, response, told, next };
+}
+
+/** Passes an exchange through the middleware, and lets the handler use the session. */
+async function answered(
+  options: Options,
+  use: (session: ReturnType<typeof sessionOf>, response: FullResponse) => unknown,
+  headers: Record<string, string> = {},
+) {
+  const { request, response } = exchange(headers);
+  const ended = Promise.withResolvers<void>();
+  const end = response.end.bind(response);
+  response.end = (...args) => (ended.resolve(), end(...args));
+  const finished = Promise.withResolvers<void>();
+  nodeSession<Data>(options as SessionOptions<Data>)(request, response, () => {
+    void (async () => {
+      await use(sessionOf(request), response);
+      response.end("body");
+    })().then(finished.resolve, finished.reject);
+  });
+  await finished.promise;
+  await ended.promise;
+  const cookies = [response.getHeader("Set-Cookie") ?? []].flat();
+  return { response, cookies, cookie: { cookie: String(cookies[0]).split(";")[0] ?? "" } };
+}
+
+test("the middleware refuses what is no request or no response of Node, and says what to pass", () => {
+  const { request, response } = exchange();
+  const middleware = nodeSession<Data>();
+  for (const other of [undefined, null, "request", {}, { req: request }, () => {}])
+    expect(() => middleware(other as never, response)).toThrow(/^The middleware of nodeSession takes .*ctx\.req/);
+  for (const other of [undefined, null, "response", {}, { res: response }, () => {}])
+    expect(() => middleware(request, other as never)).toThrow(TypeError);
+  expect(() => middleware({} as never, {} as never)).toThrow(TypeError);
+});
+
+test("the session is a property of the request that programs can see, replace and list", () => {
+  const { request, response, told, next } = exchange();
+  nodeSession<Data>()(request, response, next);
+  expect(told).toEqual([[undefined]]);
+  const session = sessionOf(request);
+  expect(Object.getOwnPropertyDescriptor(request, "session")).toEqual({
+    value: session,
+    configurable: true,
+    enumerable: true,
+    writable: true,
+  });
+  expect(Object.isExtensible(session)).toBe(false);
+});
+
+test("the middleware needs no next, not even where it was used before", async () => {
+  const { request, response } = exchange();
+  const middleware = nodeSession<Data>();
+  middleware(request, response);
+  middleware(request, response);
+  sessionOf(request).set("user", "Ada");
+  response.end("body");
+  await expect.poll(() => response.calls).toEqual([["end", "body"]]);
+  expect([response.getHeader("Set-Cookie")].flat()).toHaveLength(1);
+});
+
+test("two middlewares of one manager share a session, and the first one stores it", async () => {
+  const { request, response, told, next } = exchange();
+  const { store, calls } = counted(memoryStore());
+  const sessions = new SessionManager<Data>({ store });
+  nodeSession<Data>(sessions)(request, response, next);
+  const first = sessionOf(request);
+  nodeSession<Data>(sessions)(request, response, next);
+  expect(sessionOf(request)).toBe(first);
+  expect(told).toEqual([[undefined], [undefined]]);
+  first.set("user", "Ada");
+  response.end("body");
+  await expect.poll(() => response.calls).toEqual([["end", "body"]]);
+  expect(calls).toEqual(["create"]);
+});
+
+test("middlewares of two managers are given one and the same request", async () => {
+  const seen: Request[] = [];
+  const transport = { read: (given: Request) => (seen.push(given), null), write() {}, clear() {} };
+  const { request, response, next } = exchange();
+  for (let n = 0; n < 2; n++) {
+    nodeSession<Data>({ transports: [transport] })(request, response, next);
+    await sessionOf(request).get("user");
+  }
+  expect([seen.length, seen[0] === seen[1]]).toEqual([2, true]);
+});
+
+test("a session that nobody has used leaves the response alone, and cannot begin afterwards", async () => {
+  const { request, response, next } = exchange();
+  nodeSession<Data>()(request, response, next);
+  response.end("body");
+  expect([response.calls, response.fields]).toEqual([[["end", "body"]], {}]);
+  expect(await codeOf(() => sessionOf(request).create())).toBe("ERR_RESPONSE_SENT");
+});
+
+test("a status of 500 or more stores nothing that was recorded, and one below does", async () => {
+  for (const [status, cookies] of [
+    [499, 1],
+    [500, 0],
+    [503, 0],
+  ]) {
+    const done = await answered({}, (session, response) => {
+      session.set("user", "Ada");
+      response.statusCode = status!;
+    });
+    expect([status, done.cookies.length]).toEqual([status, cookies]);
+  }
+});
+
+test("a session that cannot be stored becomes an error of next, and what described the body goes", async () => {
+  const { request, response, told, next } = exchange();
+  nodeSession<Data>({ store: brokenStore() })(request, response, next);
+  sessionOf(request).set("user", "Ada");
+  const described = [
+    "Content-Length",
+    "Content-Type",
+    "Content-Encoding",
+    "Content-Range",
+    "Transfer-Encoding",
+    "ETag",
+    "Last-Modified",
+    "Location",
+  ];
+  for (const name of [...described, "X-Own"]) response.setHeader(name, "1");
+  response.end("body");
+  await expect.poll(() => told.length).toBe(2);
+  expect(told).toEqual([[undefined], [expect.objectContaining({ code: "ERR_STORE" })]]);
+  expect([response.statusCode, response.calls, response.fields]).toEqual([500, [], { "x-own": "1" }]);
+});
+
+test("a session that cannot be stored is a response of 500 when next takes no error, or is not there", async () => {
+  for (const next of [() => {}, undefined]) {
+    const { request, response } = exchange();
+    nodeSession<Data>({ store: brokenStore() })(request, response, next);
+    sessionOf(request).set("user", "Ada");
+    response.setHeader("Content-Type", "text/html");
+    response.end("body");
+    await expect.poll(() => response.calls).toEqual([["end", "Internal Server Error\n"]]);
+    expect([response.statusCode, response.fields]).toEqual([500, { "content-type": "text/plain; charset=utf-8" }]);
+  }
+});
+
+test("a failure after the headers are sent breaks the connection off, where the response can", async () => {
+  for (const canDestroy of [true, false]) {
+    const { request, response, told } = exchange();
+    const broken: unknown[] = [];
+    if (canDestroy) Object.assign(response, { destroy: (error: unknown) => broken.push(error) });
+    nodeSession<Data>({ load: "eager" })(request, response, (error) => {
+      told.push([error]);
+      response.isSent = true;
+      throw new RangeError("no");
+    });
+    await expect.poll(() => told.length).toBe(1);
+    await new Promise(setImmediate);
+    expect([told, broken]).toEqual([[[undefined]], canDestroy ? [new RangeError("no")] : []]);
+    expect(response.statusCode).toBe(200);
+  }
+});
+
+test("a connection that closes before the response drops what was recorded", async () => {
+  const { store, calls } = counted(memoryStore());
+  const { request, response, next } = exchange();
+  nodeSession<Data>({ store })(request, response, next);
+  sessionOf(request).set("user", "Ada");
+  response.emit("close");
+  response.end("body");
+  await new Promise(setImmediate);
+  expect(calls).toEqual([]);
+});
+
+test("an eager session is loaded before next is called, and one that cannot be loaded is an error of next", async () => {
+  const { store, calls } = counted(memoryStore());
+  const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
+  calls.length = 0;
+  const { request, response, told, next } = exchange(cookie);
+  nodeSession<Data>({ store, load: "eager" })(request, response, next);
+  expect([told, calls]).toEqual([[], ["load"]]);
+  await expect.poll(() => told).toEqual([[undefined]]);
+  const failing = exchange(cookie);
+  const down = { ...store, load: () => Promise.reject(new Error("down")) };
+  nodeSession<Data>({ store: down, load: "eager" })(failing.request, failing.response, failing.next);
+  await expect.poll(() => failing.told).toEqual([[expect.objectContaining({ code: "ERR_STORE" })]]);
+  // Without next, nothing is to be called.
+  const quiet = exchange(cookie);
+  nodeSession<Data>({ store, load: "eager" })(quiet.request, quiet.response);
+  for (let n = 0; n < 3; n++) await new Promise(setImmediate);
+  expect(quiet.response.calls).toEqual([]);
+});
+
+test("what a plugin answers is sent in place of the handler's response", async () => {
+  const given: unknown[] = [];
+  const door = (instead: () => Response | undefined) => ({
+    name: "door",
+    answer: (_request: Request, ...rest: unknown[]) => (given.push(...rest), instead()),
+  });
+  const plain = exchange();
+  nodeSession<Data>({
+    plugins: [door(() => new Response(new Uint8Array([1, 255]), { status: 201, headers: { "X-Own": "1" } }))],
+  })(plain.request, plain.response, plain.next);
+  await expect.poll(() => plain.response.calls).toEqual([["end", new Uint8Array([1, 255])]]);
+  expect([plain.response.statusCode, plain.response.fields, plain.told]).toEqual([201, { "x-own": "1" }, []]);
+  expect(given).toEqual([sessionOf(plain.request), plain.request, plain.response]);
+  const headers: [string, string][] = [
+    ["Set-Cookie", "a=1"],
+    ["Set-Cookie", "b=2"],
+  ];
+  const cookies = exchange();
+  nodeSession<Data>({ plugins: [door(() => new Response(null, { headers }))] })(cookies.request, cookies.response);
+  await expect.poll(() => cookies.response.calls.length).toBe(1);
+  expect(cookies.response.fields).toEqual({ "set-cookie": ["a=1", "b=2"] });
+  const handled = exchange();
+  nodeSession<Data>({ plugins: [door(() => undefined)] })(handled.request, handled.response, handled.next);
+  await expect.poll(() => handled.told).toEqual([[undefined]]);
+  expect(handled.response.calls).toEqual([]);
+});
