@@ -222,3 +222,20 @@ test("holdBack() adds the session's headers to those of the response", () => {
   expect(response.fields).toMatchObject({ "set-cookie": ["own=1", "session=a"], "x-count": 7 });
   expect(String(response.getHeader("Vary"))).toBe("Accept, Origin, Cookie");
 });
+
+test("holdBack() names no header twice, and drops a cookie of the session's name", () => {
+  const response = new FullResponse();
+  response.setHeader("Set-Cookie", ["own=1", "session=stolen"]);
+  response.setHeader("Vary", ["Accept", "Cookie"]);
+  stored({ "Set-Cookie": "session=a", "Vary": "Cookie" }, response).end("body");
+  expect(response.fields).toEqual({ "set-cookie": ["own=1", "session=a"], "vary": ["Accept", "Cookie"] });
+});
+
+test("holdBack() exposes the header of an id to another origin that the handler lets in alone", () => {
+  for (const origin of [undefined, "https://app.example"]) {
+    const response = new FullResponse();
+    if (origin !== undefined) response.setHeader("Access-Control-Allow-Origin", origin);
+    stored({ "Access-Control-Expose-Headers": "X-Session-Id" }, response).end("body");
+    expect(response.getHeader("Access-Control-Expose-Headers")).toBe(origin && "X-Session-Id");
+  }
+});
