@@ -198,4 +198,13 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/next.ts", "src/next/control_flow.ts", "src/next/pass_on.ts"],
     tests: ["test/next/*.test.ts"],
   },
+  testing: {
+    files: [
+      "src/testing/cookie_jar.ts",
+      "src/testing/fake_clock.ts",
+      "src/testing/kv_simulator.ts",
+      "src/testing/seed_session.ts",
+    ],
+    tests: ["test/testing/{cookie_jar,fake_clock,kv_simulator,seed_session}.test.ts"],
+  },
 };
