@@ -45,7 +45,7 @@ test("the middleware refuses what is no request or no response of Node, and says
   for (const other of [undefined, null, "request", {}, { req: request }, () => {}])
     expect(() => middleware(other as never, response)).toThrow(/^The middleware of nodeSession takes .*ctx\.req/);
   for (const other of [undefined, null, "response", {}, { res: response }, () => {}])
-    expect(() => middleware(request, other as never)).toThrow(TypeError);
+    expect(() => middleware(request, other as never)).toThrow(/^The middleware of nodeSession takes .*ctx\.res/);
   expect(() => middleware({} as never, {} as never)).toThrow(TypeError);
 });
 
@@ -87,6 +87,28 @@ test("two middlewares of one manager share a session, and the first one stores i
   response.end("body");
   await expect.poll(() => response.calls).toEqual([["end", "body"]]);
   expect(calls).toEqual(["create"]);
+});
+
+test("a session that cannot be stored is an error of the next of the middleware that stores it alone", async () => {
+  const { request, response, told, next } = exchange();
+  const sessions = new SessionManager<Data>({ store: brokenStore() });
+  nodeSession<Data>(sessions)(request, response, next);
+  const others: unknown[] = [];
+  nodeSession<Data>(sessions)(request, response, (error) => void others.push(error));
+  sessionOf(request).set("user", "Ada");
+  response.end("body");
+  await expect.poll(() => told.length).toBe(2);
+  expect(others).toEqual([undefined]);
+});
+
+test("functions of the options are given the request and the response", async () => {
+  const given: unknown[] = [];
+  const store = memoryStore();
+  const open = (...rest: unknown[]) => (given.push(...rest), store);
+  const { request, response, next } = exchange();
+  nodeSession<Data>({ store: open })(request, response, next);
+  await sessionOf(request).create();
+  expect(given).toEqual([request, response]);
 });
 
 test("middlewares of two managers are given one and the same request", async () => {
@@ -181,6 +203,22 @@ test("a connection that closes before the response drops what was recorded", asy
   response.end("body");
   await new Promise(setImmediate);
   expect(calls).toEqual([]);
+});
+
+test("a connection that closes before the response leaves the client the id that it has", async () => {
+  const store = memoryStore();
+  const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
+  const { request, response, next } = exchange(cookie);
+  nodeSession<Data>({ store })(request, response, next);
+  await sessionOf(request).regenerate();
+  await sessionOf(request).save();
+  response.emit("close");
+  const left = async (): Promise<unknown> => {
+    const later = exchange(cookie);
+    nodeSession<Data>({ store })(later.request, later.response, later.next);
+    return await sessionOf(later.request).get("user");
+  };
+  await expect.poll(left).toBe("Ada");
 });
 
 test("an eager session is loaded before next is called, and one that cannot be loaded is an error of next", async () => {
