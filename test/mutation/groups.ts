@@ -198,13 +198,18 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/next.ts", "src/next/control_flow.ts", "src/next/pass_on.ts"],
     tests: ["test/next/*.test.ts"],
   },
+  node: {
+    files: ["src/node.ts", "src/node/*.ts"],
+    tests: ["test/node/{hold_back,messages,node}.test.ts"],
+  },
   testing: {
     files: [
       "src/testing/cookie_jar.ts",
       "src/testing/fake_clock.ts",
+      "src/testing/faulty_store.ts",
       "src/testing/kv_simulator.ts",
       "src/testing/seed_session.ts",
     ],
-    tests: ["test/testing/{cookie_jar,fake_clock,kv_simulator,seed_session}.test.ts"],
+    tests: ["test/testing/{cookie_jar,fake_clock,faulty_store,kv_simulator,seed_session}.test.ts"],
   },
 };
