@@ -21,7 +21,10 @@ function held(response: FullResponse = new FullResponse()) {
 }
 
 /** A response whose session is stored at once. */
-function stored(headers: HeadersInit | undefined, response: FullResponse = new FullResponse()): FullResponse {
+function stored(
+  headers: Record<string, string> | [string, string][] | undefined,
+  response: FullResponse = new FullResponse(),
+): FullResponse {
   holdBack(response, {
     finish: () => (headers === undefined ? undefined : new Headers(headers)),
     fail: (error) => {
