@@ -40,6 +40,30 @@ describe.each<MemoryStoreOptions>([{}, { maxSessions: 1000 }])("memoryStore(%j)"
     expect(await countAll(store)).toBe(21);
   });
 
+  it("keeps all sessions when one request, whose clock was ahead, created a session and changed it", async () => {
+    const store = memoryStore(options);
+    for (let i = 0; i < 5; i++) create(store, `${i}`, i, 1000);
+    create(store, "ahead", 1e12, 1000);
+    const change = writeOf({ "=a": "2" }, versionOf(store, "ahead"), 1e12);
+    expect(store.save("ahead", change)).not.toBe("conflict");
+    expect(await countAll(store)).toBe(6);
+  });
+
+  it("drops nothing in the moment in which it expires", async () => {
+    const store = memoryStore(options);
+    create(store, "expiring", 0, 1000);
+    for (let i = 0; i < 5; i++) create(store, `${i}`, 1000, 1000);
+    expect(await countAll(store)).toBe(6);
+  });
+
+  it("counts what prune() removes, which is what has expired before that moment", async () => {
+    const store = memoryStore(options);
+    for (let i = 0; i < 5; i++) create(store, `${i}`, i, 1000);
+    expect(await store.prune?.(1002)).toBe(2);
+    const kept = ["0", "1", "2", "3", "4"].filter((key) => store.load(key) !== null);
+    expect(kept).toEqual(["2", "3", "4"]);
+  });
+
   it("keeps what has not expired when records are created", async () => {
     const store = memoryStore(options);
     for (let i = 0; i < 500; i++) create(store, `${i}`, i, 1_000_000);
@@ -48,6 +72,11 @@ describe.each<MemoryStoreOptions>([{}, { maxSessions: 1000 }])("memoryStore(%j)"
 });
 
 describe("memoryStore()", () => {
+  it("says what can be relied on", () => {
+    const traits = { consistency: "strong", compareAndSet: true, exact: true, maxBytes: Infinity };
+    expect(memoryStore().traits).toEqual(traits);
+  });
+
   it("answers at once, without a promise", () => {
     const store = memoryStore();
     const version = store.save("a", writeOf({ "=a": "1" }));
@@ -85,6 +114,16 @@ describe("memoryStore()", () => {
     expect(["touched", "new", "newer", "newest"].filter((key) => store.load(key) === null)).toEqual([]);
   });
 
+  it("counts a change as a use, also where nothing was loaded before it", () => {
+    const store = memoryStore({ maxSessions: 2 });
+    const version = store.save("changed", writeOf({ "=a": "1" }));
+    if (isPromise(version) || version === "conflict") throw new Error("The record was not created");
+    create(store, "idle", 0, 1000);
+    expect(store.save("changed", writeOf({ "=a": "2" }, version))).not.toBe("conflict");
+    create(store, "new", 0, 1000);
+    expect(["changed", "idle", "new"].filter((key) => store.load(key) !== null)).toEqual(["changed", "new"]);
+  });
+
   it("keeps one session when maxSessions is 1", () => {
     const store = memoryStore({ maxSessions: 1 });
     create(store, "a", 0, 1000);
@@ -94,6 +133,8 @@ describe("memoryStore()", () => {
 
   it("throws when maxSessions is not a number of at least 1, or an option is unknown", () => {
     for (const maxSessions of [0, -1, NaN, 0.5]) expect(() => memoryStore({ maxSessions })).toThrow(RangeError);
+    // @ts-expect-error A text is no number.
+    expect(() => memoryStore({ maxSessions: "5" })).toThrow(RangeError);
     // @ts-expect-error There is no such option.
     expect(() => memoryStore({ maxSession: 5 })).toThrow(/maxSession\b.*maxSessions/);
   });
