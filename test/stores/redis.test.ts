@@ -170,6 +170,8 @@ for (const layout of layouts) {
       const put: Record<string, () => Promise<unknown>> = {
         "string": () => redis.set(name, "v1 something else"),
         "text like a version": () => redis.set(name, "? 1700000000000"),
+        "text that ends like the beginning of a record": () => redis.set(name, "something else 1"),
+        "text that goes on like a record": () => redis.set(name, "v.11700000000000\n=a\n1"),
         "number": () => redis.set(name, "1"),
         "empty string": () => redis.set(name, ""),
         "list": () => redis.rPush(name, ["a", "b"]),
