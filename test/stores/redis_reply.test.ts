@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+import { hasCode, isDone, textOf } from "../../src/stores/redis/reply.ts";
+
+test("a reply that means nothing is an error that says so", () => {
+  for (const reply of [undefined, {}, true]) expect(() => textOf(reply)).toThrow(/answer without meaning/);
+  for (const reply of ["QUEUED", null, 2]) expect(() => isDone(reply, "1", "0")).toThrow(/answer without meaning/);
+});
+
+test("the code of a failure is looked for in its message, whatever it is that was thrown", () => {
+  for (const thrown of [new Error("ERR syntax"), { message: "ERR syntax" }, { message: { toString: () => "ERR" } }])
+    expect(hasCode(thrown, /^ERR/)).toBe(true);
+  for (const thrown of [undefined, null, "ERR syntax", 1, {}, { code: "ERR" }, new Error("OOM ERR")])
+    expect(hasCode(thrown, /^(?:ERR|undefined)/)).toBe(false);
+});
