@@ -88,6 +88,16 @@ describe("migratingStore()", () => {
     expect([...(await present(to)).fields]).toEqual([["=count", "3"]]);
   });
 
+  it("ends a session of the old store by a record without fields, where the new one does not compare", async () => {
+    const [from, inner] = [memoryStore(), memoryStore()];
+    await from.save(KEY, writeOf(1));
+    const store = migratingStore(from, { ...inner, traits: { ...inner.traits, compareAndSet: false } });
+    const record = { fields: new Map<string, string>(), lastSeenAt: Date.now() };
+    await saved(store, { ...writeOf(1), record, changed: new Map([["=count", null]]) });
+    expect(await from.load(KEY)).toBeNull();
+    expect((await present(store)).fields.size).toBe(0);
+  });
+
   it("tells an engine that keeps fields apart to remove those of a session that ends", async () => {
     const changes: unknown[] = [];
     const inner = memoryStore();

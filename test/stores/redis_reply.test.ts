@@ -2,8 +2,9 @@ import { expect, test } from "vitest";
 import { hasCode, isDone, textOf } from "../../src/stores/redis/reply.ts";
 
 test("a reply that means nothing is an error that says so", () => {
-  for (const reply of [undefined, {}, true]) expect(() => textOf(reply)).toThrow(/answer without meaning/);
-  for (const reply of ["QUEUED", null, 2]) expect(() => isDone(reply, "1", "0")).toThrow(/answer without meaning/);
+  const nonsense = expect.objectContaining({ message: expect.stringContaining("answer without meaning") });
+  for (const reply of [undefined, {}, true]) expect(() => textOf(reply)).toThrow(nonsense);
+  for (const reply of ["QUEUED", null, 2]) expect(() => isDone(reply, "1", "0")).toThrow(nonsense);
 });
 
 test("the code of a failure is looked for in its message, whatever it is that was thrown", () => {
