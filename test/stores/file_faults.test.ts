@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -7,7 +7,14 @@ import type { RecordVersion, StoredRecord, Write } from "../../src/core/store.ts
 type Fs = typeof import("node:fs/promises");
 
 /** What the store calls in place of the file system; nothing: the file system itself. */
-let faults: { open?: Fs["open"]; rm?: Fs["rm"]; readFile?: (path: string, encoding: "utf8") => Promise<string> } = {};
+let faults: {
+  open?: Fs["open"];
+  rm?: Fs["rm"];
+  rename?: Fs["rename"];
+  readdir?: (path: string) => Promise<string[]>;
+  readFile?: (path: string, encoding: "utf8") => Promise<string>;
+} = {};
+/** The file system itself. */
 const real = await vi.importActual<Fs>("node:fs/promises");
 
 vi.mock("node:fs/promises", async (importOriginal) => {
@@ -15,7 +22,10 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   const open: Fs["open"] = (...args) => (faults.open ?? fs.open)(...args);
   const remove: Fs["rm"] = (...args) => (faults.rm ?? fs.rm)(...args);
   const readFile = (path: string, encoding: "utf8") => (faults.readFile ?? fs.readFile)(path, encoding);
-  return { ...fs, open, rm: remove, readFile };
+  const list = (path: string, options: { recursive?: boolean } = {}) =>
+    faults.readdir?.(path) ?? fs.readdir(path, options);
+  const move: Fs["rename"] = (...args) => (faults.rename ?? fs.rename)(...args);
+  return { ...fs, open, rm: remove, readFile, readdir: list, rename: move };
 });
 const { fileStore } = await import("../../src/stores/file.ts");
 
@@ -146,4 +156,43 @@ test("fileStore() finds the newer record when another process changes it between
 test("fileStore() says what can be relied on", () => {
   const traits = { consistency: "strong", compareAndSet: true, maxBytes: Infinity };
   expect(fileStore({ directory }).traits).toEqual(traits);
+});
+
+test("fileStore() ends a session that is changed in the middle of that, and none that is newer than was expected", async () => {
+  for (const isExpected of [false, true]) {
+    const store = fileStore({ directory });
+    const version = await store.save(KEY, writeOf("1", null));
+    if (version === "conflict") throw new Error("conflict");
+    let isFirst = true;
+    faults.rename = async (...args) => {
+      if (isFirst) {
+        isFirst = false;
+        expect(await fileStore({ directory }).save(KEY, writeOf("2", version))).not.toBe("conflict");
+      }
+      await real.rename(...args);
+    };
+    expect(await store.delete(KEY, isExpected ? version : undefined)).toBe(isExpected ? "conflict" : undefined);
+    expect((await store.load(KEY))?.fields.get("=a")).toBe(isExpected ? "2" : undefined);
+    faults = {};
+  }
+});
+
+test("prune() of fileStore() is done also when another one removes the same remains before it does", async () => {
+  const version = String(await fileStore({ directory }).save(KEY, writeOf("1", null)));
+  await rename(join(directory, KEY, version), join(directory, version));
+  const { isHeld, release } = holdFirstRemoval();
+  const first = fileStore({ directory }).prune?.(0);
+  await isHeld;
+  expect(await fileStore({ directory }).prune?.(0)).toBe(0);
+  release();
+  expect(await first).toBe(0);
+  expect(await readdir(directory)).toEqual([]);
+});
+
+test("fileStore() finds a session whose folder has somebody else's file before its own", async () => {
+  const store = fileStore({ directory });
+  const version = await store.save(KEY, writeOf("1", null));
+  await writeFile(join(directory, KEY, "!"), "");
+  faults.readdir = async (path) => (await real.readdir(path)).toSorted();
+  expect((await store.load(KEY))?.version).toBe(version);
 });
