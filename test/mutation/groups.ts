@@ -215,4 +215,25 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/memory.ts"],
     tests: ["test/stores/memory.test.ts"],
   },
+  stores_redis: {
+    files: [
+      "src/stores/redis.ts",
+      "src/stores/redis/client.ts",
+      "src/stores/redis/engine.ts",
+      "src/stores/redis/hash_layout.ts",
+      "src/stores/redis/known_values.ts",
+      "src/stores/redis/record_store.ts",
+      "src/stores/redis/reply.ts",
+      "src/stores/redis/value_layout.ts",
+    ],
+    tests: ["test/stores/redis{,_clients,_commands,_known_values,_reply,_senders}.test.ts"],
+  },
+  stores_migrating: {
+    files: ["src/stores/migrating.ts"],
+    tests: ["test/stores/migrating{,_versions}.test.ts"],
+  },
+  stores_file: {
+    files: ["src/stores/file.ts", "src/stores/file/*.ts"],
+    tests: ["test/stores/file{,_faults,_names,_power_loss}.test.ts"],
+  },
 };
