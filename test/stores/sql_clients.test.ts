@@ -139,7 +139,10 @@ describe("mysqlStore()", () => {
         statement.startsWith("INSERT") ? duplicate() : Promise.resolve([{ affectedRows: 0 }, []]),
     });
     expect(await store.save("k", create)).toBe("conflict");
-    const other = mysqlStore({ execute: failing({ errno: 1364 }) });
+    const refused = failing({ errno: 1364 });
+    const other = mysqlStore({
+      execute: (statement) => (statement.startsWith("INSERT") ? refused() : Promise.resolve([{ affectedRows: 1 }, []])),
+    });
     expect(await failureOf(() => other.save("k", create))).toMatchObject({ errno: 1364 });
     for (const errno of [1213, 1205, 1040])
       expect(isBusy(await failureOf(() => mysqlStore({ execute: failing({ errno }) }).save("k", create)))).toBe(true);
