@@ -236,4 +236,12 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/file.ts", "src/stores/file/*.ts"],
     tests: ["test/stores/file{,_faults,_names,_power_loss}.test.ts"],
   },
+  stores_sql: {
+    files: ["src/stores/sql/*.ts", "src/stores/sqlite.ts"],
+    tests: ["test/stores/{sql_store,sqlite}.test.ts"],
+  },
+  stores_sql_clients: {
+    files: ["src/stores/d1.ts", "src/stores/libsql.ts", "src/stores/mysql.ts", "src/stores/postgres.ts"],
+    tests: ["test/stores/sql_clients.test.ts"],
+  },
 };

@@ -311,16 +311,20 @@ describe("an engine of SQLite", () => {
 });
 
 describe("sqliteStore() on a database that remembers what it is asked", () => {
-  function database(wait: number) {
+  function database(wait: number, isTableThere = true) {
     const asked: string[] = [];
-    let fails = false;
+    let fails = !isTableThere;
     const db: SqliteDatabase = {
-      exec: (statement: string) => void asked.push(`exec ${statement}`),
+      exec(statement: string) {
+        asked.push(`exec ${statement}`);
+        fails &&= isTableThere;
+      },
       prepare(statement: string) {
         asked.push(`prepare ${statement}`);
         return {
           all: () => {
-            if (fails) throw Object.assign(new Error("busy"), { errcode: 5 });
+            if (fails && !statement.startsWith("PRAGMA"))
+              throw Object.assign(new Error("failed"), { errcode: isTableThere ? 5 : 1 });
             return statement.startsWith("PRAGMA") ? [{ timeout: wait }] : [];
           },
         };
@@ -341,6 +345,14 @@ describe("sqliteStore() on a database that remembers what it is asked", () => {
     fail(false);
     await store.load(key);
     expect(asked.slice(2)).toEqual(["prepare PRAGMA busy_timeout", select]);
+  });
+
+  test("executes the statements that create a table, which answer nothing", async () => {
+    const { db, asked } = database(5000, false);
+    expect(await sqliteStore(db).load(randomKey())).toBeNull();
+    const words = asked.map((each) => each.split(" ").slice(0, 3).join(" "));
+    const select = ["prepare PRAGMA busy_timeout", "prepare SELECT value,"];
+    expect(words).toEqual([...select, "exec CREATE TABLE", "exec CREATE INDEX", ...select]);
   });
 
   test("lets a connection wait that does not, and leaves the others as they are", async () => {
