@@ -16,7 +16,7 @@ interface HoldBackSteps {
   sent(): void;
   /** Gets the error if that failed: what was held back is dropped, and the response can be answered in another way. */
   fail(error: unknown): void;
-  /** Called if the connection closes before anything was sent, and `finish` is not under way any more. */
+  /** Called if nothing of what `finish` has answered can be sent: the connection was closed, or the headers are out. */
   abort(): void;
 }
 
@@ -39,8 +39,11 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     const calls = held;
     held = [];
     showAsSent(response, undefined);
-    if (headers !== undefined && !response.headersSent) mergeHeaders(headersOf(response), headers);
-    sent();
+    if (response.headersSent) abort();
+    else {
+      if (headers !== undefined) mergeHeaders(headersOf(response), headers);
+      sent();
+    }
     for (const { name, args } of calls) send(name, args);
     if (calls.some(({ name }) => name === "write")) emitDrain(response);
   };

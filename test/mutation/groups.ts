@@ -211,6 +211,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/testing/seed_session.ts",
     ],
     tests: ["test/testing/{cookie_jar,fake_clock,faulty_store,kv_simulator,seed_session}.test.ts"],
+  },
   stores_memory: {
     files: ["src/stores/memory.ts"],
     tests: ["test/stores/memory.test.ts"],

@@ -8,6 +8,7 @@ function held(response: FullResponse = new FullResponse()) {
   const done: unknown[] = [];
   holdBack(response, {
     finish: () => (done.push("finish"), promise),
+    sent: () => done.push("sent"),
     fail: (error) => done.push(error),
     abort: () => done.push("abort"),
   });
@@ -27,6 +28,7 @@ function stored(
 ): FullResponse {
   holdBack(response, {
     finish: () => (headers === undefined ? undefined : new Headers(headers)),
+    sent() {},
     fail: (error) => {
       throw error;
     },
@@ -42,6 +44,7 @@ test("holdBack() hands on what is thrown at once, and nothing of the response go
     finish() {
       throw new RangeError("no");
     },
+    sent() {},
     fail: (error) => failures.push(error),
     abort() {},
   });
@@ -54,6 +57,7 @@ test("holdBack() hands on what is thrown at once, and nothing of the response go
     finish() {
       throw new RangeError("no");
     },
+    sent() {},
     fail() {},
     abort() {},
   });
@@ -153,20 +157,24 @@ test("holdBack() gives up when the connection closes, before or while the sessio
     during.response.end("body");
     during.response.emit("close");
     await (settle === "store" ? during.store({ "X-Session": "1" }) : during.refuse(new Error("no")));
-    expect([during.done, during.response.calls, during.response.fields]).toEqual([["finish"], [], {}]);
+    // What was stored is put back: no client was told of it.
+    const done = settle === "store" ? ["finish", "abort"] : ["finish"];
+    expect([during.done, during.response.calls, during.response.fields]).toEqual([done, [], {}]);
   }
   const after = held();
   after.response.end("body");
   await after.store();
   after.response.emit("close");
-  expect(after.done).toEqual(["finish"]);
+  expect(after.done).toEqual(["finish", "sent"]);
 });
 
-test("holdBack() adds no header to a response whose headers are sent", () => {
-  const response = stored({ "X-Session": "1" });
+test("holdBack() adds no header to a response whose headers are sent, and says so", async () => {
+  const { response, done, store } = held();
   response.isSent = true;
   response.end("body");
+  await store({ "X-Session": "1" });
   expect([response.calls, response.fields]).toEqual([[["end", "body"]], {}]);
+  expect(done).toEqual(["finish", "abort"]);
 });
 
 test.each<[string, unknown[], unknown[], Record<string, unknown>]>([
