@@ -138,8 +138,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
     return this.#call(async (active) => {
-      const loading = active.load();
-      if (loading !== undefined) await loading;
+      await active.load();
       active.assertWritable();
       const value = read(active, key);
       remove(active, key);
@@ -173,8 +172,9 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return await tokenOf(await this.#loaded());
   }
 
-  save(): Promise<void> {
+  save(callback?: never): Promise<void> {
     return this.#call(async (active) => {
+      if (callback !== undefined) throw new TypeError("session.save takes no callback: await it");
       active.detectChanges();
       const saving = active.save();
       if (isPromise(saving)) await saving;

@@ -164,6 +164,14 @@ describe("writing", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 3 });
   });
 
+  test("save() rejects when it is given a callback, as sessions of Express take one", async () => {
+    const visit = visitor();
+    await visit(async (session) => {
+      const called = Reflect.apply(session.save, session, [() => {}]) as Promise<void>;
+      await expect(called).rejects.toThrow("session.save takes no callback: await it");
+    });
+  });
+
   test("set() keeps what another request wrote when both change different keys", async () => {
     const visit = visitor();
     await visit((session) => session.set({ a: 0, b: 0 }));

@@ -33,7 +33,7 @@ export async function installTools(): Promise<Tool[]> {
   await keepServicesStopped();
   const apt = (...args: string[]) => run("apt-get", args, { env: { DEBIAN_FRONTEND: "noninteractive" } });
   await apt("update");
-  const { ok, output } = await apt("install", "-y", ...missing.map((tool) => tool.package));
+  const { ok, output } = await apt("install", "-y", "--no-install-recommends", ...missing.map((tool) => tool.package));
   if (!ok) console.error(output);
   return await missingTools();
 }
