@@ -9,6 +9,7 @@ import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { resolveRotation, rotate } from "./rotate.ts";
 import { isRotation } from "./rotation.ts";
+import { needsSteps } from "./steps.ts";
 import { isTouchDue } from "./touch.ts";
 import { update } from "./update.ts";
 import type { Commit, KeyChange } from "./working_copy.ts";
@@ -23,19 +24,6 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
     const commit = copy.take();
     return guarded(active, commit, commit);
   });
-}
-
-/** Whether a commit must do more than store what waits: finish or end what is left from before, give a new id, or throw. */
-export function needsSteps(active: ActiveSession): boolean {
-  return (
-    active.isGone ||
-    active.orphan !== undefined ||
-    active.unconfirmed !== undefined ||
-    active.unconfirmedRotation !== undefined ||
-    active.pendingDelete !== undefined ||
-    active.unavailable !== undefined ||
-    active.copy.rotation !== undefined
-  );
 }
 
 /** Commits one change, with the earlier changes of its key, and nothing else. The session exists. */

@@ -1,5 +1,4 @@
 import type { ActiveSession } from "./active_session.ts";
-import { needsSteps } from "./commit.ts";
 import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
@@ -8,6 +7,7 @@ import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { ClearSiteData } from "./session.ts";
 import { argumentsOf } from "./store_resolver.ts";
+import { needsSteps } from "./steps.ts";
 import { isTouchDue, maxAgeOf } from "./touch.ts";
 
 /** Keeps the process alive until a promise settles. */

@@ -219,7 +219,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
     now: now === undefined ? Date.now : checkedClock(now),
-    // Each client is told of its own write, which cannot be done if the writes of several clients are stored as one.
+    // A response may tell each client of the client's write. It cannot if the writes of several clients are stored as one.
     writeQueues: tellsMore ? undefined : new Map(),
   };
 }
