@@ -181,7 +181,7 @@ export function cleanError(action: string, error: unknown): SessionError | TypeE
   return cleaned;
 }
 
-/** The first words of the errors of Redis and Valkey. Any other word in capitals may be data. */
+/** The first words of the errors that servers of the RESP protocol answer with. Any other word in capitals may be data. */
 const REPLY =
   /^(?:ERR|NOAUTH|WRONGPASS|NOPERM|DENIED|OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|CROSSSLOT|WRONGTYPE|NOSCRIPT|EXECABORT|NOPROTO)(?= )/;
 

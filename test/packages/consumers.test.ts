@@ -56,7 +56,7 @@ import { registerHooks } from "node:module";
 const files = [];
 registerHooks({
   load(url, context, next) {
-    if (url.includes("/with-session/dist/")) files.push(url.replace(/.*[/]dist[/]/, "").replace(/-[^-]+.js$/, ".js"));
+    if (url.includes("/with-session/dist/")) files.push(url.replace(/.*[/]dist[/]/, "").replace(/-.{8}[.]js$/, ".js"));
     return next(url, context);
   },
 });
