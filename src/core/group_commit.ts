@@ -26,7 +26,7 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-/** The requests of this process that wait to write to one session, and came with its token under one name. */
+/** The requests of this process that wait to write to one session, whose clients hold the same token. */
 export type WriteQueue = Job[];
 
 /** A job with what its changes made of the state before it. */
@@ -36,9 +36,9 @@ interface Applied {
 }
 
 /**
- * Stores the changes of one request, or of several together: those of one process that change one session, and came with its token under one name,
- * wait in one queue. The first writes, and what gathers meanwhile is stored in one compare-and-set. Otherwise hundreds of writers of one session
- * would overtake each other for ever.
+ * Stores the changes of one request, or of several together: those of one process that change one session, and whose clients hold the same token, wait
+ * in one queue. The first writes, and what gathers meanwhile is stored in one compare-and-set. Otherwise hundreds of writers of one session would
+ * overtake each other for ever.
  *
  * A change whose function is async does not wait in the queue: it could wait for a request that waits behind it.
  */
@@ -50,24 +50,24 @@ export function commitTogether(
 ): MaybePromise<void> {
   const { writeQueues: queues } = active.policy;
   if (queues === undefined || !sharesPromises()) return update(active, current, commit, op);
-  // A token may be bound to the name under which it travels: the requests of one queue have the same.
-  const key = `${op.presentedName} ${op.name} ${current.id}`;
-  let queue = queues.get(key);
+  // And not by the id: a token may be bound to the name under which it travels, and a new one is made for all of a queue.
+  const { token } = current;
+  let queue = queues.get(token);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const changed = viewOf(commit, current);
   if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
   // A function of `update` may have changed the same session as another request.
-  queue = queues.get(key);
+  queue = queues.get(token);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const first = update(active, current, { ...commit, view: changed }, op);
   if (!isPromise(first)) return first;
   const waiting: WriteQueue = [];
-  queues.set(key, waiting);
+  queues.set(token, waiting);
   const next = (): void => {
     const { base } = active.copy;
     // What this request has stored is where the next ones begin.
-    if (waiting.length === 0) queues.delete(key);
-    else void serve(queues, key, waiting, base?.id === current.id ? base : undefined);
+    if (waiting.length === 0) queues.delete(token);
+    else void serve(queues, token, waiting, base?.id === current.id ? base : undefined);
   };
   first.then(next, next);
   return first;
@@ -97,14 +97,14 @@ const BATCHES_BEFORE_LOAD = 4;
 /** Serves a queue, one batch after the other: a batch is everybody who waits when it begins. */
 async function serve(
   queues: Map<string, WriteQueue>,
-  key: string,
+  token: string,
   waiting: WriteQueue,
   stored: Found | undefined,
 ): Promise<void> {
   let last = stored;
   for (let count = 1; waiting.length > 0; count++)
     last = await serveBatch(waiting.splice(0), last, count % BATCHES_BEFORE_LOAD === 0);
-  queues.delete(key);
+  queues.delete(token);
 }
 
 /** Stores the changes of a batch, perhaps after a load. Answers the newest state, if it is known. */

@@ -43,6 +43,6 @@ export interface Policy {
   readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
-  /** The requests of this process that wait to write to a session, by its id; undefined if writes must not be put together. */
+  /** The requests of this process that wait to write to a session, by its token; undefined if writes must not be put together. */
   readonly writeQueues: Map<string, WriteQueue> | undefined;
 }
