@@ -71,7 +71,7 @@ export async function weigh(): Promise<Pick<Finished, "ok" | "output">> {
     weight.added === 0 ? "" : `+${weight.added}`,
     [faults[index], missedGoal(weight)].filter(Boolean).join("; "),
   ]);
-  const isTold = readme.includes(sentenceOf(weights));
+  const isTold = readme.includes(tableOf(weights));
   const output = [
     ...aligned([["in bytes, dependencies included", "minified", "gzipped", "budget", "to a counter", ""], ...rows]),
     ...stale.map((what) => `test/setup/size_budgets.json names ${what}, which is not there`),
@@ -162,17 +162,30 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
 }
 
 /** What the README says of them. */
-function sentenceOf(weights: readonly Weight[]): string {
+function tableOf(weights: readonly Weight[]): string {
   const kilobytes = (bytes: number): string => (bytes / 1024).toFixed(1);
   const counter = weights.find(({ what }) => what === "visit counter")?.gzipped ?? 0;
-  const added = weights
-    .filter(
-      ({ what, added: more }) =>
-        what.startsWith("./") && more > 0 && what !== "./stores/memory" && what !== "./testing",
-    )
-    .map(({ what, added: more }) => `\`${what.slice(2)}\` ${kilobytes(more)}`);
-  return `Minified and gzipped, the first program above is ${kilobytes(counter)} KB. An import adds, in KB: ${added.join(" · ")}.`;
+  const added = (isMeant: (what: string) => boolean): string =>
+    weights
+      .filter(({ what, added: more }) => what.startsWith("./") && more > 0 && !UNTOLD.includes(what) && isMeant(what))
+      .sort((one, other) => one.added - other.added)
+      .map(({ what, added: more }) => `\`${what.slice(2).replace("stores/", "")}\` ${kilobytes(more)}`)
+      .join(" · ");
+  const isStore = (what: string): boolean => what.startsWith("./stores/");
+  const isMiddleware = (what: string): boolean => MIDDLEWARES.includes(what);
+  return [
+    "| minified and gzipped | KB |",
+    "| --- | --- |",
+    `| the first program above | ${kilobytes(counter)} |`,
+    `| a middleware adds | ${added(isMiddleware)} |`,
+    `| a capability adds | ${added((what) => !isStore(what) && !isMiddleware(what))} |`,
+    `| a store adds | ${added(isStore)} |`,
+  ].join("\n");
 }
+
+const MIDDLEWARES: readonly string[] = ["./hono", "./next", "./node"];
+/** The first comes with each program, and the second with none. */
+const UNTOLD: readonly string[] = ["./stores/memory", "./testing"];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes("--update")) {
@@ -183,7 +196,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const place = /(?<=<!-- sizes -->\n)[^]*?(?=<!-- end -->)/;
     await writeFile(
       README,
-      readme.replace(place, () => `${sentenceOf(weights)}\n`),
+      readme.replace(place, () => `\n${tableOf(weights)}\n\n`),
     );
   }
   const { ok, output } = await weigh();
