@@ -32,7 +32,7 @@ const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
   alone: () => onEveryRuntime(measureAlone, isQuick ? { rounds: 8, warm: 150 } : { rounds: 60, warm: 1500 }),
   inProcess: () => onEveryRuntime(measureInProcess, isQuick ? { rounds: 3, warm: 10 } : { rounds: 40, warm: 300 }),
   steps: () => measureSteps(isQuick ? 10 : 300),
-  wire: () => measureWire(isQuick ? { rounds: 3, sessionsEach: 10 } : { rounds: 30, sessionsEach: 100 }),
+  wire: () => measureWire(isQuick ? { rounds: 3, sessionsEach: 10 } : { rounds: 30, sessionsEach: 1000 }),
   latency: () =>
     measureLatency(isQuick ? { rounds: 100, seconds: 0.3, sessions: 8 } : { rounds: 3000, seconds: 12, sessions: 64 }),
   sizes: () => measureSizes(isQuick ? 5 : 40),
