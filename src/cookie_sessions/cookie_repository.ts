@@ -6,6 +6,7 @@ import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
+import { pad, unpad } from "../crypto/hash.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 import {
   endedNote,
@@ -45,48 +46,56 @@ export class CookieRepository implements Repository {
     const found = await this.#read(token, op);
     if (typeof found === "string") return found;
     if (op.endsAt(found) <= op.now) return "expired";
-    const note = await this.#noteOf(found.id, op);
-    const reason = await this.#rejectReason(note, op, 1);
-    if (reason !== undefined) return reason;
+    const place = await this.#follow(found.id, await this.#noteOf(found.id, op), op, 1);
+    if (typeof place === "string") return place;
+    const { id, note } = place;
+    const isFollowed = id !== found.id;
+    // Nothing is due under an id that the client does not have yet.
+    const metadata = isFollowed ? { ...confirmed(found.metadata), rotatedAt: op.now } : found.metadata;
+    const opened = { ...found, id, metadata, stored: { note, isFollowed } satisfies Stored };
     // What is sealed is bound to the name: a token that came under a previous name is sealed and sent again.
-    const renewed = op.presentedName === op.name ? token : await this.#seal(found.id, found, op);
-    return { ...found, token: renewed, version: renewed, stored: note };
+    const renewed = op.presentedName === op.name ? token : await this.#sealFor(opened, opened, op);
+    return { ...opened, token: renewed, version: renewed };
   }
 
   async refresh(current: Found, op: Operation): Promise<Found | null> {
     const note = await this.#noteOf(current.id, op);
-    return isRevoked(note) ? null : { ...current, stored: note };
+    return isRevoked(note) ? null : { ...current, stored: { ...storedOf(current), note } satisfies Stored };
   }
 
   async create(id: string, contents: Contents, op: Operation): Promise<Found> {
     const token = await this.#seal(id, contents, op);
     op.assertFits?.(token);
     const note = await this.#noteUse(id, contents.metadata, null, false, op);
-    return { ...contents, id, token, version: token, stored: note };
+    return { ...contents, id, token, version: token, stored: { note, isFollowed: false } satisfies Stored };
   }
 
-  async update(current: Found, contents: Contents, op: Operation): Promise<Found> {
+  async update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
     const { id } = current;
     const before = await this.#noteOf(id, op);
+    if (isRotatedByAge(before)) return "conflict";
     // The data are with the client under another id: there is no newer state to which the changes could be applied.
     if (isRevoked(before)) throw sessionGone();
-    const token = await this.#seal(id, contents, op);
+    const token = await this.#sealFor(current, contents, op);
     op.assertFits?.(token);
     const isUsed = current.metadata.unconfirmed === true && contents.metadata.unconfirmed !== true;
     const note = await this.#noteUse(id, contents.metadata, before, isUsed, op);
-    return { ...contents, id, token, version: token, stored: note };
+    return { ...contents, id, token, version: token, stored: { ...storedOf(current), note } satisfies Stored };
   }
 
   /** Of two requests that renew one id, the store of revocations lets one be the first. */
-  async retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): Promise<true> {
+  async retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): Promise<true | "conflict"> {
     if (!this.#hasRevocation) return true;
     const key = await noteKey(current.id);
-    const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
-    const grace = graceUntil === null ? {} : { grace: { id: "", until: graceUntil, ...untilUsed } };
+    const isByAge = successor.metadata.unconfirmed === true;
+    const untilUsed = isByAge ? { untilUsed: true as const } : {};
+    const id = isByAge ? await pad(successor.id, current.id) : "";
+    const grace = graceUntil === null ? {} : { grace: { id, until: graceUntil, ...untilUsed } };
     const pointer: Successor = { key: await noteKey(successor.id), retiredAt: op.now, ...grace };
     const lifetime = lifetimeOf(successor.metadata);
     const leadsThere = (found: StoredNote | null): boolean => found?.successor?.key === pointer.key;
     for (let before = noteIn(current); ;) {
+      if (isRotatedByAge(before)) return "conflict";
       if (isRevoked(before)) throw sessionGone();
       const longest = before?.longest ?? 0;
       const note: Note = { ...endedNote(lifetime), state: "retired", successor: pointer, longest };
@@ -146,18 +155,22 @@ export class CookieRepository implements Repository {
   }
 
   /**
-   * Why a note keeps a session from being opened; undefined if it does not. In a grace, what became of the successor
-   * decides.
+   * The session to which an id leads by what is noted of it, or why there is none. In a grace, what became of the successor decides. After a
+   * rotation by age, the old copy is used under the new id. In the grace of `regenerate({ grace })` it can only be read, so that it
+   * leads to itself.
    */
-  async #rejectReason(note: StoredNote | null, op: Operation, hops: number): Promise<RejectReason | undefined> {
-    if (note === null || note.state === "alive") return undefined;
+  async #follow(id: string, note: StoredNote | null, op: Operation, hops: number): Promise<Place | RejectReason> {
+    if (note === null || note.state === "alive") return { id, note };
     if (note.successor === undefined) return "revoked";
     const { key, retiredAt, grace } = note.successor;
     if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
     const next = await loadNote(key, op);
-    const reason = await this.#rejectReason(next, op, hops + 1);
-    if (reason !== undefined || grace.untilUsed !== true || next?.isUsed !== true) return reason;
-    if (isUnderWay(retiredAt, op.now)) return undefined;
+    const nextId = grace.untilUsed === true ? await unpad(grace.id, id) : "";
+    if (nextId === null) return "corrupt";
+    const place = await this.#follow(nextId, next, op, hops + 1);
+    if (typeof place === "string") return place;
+    if (grace.untilUsed !== true) return { id, note };
+    if (next?.isUsed !== true || isUnderWay(retiredAt, op.now)) return place;
     if (this.#endsOnReuse) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }
@@ -196,6 +209,17 @@ export class CookieRepository implements Repository {
     return this.#hasRevocation ? await loadNote(await noteKey(id), op) : null;
   }
 
+  /** Seals what a session that was found has become. The client has not used an id that it gets only now. */
+  async #sealFor(current: Found, contents: Contents, op: Operation): Promise<string> {
+    const { metadata } = contents;
+    const isUnconfirmed = storedOf(current).isFollowed;
+    return await this.#seal(
+      current.id,
+      isUnconfirmed ? { ...contents, metadata: { ...metadata, unconfirmed: true } } : contents,
+      op,
+    );
+  }
+
   async #seal(id: string, { fields, metadata, lastSeenAt }: Contents, op: Operation): Promise<string> {
     const whole = withMetadata(fields, metadata, "");
     return await this.#sealer.seal(
@@ -230,7 +254,33 @@ function aliveNote(lifetime: Lifetime): Note {
   return { ...endedNote(lifetime), state: "alive" };
 }
 
+/** Whether a session goes on under a new id, because the old one was due. */
+function isRotatedByAge(note: StoredNote | null): boolean {
+  return note?.successor?.grace?.untilUsed === true;
+}
+
+function confirmed({ unconfirmed: _, ...metadata }: Metadata): Metadata {
+  return metadata;
+}
+
+/** The session to which an id leads. */
+interface Place {
+  readonly id: string;
+  readonly note: StoredNote | null;
+}
+
+/** What this repository keeps in `Found.stored`. */
+interface Stored {
+  readonly note: StoredNote | null;
+  /** Whether the client presented an older id. */
+  readonly isFollowed: boolean;
+}
+
+function storedOf({ stored }: Found): Stored {
+  return stored as Stored;
+}
+
 /** The note that this repository found with a session. */
-function noteIn({ stored }: Found): StoredNote | null {
-  return (stored ?? null) as StoredNote | null;
+function noteIn(found: Found): StoredNote | null {
+  return storedOf(found).note;
 }

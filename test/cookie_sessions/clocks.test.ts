@@ -241,4 +241,59 @@ describe("cookieSessions() with rotateEvery", () => {
       expect(await look(used)).toEqual(endsOnReuse ? [undefined, "revoked"] : [1, null]);
     },
   );
+
+  test("goes on under the new id when the response with it was lost, and stores what is changed", async () => {
+    const clock = fakeClock();
+    const events: string[] = [];
+    const options = sealed(
+      { now: clock.now, rotateEvery: 600, onEvent: ({ type }) => events.push(type) },
+      { revocation: openStore().store },
+    );
+    const old = await begin(options);
+    clock.advance(600);
+    const lost = cookieOf(await withCopy(options, old)((session) => session.set("n", 2)));
+    clock.advance(120);
+    const renewed = cookieOf(await withCopy(options, old)((session) => session.update("n", (n) => n + 10)));
+    expect(await readN(options, renewed)).toBe(11);
+    expect(await readN(options, lost)).toBe(2);
+    expect(events).not.toContain("gone");
+    const used = cookieOf(await withCopy(options, renewed)((session) => session.set("m", 1)));
+    clock.advance(120);
+    expect(await readN(options, old)).toBeUndefined();
+    await logOut(options, used);
+    expect([await readN(options, renewed), await readN(options, lost)]).toEqual([undefined, undefined]);
+  });
+
+  test("stores the changes of a handler that comes after one that failed when the id was due", async () => {
+    const clock = fakeClock();
+    const options = sealed({ now: clock.now, rotateEvery: 600 }, { revocation: openStore().store });
+    const old = await begin(options);
+    clock.advance(600);
+    const failing = withCopy(
+      options,
+      old,
+    )(async (session) => {
+      await session.update("n", (n) => n + 1);
+      throw new Error("no");
+    });
+    await expect(failing).rejects.toThrow("no");
+    const { cookies } = await withCopy(options, old)((session) => session.set("n", 7));
+    expect(await readN(options, cookieOf({ cookies }))).toBe(7);
+  });
+
+  test("keeps the changes of each of two requests that overlapped when the id was due", async () => {
+    const clock = fakeClock();
+    const options = sealed({ now: clock.now, rotateEvery: 600 }, { revocation: openStore().store });
+    const old = await begin(options);
+    clock.advance(600);
+    const change = (key: string) => withCopy(options, old)((session) => session.update(key, () => 1));
+    const responses = await Promise.all([change("a"), change("b")]);
+    const seen = await Promise.all(
+      responses.map(async (each) => (await withCopy(options, cookieOf(each))((session) => session.all())).result),
+    );
+    expect(seen.map((all) => ({ ...all }))).toEqual([
+      { n: 1, a: 1 },
+      { n: 1, b: 1 },
+    ]);
+  });
 });

@@ -61,11 +61,16 @@ function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
     await repository.retire(old, successor, clock.now + DAY * 1000, op());
     return { old, successor };
   };
+  const update = async (current: Found, changed: Contents): Promise<Found> => {
+    const updated = await repository.update(current, changed, op());
+    if (updated === "conflict") throw new Error("The session was rotated");
+    return updated;
+  };
   const open = async ({ token }: Found): Promise<string> => {
     const found = await repository.open(token, op());
     return typeof found === "string" ? found : "open";
   };
-  return { store, records, calls, clock, op, contents, repository, noteOf, chain, rotated, open };
+  return { store, records, calls, clock, op, contents, repository, noteOf, chain, rotated, update, open };
 }
 
 /** A store in which something else happens just before the next save. */
@@ -116,20 +121,20 @@ describe("open()", () => {
   test.each([false, true])(
     "takes a rotated id for reuse when the client has used the new one, and ends that if it should: %s",
     async (endsOnReuse) => {
-      const { repository, rotated, open, contents, op, clock } = scene({ endsOnReuse });
+      const { rotated, update, open, contents, clock } = scene({ endsOnReuse });
       const { old, successor } = await rotated();
       clock.now += UNDER_WAY;
       expect(await open(old)).toBe("open");
-      const used = await repository.update(successor, contents(), op());
+      const used = await update(successor, contents());
       expect(await open(old)).toBe("reuse");
       expect(await open(used)).toBe(endsOnReuse ? "revoked" : "open");
     },
   );
 
   test("takes a rotated id for none of reuse while requests may be under way, or when the new session has ended", async () => {
-    const { repository, rotated, open, contents, op, clock } = scene({ endsOnReuse: true });
+    const { repository, rotated, update, open, contents, op, clock } = scene({ endsOnReuse: true });
     const { old, successor } = await rotated();
-    const used = await repository.update(successor, contents(), op());
+    const used = await update(successor, contents());
     clock.now += UNDER_WAY - 1;
     expect(await open(old)).toBe("open");
     clock.now += 1;
@@ -156,6 +161,58 @@ describe("open()", () => {
   });
 });
 
+describe("a copy of before a rotation by age", () => {
+  test("opens under the new id, with nothing due, and is sealed as one that was not used yet", async () => {
+    const { repository, rotated, update, open, contents, op, clock, noteOf } = scene();
+    const { old, successor } = await rotated();
+    clock.now += UNDER_WAY;
+    const found = await repository.open(old.token, op());
+    expect(found).toMatchObject({ id: successor.id, token: old.token, metadata: { rotatedAt: clock.now } });
+    if (typeof found === "string") throw new Error(found);
+    const once = await update(found, { ...contents(), fields: new Map([["=n", "2"]]) });
+    const twice = await update(once, { ...contents(), fields: new Map([["=n", "3"]]) });
+    for (const { token } of [once, twice])
+      expect(await repository.open(token, op())).toMatchObject({ id: successor.id, metadata: { unconfirmed: true } });
+    expect(await noteOf(successor.id)).toBeNull();
+    expect(await open(old)).toBe("open");
+    const next = await repository.open(twice.token, op());
+    if (typeof next === "string") throw new Error(next);
+    await update(next, contents());
+    expect(await open(old)).toBe("reuse");
+  });
+
+  test("opens under the last of several new ids, none of which was used", async () => {
+    const { repository, rotated, contents, op } = scene();
+    const { old, successor } = await rotated();
+    const last = await repository.create(idOf(2), contents({ unconfirmed: true }), op());
+    await repository.retire(successor, last, DAY * 1000 + START, op());
+    const found = await repository.open(old.token, op());
+    expect(found).toMatchObject({ id: last.id });
+    const between = await repository.open(successor.token, op());
+    expect(between).toMatchObject({ id: last.id });
+    expect(between).not.toHaveProperty("metadata.unconfirmed");
+  });
+
+  test("answers a conflict to a change and to a rotation that were under way", async () => {
+    const { repository, rotated, contents, op } = scene();
+    const { old } = await rotated();
+    const other = await repository.create(idOf(2), contents(), op());
+    expect(await repository.update(old, contents(), op())).toBe("conflict");
+    expect(await repository.retire(old, other, null, op())).toBe("conflict");
+  });
+
+  test("is corrupt if its note holds another id than it was given", async () => {
+    const { repository, rotated, store, op } = scene();
+    const { old } = await rotated();
+    const key = await noteKey(old.id);
+    const { fields, version } = (await store.load(key))!;
+    const spoiled = new Map([...fields].map(([name, text]) => [name, text.replace(/"id":"./, '"id":"!')]));
+    const record = { fields: spoiled, lastSeenAt: START };
+    await store.save(key, { id: "w".repeat(16), record, changed: spoiled, expected: version, expiresAt: Infinity });
+    expect(await repository.open(old.token, op())).toBe("corrupt");
+  });
+});
+
 describe("refresh()", () => {
   test("gives the session with its newest note, and null when it was ended or retired", async () => {
     const { repository, contents, op, noteOf, rotated } = scene();
@@ -164,7 +221,7 @@ describe("refresh()", () => {
     await repository.update(successor, contents(), op());
     const note = await noteOf(successor.id);
     expect(note).toMatchObject({ state: "alive", isUsed: true });
-    expect(await repository.refresh(successor, op())).toEqual({ ...successor, stored: note });
+    expect(await repository.refresh(successor, op())).toEqual({ ...successor, stored: { note, isFollowed: false } });
     await repository.end(successor, op());
     expect(await repository.refresh(successor, op())).toBeNull();
   });
@@ -372,13 +429,13 @@ describe("end()", () => {
 });
 
 test("a repository without revocations makes no calls", async () => {
-  const { repository, contents, op, calls, open } = scene({ hasRevocation: false });
+  const { repository, contents, op, calls, update, open } = scene({ hasRevocation: false });
   const session = await repository.create(
     idOf(0),
     contents({ unconfirmed: true, timeouts: { idle: 90 * DAY, absolute: 90 * DAY } }),
     op(),
   );
-  const successor = await repository.update(session, contents(), op());
+  const successor = await update(session, contents());
   expect(await repository.retire(session, successor, null, op())).toBe(true);
   await repository.reinstate(session, successor, op());
   await repository.end(session, op());
