@@ -245,4 +245,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/d1.ts", "src/stores/libsql.ts", "src/stores/mysql.ts", "src/stores/postgres.ts"],
     tests: ["test/stores/sql_clients.test.ts"],
   },
+  stores_cloudflare: {
+    files: ["src/stores/durable_object.ts"],
+    tests: ["test/stores/durable_object_calls.test.ts"],
+  },
 };

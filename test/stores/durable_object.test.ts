@@ -251,29 +251,6 @@ async function filesWith(text: string, folder: string): Promise<string[]> {
   return paths.filter((_, i) => contents[i]?.includes(text));
 }
 
-test("every call rejects when the binding leads to something else", async () => {
-  const strange = ['"gone"', "<html>", "null", "1", "{}", '{"is":"toString"}', '{"is":"found"}', '{"is":"saved"}'];
-  for (const other of [elsewhere('{"is":"missing"}', false), ...strange.map((text) => elsewhere(text))]) {
-    const calls = [
-      other.load(key),
-      other.save(key, writeOf({ "=a": "1" })),
-      other.save(key, writeOf({ "=a": "1" }, "1")),
-      other.delete(key),
-    ];
-    const outcomes = await Promise.allSettled(calls);
-    expect(outcomes.map(({ status }) => status)).toEqual(calls.map(() => "rejected"));
-  }
-  await expect(elsewhere('{"is":"conflict"}').load(key)).rejects.toThrow("no answer to a read");
-  await expect(elsewhere('{"is":"missing"}').save(key, writeOf({}))).rejects.toThrow("no answer to a write");
-  await expect(elsewhere('{"is":"saved","version":"1"}').delete(key)).rejects.toThrow("no answer to a deletion");
-});
-
-/** A store whose binding always answers the same. */
-function elsewhere(text: string, ok: boolean = true): SessionStore {
-  const response = { ok, status: ok ? 200 : 500, text: async () => text };
-  return durableObjectStore({ idFromName: (name) => name, get: () => ({ fetch: async () => response }) });
-}
-
 test("every call rejects, and the engine's own error says what to do, when the class has no SQLite", async () => {
   const plain = await startWorker(new URL("./cloudflare.worker.ts", import.meta.url), {
     durableObjects: { SESSIONS: { className: "SessionObject", useSQLite: false } },
@@ -287,81 +264,6 @@ test("every call rejects, and the engine's own error says what to do, when the c
   } finally {
     await plain.dispose();
   }
-});
-
-test("a call ends when its signal is aborted", async () => {
-  const objects = durableObjectStore({
-    idFromName: (name) => name,
-    get: () => ({
-      fetch: (_url, { signal }) =>
-        new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(new Error("Aborted")))),
-    }),
-  });
-  const controller = new AbortController();
-  const calls = [
-    objects.load(key, controller.signal),
-    objects.save(key, writeOf({}), controller.signal),
-    objects.delete(key, "1", controller.signal),
-  ];
-  controller.abort();
-  expect((await Promise.allSettled(calls)).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
-});
-
-test("durableObjectStore() names objects with the prefix, places them by the hint, and keeps them in the jurisdiction", async () => {
-  const seen: unknown[] = [];
-  const namespace = (place: string): SessionObjectNamespace<string> => ({
-    idFromName: (name) => `${place}/${name}`,
-    get(id, options) {
-      seen.push([id, options]);
-      return { fetch: async () => ({ ok: true, status: 200, text: async () => '{"is":"missing"}' }) };
-    },
-    jurisdiction: (name) => namespace(name),
-  });
-  await durableObjectStore(namespace("anywhere")).load(key);
-  await durableObjectStore(namespace("anywhere"), { prefix: "shop:", locationHint: "apac" }).load(key);
-  await durableObjectStore(namespace("anywhere"), { jurisdiction: "eu" }).load(key);
-  expect(seen).toEqual([
-    [`anywhere/${key}`, undefined],
-    [`anywhere/shop:${key}`, { locationHint: "apac" }],
-    [`eu/${key}`, undefined],
-  ]);
-  const { jurisdiction: _, ...without } = namespace("anywhere");
-  expect(() => durableObjectStore(without, { jurisdiction: "eu" })).toThrow(TypeError);
-});
-
-test("durableObjectStore() says what to do when the binding is missing, or an option is unknown", () => {
-  const env: Record<string, SessionObjectNamespace> = {};
-  // @ts-expect-error A binding that may be missing is not one.
-  expect(() => durableObjectStore(env["SESSIONS"])).toThrow(
-    expect.objectContaining({ name: "TypeError", message: expect.stringMatching(/durable_objects.*env\.SESSIONS/) }),
-  );
-  // @ts-expect-error There is no such option.
-  expect(() => durableObjectStore(inspected, { location: "weur" })).toThrow(TypeError);
-});
-
-test("SessionObject compares and writes without a wait in between", async () => {
-  // Each storage operation that could be awaited would let another call in.
-  const rows = new Map<string, unknown>();
-  const object = new SessionObject({
-    storage: {
-      kv: {
-        get: <Value>(row: string) => rows.get(row) as Value | undefined,
-        put: (row, value) => void rows.set(row, value),
-      },
-      setAlarm: () => new Promise((resolve) => setTimeout(resolve, 1)),
-      deleteAlarm: async () => {},
-      deleteAll: async () => rows.clear(),
-    },
-  });
-  const call = { verb: "save", text: "10000000000000", lifetime: 1000, expected: null };
-  const answers = await Promise.all(
-    Array.from({ length: 20 }, async () => {
-      const request = new Request("http://session/", { method: "POST", body: JSON.stringify(call) });
-      return await (await object.fetch(request)).text();
-    }),
-  );
-  expect(answers.filter((answer) => answer.startsWith('{"is":"saved"'))).toHaveLength(1);
-  expect(answers.filter((answer) => answer === '{"is":"conflict"}')).toHaveLength(19);
 });
 
 test("durableObjectStore() and SessionObject accept Cloudflare's own types", () => {
