@@ -249,4 +249,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/durable_object.ts"],
     tests: ["test/stores/durable_object_calls.test.ts"],
   },
+  stores_upstash: {
+    files: ["src/stores/upstash_redis.ts", "src/stores/redis/marked_call.ts"],
+    tests: ["test/stores/upstash_redis_calls.test.ts"],
+  },
 };
