@@ -253,4 +253,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/upstash_redis.ts", "src/stores/redis/marked_call.ts"],
     tests: ["test/stores/upstash_redis_calls.test.ts"],
   },
+  stores_clients: {
+    files: ["src/stores/dynamodb.ts"],
+    tests: ["test/stores/dynamodb_calls.test.ts"],
+  },
 };
