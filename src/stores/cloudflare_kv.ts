@@ -111,7 +111,8 @@ export function cloudflareKvStore(
   async function find(key: string): Promise<StoredRecord | null> {
     const value = await namespace.get(prefix + key, getOptions);
     if (value === null) return null;
-    const [head, version = UNKNOWN] = VALUE.exec(value) ?? [""];
+    // Without the name of a write, nothing of the value is a record.
+    const [head = value, version = UNKNOWN] = VALUE.exec(value) ?? [];
     return { ...parseRecord(value.slice(head.length)), version };
   }
 
