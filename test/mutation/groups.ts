@@ -246,8 +246,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/stores/sql_clients.test.ts"],
   },
   stores_cloudflare: {
-    files: ["src/stores/durable_object.ts"],
-    tests: ["test/stores/durable_object_calls.test.ts"],
+    files: ["src/stores/cloudflare_kv.ts", "src/stores/durable_object.ts"],
+    tests: ["test/stores/{cloudflare_kv,durable_object}_calls.test.ts"],
   },
   stores_upstash: {
     files: ["src/stores/upstash_redis.ts", "src/stores/redis/marked_call.ts"],
