@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
 import { fakeClock } from "../src/testing.ts";
 import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
+import { toBase64Url } from "../src/crypto/base64url.ts";
+import { deriveKey } from "../src/crypto/keys.ts";
 import { signedIds } from "../src/signed_ids.ts";
 import { client, SHOP } from "./setup/client.ts";
 
@@ -283,5 +285,26 @@ describe("verifyCsrfToken()", () => {
   test("is false without a session, and begins none", async () => {
     const { result, cookies } = await visitor({})((session) => verifyCsrfToken(session, "A".repeat(86)));
     expect([result, cookies]).toEqual([false, []]);
+  });
+
+  test("is false for a token of no id, which anybody can make", async () => {
+    const { visit, verify } = await scene();
+    const both = new Uint8Array(64);
+    both.set(await deriveKey("csrf", undefined as never), 32);
+    const token = toBase64Url(both);
+    expect(await verify(token)).toBe(false);
+    const atTheBeginning = async (session: Session): Promise<boolean> => {
+      await session.regenerate();
+      await csrfToken(session);
+      return await verifyCsrfToken(session, token);
+    };
+    expect((await visit(atTheBeginning)).result).toBe(false);
+    expect((await visitor({})(atTheBeginning)).result).toBe(false);
+  });
+
+  test("asks for no form where there is no session", async () => {
+    const request = post(new URLSearchParams({ "csrf-token": "A".repeat(86) }));
+    await request.text();
+    expect((await visitor({})((session) => verifyCsrfToken(session, request))).result).toBe(false);
   });
 });

@@ -69,8 +69,12 @@ describe("resolveCookieOptions()", () => {
     { refresh: "always" },
     { maxAge: null },
     { maxAge: 0.5 },
+    { name: "s", domain: "localhost" },
+    { name: "s", domain: "shop.example" },
+    { name: "s", domain: ".a-1.shop.example" },
   ] as const)("takes %j", (options) => {
-    expect(resolveCookieOptions(options)).toMatchObject(options);
+    const resolved = resolveCookieOptions(options);
+    expect({ ...resolved.scope, ...resolved }).toMatchObject(options);
   });
 
   test.each<[unknown, string]>([

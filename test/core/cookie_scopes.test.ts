@@ -222,6 +222,12 @@ describe("previous", () => {
     expect(of("__Host-session=; older=old")).toEqual([null, true, "__Host-session"]);
   });
 
+  test("leaves a session alone that comes under the name of today, where a previous cookie had that name as well", () => {
+    const transport = cookieTransport({ name: "s", domain: "shop.example", previous: [{}, { path: "/app" }] });
+    const request = requestWith("s=a");
+    expect([transport.read(request, []), transport.isStale?.(request, [])]).toEqual(["a", false]);
+  });
+
   test("is ambiguous when two cookies of a previous name differ", () => {
     const transport = cookieTransport({ previous: [{ name: "sid" }] });
     const request = requestWith("sid=a; sid=b");

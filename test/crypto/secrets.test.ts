@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { keyring, type Secrets } from "../../src/crypto/secrets.ts";
+import { keyring, optionalSecrets, type Secrets } from "../../src/crypto/secrets.ts";
 
 /** The secrets as their own keys. */
 const resolverOf = (secrets: Secrets) => keyring(secrets, (secret) => secret);
@@ -139,6 +139,11 @@ describe("keyring()", () => {
     expect(derive).toHaveBeenCalledTimes(2);
   });
 
+  test("waits for all keys where one of them is made with a promise", async () => {
+    const derive = (secret: string) => (secret === ONE ? Promise.resolve(secret.length) : secret.length);
+    expect(await keyring([ONE, TWO], derive)([])).toEqual([ONE.length, TWO.length]);
+  });
+
   test("throws when it is made with a bad list", () => {
     expect(() => keyring(["short"], (secret) => secret)).toThrow(RangeError);
   });
@@ -163,6 +168,21 @@ describe("keyring() of a function that takes an argument", () => {
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
     expect(resolve([])).toEqual([`undefined, ${ONE}`]);
     expect(resolve(["b"])).toEqual([`b, ${ONE}`]);
+  });
+});
+
+describe("optionalSecrets()", () => {
+  test("gives the secrets, or undefined where none were given", () => {
+    const secrets = [ONE];
+    expect(optionalSecrets({ secrets })).toBe(secrets);
+    expect(optionalSecrets({})).toBeUndefined();
+  });
+
+  test("refuses those that were given and are undefined", () => {
+    // As `secrets: process.env.SECRET` is in plain JavaScript.
+    const options = { secrets: undefined } as never;
+    expect(() => optionalSecrets(options)).toThrow(TypeError);
+    expect(() => optionalSecrets(options)).toThrow("secrets is undefined. Is the environment variable set?");
   });
 });
 
