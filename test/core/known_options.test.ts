@@ -41,6 +41,10 @@ describe("assertKnown()", () => {
     );
   });
 
+  test("knows what the age of a cookie is called elsewhere", () => {
+    expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
+  });
+
   test("names no alias that is not known there", () => {
     expect(() => assertKnown({ ttl: 1 }, ["domain", "path"], "cookie")).toThrow("did you mean path?");
   });

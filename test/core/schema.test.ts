@@ -178,6 +178,11 @@ describe("any Standard Schema", () => {
       '"a" fails the schema: no; "b" fails the schema: too dear',
     ],
     [
+      "four others after it",
+      Array.from({ length: 5 }, (_, at) => ({ path: [at] })),
+      '"0" fails the schema; "1" fails the schema; "2" fails the schema; "3" fails the schema; "4" fails the schema',
+    ],
+    [
       "more issues than anybody reads",
       Array.from({ length: 7 }, (_, at) => ({ path: [at] })),
       '"0" fails the schema; "1" fails the schema; "2" fails the schema; "3" fails the schema; "4" fails the schema; and 2 more',

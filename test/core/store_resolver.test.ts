@@ -150,8 +150,11 @@ describe("what a function throws or rejects with", () => {
 test.each([undefined, null, {}, { load() {}, save() {} }, { ...store, delete: undefined }])(
   "a function that gives no store throws a TypeError, at once or later",
   async (found) => {
-    for (const open of [() => found as unknown as SessionStore, async () => found as unknown as SessionStore])
-      await expect((async () => storeResolver(open)([]))()).rejects.toThrow(TypeError);
+    for (const open of [() => found as unknown as SessionStore, async () => found as unknown as SessionStore]) {
+      const opening = async () => storeResolver(open)([]);
+      await expect(opening()).rejects.toThrow(TypeError);
+      await expect(opening()).rejects.toThrow(/^What the function of the option store returns /);
+    }
   },
 );
 

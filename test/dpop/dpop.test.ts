@@ -365,30 +365,97 @@ test("dpop() rejects a session that is presented in a header and bound to no key
   });
 });
 
-test("dpop() lets nobody replace the key that was bound while his request was under way", async () => {
+/** A store, and what it is told to do before the next write to a session that exists. */
+function interruptible(): { readonly store: SessionStore; before(next: () => Promise<unknown>): void } {
   const inner = memoryStore();
-  let beforeSave: (() => Promise<unknown>) | undefined;
+  let next: (() => Promise<unknown>) | undefined;
   const store: SessionStore = {
     ...inner,
     async save(key, write) {
       // Used proofs are stored as well. The session exists already.
-      const before = write.expected === null ? undefined : beforeSave;
-      if (before !== undefined) beforeSave = undefined;
-      await before?.();
+      const now = write.expected === null ? undefined : next;
+      if (now !== undefined) next = undefined;
+      await now?.();
       return await inner.save(key, write);
     },
   };
-  const { handler } = app({}, { store, storeTimeout: 3600 });
+  return { store, before: (doing) => void (next = doing) };
+}
+
+/** An app with such a store, and a client whose session is bound to no key yet. */
+async function withOpenSession() {
+  const { store, before } = interruptible();
+  const { handler, plugin } = app({}, { store, storeTimeout: 3600 });
   const client = await HeaderClient.create(handler, clock);
   await client.send("/login", { method: "POST", proof: null });
-  const thief = await HeaderClient.create(handler, clock);
-  thief.id = client.id;
-  for (const each of [client, thief]) expect((await each.send("/")).status).toBe(401);
-  // What he sends is let in, because the session is not bound yet.
-  beforeSave = () => client.send("/");
-  await thief.send("/");
+  const options = { store, header: "X-Session-Id", plugins: [plugin], now: clock };
+  const sessions = new SessionManager<{ user?: string; theme?: string }>(options);
+  return { handler, client, before, sessions };
+}
+
+test.each(["/", "/renew"])(
+  "dpop() lets nobody replace the key that was bound while his request of %s was under way",
+  async (path) => {
+    const { handler, client, before } = await withOpenSession();
+    const thief = await HeaderClient.create(handler, clock);
+    thief.id = client.id;
+    for (const each of [client, thief]) expect((await each.send("/")).status).toBe(401);
+    // What he sends is let in, because the session is not bound yet.
+    before(() => client.send("/"));
+    // He may be told that the session has changed under his hands.
+    await thief.send(path).catch(() => undefined);
+    expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
+    expect(await (await thief.send("/")).json()).toMatchObject({ ended: "proof", fault: "binding" });
+  },
+);
+
+test("dpop() binds a session although somebody else wrote to it while the first proof was under way", async () => {
+  const { client, before, sessions } = await withOpenSession();
+  await client.send("/");
+  before(() => sessions.open(client.id).update("theme", () => "dark"));
   expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
-  expect(await (await thief.send("/")).json()).toMatchObject({ ended: "proof", fault: "binding" });
+  expect(await (await client.probe("/", { by: await createProver() })).json()).toMatchObject({ fault: "binding" });
+  expect(await sessions.open(client.id).get("theme")).toBe("dark");
+});
+
+test("dpop() keeps the changes of a request whose nonce has ended when they are stored again after a conflict", async () => {
+  const { client, before, sessions } = await withOpenSession();
+  for (let n = 0; n < 2; n++) await client.send("/");
+  before(async () => {
+    now += 3_600_000;
+    await sessions.open(client.id).set("user", "bob");
+  });
+  expect(await (await client.send("/login", { method: "POST" })).json()).toMatchObject({ user: "ada", fault: null });
+  expect(await sessions.open(client.id).get("user")).toBe("ada");
+});
+
+test("dpop() lets a session of a cookie that began in this request change although somebody else wrote to it at once", async () => {
+  const inner = memoryStore();
+  let others = 0;
+  const store: SessionStore = {
+    ...inner,
+    async save(key, write) {
+      const found = write.expected === null || others > 0 ? null : await inner.load(key);
+      if (found !== null && found.version !== null) {
+        const { version, ...record } = found;
+        others += 1;
+        const nothing = { id: "other", record, changed: new Map(), expected: version, expiresAt: write.expiresAt };
+        await inner.save(key, nothing);
+      }
+      return await inner.save(key, write);
+    },
+  };
+  const handler = withSession<{ n?: number }>(
+    async (_request, session) => {
+      session.set("n", 1);
+      await session.save();
+      await session.update("n", (before = 0) => before + 1);
+      return Response.json(await session.get("n"));
+    },
+    { header: "X-Session-Id", plugins: [dpop()], now: clock, store },
+  );
+  expect(await (await handler(new Request("https://api.example/"))).json()).toBe(2);
+  expect(others).toBe(1);
 });
 
 test.each([[7], [null], [[]], [{}], [{ secret: 7 }], [{ secret: "s", jkt: 7 }]])(
