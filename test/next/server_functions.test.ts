@@ -77,6 +77,31 @@ describe("action()", () => {
     expect(browser.set).toEqual([]);
   });
 
+  test("asks for no cookies in an action that does not use its session", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    expect(await browser.visit(() => sessions.action(async () => "done")())).toBe("done");
+    expect(browser.set).toEqual([]);
+  });
+
+  test("leaves the browser the session that it has when an action fails, and stores nothing of it afterwards", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    let failed: Session<Data> | undefined;
+    const fail = sessions.action(async (session) => {
+      failed = session;
+      await session.regenerate();
+      await session.save();
+      session.set("user", "eve");
+      throw new RangeError("no");
+    });
+    await expect(browser.visit(fail)).rejects.toThrow(RangeError);
+    await failed?.save();
+    expect(browser.set).toHaveLength(1);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
   test("stores the session when the action leaves by redirect(), and not when it fails", async () => {
     const sessions = application();
     const browser = new Browser();
@@ -207,6 +232,20 @@ describe("current()", () => {
     expect(browser.set.map((cookie) => cookie.name)).toEqual([name]);
     expect(await browser.visit(userOf(sessions))).toBe("ada");
   });
+
+  test.each([
+    ["http://shop.example/", { host: "shop.example" }],
+    ["https://shop.example/", { "host": "shop.example", "x-forwarded-proto": "https" }],
+    ["https://shop.example/", { "host": "shop.example", "x-forwarded-proto": "https , http" }],
+    ["http://shop.example/", { "host": "shop.example", "x-forwarded-proto": "http, https" }],
+    ["https://shop.example/", { "host": "10.0.0.7", "x-forwarded-host": "shop.example", "x-forwarded-proto": "https" }],
+  ])("gives functions of the options a request of the address %s for %j", async (url, headers) => {
+    const seen: string[] = [];
+    const cookie = (request: Request) => (seen.push(request.url), { name: "own" });
+    const sessions = nextSession<Data>({ cookie });
+    await new Browser(headers).visit(() => sessions.action(login)("ada"));
+    expect([...new Set(seen)]).toEqual([url]);
+  });
 });
 
 describe("route()", () => {
@@ -226,6 +265,23 @@ describe("route()", () => {
     };
     await expect(visit("eve", fail)).rejects.toThrow(RangeError);
     expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test("gives the browser a new id when the handler leaves by redirect(), and the old one is gone", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    const [before] = [...browser.cookies];
+    const renew = sessions.route(async (_request, session) => {
+      await session.regenerate();
+      return redirect();
+    });
+    const request = new Request("http://localhost:3000/", { headers: browser.request() });
+    await expect(browser.visit(() => renew(request))).rejects.toThrow("NEXT_REDIRECT");
+    expect([...browser.cookies]).not.toEqual([before]);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+    browser.cookies.set(...before!);
+    expect(await browser.visit(userOf(sessions))).toBeUndefined();
   });
 
   test("opens a store once for each first argument of the runtime, for all bundles", async () => {
