@@ -59,7 +59,8 @@ test("isDeletion() takes nothing and a conflict, and no answer of an engine", ()
 test("isSessionStore() asks for each verb, and for traits", () => {
   const { load, save, traits } = memoryStore();
   const verbs = { load, save, delete: () => {}, traits };
-  expect([memoryStore(), verbs].map(isSessionStore)).toEqual([true, true]);
+  const eventual = { ...verbs, traits: { consistency: "eventual", compareAndSet: false, maxBytes: 9999 } };
+  expect([memoryStore(), verbs, eventual].map(isSessionStore)).toEqual([true, true, true]);
   const others = [
     undefined,
     null,

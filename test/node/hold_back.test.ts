@@ -217,6 +217,20 @@ test("holdBack() keeps the name of a header as it is written", () => {
   expect(names).toEqual(["x-own"]);
 });
 
+test("holdBack() adds nothing for a session that turns out later not to have been used", async () => {
+  const response = new FullResponse();
+  const done: unknown[] = [];
+  holdBack(response, {
+    finish: async () => undefined,
+    sent: () => done.push("sent"),
+    fail: (error) => done.push(error),
+    abort: () => done.push("abort"),
+  });
+  response.end("body");
+  await new Promise(setImmediate);
+  expect([done, response.calls, response.fields]).toEqual([["sent"], [["end", "body"]], {}]);
+});
+
 test("holdBack() adds the session's headers to those of the response", () => {
   const response = new FullResponse();
   response.setHeader("Set-Cookie", "own=1");

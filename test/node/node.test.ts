@@ -221,6 +221,25 @@ test("a connection that closes before the response leaves the client the id that
   await expect.poll(left).toBe("Ada");
 });
 
+test("a request that the program discards when its response was sent leaves the client the new id", async () => {
+  const store = memoryStore();
+  const sessions = new SessionManager<Data>({ store });
+  const { cookie } = await answered(sessions, (session) => session.set("user", "Ada"));
+  const { request, response, next } = exchange(cookie);
+  nodeSession<Data>(sessions)(request, response, next);
+  const session = sessionOf(request);
+  await session.regenerate();
+  response.end("body");
+  await expect.poll(() => response.calls).toEqual([["end", "body"]]);
+  // As an error handler may do it, which knows nothing of the response.
+  await sessions.discard(session);
+  const renewed = { cookie: String([response.getHeader("Set-Cookie")].flat()[0]).split(";")[0] ?? "" };
+  const users: unknown[] = [];
+  for (const headers of [renewed, cookie])
+    await answered(sessions, async (later) => users.push(await later.get("user")), headers);
+  expect(users).toEqual(["Ada", undefined]);
+});
+
 test("an eager session is loaded before next is called, and one that cannot be loaded is an error of next", async () => {
   const { store, calls } = counted(memoryStore());
   const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
