@@ -1,5 +1,12 @@
 import { beforeEach, expect, test } from "vitest";
-import { memoryStore, type SessionOptions, type SessionStore, type StoredRecord, withSession } from "../../mod.ts";
+import {
+  memoryStore,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  type StoredRecord,
+  withSession,
+} from "../../mod.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import type { JsonValue } from "../../src/core/metadata.ts";
 import { METADATA_FIELD } from "../../src/core/record_fields.ts";
@@ -187,6 +194,56 @@ test.each([
     expect(await browser.refresh(known)).toBe("server_error");
   }
   expect(browser.requests.at(-1)).toBe(`POST ${path}`);
+});
+
+test.each(["/dbsc/start", "/dbsc/refresh"])(
+  "%s fails when the store does, and nothing of the key is stored with the response",
+  async (path) => {
+    const store = faultyStore(memoryStore());
+    const browser = new Browser(app({ store }), await deviceKey(), clock);
+    browser.isCapable = path !== "/dbsc/start";
+    const login = await browser.fetch("/login", { method: "POST" });
+    const offer = login.headers.get("Secure-Session-Registration") ?? "";
+    const [known] = browser.sessions.values();
+    now += 400_000;
+    const prove = async (): Promise<unknown> =>
+      known === undefined ? browser.register(offer) : browser.refresh(known);
+    store.plan({ save: ["rejects"] });
+    await expect(prove()).rejects.toMatchObject({ code: "ERR_STORE" });
+    expect(store.calls.save).toBe(1);
+    // Another key would be refused if that one had been stored after all.
+    if (known === undefined) browser.key = await deviceKey();
+    await prove();
+    expect(browser.sessions.size).toBe(1);
+    expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
+  },
+);
+
+test("a request that was let in keeps its changes when its proof has ended before they are stored again after a conflict", async () => {
+  let meanwhile: (() => Promise<unknown>) | undefined;
+  const store = hookedStore(async () => {
+    const next = meanwhile;
+    meanwhile = undefined;
+    await next?.();
+  });
+  const options = { store, now: clock, storeTimeout: 3600 };
+  const handler = withSession<Data>(
+    async (request, session) => {
+      if (request.method === "POST") session.set("user", "ada");
+      else {
+        await session.get("n");
+        now += 3_600_000;
+        meanwhile = () => sessions.open(browser.cookie("__Host-session") ?? "").update("n", () => 7);
+        await session.update("n", (n = 0) => n + 1);
+      }
+      return new Response(String(await session.get("n")));
+    },
+    { ...options, plugins: [deviceBound()] },
+  );
+  const sessions = new SessionManager<Data>({ ...options, plugins: [deviceBound()] });
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/", { method: "POST" });
+  expect(await (await browser.fetch("/")).text()).toBe("8");
 });
 
 test("a refresh that finds no session keeps the cookies of others in its response", async () => {

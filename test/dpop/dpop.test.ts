@@ -423,7 +423,7 @@ test("dpop() keeps the changes of a request whose nonce has ended when they are 
   for (let n = 0; n < 2; n++) await client.send("/");
   before(async () => {
     now += 3_600_000;
-    await sessions.open(client.id).set("user", "bob");
+    await sessions.open(client.id).update("user", () => "bob");
   });
   expect(await (await client.send("/login", { method: "POST" })).json()).toMatchObject({ user: "ada", fault: null });
   expect(await sessions.open(client.id).get("user")).toBe("ada");
