@@ -30,7 +30,8 @@ interface Place {
 const LONGEST = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
 /** What runs the source in this process beside the unit tests: the fast loop leaves it out for its engines or its time. */
-const ALSO = /^test\/(?:exclusive_engines\.test\.ts$|(?:faults|model|requirements|stores|testing)\/)/;
+const ALSO =
+  /^test\/(?:exclusive_engines\.test\.ts$|(?:cookie_sessions|faults|model|read_your_writes|requirements|stores|testing|user_sessions)\/)/;
 const REASONLESS = "not judged yet.";
 
 process.exitCode = await measure();
@@ -55,7 +56,8 @@ async function measure(): Promise<number> {
 }
 
 async function testFiles(): Promise<string[]> {
-  const found = new Set((await unitTests()).filter((file) => !EXCEPT.test(file)));
+  const { together, apart } = await unitTests();
+  const found = new Set([...together, ...apart].filter((file) => !EXCEPT.test(file)));
   for await (const each of glob("test/**/*.test.ts", { cwd: ROOT, exclude: ["**/node_modules/**"] })) {
     const file = each.replaceAll("\\", "/");
     if (ALSO.test(file)) found.add(file);

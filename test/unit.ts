@@ -4,7 +4,8 @@
  * @module
  */
 import { run } from "./setup/command.ts";
-import { unitTests } from "./setup/unit_tests.ts";
 
-const { ok } = await run("vitest", ["run", ...(await unitTests()), ...process.argv.slice(2)], { live: true });
+const { ok } = await run("vitest", ["run", "--config", "test/setup/unit.config.ts", ...process.argv.slice(2)], {
+  live: true,
+});
 process.exitCode = ok ? 0 : 1;

@@ -14,7 +14,12 @@ export default defineConfig(async () => ({
   ...base,
   test: {
     ...base.test,
-    include: group === undefined ? (await unitTests()).filter((file) => !OF_THE_CHECKOUT.test(file)) : [...group.tests],
+    include:
+      group === undefined
+        ? Object.values(await unitTests())
+            .flat()
+            .filter((file) => !OF_THE_CHECKOUT.test(file))
+        : [...group.tests],
     pool: "threads" as const,
     maxWorkers: 1,
     // The tests of a group do not get in each other's way, and one thread for all of their files saves half of the time.

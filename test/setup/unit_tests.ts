@@ -2,18 +2,35 @@ import { glob, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ROOT } from "./command.ts";
 
-/** What a test imports that takes time to start or needs the built package, and folders whose tests play thousands of schedules. */
+/**
+ * What a test imports that takes time to start or needs the built package, what one calls that tries inputs until time is over, and folders and files whose
+ * tests play thousands of schedules.
+ */
 const SLOW =
-  /shop_process|setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
-const SLOW_FOLDERS =
-  /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults)\//;
+  /\/engines\.ts"|interruptAfterTimeLimit|shop_process|setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
+const SLOW_FILES =
+  /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults|soak)\/|\/(?:model|traces|many_sessions)\.test\.ts$/;
 
-/** The test files that need no engine, no browser and no other runtime. */
-export async function unitTests(): Promise<string[]> {
-  const files: string[] = [];
+/** What leaves modules in another state for the test files that come later in the same process. */
+const CHANGES_MODULES = /\bvi\.(?:mock|doMock|resetModules)\(/;
+
+/** Test files that need no engine, no browser and no other runtime. */
+export interface UnitTests {
+  /** They share a process and its modules, which saves more than half of the time. */
+  readonly together: readonly string[];
+  /** Each of them needs modules of its own. */
+  readonly apart: readonly string[];
+}
+
+/** The fast tests. */
+export async function unitTests(): Promise<UnitTests> {
+  const together: string[] = [];
+  const apart: string[] = [];
   for await (const found of glob("test/**/*.test.ts", { cwd: ROOT, exclude: ["**/node_modules/**"] })) {
     const file = found.replaceAll("\\", "/");
-    if (!SLOW_FOLDERS.test(file) && !SLOW.test(await readFile(join(ROOT, file), "utf8"))) files.push(file);
+    const text = await readFile(join(ROOT, file), "utf8");
+    if (SLOW_FILES.test(file) || SLOW.test(text)) continue;
+    (CHANGES_MODULES.test(text) ? apart : together).push(file);
   }
-  return files.sort();
+  return { together, apart };
 }
