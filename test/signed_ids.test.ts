@@ -3,7 +3,9 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { memoryStore, type SessionStore, withSession } from "../mod.ts";
 import type { Operation } from "../src/core/repository.ts";
 import { signedIds, type SignedIdsOptions } from "../src/signed_ids.ts";
+import { faultyStore } from "../src/testing.ts";
 import { client } from "./setup/client.ts";
+import { cookieOf, living, openStore, visitor } from "./setup/sessions.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 const OLDER = "an older secret of thirty-two bytes or more";
@@ -188,6 +190,37 @@ describe("withSession({ ids })", () => {
     expect(await (await visitor.send(renamed)).text()).toBe("1");
     expect([...visitor.cookies.keys()]).toEqual(["__Host-session"]);
     expect(await (await visitor.send(renamed)).text()).toBe("1");
+  });
+
+  /** A client that holds a cookie of a previous name, and a store that can fail. */
+  const renamed = async () => {
+    const { store: inner, records } = openStore();
+    const store = faultyStore(inner);
+    const ids = signedIds({ secrets: [SECRET] });
+    const begun = await visitor({ store, ids, cookie: { name: "__Host-old" } })((session) => session.set("n", 1));
+    const visit = visitor({ store, ids, cookie: { previous: [{ name: "__Host-old" }] } });
+    return { store, records, visit, init: { headers: { Cookie: cookieOf(begun) } } };
+  };
+
+  test("goes on under the new id for a client that holds a cookie of a previous name", async () => {
+    const { visit, init } = await renamed();
+    const seen = await visit(async (session) => {
+      await session.get("n");
+      await visit((other) => other.regenerate({ grace: 30 }), init);
+      return await session.update("n", (n) => n + 1);
+    }, init);
+    expect(seen.result).toBe(2);
+  });
+
+  test("leaves no second session of a client that holds a cookie of a previous name when a new id got no answer", async () => {
+    const { visit, init, store, records } = await renamed();
+    const failed = visit(async (session) => {
+      await session.get("n");
+      store.plan({ save: ["does it but rejects", "none"] });
+      await session.regenerate();
+    }, init);
+    await expect(failed).rejects.toThrow("Cannot store");
+    expect(living(records)).toHaveLength(1);
   });
 
   test("takes secrets from what the runtime passes, once for each environment", async () => {

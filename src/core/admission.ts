@@ -2,11 +2,12 @@ import type { ActiveSession } from "./active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { forOwnToken } from "./own_token.ts";
 import type { Found, Operation } from "./repository.ts";
 
-/** The session of a token, as plugins and schema let it pass, or why there is none. */
+/** The session of a token that this server has made, as plugins and schema let it pass, or why there is none. */
 export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
-  return chain(active.policy.repository.open(token, op), (found) => admit(active, found, op));
+  return chain(active.policy.repository.open(token, forOwnToken(op)), (found) => admit(active, found, op));
 }
 
 /** Lets plugins and schema judge a session, if there is one. */

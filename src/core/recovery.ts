@@ -1,6 +1,7 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
+import { forOwnToken } from "./own_token.ts";
 import type { Found, Operation } from "./repository.ts";
 import { hasGrace } from "./rotation.ts";
 import { includesWrite, lastWrite } from "./write_names.ts";
@@ -79,7 +80,7 @@ export async function abandonSuccessor(
 export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
   const { orphan, policy } = active;
   const session = typeof orphan === "string" ? await policy.repository.tokenFor?.(orphan, op) : orphan;
-  if (session !== undefined) await policy.repository.end(session, op);
+  if (session !== undefined) await policy.repository.end(session, forOwnToken(op));
   active.orphan = undefined;
 }
 
