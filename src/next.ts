@@ -110,7 +110,9 @@ export function nextSession<Data extends object = DefaultData>(
     action:
       (action) =>
       async (...parameters) => {
-        const { session } = internals.begin(await currentRequest(), [], true);
+        const { session, isJoined } = internals.begin(await currentRequest(), [], true);
+        // The action that calls this one stores the session, also if this one fails.
+        if (isJoined) return await action(session as Session<Data>, ...parameters);
         try {
           const result = await action(session as Session<Data>, ...parameters);
           await store(internals, session);
@@ -156,17 +158,25 @@ export function nextSession<Data extends object = DefaultData>(
   };
 }
 
-/** Stores a session, and lets Next.js set the cookies. */
+/** Stores a session, and lets Next.js set the cookies. If it cannot, the session is put back under the id that the client holds. */
 async function store(internals: ManagerInternals, session: object): Promise<void> {
   const added = await internals.commit(session);
-  const lines = added?.getSetCookie() ?? [];
-  if (lines.length === 0) return internals.confirm(session);
+  try {
+    await setCookies(added?.getSetCookie() ?? []);
+  } catch (error) {
+    await internals.discard(session);
+    throw error;
+  }
+  internals.confirm(session);
+}
+
+async function setCookies(lines: readonly string[]): Promise<void> {
+  if (lines.length === 0) return;
   const jar = await cookies();
   // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.
   const all = lines.map(cookieFrom);
   for (const cookie of [...all.filter(({ maxAge }) => maxAge === 0), ...all.filter(({ maxAge }) => maxAge !== 0)])
     jar.set(cookie);
-  internals.confirm(session);
 }
 
 /**

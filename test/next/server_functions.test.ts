@@ -17,6 +17,8 @@ class Browser {
   readonly cookies: Map<string, string> = new Map();
   /** What Next.js was told to set, in order. */
   readonly set: Cookie[] = [];
+  /** Whether Next.js lets cookies be set. */
+  takesCookies = true;
   readonly #sent: Record<string, string>;
 
   constructor(headers: Record<string, string> = { host: "localhost:3000" }) {
@@ -31,6 +33,7 @@ class Browser {
   /** Runs a function of the server within one request. */
   async visit<Result>(run: () => Promise<Result>): Promise<Result> {
     const set = (cookie: Cookie): void => {
+      if (!this.takesCookies) throw new Error("There are no cookies here");
       this.set.push(cookie);
       if (cookie.maxAge === 0) this.cookies.delete(cookie.name);
       else this.cookies.set(cookie.name, cookie.value);
@@ -117,6 +120,85 @@ describe("action()", () => {
     await expect(browser.visit(fail)).rejects.toThrow(RangeError);
     expect(await browser.visit(userOf(sessions))).toBe("ada");
   });
+
+  test.each<[string, () => unknown]>([
+    ["returns", () => "done"],
+    ["leaves by redirect()", redirect],
+    [
+      "fails",
+      () => {
+        throw new RangeError("no");
+      },
+    ],
+  ])("signs nobody out when the cookie of a new id cannot be set and the action %s", async (_how, leave) => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    const renew = sessions.action(async (session) => {
+      await session.regenerate();
+      await session.save();
+      return leave();
+    });
+    browser.takesCookies = false;
+    await expect(browser.visit(() => renew())).rejects.toThrow(/no cookies|^no$/);
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+    // Nor when it can be set.
+    browser.takesCookies = true;
+    await browser.visit(() => renew()).catch(() => {});
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
+  test("drops what a failed action has recorded, also when something is recorded later", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    const held: Session<Data>[] = [];
+    const fail = sessions.action(async (session) => {
+      held.push(session);
+      session.set("user", "eve");
+      throw new RangeError("no");
+    });
+    await expect(browser.visit(() => fail())).rejects.toThrow(RangeError);
+    for (const session of held) {
+      session.set("n", 1);
+      await session.save();
+    }
+    expect(await browser.visit(async () => ({ ...(await (await sessions.current()).all()) }))).toEqual({
+      user: "ada",
+      n: 1,
+    });
+  });
+
+  test.each<[string, () => unknown]>([
+    ["returns", () => "done"],
+    ["leaves by redirect()", redirect],
+    [
+      "fails",
+      () => {
+        throw new RangeError("no");
+      },
+    ],
+  ])(
+    "lets an action that another one calls have its session, which that one stores, when the inner one %s",
+    async (_how, leave) => {
+      const sessions = application();
+      const browser = new Browser();
+      await browser.visit(() => sessions.action(login)("ada"));
+      const inner = sessions.action(async () => leave());
+      await browser.visit(() =>
+        sessions.action(async (session) => {
+          session.set("n", 1);
+          await inner().catch(() => {});
+          await session.regenerate();
+          session.set("user", "Ada");
+        })(),
+      );
+      expect(await browser.visit(async () => ({ ...(await (await sessions.current()).all()) }))).toEqual({
+        user: "Ada",
+        n: 1,
+      });
+    },
+  );
 
   test("lets no stray that is expired replace the session, wherever its line stands", async () => {
     const name = "__Host-strayed";
