@@ -4,6 +4,7 @@
  * @module
  */
 import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
+import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { SessionManager } from "./core/session_manager.ts";
@@ -105,8 +106,12 @@ export function nodeSession<Data extends object = DefaultData>(
     };
     holdBack(response, {
       finish() {
-        if (response.statusCode >= 500) manager.dropRecorded(session);
-        return manager.commit(session);
+        if (response.statusCode < 500) return manager.commit(session);
+        // A call that nobody has awaited may still record something.
+        return chain(manager.idle(session), () => {
+          manager.dropRecorded(session);
+          return manager.commit(session);
+        });
       },
       sent: () => manager.confirm(session),
       fail,

@@ -34,6 +34,8 @@ export interface ManagerInternals {
   confirm(session: object): void;
   /** Notes that nothing more can reach the client. */
   close(session: object): void;
+  /** Waits for the calls that are under way. */
+  idle(session: object): MaybePromise<void>;
   /** Drops what a failed handler has recorded and not stored. */
   dropRecorded(session: object): void;
   /** Ends a request that failed: nothing is stored, and a retired session whose new id no response carries is put back. */

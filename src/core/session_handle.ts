@@ -19,7 +19,7 @@ import type {
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
 import { begin } from "./create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
-import { keysOf, loadToRead, read, remove } from "./session_values.ts";
+import { keysOf, loadToRead, pull, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
 
@@ -137,14 +137,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
-    return this.#call(async (active) => {
-      await active.load();
-      active.assertWritable();
-      const value = read(active, key);
-      remove(active, key);
-      active.storeIfLate();
-      return value as Data[Key] | undefined;
-    });
+    return this.#call((active) => pull(active, key) as Promise<Data[Key] | undefined>);
   }
 
   flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void {

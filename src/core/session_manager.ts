@@ -224,6 +224,7 @@ export class SessionManager<Data extends object = DefaultData> {
       commit: (session) => this.#commit(handleOf(session)),
       confirm: (session) => SessionHandle.confirmNewId(handleOf<Data>(session)),
       close: (session) => SessionHandle.close(handleOf(session)),
+      idle: (session) => SessionHandle.activeOf(handleOf(session))?.calls.done(),
       dropRecorded: (session) => SessionHandle.activeOf(handleOf(session))?.dropRecorded(),
       discard: (session) => discard(handleOf(session)),
     };

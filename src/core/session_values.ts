@@ -1,4 +1,5 @@
 import type { ActiveSession } from "./active_session.ts";
+import { responseSent } from "./errors.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 
 /**
@@ -29,4 +30,20 @@ export function remove({ flash, values }: ActiveSession, key: string): void {
 /** The keys that have a value. */
 export function keysOf({ flash, values }: ActiveSession): Set<string> {
   return new Set([...values.keys(), ...flash.keys()]);
+}
+
+/**
+ * Reads and deletes a value.
+ *
+ * @throws {SessionError} `ERR_RESPONSE_SENT` if that cannot reach the client, or the request has failed meanwhile, of which nothing more is stored
+ */
+export async function pull(active: ActiveSession, key: string): Promise<unknown> {
+  const { drops } = active.copy;
+  await active.load();
+  active.assertWritable();
+  if (active.copy.drops !== drops) throw responseSent("change");
+  const value = read(active, key);
+  remove(active, key);
+  active.storeIfLate();
+  return value;
 }

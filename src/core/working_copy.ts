@@ -38,6 +38,8 @@ export class WorkingCopy {
   base: Found | null | undefined;
   /** Counts whatever was recorded, so that a refused state can be recognised. */
   revision = 0;
+  /** Counts how often what waited was dropped, so that a call that began before can be recognised. */
+  drops = 0;
 
   #changes: Change[] = [];
   #view: FieldsView = new FieldsView(NO_FIELDS);
@@ -211,6 +213,7 @@ export class WorkingCopy {
   /** Drops what waits; the session stays as it is stored. */
   drop(): void {
     this.revision++;
+    this.drops++;
     this.#clear();
     this.#view = new FieldsView(this.base?.fields ?? NO_FIELDS);
   }

@@ -55,6 +55,18 @@ describe("what adapters ask of a manager", () => {
     expect(calls).not.toContain("create");
   });
 
+  test("idle() waits for the calls that are under way, and for nothing if there are none", async () => {
+    const { internals, start } = await begun();
+    const session = start();
+    expect(internals.idle(session)).toBeUndefined();
+    const done: string[] = [];
+    const reading = session.get("n").then(() => done.push("get"));
+    await internals.idle(session);
+    expect(done).toEqual(["get"]);
+    await reading;
+    expect(internals.idle(session)).toBeUndefined();
+  });
+
   test("dropRecorded() drops what was recorded and not stored, and lets the session be used on", async () => {
     const { internals, start } = await begun();
     const session = start();
@@ -80,6 +92,7 @@ describe("what adapters ask of a manager", () => {
   test.each<[string, (internals: ReturnType<typeof managerInternalsOf>, value: object) => unknown]>([
     ["commit()", (internals, value) => internals.commit(value)],
     ["close()", (internals, value) => internals.close(value)],
+    ["idle()", (internals, value) => internals.idle(value)],
     ["dropRecorded()", (internals, value) => internals.dropRecorded(value)],
     ["discard()", (internals, value) => internals.discard(value)],
   ])("%s refuses what is no session of this copy of the package", (_name, call) => {

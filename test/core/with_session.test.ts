@@ -148,6 +148,25 @@ describe("responses", () => {
     expect(calls).toEqual([]);
   });
 
+  test.each<[string, SessionStore]>([
+    ["answers at once", memoryStore()],
+    ["answers later", openStore().store],
+  ])(
+    "a pull() that is under way when the handler throws takes nothing out of a store that %s",
+    async (_when, store) => {
+      const visit = visitor({ store });
+      await visit((session) => session.set("n", 1));
+      const pulled: Promise<unknown>[] = [];
+      const failing = visit((session) => {
+        pulled.push(session.pull("n"));
+        throw new Error("no");
+      });
+      await expect(failing).rejects.toThrow("no");
+      await Promise.allSettled(pulled);
+      expect((await visit((session) => session.get("n"))).result).toBe(1);
+    },
+  );
+
   test("what a handler recorded before it threw is not stored with a change that comes later", async () => {
     const visit = visitor({ store: openStore().store });
     await visit((session) => session.set("n", 1));

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { memoryStore, SessionManager, type SessionOptions } from "../../mod.ts";
 import { type NodeRequest, nodeSession } from "../../src/node.ts";
-import { codeOf, counted } from "../setup/sessions.ts";
+import { codeOf, counted, openStore } from "../setup/sessions.ts";
 import { FullResponse } from "./bare_response.ts";
 import { brokenStore, type Data, sessionOf } from "./setup.ts";
 
@@ -141,6 +141,32 @@ test("a status of 500 or more stores nothing that was recorded, and one below do
       response.statusCode = status!;
     });
     expect([status, done.cookies.length]).toEqual([status, cookies]);
+  }
+});
+
+test.each<[string, (session: ReturnType<typeof sessionOf>) => unknown]>([
+  ["pull()", (session) => session.pull("user")],
+  ["regenerate()", (session) => session.regenerate()],
+  ["destroy()", (session) => session.destroy()],
+  ["get()", async (session) => ((await session.get("list")) ?? []).push("in place")],
+])("a status of 500 or more stores nothing of %s that is still under way", async (_call, use) => {
+  for (const store of [memoryStore(), openStore().store]) {
+    const sessions = new SessionManager<Data>({ store });
+    const { cookie } = await answered(sessions, (session) => session.set({ user: "Ada", list: [] }));
+    const calls: unknown[] = [];
+    const failed = await answered(
+      sessions,
+      (session, response) => {
+        calls.push(use(session));
+        response.statusCode = 500;
+      },
+      cookie,
+    );
+    await Promise.all(calls);
+    expect(failed.cookies).toEqual([]);
+    let seen: unknown;
+    await answered(sessions, async (session) => (seen = { ...(await session.all()) }), cookie);
+    expect(seen).toEqual({ user: "Ada", list: [] });
   }
 });
 

@@ -11,6 +11,7 @@ import { altered } from "../setup/sessions.ts";
 export interface Data {
   visits?: number;
   user?: string;
+  list?: string[];
 }
 
 /** A store that answers at once, and one that takes its time as a server does: the response waits for the second one. */
