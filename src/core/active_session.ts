@@ -277,11 +277,8 @@ export class ActiveSession {
     if (!this.isSent) return;
     const { base } = this.copy;
     if (base && this.policy.repository.tokenHoldsSession !== true) return;
-    if (base === undefined && this.presented === undefined && this.transport !== undefined) {
-      const presented = this.transport.readToken();
-      if (!isPromise(presented)) this.presented = presented;
-    }
-    if (base || base === null || this.presented === null) throw responseSent(base ? "change" : "begin");
+    const presented = this.presented ?? this.transport?.readToken();
+    if (base || base === null || presented === null) throw responseSent(base ? "change" : "begin");
   }
 
   /** @throws {SessionError} `ERR_SESSION_GONE` if the request came with a recently retired id, and has not proved who the user is */

@@ -10,6 +10,7 @@ export class RequestTransport {
   readonly #policy: Policy;
   readonly #runtimeArguments: readonly unknown[];
   #asked = 0;
+  #token: MaybePromise<string | null> | undefined;
   #presenter: Transport | undefined;
 
   constructor(policy: Policy, request: Request, runtimeArguments: readonly unknown[]) {
@@ -19,14 +20,18 @@ export class RequestTransport {
     this.#runtimeArguments = runtimeArguments;
   }
 
-  /** What the client presented: the answer of the first transport that has one. */
+  /** What the client presented: the answer of the first transport that has one. Each transport is asked once. */
   readToken(): MaybePromise<string | null> {
+    return (this.#token ??= this.#ask());
+  }
+
+  #ask(): MaybePromise<string | null> {
     const { transports } = this.#policy;
     while (this.#asked < transports.length) {
       const transport = transports[this.#asked++];
       const presented = transport?.read(this.request, this.#runtimeArguments) ?? null;
       if (isPromise(presented))
-        return Promise.resolve(presented).then((token) => this.#taken(transport, token) ?? this.readToken());
+        return Promise.resolve(presented).then((token) => this.#taken(transport, token) ?? this.#ask());
       if (this.#taken(transport, presented) !== null) return presented;
     }
     return null;

@@ -176,6 +176,23 @@ describe("custom transports", () => {
     expect(unknown.response.headers.get("X-Id")).not.toBe(MADE_UP);
   });
 
+  test("[08] an async one is read once, also by a change after the response, which is stored", async () => {
+    let reads = 0;
+    const later: Transport = {
+      read: async ({ headers }) => (reads++, headers.get("X-Id")),
+      write: (headers, id) => headers.set("X-Id", id),
+      clear: (headers) => headers.delete("X-Id"),
+    };
+    const visit = visitor({ store: memoryStore(), transports: [later] });
+    const headers = { "X-Id": (await visit(set)).response.headers.get("X-Id") ?? "" };
+    const { result } = await visit((session) => ({ session }), { headers });
+    reads = 0;
+    result.session.set("a", 2);
+    await result.session.save();
+    expect(reads).toBe(1);
+    expect((await visit(get, { headers })).result).toBe(2);
+  });
+
   test("the first that presents an id answers, and the first of all answers a new session", async () => {
     const named = (name: string, isAsync: boolean): Transport => ({
       read: (request) => (isAsync ? Promise.resolve(request.headers.get(name)) : request.headers.get(name)),
