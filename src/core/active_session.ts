@@ -222,7 +222,7 @@ export class ActiveSession {
 
   /** Gives up the session. What is recorded afterwards begins another one. */
   destroy(): void {
-    const { base, revision } = this.copy;
+    const { base } = this.copy;
     this.pendingDelete ??= base ?? this.presented ?? undefined;
     // What may have been stored without an answer ends as well.
     this.orphan ??=
@@ -236,7 +236,6 @@ export class ActiveSession {
     this.copy.reset();
     this.values.untrack();
     this.flash.reset();
-    if (this.refusedRevision === revision) this.refusedRevision = -1;
   }
 
   /** Drops what a failed handler has recorded and not stored. */
