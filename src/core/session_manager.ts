@@ -105,8 +105,8 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Ends a request that failed: nothing more is stored, also if something is recorded or committed later. A session whose id was renewed by `save()` is
-   * put back under the id that the client holds.
+   * Ends a request that failed: nothing that was recorded is stored, not even with what is recorded or committed later. A session whose id was renewed by
+   * `save()` is put back under the id that the client holds.
    *
    * @param session The session that `start` or `open` gave
    */

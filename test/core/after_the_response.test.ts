@@ -1,5 +1,6 @@
-import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent, type UntypedData } from "../../mod.ts";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../../mod.ts";
+import { faultyStore } from "../../src/testing.ts";
 import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
 
 describe("after the response", () => {
@@ -24,6 +25,8 @@ describe("after the response", () => {
     ["set() of several", (session) => session.set({ a: 2 })],
     ["update()", (session) => session.update("a", () => 2)],
     ["flash()", (session) => session.flash("a", 2)],
+    ["keepFlash()", (session) => session.keepFlash("a")],
+    ["pull()", (session) => session.pull("a")],
     ["create()", (session) => session.create()],
   ];
 
@@ -120,6 +123,39 @@ describe("after the response", () => {
     expect(calls).not.toContain("create");
   });
 
+  test.each(writes)(
+    "%s throws ERR_RESPONSE_SENT when the id that was presented had turned out to be no session",
+    async (_, write) => {
+      const { store, calls } = counted(memoryStore());
+      const { result } = await visitor({ store })(async (session) => (await session.get("a"), { session }), {
+        headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
+      });
+      expect(await codeOf(() => write(result.session))).toBe("ERR_RESPONSE_SENT");
+      expect(calls).toEqual(["load"]);
+    },
+  );
+
+  test("set() is stored in a session that was opened by its id", async () => {
+    const sessions = new SessionManager();
+    const first = sessions.open("");
+    const id = String(await first.create());
+    await first.save();
+    const late = sessions.open(id);
+    await sessions.commit(late);
+    late.set("a", 2);
+    await late.save();
+    expect(await sessions.open(id).get("a")).toBe(2);
+  });
+
+  test("keepFlash() is stored at once", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("notice", "saved"));
+    const { result } = await visit(async (session) => (await session.get("notice"), { session }));
+    result.session.keepFlash("notice");
+    await soon(0);
+    expect((await visit((session) => session.get("notice"))).result).toBe("saved");
+  });
+
   test("save() and update() throw ERR_SESSION_GONE when the session was ended since", async () => {
     const { late, visit } = await sessionAfter((session) => session.get("a"), true);
     await visit((session) => session.destroy());
@@ -153,6 +189,26 @@ describe("after the response", () => {
     fails = false;
     await result.session.save();
     expect((await visit((session) => session.get("a"))).result).toBe(2);
+  });
+
+  test("a failure of what the function of an update() changes reaches whoever awaits save(), and nobody else", async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): unknown => unhandled.push(error);
+    process.on("unhandledRejection", note);
+    onTestFinished(() => void process.off("unhandledRejection", note));
+    const store = faultyStore(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.set("a", 1));
+    const { result } = await visit(async (session) => (await session.get("a"), { session }));
+    store.plan({ save: "rejects" });
+    const updating = result.session.update("a", (a) => {
+      result.session.set("b", 2);
+      return a + 1;
+    });
+    expect(await codeOf(() => updating)).toBe("ERR_STORE");
+    expect(await codeOf(() => result.session.save())).toBe("ERR_STORE");
+    await soon(0);
+    expect(unhandled).toEqual([]);
   });
 
   test("an object changed in place is stored by save()", async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, SessionError, SessionManager, type Transport } from "../../mod.ts";
+import { memoryStore, type Session, SessionError, SessionManager, type Transport } from "../../mod.ts";
 import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
@@ -192,6 +192,23 @@ describe("create()", () => {
       old,
     );
   });
+
+  test.each([
+    ["create()", (session) => session.create()],
+    ["update()", (session) => session.update("a", () => 2)],
+  ] as [string, (session: Session) => Promise<unknown>][])(
+    "%s begins a session after destroy() for a client that comes with a replaced id",
+    async (_, begin) => {
+      const store = memoryStore();
+      const old = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("a", 1))) } };
+      await visitor({ store })((session) => session.regenerate(), old);
+      const { cookies } = await visitor({ store })(async (session) => {
+        await session.destroy();
+        await begin(session);
+      }, old);
+      expect(idIn(cookies)).toMatch(/^[\w-]{32}$/);
+    },
+  );
 
   test("and set() begin nothing in place of a session whose id was replaced", async () => {
     const { store, records } = openStore();

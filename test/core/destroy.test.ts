@@ -191,6 +191,36 @@ test("destroy() tries again when Workers KV takes no second write of a key withi
   expect(puts).toBe(3);
 });
 
+describe("what is recorded after destroy()", () => {
+  test("is under another id than the one that id() has told before", async () => {
+    await visitor()(async (session) => {
+      session.set("n", 1);
+      const told = await session.id();
+      await session.destroy();
+      session.set("n", 2);
+      expect(await session.id()).not.toBe(told);
+    });
+  });
+
+  test("takes nothing along that was read, changed in place or shown before", async () => {
+    const visit = visitor();
+    await visit((session) => {
+      session.set("list", [1]);
+      session.flash("notice", "hello");
+    });
+    await visit(async (session) => {
+      const list = await session.get("list");
+      expect(await session.get("notice")).toBe("hello");
+      await session.destroy();
+      list.push(2);
+      expect(await session.get("list")).toBeUndefined();
+      expect(await session.get("notice")).toBeUndefined();
+      session.set("n", 1);
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1 });
+  });
+});
+
 describe("what destroy() has to end", () => {
   const MADE_UP = "a".repeat(32);
 
@@ -215,6 +245,19 @@ describe("what destroy() has to end", () => {
       expect(idIn(cookies)).toBeNull();
     },
   );
+
+  test("is the session alone when it was to get a new id, also if id() has told that one", async () => {
+    const { store, calls } = counted(openStore().store);
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 1));
+    calls.length = 0;
+    await visit(async (session) => {
+      await session.regenerate();
+      await session.id();
+      await session.destroy();
+    });
+    expect(calls).toEqual(["load", "delete"]);
+  });
 
   test("is the session that this request has begun in place of an unknown one", async () => {
     const { store, records } = openStore();

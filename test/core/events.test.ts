@@ -1,7 +1,14 @@
 import { describe, expect, onTestFinished, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent } from "../../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type Transport,
+} from "../../mod.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { bare, visitor } from "../setup/sessions.ts";
+import { bare, SHOP, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
 const set = (session: Session): void => session.set("a", 1);
@@ -35,6 +42,20 @@ describe("onEvent", () => {
     expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([
       { type: "rejected", reason: "malformed" },
     ]);
+  });
+
+  test("hears the name under which the request has its session, or else that of the options", async () => {
+    const names: string[] = [];
+    const named: Transport = {
+      read: () => null,
+      write: () => {},
+      clear: () => {},
+      name: ({ url }) => url,
+    };
+    const options: SessionOptions = { transports: [named], onEvent: ({ name }) => names.push(name) };
+    await visitor(options)(set);
+    await new SessionManager(options).open(MADE_UP).get("a");
+    expect(names).toEqual([SHOP, "__Host-session"]);
   });
 
   test.each([

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { type Plugin, type PluginHost, type SessionEvent, SessionManager } from "../../mod.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
+import { faultyStore } from "../../src/testing.ts";
+import { codeOf, openStore } from "../setup/sessions.ts";
 
 test("refresh() finds nothing newer where there is no session", async () => {
   const session = new SessionManager().open("");
@@ -21,4 +23,21 @@ test("a plugin tells events of its own under the name of its manager, whether or
     2,
     [{ type: "revoked", sessions: 2, name: "__Host-shop" }],
   ]);
+});
+
+test("discloseId() tells the id of a session that exists, and the new one of a session that perhaps got it", async () => {
+  const faulty = faultyStore(openStore().store);
+  const session = new SessionManager({ store: faulty }).open("");
+  const old = await session.create();
+  await session.save();
+  expect(await internalsOf(session).discloseId()).toBe(old);
+  expect(internalsOf(session).disclosedId).toBeUndefined();
+  await session.regenerate();
+  faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+  expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+  faulty.plan({});
+  const told = await internalsOf(session).discloseId();
+  expect(told).not.toBe(old);
+  await session.save();
+  expect(await session.id()).toBe(told);
 });

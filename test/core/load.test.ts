@@ -1,12 +1,32 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, withSession } from "../../mod.ts";
 import { parseRecord } from "../../src/core/record_text.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, counted, failing, idIn, keyOf, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
+
+describe("loading", () => {
+  test("is done once for calls that come while it is under way", async () => {
+    const { store, calls } = counted(openStore().store);
+    const visit = visitor({ store });
+    await visit(set);
+    calls.length = 0;
+    const { result } = await visit((session) => Promise.all([session.get("a"), session.has("a"), session.size()]));
+    expect([result, calls]).toEqual([[1, true, 1], ["load"]]);
+  });
+
+  test("is tried again by the call that follows one that failed", async () => {
+    const store = faultyStore(openStore().store);
+    const visit = visitor({ store });
+    await visit(set);
+    store.plan({ load: ["rejects"] });
+    const { result } = await visit(async (session) => [await codeOf(() => get(session)), await get(session)]);
+    expect(result).toEqual(["ERR_STORE", 1]);
+  });
+});
 
 describe("the beginning of a session", () => {
   test("[33] no request begins one by itself", async () => {

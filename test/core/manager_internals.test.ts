@@ -17,7 +17,7 @@ describe("what adapters ask of a manager", () => {
   /** A session of one value, and a manager that has it. */
   async function begun() {
     const { store, calls } = counted(openStore().store);
-    const sessions = new SessionManager<{ n: number }>({ store });
+    const sessions = new SessionManager<{ n: number; notice?: string }>({ store });
     const response = await withSession(
       (_request, session) => (session.set("n", 1), new Response()),
       sessions,
@@ -71,7 +71,11 @@ describe("what adapters ask of a manager", () => {
     const { internals, start } = await begun();
     const session = start();
     session.set("n", 2);
+    session.flash("notice", "hello");
     internals.dropRecorded(session);
+    // It is not for a later request any more, so that this one takes its place, and is what is read.
+    session.set("notice", "later");
+    expect(await session.get("notice")).toBe("later");
     await internals.commit(session);
     expect(await start().get("n")).toBe(1);
     // Nobody has used this one, and nobody does now.

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session } from "../../mod.ts";
-import { codeOf, counted, idIn, visitor } from "../setup/sessions.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager } from "../../mod.ts";
+import { SessionHandle } from "../../src/core/session_handle.ts";
+import { codeOf, counted, idIn, openStore, visitor } from "../setup/sessions.ts";
 
 function tree(): Record<string, unknown> {
   return { list: [1, new Date(0), new Map([["a", { b: -0 }]])], bytes: new Uint8Array([1]) };
@@ -57,6 +58,27 @@ describe("reading", () => {
       expect(await session.has("other")).toBe(false);
     });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ list: [1] });
+  });
+
+  test("all() leaves out what cannot be read", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store });
+    await visit((session) => session.set({ a: 1, b: 2 }));
+    for (const [key, record] of records) records.set(key, { ...record, fields: new Map(record.fields).set("=a", "{") });
+    expect(Object.entries((await visit((session) => session.all())).result)).toEqual([["b", 2]]);
+  });
+
+  test("all() takes what ends while it reads for nothing that could not be read", async () => {
+    for (let ttl = 1; ttl < 20; ttl++) {
+      let seconds = 0;
+      const events: SessionEvent[] = [];
+      const visit = visitor({ now: () => ++seconds * 1000, onEvent: (event) => events.push(event) });
+      await visit(async (session) => {
+        session.set("a", 1, { ttl });
+        expect([[], [["a", 1]]]).toContainEqual(Object.entries(await session.all()));
+      });
+      expect(events.map(({ type }) => type)).not.toContain("rejected");
+    }
   });
 
   test("get() answers nothing, and has() false, when the session has just been destroyed", async () => {
@@ -130,6 +152,26 @@ describe("writing", () => {
       session.set({ b: undefined, c: 4 });
     });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 4 });
+  });
+
+  test("set() deletes when the value is undefined: a flash value too, whatever the codec and the time to live", async () => {
+    const codec = { encode: (value: unknown) => String(value), decode: (text: string) => text };
+    const visit = visitor({ codec });
+    await visit((session) => {
+      session.set("a", 1);
+      session.flash("b", 2);
+      session.set("a", undefined, { ttl: 60 });
+      session.set({ b: undefined, c: 3 });
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: "3" });
+  });
+
+  test.each([undefined, 7, "value", {}])("update() refuses %j in place of a function", async (change) => {
+    await visitor()(async (session) => {
+      const message = "session.update takes a key and a function of its value";
+      await expect(session.update("a", change as never)).rejects.toThrow(new TypeError(message));
+      expect(await session.size()).toBe(0);
+    });
   });
 
   test("[46] delete() drops the keys that it gets, and those only", async () => {
@@ -234,4 +276,9 @@ describe("writing", () => {
     await visit((session) => session.set("n", -0));
     expect((await visit((session) => session.get("n"))).result).toBe(-0);
   });
+});
+
+test.each([undefined, null, 7, "session", {}, () => 0])("%j is not taken for a session", (value) => {
+  expect(SessionHandle.isHandle(value)).toBe(false);
+  expect(SessionHandle.isHandle(new SessionManager().open(""))).toBe(true);
 });

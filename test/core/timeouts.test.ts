@@ -83,6 +83,16 @@ describe("times", () => {
     expect((await visit((session) => session.info())).result.authenticatedAt).toBe(clock.now());
   });
 
+  test("info() tells no login in the request that begins the session when regenerate() was called without one", async () => {
+    const visit = visitor();
+    await visit(async (session) => {
+      await session.regenerate();
+      session.set("a", 1);
+      expect((await session.info()).authenticatedAt).toBe(null);
+    });
+    expect((await visit((session) => session.info())).result.authenticatedAt).toBe(null);
+  });
+
   test("info() tells the absolute end when that comes first", async () => {
     const clock = fakeClock();
     const { result } = await visitor({ now: clock.now, absoluteTimeout: 60 })(

@@ -114,6 +114,25 @@ test("update() on a session that gets a new id is not stored later when it was r
   expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1 });
 });
 
+test("update() that was refused together with a new id is not stored when the old id turns out to be in use", async () => {
+  const { store: inner } = openStore();
+  const faulty = faultyStore(inner);
+  const session = new SessionManager({ store: faulty }).open("");
+  session.set({ n: 0, other: 0 });
+  const old = String(await session.create());
+  await session.save();
+  await session.regenerate();
+  session.set("other", 1);
+  // The successor is created, and then the store fails, also when it is asked what became of the old id.
+  faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+  expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+  faulty.plan({});
+  await new SessionManager({ store: inner }).open(old).update("seen", () => true);
+  await session.save();
+  const renewed = new SessionManager({ store: inner }).open(String(await session.id()));
+  expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1, seen: true });
+});
+
 test("update() whose function has returned does not limit how long later calls wait for each other", async () => {
   onTestFinished(() => void vi.useRealTimers());
   const faulty = faultyStore(openStore().store);
