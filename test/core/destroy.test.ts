@@ -221,6 +221,17 @@ describe("what is recorded after destroy()", () => {
   });
 });
 
+test("destroy() rejects with ERR_AMBIGUOUS_COOKIE when the request carries two sessions, and both live on", async () => {
+  const { store, records } = openStore();
+  const cookies = await Promise.all(
+    [1, 2].map(async (n) => cookieOf(await visitor({ store })((session) => session.set("n", n)))),
+  );
+  const { result } = await visitor({ store })((session) => codeOf(() => session.destroy()), {
+    headers: { Cookie: cookies.join("; ") },
+  });
+  expect([result, records.size]).toEqual(["ERR_AMBIGUOUS_COOKIE", 2]);
+});
+
 describe("what destroy() has to end", () => {
   const MADE_UP = "a".repeat(32);
 

@@ -1,12 +1,5 @@
 import { describe, expect, onTestFinished, test } from "vitest";
-import {
-  memoryStore,
-  type Session,
-  type SessionEvent,
-  SessionManager,
-  type SessionOptions,
-  type Transport,
-} from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager, type Transport } from "../../mod.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { bare, SHOP, visitor } from "../setup/sessions.ts";
 
@@ -45,17 +38,20 @@ describe("onEvent", () => {
   });
 
   test("hears the name under which the request has its session, or else that of the options", async () => {
-    const names: string[] = [];
-    const named: Transport = {
-      read: () => null,
-      write: () => {},
-      clear: () => {},
-      name: ({ url }) => url,
-    };
-    const options: SessionOptions = { transports: [named], onEvent: ({ name }) => names.push(name) };
-    await visitor(options)(set);
-    await new SessionManager(options).open(MADE_UP).get("a");
-    expect(names).toEqual([SHOP, "__Host-session"]);
+    const late: string[] = [];
+    const named: Transport = { read: () => null, write: () => {}, clear: () => {}, name: ({ url }) => url };
+    const sessions = new SessionManager({
+      transports: [named],
+      onEvent: ({ type, name }) => type === "late" && late.push(name),
+    });
+    const { result } = await visitor(sessions)((session) => (set(session), { session }));
+    const session = sessions.open(MADE_UP);
+    await sessions.commit(session);
+    for (const each of [result.session, session]) {
+      each.set("a", 2);
+      await each.save().catch(() => {});
+    }
+    expect(late).toEqual([SHOP, "__Host-session"]);
   });
 
   test.each([

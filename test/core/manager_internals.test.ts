@@ -71,17 +71,25 @@ describe("what adapters ask of a manager", () => {
     const { internals, start } = await begun();
     const session = start();
     session.set("n", 2);
-    session.flash("notice", "hello");
     internals.dropRecorded(session);
-    // It is not for a later request any more, so that this one takes its place, and is what is read.
-    session.set("notice", "later");
-    expect(await session.get("notice")).toBe("later");
     await internals.commit(session);
     expect(await start().get("n")).toBe(1);
     // Nobody has used this one, and nobody does now.
     const unused = start();
     internals.dropRecorded(unused);
     expect(await internals.commit(unused)).toBeUndefined();
+  });
+
+  test("dropRecorded() keeps a flash value that was shown for the next request", async () => {
+    const { internals, start } = await begun();
+    const setting = start();
+    setting.flash("notice", "hello");
+    await internals.commit(setting);
+    const session = start();
+    expect(await session.get("notice")).toBe("hello");
+    internals.dropRecorded(session);
+    await internals.commit(session);
+    expect(await start().get("notice")).toBe("hello");
   });
 
   test("discard() ends a request that failed, and says that there was nothing to put back", async () => {
