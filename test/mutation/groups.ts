@@ -74,6 +74,18 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
+  core_active: {
+    files: ["src/core/active_session.ts", "src/core/session_handle.ts"],
+    tests: [
+      "test/core/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
+      "test/core/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
+      "test/core/{nested,persist,recovery,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
+      "test/core/{session_manager,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
+      "test/core/{with_session,working_copy}.test.ts",
+      "test/cookie_sessions/cookie_sessions.test.ts",
+      "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
+    ],
+  },
   core_lifecycle: {
     files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/commit.ts"],
     tests: [
