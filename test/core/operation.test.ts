@@ -165,12 +165,14 @@ describe("the operation that a plugin is given", () => {
     const error = new SessionError("ERR_STORE", "down");
     op.emit({ type: "failed", during: "store", error });
     op.emit({ type: "revoked", sessions: 2 });
+    op.emit({ type: "conflict", attempts: 1 });
     own.emit({ type: "stale" });
     const name = "__Host-session";
     const durationMs = expect.any(Number);
     expect(events).toEqual([
       { type: "failed", during: "store", error, name, request, durationMs },
       { type: "revoked", sessions: 2, name, request, durationMs },
+      { type: "conflict", attempts: 1, name, request, durationMs: undefined },
       { type: "stale", name, request: undefined, durationMs: undefined },
     ]);
   });

@@ -130,12 +130,12 @@ describe("after a write that may or may not have been done", () => {
   });
 
   test.each([
-    ["alone", {}],
-    ["where plugins judge sessions", { plugins: [userSessions()] }],
-  ] as [string, SessionOptions<Data>][])(
+    ["alone", () => ({})],
+    ["where plugins judge sessions", () => ({ plugins: [userSessions()] })],
+  ] as [string, () => SessionOptions<Data>][])(
     "a request with nothing else to store hears that the session was ended: %s",
     async (_, options) => {
-      const { session, elsewhere, store } = await opened(options);
+      const { session, elsewhere, store } = await opened(options());
       store.plan({ save: ["rejects"] });
       expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
       await elsewhere((other) => other.destroy());

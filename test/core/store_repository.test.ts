@@ -400,6 +400,14 @@ describe("retire()", () => {
     expect(await open(before.token)).toBe(before.id);
   });
 
+  test("reads nothing once the store has done it, for what is read may be late", async () => {
+    const { calls, created, op, repository } = scene();
+    const [before, successor] = [await created(0), await created(1)];
+    calls.length = 0;
+    expect(await repository.retire(before, successor, null, op())).toBe(true);
+    expect(calls).toEqual(["change"]);
+  });
+
   test("is done when it was sent twice, and when its answer was lost", async () => {
     for (const fault of ["does it twice", "does it but rejects"] as const) {
       const { created, faulty, op, open, repository } = scene();
