@@ -59,7 +59,6 @@ export async function rotate(
   if (overtaken !== undefined) {
     // What this request was to do by age has been done.
     await abandonSuccessor(active, overtaken, op);
-    active.forgetNextId();
     return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
   }
   const settling = active.settle(successor, op);
