@@ -515,11 +515,11 @@ describe("a handler that fails after it has given the session a new id", () => {
   test("tells its own error when other requests keep the new session from being ended", async () => {
     const { store: inner } = openStore();
     const store = altered(inner, { delete: () => "conflict" });
-    const codes: unknown[] = [];
+    const failures: string[] = [];
     const options: SessionOptions<Data> = {
       store,
       storeTimeout: 0.02,
-      onEvent: (event) => void (event.type === "failed" && codes.push(event.error.code)),
+      onEvent: (event) => void (event.type === "failed" && failures.push(`${event.during} ${event.error.code}`)),
     };
     const begun = new SessionManager<Data>({ store: inner }).open("");
     const id = await begun.create();
@@ -531,7 +531,7 @@ describe("a handler that fails after it has given the session a new id", () => {
     }, options);
     const headers = { Cookie: `__Host-session=${id}` };
     await expect(handle(new Request(SHOP, { headers }))).rejects.toThrow("mine");
-    expect(codes).toEqual(["ERR_CONFLICT"]);
+    expect(failures).toEqual(["store ERR_CONFLICT"]);
   });
 });
 

@@ -87,7 +87,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_lifecycle: {
-    files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/commit.ts"],
+    files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/commit.ts", "src/core/steps.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
       "test/core/{group_commit,load,persist,recovery,rotate,session_handle,several_sessions,streaming}.test.ts",
