@@ -40,6 +40,8 @@ export function readYourWritesRepository(
   next: Repository,
   cookieOf: (op: Operation) => RecentWritesCookie | undefined,
 ): Repository {
+  /** What was stored of a session that the store did not show, so that it could be retired. */
+  const storedToRetire = new WeakMap<Found, Found>();
   const presentedOf = async (subject: Subject, op: Operation): Promise<PresentedWrites> =>
     (await cookieOf(op)?.of(subject)) ?? NO_WRITES;
 
@@ -169,6 +171,7 @@ export function readYourWritesRepository(
       // Only a record can lead to the successor.
       const stored = mergedOf(current).isMissing ? await update(current, current, op) : current;
       if (stored === "conflict") return stored;
+      storedToRetire.set(current, stored);
       const answer = await next.retire(mergedOf(stored).shown, mergedOf(successor).shown, graceUntil, op);
       if (answer === "conflict") return answer;
       const grace = graceUntil === null ? {} : { successor: { token: successor.token, until: graceUntil } };
@@ -177,7 +180,10 @@ export function readYourWritesRepository(
     },
     ...(next.reinstate && {
       async reinstate(retired, successor, op) {
-        await next.reinstate?.(mergedOf(retired).shown, mergedOf(successor).shown, op);
+        const { shown, isMissing } = mergedOf(storedToRetire.get(retired) ?? retired);
+        // Of a session that the store did not show, and that could not be stored, nothing was retired.
+        if (isMissing) await next.end(mergedOf(successor).shown, op);
+        else await next.reinstate?.(shown, mergedOf(successor).shown, op);
         const cookie = cookieOf(op);
         cookie?.drop(retired);
         cookie?.drop(successor);

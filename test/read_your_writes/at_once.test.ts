@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { readYourWrites } from "../../src/read_your_writes.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import type { SimulatedNamespace } from "../../src/testing.ts";
 import { userSessions } from "../../src/user_sessions.ts";
 import { openOldSession } from "./old_session.ts";
 import {
@@ -270,6 +271,44 @@ describe("readYourWrites() after regenerate()", () => {
     expect(await visit(world, "Paris", get("old"))).toBe(1);
     expect(await visit(world, "Paris", set("a", 2))).toBeUndefined();
     for (const each of PLACES) expect(await visit(world, each, get("a"))).toBe(2);
+  });
+});
+
+describe("readYourWrites() in a place that does not show the session yet", () => {
+  /** A session that began elsewhere, and a handler that renews its id and then fails. */
+  async function failAfterRegenerate(put: (kv: SimulatedNamespace) => SimulatedNamespace["put"]): Promise<World> {
+    const world = openWorld({ simulated: { delay: 50 } });
+    await visit(world, "Paris", set("a", 1));
+    const kv = world.kv.at("Tokyo");
+    const tokyo = managerIn(world, "Tokyo", { store: cloudflareKvStore({ ...kv, put: put(kv) }) });
+    const failing = visit({ ...world, at: () => tokyo }, "Tokyo", async (session) => {
+      await session.regenerate();
+      await session.save().catch(() => {});
+      throw new Error("no");
+    });
+    await expect(failing).rejects.toThrow("no");
+    return world;
+  }
+
+  test("puts it back under its old id when the handler fails after a new one was stored", async () => {
+    const world = await failAfterRegenerate((kv) => kv.put);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ a: 1 });
+    world.clock.advance(200);
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ a: 1 });
+  });
+
+  test("ends the new one when the old one could not be stored to be retired, and fails as the handler does", async () => {
+    const puts: string[] = [];
+    const world = await failAfterRegenerate((kv) => async (key, value, options) => {
+      puts.push(key);
+      if (puts.indexOf(key) === 1) throw new Error("KV PUT failed: 500");
+      await kv.put(key, value, options);
+    });
+    const [successor, old] = [...new Set(puts)];
+    expect(puts.slice(0, 2)).toEqual([successor, old]);
+    const left = (await world.kv.at("Tokyo").get(successor!)) ?? "";
+    expect(left).not.toContain("=a");
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ a: 1 });
   });
 });
 
