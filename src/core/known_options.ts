@@ -12,7 +12,12 @@ function isOptions(value: unknown): value is object {
  * @throws {TypeError} If `options` is not an object, or has another name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
-  if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);
+  if (!isOptions(options)) {
+    const isCallback = typeof options === "function" && owner.startsWith("session.");
+    throw new TypeError(
+      isCallback ? `${owner} takes no callback: await it` : `The options of ${owner} must be an object`,
+    );
+  }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     throw new TypeError(

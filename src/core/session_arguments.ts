@@ -22,6 +22,12 @@ export function clearingWords(words: readonly ClearSiteData[]): readonly ClearSi
   );
 }
 
+/** @throws {RangeError} If it is not a number of seconds, 0 or more */
+export function assertGrace(grace: number): void {
+  if (Number.isFinite(grace) && grace >= 0) return;
+  throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
+}
+
 /** @throws {RangeError} If one of the timeouts is not a positive number of seconds */
 export function assertTimeouts(timeouts: OwnTimeouts): void {
   assertKnown(timeouts, ["idle", "absolute", "cookie"], "session.setTimeouts");

@@ -6,7 +6,7 @@ import { infoOf } from "./session_info.ts";
 import { isPromise } from "./maybe_promise.ts";
 import type { OwnTimeouts } from "./metadata.ts";
 import { tokenOf } from "./session_token.ts";
-import { assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
+import { assertGrace, assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
 import type {
   ClearSiteData,
   DestroyOptions,
@@ -179,9 +179,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return this.#call(async (active) => {
       assertKnown(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
-      if (!(Number.isFinite(grace) && grace >= 0)) {
-        throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
-      }
+      assertGrace(grace);
       await active.idle();
       if (active.isSent) throw responseSent("regenerate");
       active.isAuthenticated = true;
@@ -257,6 +255,8 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       return new ActiveInternals(this.#used);
     };
     Object.defineProperty(this.prototype, INTERNALS, { get: internals });
+    // All sessions share the methods: what a middleware wrote on one of them, every client would see.
+    for (const { value } of Object.values(Object.getOwnPropertyDescriptors(this.prototype))) Object.freeze(value);
   }
 
   get #used(): ActiveSession {

@@ -206,13 +206,29 @@ describe("writing", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ c: 3 });
   });
 
-  test("save() rejects when it is given a callback, as sessions of Express take one", async () => {
-    const visit = visitor();
-    await visit(async (session) => {
-      const called = Reflect.apply(session.save, session, [() => {}]) as Promise<void>;
-      await expect(called).rejects.toThrow("session.save takes no callback: await it");
+  test("a method cannot be written on, so that what a middleware keeps there is not shown to other clients", async () => {
+    const methods: unknown[] = [];
+    await visitor()((session) => {
+      const { prototype } = session.constructor as { prototype: object };
+      for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) methods.push(value);
+      // What connect-flash does, in sloppy mode: this assignment does not even throw.
+      expect(Reflect.set(session.flash, "error", ["Wrong password"])).toBe(false);
+      expect(session.flash).not.toHaveProperty("error");
     });
+    expect(methods.length).toBeGreaterThan(18);
+    expect(methods.filter((method) => !Object.isFrozen(method))).toEqual([]);
   });
+
+  test.each(["save", "regenerate", "destroy"] as const)(
+    "%s() rejects when it is given a callback, as sessions of Express take one",
+    async (name) => {
+      const visit = visitor();
+      await visit(async (session) => {
+        const called = Reflect.apply(session[name], session, [() => {}]) as Promise<void>;
+        await expect(called).rejects.toThrow(new TypeError(`session.${name} takes no callback: await it`));
+      });
+    },
+  );
 
   test("set() keeps what another request wrote when both change different keys", async () => {
     const visit = visitor();
