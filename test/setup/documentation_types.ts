@@ -48,9 +48,10 @@ declare module "node:http" {
 export const MODULES = `
 declare module "express" {
   import type { IncomingMessage, ServerResponse } from "node:http";
-  interface Request extends IncomingMessage { body: Record<string, string> }
+  export interface Request extends IncomingMessage, PassportRequest { body: Record<string, string> }
   interface Response extends ServerResponse { send(body: string): this; status(code: number): this; redirect(status: number, url: string): void }
-  type Handler = (req: Request, res: Response, next: (error?: unknown) => void) => void | Promise<void>;
+  export type Handler = (req: Request, res: Response, next: (error?: unknown) => void) => void | Promise<void>;
+  export type RequestHandler = Handler;
   interface Express {
     use(...handlers: Handler[]): this;
     get(path: string, ...handlers: Handler[]): this;
@@ -59,6 +60,31 @@ declare module "express" {
   }
   const express: { (): Express; urlencoded(): Handler };
   export default express;
+}
+declare namespace Express {
+  interface User { id: string }
+}
+type PassportDone = (error: any) => void;
+interface PassportRequest {
+  user?: Express.User | undefined;
+  login(user: Express.User, done: PassportDone): void;
+  login(user: Express.User, options: object, done: PassportDone): void;
+  logIn(user: Express.User, done: PassportDone): void;
+  logIn(user: Express.User, options: object, done: PassportDone): void;
+  logout(options: object, done: PassportDone): void;
+  logout(done: PassportDone): void;
+  logOut(options: object, done: PassportDone): void;
+  logOut(done: PassportDone): void;
+  /** Declared by the program, as the page says. */
+  flash(type: string, message: string): void;
+}
+declare module "passport" {
+  import type { Handler } from "express";
+  const passport: {
+    initialize(): Handler;
+    authenticate(name: string, options: { successRedirect?: string; failureRedirect?: string; failureFlash?: boolean }): Handler;
+  };
+  export default passport;
 }
 declare module "fastify" {
   import type { IncomingMessage, ServerResponse } from "node:http";
