@@ -78,7 +78,7 @@ export function csrfToken(session: object): Promise<string> {
  * @param session The session of the request
  * @param presented The request, or a token that was found in it
  * @returns Whether the token belongs to this session; false if there is no session or no token
- * @throws {TypeError} If the form must be read, and was read before
+ * @throws {TypeError} If the form must be read, and was read before; if it is given a promise, or a request of Node
  * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
  *
  * @example
@@ -108,12 +108,16 @@ export async function verifyCsrfToken(
   return false;
 }
 
-/** Whether a value is a request. It may be anything: a client may have sent the "token" as JSON. @throws {TypeError} If it is a promise */
+/** Whether a value is a request. It may be anything: a client may have sent the "token" as JSON, which has no functions. @throws {TypeError} If it is a promise, or a request of Node */
 function isRequest(value: unknown): value is CsrfRequest {
   if (typeof value !== "object" || value === null) return false;
   if ("then" in value && typeof value.then === "function")
     throw new TypeError("verifyCsrfToken takes a request or a token, not a promise: await it");
-  return "headers" in value && "clone" in value;
+  if ("pipe" in value && typeof value.pipe === "function")
+    throw new TypeError(
+      "verifyCsrfToken takes a Request or a token, not a request of Node: pass the token that it brought",
+    );
+  return "headers" in value && "clone" in value && typeof value.clone === "function";
 }
 
 async function tokenIn(request: CsrfRequest): Promise<unknown> {

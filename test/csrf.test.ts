@@ -1,3 +1,5 @@
+import { IncomingMessage } from "node:http";
+import { Socket } from "node:net";
 import { Request as UndiciRequest } from "undici";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
@@ -258,18 +260,32 @@ describe("verifyCsrfToken()", () => {
     },
   );
 
-  test.each<unknown>([[[shaped]], {}, { headers: {} }, { clone: 1 }, JSON.parse('{"then":1}'), 1, true])(
-    "is false for %j, which a client may have sent as JSON",
-    async (presented) => {
-      const { verify } = await scene();
-      expect(await verify(presented as string)).toBe(false);
-    },
-  );
+  test.each<unknown>([
+    [[shaped]],
+    {},
+    { headers: {} },
+    { clone: 1 },
+    { headers: {}, clone: {} },
+    JSON.parse('{"then":1,"pipe":1}'),
+    1,
+    true,
+  ])("is false for %j, which a client may have sent as JSON", async (presented) => {
+    const { verify } = await scene();
+    expect(await verify(presented as string)).toBe(false);
+  });
 
   test("throws a TypeError when it is given a promise of a token", async () => {
     const { token, visit } = await scene();
     await visit(async (session) => {
       await expect(verifyCsrfToken(session, Promise.resolve(token) as never)).rejects.toThrow("await it");
+    });
+  });
+
+  test("throws a TypeError when it is given a request of Node, which holds no token that it can read", async () => {
+    const { visit } = await scene();
+    const request = new IncomingMessage(new Socket());
+    await visit(async (session) => {
+      await expect(verifyCsrfToken(session, request as never)).rejects.toThrow("not a request of Node");
     });
   });
 
