@@ -20,11 +20,13 @@ export function assertKnown(options: unknown, known: readonly string[], owner: s
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    throw new TypeError(
-      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
-    );
+    const hint = UNNEEDED.includes(name) ? "leave it out." : `did you mean ${nearestTo(name, known)}?`;
+    throw new TypeError(`${owner} has no option ${JSON.stringify(name)}: ${hint} It has ${known.join(", ")}`);
   }
 }
+
+/** Options of express-session that need no counterpart. */
+const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
 
 /** What other libraries call an option, and what this one calls it. */
 const ALIASES: Readonly<Record<string, string>> = {
@@ -33,6 +35,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   ttl: "idleTimeout",
   expires: "maxAge",
   maxAge: "idleTimeout",
+  rolling: "cookie",
   name: "cookie",
   encrypt: "encryption",
   observe: "onEvent",

@@ -18,12 +18,22 @@ describe("assertKnown()", () => {
     },
   );
 
+  test.each(["resave", "saveUninitialized", "unset", "proxy"])(
+    "says of %s, which express-session has, that it has no counterpart",
+    (name) => {
+      expect(() => assertKnown({ [name]: false }, KNOWN, "withSession")).toThrow(
+        `withSession has no option "${name}": leave it out. It has ${KNOWN.join(", ")}`,
+      );
+    },
+  );
+
   test.each([
     ["secret", "ids"],
     ["secrets", "ids"],
     ["ttl", "idleTimeout"],
     ["maxAge", "idleTimeout"],
     ["name", "cookie"],
+    ["rolling", "cookie"],
     ["encrypt", "encryption"],
     ["observe", "onEvent"],
     ["STORE", "store"],
