@@ -48,7 +48,7 @@ declare module "node:http" {
 export const MODULES = `
 declare module "express" {
   import type { IncomingMessage, ServerResponse } from "node:http";
-  export interface Request extends IncomingMessage, PassportRequest { body: Record<string, string> }
+  export interface Request extends IncomingMessage, PassportRequest { body: Record<string, string>; get(name: string): string | undefined }
   interface Response extends ServerResponse { send(body: string): this; status(code: number): this; redirect(status: number, url: string): void }
   export type Handler = (req: Request, res: Response, next: (error?: unknown) => void) => void | Promise<void>;
   export type RequestHandler = Handler;
