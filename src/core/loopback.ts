@@ -2,13 +2,15 @@ const LOOPBACK = /^(?:localhost|[^/?#:@]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])
 
 /**
  * Whether a request certainly came over plain http to this very machine, where browsers may refuse `Secure` cookies. A proxy in front
- * may have rewritten the address, so whatever says that the client used TLS or another host is believed.
+ * may have rewritten the address, and an adapter such as `@hono/node-ws` may have made it up, so whatever says that the client used
+ * TLS or another host is believed.
  */
 export function isPlainLoopback({ url, headers }: Request): boolean {
   if (!/^http:\/\//i.test(url) || !LOOPBACK.test(url.slice("http://".length))) return false;
   const isHttp = (scheme: string): boolean => scheme === "http" || scheme === "ws";
   const isLoopback = (host: string): boolean => LOOPBACK.test(host);
   return (
+    all(headers.get("Host"), isLoopback) &&
     all(headers.get("X-Forwarded-Proto"), isHttp) &&
     all(headers.get("X-Forwarded-Host"), isLoopback) &&
     // RFC 7239: `for=192.0.2.1;proto=https;host=shop.example, for=…`

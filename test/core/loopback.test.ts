@@ -55,6 +55,12 @@ test.each([
 });
 
 test.each<[Record<string, string>, boolean]>([
+  [{ Host: "localhost:3000" }, true],
+  [{ Host: "shop.localhost" }, true],
+  // What an adapter makes of an upgrade whose address it does not know.
+  [{ Host: "shop.example" }, false],
+  [{ Host: "shop.example:3000" }, false],
+  [{ "Host": "shop.example", "X-Forwarded-Host": "localhost" }, false],
   [{ "X-Forwarded-Proto": ' "http" , ws ' }, true],
   [{ "X-Forwarded-Proto": 'ht"tp' }, false],
   [{ "X-Forwarded-Proto": "http,https,http" }, false],
