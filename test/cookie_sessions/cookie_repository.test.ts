@@ -94,7 +94,7 @@ describe("open()", () => {
     const shaped = "A".repeat(60);
     expect(await repository.open(`2${shaped}`, op())).toBe("newer");
     expect(await repository.open(`1${shaped}`, op())).toBe("forged");
-    for (const token of [`2${shaped}!`, `1${shaped}!`, `!1${shaped}`, `12${"A".repeat(20)}`])
+    for (const token of [`2${shaped}!`, `1${shaped}!`, `!1${shaped}`, `!2${shaped}`, `12${"A".repeat(20)}`])
       expect(await repository.open(token, op()), token).toBe("malformed");
     const { token } = await repository.create("no-id!", contents(), op());
     expect(await repository.open(token, op())).toBe("corrupt");
