@@ -87,10 +87,11 @@ export class CookieRepository implements Repository {
   async retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): Promise<true | "conflict"> {
     if (!this.#hasRevocation) return true;
     const key = await noteKey(current.id);
-    const isByAge = successor.metadata.unconfirmed === true;
-    const untilUsed = isByAge ? { untilUsed: true as const } : {};
-    const id = isByAge ? await pad(successor.id, current.id) : "";
-    const grace = graceUntil === null ? {} : { grace: { id, until: graceUntil, ...untilUsed } };
+    const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
+    const grace =
+      graceUntil === null
+        ? {}
+        : { grace: { id: await pad(successor.id, current.id), until: graceUntil, ...untilUsed } };
     const pointer: Successor = { key: await noteKey(successor.id), retiredAt: op.now, ...grace };
     const lifetime = lifetimeOf(successor.metadata);
     const leadsThere = (found: StoredNote | null): boolean => found?.successor?.key === pointer.key;
@@ -165,7 +166,7 @@ export class CookieRepository implements Repository {
     const { key, retiredAt, grace } = note.successor;
     if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
     const next = await loadNote(key, op);
-    const nextId = grace.untilUsed === true ? await unpad(grace.id, id) : "";
+    const nextId = await unpad(grace.id, id);
     if (nextId === null) return "corrupt";
     const place = await this.#follow(nextId, next, op, hops + 1);
     if (typeof place === "string") return place;

@@ -108,6 +108,16 @@ describe("open()", () => {
     expect(await open(sessions[0]!)).toBe("retired");
   });
 
+  test("opens an old copy in the grace of regenerate(), also after the new id was renewed by age", async () => {
+    const { repository, chain, open, contents, op } = scene();
+    const [old, successor] = (await chain(1)) as [Found, Found];
+    const last = await repository.create(idOf(2), contents({ unconfirmed: true }), op());
+    await repository.retire(successor, last, START + DAY * 1000, op());
+    expect(await repository.open(old.token, op())).toMatchObject({ id: old.id });
+    await repository.end(last, op());
+    expect(await open(old)).toBe("revoked");
+  });
+
   test("calls a session replaced while requests may be under way, and retired afterwards", async () => {
     const { repository, open, op, contents, clock } = scene();
     const old = await repository.create(idOf(0), contents(), op());
