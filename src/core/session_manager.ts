@@ -178,7 +178,7 @@ export class SessionManager<Data extends object = DefaultData> {
 
   #commit(session: SessionHandle<Data>, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
     return chain(this.#finish(session, undefined, waitUntil), (required) => {
-      if (required === undefined || !isNames(required)) return required;
+      if (!isNames(required)) return required;
       const headers = new Headers();
       keepPrivate(headers, required);
       return headers;
@@ -233,7 +233,7 @@ export class SessionManager<Data extends object = DefaultData> {
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
 
-function isNames(required: ResponseHeaders): required is readonly string[] {
+function isNames(required: ResponseHeaders | undefined): required is readonly string[] {
   return Array.isArray(required);
 }
 

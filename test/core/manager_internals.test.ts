@@ -67,6 +67,19 @@ describe("what adapters ask of a manager", () => {
     expect(internals.idle(session)).toBeUndefined();
   });
 
+  test.each([true, false])(
+    "discard() after commit() takes a new id back unless it was confirmed (%s)",
+    async (isConfirmed) => {
+      const { internals, start } = await begun();
+      const session = start();
+      await session.regenerate();
+      await internals.commit(session);
+      if (isConfirmed) internals.confirm(session);
+      await internals.discard(session);
+      expect(await start().get("n")).toBe(isConfirmed ? undefined : 1);
+    },
+  );
+
   test("dropRecorded() drops what was recorded and not stored, and lets the session be used on", async () => {
     const { internals, start } = await begun();
     const session = start();

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "../../mod.ts";
 import { fileStore } from "../../src/stores/file.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cookieJar, faultyStore } from "../../src/testing.ts";
 import {
   altered,
+  codeOf,
   cookieOf,
   counted,
   gate,
@@ -182,6 +183,19 @@ describe("responses", () => {
       await session.save();
     }
     expect((await visit((session) => session.all())).result).toEqual({ n: 1, audit: "failed" });
+  });
+
+  test("what could not be stored with the response is stored by a save() that comes later", async () => {
+    const store = faultyStore(memoryStore());
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 1));
+    const held: Session[] = [];
+    store.plan({ save: ["rejects", "rejects"] });
+    const failing = visit((session) => (session.set("n", 2), void held.push(session)));
+    expect(await codeOf(() => failing)).toBe("ERR_STORE");
+    store.plan({});
+    for (const session of held) await session.save();
+    expect((await visit((session) => session.get("n"))).result).toBe(2);
   });
 
   test("[36] what is returned has been stored", async () => {
