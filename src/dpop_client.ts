@@ -65,7 +65,7 @@ const OPTIONS = ["header", "storage", "fetch", "now"];
 export function dpopClient(origin: string | URL, options: DpopClientOptions = {}): DpopClient {
   assertKnown(options, OPTIONS, "dpopClient");
   const base = originOf(origin);
-  const { header = "X-Session-Id", now = Date.now } = options;
+  const { header = "X-Session-Id", now = () => Date.now() } = options;
   assertOptions(options);
   const { name, scheme } = typeof header === "string" ? { name: header, scheme: undefined } : header;
   const prefix = scheme === undefined ? "" : `${scheme} `;

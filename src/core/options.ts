@@ -218,7 +218,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
-    now: now === undefined ? Date.now : checkedClock(now),
+    // Looked up at each call: a test may replace it after the manager was made.
+    now: now === undefined ? () => Date.now() : checkedClock(now),
     // A response may tell each client of the client's write. It cannot if the writes of several clients are stored as one.
     writeQueues: tellsMore ? undefined : new Map(),
   };

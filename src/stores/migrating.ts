@@ -80,7 +80,7 @@ export function migratingStore(
   options: MigratingStoreOptions = {},
 ): SessionStore {
   assertKnown(options, ["now"], "migratingStore");
-  const { now = Date.now } = options;
+  const { now = () => Date.now() } = options;
   if (!isSessionStore(from) || !isSessionStore(to) || from === to) {
     throw new TypeError(
       "migratingStore needs two stores: the one that has the sessions, and the one that they move to",

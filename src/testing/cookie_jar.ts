@@ -85,7 +85,7 @@ export interface CookieJar {
  */
 export function cookieJar(options: CookieJarOptions = {}): CookieJar {
   assertKnown(options, ["now"], "cookieJar");
-  const { now = Date.now } = options;
+  const { now = () => Date.now() } = options;
   // In the order of creation: a cookie that is replaced keeps its place in a Map.
   const kept = new Map<string, JarCookie>();
 

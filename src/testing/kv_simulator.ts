@@ -99,7 +99,7 @@ export interface KvSimulator {
  */
 export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
   assertKnown(options, ["now", "cacheTtl", "delay", "deleteDelay", "writeInterval"], "kvSimulator");
-  const { now = Date.now, cacheTtl = 60, delay = 0, deleteDelay = 10, writeInterval = 1 } = options;
+  const { now = () => Date.now(), cacheTtl = 60, delay = 0, deleteDelay = 10, writeInterval = 1 } = options;
   /** By key, every write that some place may still not see, the oldest first. */
   const history = new Map<string, Write[]>();
   const places = new Map<string, SimulatedNamespace>();

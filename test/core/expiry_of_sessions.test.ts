@@ -1,7 +1,7 @@
-import { describe, expect, test } from "vitest";
-import { memoryStore, type Session } from "../../mod.ts";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { memoryStore, type Session, SessionManager } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
-import { cookieOf, visitor } from "../setup/sessions.ts";
+import { cookieOf, SHOP, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -18,6 +18,23 @@ describe("timeouts", () => {
     }
     clock.advance(100);
     expect((await visit(get)).result).toBe(undefined);
+  });
+
+  test("a clock that a test runner fakes after the manager was made counts for the manager and the jar", async () => {
+    onTestFinished(() => void vi.useRealTimers());
+    const options = { store: memoryStore(), idleTimeout: 100, touchInterval: 50 };
+    const jar = cookieJar();
+    const begun = await visitor(options)(set);
+    jar.store(SHOP, begun.response);
+    const manager = new SessionManager(options);
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const headers = { Cookie: cookieOf(begun) };
+    vi.setSystemTime(Date.now() + 40_000);
+    expect((await visitor(manager)(get, { headers })).result).toBe(1);
+    expect(jar.header(SHOP)).toBe(headers.Cookie);
+    vi.setSystemTime(Date.now() + 60_000);
+    expect((await visitor(manager)(get, { headers })).result).toBe(undefined);
+    expect(jar.header(SHOP)).toBe(null);
   });
 
   test("idle: alive one instant before the end, over at it", async () => {

@@ -162,7 +162,7 @@ describe("resolveOptions()", () => {
       toleratesFailure: false,
       storeTimeout: 5,
       generateId: createId,
-      now: Date.now,
+      now: expect.any(Function),
       writeQueues: new Map(),
     });
     const { rotateEvery, validateLoaded, validateChanges, waitUntil, onEvent } = policy;
