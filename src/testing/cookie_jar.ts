@@ -45,7 +45,7 @@ export interface CookieJar {
   store(url: string | URL, response: { readonly headers: Headers }, context?: SiteContext): void;
   /** The Cookie header of a request, or `null` if no cookie goes with it. */
   header(url: string | URL, context?: SiteContext): string | null;
-  /** Sends a request with its cookies to a handler, and keeps the cookies of the answer. Follows no redirect. */
+  /** Sends a request with its cookies to a handler, or to a server with the global `fetch`, and keeps the cookies of the answer. Follows no redirect. */
   fetch(
     handler: (request: Request) => Response | Promise<Response>,
     url: string | URL,
@@ -113,7 +113,8 @@ export function cookieJar(options: CookieJarOptions = {}): CookieJar {
 
     async fetch(handler, url, init = {}) {
       const { context, ...rest } = init;
-      const request = new Request(url, rest);
+      // A handler such as the global `fetch` would follow a redirect itself, and keep its cookies from the jar.
+      const request = new Request(url, { redirect: "manual", ...rest });
       const cookies = jar.header(url, context);
       if (cookies !== null) request.headers.set("Cookie", cookies);
       const response = await handler(request);

@@ -1,4 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 
 describe("cookieJar()", () => {
@@ -286,6 +289,22 @@ describe("cookieJar()", () => {
       await jar.fetch(echo, home);
       const response = await jar.fetch(echo, home, { context: "cross-site-navigation" });
       expect(await response.text()).toBe("GET a=1");
+    });
+
+    it("keeps the cookie of a redirect that a server answers with, when the handler is the global fetch", async () => {
+      const server = createServer((request, response) => {
+        if (request.url === "/login") response.writeHead(303, { "Location": "/", "Set-Cookie": "a=1" });
+        response.end(request.headers.cookie);
+      }).listen(0, "127.0.0.1");
+      onTestFinished(() => void server.close());
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const jar = cookieJar();
+      const response = await jar.fetch(fetch, `http://127.0.0.1:${port}/login`, { method: "POST", body: "x" });
+      expect(response.status).toBe(303);
+      expect(await (await jar.fetch(fetch, `http://127.0.0.1:${port}/`)).text()).toBe("a=1");
+      const followed = await jar.fetch(fetch, `http://127.0.0.1:${port}/login`, { redirect: "follow" });
+      expect(followed.status).toBe(200);
     });
 
     it("leaves a Cookie header alone when the jar has none to send", async () => {
