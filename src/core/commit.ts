@@ -53,26 +53,29 @@ async function resolved(active: ActiveSession): Promise<void> {
 
 /** Stores a new session, or changes of one that exists, together with those of other requests. If it fails, `restored` waits again. */
 function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
-  const { settled } = active;
+  const { settled, copy } = active;
+  const { drops } = copy;
   let begun: Operation | undefined;
   return recovering(
     () =>
       chain(beginOperation(active), (op) => {
         begun = op;
-        const { base } = active.copy;
+        const { base } = copy;
         return base ? commitTogether(active, base, commit, op) : create(active, commit, op);
       }),
     (error) => {
-      if (active.settled === settled) restore(active, restored, error);
+      if (active.settled === settled) restore(active, restored, error, drops);
       return report(active, error, commit === restored, begun);
     },
   );
 }
 
-/** Puts back what was not stored. If it is unknown whether it was stored, it waits until that is found out. */
-function restore(active: ActiveSession, commit: Commit, error: unknown): void {
+/** Puts back what was not stored. If it is unknown whether it was stored, it waits until that is found out. `drops` is as it was when it was taken out. */
+function restore(active: ActiveSession, commit: Commit, error: unknown, drops: number): void {
   const { unconfirmed, copy } = active;
-  if (unconfirmed !== undefined) active.unconfirmed = { ...unconfirmed, commit };
+  // The request has failed meanwhile, and nothing more of it is stored.
+  if (copy.drops !== drops) active.unconfirmed = undefined;
+  else if (unconfirmed !== undefined) active.unconfirmed = { ...unconfirmed, commit };
   else if (!isGoneError(error)) copy.restore(commit);
 }
 
@@ -83,6 +86,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
   if (active.isGone) throw sessionGone();
   let commit: Commit | undefined;
   let { settled } = active;
+  let { drops } = copy;
   let op: Operation | undefined;
   try {
     const beginning = beginOperation(active);
@@ -92,13 +96,14 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, op);
     if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
     ({ settled } = active);
+    ({ drops } = copy);
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
     else if (isRotation(commit)) await (active.rotating = rotate(active, copy.base, commit, op));
     else await update(active, copy.base, commit, op);
   } catch (error) {
     const isUnconfirmed = active.unconfirmedRotation !== undefined;
-    if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error);
+    if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error, drops);
     report(active, error, true, op);
   }
 }

@@ -404,6 +404,29 @@ describe("discard()", () => {
     }
   });
 
+  test.each<[string, (session: Session) => unknown]>([
+    ["save()", () => {}],
+    ["save() of a new id", (session) => session.regenerate()],
+  ])("stores nothing of a %s that fails afterwards", async (_call, before) => {
+    const store = faultyStore(openStore().store);
+    const sessions = new SessionManager({ store });
+    const first = sessions.start(new Request(SHOP));
+    first.set("n", 1);
+    const headers = await sessions.commit(first);
+    const session = sessions.start(next(headers));
+    await session.get("n");
+    session.set("n", 2);
+    await before(session);
+    store.plan({ save: "rejects" });
+    const saving = codeOf(() => session.save());
+    await sessions.discard(session);
+    expect(await saving).toBe("ERR_STORE");
+    store.plan({});
+    session.set("later", 1);
+    await session.save();
+    expect(await sessions.start(next(headers)).all()).toEqual({ n: 1, later: 1 });
+  });
+
   test("ends nothing that destroy() was to end, also when save() is called later", async () => {
     const { sessions, headers, id } = await begun();
     const session = sessions.start(next(headers));
