@@ -266,7 +266,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/stores/upstash_redis_calls.test.ts"],
   },
   stores_clients: {
-    files: ["src/stores/deno_kv.ts", "src/stores/dynamodb.ts"],
-    tests: ["test/stores/{deno_kv,dynamodb}_calls.test.ts"],
+    files: ["src/stores/deno_kv.ts", "src/stores/dynamodb.ts", "src/stores/memcached.ts"],
+    tests: ["test/stores/{deno_kv,dynamodb,memcached}_calls.test.ts"],
   },
 };
