@@ -5,7 +5,7 @@ import { createStorage, type Driver, type Storage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs";
 import fsLiteDriver from "unstorage/drivers/fs-lite";
 import memoryDriver from "unstorage/drivers/memory";
-import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { SessionManager } from "../../mod.ts";
 import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import { unstorageStore, type UnstorageStorage } from "../../src/stores/unstorage.ts";
@@ -270,15 +270,74 @@ test("unstorageStore() goes on with a key after a call for it failed", async () 
   expect(second).toEqual({ status: "fulfilled", value: null });
 });
 
-test("unstorageStore() throws a TypeError when given what is no storage, or a prefix that cuts off keys", () => {
-  // @ts-expect-error An empty object is no storage.
-  expect(() => unstorageStore({})).toThrow(TypeError);
-  // @ts-expect-error Nor is nothing.
-  expect(() => unstorageStore(undefined)).toThrow(TypeError);
-  expect(() => unstorageStore(createStorage(), { prefix: "a?b" })).toThrow(TypeError);
-  expect(() => unstorageStore(createStorage(), { prefix: "" })).toThrow(TypeError);
+test("unstorageStore() takes a missing item for none, whether the driver says null or undefined", async () => {
+  const storage = createStorage();
+  expect(await unstorageStore(Object.assign(storage, { getItem: async () => undefined })).load(key)).toBeNull();
+});
+
+test("unstorageStore() takes an item for its own only if nothing comes before it", async () => {
+  const storage = createStorage();
+  const store = unstorageStore(storage);
+  await saved(store, writeOf({ "=a": "1" }));
+  const item = `session:${key}`;
+  await storage.setItem(item, `x${String(await storage.getItem(item))}`);
+  expect(await present(store)).toMatchObject({ version: "?", lastSeenAt: 0, fields: new Map() });
+});
+
+test("unstorageStore() prunes what expired before the instant, and takes an item that has gone meanwhile for nothing", async () => {
+  const storage = createStorage();
+  const store = unstorageStore(storage);
+  await saved(store, writeOf({ "=a": "1" }));
+  const { getKeys } = storage;
+  storage.getKeys = async (...args) => [...(await getKeys(...args)), `session:${other}`];
+  expect(await store.prune?.(later)).toBe(0);
+  expect(await store.prune?.(later + 1)).toBe(1);
+  expect(await store.load(key)).toBeNull();
+});
+
+test("unstorageStore() lets no write come between a read and a removal of prune()", async () => {
+  const storage = createStorage();
+  const store = unstorageStore(storage);
+  const version = await saved(store, writeOf({ "=a": "1" }));
+  const { removeItem } = storage;
+  let write: Promise<unknown> | undefined;
+  storage.removeItem = async (...args) => {
+    write = Promise.resolve(store.save(key, writeOf({ "=a": "2" }, version)));
+    for (let turns = 0; turns < 100; turns++) await Promise.resolve();
+    await removeItem(...args);
+  };
+  expect(await store.prune?.(later + 1)).toBe(1);
+  // The write finds nothing. If it could come between, it would be lost.
+  expect(await write).toBe("conflict");
+});
+
+test("unstorageStore() keeps nothing of a key in memory when the calls for it are done", async () => {
+  const set = vi.spyOn(Map.prototype, "set");
+  const store = unstorageStore(createStorage());
+  await Promise.all([store.load(key), store.load(key)]);
+  const maps = set.mock.contexts.filter((_, i) => set.mock.calls[i]?.[0] === key);
+  set.mockRestore();
+  expect(maps.length).toBeGreaterThan(0);
+  for (const map of maps) expect(Object(map).size).toBe(0);
+});
+
+test("unstorageStore() throws a TypeError when given what is no storage, or an option that is none", () => {
+  const { getItem, setItem } = createStorage();
+  for (const none of [undefined, null, {}, "memory", { getItem }, { setItem }] as unknown[]) {
+    // @ts-expect-error Not one of them is a storage.
+    expect(() => unstorageStore(none)).toThrow(/unstorageStore needs a storage/);
+  }
+  // A question mark cuts off the rest of a key.
+  for (const prefix of ["a?b", "?", "", 7, null, ["a"]] as unknown[]) {
+    // @ts-expect-error Some of them are no strings.
+    expect(() => unstorageStore(createStorage(), { prefix })).toThrow(/prefix must be a text/);
+  }
+  for (const consistency of ["weak", "", null, true] as unknown[]) {
+    // @ts-expect-error Not one of them is a consistency.
+    expect(() => unstorageStore(createStorage(), { consistency })).toThrow(/consistency must be "strong"/);
+  }
   // @ts-expect-error There is no such option.
-  expect(() => unstorageStore(createStorage(), { base: "a" })).toThrow(TypeError);
+  expect(() => unstorageStore(createStorage(), { base: "a" })).toThrow(/no option "base"/);
 });
 
 test("UnstorageStorage is what unstorage has", () => {
