@@ -97,6 +97,25 @@ describe("netlifyBlobsStore() on Netlify Blobs", () => {
     expect(await valueOf(netlifyBlobsStore(client), key)).toBe("1000");
   });
 
+  test("takes a blob of another program for a record without fields, and not for a session that was deleted", async () => {
+    const store = netlifyBlobsStore(client);
+    for (const data of ["", "something", "something\n", "x".repeat(37), `${"x".repeat(40)}\n`]) {
+      const key = randomKey();
+      await client.set(key, data);
+      const found = await store.load(key);
+      expect([found?.fields.size, found?.lastSeenAt], data).toEqual([0, 0]);
+      expect(await store.save(key, writeOf({ a: "1" })), data).toBe("conflict");
+    }
+  });
+
+  test("promises compare-and-set, and no limit", () => {
+    expect(netlifyBlobsStore(client).traits).toEqual({
+      consistency: "strong",
+      compareAndSet: true,
+      maxBytes: Infinity,
+    });
+  });
+
   test("never writes without a condition", async () => {
     const store = netlifyBlobsStore(client);
     const key = randomKey();
@@ -193,6 +212,50 @@ describe("netlifyBlobsStore() and expiry", () => {
     expect(await store.prune?.(now + 63_000)).toBe(1);
     await saved(store, key, { a: "2" });
   });
+
+  test("a session can be pruned as well after a change, and where it has taken the place of another one", async () => {
+    const store = netlifyBlobsStore(client);
+    const [changed, anew] = [randomKey(), randomKey()];
+    const expected = await saved(store, changed, { a: "1", now, expiresAt: now + 1000 });
+    await saved(store, changed, { a: "2", expected, now, expiresAt: now + 2000 });
+    await saved(store, anew, { a: "1", now, expiresAt: now + 1000 });
+    await saved(store, anew, { a: "2", now: now + 1500, expiresAt: now + 2000 });
+    expect(await store.prune?.(now + 1999)).toBe(0);
+    expect(await store.prune?.(now + 2001)).toBe(2);
+  });
+
+  test("of two sessions that begin at once where one has expired, one begins", async () => {
+    const store = netlifyBlobsStore(client);
+    const key = randomKey();
+    await saved(store, key, { a: "1", now, expiresAt: now + 1000 });
+    const begin = (a: string) => store.save(key, writeOf({ a, now: now + 2000 }));
+    const answers = await Promise.all([begin("2"), begin("3")]);
+    expect(answers.filter((answer) => answer === "conflict")).toHaveLength(1);
+    expect((await store.load(key))?.version).toBe(answers.find((answer) => answer !== "conflict"));
+  });
+
+  test("prune() goes on where a blob has gone since it was listed", async () => {
+    const store = netlifyBlobsStore(client);
+    for (let n = 0; n < 2; n++) await saved(store, randomKey(), { a: "1", now, expiresAt: now + 1000 });
+    let isGone = false;
+    blobs.interfere = (method) => {
+      if (method !== "HEAD" || isGone) return undefined;
+      isGone = true;
+      const [first = ""] = [...blobs.blobs.keys()].sort();
+      blobs.blobs.delete(first);
+      return undefined;
+    };
+    expect(await store.prune?.(now + 2000)).toBe(1);
+    expect(isGone).toBe(true);
+  });
+
+  test("prune() leaves what another program has written, whatever that says of its end", async () => {
+    const store = netlifyBlobsStore(client);
+    await client.set("theirs", "something", { metadata: { expiresAt: "1" } });
+    await client.set("others", "something", { metadata: { expiresAt: null } });
+    expect(await store.prune?.(now)).toBe(0);
+    expect(blobs.blobs.size).toBe(2);
+  });
 });
 
 describe("netlifyBlobsStore() and failures", () => {
@@ -235,7 +298,9 @@ describe("netlifyBlobsStore() and failures", () => {
       1,
       { data: "x", etag: "" },
       { data: null, etag: "x" },
+      { data: "x", etag: 7 },
       { modified: "yes", etag: "x" },
+      { modified: true, etag: 7 },
     ]) {
       const store = netlifyBlobsStore({
         getWithMetadata: async () => answer as never,
@@ -245,15 +310,30 @@ describe("netlifyBlobsStore() and failures", () => {
         list: client.list,
       } as NetlifyBlobs);
       const key = randomKey();
-      await failureOf(() => store.load(key));
-      await failureOf(() => store.save(key, writeOf({ a: "1" })));
-      await failureOf(() => store.save(key, writeOf({ a: "1", expected: "v" })));
-      await failureOf(() => store.delete(key, "v"));
+      for (const call of [
+        () => store.load(key),
+        () => store.save(key, writeOf({ a: "1" })),
+        () => store.save(key, writeOf({ a: "1", expected: "v" })),
+        () => store.delete(key, "v"),
+      ]) {
+        const failure = await failureOf(call);
+        // The client itself answers with an object, or null.
+        if (answer !== undefined) expect(failure, JSON.stringify(answer)).toMatchObject({ code: "ERR_STORE" });
+      }
     }
   });
 
   test("throws when the store is missing or is none", () => {
-    for (const none of [undefined, null, {}, "sessions", Promise.resolve(client)] as unknown[]) {
+    const { getWithMetadata, set } = client;
+    for (const none of [
+      undefined,
+      null,
+      {},
+      "sessions",
+      Promise.resolve(client),
+      { set },
+      { getWithMetadata },
+    ] as unknown[]) {
       // @ts-expect-error Not one of them is a store.
       expect(() => netlifyBlobsStore(none)).toThrow(/netlifyBlobsStore: the store must be what getStore\(\)/);
     }
