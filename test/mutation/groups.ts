@@ -269,4 +269,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/deno_kv.ts", "src/stores/dynamodb.ts", "src/stores/memcached.ts"],
     tests: ["test/stores/{deno_kv,dynamodb,memcached}_calls.test.ts"],
   },
+  stores_blobs: {
+    files: ["src/stores/netlify_blobs.ts", "src/stores/unstorage.ts"],
+    tests: ["test/stores/{netlify_blobs,unstorage}.test.ts"],
+  },
 };
