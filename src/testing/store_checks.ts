@@ -64,7 +64,7 @@ function mapOf<Value>(fields: FieldsLike<Value>): Map<string, Value> {
 }
 
 function isMap<Value>(fields: FieldsLike<Value>): fields is ReadonlyMap<string, Value> {
-  return typeof fields.get === "function" && typeof fields.entries === "function";
+  return typeof fields.get === "function";
 }
 
 // Steps that several cases take.
