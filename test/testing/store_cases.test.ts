@@ -48,6 +48,26 @@ describe("storeCases()", () => {
     expect(closed).toBe(2);
   });
 
+  it("says what is wrong with what opens a store, or with what was opened", async () => {
+    const [first] = cases;
+    for (const none of [undefined, null, memoryStore(), "memory"] as unknown[]) {
+      // @ts-expect-error Not one of them opens a store.
+      await expect(first?.run(none)).rejects.toThrow(/^Give a case a function that opens your store/);
+    }
+    const { load, save, delete: remove } = memoryStore();
+    const stores: unknown[] = [undefined, null, "memory", 7, {}, { load, save }, { load, delete: remove }];
+    for (const store of [...stores, { save, delete: remove }]) {
+      for (const opened of store === undefined ? [store] : [store, { store }]) {
+        // @ts-expect-error Not one of them is a store.
+        await expect(first?.run(() => opened)).rejects.toThrow(
+          /^The store of a case must be an object with load, save, delete; it is /,
+        );
+      }
+    }
+    const callable = Object.assign(() => {}, memoryStore());
+    await first?.run(() => callable);
+  });
+
   it("leaves no failure behind that nobody handles when writes fail", async () => {
     const unhandled: unknown[] = [];
     const listen = (error: unknown): void => void unhandled.push(error);
