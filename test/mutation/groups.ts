@@ -273,4 +273,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/stores/netlify_blobs.ts", "src/stores/unstorage.ts"],
     tests: ["test/stores/{netlify_blobs,unstorage}.test.ts"],
   },
+  testing_store_cases: {
+    files: ["src/testing/store_cases.ts", "src/testing/store_checks.ts"],
+    tests: ["test/testing/store_{cases,checks}.test.ts"],
+  },
 };
