@@ -301,10 +301,10 @@ test("unstorageStore() lets no write come between a read and a removal of prune(
   const version = await saved(store, writeOf({ "=a": "1" }));
   const { removeItem } = storage;
   let write: Promise<unknown> | undefined;
-  storage.removeItem = async (...args) => {
+  storage.removeItem = async (item: string) => {
     write = Promise.resolve(store.save(key, writeOf({ "=a": "2" }, version)));
     for (let turns = 0; turns < 100; turns++) await Promise.resolve();
-    await removeItem(...args);
+    await removeItem(item);
   };
   expect(await store.prune?.(later + 1)).toBe(1);
   // The write finds nothing. If it could come between, it would be lost.
