@@ -1,5 +1,6 @@
 /** Stores that each break one promise, for the test of `storeCases()`. */
 import { memoryStore } from "../../src/stores/memory.ts";
+import type { Write } from "../../src/core/store.ts";
 import type { OpenStore } from "../../src/testing.ts";
 import {
   aliasing,
@@ -13,9 +14,13 @@ import {
   isChange,
   isCreation,
   isTouch,
+  keepingRemoved,
   limited,
   overwrite,
+  overwritingForeign,
   partialAfterExpiry,
+  repeating,
+  short,
   spoiled,
   tooLarge,
   touchThatKeepsTheVersion,
@@ -34,6 +39,8 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     "has a limit that is not a number": withTraits({ maxBytes: NaN }),
     "accepts no byte at all": withTraits({ maxBytes: 0 }),
     "is stale for ever": withTraits({ staleness: NaN }),
+    "is stale for an infinite time": withTraits({ staleness: Infinity }),
+    "is stale for less than no time": withTraits({ staleness: -1 }),
   },
   "load() answers null when nothing was stored": {
     "finds an empty record everywhere": spoiled((good) => ({
@@ -63,19 +70,18 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
   },
   "save() lets one of many creations at once win [compareAndSet]": {
     "lets all of them win": comparingTooEarly(isCreation),
-    "merges what they wrote": () => {
-      const good = memoryStore();
+    "merges what they wrote": spoiled((good) => {
       const merged = new Map<string, string>();
+      let saves = 0;
       return {
-        ...good,
         async save(key, write) {
+          const isFirst = saves++ === 0;
           for (const [name, value] of write.record.fields) merged.set(name, value);
-          const isThere = (await good.load(key)) !== null;
           await overwrite(good, key, write, { ...write.record, fields: merged });
-          return isThere ? "conflict" : 1;
+          return isFirst ? 1 : "conflict";
         },
       };
-    },
+    }),
   },
   "save() changes and adds fields, moves lastSeenAt and keeps the rest": {
     "changes nothing": answering(isChange, 2, false),
@@ -89,11 +95,7 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     }),
   },
   "save() removes the fields that are null": {
-    "keeps them": writing(isChange, (good) => async (key, write) => {
-      const before = await good.load(key);
-      const fields = new Map([...(before?.fields ?? []), ...write.record.fields]);
-      return good.save(key, { ...write, record: { ...write.record, fields } });
-    }),
+    "keeps them": keepingRemoved(() => true),
     "stores null as a word": writing(isChange, (good) => (key, write) => {
       const fields = new Map(write.record.fields);
       for (const [name, value] of write.changed) fields.set(name, String(value));
@@ -120,6 +122,15 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
         const answer = await good.save(key, write);
         if (answer === "conflict") await overwrite(good, key, write);
         return answer;
+      },
+    })),
+    "answers nothing where it does not compare": spoiled((good) => ({
+      traits: { ...good.traits, compareAndSet: false },
+      async save(key, write) {
+        const answer = await good.save(key, write);
+        if (answer !== "conflict") return answer;
+        await overwrite(good, key, write);
+        return "";
       },
     })),
   },
@@ -198,11 +209,18 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
         },
       };
     }),
+    "answers a version that is not there": repeating(() => "gone"),
+    "answers an empty version": repeating(() => ""),
+    "answers an empty version to what was overtaken": repeating((present, own) => (present === own ? own : "")),
   },
   "save() loses none of 50 increments at once, touches between them [compareAndSet]": {
     "compares too early": comparingTooEarly(isChange),
     "compares too early without changes": comparingTooEarly(isTouch),
     "never accepts a version": answering((write) => !isCreation(write), "conflict", false),
+    "drops what nobody has changed just now": writing(isChange, (good) => (key, write) => {
+      const kept = [...write.record.fields].filter(([name]) => !name.startsWith("writer-") || write.changed.has(name));
+      return good.save(key, { ...write, record: { ...write.record, fields: new Map(kept) } });
+    }),
   },
   "delete() removes the record": {
     "does nothing": spoiled(() => ({ delete: async () => {} })),
@@ -238,6 +256,26 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
         return (await good.load(key)) === null && expected !== undefined ? "conflict" : good.delete(key, expected);
       },
     })),
+    "takes the second one for a conflict": spoiled((good) => {
+      const deleted = new Set<string>();
+      return {
+        delete(key, expected) {
+          if (deleted.has(key) && expected === undefined) return "conflict";
+          deleted.add(key);
+          return good.delete(key, expected);
+        },
+      };
+    }),
+    "rejects a key that it has never seen": spoiled((good) => {
+      const seen = new Set<string>();
+      return {
+        save: (key, write) => good.save(seen.add(key) && key, write),
+        delete(key, expected) {
+          if (!seen.has(key)) throw new Error("Not found");
+          return good.delete(key, expected);
+        },
+      };
+    }),
   },
   "delete() at the current version removes the record": {
     "always finds a conflict": spoiled((good) => ({
@@ -260,6 +298,18 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
   "delete() is final for writes in flight [compareAndSet]": {
     "does a change after it": writingAfterDelete(isChange),
     "does a write without changes after it": writingAfterDelete(isTouch),
+    "does a write after the first one alone": spoiled((good) => {
+      let last: [key: string, write: Write] | undefined;
+      let deletions = 0;
+      return {
+        save: (key, write) => good.save(key, (last = [key, write])[1]),
+        async delete(key, expected) {
+          const answer = await good.delete(key, expected);
+          if (last !== undefined && deletions++ === 0) await overwrite(good, ...last);
+          return answer;
+        },
+      };
+    }),
   },
   "delete() ends its versions: none fits a record created anew [compareAndSet]": {
     "counts each record's versions from one": versionsFromOne,
@@ -334,24 +384,31 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     "knows no case": distortedNames((name) => name.toLowerCase()),
     "has no empty name": distorted((fields) => [...fields].filter(([name]) => name !== "")),
     "ends a name at its first line": distortedNames((name) => name.split("\n")[0] ?? ""),
+    "keeps those that were removed": keepingRemoved(() => true),
+    "keeps __proto__ when it is removed": keepingRemoved((name) => name === "__proto__"),
+    "keeps an empty name when it is removed": keepingRemoved((name) => name === ""),
+    "keeps its own version when it is removed": keepingRemoved((name) => name === "version"),
+    "keeps a name of two lines when it is removed": keepingRemoved((name) => name.includes("\n")),
   },
   "a value of 64 KiB comes back as it went": {
     "cuts it": distortedValues((value) => value.slice(0, 65_535)),
   },
   "a thousand fields come back as they went": {
     "keeps 999": distorted((fields) => [...fields].slice(0, 999)),
-    "keeps those that were removed": writing(isChange, (good) => async (key, write) => {
-      const before = await good.load(key);
-      const fields = new Map([...(before?.fields ?? []), ...write.record.fields]);
-      return good.save(key, { ...write, record: { ...write.record, fields } });
-    }),
+    "keeps those that were removed": keepingRemoved(() => true),
   },
   "records are copies: what a caller does to its own reaches nobody": {
     "keeps the map that it is given": aliasing("in"),
     "hands out the map that it keeps": aliasing("out"),
+    "keeps the map that a creation gives it": aliasing("in", isCreation),
+    "hands out the map that it keeps of a creation": aliasing("out", isCreation),
+    "keeps the map that a change gives it": aliasing("in", isChange),
+    "hands out the map that it keeps of a change": aliasing("out", isChange),
   },
   "a record that was found stays as it was found": {
     "changes the map that it has handed out": aliasing("live"),
+    "changes a value in the map that it has handed out": aliasing("live", isChange, (name) => name === "a"),
+    "adds to the map that it has handed out": aliasing("live", isChange, (name) => name !== "a"),
   },
   "a record over traits.maxBytes is refused before it is sent, and what was stored stays": {
     "does not know its limit": withTraits({ maxBytes: 1000 }),
@@ -407,6 +464,7 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
       },
     })),
     "answers a version for what is gone": answering(() => true, 1, false),
+    "drops a field of what is about to expire": short((fields) => fields.slice(1)),
   },
   "a record that expires in a second is accepted": {
     "refuses a life shorter than a minute": writing(isCreation, (good) => async (key, write) => {
@@ -416,6 +474,11 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     "refuses what has expired": writing(isCreation, (good) => (key, write) => {
       return write.expiresAt < Date.now() ? "conflict" : good.save(key, write);
     }),
+    "refuses a life of a second": writing(isCreation, (good) => (key, write) => {
+      const life = write.expiresAt - write.record.lastSeenAt;
+      return life > 0 && life <= 1000 ? "conflict" : good.save(key, write);
+    }),
+    "keeps nothing but the key": short(() => []),
   },
   "a value that the store has not written is a record without fields, and no creation overwrites it": {
     "finds nothing there": () =>
@@ -433,22 +496,10 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
           return found;
         },
       })),
-    "overwrites it": () => {
-      const { store, spoil = () => {} } = limited();
-      const overwritten = new Set<string>();
-      return {
-        store: {
-          ...store,
-          save: async (key, write) => {
-            const found = await store.load(key);
-            if (found?.version !== "?") return store.save(key, write);
-            overwritten.add(key);
-            return 1;
-          },
-        },
-        spoil,
-      };
-    },
+    "lets a creation overwrite it": overwritingForeign(isCreation, true),
+    "lets a change overwrite it": overwritingForeign(isChange, true),
+    "says that a creation has overwritten it": overwritingForeign(isCreation, false),
+    "says that a change has overwritten it": overwritingForeign(isChange, false),
   },
   "every call fails when the engine fails, and none says that there is nothing": {
     "finds nothing": () => failing({ load: () => null }),
@@ -472,6 +523,33 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     "finds nothing": heeding("aborted", () => ({ load: () => null })),
     "says that there is a conflict": heeding("aborted", () => ({ save: () => "conflict" })),
     "says that it saved": heeding("aborted", () => ({ save: () => 1 })),
+    "says that it created": heeding("aborted", (good) => ({
+      save: (key, write) => (isCreation(write) ? 1 : good.save(key, write)),
+    })),
+    "says that it changed": heeding("aborted", (good) => ({
+      save: (key, write) => (isCreation(write) ? good.save(key, write) : 1),
+    })),
+    "changes, and answers an empty version": heeding("aborted", (good) => ({
+      async save(key, write) {
+        const answer = await good.save(key, write);
+        return isCreation(write) ? answer : "";
+      },
+    })),
+    "saves, and says that there is a conflict": heeding("aborted", (good) => ({
+      save: async (...args) => (await good.save(...args), "conflict"),
+    })),
+    "creates, and says that there is a conflict": heeding("aborted", (good) => ({
+      async save(key, write) {
+        const answer = await good.save(key, write);
+        return isCreation(write) ? "conflict" : answer;
+      },
+    })),
+    "deletes, and says that there is a conflict": heeding("aborted", (good) => ({
+      async delete(key): Promise<"conflict"> {
+        await good.delete(key);
+        return "conflict";
+      },
+    })),
     "says that it deleted": heeding("aborted", () => ({ delete: () => {} })),
     "says that there is another version to delete": heeding("aborted", () => ({ delete: () => "conflict" })),
     "saves a part, and fails": heeding("aborted", (good) => ({

@@ -169,35 +169,42 @@ export function versionsFromOne(): SessionStore {
   };
 }
 
-/** A store that keeps the very objects that it is given, or hands out those that it keeps, or changes those that it has handed out. */
-export function aliasing(where: "in" | "out" | "live"): OpenStore {
+/**
+ * A store that keeps the very objects that some writes give it, or hands out those that it keeps of them, or changes some fields of those that it has
+ * handed out.
+ */
+export function aliasing(
+  where: "in" | "out" | "live",
+  kind: (write: Write) => boolean = () => true,
+  isLive: (name: string) => boolean = () => true,
+): OpenStore {
   return () => {
     const records = new Map<string, StoredRecord>();
+    const aliased = new Set<string>();
     let writes = 0;
-    const own = (fields: ReadonlyMap<string, string>, here: boolean) => (here ? fields : new Map(fields));
     return {
       ...versionsFromOne(),
       load(key) {
         const found = records.get(key);
-        return found === undefined ? null : { ...found, fields: own(found.fields, where !== "in") };
+        if (found === undefined) return null;
+        return where !== "in" && aliased.has(key) ? found : { ...found, fields: new Map(found.fields) };
       },
-      save(key, { record: { fields, lastSeenAt }, expected }) {
+      save(key, write) {
+        const { record, expected } = write;
         const found = records.get(key);
         if ((found?.version ?? null) !== expected) return "conflict";
-        const kept = found !== undefined && where === "live" ? new Map(found.fields) : undefined;
-        if (kept !== undefined && found !== undefined) refill(found.fields, fields);
-        records.set(key, { fields: kept ? found!.fields : own(fields, where === "in"), lastSeenAt, version: ++writes });
+        if (where === "live" && found?.fields instanceof Map) {
+          for (const [name, value] of record.fields) if (isLive(name)) found.fields.set(name, value);
+        }
+        const fields = where === "in" && kind(write) ? record.fields : new Map(record.fields);
+        if (where === "live" || kind(write)) aliased.add(key);
+        else aliased.delete(key);
+        records.set(key, { ...record, fields, version: ++writes });
         return writes;
       },
       delete: (key) => void records.delete(key),
     };
   };
-}
-
-function refill(kept: ReadonlyMap<string, string>, fields: ReadonlyMap<string, string>): void {
-  if (!(kept instanceof Map)) return;
-  kept.clear();
-  for (const [name, value] of fields) kept.set(name, value);
 }
 
 /** A store whose engine sweeps at once what lives shorter than a second, but keeps what `worse` leaves of it. */
@@ -291,3 +298,57 @@ export function heeding(when: "given" | "aborted", spoil: (good: SessionStore) =
 
 export const withTraits = (traits: Partial<SessionStore["traits"]>): OpenStore =>
   spoiled((good) => ({ traits: { ...good.traits, ...traits } }));
+
+/** A store that keeps some of the fields that a change removes. */
+export function keepingRemoved(isKept: (name: string) => boolean): OpenStore {
+  return writing(isChange, (good) => async (key, write) => {
+    const kept = [...((await good.load(key))?.fields ?? [])].filter(([name]) => isKept(name));
+    const fields = new Map([...kept, ...write.record.fields]);
+    return good.save(key, { ...write, record: { ...write.record, fields } });
+  });
+}
+
+/** A store that knows a write that comes again, does it once, and answers what it is told. */
+export function repeating(answer: (present: RecordVersion, own: RecordVersion) => RecordVersion): OpenStore {
+  return spoiled((good) => {
+    const done = new Map<string, RecordVersion>();
+    return {
+      async save(key, write) {
+        const own = done.get(write.id);
+        if (own !== undefined) return answer((await good.load(key))?.version ?? own, own);
+        const version = await good.save(key, write);
+        if (version !== "conflict") done.set(write.id, version);
+        return version;
+      },
+    };
+  });
+}
+
+/** A store that keeps less of what lives for a second or shorter, and has not expired. */
+export function short(left: (fields: [string, string][]) => [string, string][]): OpenStore {
+  return writing(isCreation, (good) => (key, write) => {
+    const life = write.expiresAt - write.record.lastSeenAt;
+    const fields = new Map(life > 0 && life <= 1000 ? left([...write.record.fields]) : write.record.fields);
+    return good.save(key, { ...write, record: { ...write.record, fields } });
+  });
+}
+
+/** A store that writes over what another program has put in its place, or says so. */
+export function overwritingForeign(kind: (write: Write) => boolean, isDone: boolean): OpenStore {
+  return () => {
+    const { store, spoil = () => {} } = limited();
+    return {
+      store: {
+        ...store,
+        async save(key, write) {
+          const found = await store.load(key);
+          if (found?.version !== "?" || !kind(write)) return store.save(key, write);
+          if (!isDone) return 1;
+          await store.delete(key);
+          return store.save(key, { ...write, expected: null });
+        },
+      },
+      spoil,
+    };
+  };
+}

@@ -2,11 +2,104 @@ import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import type { SessionStore } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
-import { storeCases } from "../../src/testing.ts";
+import { type OpenStore, storeCases } from "../../src/testing.ts";
 import { brokenStores } from "./broken_stores.ts";
-import { failing, limited, overwrite, spoiled } from "./spoiling.ts";
+import { failing, heeding, limited, overwrite, repeating, spoiled, withTraits } from "./spoiling.ts";
 
 const cases = storeCases();
+
+/** Stores that do in an unusual way what they must do. */
+const unusualStores: Readonly<Record<string, OpenStore>> = {
+  "fails when a signal is aborted": heeding("aborted", () => ({ load: aborted, save: aborted, delete: aborted })),
+  "knows a write that comes again": repeating((present, own) => (present === own ? own : "conflict")),
+  "answers what became of a write that comes again": repeating((_, own) => own),
+  "gives records that nobody can change": spoiled((good) => ({
+    async load(key) {
+      const found = await good.load(key);
+      return found && { ...found, fields: readOnly(found.fields) };
+    },
+  })),
+  "sweeps at once what has expired, or is about to": spoiled((good) => ({
+    async save(key, write) {
+      const version = await good.save(key, write);
+      if (write.expiresAt - write.record.lastSeenAt <= 1000) await good.delete(key);
+      return version;
+    },
+  })),
+  "changes nothing that has expired": spoiled((good) => {
+    const ends = new Map<string, number>();
+    return {
+      async save(key, write) {
+        if ((ends.get(key) ?? Infinity) - write.record.lastSeenAt <= 1) return "conflict";
+        const version = await good.save(key, write);
+        if (version !== "conflict") ends.set(key, write.expiresAt);
+        return version;
+      },
+    };
+  }),
+  "keeps the version of a value that was damaged in its place, and compares nothing else": () => {
+    const damaged = new Set<string>();
+    const { prune: _, ...good } = memoryStore();
+    return {
+      store: {
+        ...good,
+        async load(key) {
+          const found = await good.load(key);
+          return found && damaged.has(key) ? { fields: new Map(), lastSeenAt: 0, version: found.version } : found;
+        },
+      },
+      spoil: (key) => void damaged.add(key),
+    };
+  },
+  "promises little, and lets a creation replace what is not its own": () => {
+    const foreign = new Set<string>();
+    const weak = weakStore();
+    return {
+      store: {
+        ...weak,
+        load: (key) => (foreign.has(key) ? { fields: new Map(), lastSeenAt: 0, version: "?" } : weak.load(key)),
+        save(key, write) {
+          if (write.expected !== null && foreign.has(key)) return "conflict";
+          return weak.save(key, write);
+        },
+        delete: (key) => (foreign.delete(key), weak.delete(key)),
+      },
+      spoil: (key) => void foreign.add(key),
+    };
+  },
+  "promises little, and writes some time after it has looked": () => {
+    const weak = weakStore();
+    return {
+      ...weak,
+      async save(key, write) {
+        if (write.expected !== null && ((await weak.load(key))?.fields.size ?? 0) === 0) return "conflict";
+        for (let turns = 0; turns < 20; turns++) await Promise.resolve();
+        return weak.save(key, { ...write, expected: null });
+      },
+    };
+  },
+  "is never stale": withTraits({ staleness: 0 }),
+};
+
+function aborted(): never {
+  throw new Error("Aborted");
+}
+
+/** The same fields, without a way to change them. */
+function readOnly(fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const shown = {
+    set: undefined,
+    size: fields.size,
+    get: (name: string) => fields.get(name),
+    has: (name: string) => fields.has(name),
+    keys: () => fields.keys(),
+    values: () => fields.values(),
+    entries: () => fields.entries(),
+    forEach: (each: Parameters<ReadonlyMap<string, string>["forEach"]>[0]) => fields.forEach(each),
+    [Symbol.iterator]: () => fields[Symbol.iterator](),
+  };
+  return shown;
+}
 
 describe("storeCases()", () => {
   it("has broken stores for every case, and for no other", () => {
@@ -33,7 +126,40 @@ describe("storeCases()", () => {
     it(`"${name}" holds when a store answers with promises`, () => run(() => later(memoryStore())));
 
     it(`"${name}" holds when a store promises little`, () => run(() => weakStore()));
+
+    for (const [what, open] of Object.entries(unusualStores))
+      it(`"${name}" holds when a store ${what}`, () => run(open));
   }
+
+  it("tries many names and texts, all of which differ, and some of which UTF-8 cannot write", async () => {
+    const tried: number[][] = [];
+    for (const { run } of cases.filter(({ name }) => /^(?:values that|text of|half|any text)/.test(name))) {
+      const names = new Set<string>();
+      const texts = new Set<string>();
+      const open = spoiled((good) => ({
+        save(key, write) {
+          if (write.expected === null) {
+            for (const name of write.record.fields.keys()) names.add(name);
+            for (const text of write.record.fields.values()) texts.add(text);
+          }
+          return good.save(key, write);
+        },
+      }));
+      await run(open);
+      const all = [...names, ...texts];
+      tried.push([
+        [...names].filter((name) => name !== "").length,
+        [...texts].filter((text) => text !== "").length,
+        all.filter((text) => !text.isWellFormed()).length,
+      ]);
+    }
+    expect(tried).toEqual([
+      [60, 29, 0],
+      [22, 22, 0],
+      [3, 3, 5],
+      [48, 49, 0],
+    ]);
+  });
 
   it("closes what was opened when a case holds and when it fails", async () => {
     const [first] = cases;
@@ -116,9 +242,9 @@ function weakStore(): SessionStore {
   const { prune: _, ...good } = memoryStore();
   return {
     ...good,
-    traits: { consistency: "eventual", compareAndSet: false, maxBytes: 100_000 },
+    traits: { consistency: "eventual", compareAndSet: false, maxBytes: 40_000 },
     async save(key, write) {
-      if (JSON.stringify([...write.record.fields]).length > 100_000) {
+      if (JSON.stringify([...write.record.fields]).length > 40_000) {
         throw Object.assign(new Error("Too large"), { code: "ERR_RECORD_TOO_LARGE" });
       }
       const found = await good.load(key);
