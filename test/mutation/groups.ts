@@ -274,7 +274,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/stores/{netlify_blobs,unstorage}.test.ts"],
   },
   testing_store_cases: {
-    files: ["src/testing/store_cases.ts", "src/testing/store_checks.ts"],
+    files: ["src/testing/store_cases.ts", "src/testing/store_checks.ts", "src/testing/cases/*.ts"],
     tests: ["test/testing/store_{cases,checks}.test.ts"],
   },
 };

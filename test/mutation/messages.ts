@@ -28,6 +28,17 @@ const TEXT_AT: Readonly<Record<string, number>> = {
   assertRecordSize: 0,
   cleanError: 0,
   refuse: 0,
+  // The checks of `storeCases()`.
+  equal: 2,
+  fails: 0,
+  isHarmless: 0,
+  isTooLarge: 0,
+  missing: 2,
+  note: 0,
+  refused: 3,
+  saved: 3,
+  that: 1,
+  version: 1,
 };
 
 function shouldIgnore(path: NodePath): string | undefined {
