@@ -41,7 +41,8 @@ export function oneOf<const Word extends string>(
 export function checkedClock(now: () => number): () => number {
   return () => {
     const instant: unknown = now();
-    if (typeof instant === "number" && Number.isFinite(instant)) return instant;
+    // Capabilities write instants as whole numbers.
+    if (typeof instant === "number" && Number.isFinite(instant)) return Math.floor(instant);
     throw new TypeError(`now must return epoch milliseconds, as Date.now does; it returned ${kindOf(instant)}`);
   };
 }

@@ -94,6 +94,19 @@ test("a login keeps its new binding when another request writes the session whil
   expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", n: 2, ended: null });
 });
 
+test("a session is bound where the clock counts parts of a millisecond", async () => {
+  now += 0.25;
+  const handler = app();
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/login", { method: "POST" });
+  const stolen = `__Host-session=${browser.cookie("__Host-session")}`;
+  now += 400_000;
+  expect(await (await browser.fetch("/")).json()).toMatchObject({ user: "ada", ended: null });
+  expect(await (await handler(new Request(ORIGIN, { headers: { Cookie: stolen } }))).json()).toEqual({
+    ended: "proof",
+  });
+});
+
 test("a session that is renewed by its age is not offered again, and keeps waiting for no key", async () => {
   const handler = app({ rotateEvery: 60 });
   const browser = new Browser(handler, await deviceKey(), clock);
