@@ -66,7 +66,7 @@ export function writeProof(
   signaturesOf: SignaturesOf,
   { validFor, maxAge }: ProofLifetime,
 ): MaybePromise<void> {
-  const end = (now + validFor * 1000).toString(36);
+  const end = Math.ceil(now + validFor * 1000).toString(36);
   return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
     chain(signatures.seal(PURPOSE, end), (value) => write(headers, value, exchange, maxAge)),
   );

@@ -94,9 +94,12 @@ test("a login keeps its new binding when another request writes the session whil
   expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", n: 2, ended: null });
 });
 
-test("a session is bound where the clock counts parts of a millisecond", async () => {
-  now += 0.25;
-  const handler = app();
+test.each([
+  ["the clock counts", 0.25, 600],
+  ["a proof lives for", 0, 1000 / 3],
+])("a session is bound where %s parts of a millisecond", async (_what, part, lifetime) => {
+  now += part;
+  const handler = app({}, { lifetime });
   const browser = new Browser(handler, await deviceKey(), clock);
   await browser.fetch("/login", { method: "POST" });
   const stolen = `__Host-session=${browser.cookie("__Host-session")}`;
