@@ -338,6 +338,22 @@ describe("a session of cookieSessions() without a request", () => {
     expect(await sessions.open((await elsewhere.id()) ?? "").get("n")).toBe(3);
   });
 
+  test("is what the client holds where id() tells it, and nothing is stored for that", async () => {
+    const sessions = new SessionManager<{ list: number[] }>({ store: cookieSessions({ secrets }) });
+    const list = [1];
+    const first = sessions.start(new Request(SHOP));
+    first.set("list", list);
+    list.push(2);
+    const id = (await first.id()) ?? "";
+    expect((await sessions.commit(first)).get("Set-Cookie")).toContain(`=${id};`);
+    expect(await sessions.open(id).get("list")).toEqual([1, 2]);
+    const events: string[] = [];
+    const onEvent = ({ type }: SessionEvent): unknown => events.push(type);
+    const second = new SessionManager<{ list: number[] }>({ store: cookieSessions({ secrets }), onEvent }).open(id);
+    second.set("list", []);
+    expect([await second.id(), events]).toEqual([id, ["loaded"]]);
+  });
+
   test("is told to nobody when the handler throws", async () => {
     const handle = withSession(async (_request, session) => {
       await session.create();

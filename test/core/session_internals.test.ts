@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { type Repository, SessionManager } from "../../mod.ts";
-import { INTERNALS, internalsOf, internalsWith } from "../../src/core/session_internals.ts";
+import { INTERNALS, internalsOf, internalsWith, notAmongPlugins } from "../../src/core/session_internals.ts";
 
 test("internalsOf() finds the internals of a session, also of one that another copy of this package made", () => {
   const session = new SessionManager().open("");
@@ -25,4 +25,9 @@ test("internalsWith() refuses a session whose manager does not have the plugin",
   expect(() => internalsWith(session, "userSessions", new Set<Repository>())).toThrow(
     /^userSessions is not among the plugins/,
   );
+});
+
+test("notAmongPlugins() makes the error of a plugin that the manager does not have", () => {
+  const message = "userSessions is not among the plugins of this SessionManager; give it in the option plugins";
+  expect(notAmongPlugins("userSessions")).toEqual(new TypeError(message));
 });

@@ -74,8 +74,19 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
+  core_queue: {
+    files: ["src/core/call_queue.ts"],
+    tests: ["test/core/call_queue.test.ts"],
+  },
   core_active: {
-    files: ["src/core/active_session.ts", "src/core/session_handle.ts"],
+    files: [
+      "src/core/active_session.ts",
+      "src/core/internals_of_active.ts",
+      "src/core/session_handle.ts",
+      "src/core/session_info.ts",
+      "src/core/session_internals.ts",
+      "src/core/session_token.ts",
+    ],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
       "test/core/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
