@@ -48,6 +48,8 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
 export function session<Data extends object = DefaultData, As extends string = "session">(
   options: HonoSessionOptions<Data, As> | SessionManager<Data> = {},
 ): MiddlewareHandler<SessionEnv<Data, As>> {
+  if (Reflect.has(Object(options), "req"))
+    throw new TypeError("session was given a context in place of options: write app.use(session())");
   // Only that it is an object: SessionManager knows the names.
   assertKnown(options, Object.keys(Object(options)), "session");
   const isShared = isManager<Data>(options);

@@ -84,6 +84,8 @@ const webRequests = new WeakMap<NodeRequest, Request>();
 export function nodeSession<Data extends object = DefaultData>(
   options: SessionOptions<Data, [request: NodeRequest, response: NodeResponse]> | SessionManager<Data> = {},
 ): NodeMiddleware {
+  if (Reflect.has(Object(options), "rawHeaders"))
+    throw new TypeError("nodeSession was given a request in place of options: write app.use(nodeSession())");
   const manager = managerInternalsOf(isManager<Data>(options) ? options : new SessionManager<Data>(options));
   const { answerInstead } = manager;
   const { isEager } = manager.policy;

@@ -301,6 +301,14 @@ describe("session()", () => {
     expect((await app.request("/")).headers.getSetCookie()).toHaveLength(1);
   });
 
+  test("says to call it when it is used as a middleware itself", async () => {
+    const app = new Hono();
+    app.use(session as never);
+    app.get("/", (c) => c.text("Hello"));
+    app.onError((error, c) => c.text(error.message, 500));
+    expect(await (await app.request("/")).text()).toMatch(/: write app\.use\(session\(\)\)$/);
+  });
+
   test("throws a TypeError for what are no options, and for a variable without a name", () => {
     for (const wrong of [7, null, "options"])
       expect(() => session(wrong as never)).toThrow("session must be an object");

@@ -12,21 +12,14 @@ function isOptions(value: unknown): value is object {
  * @throws {TypeError} If `options` is not an object, or has another name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
-  if (!isOptions(options)) {
-    const isCallback = typeof options === "function" && owner.startsWith("session.");
-    throw new TypeError(
-      isCallback ? `${owner} takes no callback: await it` : `The options of ${owner} must be an object`,
-    );
-  }
+  if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    const hint = UNNEEDED.includes(name) ? "leave it out." : `did you mean ${nearestTo(name, known)}?`;
-    throw new TypeError(`${owner} has no option ${JSON.stringify(name)}: ${hint} It has ${known.join(", ")}`);
+    throw new TypeError(
+      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
+    );
   }
 }
-
-/** Options of express-session that need no counterpart. */
-const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
 
 /** What other libraries call an option, and what this one calls it. */
 const ALIASES: Readonly<Record<string, string>> = {
@@ -35,7 +28,6 @@ const ALIASES: Readonly<Record<string, string>> = {
   ttl: "idleTimeout",
   expires: "maxAge",
   maxAge: "idleTimeout",
-  rolling: "cookie",
   name: "cookie",
   encrypt: "encryption",
   observe: "onEvent",

@@ -113,6 +113,9 @@ export interface SessionOptions<
   readonly now?: () => number;
 }
 
+/** Options of express-session that need no counterpart: the nearest word would mislead. */
+const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
+
 const NAMES: readonly (keyof SessionOptions)[] = [
   "store",
   "cookie",
@@ -149,6 +152,8 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   options: SessionOptions<Data, Rest>,
   owner: string,
 ): Policy {
+  const unneeded = UNNEEDED.find((name) => Reflect.has(Object(options), name));
+  if (unneeded !== undefined) throw new TypeError(`${owner} has no option "${unneeded}": leave it out`);
   assertKnown(options, NAMES, owner);
   const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now } = options;
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;

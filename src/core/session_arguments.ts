@@ -12,6 +12,12 @@ export function ttlOf(options: unknown, owner: string): number | undefined {
   return ttl;
 }
 
+/** Refuses a callback, as sessions of Express take one, and unknown options. @throws {TypeError} */
+export function assertCallOptions(options: unknown, known: readonly string[], owner: string): void {
+  if (typeof options === "function") throw new TypeError(`${owner} takes no callback: await it`);
+  assertKnown(options, known, owner);
+}
+
 const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
 
 /** What a browser is to clear. @throws {TypeError} If it is not a list of known words */

@@ -1,12 +1,11 @@
 import type { ActiveSession } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "./errors.ts";
 import { kindOf } from "./kind_of.ts";
-import { assertKnown } from "./known_options.ts";
 import { infoOf } from "./session_info.ts";
 import { isPromise } from "./maybe_promise.ts";
 import type { OwnTimeouts } from "./metadata.ts";
 import { tokenOf } from "./session_token.ts";
-import { assertGrace, assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
+import { assertCallOptions, assertGrace, assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
 import type {
   ClearSiteData,
   DestroyOptions,
@@ -177,7 +176,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   regenerate(options: RegenerateOptions = {}): Promise<void> {
     return this.#call(async (active) => {
-      assertKnown(options, ["grace", "reauthenticated"], "session.regenerate");
+      assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
       assertGrace(grace);
       await active.idle();
@@ -192,7 +191,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   destroy(options: DestroyOptions = {}): Promise<void> {
     return this.#call(async (active) => {
-      assertKnown(options, ["clearSiteData"], "session.destroy");
+      assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? []);
       // A save that is still under way would bring back what is to end.
       await active.idle();

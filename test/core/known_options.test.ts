@@ -18,22 +18,12 @@ describe("assertKnown()", () => {
     },
   );
 
-  test.each(["resave", "saveUninitialized", "unset", "proxy"])(
-    "says of %s, which express-session has, that it has no counterpart",
-    (name) => {
-      expect(() => assertKnown({ [name]: false }, KNOWN, "withSession")).toThrow(
-        `withSession has no option "${name}": leave it out. It has ${KNOWN.join(", ")}`,
-      );
-    },
-  );
-
   test.each([
     ["secret", "ids"],
     ["secrets", "ids"],
     ["ttl", "idleTimeout"],
     ["maxAge", "idleTimeout"],
     ["name", "cookie"],
-    ["rolling", "cookie"],
     ["encrypt", "encryption"],
     ["observe", "onEvent"],
     ["STORE", "store"],
@@ -49,10 +39,6 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ [name]: 1 }, KNOWN, "withSession")).toThrow(
       `withSession has no option "${name}": did you mean ${nearest}? It has ${KNOWN.join(", ")}`,
     );
-  });
-
-  test("knows what the age of a cookie is called elsewhere", () => {
-    expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
   });
 
   test("names no alias that is not known there", () => {

@@ -107,6 +107,14 @@ describe("misuse", () => {
     expect(() => withSession(() => new Response(), options as SessionOptions)).toThrow(message);
   });
 
+  test.each(["resave", "saveUninitialized", "unset", "proxy"])(
+    "%s, which express-session has, is to be left out, and no other word is named",
+    (name) => {
+      const message = `with-session has no option "${name}": leave it out`;
+      expect(() => new SessionManager({ [name]: false } as object)).toThrow(new TypeError(message));
+    },
+  );
+
   test("a handler that is none throws when it is wrapped", () => {
     expect(() => withSession(undefined as unknown as () => Response)).toThrow(TypeError);
   });

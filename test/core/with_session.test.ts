@@ -1,3 +1,5 @@
+import { IncomingMessage } from "node:http";
+import { Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionStore, withSession } from "../../mod.ts";
 import { fileStore } from "../../src/stores/file.ts";
@@ -280,6 +282,16 @@ test.each([undefined, null, {}, "handler", new SessionManager()])(
     expect(() => Reflect.apply(withSession, undefined, [handler])).toThrow(/^withSession needs a handler/);
   },
 );
+
+test("a handler of withSession() refuses a request of Node, and names what takes one", async () => {
+  let isCalled = false;
+  const handler = withSession(() => void (isCalled = true));
+  const request = new IncomingMessage(new Socket());
+  await expect(Reflect.apply(handler, undefined, [request])).rejects.toThrow(
+    new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession"),
+  );
+  expect(isCalled).toBe(false);
+});
 
 describe("stores", () => {
   test("[20] [25] [26] changing the store is changing one option, for one of the project's or of one's own", async () => {

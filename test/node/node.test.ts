@@ -1,3 +1,5 @@
+import { IncomingMessage } from "node:http";
+import { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { memoryStore, SessionManager, type SessionOptions } from "../../mod.ts";
 import { type NodeRequest, nodeSession } from "../../src/node.ts";
@@ -47,6 +49,12 @@ test("the middleware refuses what is no request or no response of Node, and says
   for (const other of [undefined, null, "response", {}, { res: response }, () => {}])
     expect(() => middleware(request, other as never)).toThrow(/^The middleware of nodeSession takes .*ctx\.res/);
   expect(() => middleware({} as never, {} as never)).toThrow(TypeError);
+});
+
+test("nodeSession() says to call it when it is used as a middleware itself", () => {
+  const message = /: write app\.use\(nodeSession\(\)\)$/;
+  expect(() => nodeSession(new IncomingMessage(new Socket()) as never)).toThrow(message);
+  expect(() => nodeSession(null as never)).toThrow("must be an object");
 });
 
 test("the session is a property of the request that programs can see, replace and list", () => {
