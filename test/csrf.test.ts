@@ -274,6 +274,11 @@ describe("verifyCsrfToken()", () => {
     expect(await verify(presented as string)).toBe(false);
   });
 
+  test("is false for an object of the program that is no request", async () => {
+    const { verify } = await scene();
+    expect(await verify({ clone: () => ({}) } as never)).toBe(false);
+  });
+
   test("throws a TypeError when it is given a promise of a token", async () => {
     const { token, visit } = await scene();
     await visit(async (session) => {

@@ -26,6 +26,7 @@ describe("assertKnown()", () => {
     ["name", "cookie"],
     ["encrypt", "encryption"],
     ["observe", "onEvent"],
+    ["rolling", "cookie"],
     ["STORE", "store"],
     ["cookies", "cookie"],
     ["coookie", "cookie"],
@@ -39,6 +40,10 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ [name]: 1 }, KNOWN, "withSession")).toThrow(
       `withSession has no option "${name}": did you mean ${nearest}? It has ${KNOWN.join(", ")}`,
     );
+  });
+
+  test("knows what the age of a cookie is called elsewhere", () => {
+    expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
   });
 
   test("names no alias that is not known there", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { assertTimeouts, clearingWords, ttlOf } from "../../src/core/session_arguments.ts";
+import { assertGrace, assertTimeouts, clearingWords, ttlOf } from "../../src/core/session_arguments.ts";
 
 const NO_DURATION = [0, -1, Number.NaN, Infinity, "60", null, true, [60]];
 
@@ -20,6 +20,12 @@ test("clearingWords() takes a list of the words of Clear-Site-Data, and no other
   expect(clearingWords([])).toEqual([]);
   for (const wrong of ["cache", undefined, {}, [""], ["cache", "cookie"], ["Cache"]])
     expect(() => clearingWords(wrong as never)).toThrow(TypeError);
+});
+
+test("assertGrace() takes a number of seconds, and none at all", () => {
+  for (const grace of [0, 0.5, 60]) expect(assertGrace(grace)).toBeUndefined();
+  for (const wrong of [-1, NaN, Infinity, -Infinity, "60", null, undefined, true])
+    expect(() => assertGrace(wrong as never)).toThrow(RangeError);
 });
 
 describe("assertTimeouts()", () => {

@@ -139,7 +139,9 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_values: {
     files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session_values.ts"],
-    tests: ["test/core/{changes_in_place,flash,session_handle,session_values,update_key}.test.ts"],
+    tests: [
+      "test/core/{after_the_response,changes_in_place,flash,session_handle,session_values,update_key,with_session}.test.ts",
+    ],
   },
   core_codec: {
     files: ["src/core/codec.ts", "src/core/value_table.ts", "src/core/schema.ts"],
