@@ -18,6 +18,7 @@ import type {
 import { INTERNALS, type SessionInternals } from "./session_internals.ts";
 import { begin } from "./create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
+import { protectPrototype } from "./session_prototype.ts";
 import { keysOf, loadToRead, pull, read, remove } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
@@ -254,8 +255,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       return new ActiveInternals(this.#used);
     };
     Object.defineProperty(this.prototype, INTERNALS, { get: internals });
-    // All sessions share the methods: what a middleware wrote on one of them, every client would see.
-    for (const { value } of Object.values(Object.getOwnPropertyDescriptors(this.prototype))) Object.freeze(value);
+    protectPrototype(this.prototype);
   }
 
   get #used(): ActiveSession {

@@ -1,0 +1,13 @@
+/** What all sessions share is safe from a program, and from a middleware, that writes on a session. */
+export function protectPrototype(prototype: object): void {
+  // What was written on a method, every client would see.
+  for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) Object.freeze(value);
+  // It is asked for names that no session has, and costs the others nothing.
+  Object.setPrototypeOf(prototype, new Proxy({}, { set: refuseAssignment }));
+}
+
+/** @throws {TypeError} For `session.user = …`, which would store nothing. Code that is no module would not hear of it otherwise */
+function refuseAssignment(_target: object, name: string | symbol): never {
+  const key = String(name);
+  throw new TypeError(`session.${key} = … stores nothing: write session.set(${JSON.stringify(key)}, …)`);
+}
