@@ -146,7 +146,10 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   }
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
     return (headers) => transport.clear(headers);
-  return active.rejected === "ambiguous" ? (headers) => transport.expireStrays(headers) : undefined;
+  // The token itself is not sent again: the response of a login may have replaced it meanwhile.
+  return active.rejected === "ambiguous" || transport.isStale
+    ? (headers) => transport.expireStrays(headers)
+    : undefined;
 }
 
 /** Puts back the session of a request whose response carries nothing of it, if it has got a new id or is about to: perhaps nobody has awaited that. */

@@ -42,9 +42,14 @@ export class RequestTransport {
     return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
   }
 
-  /** Whether the client holds something under a name that was used before, so that the token must be written anew. */
+  /** Whether the client holds something under a name that was used before. */
   get isStale(): boolean {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
+  }
+
+  /** Whether the token must be written because of that: it came under such a name itself, or the transport expires nothing without it. */
+  get isMoved(): boolean {
+    return this.isStale && (this.presentedName !== this.name || this.#presenter?.expireStrays === undefined);
   }
 
   /** The name under which a token is written. */

@@ -6,7 +6,7 @@ export function protectPrototype(prototype: object): void {
   Object.setPrototypeOf(prototype, new Proxy({}, { set: refuseAssignment }));
 }
 
-/** @throws {TypeError} For `session.user = …`, which would store nothing. Code that is no module would not hear of it otherwise */
+/** @throws {TypeError} For `session.user = …`, which would store nothing: the language itself refuses it only in modules, and only if an object takes no more properties */
 function refuseAssignment(_target: object, name: string | symbol): never {
   const key = String(name);
   throw new TypeError(`session.${key} = … stores nothing: write session.set(${JSON.stringify(key)}, …)`);

@@ -44,11 +44,14 @@ export interface Transport {
    */
   isAmbiguous?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
-   * On an ambiguous request to which nothing is written or cleared: expires the stray tokens, and leaves the one that is where `write` puts it. The next
-   * request carries that one alone.
+   * On an ambiguous or a stale request to which nothing is written or cleared: expires the stray tokens, and leaves the one that is where `write` puts it. The
+   * next request carries that one alone.
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
-  /** Whether the client holds something under a name that was used before, so that the token must be written anew, even if nothing changed. */
+  /**
+   * Whether the client holds something under a name that was used before. Its token is written anew if it came under that name, or if there is no
+   * `expireStrays`, even if nothing changed. Otherwise `expireStrays` is called.
+   */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
    * The name under which `read` found the token, or under which `write` writes it if it found none. What is signed or sealed is bound to it: a stale token is opened

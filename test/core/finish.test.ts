@@ -398,7 +398,9 @@ test("a cookie of a previous name is expired when it is met, also where the sess
     expect(await session.get("n")).toBe(1);
     return (await sessions.commit(session)).getSetCookie();
   };
-  expect(await read(`s=${id}; older=old`)).toEqual([
+  // Without the session's own cookie: a login that was answered meanwhile may have replaced it.
+  expect(await read(`s=${id}; older=old`)).toEqual([expect.stringMatching(/^older=; Max-Age=0;/)]);
+  expect(await read(`older=${id}`)).toEqual([
     expect.stringMatching(/^older=; Max-Age=0;/),
     expect.stringMatching(new RegExp(`^s=${id}; Max-Age=86400;`)),
   ]);
