@@ -48,11 +48,13 @@ export class CookieRepository implements Repository {
     if (op.endsAt(found) <= op.now) return "expired";
     const place = await this.#follow(found.id, await this.#noteOf(found.id, op), op, 1);
     if (typeof place === "string") return place;
-    const { id, note } = place;
+    const { id, note, isUnderWay } = place;
     const isFollowed = id !== found.id;
-    // Nothing is due under an id that the client does not have yet.
+    // Nothing is due under an id that the client does not have yet. A request that was under way must not replace, by a touch alone,
+    // what the response with the new id holds.
     const metadata = isFollowed ? { ...confirmed(found.metadata), rotatedAt: op.now } : found.metadata;
-    const opened = { ...found, id, metadata, stored: { note, isFollowed } satisfies Stored };
+    const lastSeenAt = isUnderWay === true ? Math.max(op.now, found.lastSeenAt) : found.lastSeenAt;
+    const opened = { ...found, id, metadata, lastSeenAt, stored: { note, isFollowed } satisfies Stored };
     // What is sealed is bound to the name: a token that came under a previous name is sealed and sent again.
     const renewed = op.presentedName === op.name ? token : await this.#sealFor(opened, opened, op);
     return { ...opened, token: renewed, version: renewed };
@@ -171,7 +173,8 @@ export class CookieRepository implements Repository {
     const place = await this.#follow(nextId, next, op, hops + 1);
     if (typeof place === "string") return place;
     if (grace.untilUsed !== true) return { id, note };
-    if (next?.isUsed !== true || isUnderWay(retiredAt, op.now)) return place;
+    if (isUnderWay(retiredAt, op.now)) return { ...place, isUnderWay: true };
+    if (next?.isUsed !== true) return place;
     if (this.#endsOnReuse) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }
@@ -268,6 +271,8 @@ function confirmed({ unconfirmed: _, ...metadata }: Metadata): Metadata {
 interface Place {
   readonly id: string;
   readonly note: StoredNote | null;
+  /** Whether the id may have been renewed while the request was under way. */
+  readonly isUnderWay?: true;
 }
 
 /** What this repository keeps in `Found.stored`. */

@@ -281,6 +281,20 @@ describe("cookieSessions() with rotateEvery", () => {
     expect(await readN(options, cookieOf({ cookies }))).toBe(7);
   });
 
+  test("sends no cookie to a request that was under way and only reads, also if it would touch", async () => {
+    const clock = fakeClock();
+    const options = sealed({ now: clock.now, rotateEvery: 600, idleTimeout: 6000 }, { revocation: openStore().store });
+    const old = await begin(options);
+    const read = () => withCopy(options, old)((session) => session.get("n"));
+    clock.advance(700);
+    await withCopy(options, old)((session) => session.set("n", 2));
+    expect((await read()).cookies).toEqual([]);
+    clock.advance(60);
+    const touched = await read();
+    expect(touched.cookies).toHaveLength(1);
+    expect(await readN(options, cookieOf(touched))).toBe(1);
+  });
+
   test("keeps the changes of each of two requests that overlapped when the id was due", async () => {
     const clock = fakeClock();
     const options = sealed({ now: clock.now, rotateEvery: 600 }, { revocation: openStore().store });
