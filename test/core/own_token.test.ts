@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { memoryStore } from "../../mod.ts";
+import { forOwnToken } from "../../src/core/own_token.ts";
+import type { Operation } from "../../src/core/repository.ts";
+
+/** An operation whose methods need their object, and what was asked of it. */
+function operation(presentedName: string): { readonly op: Operation; readonly asked: unknown[] } {
+  const asked: unknown[] = [];
+  class OwnOperation implements Operation {
+    readonly #asked: unknown[] = asked;
+    readonly now = 1000;
+    readonly store = memoryStore();
+    readonly request = new Request("https://shop.example/");
+    readonly runtimeArguments = ["env"];
+    readonly name = "session";
+    readonly presentedName = presentedName;
+    readonly transport = undefined;
+    readonly session = {};
+    readonly writeId = "write";
+    endsAt({ lastSeenAt }: { readonly lastSeenAt: number }): number {
+      return this.#asked.push("endsAt") + lastSeenAt;
+    }
+    emit(event: unknown): void {
+      this.#asked.push(event);
+    }
+    async backOff(): Promise<void> {
+      this.#asked.push("backOff");
+    }
+  }
+  return { op: new OwnOperation(), asked };
+}
+
+test("forOwnToken() names a token of this server by the name under which it is written, and changes nothing else", async () => {
+  const { op, asked } = operation("older");
+  const own = forOwnToken(op);
+  const { now, store, request, runtimeArguments, name, transport, session, writeId } = op;
+  expect(own).toMatchObject({ now, runtimeArguments, name, transport, writeId, presentedName: "session" });
+  expect([own.store, own.request, own.session]).toEqual([store, request, session]);
+  expect(own.endsAt({ metadata: { createdAt: 1, absoluteSince: 1 }, lastSeenAt: 7 })).toBe(8);
+  own.emit({ type: "stale" });
+  await own.backOff();
+  expect(asked).toEqual(["endsAt", { type: "stale" }, "backOff"]);
+});
+
+test("forOwnToken() gives the operation itself where the client presented a token under that very name", () => {
+  const { op } = operation("session");
+  expect(forOwnToken(op)).toBe(op);
+});
