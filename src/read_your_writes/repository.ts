@@ -146,7 +146,8 @@ export function readYourWritesRepository(
     }
     // A record that lacks a change and must be written again is not only late.
     const versions = needsStoring === true ? [] : [shortVersion(shown)];
-    cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete: false, versions }, presented]));
+    const isComplete = [METADATA_FIELD, ...fields.keys()].every((name) => changes.has(name));
+    cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete, versions }, presented]));
   }
 
   async function update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {

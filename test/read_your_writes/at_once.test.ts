@@ -275,6 +275,14 @@ describe("readYourWrites() after regenerate()", () => {
 });
 
 describe("readYourWrites() in a place that does not show the session yet", () => {
+  test("shows all of it to a client that has got a new id by its old one, as the first response with it was lost", async () => {
+    const world = await openOldSession({ simulated: { delay: 50 } });
+    const lost = await answer(world, "Paris", (session) => session.regenerate({ grace: 30 }));
+    expect(lost.response.headers.getSetCookie()).not.toEqual([]);
+    expect(await visit(world, "Paris", everything)).toEqual({ old: 1 });
+    for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1 });
+  });
+
   /** A session that began elsewhere, and a handler that renews its id and then fails. */
   async function failAfterRegenerate(put: (kv: SimulatedNamespace) => SimulatedNamespace["put"]): Promise<World> {
     const world = openWorld({ simulated: { delay: 50 } });

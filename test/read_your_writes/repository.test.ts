@@ -278,8 +278,25 @@ describe("readYourWritesRepository()", () => {
     const found = sessionOf(await next.repository.open(created.token, next.op));
     const updated = sessionOf(await next.repository.update(found, { ...found, fields: new Map() }, next.op));
     expect(await next.told()).toMatchObject([
-      { versions: [short(updated.version), short(created.version)], complete: false },
+      { versions: [short(updated.version), short(created.version)], complete: true },
     ]);
+  });
+
+  test("tells the client that it knows all of a session only if all of it was changed recently", async () => {
+    const store = eventualStore();
+    const first = openRequest(store);
+    const created = sessionOf(await first.repository.create(createId(), CONTENTS, first.op));
+    const { accepted } = windowOf(store);
+    for (const [after, complete] of [
+      [accepted - 1, true],
+      [accepted, false],
+    ] as const) {
+      const { repository, op, told } = openRequest(store);
+      const later = { ...op, now: op.now + after };
+      const found = sessionOf(await repository.open(created.token, later));
+      await repository.update(found, { ...found, fields: new Map([...found.fields, ["=new", "1"]]) }, later);
+      expect(await told()).toMatchObject([{ complete }]);
+    }
   });
 
   test("does not tell the version of a record that lacks a change, so that the change is stored again", async () => {
