@@ -152,6 +152,25 @@ test("a status of 500 or more stores nothing that was recorded, and one below do
   }
 });
 
+test("a status of 500 or more still tells the client the id of what was stored before, and nothing is stored afterwards", async () => {
+  for (const store of [memoryStore(), openStore().store]) {
+    const sessions = new SessionManager<Data>({ store });
+    const kept: ReturnType<typeof sessionOf>[] = [];
+    const { cookies, cookie } = await answered(sessions, async (session, response) => {
+      session.set("user", "Ada");
+      await session.save();
+      session.set("user", "Bob");
+      response.statusCode = 500;
+      kept.push(session);
+    });
+    expect(cookies).toHaveLength(1);
+    await kept[0]?.save();
+    let user: unknown;
+    await answered(sessions, async (session) => (user = await session.get("user")), cookie);
+    expect(user).toBe("Ada");
+  }
+});
+
 test.each<[string, (session: ReturnType<typeof sessionOf>) => unknown]>([
   ["pull()", (session) => session.pull("user")],
   ["regenerate()", (session) => session.regenerate()],
