@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { assertGrace, assertTimeouts, clearingWords, ttlOf } from "../../src/core/session_arguments.ts";
+import {
+  assertCallOptions,
+  assertGrace,
+  assertTimeouts,
+  clearingWords,
+  ttlOf,
+} from "../../src/core/session_arguments.ts";
 
 const NO_DURATION = [0, -1, Number.NaN, Infinity, "60", null, true, [60]];
 
@@ -12,6 +18,14 @@ test("ttlOf() gives the time to live, and throws a RangeError when it is no dura
   ]);
   for (const ttl of NO_DURATION) expect(() => ttlOf({ ttl }, "session.set")).toThrow(RangeError);
   for (const options of [null, 60, "ttl", [], { til: 60 }]) expect(() => ttlOf(options, "x")).toThrow(TypeError);
+});
+
+test("assertCallOptions() says of a callback that the call is to be awaited, and refuses what is no known option", () => {
+  expect(assertCallOptions({ grace: 1 }, ["grace"], "session.regenerate")).toBeUndefined();
+  const given = (options: unknown) => () => assertCallOptions(options, ["grace"], "session.regenerate");
+  expect(given(() => {})).toThrow(new TypeError("session.regenerate takes no callback: await it"));
+  expect(given(7)).toThrow(new TypeError("The options of session.regenerate must be an object"));
+  expect(given({ grcae: 1 })).toThrow('session.regenerate has no option "grcae": did you mean grace?');
 });
 
 test("clearingWords() takes a list of the words of Clear-Site-Data, and no others", () => {
