@@ -1,7 +1,7 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Codec, memoryStore, type Session, type SessionEvent, SessionManager } from "../../mod.ts";
 import { cookieJar, faultyStore } from "../../src/testing.ts";
-import { codeOf, cookieOf, FAKED, gate, openStore, SHOP, soonest, visitor } from "../setup/sessions.ts";
+import { codeOf, cookieOf, counted, FAKED, gate, openStore, SHOP, soonest, visitor } from "../setup/sessions.ts";
 
 const increment = (session: Session): Promise<number> => session.update("n", (n = 0) => n + 1);
 
@@ -151,4 +151,15 @@ test("update() whose function has returned does not limit how long later calls w
   });
   await vi.advanceTimersByTimeAsync(2 * 300 + 10);
   expect(await soonest(Promise.all(saving))).toEqual(["ERR_STORE_TIMEOUT", "ERR_STORE_TIMEOUT", "stored"]);
+});
+
+test("update() has stored before it returns its promise, where its function and the store answer at once", async () => {
+  const { store, calls } = counted(memoryStore());
+  const session = new SessionManager({ store }).open("");
+  await session.create();
+  await session.save();
+  calls.length = 0;
+  const updating = increment(session);
+  expect(calls).toEqual(["change"]);
+  expect(await updating).toBe(1);
 });
