@@ -14,6 +14,32 @@ import { cookieJar, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
 
 describe("save()", () => {
+  test("leaves nothing to be stored later when it fails after its request has failed", async () => {
+    const { opened, open } = gate();
+    let isDown = false;
+    const store = altered(openStore().store, {
+      change: async (save, ...args) => {
+        if (!isDown) return await save(...args);
+        await opened;
+        throw new Error("down");
+      },
+    });
+    const sessions = new SessionManager({ store });
+    const session = sessions.open("");
+    session.set("n", 1);
+    await session.save();
+    isDown = true;
+    session.set("n", 2);
+    const saving = codeOf(() => session.save());
+    await sessions.discard(session);
+    open();
+    expect(await saving).toBe("ERR_STORE");
+    isDown = false;
+    session.set("later", 1);
+    await session.save();
+    expect({ ...(await sessions.open(String(await session.id())).all()) }).toEqual({ n: 1, later: 1 });
+  });
+
   test("[38] stores in mid-handler, for others to see, also when the handler throws afterwards", async () => {
     const sessions = new SessionManager();
     const visit = visitor(sessions);

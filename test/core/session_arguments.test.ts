@@ -42,14 +42,6 @@ test("assertGrace() takes a number of seconds, and none at all", () => {
     expect(() => assertGrace(wrong as never)).toThrow(RangeError);
 });
 
-test("assertCallOptions() refuses a callback, and options that the call does not have", () => {
-  expect(() => assertCallOptions({ grace: 1 }, ["grace"], "session.regenerate")).not.toThrow();
-  const message = "session.regenerate takes no callback: await it";
-  expect(() => assertCallOptions(() => {}, ["grace"], "session.regenerate")).toThrow(new TypeError(message));
-  for (const wrong of [{ grade: 1 }, null, 7])
-    expect(() => assertCallOptions(wrong, ["grace"], "x")).toThrow(TypeError);
-});
-
 describe("assertTimeouts()", () => {
   test("accepts durations, nothing at all, no absolute timeout, and a cookie that ends with the browser", () => {
     for (const timeouts of [
