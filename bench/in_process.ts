@@ -16,6 +16,7 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 import workerd from "workerd/package.json" with { type: "json" };
+import { median } from "./figures.ts";
 import { type Cost, costsOf, type Lane, type Measure } from "./rounds.ts";
 
 /** The costs on one runtime. */
@@ -65,8 +66,23 @@ export async function measureInProcess(runtime: RuntimeName, effort: Effort): Pr
   });
 }
 
-/** Measures contenders that have a process of a runtime each, in turns. */
-export async function measureAlone(runtime: RuntimeName, effort: Effort): Promise<RuntimeCosts> {
+/**
+ * Measures contenders that have a process of a runtime each, in turns, and so many times, with new processes: what a compiler makes of one program differs from
+ * process to process, by more than the rounds in one process differ. The median of the processes counts.
+ */
+export async function measureAlone(runtime: RuntimeName, effort: Effort, processes: number): Promise<RuntimeCosts> {
+  const runs: RuntimeCosts[] = [];
+  while (runs.length < processes) runs.push(await measureOnce(runtime, effort));
+  const [first] = runs;
+  if (first === undefined) throw new RangeError("At least one process is needed");
+  const costs = first.costs.map((cost, at) => {
+    const times = runs.flatMap((each) => each.costs[at]?.microseconds ?? []);
+    return times.length === 0 ? cost : { ...cost, microseconds: median(times) };
+  });
+  return { ...first, costs };
+}
+
+async function measureOnce(runtime: RuntimeName, effort: Effort): Promise<RuntimeCosts> {
   const names = ALONE[runtime];
   if (runtime === "workerd") return { runtime, version: workerd.version, costs: await inWorkerd(names, effort) };
   return await inScript(async (script) => {

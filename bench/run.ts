@@ -29,7 +29,11 @@ const isQuick = words.includes("quick");
 const isForMachines = words.includes("--json");
 
 const parts: { readonly [Name in PartName]: () => Promise<Parts[Name]> } = {
-  alone: () => onEveryRuntime(measureAlone, isQuick ? { rounds: 8, warm: 150 } : { rounds: 60, warm: 1500 }),
+  alone: () =>
+    onEveryRuntime(
+      (runtime, effort) => measureAlone(runtime, effort, isQuick ? 1 : 7),
+      isQuick ? { rounds: 8, warm: 150 } : { rounds: 25, warm: 800 },
+    ),
   inProcess: () => onEveryRuntime(measureInProcess, isQuick ? { rounds: 3, warm: 10 } : { rounds: 40, warm: 300 }),
   steps: () => measureSteps(isQuick ? 10 : 300),
   wire: () => measureWire(isQuick ? { rounds: 3, sessionsEach: 10 } : { rounds: 30, sessionsEach: 1000 }),
