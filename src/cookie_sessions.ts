@@ -21,7 +21,7 @@
  * With `revocation`, a session that was ended is rejected as soon as that store shows it. Of two requests that
  * regenerate one session, one wins. A request that is under way stores nothing more. During the grace of `regenerate({
  * grace })` the old copy can be read, not written, and it ends with its successor. After a rotation by age, what is
- * changed in an older copy is sealed under the new id, until the client has used that one.
+ * changed in an older copy is sealed under the new id, until the client has used that one, and for a minute in any case.
  *
  * | request | calls of the revocation store |
  * | --- | --- |

@@ -174,7 +174,8 @@ export class CookieRepository implements Repository {
     if (typeof place === "string") return place;
     if (grace.untilUsed !== true) return { id, note };
     if (isUnderWay(retiredAt, op.now)) return { ...place, isUnderWay: true };
-    if (next?.isUsed !== true) return place;
+    // Only an id that the client has used is renewed by age.
+    if (next?.isUsed !== true && !isRotatedByAge(next)) return place;
     if (this.#endsOnReuse) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }

@@ -55,14 +55,16 @@ export class StoreRepository implements Repository {
     return this.#isPossible(id) ? this.#find(id, op, token) : "malformed";
   }
 
-  /** The session to which an id leads, over so many others. */
-  #find(id: string, op: Operation, token?: string, hops = 0): MaybePromise<Found | RejectReason> {
+  /** The session to which an id leads, over so many others. `isLate`: one of those had its time to lead on to a new id by age. */
+  #find(id: string, op: Operation, token?: string, hops = 0, isLate = false): MaybePromise<Found | RejectReason> {
     return chain(keyOfId(id), (key) =>
       chain(op.store.load(key), (record) =>
         chain(this.#read(id, key, record, op, token), (found) => {
           if (typeof found === "string") return found;
           const { successor } = found.metadata;
-          if (successor !== undefined) return this.#follow(id, successor, op, hops + 1);
+          // Only an id that the client has used is renewed by age.
+          if (isLate && successor?.grace?.untilUsed === true) return this.#reused(key, undefined, op);
+          if (successor !== undefined) return this.#follow(id, successor, op, hops + 1, isLate);
           return op.endsAt(found) <= op.now ? "expired" : found;
         }),
       ),
@@ -99,17 +101,21 @@ export class StoreRepository implements Repository {
     { retiredAt, grace }: Successor,
     op: Operation,
     hops: number,
+    wasLate: boolean,
   ): MaybePromise<Found | RejectReason> {
     if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
+    const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);
     return chain(unpad(grace.id, id), (next) => {
       if (next === null || !isId(next)) return "corrupt";
-      return chain(this.#find(next, op, undefined, hops), (found) => {
+      return chain(this.#find(next, op, undefined, hops, isLate || wasLate), (found) => {
         if (typeof found === "string" || found.id !== next) return found;
-        if (grace.untilUsed !== true || found.metadata.unconfirmed === true) return found;
-        if (isUnderWay(retiredAt, op.now)) return found;
-        return this.#endsOnReuse ? chain(this.end(found, op), () => "reuse") : "reuse";
+        return isLate && found.metadata.unconfirmed !== true ? this.#reused(storedOf(found).key, found, op) : found;
       });
     });
+  }
+
+  #reused(key: string, current: Found | undefined, op: Operation): MaybePromise<RejectReason> {
+    return this.#endsOnReuse ? endRecord(key, current, op).then(() => "reuse") : "reuse";
   }
 
   refresh(current: Found, op: Operation): MaybePromise<Found | null> {

@@ -242,6 +242,21 @@ describe("cookieSessions() with rotateEvery", () => {
     },
   );
 
+  test("takes a copy for stolen whose new id was renewed by age as well, in the minute after that", async () => {
+    const clock = fakeClock();
+    const options = sealed({ now: clock.now, rotateEvery: 600 }, { revocation: openStore().store });
+    let copy = await begin(options);
+    const old = copy;
+    for (let renewals = 0; renewals < 2; renewals++) {
+      clock.advance(600);
+      const renewed = cookieOf(await withCopy(options, copy)((session) => session.get("n")));
+      copy = cookieOf(await withCopy(options, renewed)((session) => session.set("m", renewals)));
+    }
+    const ended = async (cookie: string) =>
+      (await withCopy(options, cookie)(async (session) => (await session.info()).ended)).result;
+    expect([await ended(old), await ended(copy)]).toEqual(["reuse", null]);
+  });
+
   test("goes on under the new id when the response with it was lost, and stores what is changed", async () => {
     const clock = fakeClock();
     const events: string[] = [];

@@ -289,6 +289,31 @@ describe("a retired id", () => {
   });
 });
 
+describe("a retired id whose successor was renewed by age", () => {
+  async function chainOfThree(endsOnReuse: boolean) {
+    const { clock, created, open, op, repository, retired } = scene({ endsOnReuse });
+    const { old, successor } = await retired(START + DAY, { unconfirmed: true });
+    clock.now += UNDER_WAY;
+    const last = await created(2, { unconfirmed: true });
+    return { clock, open, old, successor, last, renew: () => repository.retire(successor, last, START + DAY, op()) };
+  }
+
+  test.each([false, true])("leads nowhere, for the client has used that one (ends the session: %s)", async (ends) => {
+    const { old, successor, last, renew, open } = await chainOfThree(ends);
+    expect(await open(old.token)).toBe(successor.id);
+    await renew();
+    expect(await open(successor.token)).toBe(last.id);
+    expect([await open(old.token), await open(last.token)]).toEqual(["reuse", ends ? "unknown" : last.id]);
+  });
+
+  test("leads there for a minute in any case", async () => {
+    const { clock, old, last, renew, open } = await chainOfThree(true);
+    clock.now -= 1;
+    await renew();
+    expect(await open(old.token)).toBe(last.id);
+  });
+});
+
 describe("refresh()", () => {
   test("finds the newest state, or that the session was ended or retired", async () => {
     const { calls, created, op, repository, changed } = scene({ ids: IDS });
