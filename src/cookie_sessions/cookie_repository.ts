@@ -176,7 +176,7 @@ export class CookieRepository implements Repository {
     if (isUnderWay(retiredAt, op.now)) return { ...place, isUnderWay: true };
     // Only an id that the client has used is renewed by age.
     if (next?.isUsed !== true && !isRotatedByAge(next)) return place;
-    if (this.#endsOnReuse) await this.#end(key, note.lifetime, next, op, hops);
+    if (this.#endsOnReuse && op.isOwnToken !== true) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }
 

@@ -48,6 +48,8 @@ export interface Operation {
   readonly name: string;
   /** The name under which the client presented its token; another one than `name` if the cookie was renamed. */
   readonly presentedName: string;
+  /** Whether the token is one that this server has made or opened before, so that no retired id is taken for stolen. */
+  readonly isOwnToken?: boolean | undefined;
   /** The transport that presented the token, or that will write it; undefined without a request. */
   readonly transport?: Transport | undefined;
   /** The `Session` object that the operation serves; undefined for work on sessions of nobody here, such as `revokeAll`. */

@@ -115,7 +115,8 @@ export class StoreRepository implements Repository {
   }
 
   #reused(key: string, current: Found | undefined, op: Operation): MaybePromise<RejectReason> {
-    return this.#endsOnReuse ? endRecord(key, current, op).then(() => "reuse") : "reuse";
+    if (!this.#endsOnReuse || op.isOwnToken === true) return "reuse";
+    return endRecord(key, current, op).then(() => "reuse");
   }
 
   refresh(current: Found, op: Operation): MaybePromise<Found | null> {

@@ -233,8 +233,8 @@ async function backOff(op: Operation): Promise<boolean> {
 
 /** An operation for which no session expires: the client may have used a session since the store last showed it. */
 function withoutExpiry(op: Operation): Operation {
-  const { now, store, request, runtimeArguments, name, presentedName, session, writeId } = op;
-  const parts = { now, store, request, runtimeArguments, name, presentedName, session, writeId };
+  const { now, store, request, runtimeArguments, name, presentedName, isOwnToken, session, writeId } = op;
+  const parts = { now, store, request, runtimeArguments, name, presentedName, isOwnToken, session, writeId };
   return {
     ...parts,
     endsAt: () => Infinity,

@@ -242,6 +242,26 @@ describe("cookieSessions() with rotateEvery", () => {
     },
   );
 
+  test("takes nobody for a thief when a request is still under way after the new id was used", async () => {
+    const clock = fakeClock();
+    const rotateEvery = { seconds: 600, onReuse: "destroy" } as const;
+    const options = sealed({ now: clock.now, rotateEvery }, { revocation: openStore().store });
+    const old = await begin(options);
+    clock.advance(600);
+    const { result: used } = await withCopy(
+      options,
+      old,
+    )(async (session) => {
+      await session.get("n");
+      const renewed = cookieOf(await withCopy(options, old)((other) => other.get("n")));
+      const copy = cookieOf(await withCopy(options, renewed)((other) => other.get("n")));
+      clock.advance(120);
+      session.set("n", 2);
+      return copy;
+    });
+    expect(await readN(options, used)).toBe(1);
+  });
+
   test("takes a copy for stolen whose new id was renewed by age as well, in the minute after that", async () => {
     const clock = fakeClock();
     const options = sealed({ now: clock.now, rotateEvery: 600 }, { revocation: openStore().store });

@@ -16,7 +16,7 @@ import type { Repository } from "../../src/core/repository.ts";
 import type { RepositorySource } from "../../src/core/repository_source.ts";
 import { createId } from "../../src/core/session_id.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
-import { bare, counted, openStore, visitor } from "../setup/sessions.ts";
+import { bare, codeOf, counted, openStore, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -418,4 +418,21 @@ describe("what becomes of the options in a repository on a store", () => {
       expect((await visit(get)).result).toBe(left);
     },
   );
+
+  test("a request that is still under way when the new id was used takes nobody for a thief", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ store: memoryStore(), now: clock.now, rotateEvery: { seconds: 60, onReuse: "destroy" } });
+    await visit(set);
+    const { result } = await visit(async (session) => {
+      await session.get("a");
+      return { session };
+    });
+    clock.advance(61);
+    await visit(get);
+    await visit(get);
+    clock.advance(90);
+    result.session.set("b", 2);
+    expect(await codeOf(() => result.session.save())).toBe("ERR_SESSION_GONE");
+    expect((await visit(get)).result).toBe(1);
+  });
 });
