@@ -24,6 +24,22 @@ describe("a session", () => {
     expect(another().get).not.toBe(get);
   });
 
+  test("lets an object that was made on top of it have names of its own", () => {
+    const wrapper: object = Object.create(another());
+    Object.assign(wrapper, { user: "ada" });
+    Object.assign(wrapper, { user: "grace" });
+    expect(Object.entries(wrapper)).toEqual([["user", "grace"]]);
+    expect(() => Object.assign(Object.freeze(Object.create(another())), { user: "ada" })).toThrow(TypeError);
+    expect(() => Object.assign(new Proxy(another(), {}), { user: "ada" })).toThrow(refused("user"));
+  });
+
+  test("shares no new name with other sessions", () => {
+    const prototype: object = Object.getPrototypeOf(another());
+    for (const shared of [prototype, Object.getPrototypeOf(prototype) as object])
+      expect(() => Object.assign(shared, { user: "ada" })).toThrow(refused("user"));
+    expect("user" in another()).toBe(false);
+  });
+
   test("has no other name, and is an object like any other", async () => {
     const session = another();
     expect(Reflect.get(session, "user")).toBeUndefined();
