@@ -47,9 +47,11 @@ export class RequestTransport {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
   }
 
-  /** Whether the token must be written because of that: it came under such a name itself, or the transport expires nothing without it. */
+  /** Whether the token must be written because of that: it may have come under such a name itself, or the transport expires nothing without it. */
   get isMoved(): boolean {
-    return this.isStale && (this.presentedName !== this.name || this.#presenter?.expireStrays === undefined);
+    if (!this.isStale) return false;
+    const isUnsaid = this.#presenter?.expireStrays === undefined || this.#presenter.presentedName === undefined;
+    return isUnsaid || this.presentedName !== this.name;
   }
 
   /** The name under which a token is written. */

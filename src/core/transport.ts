@@ -50,7 +50,7 @@ export interface Transport {
   expireStrays?(headers: Headers, context: WriteContext): void;
   /**
    * Whether the client holds something under a name that was used before. Its token is written anew if it came under that name, or if there is no
-   * `expireStrays`, even if nothing changed. Otherwise `expireStrays` is called.
+   * `expireStrays` or no `presentedName`, even if nothing changed. Otherwise `expireStrays` is called.
    */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
