@@ -147,7 +147,8 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
     return (headers) => transport.clear(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
-  return active.rejected === "ambiguous" || transport.isStale
+  // Nor is it expired if it came under a previous name and could not be moved: after an outage, say, it leads to its session again.
+  return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)
     ? (headers) => transport.expireStrays(headers)
     : undefined;
 }

@@ -407,6 +407,27 @@ test("a cookie of a previous name is expired when it is met, also where the sess
   expect(await read(`s=${id}`)).toEqual([]);
 });
 
+test("a session that came under a previous name keeps that cookie where it cannot be moved yet", async () => {
+  const store = faultyStore(memoryStore());
+  const cookie = { name: "s", previous: [{ name: "older" }] };
+  const { sessions, start } = await begun({ store, cookie, onStoreError: "anonymous" });
+  const Cookie = `older=${await start().id()}`;
+  // The store is down when the session is loaded, or when it is stored.
+  for (const plan of [{ load: "rejects" }, { save: "rejects" }] as const) {
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    store.plan(plan);
+    expect(await session.get("n")).toBe("load" in plan ? undefined : 1);
+    if ("save" in plan) session.set("n", 2);
+    expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
+    store.plan({});
+  }
+  // Another server may have other secrets.
+  const others = new SessionManager({ store: cookieSessions({ secrets: SECRETS }), cookie });
+  const session = others.start(new Request(SHOP, { headers: { Cookie: `older=1${"A".repeat(60)}` } }));
+  expect([await session.get("n"), (await session.info()).ended]).toEqual([undefined, "forged"]);
+  expect((await others.commit(session)).getSetCookie()).toEqual([]);
+});
+
 describe("onStoreError: anonymous", () => {
   const onStoreError = "anonymous";
 
