@@ -83,8 +83,8 @@ function scene(options: Options = {}) {
     return found;
   };
   /** What a token leads to: the id of a session, or why there is none. */
-  const open = async (token: string): Promise<string> => {
-    const found = await repository.open(token, op());
+  const open = async (token: string, more: Partial<Operation> = {}): Promise<string> => {
+    const found = await repository.open(token, op(more));
     return typeof found === "string" ? found : found.id;
   };
   /** A session, and one in whose favour it was retired. */
@@ -217,36 +217,30 @@ describe("a retired id", () => {
 
   test("leads over several others, but not over more than a client makes", async () => {
     const { created, open, op, repository } = scene();
-    const sessions = [await created(0)];
+    let last = await created(0);
     for (let at = 1; at <= 9; at++) {
       const next = await created(at);
-      const last = sessions.at(-1);
-      if (last === undefined) throw new Error("There is one");
       await repository.retire(last, next, START + DAY, op());
-      sessions.push(next);
+      last = next;
     }
     expect([await open(idOf(1)), await open(idOf(0))]).toEqual([idOf(9), "replaced"]);
   });
 
   test("leads nowhere when another program has spoiled the way, or the successor is gone", async () => {
-    const { created, open, records, retired } = scene();
+    const { open, records, retired } = scene();
     const { old, successor } = await retired(START + DAY);
     const key = keyOf(old.id);
     const record = records.get(key);
     if (record === undefined) throw new Error("It was not stored");
-    const pointing = (id: string): void => {
+    for (const id of ["%", ""]) {
       const grace = { id, until: START + DAY };
       const metadata = { createdAt: 1, absoluteSince: 1, successor: { key: "k", retiredAt: START, grace } };
       records.set(key, { ...record, fields: withMetadata(new Map(), metadata, key) });
-    };
-    pointing("%");
-    expect(await open(old.token)).toBe("corrupt");
-    pointing("");
-    expect(await open(old.token)).toBe("corrupt");
+      expect(await open(old.token)).toBe("corrupt");
+    }
     records.set(key, record);
     records.delete(keyOf(successor.id));
     expect(await open(old.token)).toBe("unknown");
-    void created;
   });
 
   test("leads to a successor that waits to be used, and not to one that was", async () => {
@@ -262,14 +256,14 @@ describe("a retired id", () => {
     expect([await open(old.token), await open(successor.token)]).toEqual(["reuse", successor.id]);
   });
 
-  test("ends its successor when it is used after it, if that was asked for", async () => {
+  test("ends its successor when it is used after it by a client, if that was asked for", async () => {
     const { clock, open, op, repository, retired, changed } = scene({ endsOnReuse: true });
     const { old, successor } = await retired(START + DAY, { unconfirmed: true });
     const { unconfirmed: _, ...confirmed } = successor.metadata;
     await repository.update(successor, { ...changed(successor), metadata: confirmed }, op());
     clock.now += UNDER_WAY;
-    expect(await open(old.token)).toBe("reuse");
-    expect(await open(successor.token)).toBe("unknown");
+    expect([await open(old.token, { isOwnToken: true }), await open(successor.token)]).toEqual(["reuse", successor.id]);
+    expect([await open(old.token), await open(successor.token)]).toEqual(["reuse", "unknown"]);
   });
 
   test("leads to a successor that waits for nothing until the grace is over", async () => {
@@ -295,7 +289,8 @@ describe("a retired id whose successor was renewed by age", () => {
     const { old, successor } = await retired(START + DAY, { unconfirmed: true });
     clock.now += UNDER_WAY;
     const last = await created(2, { unconfirmed: true });
-    return { clock, open, old, successor, last, renew: () => repository.retire(successor, last, START + DAY, op()) };
+    const renew = (until: number | null = START + DAY) => repository.retire(successor, last, until, op());
+    return { clock, open, old, successor, last, renew };
   }
 
   test.each([false, true])("leads nowhere, for the client has used that one (ends the session: %s)", async (ends) => {
@@ -304,6 +299,12 @@ describe("a retired id whose successor was renewed by age", () => {
     await renew();
     expect(await open(successor.token)).toBe(last.id);
     expect([await open(old.token), await open(last.token)]).toEqual(["reuse", ends ? "unknown" : last.id]);
+  });
+
+  test("leads nowhere when that one was retired without a grace, and ends nothing", async () => {
+    const { old, last, renew, open } = await chainOfThree(true);
+    await renew(null);
+    expect([await open(old.token), await open(last.token)]).toEqual(["replaced", last.id]);
   });
 
   test("leads there for a minute in any case", async () => {
@@ -447,11 +448,9 @@ describe("retire()", () => {
     const { clock, created, ends, op, open, records, repository, store } = scene();
     const [before, successor] = [await created(0), await created(1)];
     let late: (() => unknown) | undefined;
-    let isFirst = true;
     const stuck = altered(store, {
       save: (save, key, write) => {
-        if (!isFirst) return (ends.push(write.expiresAt), save(key, write));
-        isFirst = false;
+        if (late !== undefined) return (ends.push(write.expiresAt), save(key, write));
         late = () => save(key, write);
         throw new SessionError("ERR_STORE_TIMEOUT", "late");
       },
@@ -474,8 +473,7 @@ describe("retire()", () => {
       let saves = 0;
       const failing = altered(store, {
         save: () => {
-          saves++;
-          throw new SessionError(code, `no ${saves}`);
+          throw new SessionError(code, `no ${++saves}`);
         },
       });
       const retiring = Promise.resolve().then(() => repository.retire(before, successor, null, op({ store: failing })));
@@ -527,11 +525,8 @@ describe("reinstate()", () => {
     const { old, successor } = await elsewhere.retired(null);
     const other = await elsewhere.created(2);
     await elsewhere.repository.reinstate(old, other, elsewhere.op());
-    expect(await elsewhere.open(old.token)).toBe("replaced");
-    expect([await elsewhere.open(successor.token), await elsewhere.open(other.token)]).toEqual([
-      successor.id,
-      "unknown",
-    ]);
+    const opened = await Promise.all([old, successor, other].map(({ token }) => elsewhere.open(token)));
+    expect(opened).toEqual(["replaced", successor.id, "unknown"]);
 
     const gone = scene();
     const ended = await gone.retired(null);
