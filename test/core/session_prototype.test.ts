@@ -29,6 +29,8 @@ describe("a session", () => {
     Object.assign(wrapper, { user: "ada" });
     Object.assign(wrapper, { user: "grace" });
     expect(Object.entries(wrapper)).toEqual([["user", "grace"]]);
+    Object.assign(wrapper, { secret: 1 });
+    expect(Reflect.deleteProperty(wrapper, "secret")).toBe(true);
     expect(() => Object.assign(Object.freeze(Object.create(another())), { user: "ada" })).toThrow(TypeError);
     expect(() => Object.assign(new Proxy(another(), {}), { user: "ada" })).toThrow(refused("user"));
   });
