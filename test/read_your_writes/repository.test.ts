@@ -170,11 +170,13 @@ describe("readYourWritesRepository()", () => {
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);
   });
 
-  test("lets the inner repository tell events and wait, as without it", async () => {
+  test("lets the inner repository tell events, wait, and know whose token it is, as without it", async () => {
     const { op, events } = openRequest();
     const waits: string[] = [];
+    const own: unknown[] = [];
     const inner: Repository = {
       async open(_token, given) {
+        own.push(given.isOwnToken);
         given.emit({ type: "revoked", sessions: 1 });
         await given.backOff();
         return "reuse";
@@ -189,6 +191,8 @@ describe("readYourWritesRepository()", () => {
     const watched = { ...op, backOff: async () => void waits.push("backOff") };
     expect(await repository.open("token", watched)).toBe("reuse");
     expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
+    await repository.open("token", { ...op, isOwnToken: true });
+    expect(own).toEqual([undefined, true]);
   });
 
   test("tells the client of no retirement that another request came before", async () => {
