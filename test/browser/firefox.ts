@@ -10,6 +10,8 @@ import { jsonOf, keyActions } from "./webdriver.ts";
 /** https://w3c.github.io/webdriver-bidi/#type-network-Cookie */
 interface BiDiCookie extends Omit<BrowserCookie, "value"> {
   readonly value: { readonly value: string };
+  /** When it expires, in epoch seconds, rounded. */
+  readonly expiry?: number;
 }
 
 /** Firefox fetches links ahead, which some builds do not. */
@@ -43,7 +45,11 @@ export async function openFirefox(): Promise<OpenBrowser> {
       },
       async cookies() {
         const { cookies } = await ask("storage.getCookies", { partition: { type: "context", context } });
-        return (cookies as BiDiCookie[]).map(({ value: { value }, ...rest }) => ({ ...rest, value }));
+        const now = Math.round(Date.now() / 1000);
+        return (cookies as BiDiCookie[]).flatMap(({ value: { value }, expiry = Infinity, ...rest }) =>
+          // Firefox sometimes lists a cookie for a while that was expired by Max-Age=0. It does not send it.
+          expiry > now ? { ...rest, value } : [],
+        );
       },
       press: async (key) => void (await ask("input.performActions", { context, actions: keyActions(key) })),
       resize: async (width, height) =>
