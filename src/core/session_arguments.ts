@@ -18,6 +18,12 @@ export function assertCallOptions(options: unknown, known: readonly string[], ow
   assertKnown(options, known, owner);
 }
 
+/** Refuses a call with a key alone, as `flash` of connect-flash reads. It would delete the value. @throws {TypeError} */
+export function assertValueGiven(given: number, owner: string): void {
+  if (given > 1) return;
+  throw new TypeError(`${owner} takes a key and a value: to read use session.get, to delete session.delete`);
+}
+
 const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
 
 /** What a browser is to clear. @throws {TypeError} If it is not a list of known words */

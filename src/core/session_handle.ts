@@ -5,7 +5,14 @@ import { infoOf } from "./session_info.ts";
 import { isPromise } from "./maybe_promise.ts";
 import type { OwnTimeouts } from "./metadata.ts";
 import { tokenOf } from "./session_token.ts";
-import { assertCallOptions, assertGrace, assertTimeouts, clearingWords, ttlOf } from "./session_arguments.ts";
+import {
+  assertCallOptions,
+  assertGrace,
+  assertTimeouts,
+  assertValueGiven,
+  clearingWords,
+  ttlOf,
+} from "./session_arguments.ts";
 import type {
   ClearSiteData,
   DestroyOptions,
@@ -19,7 +26,7 @@ import { INTERNALS, type SessionInternals } from "./session_internals.ts";
 import { begin } from "./create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
 import { protectPrototype } from "./session_prototype.ts";
-import { keysOf, loadToRead, pull, read, remove } from "./session_values.ts";
+import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
 import { updateKey } from "./update_key.ts";
 import { CLEAR } from "./values.ts";
 
@@ -86,21 +93,10 @@ export class SessionHandle<Data extends object> implements Session<Data> {
         `session.set takes a key and a value, or an object of values; it was given ${kindOf(keyOrValues)}`,
       );
     }
+    if (isOne) assertValueGiven(arguments.length, "session.set");
     const pairs = isOne ? [[keyOrValues, valueOrOptions] as const] : Object.entries(keyOrValues);
     const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
-    const texts = pairs.map(([key, value]) => ({
-      key,
-      value,
-      text: value === undefined ? undefined : active.values.encode(key, value),
-    }));
-    for (const { key, value, text } of texts) {
-      if (text === undefined) {
-        remove(active, key);
-        continue;
-      }
-      active.flash.replace(key);
-      active.values.set(key, value, text, ttl);
-    }
+    setAll(active, pairs, ttl);
     active.storeIfLate();
   }
 
@@ -142,6 +138,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void {
     const active = this.#writable;
+    assertValueGiven(arguments.length, "session.flash");
     const ttl = ttlOf(options, "session.flash");
     active.flash.set(key, value === undefined ? undefined : active.values.encode(key, value), ttl);
     active.storeIfLate();

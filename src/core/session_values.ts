@@ -47,3 +47,24 @@ export async function pull(active: ActiveSession, key: string): Promise<unknown>
   active.storeIfLate();
   return value;
 }
+
+/** Records values, for so many seconds or for as long as the session lives; none if one of them cannot be stored. */
+export function setAll(
+  active: ActiveSession,
+  pairs: readonly (readonly [key: string, value: unknown])[],
+  ttl: number | undefined,
+): void {
+  const texts = pairs.map(([key, value]) => ({
+    key,
+    value,
+    text: value === undefined ? undefined : active.values.encode(key, value),
+  }));
+  for (const { key, value, text } of texts) {
+    if (text === undefined) {
+      remove(active, key);
+      continue;
+    }
+    active.flash.replace(key);
+    active.values.set(key, value, text, ttl);
+  }
+}

@@ -130,7 +130,7 @@ export function readYourWritesRepository(
     if (before === undefined) cookieOf(op)?.begin(found);
     const presented = await presentedOf(found, op);
     const versions = before === undefined ? [] : [shortVersion(before), ...presented.versions];
-    note(found, { ...presented, versions, isComplete: before === undefined || presented.isComplete }, op);
+    note(found, { ...presented, versions }, op);
     return found;
   }
 

@@ -3,6 +3,7 @@ import {
   assertCallOptions,
   assertGrace,
   assertTimeouts,
+  assertValueGiven,
   clearingWords,
   ttlOf,
 } from "../../src/core/session_arguments.ts";
@@ -26,6 +27,14 @@ test("assertCallOptions() says of a callback that the call is to be awaited, and
   expect(given(() => {})).toThrow(new TypeError("session.regenerate takes no callback: await it"));
   expect(given(7)).toThrow(new TypeError("The options of session.regenerate must be an object"));
   expect(given({ grcae: 1 })).toThrow('session.regenerate has no option "grcae": did you mean grace?');
+});
+
+test("assertValueGiven() refuses a key alone, and says which call reads and which deletes", () => {
+  expect(assertValueGiven(2, "session.flash")).toBeUndefined();
+  for (const given of [0, 1])
+    expect(() => assertValueGiven(given, "session.flash")).toThrow(
+      new TypeError("session.flash takes a key and a value: to read use session.get, to delete session.delete"),
+    );
 });
 
 test("clearingWords() takes a list of the words of Clear-Site-Data, and no others", () => {

@@ -127,6 +127,16 @@ describe("writing", () => {
     });
   });
 
+  test("set() and flash() refuse a key alone, as flash() of connect-flash reads, and delete nothing", async () => {
+    await visitor()(async (session) => {
+      session.set("a", 1);
+      const only = session as unknown as Record<"set" | "flash", (key: string) => void>;
+      expect(() => only.set("a")).toThrow(TypeError);
+      expect(() => only.flash("a")).toThrow("to read use session.get");
+      expect(await session.get("a")).toBe(1);
+    });
+  });
+
   test("[48] set() records several values when it gets an object", async () => {
     const visit = visitor();
     await visit((session) => session.set({ a: 1, b: 2 }));
