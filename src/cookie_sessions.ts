@@ -113,7 +113,7 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
     repositorySource: true,
     chunks,
     revocation,
-    createRepository: ({ endsOnReuse = false } = {}) =>
-      new CookieRepository(sealer, { hasRevocation: revocation !== undefined, endsOnReuse }),
+    createRepository: (settings) =>
+      new CookieRepository(sealer, { ...settings, hasRevocation: revocation !== undefined }),
   };
 }

@@ -2,8 +2,10 @@ import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { CLOCK_SKEW } from "../core/expiry.ts";
 import { type Metadata, readMetadata, type Successor, withMetadata } from "../core/metadata.ts";
+import { NO_FIELDS } from "../core/record_fields.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
+import type { RepositorySettings } from "../core/repository_source.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/retired_id.ts";
 import { isId } from "../core/session_id.ts";
 import { pad, unpad } from "../crypto/hash.ts";
@@ -22,6 +24,8 @@ import {
 
 /** How long, in milliseconds, a logout with a retired id ends the successor, by whichever clock. */
 const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
+/** The characters that mark, nonce and tag take in a token. The text takes four for three bytes (RFC 4648, 5). */
+const BESIDE_TEXT = 39;
 /** What `encrypt` gives begins with the mark of its format. */
 const TOKEN_SHAPE = /^1[\w-]{38,}$/;
 const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
@@ -34,12 +38,15 @@ export class CookieRepository implements Repository {
   readonly tokenHoldsSession = true;
   readonly #sealer: Sealer;
   readonly #hasRevocation: boolean;
+  readonly #rotates: boolean;
   readonly #endsOnReuse: boolean;
 
-  constructor(sealer: Sealer, settings: { readonly hasRevocation: boolean; readonly endsOnReuse: boolean }) {
+  constructor(sealer: Sealer, settings: RepositorySettings & { readonly hasRevocation: boolean }) {
+    const { hasRevocation, rotates = false, endsOnReuse = false } = settings;
     this.#sealer = sealer;
-    this.#hasRevocation = settings.hasRevocation;
-    this.#endsOnReuse = settings.endsOnReuse;
+    this.#hasRevocation = hasRevocation;
+    this.#rotates = rotates;
+    this.#endsOnReuse = endsOnReuse;
   }
 
   async open(token: string, op: Operation): Promise<Found | RejectReason> {
@@ -56,7 +63,7 @@ export class CookieRepository implements Repository {
     const lastSeenAt = isUnderWay === true ? Math.max(op.now, found.lastSeenAt) : found.lastSeenAt;
     const opened = { ...found, id, metadata, lastSeenAt, stored: { note, isFollowed } satisfies Stored };
     // What is sealed is bound to the name: a token that came under a previous name is sealed and sent again.
-    const renewed = op.presentedName === op.name ? token : await this.#sealFor(opened, opened, op);
+    const renewed = op.presentedName === op.name ? token : await this.#seal(id, contentsFor(opened, opened), op);
     return { ...opened, token: renewed, version: renewed };
   }
 
@@ -67,7 +74,7 @@ export class CookieRepository implements Repository {
 
   async create(id: string, contents: Contents, op: Operation): Promise<Found> {
     const token = await this.#seal(id, contents, op);
-    op.assertFits?.(token);
+    this.#assertFits(token, contents.metadata, op);
     const note = await this.#noteUse(id, contents.metadata, null, false, op);
     return { ...contents, id, token, version: token, stored: { note, isFollowed: false } satisfies Stored };
   }
@@ -78,8 +85,9 @@ export class CookieRepository implements Repository {
     if (isRotatedByAge(before)) return "conflict";
     // The data are with the client under another id: there is no newer state to which the changes could be applied.
     if (isRevoked(before)) throw sessionGone();
-    const token = await this.#sealFor(current, contents, op);
-    op.assertFits?.(token);
+    const sealed = contentsFor(current, contents);
+    const token = await this.#seal(id, sealed, op);
+    this.#assertFits(token, sealed.metadata, op);
     const isUsed = current.metadata.unconfirmed === true && contents.metadata.unconfirmed !== true;
     const note = await this.#noteUse(id, contents.metadata, before, isUsed, op);
     return { ...contents, id, token, version: token, stored: { ...storedOf(current), note } satisfies Stored };
@@ -214,15 +222,14 @@ export class CookieRepository implements Repository {
     return this.#hasRevocation ? await loadNote(await noteKey(id), op) : null;
   }
 
-  /** Seals what a session that was found has become. The client has not used an id that it gets only now. */
-  async #sealFor(current: Found, contents: Contents, op: Operation): Promise<string> {
-    const { metadata } = contents;
-    const isUnconfirmed = storedOf(current).isFollowed;
-    return await this.#seal(
-      current.id,
-      isUnconfirmed ? { ...contents, metadata: { ...metadata, unconfirmed: true } } : contents,
-      op,
-    );
+  /**
+   * Throws if the token does not fit into the cookie. `rotateEvery` makes the metadata longer when it renews the id, also in a
+   * request that only reads. So there must be room for that.
+   */
+  #assertFits(token: string, metadata: Metadata, op: Operation): void {
+    const renewed = this.#rotates ? { ...metadata, rotatedAt: op.now, unconfirmed: true as const } : metadata;
+    const bytes = Math.floor(((token.length - BESIDE_TEXT) * 3) / 4) + lengthOf(renewed) - lengthOf(metadata);
+    op.assertFits?.(token.padEnd(BESIDE_TEXT + Math.ceil((bytes * 4) / 3), "_"));
   }
 
   async #seal(id: string, { fields, metadata, lastSeenAt }: Contents, op: Operation): Promise<string> {
@@ -245,6 +252,16 @@ export class CookieRepository implements Repository {
     if (typeof metadata === "string") return metadata;
     return isId(id) ? { id, token, version: token, fields, metadata, lastSeenAt } : "corrupt";
   }
+}
+
+/** What is sealed of a session that was found. The client has not used an id that it gets only now. */
+function contentsFor(current: Found, contents: Contents): Contents {
+  const { metadata } = contents;
+  return storedOf(current).isFollowed ? { ...contents, metadata: { ...metadata, unconfirmed: true } } : contents;
+}
+
+function lengthOf(metadata: Metadata): number {
+  return serializeRecord({ fields: withMetadata(NO_FIELDS, metadata, ""), lastSeenAt: 0 }).length;
 }
 
 function lifetimeOf({ createdAt, absoluteSince, timeouts }: Lifetime): Lifetime {

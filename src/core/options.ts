@@ -185,7 +185,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   // A response then has more to tell the client than that its token is renewed.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   const own = isSource
-    ? store.createRepository({ endsOnReuse: onReuse === "destroy" })
+    ? store.createRepository({ rotates: rotateEvery !== undefined, endsOnReuse: onReuse === "destroy" })
     : new StoreRepository({
         ids,
         encryption,

@@ -15,11 +15,16 @@ export interface RepositorySource {
    * `store` is. Operations carry it as `op.store`. Undefined if there is none.
    */
   readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
-  /**
-   * Makes the repository of one manager. `endsOnReuse`: a session ends when its retired id is presented although the
-   * client has used the new one.
-   */
-  createRepository(settings?: { readonly endsOnReuse?: boolean }): Repository;
+  /** Makes the repository of one manager. */
+  createRepository(settings?: RepositorySettings): Repository;
+}
+
+/** What the manager's option `rotateEvery` asks of a repository. */
+export interface RepositorySettings {
+  /** Whether ids are renewed by age. @default false */
+  readonly rotates?: boolean;
+  /** Whether a session ends when its retired id is presented although the client has used the new one. @default false */
+  readonly endsOnReuse?: boolean;
 }
 
 /** Whether the option `store` brings its own repository: whether it has the shape of a source. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { withSession } from "../../mod.ts";
-import { cookieJar } from "../../src/testing.ts";
+import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { codeOf, cookieOf, type Data, openStore, sealed, SHOP, visitor, withCopy } from "./setup.ts";
 
 describe("a session that outgrows its cookie", () => {
@@ -40,6 +40,27 @@ describe("a session that outgrows its cookie", () => {
     expect(result).toBe("ERR_COOKIE_TOO_LARGE");
     expect([...records.values()].map(({ fields }) => fields.get("@")).join()).not.toContain("successor");
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1 });
+  });
+
+  test.each([false, true])("fits also when its id is due: revocation %j", async (isRevocable) => {
+    const { now, advance } = fakeClock();
+    const revocation = isRevocable ? { revocation: openStore().store } : {};
+    const visit = visitor(sealed({ rotateEvery: 60, now }, revocation));
+    const fits = (size: number): Promise<boolean> =>
+      visit((session) => session.set("text", "x".repeat(size))).then(
+        () => true,
+        () => false,
+      );
+    let largest = 2600;
+    while (await fits(largest + 1)) largest++;
+    expect(largest).toBeGreaterThan(2800);
+    const id = await visit((session) => session.id());
+    for (let renewals = 0; renewals < 3; renewals++) {
+      advance(61);
+      expect((await visit((session) => session.get("text"))).result).toHaveLength(largest);
+      expect((await visit((session) => session.set("text", "y".repeat(largest)))).response.status).toBe(200);
+    }
+    expect((await visit((session) => session.id())).result).not.toBe(id.result);
   });
 
   test("has no limit in a header", async () => {

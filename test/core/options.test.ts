@@ -271,13 +271,17 @@ describe("resolveOptions()", () => {
       expect(() => policyOf({ store, ...more })).toThrow(/^cookieSessions\(\) signs and encrypts/);
   });
 
-  test("asks a source for its repository, and says whether a session ends on reuse", () => {
+  test("asks a source for its repository, and says whether ids are renewed by age, and whether a session ends on reuse", () => {
     const repository = { tokenHoldsSession: true };
     const { source, asked } = sourceOf(repository);
     expect(policyOf({ store: source }).repository).toBe(repository);
     policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "reject" } });
     policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "destroy" } });
-    expect(asked).toEqual([{ endsOnReuse: false }, { endsOnReuse: false }, { endsOnReuse: true }]);
+    expect(asked).toEqual([
+      { rotates: false, endsOnReuse: false },
+      { rotates: true, endsOnReuse: false },
+      { rotates: true, endsOnReuse: true },
+    ]);
   });
 
   test("has no store where the client alone keeps the session, and the one for revocation otherwise", async () => {
