@@ -12,20 +12,20 @@ import { isTouchDue } from "./touch.ts";
 import { Values } from "./values.ts";
 import { type Change, type Commit, isEmpty, type KeyChange, WorkingCopy } from "./working_copy.ts";
 
-/** A write that got no answer: it may have been done. */
+/** A write that the store did not answer: it may or may not be stored. */
 export interface UnconfirmedWrite {
   readonly writeId: string;
-  /** What is recorded again if it was not done. */
+  /** The changes to record again if the write was not stored. */
   readonly commit: Commit;
-  /** The state that it was to replace; null for a new session. */
+  /** The state that the write was meant to replace; null for a new session. */
   readonly current: Found | null;
 }
 
-/** A rotation whose successor is stored. The store gave no answer when the old id was to be retired, so that it may or may not be retired. */
+/** A rotation whose successor is stored. The store did not answer the write that retires the old id: it may be retired. */
 interface UnconfirmedRotation {
   readonly current: Found;
   readonly successor: Found;
-  /** What the successor holds already, and what is recorded again if the old id was not retired. */
+  /** The changes that the successor already holds. They are recorded again if the old id was not retired. */
   readonly commit: RotationCommit;
 }
 
@@ -36,7 +36,7 @@ export interface SessionSource {
   readonly runtimeArguments: readonly unknown[];
 }
 
-/** How a session is loaded and stored. `load.ts` and `commit.ts` do it. They are passed in, so that the chain of imports stays short. */
+/** How a session is loaded and stored: by `load.ts` and `commit.ts`, passed in to keep the chain of imports short. */
 export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
@@ -44,7 +44,7 @@ export interface Lifecycle {
 }
 
 /**
- * One session in one request: its whole state, in one place. `load.ts` fills it, `commit.ts` stores it, `recovery.ts` puts it in order
+ * The whole state of one session in one request. `load.ts` fills it, `commit.ts` stores it, `recovery.ts` repairs it
  * after a failure, and `session_handle.ts` gives handlers access to it.
  */
 export class ActiveSession {
@@ -58,16 +58,16 @@ export class ActiveSession {
   readonly flash: Flash;
   readonly calls: CallQueue;
 
-  // What loading has found.
-  /** What the client presented; undefined before it was asked for. */
+  // The result of loading.
+  /** The token that the client presented; null if there is none, undefined before it was read. */
   presented: string | null | undefined;
-  /** Why what the client presented is not its session. */
+  /** Why the token that the client presented was rejected; null if it was not. */
   rejected: RejectReason | null = null;
-  /** Whether what was presented will never open a session again, so that its cookie can be cleared. */
+  /** Whether the presented token will never open a session again, so that its cookie can be cleared. */
   isDead = false;
-  /** Whether the client came without a session, or `destroy` was called since. */
+  /** Whether loading found no session, or `destroy` was called since. */
   isNew = false;
-  /** The failure to load, where it is tolerated. */
+  /** The failure of the store that is tolerated (`onStoreError: "anonymous"`): the request goes on without a session. */
   unavailable: SessionError | undefined;
 
   // What the request has done, and what its response must carry.
@@ -81,27 +81,27 @@ export class ActiveSession {
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
-  /** The last operation that has stored what it was to store. */
+  /** The last operation whose result became the base of the working copy: see {@linkcode settle}. */
   settled: Operation | undefined;
-  /** The revision of the working copy that was refused; the handler has got the error. */
+  /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
   refusedRevision = -1;
 
-  // What is still to be ended, or to be found out.
-  /** What `destroy` left to be ended. */
+  // Work that `destroy` or a failed commit has left.
+  /** The session that the next commit must end after `destroy`: itself, or its token. */
   pendingDelete: Found | string | undefined;
-  /** The successor of a rotation that failed, or a session that may have begun without an answer, until it is ended: itself, or its id. */
+  /** A session to end, or its id: the successor of a failed rotation, or a session whose creation got no answer. */
   orphan: Found | string | undefined;
   unconfirmed: UnconfirmedWrite | undefined;
   unconfirmedRotation: UnconfirmedRotation | undefined;
-  /** The session that this request has retired, and what took its place, until the response carries the new id. */
+  /** The session that this request has retired, and its successor, until the response carries the new id. */
   retired: { readonly current: Found; readonly successor: Found } | undefined;
-  /** The last rotation. A request that fails waits for it, for perhaps nobody has awaited it. */
+  /** The last rotation. A request that fails waits for it, because the handler may not have awaited it. */
   rotating: Promise<void> | undefined;
 
   // The id that comes next.
-  /** The id for the session that this request begins or regenerates, once it was needed. */
+  /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
-  /** Whether `nextId` was given to the handler, so that it can no longer be replaced. */
+  /** Whether the handler has got `nextId`, so that another id can no longer replace it. */
   isIdDisclosed = false;
 
   // The `update` that is under way.
@@ -141,7 +141,7 @@ export class ActiveSession {
     const done = (): void => {
       this.#loading = undefined;
     };
-    // Before those who wait, and with fewer promises than `finally` makes.
+    // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
     loading.then(done, done);
     this.#loading = loading;
     return loading;
@@ -152,7 +152,7 @@ export class ActiveSession {
     if (onEvent !== undefined) notify(onEvent, { ...event, name: this.transport?.name ?? name, request: this.request });
   }
 
-  /** After the response, each change is stored at once. A failure reaches `onEvent`, or `await save()`. */
+  /** Stores changes at once if the response was sent. A failure is reported to `onEvent`, or by `await save()`. */
   storeIfLate(): void {
     if (!this.isSent) return;
     this.emit({ type: "late" });
@@ -161,17 +161,17 @@ export class ActiveSession {
       const saving = this.save();
       if (isPromise(saving)) saving.catch(ignore);
     } catch {
-      // `onEvent` has got it.
+      // The failure was reported to `onEvent`.
     }
   }
 
-  /** Records what was changed without a call: objects changed in place, and flash values that were read. */
+  /** Records changes that need no call: objects were changed in place, or flash values were read. */
   detectChanges(): void {
     this.values.detectChanges();
     this.flash.recordRemovals();
   }
 
-  /** Stores everything that waits. */
+  /** Stores everything that is pending. */
   save(): MaybePromise<void> {
     return this.exclusively(() => this.#lifecycle.commitAll(this));
   }
@@ -181,12 +181,12 @@ export class ActiveSession {
     return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
-  /** Runs one thing after the other: two commits of one session would conflict with each other. */
+  /** Runs tasks one after the other, because two commits of one session would conflict with each other. */
   exclusively<T>(task: () => MaybePromise<T>): MaybePromise<T> {
     return this.calls.exclusively(task, this.computing);
   }
 
-  /** Waits until nothing is being loaded or stored any more. Their callers get a failure. */
+  /** Loads the session, and waits until nothing is being stored. The caller of a commit that fails gets its error. */
   async idle(): Promise<void> {
     const loading = this.load();
     if (isPromise(loading)) await loading;
@@ -196,21 +196,21 @@ export class ActiveSession {
   /** Whether there is anything to store, even if only that the session was used. */
   get needsStoring(): boolean {
     const isRefused = this.copy.revision === this.refusedRevision;
-    // Of an `update` that failed, nothing is to be stored again, so nobody needs to know what became of it.
+    // An `update` that failed is not stored again, so it does not matter whether its write was done.
     const isUnconfirmed = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
     if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
     if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
     return isTouchDue(this, this.copy.base);
   }
 
-  /** Takes what an operation has stored as the base of this request. */
+  /** Makes the state that an operation has stored or found the base of this request. */
   settle(stored: Found, op: Operation): MaybePromise<void> {
     this.settled = op;
     this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
   }
 
-  /** Takes back a change that was not stored. Its caller gets the error. */
+  /** Removes a pending change that was not stored. Its caller gets the error. */
   withdraw(change: Change): MaybePromise<void> {
     const { unconfirmedRotation: rotation } = this;
     if (rotation !== undefined) {
@@ -220,25 +220,25 @@ export class ActiveSession {
     return this.copy.withdraw(change, this.unconfirmed?.commit.changes);
   }
 
-  /** Gives up the session. What is recorded afterwards begins another one. */
+  /** Gives up the session. A change that is recorded afterwards begins a new one. */
   destroy(): void {
     const { base } = this.copy;
     this.pendingDelete ??= base ?? this.presented ?? undefined;
-    // What may have been stored without an answer ends as well.
+    // A session that may have been stored without an answer ends as well.
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
     this.unconfirmed = this.unconfirmedRotation = undefined;
     this.forgetNextId();
     this.isGone = this.isRenewed = false;
     this.isNew = true;
-    // A retired session is not put back: it is to end, and so is its successor.
+    // The retired session is not reinstated: it must end, and so must its successor.
     this.retired = undefined;
     this.copy.reset();
     this.values.untrack();
     this.flash.reset();
   }
 
-  /** Drops what a failed handler has recorded and not stored. */
+  /** Drops the changes that a failed handler has recorded and not stored. */
   dropRecorded(): void {
     this.copy.drop();
     this.values.untrack();
@@ -251,13 +251,13 @@ export class ActiveSession {
     return this.nextId ?? chain(this.policy.generateId(this.request), (id) => (this.nextId ??= id));
   }
 
-  /** Gives up the id that was made for a new session or a rotation: it was used, or nothing will need it. */
+  /** Forgets the id that was made for a new session or a rotation: it was used, or is not needed. */
   forgetNextId(): void {
     this.nextId = undefined;
     this.isIdDisclosed = false;
   }
 
-  /** The id of the session, to be given to the handler or the client. From now on it cannot change. */
+  /** Answers the id of the session for the handler or the client. From now on it cannot change. */
   discloseId(): MaybePromise<string> {
     const { base, rotation } = this.copy;
     const successor = this.unconfirmedRotation?.successor;
@@ -280,10 +280,10 @@ export class ActiveSession {
     if (base || base === null || presented === null) throw responseSent(base ? "change" : "begin");
   }
 
-  /** @throws {SessionError} `ERR_SESSION_GONE` if the request came with a recently retired id, and has not proved who the user is */
+  /** @throws {SessionError} `ERR_SESSION_GONE` if the client presented a recently retired id and did not prove who the user is */
   assertMayBegin(): void {
     if (this.isSent) throw responseSent("begin");
-    // After `destroy` no session is left whose cookie a new one could replace.
+    // After `destroy` the successor ends as well, so a new cookie cannot replace the cookie of a live session.
     const mayReplace = this.isAuthenticated || this.isEnded || this.pendingDelete !== undefined;
     if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
   }

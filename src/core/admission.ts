@@ -5,12 +5,12 @@ import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { forOwnToken } from "./own_token.ts";
 import type { Found, Operation } from "./repository.ts";
 
-/** The session of a token that this server has made, as plugins and schema let it pass, or why there is none. */
+/** Opens a token that this server made, and lets plugins and schema check the session. */
 export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
   return chain(active.policy.repository.open(token, forOwnToken(op)), (found) => admit(active, found, op));
 }
 
-/** Lets plugins and schema judge a session, if there is one. */
+/** Lets plugins and schema check a session, if one was found. */
 export function admit(
   active: ActiveSession,
   found: Found | RejectReason,
@@ -32,7 +32,7 @@ export function admit(
 }
 
 /**
- * The newest state of a session, after a conflict. A session that was regenerated with a grace goes on under its new id.
+ * Loads the newest state of a session after a conflict. A session that was regenerated with a grace is found under its new id.
  *
  * @throws {SessionError} `ERR_SESSION_GONE`
  */
@@ -43,12 +43,12 @@ export async function newestOf(active: ActiveSession, current: Found, op: Operat
   return admitted;
 }
 
-/** Whether a session that the store did not show may still be there, because reads of the store may be late. */
+/** Whether a session that the store did not find may still exist, because the store is eventually consistent. */
 export function mayBeLate(reason: RejectReason | null, { store }: Operation): boolean {
   return reason === "unknown" && store.traits.consistency === "eventual";
 }
 
-/** A reason as `info()` and events give it. */
+/** The reason that `info()` and events report. */
 export function publicReason(reason: RejectReason): RejectReason {
   return reason === "replaced" ? "retired" : reason;
 }

@@ -1,6 +1,6 @@
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 
-/** The calls of one session in one request: which are under way, and which of them may run now. */
+/** Counts the calls that are under way for one session in one request, and decides which of them may run now. */
 export class CallQueue {
   readonly #seconds: number;
   #last: Promise<void> | undefined;
@@ -8,12 +8,12 @@ export class CallQueue {
   #count = 0;
   #onDone: (() => void)[] | undefined;
 
-  /** `seconds` is how long a call waits for a function of `update`. */
+  /** `seconds` is how long a call waits for a function of `update` to return. */
   constructor(seconds: number) {
     this.#seconds = seconds;
   }
 
-  /** Whether a call is running that began with {@linkcode exclusively}. */
+  /** Whether a call of {@linkcode exclusively} is running. */
   get isBusy(): boolean {
     return this.#last !== undefined;
   }
@@ -21,10 +21,11 @@ export class CallQueue {
   /**
    * Runs one call after the other.
    *
-   * @param computing The key of an `update` whose function has not returned: it may wait for this very call
+   * @param computing The key of an `update` whose function has not
+   * returned. That function may wait for this call, which would never end
    */
   exclusively<T>(task: () => MaybePromise<T>, computing?: string): MaybePromise<T> {
-    // A function of `update` may call the session: that call waits until the function has returned.
+    // A function of `update` may call the session. That call waits until the function has returned.
     if (this.#isRunning) return Promise.resolve().then(() => this.exclusively(task, computing));
     const before = this.#last;
     const result = before === undefined ? this.#run(task) : this.#inTime(before, computing).then(() => this.#run(task));
@@ -59,7 +60,7 @@ export class CallQueue {
     });
   }
 
-  /** Waits until nothing runs that began with {@linkcode exclusively}. */
+  /** Waits until no call of {@linkcode exclusively} is running. */
   async idle(): Promise<void> {
     while (this.#last !== undefined) await this.#last;
   }

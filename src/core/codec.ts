@@ -5,10 +5,14 @@ export interface Codec {
   /**
    * The text of a value.
    *
-   * @throws {TypeError} If the value cannot be stored. `path` says where, such as `[2].price`, and `reason` why: both go into the message of `ERR_NOT_SERIALIZABLE`
+   * @throws {TypeError} If the value cannot be stored. Its property `path` says where, such as `[2].price`, and its
+   * property `reason` says why. Both go into the message of `ERR_NOT_SERIALIZABLE`
    */
   encode(value: unknown): string;
-  /** The value of a text that `encode` gave. What it throws for another text is dropped: the value is undefined then. */
+  /**
+   * The value of a text that `encode` returned. If it throws for any
+   * other text, the error is dropped and the value is undefined.
+   */
   decode(text: string): unknown;
 }
 
@@ -16,8 +20,9 @@ export interface Codec {
  * Structured values: all that JSON has, and undefined, NaN, −0, the infinities, Date, Map, Set, bigint, RegExp, URL, typed arrays and
  * ArrayBuffer, with repeated and cyclic references.
  *
- * A value that JSON gives back as it was is its own JSON, which is several times faster. Any other value is `!` and a table in JSON: each part of the value once,
- * and the numbers of its parts in place of the parts.
+ * A value that JSON can restore exactly is encoded as JSON, which is several times
+ * faster. Any other value is encoded as `!` and a table in JSON. The table holds each
+ * part of the value once; a part refers to other parts by their numbers.
  */
 export const structuredCodec: Codec = {
   encode(value) {
@@ -31,19 +36,20 @@ export const structuredCodec: Codec = {
 
 const MARK = "!";
 
-/** Whether JSON gives an object back as it was: a tree of plain objects, full lists and ordinary scalars. */
+/** Whether JSON can restore an object exactly: a tree of plain objects, arrays without holes, and ordinary scalars. */
 function isTree(value: object, seen: Set<object>, level: number): boolean {
   if (seen.has(value) || level === MOST_LEVELS) return false;
   seen.add(value);
   if (Array.isArray(value)) {
     if (prototypesOf(value) !== 2) return false;
-    // By number: a hole is undefined, which JSON cannot hold.
+    // A loop over the indexes also visits holes: they read as undefined, which JSON cannot hold.
     for (let at = 0; at < value.length; at++) if (!isPart(value[at], seen, level)) return false;
     return true;
   }
   if (!isPlainObject(value)) return false;
   const parts: Record<string, unknown> = value;
-  // Twice as fast as a list of the keys. An inherited key, if a program has made one for all objects, does no harm.
+  // `for in` is twice as fast as a list of the keys. It also visits a key
+  // that a program has added to all objects, which does no harm.
   for (const key in parts) if (key === PROTO || !isPart(parts[key], seen, level)) return false;
   return true;
 }

@@ -14,23 +14,23 @@ import { isTouchDue } from "./touch.ts";
 import { update } from "./update.ts";
 import type { Commit, KeyChange } from "./working_copy.ts";
 
-/** Stores everything that waits: ends what is to end, then creates, updates or rotates. */
+/** Stores everything that is pending: ends the sessions that must end, then creates, updates or rotates the session. */
 export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
     const { copy } = active;
     if (needsSteps(active)) return commitInSteps(active);
-    // With nothing to store, this request does not wait in the queue of the writers.
+    // A request that has nothing to store does not join the queue of writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     const commit = copy.take();
     return guarded(active, commit, commit);
   });
 }
 
-/** Commits one change, with the earlier changes of its key, and nothing else. The session exists. */
+/** Commits one change, with the earlier changes of its key, and nothing else. The session must exist. */
 export function commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void> {
   const { copy } = active;
   if (active.isGone) throw sessionGone();
-  // What waits for an answer comes first: it may have to be stored again, and then it is an earlier change.
+  // An unconfirmed write is resolved first: if it must be stored again, its changes come before this one.
   const isUnconfirmed = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
   return chain(isUnconfirmed ? resolved(active) : undefined, () => {
     if (!copy.base) throw new Error("Only a session that exists can be updated at once");
@@ -51,7 +51,10 @@ async function resolved(active: ActiveSession): Promise<void> {
   }
 }
 
-/** Stores a new session, or changes of one that exists, together with those of other requests. If it fails, `restored` waits again. */
+/**
+ * Creates a session, or stores changes of one that exists, with those
+ * of other requests. If that fails, `restored` is pending again.
+ */
 function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
   const { settled, copy } = active;
   const { drops } = copy;
@@ -70,10 +73,14 @@ function guarded(active: ActiveSession, commit: Commit, restored: Commit): Maybe
   );
 }
 
-/** Puts back what was not stored. If it is unknown whether it was stored, it waits until that is found out. `drops` is as it was when it was taken out. */
+/**
+ * Makes a commit that was not stored pending again. If it is unknown whether it was
+ * stored, the commit stays unconfirmed until that is found out. `drops` is the count of
+ * the working copy at the time when the commit was taken from it.
+ */
 function restore(active: ActiveSession, commit: Commit, error: unknown, drops: number): void {
   const { unconfirmed, copy } = active;
-  // The request has failed meanwhile, and nothing more of it is stored.
+  // The request has failed meanwhile, so nothing more of it is stored.
   if (copy.drops !== drops) active.unconfirmed = undefined;
   else if (unconfirmed !== undefined) active.unconfirmed = { ...unconfirmed, commit };
   else if (!isGoneError(error)) copy.restore(commit);
@@ -110,7 +117,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
 
 const isGoneError = (error: unknown): boolean => isSessionError(error) && error.code === "ERR_SESSION_GONE";
 
-/** After these errors nothing is tried again: what was recorded can never be stored as it is. The handler gets the error. */
+/** After these errors the commit is not tried again, because it can never be stored as it is. The handler gets the error. */
 const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
   "ERR_SCHEMA",
   "ERR_SESSION_LIMIT",
@@ -119,7 +126,7 @@ const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
   "ERR_NOT_SERIALIZABLE",
 ]);
 
-/** Reports why a commit failed, and throws the error. `isWhole`: the commit was of all changes, so all of them are refused. */
+/** Reports why a commit failed, and throws the error. `isWhole`: the commit held all changes, so all of them are refused. */
 function report(active: ActiveSession, error: unknown, isWhole: boolean, op: Operation | undefined): never {
   if (isSessionError(error)) {
     if (error.code === "ERR_SESSION_GONE") {
@@ -133,7 +140,7 @@ function report(active: ActiveSession, error: unknown, isWhole: boolean, op: Ope
   throw error;
 }
 
-/** Reasons for which there is no record to end, unless a read of it may be late. */
+/** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
 
 async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {

@@ -1,19 +1,19 @@
 import type { Policy } from "./policy.ts";
 
-/** The policies of the sessions of each wrapped handler, by the name of the cookie without its prefix, as it travels on loopback. */
+/** For each wrapped handler, the policies of its sessions by cookie name: the name without its prefix, as used on loopback. */
 const claims: WeakMap<object, ReadonlyMap<string, Policy>> = new WeakMap();
 
 /**
- * Refuses two sessions in one request that share a cookie: they would be one and the same, or overwrite each other's id. The same manager twice
- * is one session.
+ * Refuses two sessions in one request that share a cookie: they would be the same session, or overwrite each other's
+ * id. A handler that the same manager wraps twice has one session, and is accepted.
  *
- * @throws {TypeError} If a handler that is wrapped once more has the cookie already
+ * @throws {TypeError} If the handler is already wrapped by another manager with the same cookie
  */
 export function assertOneCookieEach(wrapped: object, handler: object, policy: Policy): void {
   claims.set(wrapped, withClaim(claims.get(handler), policy));
 }
 
-/** The claims with one more. @throws {TypeError} If another manager has the cookie */
+/** The claims, with the cookie of one more manager. @throws {TypeError} If another manager has the cookie */
 export function withClaim(
   before: ReadonlyMap<string, Policy> | undefined,
   policy: Policy,

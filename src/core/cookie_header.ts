@@ -1,21 +1,24 @@
 import { isBlank, trimBlanks } from "./http_token.ts";
 
-/** What a `Cookie` header says of one name. */
+/** What a `Cookie` header holds for one name. */
 export interface CookieValue {
-  /** The value; null if there is none, or if two differ. */
+  /** The value; null if it is absent or empty, or if two values differ. */
   readonly value: string | null;
-  /** Whether a cookie of the name is there. */
+  /** Whether the header has a cookie of the name. */
   readonly isPresent: boolean;
-  /** Whether two cookies of the name have different values: one of them may have been planted, and nothing shows which. */
+  /**
+   * Whether two cookies of the name have different values. An
+   * attacker may have planted one, and the server cannot tell which.
+   */
   readonly isAmbiguous: boolean;
 }
 
-/** What a request without the cookie says of it. */
+/** The result for a request without the cookie. */
 export const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
 
 /**
- * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed. A reader that decodes or trims more can be made to see a
- * `__Host-` name that no browser would have sent.
+ * Reads one cookie. Names are compared exactly, and only spaces and tabs are trimmed. If a reader decodes or trims
+ * more, an attacker can make it see a `__Host-` name that no browser would send.
  */
 export function readCookie(header: string | null, name: string): CookieValue {
   if (header === null) return ABSENT;

@@ -2,7 +2,7 @@ import { type CookieScope, isHostName } from "./cookie_scope.ts";
 import { isToken } from "./http_token.ts";
 import { assertKnown } from "./known_options.ts";
 
-/** A scope that the session cookie had before: name, domain, path and partition as the options had them. */
+/** A scope that the session cookie had before: its name, domain, path and partition as they were in the options. */
 export interface PreviousCookie {
   /** The name that the cookie had. @default The present name */
   readonly name?: string;
@@ -27,8 +27,8 @@ export interface CookieOptions {
   /** The path under which the cookie is sent. @default {"/"} */
   readonly path?: string;
   /**
-   * Whether the cookie is sent over https only. Unless `true` is given, plain http on a loopback address is excepted: the cookie then
-   * has no `Secure` and its name no prefix.
+   * Whether the cookie is sent over https only. On plain http with a loopback address, the cookie has no `Secure` and
+   * its name no prefix, unless `true` is given.
    *
    * @default {true}
    */
@@ -66,7 +66,7 @@ export interface CookieSettings {
   readonly name: string;
   readonly scope: CookieScope;
   readonly secure: boolean;
-  /** Whether `secure: true` was given, so that loopback is no exception. */
+  /** Whether `secure: true` was given, so that the cookie is `Secure` on loopback as well. */
   readonly alwaysSecure: boolean;
   readonly httpOnly: boolean;
   readonly sameSite: "Lax" | "Strict" | "None";

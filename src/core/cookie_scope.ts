@@ -1,4 +1,4 @@
-/** Where a browser keeps a cookie: one of another scope is another cookie, even if the name is the same. */
+/** Where a browser keeps a cookie. Cookies of different scopes are different cookies, even if their names are the same. */
 export interface CookieScope {
   readonly name: string;
   readonly domain: string | undefined;
@@ -11,12 +11,12 @@ export function isHostName(name: string): boolean {
   return name.toLowerCase().startsWith("__host-");
 }
 
-/** So many domains, and so many paths, are tried for a stray cookie: each costs a line in the response. */
+/** How many domains, and how many paths, are tried for a stray cookie. Each costs a line in the response. */
 const MOST_VARIANTS = 3;
 
 /**
- * The scopes in which a client may have another cookie for the session beside the one of `own`: each previous scope whose cookie the request
- * carries or cannot show.
+ * The previous scopes in which a client may still have a cookie for the session: those whose cookie the request
+ * carries, and those with another path, for which the browser sends no cookie with this request.
  */
 export function previousStrays(
   own: CookieScope,
@@ -32,9 +32,10 @@ export function previousStrays(
   );
 }
 
-/** What can be guessed if two cookies have the name of `own`: another domain, another path, with or without partition. */
+/** The scopes to try if two cookies have the name of `own`: other domains, other paths, with or without partition. */
 export function guessedStrays(own: CookieScope, request: Request, isSecure: boolean): CookieScope[] {
-  // Also for a `__Host-` name: WebKitGTK 2.50 keeps such a cookie in any scope. Other browsers ignore these lines.
+  // These are tried for a `__Host-` name as well, because WebKitGTK 2.50 keeps
+  // such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
   const { hostname, pathname } = new URL(request.url);
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
@@ -53,7 +54,7 @@ function isSent(path: string, pathname: string): boolean {
   return pathname === path || pathname.startsWith(path.endsWith("/") ? path : `${path}/`);
 }
 
-/** Each scope once, and never the own one. */
+/** Each scope once, without `own`. */
 export function distinct(own: CookieScope, scopes: readonly CookieScope[]): CookieScope[] {
   const byKey = new Map(scopes.map((scope) => [keyOf(scope), scope]));
   byKey.delete(keyOf(own));

@@ -7,12 +7,12 @@ import type { CookieTransport, WriteContext } from "./transport.ts";
 
 export type { CookieOptions, PreviousCookie } from "./cookie_options.ts";
 
-/** What browsers keep of one cookie, in octets of name and value (RFC 6265bis, 5.7). */
+/** The largest cookie that browsers keep, in octets of name and value (RFC 6265bis, 5.7). */
 const MAX_OCTETS = 4096;
 /** 400 days, in seconds (RFC 6265bis, 5.5). */
 const LONGEST_AGE = 400 * 24 * 60 * 60;
 const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
-/** The different answers of a function that are kept. */
+/** How many different answers of a `CookieFunction` are kept. */
 const MOST_ANSWERS = 256;
 /** Browsers keep about 150 cookies of one site. */
 const MOST_CHUNKS = 50;
@@ -54,12 +54,12 @@ export function cookieTransport(
     return found;
   };
 
-  /** Expires a cookie and its chunks, from a given one on. */
+  /** Expires a cookie and its chunks, from the chunk with the number `from` on. */
   const expire = (headers: Headers, { attributesOf }: Form, scope: CookieScope, request: Request, from = 0): void => {
     const header = request.headers.get("Cookie");
     for (let at = from; at < (chunks > 1 ? MOST_CHUNKS : 1); at++) {
       const name = chunkName(scope.name, at);
-      // Chunks are expired unseen as well: another response may just have set them.
+      // Chunks are expired even if the request does not carry them: another response may just have set them.
       if (at === 0 || (at < chunks && from > 0) || readCookie(header, name).isPresent)
         headers.append("Set-Cookie", `${name}=${EXPIRED}${attributesOf(scope)}`);
     }
@@ -83,7 +83,7 @@ export function cookieTransport(
       const form = formFor(request, runtimeArguments);
       const { name } = form.scope;
       const values = split(name, token, chunks);
-      // In front of the token's own line: a browser that takes a stray scope for the same one keeps the last line.
+      // These lines come before the token's own line: a browser that takes a stray scope for the same one keeps the last line.
       expireStrays(headers, form, context);
       for (const [at, value] of values.entries())
         headers.append("Set-Cookie", `${chunkName(name, at)}=${value}${ageOf(maxAge)}${form.attributes}`);
@@ -121,9 +121,9 @@ export function cookieTransport(
   };
 }
 
-/** What the client presented. */
+/** The cookie that the client presented. */
 interface Presented extends CookieValue {
-  /** The name of a previous scope, with its prefix, if the token came under that one. */
+  /** The name of the previous scope, with its prefix, if the token came in a cookie of that scope. */
   readonly previousName?: string | undefined;
 }
 
@@ -144,7 +144,7 @@ function chunkName(name: string, at: number): string {
   return at === 0 ? name : `${name}.${at}`;
 }
 
-/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers drop a larger cookie without a notice */
+/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers silently drop a larger cookie */
 function split(name: string, token: string, chunks: number): string[] {
   if (name.length + token.length <= MAX_OCTETS) return [token];
   const values: string[] = [];
@@ -166,7 +166,7 @@ function ageOf(maxAge: number | null): string {
   return maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
 }
 
-/** A cookie in the two forms in which it travels. */
+/** The two forms of a cookie. */
 interface Cookie {
   readonly settings: CookieSettings;
   readonly usual: Form;
@@ -179,7 +179,7 @@ interface Form {
   readonly scope: CookieScope;
   readonly previous: readonly CookieScope[];
   readonly isSecure: boolean;
-  /** The attributes of the scope itself, as text. */
+  /** The attributes for `scope`, as text. */
   readonly attributes: string;
   attributesOf(scope: CookieScope): string;
 }
@@ -214,7 +214,7 @@ function always<Value>(value: Value): () => Value {
   return () => value;
 }
 
-/** Calls a function once for each request, and makes a cookie once for each different answer. */
+/** Calls the function once for each request, and makes a `Cookie` once for each different answer. */
 function resolver(options: CookieFunction): (request: Request, runtimeArguments: readonly unknown[]) => Cookie {
   const byRequest = new WeakMap<Request, Cookie>();
   const byAnswer = new Map<string, Cookie>();
