@@ -8,10 +8,10 @@ import { maxAgeOf } from "./touch.ts";
 import type { Commit, WorkingCopy } from "./working_copy.ts";
 import { replay } from "./fields.ts";
 
-/** Ids that may be in use before the generator is given up: a random one never is. */
+/** After this many generated ids that are already in use, the creation fails. Random ids are never in use. */
 const MOST_IDS = 5;
 
-/** Makes sure that there will be a session. */
+/** Makes sure that a session will be stored, even an empty one. */
 export async function begin(active: ActiveSession): Promise<void> {
   await active.load();
   active.assertWritable();
@@ -21,8 +21,8 @@ export async function begin(active: ActiveSession): Promise<void> {
 }
 
 /**
- * Stores a new session before its id is told, where the response goes out although the store is down: nobody must be told an id under which nothing
- * will be found.
+ * Stores a new session before its id is disclosed, where the response is sent although the store is down. The handler
+ * must not get an id under which no session is stored.
  */
 export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
   const { copy, policy } = active;
@@ -45,7 +45,7 @@ export function create(active: ActiveSession, commit: Commit, op: Operation): Ma
   const { view } = commit;
   const replayed = view !== undefined && view.base.size === 0 ? view : replay(commit.changes, NO_FIELDS);
   return chain(replayed, (changed) => {
-    // Timeouts, say, wait for the session to which they are given.
+    // Timeouts, for example, do not begin a session: they stay pending until it begins.
     if (!commit.begins && changed.changed.size === 0) return copy.restore(commit);
     active.assertMayBegin();
     const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
@@ -56,7 +56,7 @@ export function create(active: ActiveSession, commit: Commit, op: Operation): Ma
   });
 }
 
-/** Stores a new session under an id that nobody has. */
+/** Stores a new session under an id that is not in use. */
 export function createUnderNewId(
   active: ActiveSession,
   contents: Contents,
@@ -98,7 +98,8 @@ function attempt(
     return chain(chain(fitting, write), (created) => {
       active.nextId = undefined;
       if (created !== "conflict") return created;
-      // The handler has got this id, and another session uses it: under a new id, the handler would hold the id of that other session.
+      // Another session uses this id, and the handler has got it. If this session got a new id, the
+      // handler would hold the id of the other session.
       if (active.isIdDisclosed || count === MOST_IDS) {
         throw new SessionError(
           "ERR_CONFLICT",

@@ -4,10 +4,13 @@ import { writeOf } from "./record_write.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { SessionStore, StoredRecord } from "./store.ts";
 
-/** How long, in milliseconds, an ended session is noted in a store whose reads may be late. */
+/** The shortest time, in milliseconds, for which an eventually consistent store keeps the tombstone of an ended session. */
 const TOMBSTONE_LIFE = 3_600_000;
 
-/** Ends what lies under a key, and first what took its place: after a failure in between, the retired record still leads there. */
+/**
+ * Ends the session under a key. If it was retired, its successor ends first: after a failure in between, the
+ * retired record still names the successor.
+ */
 export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
   if (leavesTombstones(op.store)) {
     if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
@@ -25,8 +28,9 @@ export async function endRecord(key: string, current: Found | undefined, op: Ope
 }
 
 /**
- * Whether an ended session leaves a tombstone in a store. Where reads may be late and nothing is compared, another place may still show the session,
- * or write it once more, and a missing record would not show it that the session has ended.
+ * Whether an ended session leaves a tombstone in a store. If a store is eventually consistent and has no
+ * compare-and-set, another location may still read the session, or write it once more. A missing record would not show
+ * that location that the session has ended.
  */
 export function leavesTombstones({ traits }: SessionStore): boolean {
   return traits.consistency === "eventual" && !traits.compareAndSet;

@@ -75,7 +75,7 @@ export function isSessionError(value: unknown): value is SessionError {
   return isBranded(value, BRAND);
 }
 
-/** Never throws: what a client of a store throws may be a proxy that refuses to be read. */
+/** Never throws: the value that a store's client throws may be a proxy that throws when it is read. */
 function isBranded(value: unknown, brand: symbol): boolean {
   try {
     return typeof value === "object" && value !== null && brand in value;
@@ -85,8 +85,8 @@ function isBranded(value: unknown, brand: symbol): boolean {
 }
 
 /**
- * A store throws it when its engine refuses a write for the moment and has stored nothing. The write is tried again within
- * `storeTimeout`. Its code is `ERR_STORE`.
+ * A store throws this error when its engine refuses a write for the moment and has stored nothing. The write is tried
+ * again within `storeTimeout`. The code of the error is `ERR_STORE`.
  *
  * @example
  * ```ts
@@ -112,7 +112,7 @@ export function isBusy(value: unknown): boolean {
   return isBranded(value, BUSY);
 }
 
-/** Whether the store failed, so that it is unknown what became of a write. */
+/** Whether an error is a failure of the store, after which it may be unknown whether a write was stored. */
 export function isOutage(error: unknown): error is SessionError {
   return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
 }
@@ -141,7 +141,7 @@ export function responseSent(action: string): SessionError {
   );
 }
 
-/** The error of a value that a codec has refused: it says where and why, as far as the codec does. */
+/** The error of a value that a codec has refused. It says where and why, if the codec does. */
 export function notSerializable(key: string, error: unknown): SessionError {
   const detail = typeof error === "object" && error !== null ? error : {};
   const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
@@ -164,8 +164,8 @@ export function ambiguousCookie(): SessionError {
 const MISTAKE: unique symbol = Symbol.for("with-session.mistake");
 
 /**
- * A mistake of the program that shows only while it runs, such as a function that opens no client. It is a `TypeError` and keeps its own message,
- * where the errors of a client are hidden. The message must hold no id, no store key and no value.
+ * A mistake of the program that shows only while it runs, such as a function that opens no client. It is a `TypeError`.
+ * Its message is not hidden, as the messages of a store's client are, so it must hold no id, no store key and no value.
  */
 export function mistake(message: string): TypeError {
   return Object.defineProperty(new TypeError(message), MISTAKE, { value: true });
@@ -176,7 +176,10 @@ export function isMistake(error: unknown): error is TypeError {
   return isBranded(error, MISTAKE);
 }
 
-/** An answer of a store, if it is valid. One that has no meaning is a failure: to take it for a success, or for a missing record, would lose data or a logout. */
+/**
+ * Returns the answer of a store if it is valid. An invalid answer counts as a failure of the store: if it counted as a
+ * success, or as a missing record, data or a logout could be lost.
+ */
 export function validAnswer<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
   if (isValid(answer)) return answer;
   throw new SessionError(

@@ -1,16 +1,18 @@
 import type { SessionError } from "./errors.ts";
 
 /**
- * Why what a client presented is not its session.
+ * Why the token that a client presented was rejected.
  *
- * - `malformed`, `forged`: it cannot be an id, or its signature is wrong.
+ * - `malformed`, `forged`: the token cannot be an id, or its signature is wrong.
  * - `unknown`: the store has no such session. It ended long ago, or never existed.
- * - `expired`: its idle or absolute timeout has passed.
- * - `retired`: its id was regenerated. `replaced` is the same within the last minute: changes of such a request are dropped.
- * - `revoked`, `credentials`: it was ended from elsewhere, or the user's credentials have changed since.
- * - `schema`, `corrupt`, `misplaced`, `newer`: its record fails the schema, cannot be read, belongs to another key, or was written by a newer version.
+ * - `expired`: the idle or the absolute timeout of the session has passed.
+ * - `retired`: the id was regenerated. In the first minute after that, the reason is `replaced`,
+ *   and changes of the request are dropped.
+ * - `revoked`, `credentials`: the session was ended from elsewhere, or the user's credentials have changed since.
+ * - `schema`, `corrupt`, `misplaced`, `newer`: the record fails the schema, cannot be read, belongs to another
+ *   key, or was written by a newer version.
  * - `ambiguous`: the request carries several different cookies of the session's name.
- * - `reuse`: the id was retired by `rotateEvery`, its successor is in use, and somebody presents the old one: a sign of theft.
+ * - `reuse`: `rotateEvery` retired the id, the client has used the new id, and a request presents the old one: a sign of theft.
  *
  * A plugin may add reasons.
  */
@@ -53,7 +55,7 @@ export type SessionHappening =
       /** What the store was doing. */
       readonly during: "load" | "store";
       readonly error: SessionError;
-      /** The engine's own error, for a log that nobody else reads: it may hold keys and data. */
+      /** The engine's own error. It may hold keys and data, so write it only to a private log. */
       readonly detail?: unknown;
     };
 
@@ -70,19 +72,19 @@ export interface EventContext {
 /**
  * What happened to a session, for logs and metrics. No event holds an id, a store key or data, except `detail` of `failed`.
  *
- * - `loaded`: a live session was found. `rejected`: what the client presented is not its session; `reason` says why.
+ * - `loaded`: a live session was found. `rejected`: the token that the client presented was rejected; `reason` says why.
  * - `created`, `changed`, `touched`, `regenerated`, `destroyed`: stored; `attempts` counts the tries.
  * - `conflict`: another request wrote in between, and the changes are applied again.
  * - `gone`: another request has destroyed or regenerated the session; the changes of this one were dropped.
  * - `revoked`: so many `sessions` of a user were ended.
  * - `ambiguous`: the request carries several cookies of the session's name.
- * - `stale`: an eventually consistent store showed an older state than this client has seen.
+ * - `stale`: an eventually consistent store answered with an older state than this client has seen.
  * - `late`: a change was made after the response was sent.
  * - `failed`: the store failed.
  */
 export type SessionEvent = SessionHappening & EventContext;
 
-/** Calls `onEvent`. A listener cannot disturb a request: what it throws, or rejects with, is dropped. */
+/** Calls `onEvent`. A listener cannot disturb a request: an error that it throws, or rejects with, is dropped. */
 export function notify(onEvent: ((event: SessionEvent) => unknown) | undefined, event: SessionEvent): void {
   if (onEvent === undefined) return;
   try {

@@ -2,9 +2,9 @@ import type { Metadata, OwnTimeouts } from "./metadata.ts";
 
 /** The timeouts that are in force for one session, in seconds. */
 export interface Timeouts {
-  /** The session ends after so long without a request. */
+  /** The session ends after this time without a request. */
   readonly idle: number;
-  /** The session ends so long after it began; `false` for never. */
+  /** The session ends when it is this old; `false` for never. */
   readonly absolute: number | false;
   /** How old "last seen" may grow before a request writes it anew. */
   readonly touchInterval: number;
@@ -18,13 +18,19 @@ export interface TimeoutLimits {
   readonly absolute?: number;
 }
 
-/** How far, in milliseconds, the clocks of two servers may be apart: each is at most five minutes wrong. SECURITY.md promises it. */
+/**
+ * How far apart, in milliseconds, the clocks of two servers may be. SECURITY.md requires
+ * that each is at most five minutes wrong.
+ */
 export const CLOCK_SKEW = 600_000;
 
-/** How much later than the end of a session its engine may sweep the record, in milliseconds, so that no server still needs it. */
+/**
+ * How long after the end of a session, in milliseconds, the engine must keep its record. A
+ * server whose clock is behind may need it.
+ */
 export const SWEEP_MARGIN: number = CLOCK_SKEW;
 
-/** The timeouts of one session: its own where it has some, within the limits. */
+/** The timeouts of one session: those of the options, or its own ones within the limits. */
 export function timeoutsOf(metadata: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
   const own = metadata.timeouts;
   return own === undefined ? timeouts : ownTimeouts(own, timeouts, limits);
@@ -40,7 +46,7 @@ function ownTimeouts(own: OwnTimeouts, timeouts: Timeouts, limits: TimeoutLimits
   return { idle, absolute, touchInterval };
 }
 
-/** The first instant, in epoch milliseconds, at which a session is over. */
+/** The first instant, in epoch milliseconds, at which a session has expired. */
 export function endOf(absoluteSince: number, lastSeenAt: number, { idle, absolute }: Timeouts): number {
   const idleEnd = lastSeenAt + idle * 1000;
   return absolute === false ? idleEnd : Math.min(idleEnd, absoluteSince + absolute * 1000);

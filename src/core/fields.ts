@@ -15,12 +15,12 @@ import type { Change } from "./working_copy.ts";
 /** The signs of the fields that hold what a program stores. */
 export type Sign = typeof DATA | typeof EXPIRING | typeof FLASH;
 
-/** @throws {TypeError} If a key is no string, which types cannot prevent in JavaScript */
+/** @throws {TypeError} If a key is not a string. A program in JavaScript may pass any value */
 export function assertKey(key: unknown): void {
   if (typeof key !== "string") throw new TypeError(`A key of a session must be a string; it is ${kindOf(key)}`);
 }
 
-/** The name of a field. A key that lines of text cannot hold, or UTF-8, is written as JSON. */
+/** The name of a field. A key with a line end, a lone surrogate or a quote at its beginning is written as JSON. */
 export function fieldName(sign: Sign, key: string): string {
   assertKey(key);
   return sign + (isPlainKey(key) ? key : JSON.stringify(key));
@@ -30,7 +30,7 @@ function isPlainKey(key: string): boolean {
   return !key.startsWith('"') && !key.includes("\n") && key.isWellFormed();
 }
 
-/** The key in the name of a field. A name that another program has spoiled gives a key without a value. */
+/** The key in the name of a field. If another program has damaged the name, the answer is a key that has no value. */
 export function keyOf(name: string): string {
   const key = name.slice(1);
   if (!key.startsWith('"')) return key;
@@ -41,18 +41,18 @@ export function keyOf(name: string): string {
   }
 }
 
-/** A text with the instant, in epoch milliseconds, at which it ends; without one it never does. */
+/** A text with the instant at which it expires, in epoch milliseconds. Without an instant it never expires. */
 export function withEnd(text: string, endsAt: number | undefined): string {
   return `${endsAt ?? ""} ${text}`;
 }
 
-/** The text and the end of what {@linkcode withEnd} made. */
+/** Splits the result of {@linkcode withEnd} into the text and its end. */
 export function splitEnd(text: string): { readonly text: string; readonly endsAt: number } {
   const at = text.indexOf(" ");
   return { text: text.slice(at + 1), endsAt: at === 0 ? Infinity : Number(text.slice(0, at)) };
 }
 
-/** The fields of a session as one request sees them: those of the record, and its changes of them. */
+/** The fields of a session as one request sees them: the fields of the record, with the changes of the request. */
 export class FieldsView {
   readonly base: Fields;
   #changed: Map<string, string | null> | undefined;
@@ -90,13 +90,13 @@ export class FieldsView {
     return names;
   }
 
-  /** The fields with the changes; the very base if nothing has changed. */
+  /** The fields with the changes; the same object as the base if nothing has changed. */
   get fields(): Fields {
     if (this.changed.size === 0) return this.base;
     return withChanges(this.base, new Map(this.changed));
   }
 
-  /** Whether a field of this kind may exist. It may answer true for a field that does not. */
+  /** Whether a field with this sign may exist. It may answer true although there is no such field. */
   mayHave(sign: Sign): boolean {
     for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
     return RecordFields.is(this.base) ? this.base.mayHave(sign) : this.base.size > 0;

@@ -13,7 +13,7 @@ import { isTouchDue, maxAgeOf } from "./touch.ts";
 /** Keeps the process alive until a promise settles. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
-/** What a response must carry: headers, or the names of the request headers on which it depends. */
+/** The headers that a response must carry. If there are none: the names of the request headers on which it depends. */
 export type ResponseHeaders = Headers | readonly string[];
 
 /** Stores a session at the end of its request, and answers what the response must carry. */
@@ -45,8 +45,9 @@ export function finish(
 }
 
 /**
- * What keeps the process alive after a response, by the options or by what the runtime passed; undefined if the response must wait. A browser follows a redirect at once,
- * and would find the session as it was before.
+ * The function that keeps the process alive after a response, from the options or from the arguments of the
+ * runtime; undefined if the response must wait. A redirect waits, because the browser follows it at once and
+ * would find the old state of the session.
  */
 export function waitUntilFor(
   { persistsAfterResponse, waitUntil }: Policy,
@@ -64,7 +65,7 @@ export function waitUntilFor(
   return undefined;
 }
 
-/** Stores what waits. Answers false if that failed in a way that lets the response go out. */
+/** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */
 function store(active: ActiveSession): MaybePromise<boolean> {
   return recovering(
     () => chain(active.save(), () => !active.isGone),
@@ -79,7 +80,10 @@ function store(active: ActiveSession): MaybePromise<boolean> {
   );
 }
 
-/** Undoes the last rotation alone: the response carries the id that it was to replace, which may be a new one as well. */
+/**
+ * Undoes only the last rotation. The response carries the id from before that
+ * rotation, which may also be new to the client.
+ */
 async function undo(active: ActiveSession): Promise<false> {
   const { retired } = active;
   active.retired = undefined;
@@ -89,13 +93,17 @@ async function undo(active: ActiveSession): Promise<false> {
 }
 
 /**
- * Whether storing what waits is a matter of the store alone: the session exists and keeps its id. What is new, renewed or
- * ended must be stored before the response is sent, what plugins have recorded may be refused, and the age of the cookie follows other timeouts.
+ * Whether the response need not wait until everything that is pending is stored. It must wait in these cases:
+ *
+ * - The session begins, gets a new id or ends.
+ * - A plugin has recorded metadata, which may be refused.
+ * - The timeouts change, and with them the age of the cookie.
+ * - An earlier commit is still running, or failed.
  */
 async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   if (copy.isPending) await active.load();
-  // What a write without an answer was to store may be told to the client as well.
+  // The response may also have to carry the result of an unconfirmed write.
   if (!copy.base || active.calls.isBusy || needsSteps(active)) return false;
   if (copy.timeouts !== undefined || copy.changesMetadata) return false;
   active.isRenewed ||= isTouchDue(active, copy.base);
@@ -109,7 +117,7 @@ function assertClearable({ copy }: ActiveSession, words: readonly ClearSiteData[
   );
 }
 
-/** What the response must carry of the session. */
+/** The headers of the session that the response must carry. */
 function responseHeaders(
   active: ActiveSession,
   isStored: boolean,
@@ -121,7 +129,7 @@ function responseHeaders(
   const clears = active.isEnded && isStored && clearSiteData.length > 0;
   const mayRespond = writeToken !== undefined || isStored;
   const responders = mayRespond ? policy.plugins.filter((plugin) => plugin.respond !== undefined) : [];
-  // Most responses carry nothing, and to make `Headers` is expensive.
+  // Most responses carry nothing, and creating `Headers` is expensive.
   if (writeToken === undefined && !clears && responders.length === 0) return transport.varyHeaders;
   const headers = new Headers();
   writeToken?.(headers);
@@ -134,12 +142,12 @@ function responseHeaders(
   });
 }
 
-/** What is written about the token; undefined for nothing. */
+/** The function that writes or clears the token, or expires stray ones; undefined if the response carries none of this. */
 function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Headers) => void) | undefined {
   const { transport, copy, presented, isGone } = active;
   const { base } = copy;
   if (transport === undefined) return undefined;
-  // Whatever failed later: an id that is stored must reach the client, for the one that it holds may be retired.
+  // A stored id must reach the client even if a later commit failed, because the id that the client holds may be retired.
   const isNewToClient = base && !isGone && base.token !== presented;
   if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
@@ -147,13 +155,16 @@ function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Heade
   if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
     return (headers) => transport.clear(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
-  // Nor is it expired if it came under a previous name and could not be moved: after an outage, say, it leads to its session again.
+  // A token that came under a previous name and could not be moved is not expired: after an outage it opens its session again.
   return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)
     ? (headers) => transport.expireStrays(headers)
     : undefined;
 }
 
-/** Puts back the session of a request whose response carries nothing of it, if it has got a new id or is about to: perhaps nobody has awaited that. */
+/**
+ * Reinstates a session that got a new id in this request, if the response does not carry that id. It waits for a
+ * rotation that is still running, because the handler may not have awaited it.
+ */
 export function undoRotation(active: ActiveSession): Promise<void> | undefined {
   const { rotating } = active;
   if (rotating !== undefined) {

@@ -3,28 +3,29 @@ import { isPrefetch } from "./prefetch.ts";
 import { FLASH } from "./record_fields.ts";
 import type { KeyChange, WorkingCopy } from "./working_copy.ts";
 
-/** What flash values need of the session in this request. */
+/** The parts of the session that flash values use. */
 interface FlashOwner {
   readonly copy: WorkingCopy;
   readonly policy: { readonly now: () => number };
   readonly transport: { readonly request: Request } | undefined;
 }
 
-/** What a request has done with flash values. Most requests do nothing with them, and get no notes. */
+/** Notes of what a request has done with flash values. Most requests do not use them, and have no notes. */
 class Notes {
-  /** What this request has been shown, by key. */
+  /** The values that this request has read, by key. */
   readonly shown: Map<string, string> = new Map();
-  /** What of it is still in the record. */
+  /** The keys of read values that are still to be removed from the record. */
   readonly consumed: Set<string> = new Set();
-  /** What this request has set for a later one. */
+  /** The keys of values that this request has set for a later one. */
   readonly later: Set<string> = new Set();
-  /** The keys of what stays for one more request. */
+  /** The keys of values that stay for one more request. */
   readonly kept: Set<string> = new Set();
 }
 
 /**
- * The flash values of one request: those that it may see are in the record when it comes, and those that it sets are for a later
- * one. What was shown is removed when the session is stored, unless it is to be kept, or the request is a prefetch, which nobody sees.
+ * The flash values of one request. It can read the values that are in the record when it begins; the values that it
+ * sets are for a later request. A value that was read is removed when the session is stored, unless the handler keeps
+ * it, or the request is a prefetch, whose response nobody sees.
  */
 export class Flash {
   readonly #session: FlashOwner;
@@ -35,19 +36,19 @@ export class Flash {
     this.#session = session;
   }
 
-  /** The text that this request may see under a key, if any. */
+  /** The text that this request can read under a key, if any. */
   peek(key: string): string | undefined {
     const shown = this.#notes?.shown.get(key);
     if (shown !== undefined || this.#notes?.later.has(key)) return shown;
     const { view } = this.#session.copy;
-    // Nearly no session has a flash value, and every call that reads comes here.
+    // Every call that reads comes here, and very few sessions have a flash value.
     const field = view.mayHave(FLASH) ? view.get(fieldName(FLASH, key)) : undefined;
     if (field === undefined) return undefined;
     const { text, endsAt } = splitEnd(field);
     return endsAt > this.#session.policy.now() ? text : undefined;
   }
 
-  /** The same for a call that reads it: afterwards the value is consumed. */
+  /** The same as {@linkcode peek} for a call that reads the value: afterwards the value is consumed. */
   show(key: string): string | undefined {
     const text = this.peek(key);
     if (text === undefined || this.#notes?.shown.has(key)) return text;
@@ -57,7 +58,7 @@ export class Flash {
     return text;
   }
 
-  /** The keys under which this request may see something. */
+  /** The keys of the values that this request can read. */
   keys(): string[] {
     const { view } = this.#session.copy;
     if (this.#notes === undefined && !view.mayHave(FLASH)) return [];
@@ -66,7 +67,7 @@ export class Flash {
     return [...keys];
   }
 
-  /** Sets a value for a later request; `undefined` takes one back. */
+  /** Sets a value for a later request; `undefined` removes it. */
   set(key: string, text: string | undefined, ttl: number | undefined): void {
     const name = fieldName(FLASH, key);
     if (text === undefined) return this.#session.copy.record({ key, run: (fields) => fields.delete(name) });
@@ -75,7 +76,7 @@ export class Flash {
     this.#session.copy.record({ key, run: (fields) => fields.set(name, value) });
   }
 
-  /** Keeps what was or will be shown for one more request: under these keys, or all. */
+  /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */
   keep(keys: readonly string[]): void {
     const { shown, consumed, later, kept } = this.#noted;
     this.#keepsAll ||= keys.length === 0;
@@ -85,7 +86,7 @@ export class Flash {
     }
     for (const [key, text] of shown) {
       if (later.has(key) || !(this.#keepsAll || kept.has(key))) continue;
-      // What was stored as removed before this call comes back.
+      // A value whose removal was recorded before this call is set again.
       if (!consumed.delete(key) && this.#consumes) {
         this.#session.copy.record({
           key,
@@ -95,14 +96,14 @@ export class Flash {
     }
   }
 
-  /** Lets a written value replace one that may be seen, but not one for later. */
+  /** Removes the value that this request can read under a key, because another one is written. A value for later stays. */
   replace(key: string): void {
     this.forget(key);
     const removal = this.removal(key);
     if (removal !== undefined) this.#session.copy.record(removal);
   }
 
-  /** The change that removes what may be seen under a key; undefined if there is nothing, or what is there is for later. */
+  /** The change that removes the value that this request can read under a key; undefined if it has none, or one for later. */
   removal(key: string): KeyChange | undefined {
     const { copy } = this.#session;
     const name = fieldName(FLASH, key);
@@ -111,26 +112,26 @@ export class Flash {
     return { key, run: (fields) => fields.delete(name) };
   }
 
-  /** Shows what was shown under a key no more: another value has taken its place. */
+  /** Forgets the value that was read under a key, because another value has replaced it. */
   forget(key: string): void {
     this.#notes?.shown.delete(key);
     this.#notes?.consumed.delete(key);
   }
 
-  /** Drops what is under a key, for this request or a later one. */
+  /** Drops the value of a key, whether it is for this request or for a later one. */
   remove(key: string): void {
     this.#notes?.later.delete(key);
     this.replace(key);
   }
 
-  /** Drops all notes: nothing is shown or consumed, and nothing is for a later request. */
+  /** Forgets which values were read, which are to be removed, and which are for a later request. */
   reset(): void {
     this.#notes?.shown.clear();
     this.#notes?.consumed.clear();
     this.#notes?.later.clear();
   }
 
-  /** Records the removal of what was shown. What another request has put there since is left alone. */
+  /** Records the removal of the values that were read. A value that another request has set since then stays. */
   recordRemovals(): void {
     if (this.#notes === undefined) return;
     const { shown, consumed, later } = this.#notes;
@@ -149,7 +150,7 @@ export class Flash {
     consumed.clear();
   }
 
-  /** Whether what is shown is consumed: nobody sees the answer to a prefetch. */
+  /** Whether reading a value consumes it. In a prefetch it does not, because nobody sees the response. */
   get #consumes(): boolean {
     const { transport } = this.#session;
     return transport === undefined || !isPrefetch(transport.request);

@@ -2,11 +2,11 @@ import { internalsOf } from "./session_internals.ts";
 import type { Session } from "./session.ts";
 
 /**
- * Whether the user of a session proved who they are within so many seconds, for pages that ask for a recent login.
+ * Whether the user of a session proved who they are within the last `seconds`, for pages that ask for a recent login.
  *
  * @param session The session of the request
  * @param seconds How old the proof may be
- * @returns False without a session, and for one on which `regenerate({ reauthenticated: true })` was never called
+ * @returns False without a session, and for a session on which `regenerate({ reauthenticated: true })` was never called
  * @throws {RangeError} If `seconds` is not a positive number
  * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
  *

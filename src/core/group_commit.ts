@@ -26,21 +26,22 @@ interface Job {
   readonly reject: (error: unknown) => void;
 }
 
-/** The requests of this process that wait to write to one session, whose clients hold the same token. */
+/** The requests of this process that wait to write to one session. Their clients hold the same token. */
 export type WriteQueue = Job[];
 
-/** A job with what its changes made of the state before it. */
+/** A job, and the contents that its changes made of the state before it. */
 interface Applied {
   readonly job: Job;
   readonly contents: Contents;
 }
 
 /**
- * Stores the changes of one request, or of several together: those of one process that change one session, and whose clients hold the same token, wait
- * in one queue. The first writes, and what gathers meanwhile is stored in one compare-and-set. Otherwise hundreds of writers of one session would
- * overtake each other for ever.
+ * Stores the changes of one request, or of several requests together. Requests of one process that change one
+ * session, and whose clients hold the same token, share a queue. The first request writes at once. The requests that
+ * join the queue meanwhile are stored in one compare-and-set. Without the queue, hundreds of writers of one session
+ * would conflict with each other endlessly.
  *
- * A change whose function is async does not wait in the queue: it could wait for a request that waits behind it.
+ * A change whose function is async does not join the queue: it could wait for a request that is behind it in the queue.
  */
 export function commitTogether(
   active: ActiveSession,
@@ -50,13 +51,14 @@ export function commitTogether(
 ): MaybePromise<void> {
   const { writeQueues: queues } = active.policy;
   if (queues === undefined || !sharesPromises()) return update(active, current, commit, op);
-  // And not by the id: a token may be bound to the name under which it travels, and a new one is made for all of a queue.
+  // The key is the token, not the id: a token may be bound to the name of its cookie, and if the session gets a new id,
+  // all requests of a queue get the same new token.
   const { token } = current;
   let queue = queues.get(token);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const changed = viewOf(commit, current);
   if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
-  // A function of `update` may have changed the same session as another request.
+  // The function of an `update` that has just run may have begun another request that writes to the same session.
   queue = queues.get(token);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
   const first = update(active, current, { ...commit, view: changed }, op);
@@ -65,7 +67,7 @@ export function commitTogether(
   queues.set(token, waiting);
   const next = (): void => {
     const { base } = active.copy;
-    // What this request has stored is where the next ones begin.
+    // The next batch begins with the state that this request has stored.
     if (waiting.length === 0) queues.delete(token);
     else void serve(queues, token, waiting, base?.id === current.id ? base : undefined);
   };
@@ -85,16 +87,16 @@ function enqueue(
   });
 }
 
-/** Where the state comes from to which a batch is applied: the request itself loaded it, the queue stored it, or it was just loaded. */
+/** The origin of the state to which a batch is applied: a request loaded it, the queue stored it, or it was just loaded. */
 type Origin = "request" | "queue" | "store";
 
 /**
- * After so many batches a process loads the session again. Without a load it is faster than any other process that writes to the session, which
- * would never get its turn.
+ * After this many batches a process loads the session again. Without a load it is faster than the other processes that
+ * write to the session, and their writes would always conflict.
  */
 const BATCHES_BEFORE_LOAD = 4;
 
-/** Serves a queue, one batch after the other: a batch is everybody who waits when it begins. */
+/** Serves a queue, one batch after the other. A batch holds all jobs that wait when it begins. */
 async function serve(
   queues: Map<string, WriteQueue>,
   token: string,
@@ -107,7 +109,7 @@ async function serve(
   queues.delete(token);
 }
 
-/** Stores the changes of a batch, perhaps after a load. Answers the newest state, if it is known. */
+/** Stores the changes of a batch; with `loads`, after a load. Answers the newest state, if it is known. */
 async function serveBatch(batch: readonly Job[], last: Found | undefined, loads: boolean): Promise<Found | undefined> {
   const jobs = batch.filter((job) => !isTooLate(job));
   const youngest = jobs.at(-1);
@@ -149,11 +151,11 @@ async function storeBatch(
       await op.backOff();
       const before = base;
       await load();
-      // The client of the store sent the write twice, and gave the answer to the second one.
+      // The store's client sent the write twice, and returned the answer to the second write.
       if (includesWrite(base.metadata, op.writeId)) return settleAll(applied, base, before, op, attempts);
     }
   } catch (error) {
-    // One of the jobs may be refused, because it is too large, say. Then each one is stored alone.
+    // One of the jobs may be refused, for example because it is too large. Then each job is stored alone.
     if (jobs.length > 1 && !isSharedFailure(error)) return await serveEach(jobs);
     for (const job of jobs) {
       if (isOutage(error)) job.active.unconfirmed = { writeId: op.writeId, commit: job.commit, current: base };
@@ -163,7 +165,10 @@ async function storeBatch(
   }
 }
 
-/** Whether a job that changes nothing in a state has nothing to store: it saw that very state, or it has no changes. Otherwise it may have seen a newer state. */
+/**
+ * Whether a job that does not change `base` has nothing to store: it saw the same version, or has no changes.
+ * Otherwise it may have seen a newer state.
+ */
 function isNothing({ current, commit }: Job, base: Found): boolean {
   const { changes, metadataChanges, timeouts } = commit;
   return (
@@ -171,7 +176,7 @@ function isNothing({ current, commit }: Job, base: Found): boolean {
   );
 }
 
-/** Whether a failure is that of the store or the session, whatever was to be stored. */
+/** Whether the store or the session failed, so that each job of a batch would fail in the same way. */
 function isSharedFailure(error: unknown): boolean {
   return (
     isOutage(error) || (isSessionError(error) && (error.code === "ERR_SESSION_GONE" || error.code === "ERR_CONFLICT"))
@@ -188,7 +193,7 @@ async function serveEach(jobs: readonly Job[]): Promise<undefined> {
   }
 }
 
-/** A request waits as long as its store may take, and no longer. */
+/** Rejects a job that has waited longer than `storeTimeout`, and answers whether it did. */
 function isTooLate({ active, since, reject }: Job): boolean {
   const { storeTimeout } = active.policy;
   if (performance.now() - since < storeTimeout * 1000) return false;
@@ -196,7 +201,7 @@ function isTooLate({ active, since, reject }: Job): boolean {
   return true;
 }
 
-/** Applies the changes of each job to what the ones before it have left. A job that fails is rejected and left out. */
+/** Applies the changes of each job to the result of the jobs before it. A job that fails is rejected and left out. */
 async function applyJobs(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
   const applied: Applied[] = [];
   let contents: Contents = base;
@@ -214,7 +219,7 @@ async function applyJobs(jobs: readonly Job[], base: Found, op: Operation, isOth
   return applied;
 }
 
-/** What the changes of a job make of a state; undefined if they take time, so that the job is stored alone. */
+/** The contents that the changes of a job make of a state; undefined if a change is async, so that the job is stored alone. */
 async function apply(
   job: Job,
   before: Found,
@@ -230,8 +235,9 @@ async function apply(
   }
   const view = replay(commit.changes, before.fields);
   if (isPromise(view)) {
-    // Not before the function has returned: of two runs at once, the outcome of this one could be returned in place of what is stored. And under
-    // another name: the others of the batch may be stored under that of this job.
+    // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
+    // returned, and the outcome of the other one stored. It gets a write id of its own operation, because the batch may
+    // be stored under the write id of this job.
     const alone = (): MaybePromise<void> =>
       chain(beginOperation(active), (own) => update(active, job.current, commit, own));
     job.resolve(view.then(alone, alone));
@@ -258,7 +264,7 @@ function isSame(contents: Contents, base: Found): boolean {
   );
 }
 
-/** Lets each request see the state at its own place in the batch. Only the last one knows the newest version. */
+/** Gives each request the state after its own changes. Only the last request gets the newest version. */
 function settleAll(
   applied: readonly Applied[],
   stored: Found,
@@ -273,7 +279,7 @@ function settleAll(
     const isTouch = contents.lastSeenAt !== before.lastSeenAt;
     before = contents;
     const isLast = contents === applied.at(-1)?.contents;
-    // The session may go on under another id, which must reach the client.
+    // The session may have a new id, which must reach the client.
     const token = stored.id === current.id ? current.token : stored.token;
     const own = isLast ? { ...stored, token } : { ...base, ...contents, token };
     job.within(() => {
@@ -282,7 +288,7 @@ function settleAll(
       try {
         job.resolve(active.settle(own, op));
       } catch (error) {
-        // What was stored is stored, also if a later change of the same request cannot be applied to it.
+        // The job was stored, but a later change of the same request cannot be applied to the new state.
         job.reject(error);
       }
     });

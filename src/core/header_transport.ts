@@ -23,7 +23,7 @@ export function headerTransport(options: string | HeaderOptions): Transport {
   if (!isToken(name)) throw new TypeError("Cannot use the header: its name is not a token (RFC 9110, 5.6.2)");
   if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('The scheme of a header can only be "Bearer"');
   const prefix = scheme === undefined ? "" : `${scheme} `;
-  /** The value behind the scheme, which is matched in any letter case (RFC 9110, 11.1); null if there is none. */
+  /** The value after the scheme, whose letter case is ignored (RFC 9110, 11.1); null without the header or the scheme. */
   const valueOf = (request: Request): string | null => {
     const header = request.headers.get(name);
     if (header === null) return null;

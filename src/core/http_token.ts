@@ -3,11 +3,14 @@ export function isToken(text: unknown): text is string {
   return typeof text === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text);
 }
 
-/** A text without the spaces and tabs around it. No other character is trimmed: a proxy in front may have read it as part of the value. */
+/**
+ * A text without the spaces and tabs around it. No other character is trimmed: a
+ * proxy may have read it as part of the value.
+ */
 export function trimBlanks(text: string): string {
   let start = 0;
   let end = text.length;
-  // Not by a pattern: one for the end of a text begins anew at each space, which takes the square of a hostile header's length.
+  // A regular expression for the end of a text would begin anew at each space: quadratic time for a hostile header.
   while (isBlank(text.charCodeAt(start))) start++;
   while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
   return text.slice(start, end);

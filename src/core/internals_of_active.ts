@@ -11,7 +11,7 @@ import type { Found, Operation, Repository } from "./repository.ts";
 import type { SessionInternals } from "./session_internals.ts";
 import { commitComputed } from "./update_key.ts";
 
-/** What capabilities may ask of a session. */
+/** The parts of a session that capabilities may use. */
 export class ActiveInternals implements SessionInternals {
   readonly #active: ActiveSession;
 
@@ -110,7 +110,7 @@ export class ActiveInternals implements SessionInternals {
     await active.load();
     if (active.unavailable !== undefined) throw active.unavailable;
     if (!copy.base) await begin(active);
-    // Nothing of a session that gets a new id lies under the old one.
+    // A new session, and one that gets a new id, is stored first: the update must not go under the old id.
     if (!copy.base || copy.rotation !== undefined) await active.save();
     return await commitComputed(active, key, change);
   }
@@ -119,7 +119,7 @@ export class ActiveInternals implements SessionInternals {
     const active = this.#active;
     const { copy } = active;
     await active.load();
-    // The session may be under a new id already, although the store gave no answer.
+    // After a rotation without an answer, the session may already have its new id.
     if (active.unconfirmedRotation !== undefined) await active.save();
     await active.exclusively(async () => {
       if (!copy.base) return;

@@ -1,4 +1,4 @@
-/** What a value is that was given in place of another one, for a message. The value itself may be a secret. */
+/** Describes the kind of a wrong value for an error message. The value itself is left out, because it may be a secret. */
 export function kindOf(value: unknown): string {
   if (value === undefined || value === null) return String(value);
   if (Array.isArray(value)) return "a list";

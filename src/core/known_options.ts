@@ -1,15 +1,15 @@
-/** Whether a value is an object that can hold options: no function, no promise, no list. */
+/** Whether a value is an object that can hold options: not a function, a promise or a list. */
 function isOptions(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !("then" in value);
 }
 
 /**
- * Refuses options that have an unknown name, so that a misspelt one is not ignored in silence.
+ * Refuses options that have an unknown name, so that a misspelt option is not silently ignored.
  *
  * @param options What was given
  * @param known The names that are known
- * @param owner What takes them, for the message: `withSession`, `cookie`
- * @throws {TypeError} If `options` is not an object, or has another name; the message names the nearest known one
+ * @param owner The function or option that takes them, for the message: `withSession`, `cookie`
+ * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
   if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);
@@ -21,7 +21,7 @@ export function assertKnown(options: unknown, known: readonly string[], owner: s
   }
 }
 
-/** What other libraries call an option, and what this one calls it. */
+/** Names of options in other libraries, and the names of the same options here. */
 const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",
   secrets: "ids",
@@ -31,11 +31,11 @@ const ALIASES: Readonly<Record<string, string>> = {
   name: "cookie",
   encrypt: "encryption",
   observe: "onEvent",
-  // A store that was given in place of the options.
+  // A store that was passed in place of the options.
   traits: "store",
 };
 
-/** The known name that means the same elsewhere, or the one that needs the fewest edits. */
+/** The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits. */
 function nearestTo(name: string, known: readonly string[]): string {
   const alias = ALIASES[name];
   if (alias !== undefined && known.includes(alias)) return alias;

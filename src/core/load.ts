@@ -6,7 +6,7 @@ import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { Found, Operation } from "./repository.ts";
 
-/** From what the client presented to a session: read the token, find the record, let plugins and schema judge it. */
+/** Loads the session: reads the token, finds the record, and lets plugins and schema check it. */
 export function loadSession(active: ActiveSession): MaybePromise<void> {
   const { transport } = active;
   const presented =
@@ -49,9 +49,10 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
 }
 
 /**
- * Reasons after which the token never opens a session again, so its cookie is cleared. Any other reason may pass, by a newer program, a proof, a
- * later read, or another server: one with wrong secrets must not sign everybody out. `retired` is not among them, because another response may be
- * under way that sets the cookie of the new id.
+ * Reasons after which the token never opens a session again, so its cookie is cleared. With any other reason, the
+ * token may be accepted later: by a newer program, after a proof, by a later read, or by another server. For
+ * example, a server with wrong secrets must not sign everybody out. `retired` is not in the list, because another
+ * response may be under way that sets the cookie of the new id.
  */
 const FINAL: ReadonlySet<RejectReason> = new Set([
   "malformed",

@@ -1,9 +1,9 @@
 const LOOPBACK = /^(?:localhost|[^/?#:@]+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])(?:[:/?#]|$)/i;
 
 /**
- * Whether a request certainly came over plain http to this very machine, where browsers may refuse `Secure` cookies. A proxy in front
- * may have rewritten the address, and an adapter such as `@hono/node-ws` may have made it up, so whatever says that the client used
- * TLS or another host is believed.
+ * Whether a request certainly came over plain http to this machine, where browsers may refuse `Secure` cookies. A proxy
+ * may have rewritten the URL, and an adapter such as `@hono/node-ws` may have made it up. So each header that says that
+ * the client used TLS or another host is believed.
  */
 export function isPlainLoopback({ url, headers }: Request): boolean {
   if (!/^http:\/\//i.test(url) || !LOOPBACK.test(url.slice("http://".length))) return false;
@@ -27,7 +27,7 @@ function all(header: string | null, test: (item: string) => boolean): boolean {
   return header === null || header.split(",").every((item) => test(bare(item)));
 }
 
-/** Without blanks and quotes, in lower case. */
+/** The text without blanks and quotes around it, in lower case. */
 function bare(text: string): string {
   return text.trim().replace(/^"|"$/g, "").toLowerCase();
 }

@@ -2,23 +2,27 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import type { SessionManager } from "./session_manager.ts";
 
-/** What a wrapper or an adapter asks of a manager, also of one that another copy of this package made. */
+/** The parts of a manager that wrappers and adapters use, also if another copy of this package made the manager. */
 export interface ManagerInternals {
   readonly policy: Policy;
   /**
-   * The session of a request. With `isShared`, others find it by the request: it is the open one if a wrapper around this one has it already.
-   * `isJoined` says so; that wrapper will store it.
+   * Begins the session of a request. With `isShared`, other wrappers find the session by its
+   * request. If an outer wrapper has the session open already, that session is returned, and
+   * `isJoined` is true: the outer wrapper will store it.
    */
   begin(
     request: Request,
     runtimeArguments: readonly unknown[],
     isShared: boolean,
   ): { readonly session: object; readonly isJoined: boolean };
-  /** A plugin's answer in place of the handler; undefined if no plugin answers requests. */
+  /** Lets plugins answer the request in place of the handler; undefined if no plugin answers requests. */
   readonly answerInstead:
     | ((request: Request, session: object, runtimeArguments: readonly unknown[]) => Promise<Response | undefined>)
     | undefined;
-  /** Stores a session at the end of its request. Answers the response with the session's headers, or undefined for undefined. */
+  /**
+   * Stores a session at the end of its request. Answers the response with the session's
+   * headers, or undefined without a response.
+   */
   finish<Answer extends Response | undefined>(
     request: Request,
     session: object,
@@ -26,8 +30,8 @@ export interface ManagerInternals {
     runtimeArguments: readonly unknown[],
   ): Answer | Promise<Answer>;
   /**
-   * Stores a session at the end of its request, and answers the headers that its response must carry; undefined if nobody has used it. Until `confirm` is
-   * called, `discard` can put back a retired session.
+   * Stores a session at the end of its request, and answers the headers that its response must carry; undefined if the
+   * request has not used the session. Until `confirm` is called, `discard` can reinstate a retired session.
    */
   commit(session: object): MaybePromise<Headers | undefined>;
   /** Notes that the response carries the headers that `commit` has answered. */
@@ -36,9 +40,9 @@ export interface ManagerInternals {
   close(session: object): void;
   /** Waits for the calls that are under way. */
   idle(session: object): MaybePromise<void>;
-  /** Drops what a failed handler has recorded and not stored. */
+  /** Drops the changes that a failed handler has recorded and not stored. */
   dropRecorded(session: object): void;
-  /** Ends a request that failed: nothing is stored, and a retired session whose new id no response carries is put back. */
+  /** Ends a request that failed: nothing is stored. A retired session is reinstated if no response carries its new id. */
   discard(session: object): Promise<void> | undefined;
 }
 
@@ -50,7 +54,7 @@ export function isManager<Data extends object>(value: object): value is SessionM
   return typeof value === "object" && value !== null && MANAGER in value;
 }
 
-/** What a wrapper or an adapter asks of a manager. */
+/** The parts of a manager that wrappers and adapters use. */
 export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals {
   return Reflect.get(manager, MANAGER) as ManagerInternals;
 }

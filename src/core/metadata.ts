@@ -15,32 +15,32 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue | undefined };
 
-/** Timeouts of one session, in seconds. What is absent follows the options. */
+/** Timeouts of one session, in seconds. An absent timeout follows the options. */
 export interface OwnTimeouts {
-  /** The session ends after so many seconds without a request. @default The option `idleTimeout` */
+  /** The session ends after this many seconds without a request. @default The option `idleTimeout` */
   readonly idle?: number;
-  /** The session ends so many seconds after it began; `false` for never. @default The option `absoluteTimeout` */
+  /** The session ends this many seconds after it began; `false` for never. @default The option `absoluteTimeout` */
   readonly absolute?: number | false;
   /** The cookie's `Max-Age` in seconds; null for a cookie that ends with the browser. @default The option `cookie.maxAge` */
   readonly cookie?: number | null;
 }
 
-/** What a retired record keeps, so that a logout with the old id ends the session that took over. */
+/** The part of a retired record that names its successor, so that a logout with the old id ends the successor as well. */
 export interface Successor {
   /** The store key of the session that took over. */
   readonly key: string;
   /** When the id was retired, in epoch milliseconds. */
   readonly retiredAt: number;
   /**
-   * With a grace only: the new id under a pad that only the old id yields, and the last instant at which it is followed. With
-   * `untilUsed` it is not followed any more once the client has used the new id.
+   * Only with a grace: the new id under a pad that only the old id yields, and the instant until which the old id opens
+   * the session. With `untilUsed`, the old id does not open it any more once the client has used the new id.
    */
   readonly grace?: { readonly id: string; readonly until: number; readonly untilUsed?: true };
-  /** Whether the retired session must not be put back, also if the response with the new id fails. */
+  /** Whether the retired session must not be reinstated, even if the response with the new id fails. */
   readonly isFinal?: true;
 }
 
-/** What the core and its plugins know of a session. Instants are epoch milliseconds. */
+/** The facts that the core and its plugins keep about a session. Instants are epoch milliseconds. */
 export interface Metadata {
   /** When the session began. */
   readonly createdAt: number;
@@ -50,7 +50,7 @@ export interface Metadata {
   readonly authenticatedAt?: number | undefined;
   /** When the id was last renewed, for `rotateEvery`; absent if it never was. */
   readonly rotatedAt?: number | undefined;
-  /** Set on the successor of a rotation with a grace until the client has presented the new id. */
+  /** Set on the successor of a rotation by `rotateEvery`, until the client has presented the new id. */
   readonly unconfirmed?: true | undefined;
   /** The timeouts that `setTimeouts` gave this session. */
   readonly timeouts?: OwnTimeouts | undefined;
@@ -65,39 +65,42 @@ export interface Metadata {
 }
 
 const FORMAT = "1";
-/** Where the word begins that binds the metadata to its key. */
+/** The position of the word that binds the metadata to its key. */
 const BOUND_AT = FORMAT.length + 1;
-/** Its length: 64 bits suffice to notice a record that was copied under another key. */
+/** The length of that word: 64 bits suffice to notice a record that was copied under another key. */
 const BOUND = 16;
 
 /** Why a record cannot be read. */
 type Unreadable = "corrupt" | "misplaced" | "newer";
 
-/** Fields with metadata among them, bound to the key under which they are stored. */
+/** Adds metadata to fields, bound to the key under which they are stored. */
 export function withMetadata(fields: Fields, metadata: Metadata, key: string): RecordFields {
   return withChanges(fields, new Map([[METADATA_FIELD, metadataText(metadata, key)]]));
 }
 
-/** The text of metadata, bound to the key under which it is stored: words, and JSON of what only some sessions have. */
+/**
+ * The text of metadata, bound to the key under which it is stored: words, then JSON
+ * of the facts that only some sessions have.
+ */
 export function metadataText(metadata: Metadata, key: string): string {
   const { createdAt, absoluteSince, writtenAt = 0, writes = "" } = metadata;
   const words = `${FORMAT} ${binding(key)} ${createdAt} ${absoluteSince} ${writtenAt} ${writes}`;
   return Object.keys(metadata).every(isWord) ? words : `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
 }
 
-/** What the words hold is not in the JSON. */
+/** The facts that are written as words and not in the JSON. */
 const NO_WORDS = { createdAt: undefined, absoluteSince: undefined, writtenAt: undefined, writes: undefined };
 
 function isWord(name: string): boolean {
   return name in NO_WORDS;
 }
 
-/** Reads the metadata of a record, or says why it cannot. Whatever a store returns, this does not throw. */
+/** Reads the metadata of a record, or says why it cannot be read. It does not throw, whatever the store returned. */
 export function readMetadata(record: SessionRecord, key: string): Metadata | Unreadable {
   const text = record.fields.get(METADATA_FIELD);
   if (typeof text !== "string" || !Number.isFinite(record.lastSeenAt)) return "corrupt";
   if (!text.startsWith(`${FORMAT} `)) return isNewer(text) ? "newer" : "corrupt";
-  // By their places, and not as a list of words: each load comes here.
+  // The words are found by position, without a list of words, because each load comes here.
   const created = text.indexOf(" ", BOUND_AT);
   const since = text.indexOf(" ", created + 1);
   const written = text.indexOf(" ", since + 1);
@@ -121,7 +124,7 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   return found === null ? "corrupt" : { ...metadata, ...found };
 }
 
-/** What took the place of a retired session; undefined if a record is of no retired one, or cannot be read. */
+/** The successor that a record names; undefined if the record is not of a retired session, or cannot be read. */
 export function successorOf(record: SessionRecord | null, key: string): Successor | undefined {
   const metadata = record === null ? "corrupt" : readMetadata(record, key);
   return typeof metadata === "string" ? undefined : metadata.successor;

@@ -4,8 +4,9 @@ import { beginOperation } from "./operation.ts";
 import { RequestTransport } from "./request_transport.ts";
 
 /**
- * A handler may call another wrapped handler and return its response: a framework's sub-request, or a mounted application. If that response
- * carries a token of this session's name, the session of that token takes what this request has recorded, so that neither loses its data.
+ * A handler may call another wrapped handler and return its response: a framework's sub-request, or a mounted
+ * application. If that response carries a token under the name of this session, the changes of this request go into the
+ * session of that token, so that neither request loses its data.
  */
 export async function joinNested(active: ActiveSession, response: Response): Promise<void> {
   const { policy, runtimeArguments, transport, copy } = active;

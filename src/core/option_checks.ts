@@ -18,7 +18,7 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
   throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kindOf(value)}`);
 }
 
-/** @throws {TypeError} If a value is no store, or does not say what it promises */
+/** @throws {TypeError} If a value is not a store, or has no traits */
 export function assertStore(name: string, value: unknown): void {
   assertMethods(name, value, ["load", "save", "delete"]);
   if (hasTraits(value)) return;
@@ -37,7 +37,7 @@ export function oneOf<const Word extends string>(
   throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
 }
 
-/** A program's clock. A time of another kind would be stored, and no server could read the record. */
+/** A program's clock, whose answers are checked: an invalid time would be stored, and no server could read the record. */
 export function checkedClock(now: () => number): () => number {
   return () => {
     const instant: unknown = now();

@@ -36,15 +36,16 @@ import type { TokenFormat } from "./token_format.ts";
 import type { Transport } from "./transport.ts";
 import { assertCookieAge, nameOf, transportsOf } from "./transport_options.ts";
 
-/** What can be chosen for the sessions of one wrapper, manager or middleware. All durations are in seconds. */
+/** The options for the sessions of one wrapper, manager or middleware. All durations are in seconds. */
 export interface SessionOptions<
   Data extends object = DefaultData,
-  // oxlint-disable-next-line no-explicit-any -- what a runtime passes beside the request is the handler's to say
+  // oxlint-disable-next-line no-explicit-any -- the handler declares what a runtime passes beside the request
   Rest extends unknown[] = any[],
 > {
   /**
-   * Where sessions are kept: a store, or a function of what the runtime passes beside the request, such as a Worker's `env`. A function that takes no
-   * argument is called once. Another one is called once for each distinct first argument. `cookieSessions()` keeps sessions in the cookie.
+   * Where sessions are kept: a store, or a function that returns one. The function gets the arguments that the runtime
+   * passes beside the request, such as a Worker's `env`. It is called once if it takes no argument, otherwise once for
+   * each distinct first argument. `cookieSessions()` keeps sessions in the cookie.
    *
    * @default {memoryStore()}
    */
@@ -57,11 +58,15 @@ export interface SessionOptions<
   readonly cookie?: CookieOptions | false | ((request: Request, ...rest: Rest) => CookieOptions);
   /** A header for clients without cookies. @default {false} */
   readonly header?: string | HeaderOptions | false;
-  /** How the token travels, in place of cookie and header. The first transport that has a token is believed. @default The cookie, then the header */
+  /**
+   * How the token travels, in place of cookie and header. The first transport that finds a token is used.
+   *
+   * @default The cookie, then the header
+   */
   readonly transports?: readonly Transport[];
-  /** The session ends after so many seconds without a request: a day. @default {86_400} */
+  /** The session ends after this many seconds without a request: by default after a day. @default {86_400} */
   readonly idleTimeout?: number;
-  /** The session ends so many seconds after it began, 30 days; `false` for never. @default {2_592_000} */
+  /** The session ends this many seconds after it began, by default after 30 days; `false` for never. @default {2_592_000} */
   readonly absoluteTimeout?: number | false;
   /** The longest that `setTimeouts` can make the timeouts of one session. @default No limits */
   readonly timeoutLimits?: TimeoutLimits;
@@ -70,41 +75,52 @@ export interface SessionOptions<
   /** Whether a request counts as use of the session. @default Each request but a prefetch */
   readonly touch?: (request: Request) => boolean;
   /**
-   * Seconds after which a request that uses the session renews its id. The old id leads to the session until the client has used the new one. Afterwards it
-   * is rejected with the reason `"reuse"`, a sign of theft; with `onReuse: "destroy"` the session ends then.
+   * Seconds after which a request that uses the session renews its id. The old id opens the session until the client
+   * has used the new one. Afterwards the old id is rejected with the reason `"reuse"`, a sign of theft. With
+   * `onReuse: "destroy"`, the session ends then.
    *
    * @default Never
    */
   readonly rotateEvery?: number | { readonly seconds: number; readonly onReuse?: "reject" | "destroy" };
-  /** How ids travel: `signedIds()`. @default As they are */
+  /** How an id becomes the token that the client holds: `signedIds()`. @default The token is the id */
   readonly ids?: TokenFormat;
-  /** What the store sees of a record: `encryption()`. @default The record itself */
+  /** How a record is encoded for the store: `encryption()`. @default The store gets the record as it is */
   readonly encryption?: RecordCodec;
   /** Capabilities such as `userSessions()` and `readYourWrites()`. The first one is nearest to the store. @default None */
   readonly plugins?: readonly Plugin[];
-  /** A Standard Schema. It checks data when it is loaded, and before it is stored; it must accept what it gives. @default No check */
+  /**
+   * A Standard Schema. It checks data when it is loaded, and before it is stored; it must accept its own output.
+   *
+   * @default No check
+   */
   readonly schema?: Schema<Data>;
   /** How one value becomes a text, and back. @default Structured values */
   readonly codec?: Codec;
   /** Whether the session is loaded when it is first read, or before the handler runs. @default {"lazy"} */
   readonly load?: "lazy" | "eager";
   /**
-   * Whether a response waits until its session is stored. With `"after-response"` it does not, where there is a `waitUntil` and the response need not
-   * carry a token: what is new, renewed or ended, has other timeouts, or is answered by a redirect is awaited nevertheless.
+   * Whether a response waits until its session is stored. With `"after-response"` it does not wait if there
+   * is a `waitUntil`. It waits nevertheless if the session is new, has a new id, has other timeouts or has
+   * ended, and if the response is a redirect.
    *
    * @default {"before-response"}
    */
   readonly persist?: "before-response" | "after-response";
   /** Keeps the process alive until a promise settles. @default The `waitUntil` of the first argument beside the request that has one */
   readonly waitUntil?: (promise: Promise<unknown>, ...rest: Rest) => void;
-  /** Whether a failing store is an error, or the request goes on without a session and leaves the cookie alone. @default {"throw"} */
+  /**
+   * Whether a failure of the store is an error, or the request goes on without
+   * a session and does not change the cookie.
+   *
+   * @default {"throw"}
+   */
   readonly onStoreError?: "throw" | "anonymous";
   /** How many seconds a store may take for one load or one commit, retries and repairs included. @default {5} */
   readonly storeTimeout?: number;
-  /** Called with each event. What it throws or rejects with is dropped. @default No function is called */
+  /** Called with each event. An error that it throws or rejects with is dropped. @default No function is called */
   readonly onEvent?: (event: SessionEvent) => unknown;
   /**
-   * Makes an id: at least 22 characters of `A-Z a-z 0-9 - _`, unguessable. It is given the request, if there is one.
+   * Makes an unguessable id of at least 22 characters of `A-Z a-z 0-9 - _`. It gets the request, if there is one.
    *
    * @default 192 random bits
    */
@@ -113,7 +129,7 @@ export interface SessionOptions<
   readonly now?: () => number;
 }
 
-/** Options of express-session that need no counterpart: the nearest word would mislead. */
+/** Options of express-session that are not needed here. To suggest the nearest name would mislead. */
 const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
 
 const NAMES: readonly (keyof SessionOptions)[] = [
@@ -143,7 +159,7 @@ const NAMES: readonly (keyof SessionOptions)[] = [
 ];
 
 /**
- * Fills in the defaults, and refuses what is wrong or contradicts itself.
+ * Fills in the defaults, and refuses options that are wrong or contradict each other.
  *
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
  * @throws {RangeError} If a duration is not a positive number of seconds
@@ -182,7 +198,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   }
   const { seconds: rotateEvery, onReuse } = rotationOf(options.rotateEvery);
   const transports = transportsOf(options.transports, cookie, header, isSource ? store.chunks : 1);
-  // A response then has more to tell the client than that its token is renewed.
+  // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   const own = isSource
     ? store.createRepository({ rotates: rotateEvery !== undefined, endsOnReuse: onReuse === "destroy" })
@@ -223,14 +239,14 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
-    // Looked up at each call: a test may replace it after the manager was made.
+    // `Date.now` is looked up at each call: a test may replace it after the manager was made.
     now: now === undefined ? () => Date.now() : checkedClock(now),
-    // A response may tell each client of the client's write. It cannot if the writes of several clients are stored as one.
+    // A response may have to report the client's own write. It cannot if the writes of several requests are stored as one.
     writeQueues: tellsMore ? undefined : new Map(),
   };
 }
 
-/** In place of a store where the client alone keeps the session. */
+/** Takes the place of the store if only the client keeps the session. */
 const NO_STORE: SessionStore = {
   traits: { consistency: "strong", compareAndSet: true, maxBytes: 0 },
   load: () => null,
@@ -242,7 +258,7 @@ function noStore(): never {
   throw new TypeError("cookieSessions() without revocation has no store");
 }
 
-/** A codec of the program may give any text. As JSON, the text has no line ends and no half of a surrogate pair. */
+/** A program's codec may return any text. Written as JSON, the text has no line ends and no lone surrogates. */
 function safeCodec(codec: Codec): Codec {
   return {
     encode(value) {
