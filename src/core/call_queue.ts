@@ -21,8 +21,8 @@ export class CallQueue {
   /**
    * Runs one call after the other.
    *
-   * @param computing The key of an `update` whose function has not
-   * returned. That function may wait for this call, which would never end
+   * @param computing The key of an `update` whose function has not returned. That
+   * function may wait for this very call: a deadlock
    */
   exclusively<T>(task: () => MaybePromise<T>, computing?: string): MaybePromise<T> {
     // A function of `update` may call the session. That call waits until the function has returned.

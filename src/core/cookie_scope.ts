@@ -16,7 +16,7 @@ const MOST_VARIANTS = 3;
 
 /**
  * The previous scopes in which a client may still have a cookie for the session: those whose cookie the request
- * carries, and those with another path, for which the browser sends no cookie with this request.
+ * carries, and those whose path keeps browsers from sending the cookie with this request.
  */
 export function previousStrays(
   own: CookieScope,

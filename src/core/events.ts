@@ -65,7 +65,7 @@ export interface EventContext {
   readonly name: string;
   /** The request in which it happened, if there was one. */
   readonly request?: Request | undefined;
-  /** How long it took, in milliseconds, where it took time. */
+  /** How long it took, in milliseconds; absent if that was not measured. */
   readonly durationMs?: number | undefined;
 }
 
@@ -75,8 +75,8 @@ export interface EventContext {
  * - `loaded`: a live session was found. `rejected`: the token that the client presented was rejected; `reason` says why.
  * - `created`, `changed`, `touched`, `regenerated`, `destroyed`: stored; `attempts` counts the tries.
  * - `conflict`: another request wrote in between, and the changes are applied again.
- * - `gone`: another request has destroyed or regenerated the session; the changes of this one were dropped.
- * - `revoked`: so many `sessions` of a user were ended.
+ * - `gone`: another request has destroyed or regenerated the session; the changes of this request were dropped.
+ * - `revoked`: sessions of a user were ended; `sessions` counts them.
  * - `ambiguous`: the request carries several cookies of the session's name.
  * - `stale`: an eventually consistent store answered with an older state than this client has seen.
  * - `late`: a change was made after the response was sent.

@@ -41,7 +41,7 @@ function ownTimeouts(own: OwnTimeouts, timeouts: Timeouts, limits: TimeoutLimits
   const longest = own.absolute ?? timeouts.absolute;
   const absolute = limits.absolute === undefined ? longest : Math.min(longest || Infinity, limits.absolute);
   const interval = own.idle === undefined ? timeouts.touchInterval : idle / 10;
-  // A cookie with its own lifetime must be sent again before it ends.
+  // A cookie with its own lifetime must be sent again before it expires.
   const touchInterval = typeof own.cookie === "number" ? Math.min(interval, own.cookie / 2) : interval;
   return { idle, absolute, touchInterval };
 }

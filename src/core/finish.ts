@@ -93,7 +93,7 @@ async function undo(active: ActiveSession): Promise<false> {
 }
 
 /**
- * Whether the response need not wait until everything that is pending is stored. It must wait in these cases:
+ * Whether the response need not wait for the commit. It must wait in these cases:
  *
  * - The session begins, gets a new id or ends.
  * - A plugin has recorded metadata, which may be refused.

@@ -23,9 +23,9 @@ class Notes {
 }
 
 /**
- * The flash values of one request. It can read the values that are in the record when it begins; the values that it
- * sets are for a later request. A value that was read is removed when the session is stored, unless the handler keeps
- * it, or the request is a prefetch, whose response nobody sees.
+ * The flash values of one request. The request can read the values that are in the record when it begins; the values
+ * that it sets are for a later request. A value that was read is removed when the session is stored, unless the handler
+ * keeps it, or the request is a prefetch, whose response nobody sees.
  */
 export class Flash {
   readonly #session: FlashOwner;

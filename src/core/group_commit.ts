@@ -236,8 +236,8 @@ async function apply(
   const view = replay(commit.changes, before.fields);
   if (isPromise(view)) {
     // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
-    // returned, and the outcome of the other one stored. It gets a write id of its own operation, because the batch may
-    // be stored under the write id of this job.
+    // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest
+    // of the batch may be stored under the write id of this job.
     const alone = (): MaybePromise<void> =>
       chain(beginOperation(active), (own) => update(active, job.current, commit, own));
     job.resolve(view.then(alone, alone));

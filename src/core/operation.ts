@@ -18,7 +18,7 @@ interface OperationScope {
   readonly session?: object | undefined;
 }
 
-/** Events in the middle of an operation. All other events report a result of the operation, and say how long it took. */
+/** Events in the middle of an operation, without a duration. All others report a result, and say how long it took. */
 const UNTIMED: ReadonlySet<string> = new Set(["conflict", "stale"]);
 
 /** What one load or one commit carries: clock, guarded store, request. */
