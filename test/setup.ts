@@ -1,6 +1,6 @@
 /**
- * `npm run setup`: the one command that may change the machine. As root on Debian it installs what tests need and the machine lacks; elsewhere
- * it says what to install, and which tests will not run.
+ * `npm run setup`: the only command that may change the machine. As root on Debian, it installs what the tests need and the machine lacks.
+ * Elsewhere it prints what to install, and which tests will not run.
  *
  * @module
  */

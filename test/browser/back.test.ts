@@ -7,7 +7,7 @@ import { serveTls } from "./tls.ts";
 
 const JSON_BODY = { "Content-Type": "application/json" };
 
-/** Signs Ada out everywhere but on a device of her own, which has no browser. */
+/** Signs Ada out everywhere except on another device that this function signs in. That device has no browser. */
 async function endElsewhere(origin: string): Promise<void> {
   const login = await fetch(`${origin}/api/login`, {
     method: "POST",
@@ -19,7 +19,8 @@ async function endElsewhere(origin: string): Promise<void> {
   expect(await ended.json()).toEqual({ ended: 1 });
 }
 
-// WebKitGTK 2.50 now and then does not reach the page behind when it goes back, and why is not known. Such a run shows nothing and is made again.
+// WebKitGTK 2.50 sometimes does not reach the previous page when it goes back; the reason is not known. Such a run proves nothing and is
+// repeated.
 describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
   let browser: OpenBrowser;
   beforeAll(async () => {
@@ -30,7 +31,7 @@ describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
   const text = async (): Promise<string> =>
     String(await browser.tab.evaluate("document.body.innerText").catch(() => ""));
 
-  /** Goes to an address, and waits until the page has loaded, so that the next one gets an entry in the history. */
+  /** Goes to an address, and waits until the page has loaded, so that the next visit adds an entry to the history. */
   async function visit(url: string): Promise<void> {
     await browser.tab.goto(url);
     await expect.poll(() => browser.tab.evaluate("document.readyState").catch(() => "")).toBe("complete");
@@ -38,7 +39,7 @@ describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
 
   const goBack = async (): Promise<unknown> => await browser.tab.evaluate("void history.back()");
 
-  /** The shop with Ada signed in, in the history behind another page. */
+  /** Signs Ada in at the shop, and goes on to another page, so that the shop is the previous one in the history. */
   async function leaveShop(): Promise<string> {
     const { tab } = browser;
     const origin = await serve(shop({ store: memoryStore() }));
@@ -69,7 +70,10 @@ describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
     expect(await text()).not.toContain("Ada");
   });
 
-  /** What a page without the shop's remedy shows after "back", by its Cache-Control and by who ended the session. */
+  /**
+   * Where a page without the shop's remedy still shows the user after "back", by its Cache-Control and by which browser
+   * ended the session.
+   */
   const shown: readonly (readonly [
     scheme: "http" | "https",
     cacheControl: string,
@@ -79,9 +83,9 @@ describe.each(eachBrowser)("%s", { retry: 3 }, (name, open) => {
     ["https", "private", "here", ["Chromium", "Firefox", "WebKitGTK"]],
     ["https", "private", "elsewhere", ["Chromium", "Firefox", "WebKitGTK"]],
     ["https", "no-store", "here", []],
-    // Chromium keeps such a page for as long as the site's cookies stay as they are.
+    // Chromium keeps such a page as long as the site's cookies do not change.
     ["https", "no-store", "elsewhere", ["Chromium"]],
-    // WebKitGTK heeds no-store over https alone.
+    // WebKitGTK obeys no-store only over https.
     ["http", "no-store", "here", ["WebKitGTK"]],
     ["http", "no-store", "elsewhere", ["Chromium", "WebKitGTK"]],
   ];

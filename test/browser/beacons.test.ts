@@ -9,10 +9,10 @@ interface Data {
   readonly user: string;
 }
 
-/** Fewer than the six connections that a browser opens to one host: the login must get one. */
+/** Fewer than the six connections that a browser opens to one host, because the login needs one too. */
 const BEACONS = 4;
 
-/** A form whose page sends beacons as it is submitted: they carry the id from before the login. */
+/** A form whose page sends beacons when it is submitted. The beacons carry the id from before the login. */
 const FORM = `
   <form method="post" action="/login"><button>Sign in</button></form>
   <script>
@@ -21,7 +21,7 @@ const FORM = `
     });
   </script>`;
 
-/** A site with that form. Its beacons do what `beacon` says, at once or when the login is answered. */
+/** A site with that form. `beacon` says what its beacons do: at once, or after the login is answered. */
 async function openSite(beacon: "write" | "read", isLate: boolean) {
   const loggedIn = Promise.withResolvers<void>();
   const allArrived = Promise.withResolvers<void>();
@@ -51,7 +51,7 @@ async function openSite(beacon: "write" | "read", isLate: boolean) {
   const origin = await serve(async (request) => {
     const response = await handler(request);
     if (new URL(request.url).pathname === "/login") {
-      // A busy browser may send them after it has got the new id.
+      // The login waits for all beacons. Otherwise a busy browser could send some after it has received the new id.
       if (isLate) await allArrived.promise;
       loggedIn.resolve();
     }

@@ -10,10 +10,10 @@ const OFFLINE: readonly string[] = [
   "--disable-sync",
 ];
 
-/** In milliseconds: a page on a machine with much else to do takes longer than Playwright's 30 s. */
+/** In milliseconds. On a busy machine a page takes longer than Playwright's default of 30 s. */
 const PATIENCE = 120_000;
 
-/** The system's Chromium, which keeps pages for "back" as users' browsers do: Playwright alone would not. */
+/** The system's Chromium, with the back/forward cache that users' browsers have. Playwright switches that off. */
 export async function openChromium(): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",

@@ -45,7 +45,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
       const { pathname } = new URL(request.url);
       if (pathname === "/favicon.ico") return new Response(null, { status: 404 });
       sent = cookiesOf(request);
-      // What a response does that was overtaken on its way.
+      // A response of an earlier request that arrives after later ones: it sets an old part.
       if (pathname === "/late")
         return new Response("late", { headers: { "Set-Cookie": `session.1=${old}; Path=/; HttpOnly; SameSite=Lax` } });
       return await handler(request);
@@ -64,7 +64,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     expect(reasons).toEqual([]);
     expect(await get("/")).toBe("nothing 0");
     expect(reasons).toEqual(["forged"]);
-    // The client begins anew, and its logout removes every part.
+    // The client can start a new session, and its logout removes every part.
     await get("/set?letter=c");
     expect(await get("/")).toBe("c 8000");
     await get("/logout");

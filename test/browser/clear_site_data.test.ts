@@ -21,7 +21,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
       if (pathname === "/logout/storage") await session.destroy({ clearSiteData: ["storage"] });
       if (pathname === "/logout/cookies") await session.destroy({ clearSiteData: ["cookies"] });
       const user = await session.get("user", "nobody");
-      // A careless program: it sets the session's cookie in a response that clears cookies.
+      // A careless program sets the session's cookie in a response that clears cookies.
       if (pathname.startsWith("/care")) session.set("user", "Eve");
       return html(user, pathname === "/careless" ? { "Clear-Site-Data": `"cookies"` } : {});
     });

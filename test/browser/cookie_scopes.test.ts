@@ -8,7 +8,7 @@ interface Data {
   readonly user: string;
 }
 
-/** Two deployments of one site, on one store: the cookie's scope changes from the first to the second. */
+/** Two deployments of one site on one store. The second one changes the cookie's scope. */
 async function openSite(...cookies: readonly [before: CookieOptions, after: CookieOptions]) {
   const store = memoryStore();
   const events: SessionEvent[] = [];
@@ -40,7 +40,7 @@ function codeOf(error: unknown): string {
   return error instanceof SessionError ? error.code : String(error);
 }
 
-/** What changes, with the scope that was used before named and not named. */
+/** The changes of scope, each with the `previous` option that names the old one. */
 const changes: Readonly<
   Record<
     string,
@@ -89,12 +89,12 @@ describe.each(eachBrowser)("%s", (name, open) => {
         expect(await visit(`${origin}/app/who`)).toBe("Ada");
         deploy();
 
-        // The old cookie is read for as long as it is the only one. After a login there are two, unless the old scope is named.
+        // The old cookie is read as long as it is the only one. After a login there are two, unless `previous` names the old scope.
         await visit(`${origin}/app/login`);
         const first = await visit(`${origin}/app/who`);
         expect(first).toBe(isNamed ? "Ada" : "nobody");
         expect(events.some(({ type }) => type === "ambiguous")).toBe(!isNamed);
-        // What could be guessed of the stray one is expired by now.
+        // By now the library has expired the old cookie in every scope that it could guess.
         if (!isNamed) await visit(`${origin}/app/login`);
         expect(await visit(`${origin}/app/who`)).toBe("Ada");
 
@@ -115,7 +115,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
       await visit(`${origin}/login`);
       deploy();
       await visit(`${origin}/login`);
-      // WebKitGTK ignores the attribute: for it both are one cookie, and the second replaces the first.
+      // WebKitGTK ignores the attribute. It takes both for one cookie, and the second replaces the first.
       const isIgnored = name === "WebKitGTK";
       expect(await visit(`${origin}/who`)).toBe(isIgnored ? "Ada" : "nobody");
       expect(events.some(({ type }) => type === "ambiguous")).toBe(!isIgnored);
@@ -140,7 +140,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
     const { origin, deploy } = await openSite({ name: "sid", path: "/app" }, { name: "sid" });
     await visit(`${origin}/app/login`);
     deploy();
-    // Elsewhere the old cookie is not sent: the client gets a second one.
+    // The browser does not send the old cookie outside its path, so the client gets a second one.
     await visit(`${origin}/login`);
     expect(await visit(`${origin}/app/logout`)).toBe("ERR_AMBIGUOUS_COOKIE");
     expect(await visit(`${origin}/app/logout`)).toBe("done");

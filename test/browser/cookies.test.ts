@@ -15,14 +15,15 @@ interface Data {
   readonly visits: number;
 }
 
-/** Lines of Set-Cookie that a site sends, and the browsers that keep such a cookie. `HOST` stands for the site. */
+/** Lines of Set-Cookie that a site sends, and the browsers that keep the cookie. `HOST` stands for the site's host. */
 const lines: Readonly<Record<"http" | "https", Readonly<Record<string, readonly BrowserName[]>>>> = {
   http: {
     "a=1; Path=/; HttpOnly; SameSite=Lax; Max-Age=600": ["Chromium", "Firefox", "WebKitGTK"],
-    // Chromium and Firefox take loopback for secure, WebKitGTK does not: there the library leaves both out.
+    // Chromium and Firefox treat loopback as secure, WebKitGTK does not. Therefore the library uses neither Secure nor
+    // a prefix there.
     "a=1; Path=/; Secure": ["Chromium", "Firefox"],
     "__Host-a=1; Path=/; Secure": ["Chromium", "Firefox"],
-    // WebKitGTK knows no prefixes. What follows from that is tested below.
+    // WebKitGTK knows no prefixes. A test below shows what follows from that.
     "__Host-a=1; Path=/": ["WebKitGTK"],
     "__Secure-a=1; Path=/": ["WebKitGTK"],
   },
@@ -36,12 +37,12 @@ const lines: Readonly<Record<"http" | "https", Readonly<Record<string, readonly 
     "__Secure-a=1; Path=/": ["WebKitGTK"],
     "a=1; Path=/; SameSite=None; Partitioned": ["WebKitGTK"],
     [`${"a".repeat(96)}=${"1".repeat(4000)}`]: ["Chromium", "Firefox", "WebKitGTK"],
-    // RFC 6265bis, 5.7: 4 096 octets. WebKitGTK keeps larger ones as well; the library sends none.
+    // RFC 6265bis, 5.7: 4 096 octets. WebKitGTK also keeps larger cookies; the library does not send any.
     [`${"a".repeat(97)}=${"1".repeat(4000)}`]: ["WebKitGTK"],
   },
 };
 
-/** What a line is called in the name of a test. */
+/** How the name of a test shows a line. */
 const shorten = (line: string): string => (line.length < 100 ? line : `a cookie of ${line.length - 1} octets`);
 
 const kept = Object.entries(lines).flatMap(([scheme, byLine]) =>
@@ -59,7 +60,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
     await browser.tab.evaluate(`fetch(${JSON.stringify(path)}).then((response) => response.text())`);
   const names = async (): Promise<string[]> => (await browser.tab.cookies()).map(({ name }) => name).toSorted();
 
-  /** A site that keeps a text of so many letters. Each of the options is a place that it can be moved to. */
+  /** A site that keeps a text of the requested length. `moveTo` switches between handlers with the given options. */
   async function openSite(
     options: SessionOptions<Data> | readonly SessionOptions<Data>[],
     { isTls = false, host = newHost() }: { readonly isTls?: boolean; readonly host?: string } = {},
@@ -123,7 +124,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
   test("keeps a Secure cookie on loopback as its own rules say, when the cookie is Secure all the same", async () => {
     await openSite({ cookie: { secure: true } });
     expect(await textOf("/visit")).toBe("[1,0]");
-    // WebKitGTK drops it without a word: each request is a new visitor.
+    // WebKitGTK drops the cookie, and reports nothing: each request starts a new session.
     expect(await textOf("/visit")).toBe(browserName === "WebKitGTK" ? "[1,0]" : "[2,0]");
     expect(await names()).toEqual(browserName === "WebKitGTK" ? [] : ["__Host-session"]);
   });
@@ -137,7 +138,8 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
     await openSite({}, { isTls: true, host: `www.${host}` });
     expect(await textOf("/visit")).toBe("[1,0]");
     const isPlanted = browserName === "WebKitGTK";
-    // Only WebKitGTK has kept it. The visitor's own cookie lies beside it then, until the library expires the stray one.
+    // Only WebKitGTK has kept the planted cookie. It then keeps the visitor's own cookie beside it, until the library
+    // expires the planted one.
     expect((await names()).length).toBe(isPlanted ? 2 : 1);
     expect(await textOf("/visit")).toBe(isPlanted ? "[1,0]" : "[2,0]");
     expect(await names()).toEqual(["__Host-session"]);
@@ -181,7 +183,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
   });
 
   test("sees its own writes with readYourWrites() when its requests go from place to place", async () => {
-    // Nothing arrives by itself: only what the browser presents can be seen in the other place.
+    // The simulated KV never copies a write to the other place during this test. Only the presented cookie makes it visible there.
     const { now } = fakeClock(Date.now());
     const kv = kvSimulator({ now, writeInterval: 0, delay: 60 });
     const optionsIn = (place: string): SessionOptions<Data> => ({

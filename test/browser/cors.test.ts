@@ -11,7 +11,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
   });
   afterAll(() => browser.close());
 
-  /** A page of one site and the API on another one. */
+  /** A page of one site, with the API on another site. */
   async function openPage(isListed: boolean) {
     const origin = `https://${newHost()}:${await serveTls(async () => html(""))}`;
     const handle = api(isListed ? [origin] : ["https://app.example"]);
@@ -33,7 +33,7 @@ describe.each(eachBrowser)("%s", (name, open) => {
   test("api() keeps a session in a cookie when a page of another site sends credentials", async () => {
     const { call, cookies } = await openPage(true);
     expect(await call({ method: "POST", credentials: "include" })).toEqual({ likes: 1, id: null });
-    // WebKitGTK keeps no cookie of another site than the page's: each call is a new session there.
+    // WebKitGTK keeps no cookies of a site other than the page's, so each call starts a new session there.
     const isKept = name !== "WebKitGTK";
     expect(await call({ method: "POST", credentials: "include" })).toEqual({ likes: isKept ? 2 : 1, id: null });
     expect(cookies).toEqual([null, isKept ? expect.stringMatching(/^__Host-session=[\w-]{32}$/) : null]);

@@ -19,7 +19,10 @@ interface Protection {
   readonly usesToken?: boolean;
 }
 
-/** A bank whose form sends money, and a page on another port of its host: another origin, but the same site. */
+/**
+ * A bank with a form that sends money, and an attacker's page on another port of the same host: another origin, but the
+ * same site.
+ */
 async function openBank(options: SessionOptions, { protect = (handle) => handle, usesToken = true }: Protection = {}) {
   const statuses: number[] = [];
   const handle = protect(
@@ -53,18 +56,18 @@ describe.each(eachBrowser)("%s", (_name, open) => {
   });
   afterAll(() => browser.close());
 
-  /** The text of the page; none while the browser goes from one page to the next. */
+  /** The text of the page, or an empty string while the browser changes pages. */
   const text = async (): Promise<string> =>
     String(await browser.tab.evaluate("document.body.innerText").catch(() => "")).trim();
 
-  /** Sends the form of a page, and tells what the bank answered. */
+  /** Submits the form of a page, and returns the bank's answer. */
   async function submit(url: string, statuses: number[]): Promise<{ status: number; text: string }> {
     const { tab } = browser;
     await tab.goto(url);
     const before = statuses.length;
     await tab.evaluate(`void document.querySelector("button").click()`);
     await expect.poll(() => statuses.length).toBe(before + 1);
-    // Between two pages a browser shows an empty one, which is complete as well. Each answer has a text, and no button.
+    // Between two pages a browser shows an empty page, which is complete as well. Each answer of the bank has a text and no button.
     const isAnswered = `!document.querySelector("button") && document.body.innerText.trim() !== ""`;
     await expect.poll(() => tab.evaluate(isAnswered).catch(() => false)).toBe(true);
     return { status: statuses.at(-1) ?? 0, text: await text() };
@@ -89,7 +92,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     async (_, options) => {
       const { bank, evil, statuses } = await openBank(options());
       expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 1" });
-      // The cookie came along: for SameSite both pages are of one site.
+      // The browser sent the cookie: for SameSite both pages belong to one site.
       expect(await submit(evil, statuses)).toEqual({ status: 400, text: "no token" });
       expect(await submit(bank, statuses)).toEqual({ status: 200, text: "sent 2" });
     },
@@ -113,7 +116,10 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     expect(await submit(evil, statuses)).toEqual({ status: 200, text: "sent 2" });
   });
 
-  /** What comes along with a link, and with a form, of another site. Neither comes along with `Strict`. */
+  /**
+   * The user that the shop sees after a link, and after a form, on another site. With `Strict` the browser sends the
+   * cookie with neither.
+   */
   const crossSite = {
     Lax: { link: "Ada", form: "nobody" },
     Strict: { link: "nobody", form: "nobody" },
@@ -142,7 +148,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
       await tab.goto(other);
       await tab.evaluate(`void document.querySelector("button").click()`);
       await expect.poll(text).toBe(`POST ${form}`);
-      // The session itself is untouched.
+      // The session still exists.
       await tab.goto(`${shop}/`);
       await expect.poll(text).toBe("GET Ada");
     },

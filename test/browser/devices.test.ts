@@ -36,14 +36,14 @@ async function signIn(page: Page, name: string): Promise<void> {
   await page.getByRole("heading", { name: `Hello, ${name}` }).waitFor();
 }
 
-/** Presses a button, and waits for the page that comes of it: to load another one meanwhile would stop the request. */
+/** Presses a button, and waits for the resulting page. Loading another page earlier would abort the request. */
 async function press(page: Page, button: Locator): Promise<void> {
   const loaded = page.waitForEvent("load");
   await button.click();
   await loaded;
 }
 
-/** What the shop says at the top. */
+/** The message at the top of the page. */
 async function notice(page: Page): Promise<string> {
   return (await page.locator("#notice").innerText()).trim();
 }
@@ -79,7 +79,7 @@ test("the shop signs Firefox out when Chromium says so, and Chromium when Firefo
 
   await page.getByRole("button", { name: "the session of Firefox" }).click();
   await expect.poll(() => notice(page)).toBe("Signed out there: Firefox on Linux.");
-  // The button is gone: its list has the focus now.
+  // The pressed button no longer exists, so its list has the focus.
   await expect.poll(() => page.locator(":focus").innerText()).toBe("Your devices");
   await firefox.tab.goto(`${shop.url}/`);
   expect(await firefox.tab.evaluate(`document.querySelector("#notice").innerText.trim()`)).toBe(revoked);
@@ -101,7 +101,7 @@ test.each([true, false])("the shop shows this browser, and ends one or all other
   for (const page of [phone, laptop, tablet]) await signIn(page, js ? "Grace" : "Lin");
   expect((await devices(phone)).filter(isHere)).toHaveLength(1);
   expect(await devices(phone)).toHaveLength(3);
-  // Whoever hears the buttons instead of seeing them can tell them apart.
+  // A screen reader gives each button another name.
   const names = await phone.getByRole("button", { name: /^End the session of/ }).allInnerTexts();
   expect(new Set(names).size).toBe(3);
 
@@ -131,10 +131,10 @@ async function signInWith(tab: Tab, name: string): Promise<void> {
   expect(await userIn(tab)).toBe(name);
 }
 
-/** Clicks the button of a form, and waits for the page that comes of it. */
+/** Clicks the button of a form, and waits for the resulting page. */
 async function submit(tab: Tab, form: string): Promise<void> {
   await tab.evaluate(`void (window.isOld = true, document.querySelector('${form} button').click())`);
-  // Between two pages a browser shows an empty one, which is complete as well.
+  // Between two pages a browser shows an empty page, which is complete as well.
   const isNew = `!window.isOld && document.readyState === "complete" && document.body.innerText !== ""`;
   await expect.poll(() => tab.evaluate(isNew).catch(() => false)).toBe(true);
 }

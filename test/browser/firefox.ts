@@ -10,16 +10,16 @@ import { jsonOf, keyActions } from "./webdriver.ts";
 /** https://w3c.github.io/webdriver-bidi/#type-network-Cookie */
 interface BiDiCookie extends Omit<BrowserCookie, "value"> {
   readonly value: { readonly value: string };
-  /** When it expires, in epoch seconds, rounded. */
+  /** When the cookie expires, in epoch seconds, rounded. */
   readonly expiry?: number;
 }
 
-/** Firefox fetches links ahead, which some builds do not. */
+/** Switches prefetching of links on, because some builds switch it off. */
 const PREFERENCES = 'user_pref("network.prefetch-next", true);';
 
 /**
- * The system's Firefox, by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/): Playwright's own protocol takes a Firefox
- * that was built for it, and what it asks by BiDi this one does not know.
+ * The system's Firefox, driven by WebDriver BiDi (https://w3c.github.io/webdriver-bidi/). Playwright cannot drive it: its
+ * own protocol needs a patched Firefox, and its BiDi support uses commands that this Firefox does not know.
  */
 export async function openFirefox(): Promise<OpenBrowser> {
   const profile = await mkdtemp(join(tmpdir(), "shop-firefox-"));
@@ -47,7 +47,7 @@ export async function openFirefox(): Promise<OpenBrowser> {
         const { cookies } = await ask("storage.getCookies", { partition: { type: "context", context } });
         const now = Math.round(Date.now() / 1000);
         return (cookies as BiDiCookie[]).flatMap(({ value: { value }, expiry = Infinity, ...rest }) =>
-          // Firefox sometimes lists a cookie for a while that was expired by Max-Age=0. It does not send it.
+          // After Max-Age=0, Firefox sometimes still lists the cookie for a while. It does not send it.
           expiry > now ? { ...rest, value } : [],
         );
       },
@@ -71,7 +71,7 @@ async function addressIn(output: NodeJS.ReadableStream): Promise<string> {
   for await (const line of createInterface({ input: output })) {
     const [, address] = /WebDriver BiDi listening on (ws:\S+)/.exec(line) ?? [];
     if (address !== undefined) {
-      // What nobody reads would stop it some day.
+      // If nobody reads the output, a full pipe would stop Firefox.
       output.resume();
       return address;
     }

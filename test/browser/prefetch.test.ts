@@ -12,16 +12,16 @@ const rules = (kind: "prefetch" | "prerender"): string =>
   `<script type="speculationrules">` +
   `{ "${kind}": [{ "source": "list", "urls": ["/ahead"], "eagerness": "immediate" }] }</script>`;
 
-/** How a page asks its browser to fetch another one ahead, and the browsers that do so. */
+/** The ways in which a page asks its browser to prefetch another page, and the browsers that do so. */
 const ways: readonly (readonly [way: string, markup: string, browsers: readonly BrowserName[]])[] = [
-  // WebKitGTK does not follow such links.
+  // WebKitGTK ignores such links.
   [`a link with rel="prefetch"`, `<link rel="prefetch" href="/ahead">`, ["Chromium", "Firefox"]],
-  // Chromium alone knows these rules.
+  // Only Chromium knows these rules.
   ["speculation rules that prefetch", rules("prefetch"), ["Chromium"]],
   ["speculation rules that prerender", rules("prerender"), ["Chromium"]],
 ];
 
-/** The first page sets a flash value, and asks for another page ahead. All others show the value, and the user. */
+/** The first page sets a flash value, and asks the browser to prefetch another page. All other pages show the value and the user. */
 async function openSite(markup: string) {
   let time = Date.now();
   const ahead = Promise.withResolvers<string | null>();
@@ -44,7 +44,7 @@ async function openSite(markup: string) {
     const { pathname } = new URL(request.url);
     paths.push(pathname);
     const purpose = request.headers.get("Sec-Purpose");
-    // So that a prefetch that counted as use would be seen by its time.
+    // If a prefetch counted as use, this later time would show it.
     if (purpose !== null) time += 60_000;
     const response = await handler(request);
     if (pathname === "/ahead") ahead.resolve(purpose);
@@ -80,7 +80,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
       expect(await lastSeenAt()).toBe(isFetched ? begun + 60_000 : begun);
       await tab.goto(`${origin}/again`);
       expect(await text()).toBe("nothing for Ada");
-      // What a browser does not know, it leaves alone.
+      // A browser that does not know the markup fetches nothing.
       expect(paths.includes("/ahead")).toBe(isFetched);
     },
   );
@@ -94,7 +94,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
       if (browsers.includes(browserName)) await ahead;
       await tab.evaluate(`fetch("/logout", { method: "POST" }).then(({ status }) => status)`);
       await tab.evaluate(`void (location.href = "/ahead")`);
-      // Chromium shows what its speculation rules have brought, also if it is no-store. Such pages must be excluded.
+      // Chromium shows a page that speculation rules have prefetched, even if it is no-store. Rules must exclude such pages.
       const isOld = browserName === "Chromium" && way.startsWith("speculation rules");
       await expect.poll(text).toBe(isOld ? "Welcome for Ada" : "nothing for nobody");
       await tab.goto(`${origin}/next`);

@@ -24,7 +24,7 @@ test("a page is signed in with the cookie of seedSession(), as docs/testing.md h
   const greeting = async (): Promise<string> => (await page.goto(url), await page.locator("p").innerText());
   expect(await greeting()).toBe("Hello stranger");
 
-  // The test has a store of its own on the same files, as in another process.
+  // The test opens a second store on the same files, as another process would.
   const [name = "", value = ""] = (await seedSession(options(), { user: "ada" }, { url })).split("=", 2);
   await context.addCookies([{ name, value, url }]);
   expect(await greeting()).toBe("Hello ada");

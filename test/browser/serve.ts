@@ -3,7 +3,7 @@ import { onTestFinished } from "vitest";
 
 type Handle = (request: Request) => Promise<Response>;
 
-/** Serves a Fetch handler on a free port for the time of a test, and answers its origin. */
+/** Serves a Fetch handler on a free port until the test ends, and returns its origin. */
 export async function serve(handle: Handle, host = "localhost"): Promise<string> {
   const server = createServer((incoming, outgoing) => void answer(handle, incoming, outgoing));
   const port = await listen(server);
@@ -14,21 +14,21 @@ export async function serve(handle: Handle, host = "localhost"): Promise<string>
 let hosts = 0;
 
 /**
- * A host that no other test of the file uses, because cookies know of no ports. Each is a site of its own, with
- * subdomains, and is this machine in every browser (RFC 6761, 6.3).
+ * A host that no other test of the file uses, because cookies ignore ports. Each host is a separate site that can have
+ * subdomains, and every browser resolves it to this machine (RFC 6761, 6.3).
  */
 export function newHost(): string {
   return `site${++hosts}.localhost`;
 }
 
-/** Listens on a free port, and answers it. */
+/** Listens on a free port, and returns it. */
 export async function listen(server: Pick<Server, "listen" | "address">): Promise<number> {
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   const address = server.address();
   return typeof address === "object" ? (address?.port ?? 0) : 0;
 }
 
-/** From node:http to Fetch and back. */
+/** Converts a request from node:http to Fetch, and the response back. */
 export async function answer(
   handle: Handle,
   incoming: IncomingMessage,
@@ -43,10 +43,10 @@ export async function answer(
   const chunks: Buffer[] = [];
   for await (const chunk of incoming) chunks.push(chunk);
   const body = method === "GET" || method === "HEAD" ? {} : { body: Buffer.concat(chunks) };
-  // Browsers ask for an icon by themselves. Such a request would race with those of the test.
+  // Browsers request an icon by themselves. Such a request could race with those of the test.
   if (url === "/favicon.ico") return void outgoing.writeHead(404).end();
   const request = new Request(`${scheme}://${headers.get("Host")}${url}`, { method, headers, ...body });
-  // What a server does when its handler fails: a request with a retired id may.
+  // As a server does when its handler throws. A request with a retired id may make it throw.
   const response = await Promise.resolve(handle(request)).catch(
     () => new Response("The handler failed", { status: 500 }),
   );

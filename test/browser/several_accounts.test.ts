@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-/** A form of the program's own site, which the example leaves to the page. */
+/** A form page of the program's own site. The example does not contain one. */
 const FORMS =
   html(`<form method="post"><input name="user" id="user"><button id="login" formaction="login">Sign in</button>
 <button id="logout" formaction="logout">Sign out</button></form>`);
@@ -38,7 +38,7 @@ test("examples/several_accounts.ts: two tabs of one browser show two accounts, a
   await press(0, "login", "ada");
   await press(1, "login", "bob");
   expect([await shown(0), await shown(1)]).toEqual(["Account 0: ada", "Account 1: bob"]);
-  // On plain-http loopback the names have no prefix.
+  // Over http on loopback, cookie names have no prefix.
   expect(await names()).toEqual(["account-0", "account-1"]);
   expect(await (await tabs[0].goto("/"))?.json()).toEqual([
     { account: 0, user: "ada" },

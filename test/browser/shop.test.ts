@@ -25,12 +25,12 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** The shop in a browser of its own. What the browser complains of fails the test, except what is expected. */
+/** The shop in a new browser context. Errors that the browser reports fail the test, except those that `isExpected` matches. */
 async function enter(options: BrowserContextOptions = {}, isExpected?: RegExp): Promise<Page> {
   const context = await browser.newContext({ baseURL: shop.url, ...options });
   const page = await context.newPage();
   const complaints: string[] = [];
-  // The tests stop the shop themselves: that a connection was refused meanwhile is no fault of the page.
+  // The tests stop the shop themselves, so a refused connection is no fault of the page.
   page.on(
     "console",
     (message) => /net::ERR_(?:CONNECTION|EMPTY)/.test(message.text()) || complaints.push(message.text()),
@@ -44,7 +44,7 @@ async function enter(options: BrowserContextOptions = {}, isExpected?: RegExp): 
   return page;
 }
 
-/** Adds a fruit, and waits until the shop has said so. */
+/** Adds a fruit, and waits until the shop has confirmed it. */
 async function add(page: Page, fruit: string): Promise<void> {
   const loaded = page.waitForResponse(
     (each) => each.request().method() === "GET" && new URL(each.url()).pathname === "/",
@@ -179,14 +179,14 @@ test.for([320, 1280])("no word of a button is broken when the screen is %i pixel
   await signIn(page, name);
   await expect.poll(() => page.locator("#devices li").count()).toBe(3);
   expect(await page.evaluate(BROKEN_WORDS)).toEqual([]);
-  // The test sees one where there is one.
+  // The check finds a broken word if there is one.
   await page.evaluate(
     "document.querySelector('#devices button').style.cssText = 'width: 3.2rem; overflow-wrap: anywhere'",
   );
   expect(await page.evaluate(BROKEN_WORDS)).toEqual(["End"]);
 });
 
-/** What has the focus, by its id or its text. A page that has just come sets it a moment later, so each check waits for it. */
+/** The focused element, by its id or its text. A new page sets the focus a moment after it has loaded, so each check polls. */
 const FOCUSED = `document.activeElement.id || document.activeElement.textContent`;
 
 test("the focus stays on the button, and the page where it is, when a fruit is added", async () => {
@@ -200,12 +200,12 @@ test("the focus stays on the button, and the page where it is, when a fruit is a
   await expect.poll(() => notice(page)).toBe("Added to your basket: Orange.");
   await expect.poll(() => page.evaluate(FOCUSED)).toBe("add-orange");
   expect(Math.abs(((await button.boundingBox())?.y ?? 0) - (place ?? 0))).toBeLessThan(2);
-  // The message is in sight, and the button is not under it.
+  // The message is visible, and does not cover the button.
   const [box, under] = await Promise.all([page.locator("#notice p").boundingBox(), button.boundingBox()]);
   expect(box?.y).toBeGreaterThanOrEqual(0);
   expect(under?.y).toBeGreaterThan((box?.y ?? 0) + (box?.height ?? 0));
 
-  // The next one goes to the same session, though the first answer is not there yet.
+  // The second request is sent before the first answer has arrived, and uses the same session.
   await page.keyboard.press("Enter");
   await page.keyboard.press("Enter");
   await expectBasket(page, ["^Orange\\s+3$"]);
@@ -290,7 +290,7 @@ test.for(["light", "dark"] as const)(
     await page.getByRole("button", { name: "Switch to it" }).click();
     await page.locator("#user-error").waitFor();
     expect(await page.evaluate(WEAK_CONTRASTS)).toEqual([]);
-    // The test sees one where there is one.
+    // The check finds a weak contrast if there is one.
     await page.evaluate("document.querySelector('h1').style.color = '#888'");
     await page.evaluate("document.querySelector('h1').style.background = '#777'");
     expect(await page.evaluate(WEAK_CONTRASTS)).toEqual(["The Orchard"]);

@@ -1,10 +1,10 @@
 /**
- * What tests ask of a page of the shop: expressions that a browser evaluates in it.
+ * Checks of a shop page: expressions that a browser evaluates in it.
  *
  * @module
  */
 
-/** The words of buttons and links that are broken over two lines. */
+/** Words of buttons and links that are broken across two lines. */
 export const BROKEN_WORDS: string = `[...document.querySelectorAll("button, .button, .pill")].flatMap((element) => {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   const broken = [];
@@ -20,7 +20,7 @@ export const BROKEN_WORDS: string = `[...document.querySelectorAll("button, .but
   return broken;
 })`;
 
-/** Texts that stand out from their ground by less than 4.5 to 1 (WCAG 2.2, 1.4.3). What is moving is waited for. */
+/** Texts whose contrast with the background is below 4.5 to 1 (WCAG 2.2, 1.4.3). The check waits for animations to end. */
 export const WEAK_CONTRASTS: string = `(async () => {
   await Promise.allSettled(document.getAnimations().map(({ finished }) => finished));
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
@@ -47,7 +47,7 @@ export const WEAK_CONTRASTS: string = `(async () => {
   return [...weak];
 })()`;
 
-/** What a screen reader would miss or confuse, in words; empty if there is nothing. */
+/** What a screen reader would miss or confuse, in words; empty if it finds nothing. */
 export const UNSOUND: string = `(() => {
   const faults = [];
   const all = (selector) => [...document.querySelectorAll(selector)].filter((each) => each.checkVisibility());

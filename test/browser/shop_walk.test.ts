@@ -7,7 +7,7 @@ import { eachBrowser, type OpenBrowser } from "./tabs.ts";
 
 const JSON_BODY = { "Content-Type": "application/json" };
 
-/** More than any part of the shop has. */
+/** More elements than any part of the shop has. */
 const MOST_TABS = 40;
 
 describe.each(eachBrowser)("%s", (_name, open) => {
@@ -22,7 +22,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
   const title = (): Promise<unknown> => ask(`document.querySelector("h1").innerText.trim()`);
   const focused = (): Promise<unknown> => ask(`document.activeElement.id || document.activeElement.textContent.trim()`);
 
-  /** Goes to something by the Tab key alone, forward. */
+  /** Moves the focus to an element, forward, with the Tab key alone. */
   async function tabTo(what: string): Promise<void> {
     for (let tabs = 0; tabs < MOST_TABS; tabs++) {
       await browser.tab.press("Tab");
@@ -36,7 +36,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     await browser.tab.evaluate(`void (document.activeElement.value = ${JSON.stringify(text)})`);
   }
 
-  /** Another device of a user, which has no browser. */
+  /** Another device of a user, without a browser. */
   async function openDevice(handle: (request: Request) => Promise<Response>, user: string) {
     const post = (path: string, id: string, body: object = {}): Promise<Response> =>
       handle(
@@ -80,7 +80,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     await expect
       .poll(() => ask(`document.querySelector("#user-error")?.innerText`))
       .toBe("That is not the name that you signed in with.");
-    // The field has the focus, is called wrong and says why.
+    // The field has the focus, the title announces an error, and the field's description names it.
     await expect.poll(focused).toBe("user");
     expect(await ask(`[document.title, document.activeElement.getAttribute("aria-describedby")]`)).toEqual([
       "Error: Is it you? · The Orchard",
@@ -133,7 +133,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
     await expect.poll(focused).toBe("fire");
   });
 
-  // WebKitGTK's window is no narrower than its tool bar, which is less than 500 pixels.
+  // WebKitGTK's window cannot be narrower than its tool bar, which is less than 500 pixels wide.
   test.each([320, 1280])(
     "the shop fits, and breaks no word of a button, on a screen of %i pixels or as near as can be",
     async (width) => {
@@ -153,7 +153,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
       expect(await ask("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
       expect(await ask(BROKEN_WORDS)).toEqual([]);
       expect(await ask(UNSOUND)).toEqual([]);
-      // The test sees a fault where there is one.
+      // The check finds a fault if there is one.
       await tab.evaluate(`void document.querySelectorAll("#devices .unseen").forEach((each) => each.remove())`);
       expect(await ask(UNSOUND)).toContain("two buttons are called End");
     },

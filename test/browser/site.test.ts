@@ -14,7 +14,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".js": "text/javascript",
   ".css": "text/css",
 };
-/** The home page, a guide and an entry of the reference. */
+/** The home page, a guide and a page of the API reference. */
 const PAGES = ["/", "/session.html", "/api/with-session.html"];
 const WIDTHS = [1280, 390];
 /** WCAG 2.2, success criterion 1.4.3. */
@@ -34,14 +34,14 @@ let origin: string;
 beforeAll(async () => {
   [browser] = await Promise.all([openChromium(), buildSite()]);
   origin = `http://127.0.0.1:${await listen(server)}`;
-  // The first build on a machine also installs the generator, and a busy machine takes many times the usual half minute.
+  // The first build on a machine also installs the generator. On a busy machine it can take many times the usual half minute.
 }, 900_000);
 afterAll(async () => {
   await browser?.close();
   server.close();
 });
 
-/** A tab, and what went wrong in it: errors, and requests to another host. */
+/** A tab, and the faults that it saw: errors, and requests to another host. */
 async function openTab(): Promise<{ page: Page; faults: string[] }> {
   const context = await browser.newContext();
   onTestFinished(() => context.close());
@@ -57,13 +57,13 @@ async function openTab(): Promise<{ page: Page; faults: string[] }> {
   return { page, faults };
 }
 
-/** Opens a page, and waits until its scripts answer. */
+/** Opens a page, and waits until its scripts have run. */
 async function open(page: Page, path: string): Promise<void> {
   await page.goto(origin + path);
   await page.waitForFunction('document.querySelector("#app").__vue_app__ !== undefined');
 }
 
-/** The texts of a page that stand out from what is behind them by less than 4.5. It runs in the page. */
+/** The texts of a page whose contrast with the background is below 4.5. This expression runs in the page. */
 const FAINT_TEXTS = `(() => {
   const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const known = new Map();
@@ -127,12 +127,12 @@ test.each(PAGES)("%s is whole and legible on any screen, and asks no other host 
     expect(await code.isVisible(), at).toBe(true);
     expect((await code.innerText()).trim(), at).not.toBe("");
   }
-  // Colours do not depend on the width, nor the layout on the colours.
+  // Colours do not depend on the width, and the layout does not depend on the colours.
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     const isDark = (): Promise<unknown> => page.evaluate('document.documentElement.classList.contains("dark")');
     await expect.poll(isDark, { message: colorScheme }).toBe(colorScheme === "dark");
-    // Colours may fade from one scheme to the other.
+    // The change of the colour scheme may be animated.
     await expect.poll(() => page.evaluate(FAINT_TEXTS), { message: colorScheme }).toEqual([]);
   }
   expect(faults).toEqual([]);

@@ -2,7 +2,7 @@ import { openChromium } from "./chromium.ts";
 import { openFirefox } from "./firefox.ts";
 import { openWebKit } from "./webkit.ts";
 
-/** A cookie as a browser keeps it. */
+/** A cookie in a browser's cookie store. */
 export interface BrowserCookie {
   readonly name: string;
   readonly value: string;
@@ -13,17 +13,17 @@ export interface BrowserCookie {
 
 /** A tab of any browser. */
 export interface Tab {
-  /** Goes to an address, and returns when the page has loaded. */
+  /** Goes to an address, and resolves when the page has loaded. */
   readonly goto: (url: string) => Promise<void>;
-  /** The value of an expression in the page, as JSON can tell it. */
+  /** The value of an expression that the page evaluates, passed as JSON. */
   readonly evaluate: (expression: string) => Promise<unknown>;
-  /** The cookies that the browser keeps for the page's address, those included that scripts do not see. */
+  /** The cookies that the browser keeps for the page's address, including those that scripts cannot see. */
   readonly cookies: () => Promise<BrowserCookie[]>;
-  /** Presses a key and lets it go, for whatever has the focus. */
+  /** Presses and releases a key. The focused element gets it. */
   readonly press: (key: "Enter" | "Tab") => Promise<void>;
-  /** Gives the window a size, in pixels. */
+  /** Sets the size of the window, in pixels. */
   readonly resize: (width: number, height: number) => Promise<void>;
-  /** What is to be seen, as a PNG. */
+  /** The visible part of the page, as a PNG. */
   readonly screenshot: () => Promise<Buffer>;
 }
 
@@ -35,7 +35,7 @@ export interface OpenBrowser {
 
 export type BrowserName = "Chromium" | "Firefox" | "WebKitGTK";
 
-/** The browsers in which a test runs that needs no more than a tab, as `describe.each` takes them. */
+/** The browsers for tests that need only a tab, as `describe.each` takes them. */
 export const eachBrowser: readonly (readonly [name: BrowserName, open: () => Promise<OpenBrowser>])[] = [
   ["Chromium", openChromiumTab],
   ["Firefox", openFirefox],

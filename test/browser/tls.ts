@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { answer, listen } from "./serve.ts";
 
-/** A certificate that nobody need trust: browsers are told to take it. */
+/** A self-signed certificate. The browsers are configured to accept it. */
 const tls: { readonly key: string; readonly cert: string } = certificate();
 
 function certificate(): { key: string; cert: string } {
@@ -21,7 +21,7 @@ function certificate(): { key: string; cert: string } {
   return pair;
 }
 
-/** Serves a Fetch handler over https for the time of a test, as `Secure` cookies need it, and answers the port. */
+/** Serves a Fetch handler over https until the test ends, because `Secure` cookies need it, and returns the port. */
 export async function serveTls(handle: (request: Request) => Promise<Response>): Promise<number> {
   const server = createServer(tls, (incoming, outgoing) => void answer(handle, incoming, outgoing, "https"));
   const port = await listen(server);

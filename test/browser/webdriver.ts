@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BrowserCookie, Tab } from "./tabs.ts";
 
-/** What a driver answered: https://www.w3.org/TR/webdriver2/#errors for what is no success. */
+/** An error answer of a driver: https://www.w3.org/TR/webdriver2/#errors */
 class WebDriverError extends Error {}
 
-/** How a key is named in actions: https://www.w3.org/TR/webdriver2/#keyboard-actions */
+/** The names of keys in actions: https://www.w3.org/TR/webdriver2/#keyboard-actions */
 export const KEYS: Readonly<Record<"Enter" | "Tab", string>> = { Enter: "\uE007", Tab: "\uE004" };
 
-/** The actions of a key that is pressed and let go, which BiDi takes as well. */
+/** The actions that press and release a key. BiDi accepts them as well. */
 export function keyActions(key: keyof typeof KEYS): readonly object[] {
   const value = KEYS[key];
   return [
@@ -22,19 +22,19 @@ export function keyActions(key: keyof typeof KEYS): readonly object[] {
   ];
 }
 
-/** A script that answers an expression of the page as JSON. */
+/** A script that returns the value of an expression in the page as JSON. */
 export function jsonOf(expression: string): string {
   return `Promise.resolve(${expression}).then((value) => JSON.stringify(value ?? null))`;
 }
 
-/** A session of a driver that speaks W3C WebDriver over HTTP. */
+/** A session with a driver that speaks W3C WebDriver over HTTP. */
 export interface WebDriverSession {
   readonly tab: Tab;
-  /** Ends the session, and with it the browser. */
+  /** Ends the session and the browser. */
   readonly end: () => Promise<void>;
 }
 
-/** Opens a session, and with it a browser that takes any certificate. */
+/** Opens a session and a browser that accepts any certificate. */
 export async function openSession(driver: string): Promise<WebDriverSession> {
   await waitFor(`${driver}/status`);
   const call = async (method: string, path: string, body?: object): Promise<unknown> => {

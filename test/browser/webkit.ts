@@ -8,7 +8,7 @@ import { freePort } from "../setup/server_process.ts";
 import type { OpenBrowser } from "./tabs.ts";
 import { openSession } from "./webdriver.ts";
 
-/** The system's WebKitGTK by its own driver. It has no mode without a screen, so it gets one of its own. */
+/** The system's WebKitGTK, driven by its own driver. It has no headless mode, so it gets a virtual screen. */
 export async function openWebKit(): Promise<OpenBrowser> {
   const home = await mkdtemp(join(tmpdir(), "with-session-webkit-"));
   const screen = start("Xvfb", ["-displayfd", "1", "-screen", "0", "1400x1600x24", "-nolisten", "tcp"]);
@@ -17,7 +17,7 @@ export async function openWebKit(): Promise<OpenBrowser> {
   const driver = start("WebKitWebDriver", [`--port=${port}`, "--host=127.0.0.1"], {
     DISPLAY: `:${display}`,
     HOME: home,
-    // What another program of this user has kept is none of the test's.
+    // Data that other programs of this user have cached must not affect the test.
     XDG_CACHE_HOME: home,
     XDG_CONFIG_HOME: home,
     XDG_DATA_HOME: home,
@@ -36,7 +36,7 @@ export async function openWebKit(): Promise<OpenBrowser> {
 
 function start(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
   const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "ignore"] });
-  // A test run that is broken off leaves nothing behind.
+  // An interrupted test run leaves no process behind.
   process.once("exit", () => child.kill());
   return child;
 }
@@ -51,7 +51,7 @@ async function stop(child: ChildProcess): Promise<void> {
 async function firstLine({ stdout }: ChildProcess): Promise<string> {
   if (stdout === null) throw new Error("The output is not read");
   for await (const line of createInterface({ input: stdout })) {
-    // What nobody reads would stop it some day.
+    // If nobody reads the output, a full pipe would stop the program.
     stdout.resume();
     return line;
   }

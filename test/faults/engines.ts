@@ -14,14 +14,14 @@ import { kvSimulator } from "../../src/testing.ts";
 import { startRedis } from "../setup/redis.ts";
 import { startUpstash } from "../setup/upstash.ts";
 
-/** An engine that was started, for many scenes. */
+/** A running engine, for many scenes. */
 export interface Engine {
   /** Opens a store for one scene. */
   readonly open: (now: () => number) => Stores;
   readonly stop: () => Promise<unknown>;
 }
 
-/** A store as the servers of one place see it, and as those of another do. */
+/** One store as servers in this place see it, and as servers in another place see it. */
 export interface Stores {
   readonly here: SessionStore;
   readonly elsewhere: SessionStore;
@@ -58,7 +58,7 @@ async function startUpstashHash(): Promise<Engine> {
   return { open: () => alike(store), stop: async () => (await proxy.stop(), await server.stop()) };
 }
 
-/** Starts an engine, each of which is real but the last. */
+/** Starts an engine. All are real except the last one. */
 export const engines: Readonly<Record<string, () => Promise<Engine>>> = {
   "memory": () => inProcess(() => alike(memoryStore())),
   "file": startFile,

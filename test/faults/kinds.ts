@@ -27,7 +27,7 @@ const revoke: Handle = async (session, users) => {
   await users.revokeAll("the user", { except: session });
 };
 
-/** A handler that goes on after `save()` has failed, so that the end of the request stores what is left. */
+/** A handler that ignores a failure of `save()`, so that the end of the request stores the remaining changes. */
 function caught(handle: Handle): Handle {
   return async (session, users) => {
     const seen = await handle(session, users);
@@ -36,7 +36,7 @@ function caught(handle: Handle): Handle {
   };
 }
 
-/** What the requests of these tests do, by its name. */
+/** The kinds of request in these tests, by name. */
 export const kinds: Readonly<Record<string, Kind>> = {
   "reading": { does: "read", handle: read },
   "reading when a touch is due": { does: "read", later: 20_000, handle: read },

@@ -18,20 +18,20 @@ export const POLICIES: readonly Policy[] = ["throw", "anonymous"];
 
 const AHEAD: ClockPlan = { ...RIGHT, ahead: MOST_WRONG };
 const BEHIND: ClockPlan = { ...RIGHT, ahead: -MOST_WRONG };
-/** The clocks of the servers where the session begins, where the request comes, and where the client tries again. */
+/** The clocks of three servers: where the session begins, where the request arrives, and where the client tries again. */
 export const CLOCKS = {
   "right": [RIGHT, RIGHT, RIGHT],
   "ahead, behind, ahead": [AHEAD, BEHIND, AHEAD],
   "behind, ahead, behind": [BEHIND, AHEAD, BEHIND],
 } as const satisfies Readonly<Record<string, Plan["clocks"]>>;
 
-/** One scene of the matrix. */
+/** One scene of the table. */
 export interface Cell {
   readonly fault: PlannedFault & { readonly nth: number };
   readonly release: "before the retry" | "after the retry";
 }
 
-/** Every single fault that a kind of request can meet. */
+/** Every single fault that can happen to a kind of request. */
 export async function cellsOf(
   kind: Kind,
   open: (now: () => number) => Stores,
@@ -53,14 +53,14 @@ export async function cellsOf(
   });
 }
 
-/** How many calls of its kind came before a call. */
+/** How many calls of the same kind came before a call. */
 export function nthOf(calls: readonly Call[], at: number): number {
   return calls.slice(0, at).filter((call) => call === calls[at]).length;
 }
 
 const AT_A_TIME = 32;
 
-/** Runs a task for each item, some at a time: waiting for an engine costs little then. */
+/** Runs a task for each item, several at a time, so that waiting for an engine costs little. */
 export async function inTurns<Item, Result>(
   items: readonly Item[],
   task: (item: Item) => Promise<Result>,
@@ -71,7 +71,7 @@ export async function inTurns<Item, Result>(
   return results;
 }
 
-/** The scenes that broke a promise, with what happened in them. */
+/** The scenes that broke a promise, with their outcomes. */
 export function brokenOf<Scene extends object>(scenes: readonly (Scene & { readonly outcome: Outcome })[]): object[] {
   return scenes.filter(({ outcome }) => outcome.broken.length > 0);
 }

@@ -15,7 +15,7 @@ import { isPage } from "../user_sessions/devices.ts";
 import type { Stores } from "./engines.ts";
 import { outside, SceneTime } from "./time.ts";
 
-/** What the sessions of these tests hold. */
+/** The data of the sessions in these tests. */
 export interface Data {
   n: number;
   name: string;
@@ -27,7 +27,7 @@ export type Policy = "throw" | "anonymous";
 
 /** One kind of request. */
 export interface Kind {
-  /** What the request is to do to the session. */
+  /** The request's purpose. */
   readonly does:
     | "read"
     | "set"
@@ -41,17 +41,17 @@ export interface Kind {
     | "destroy"
     | "bind"
     | "revoke";
-  /** Answers what it saw. */
+  /** Returns what it read. */
   readonly handle: (session: Session<Data>, users: UserSessions) => Promise<unknown>;
-  /** Whether the client comes without a session. */
+  /** Whether the client has no session before the request. */
   readonly isNew?: boolean;
-  /** Whether its session is bound to a user, who has another one. */
+  /** Whether its session is bound to a user who has a second session. */
   readonly isBound?: boolean;
-  /** How many seconds after its last request the client comes. Default 700, which is later by every clock. */
+  /** How many seconds the request comes after the client's last one. Default 700, which is later by every clock. */
   readonly later?: number;
 }
 
-/** A call of the store, by what it is for. */
+/** A call of the store, by its purpose. */
 export type Call =
   | "load"
   | "create"
@@ -64,39 +64,42 @@ export type Call =
   | "save a list"
   | "delete a list";
 
-/** What goes wrong with one call. */
+/** A fault in one call. */
 export interface PlannedFault {
   readonly call: Call;
-  /** Which of the calls of this kind, counted from 0; all of them if it is absent. */
+  /** Which of the calls of this kind, counted from 0. If it is absent, all of them. */
   readonly nth?: number;
   readonly fault: StoreFault | RecordFault;
 }
 
 export interface Plan {
   readonly faults: readonly PlannedFault[];
-  /** Before which call what is late comes: the number of calls before it, the end of the request, or the end of the client's next one. */
+  /**
+   * When a delayed call takes effect: before the call with this number, at the end of the request, or at the end of the client's next
+   * request.
+   */
   readonly release?: number | "before the retry" | "after the retry";
-  /** The clocks of the server of the session's beginning, of that of the request, and of that of the retry. */
+  /** The clocks of three servers: where the session begins, where the request arrives, and where the client tries again. */
   readonly clocks: readonly [ClockPlan, ClockPlan, ClockPlan];
 }
 
-/** What became of one request. */
+/** The outcome of one request. */
 export interface Outcome {
-  /** What the client got, in words. */
+  /** What the client received, in words. */
   readonly client: string;
-  /** What the store held afterwards, in words. */
+  /** What the store held after the request, in words. */
   readonly store: string;
-  /** What `onEvent` heard, in words. */
+  /** The events that `onEvent` received, in words. */
   readonly heard: string;
-  /** What the client got when it tried again, and what the store held in the end; empty if it had no need to. */
+  /** What the client received when it tried again, and what the store held in the end. Empty if the first attempt was done. */
   readonly retry: string;
-  /** The calls of the store, in their order. */
+  /** The calls of the store, in order. */
   readonly calls: readonly Call[];
   /** The promises that were broken. */
   readonly broken: readonly string[];
 }
 
-/** Faults after which whoever asked has to wait until its time is over. */
+/** Faults after which the caller must wait for its time limit. */
 const SILENT: ReadonlySet<string> = new Set(["hangs", "answers late", "does it late"]);
 
 const SHOP = "https://shop.example/";
@@ -106,7 +109,9 @@ const ADA = "user-1815";
 const BOB = "user-1791";
 let scenes = 0;
 
-/** Sends one request of a client with a session to a store that fails as planned, lets the client try again, and judges what comes of it. */
+/**
+ * Sends one request of a client with a session to a store that fails as planned. Then the client tries again if needed. Judges the results.
+ */
 export async function perform(
   kind: Kind,
   policy: Policy,
@@ -117,25 +122,25 @@ export async function perform(
   return await time.within(() => new Scene(kind, policy, open, plan, time).play());
 }
 
-/** One server, with a clock of its own. */
+/** One server, with its own clock. */
 interface Server {
   readonly sessions: SessionManager<Data>;
   readonly users: UserSessions;
   readonly now: () => number;
 }
 
-/** What lies in the store: the data under each live id of the client, and what becomes of the other sessions. */
+/** What can be found in the store: the data under each live id of the client, and the state of the other sessions. */
 interface View {
   readonly live: ReadonlyMap<string, Partial<Data>>;
-  /** To which id each id leads. */
+  /** The present id of the session that each id gives. */
   readonly leads: ReadonlyMap<string, string>;
-  /** What the client finds with the cookie that it has; null for no session. */
+  /** The data that the client finds with its cookie; null for no session. */
   readonly kept: Partial<Data> | null;
   readonly lastSeenAt: number;
-  /** How many sessions the user's list has, and whether it has the client's own. */
+  /** How many sessions the user's list has, and whether it contains the client's session. */
   readonly listed: number;
   readonly isListed: boolean;
-  /** Whether the user's other session lives. */
+  /** Whether the user's other session still exists. */
   readonly isOtherDeviceLive: boolean;
 }
 
@@ -180,7 +185,7 @@ class Scene {
     );
     if (first === undefined || second === undefined || third === undefined) throw new Error("There are three servers");
 
-    // A stranger, another device of the user, and the client.
+    // First another user and another device of the client's user begin their sessions, then the client.
     const strangers = cookieJar({ now: () => this.#now() });
     const devices = cookieJar({ now: () => this.#now() });
     await visit(first, strangers, async (session, users) => {
@@ -218,7 +223,7 @@ class Scene {
     const cookie = response?.headers.getSetCookie()[0];
     const cookieAfter = this.#jar.header(SHOP);
     const failures = this.#heard.filter((event) => event.startsWith("failed"));
-    // What could not be read was taken for no session, as the contract says: what the request wrote is a new one.
+    // An unreadable record counts as no session, as the contract says. What the request wrote is then in a new session.
     const isBlind = this.#heard.some((event) => event.startsWith("rejected"));
     const isDone =
       response !== undefined && (this.#policy === "throw" || !/^(failed|gone)/.test(this.#heard.at(-1) ?? ""));
@@ -226,7 +231,7 @@ class Scene {
 
     this.#must("an error is one of the store's", response !== undefined || isOutage(answer));
     this.#must("onEvent hears of every error", response !== undefined || failures.length > 0 || does === "revoke");
-    // What commits at once fails at once, and its caller hears of it.
+    // These calls commit at once, so their caller gets the error at once.
     const isHeard = does === "revoke" || does === "count";
     this.#must("anonymous lets the response go out", this.#policy === "throw" || response !== undefined || isHeard);
     this.#must("nobody sees the data of another", seen !== OTHER.n && seen !== OTHER.note);
@@ -300,7 +305,7 @@ class Scene {
     return { sessions, users, now };
   }
 
-  /** A store whose client has timers of its own. */
+  /** A store that is called outside of the scene's time, because its client has timers of its own. */
   #apart(store: SessionStore): SessionStore {
     const call = <Answer>(run: () => Answer | Promise<Answer>): Answer | Promise<Answer> => {
       const answer = outside(run);
@@ -315,7 +320,7 @@ class Scene {
     };
   }
 
-  /** A store whose calls are counted by what they are for, and fail as planned. */
+  /** A store that records the purpose of each call, and fails as planned. */
   #failing(faulty: ReturnType<typeof faultyStore>): SessionStore {
     const sound = this.#stores.here;
     const call = async <Answer>(
@@ -336,7 +341,7 @@ class Scene {
       } finally {
         faulty.plan({});
       }
-      // Whoever hears nothing waits until the engine has done it, where it does it.
+      // A caller that gets no answer waits until the engine is done with the call, if the engine does it. Then its time limit passes.
       if (SILENT.has(fault)) void this.#underWay.then(() => this.#time.expire());
       return await answer;
     };
@@ -360,14 +365,14 @@ class Scene {
     };
   }
 
-  /** Servers on a store that never fails, one with each clock. */
+  /** Servers on the same store without faults, one for each clock. */
   get #onlookers(): readonly Server[] {
     return (this.#looking ??= this.#plan.clocks
       .filter((plan, at) => this.#plan.clocks.indexOf(plan) === at)
       .map((plan) => this.#server(this.#plan.clocks.indexOf(plan), this.#stores.here, "throw")));
   }
 
-  /** What the store holds, on which all servers must agree. */
+  /** Reads what the store holds. All servers must find the same. */
   async #look(strangeIds: number, devices: Jar, strangers: Jar): Promise<View> {
     const views = await Promise.all(
       this.#onlookers.map(async ({ sessions, users }) => {
@@ -410,14 +415,14 @@ class Scene {
     return view;
   }
 
-  /** Whether what the store holds is right after an attempt, or after two. */
+  /** Checks what the store holds after one attempt, or after two. */
   #judge(
     { live, leads, kept, lastSeenAt, listed, isListed, isOtherDeviceLive }: View,
     oldId: string,
     { isDone, isBlind, seen, isRetried }: { isDone: boolean; isBlind: boolean; seen: unknown; isRetried: boolean },
   ): void {
     const { does, isNew = false, isBound = false } = this.#kind;
-    // Where the last write wins, so does one that comes late.
+    // Where the last write wins, a delayed write wins too.
     if (!this.#stores.here.traits.compareAndSet && this.#plan.faults.some(({ fault }) => fault === "does it late"))
       return;
     const when = isRetried ? ", also after another try" : "";
@@ -434,7 +439,8 @@ class Scene {
     }
     if (does !== "destroy" && !isNew) must("the client has its session", kept?.name === "ada");
     if (!renews && does !== "destroy" && !isNew) must("a session stays alive under its id", live.has(oldId));
-    // Nobody can take back a creation that comes after everything else, or what a busy store lets nobody end; nobody knows its id either.
+    // A second live id may remain, which nobody knows: from a creation without an answer, or from a rotation with grace on a store
+    // without compare-and-set.
     const mayLinger =
       this.#plan.faults.some(({ call, fault }) => call === "create" && SILENT.has(fault)) ||
       (does === "keep" && !this.#stores.here.traits.compareAndSet);
@@ -452,7 +458,7 @@ class Scene {
     if (does === "begin") must("a session has begun", kept !== null && (kept.n ?? 1) === 1);
     if (does === "flash") must("a flash value waits", kept?.note === "news");
     if (does === "consume") must("a flash value is seen once", kept?.note === undefined);
-    // A busy store gets the touch with the next request.
+    // If the store was busy, this touch is not stored. The next request touches the session again.
     const isDropped = this.#plan.faults.some(({ call, fault }) => call === "touch" && fault === "is busy");
     if (does === "touch" && !isRetried && !isDropped)
       must("a touch is stored", lastSeenAt >= (this.#touchedAt ?? Infinity));
@@ -461,7 +467,7 @@ class Scene {
     else if (isBound) must("the user's other session lives", isOtherDeviceLive);
   }
 
-  /** What servers of another place find when everything has arrived there. */
+  /** Checks what servers in another place find once everything has arrived there. */
   async #judgeElsewhere(does: Kind["does"], isBlind: boolean): Promise<void> {
     const { sessions } = this.#server(0, this.#stores.elsewhere, "throw");
     const presented = this.#jar.header(SHOP);
@@ -483,7 +489,7 @@ class Scene {
 
 type Jar = ReturnType<typeof cookieJar>;
 
-/** Sends a request, which is answered with what the handler saw. */
+/** Sends a request. The response carries what the handler read. */
 function visit({ sessions, users }: Server, jar: Jar, handle: Kind["handle"]): Promise<Response> {
   const handler = withSession<Data>(
     async (_, session) => Response.json({ seen: await handle(session, users) }),
@@ -492,7 +498,7 @@ function visit({ sessions, users }: Server, jar: Jar, handle: Kind["handle"]): P
   return jar.fetch(handler, SHOP);
 }
 
-/** The same functions, for the user of this scene whatever the handler calls it. */
+/** The same functions, but always for the user of this scene, whatever user the handler names. */
 function withUser(users: UserSessions, user: string): UserSessions {
   return {
     ...users,
@@ -533,7 +539,7 @@ function inWordsOfStore({ live }: View, oldId: string): string {
   return sessions.join("; ");
 }
 
-/** Whether a fault is in what a load answers, so that it is none of the other verbs. */
+/** Whether a fault concerns the answer of a load, so that other calls cannot have it. */
 function isOfRecords(fault: StoreFault | RecordFault): fault is RecordFault {
   return fault === "truncated" || fault === "another key's" || fault === "newer schema" || fault === "future times";
 }

@@ -8,7 +8,7 @@ import { takeOverTimers } from "./time.ts";
 
 let giveBack: () => void;
 let memory: Engine;
-/** Rejections that nobody waited for. The runner would report them too, but not say in which test. */
+/** Unhandled rejections. The runner would report them too, but not name the test. */
 const unhandled: unknown[] = [];
 const noteUnhandled = (error: unknown): unknown => unhandled.push(error);
 beforeAll(async () => {
@@ -32,7 +32,7 @@ describe("Two calls of a store fail", () => {
     const broken: object[] = [];
     let played = 0;
 
-    /** Lets the request run with these faults, then with one more at each of the calls that it made from there on. */
+    /** Sends the request with these faults, then again with one more fault at each of its calls from number `from` on. */
     async function failing(faults: readonly PlannedFault[], from: number): Promise<void> {
       const outcomes = await Promise.all(
         POLICIES.map(async (policy) => ({
@@ -104,7 +104,7 @@ describe("A call has no answer, and is still under way", () => {
 });
 
 test("withSession() leaves no rejection unhandled when calls of the store fail", async () => {
-  // Node reports them when the microtasks are done.
+  // Node reports unhandled rejections after the microtasks.
   await new Promise((resolve) => setImmediate(resolve));
   expect(unhandled).toEqual([]);
 });

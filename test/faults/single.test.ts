@@ -7,12 +7,15 @@ import { brokenOf, type Cell, cellsOf, CLOCKS, inTurns, POLICIES, RECORD_FAULTS,
 import { type Outcome, perform, type Policy } from "./scene.ts";
 import { takeOverTimers } from "./time.ts";
 
-/** What is played on each engine beside memory, under "throw". A clock that is a year ahead is wrong by more than is promised for. */
+/**
+ * The faults for each engine besides memory, under "throw". Not "future times": a clock that is a year ahead is wrong by more than
+ * the promises allow.
+ */
 const FAULTS: Readonly<Record<string, readonly (StoreFault | RecordFault)[]>> = {
   "file": [...STORE_FAULTS, "truncated", "newer schema"],
   "SQLite": [...STORE_FAULTS, "truncated", "newer schema"],
   "Redis, a hash": [...STORE_FAULTS, "truncated", "newer schema"],
-  // Slow, and behind its client a Redis as well.
+  // Upstash is slow, and behind its client is also a Redis.
   "Upstash, a hash": ["rejects", "does it but rejects", "does it late"],
   "Workers KV, simulated": [...STORE_FAULTS, "truncated", "newer schema"],
 };
@@ -136,7 +139,7 @@ describe("The judge", () => {
   });
 });
 
-/** An engine that says that it has done what it has not. */
+/** An engine that reports changes or deletions as done without doing them. */
 function spoiled(
   open: Engine["open"],
   { changes = true, deletes = true }: { readonly changes?: boolean; readonly deletes?: boolean },
@@ -152,7 +155,7 @@ function spoiled(
   };
 }
 
-/** Without the calls: after a conflict, a list draws a page at random, and may need more of them. */
+/** The outcome without the calls: after a conflict, a list draws a page at random and may need more calls. */
 function textOf({ client, store, heard, retry }: Outcome): string {
   return JSON.stringify({ client, store, heard, retry });
 }
@@ -160,7 +163,7 @@ function textOf({ client, store, heard, retry }: Outcome): string {
 function page(): string {
   const sections = Object.keys(kinds).map((kind) => {
     const lines = rows.filter((row) => row.kind === kind).map(lineOf);
-    // Faults that come to the same are told in one line.
+    // Faults with the same outcome share one line.
     const alike = Map.groupBy(lines, ({ call, rest }) => `${call} | ${rest}`);
     const body = [...alike.values()].map((group) => {
       const [{ call, rest } = { call: "", rest: "" }] = group;

@@ -1,5 +1,5 @@
 /**
- * A time for each scene, in which whoever waits for a store that hangs has waited long enough at once. What engines wait for passes in real time.
+ * A simulated time for each scene. Code that waits for a store that hangs reaches its time limit at once. Clients of engines use the real time.
  *
  * @module
  */
@@ -10,18 +10,18 @@ interface Timer {
   readonly fire: () => void;
 }
 
-/** In milliseconds: a timer for less is a pause before another attempt, or a limit that has passed. */
+/** In milliseconds. A shorter timer is a pause before another attempt, or a limit that has passed. */
 const LONGEST_PAUSE = 5000;
 
 const context = new AsyncLocalStorage<SceneTime>();
 
 /** The time of one scene. */
 export class SceneTime {
-  /** What has passed, in milliseconds. */
+  /** The time that has passed, in milliseconds. */
   elapsed = 0;
   readonly #limits = new Set<Timer>();
 
-  /** Runs something whose timers are of this time. */
+  /** Runs a function. Its timers and those of its calls belong to this time. */
   within<T>(run: () => T): T {
     return context.run(this, run);
   }
@@ -30,7 +30,7 @@ export class SceneTime {
     this.elapsed += seconds * 1000;
   }
 
-  /** Lets the time pass until the next time limit, when everybody who runs has come to wait. */
+  /** Advances the time to the next time limit, after the running code has come to wait. */
   expire(): void {
     queueMicrotask(() => {
       const next = [...this.#limits].sort((one, other) => one.due - other.due)[0];
@@ -59,7 +59,7 @@ export class SceneTime {
   }
 }
 
-/** Gives timers and `performance.now()` within scenes to them, until the function that it returns is called. */
+/** Replaces timers and `performance.now()` within scenes, until the returned function is called. */
 export function takeOverTimers(): () => void {
   const { setTimeout: realSet, clearTimeout: realClear } = globalThis;
   const realNow = performance.now;
@@ -78,7 +78,7 @@ export function takeOverTimers(): () => void {
   };
 }
 
-/** Runs something outside of every scene: the client of an engine has timers of its own. */
+/** Runs a function outside of every scene, because the client of an engine has timers of its own. */
 export function outside<T>(run: () => T): T {
   return context.exit(run);
 }

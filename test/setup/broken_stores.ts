@@ -1,12 +1,12 @@
 /**
- * Stores that break their word, so that a test shows that it would notice.
+ * Stores that break their contract. They prove that a test would notice it.
  *
  * @module
  */
 import type { SessionStore } from "../../mod.ts";
 import { chain } from "../../src/core/maybe_promise.ts";
 
-/** A store that says that it compares, and does not: the last write wins. What is gone stays gone. */
+/** A store that claims to compare versions but does not: the last write wins. Deleted records stay deleted. */
 export function withoutComparing(store: SessionStore): SessionStore {
   return {
     ...store,
@@ -19,7 +19,7 @@ export function withoutComparing(store: SessionStore): SessionStore {
   };
 }
 
-/** A store that creates what its caller believes to be there. */
+/** A store that creates the record if a write expects one that does not exist. */
 export function withoutLooking(store: SessionStore): SessionStore {
   return {
     ...store,
@@ -28,7 +28,7 @@ export function withoutLooking(store: SessionStore): SessionStore {
   };
 }
 
-/** A store whose touch writes whatever its caller saw, however old that is. */
+/** A store that accepts a touch with any version, however old. */
 export function withOldTouches(store: SessionStore): SessionStore {
   return {
     ...store,
@@ -40,7 +40,7 @@ export function withOldTouches(store: SessionStore): SessionStore {
   };
 }
 
-/** A store whose every load answers what it found the time before. */
+/** A store whose `load` returns the result of the previous load of that key. */
 export function withOldAnswers(store: SessionStore): SessionStore {
   const last = new Map<string, Awaited<ReturnType<SessionStore["load"]>>>();
   return {

@@ -1,6 +1,6 @@
 export const SHOP = "https://shop.example/";
 
-/** A client with cookies, which it keeps by name alone. */
+/** A client that keeps cookies by name, and ignores their attributes. */
 export interface Client {
   /** The cookies by name. */
   readonly cookies: Map<string, string>;

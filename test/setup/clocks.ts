@@ -1,27 +1,27 @@
 /**
- * The clocks of servers: each one may be five minutes wrong, run too fast or too slow, and be put back once.
+ * The clocks of servers. Each may be up to five minutes wrong, run too fast or too slow, and be set back once.
  *
  * @module
  */
 import fc from "fast-check";
 
-/** How far a clock may be wrong, in seconds: what SECURITY.md promises for. */
+/** How far a clock may be wrong, in seconds: the limit in SECURITY.md. */
 export const MOST_WRONG = 300;
 
 /** How the clock of one server is wrong. */
 export interface ClockPlan {
-  /** How many seconds it is ahead to begin with; behind if negative. */
+  /** How many seconds it is ahead at the beginning; negative if it is behind. */
   readonly ahead: number;
   /** How many seconds it gains in each true second. */
   readonly drift: number;
-  /** When it is put back, in true seconds after the beginning, and by how much; null for never. */
+  /** When it is set back, in true seconds after the beginning, and by how many seconds; null for never. */
   readonly back: { readonly after: number; readonly by: number } | null;
 }
 
-/** A clock that is right. */
+/** A clock that shows the true time. */
 export const RIGHT: ClockPlan = { ahead: 0, drift: 0, back: null };
 
-/** Clocks that are wrong by any amount, or right. */
+/** Clocks that are right, or wrong in any way. */
 export const clockPlans: fc.Arbitrary<ClockPlan> = fc.record({
   ahead: fc.constantFrom(0, 0, 1, -1, 45, -61, MOST_WRONG, -MOST_WRONG, MOST_WRONG, -MOST_WRONG),
   drift: fc.constantFrom(0, 0, 0, 0.01, -0.01, 0.2, -0.2),
@@ -30,7 +30,7 @@ export const clockPlans: fc.Arbitrary<ClockPlan> = fc.record({
   }),
 });
 
-/** The clock of a server, in epoch milliseconds, by the true time. It is never wrong by more than five minutes. */
+/** The clock of a server, in epoch milliseconds, computed from the true time. It is never wrong by more than five minutes. */
 export function serverClock(trueNow: () => number, { ahead, drift, back }: ClockPlan): () => number {
   const beginning = trueNow();
   return () => {

@@ -5,23 +5,26 @@ import { fileURLToPath } from "node:url";
 /** The folder of the checkout. */
 export const ROOT: string = fileURLToPath(new URL("../..", import.meta.url));
 
-/** How a command ended, and what it said. */
+/** How a command ended, and its output. */
 export interface Finished {
   readonly ok: boolean;
   readonly stdout: string;
-  /** Both streams, in the order in which they came. */
+  /** Both streams, in the order in which their parts arrived. */
   readonly output: string;
 }
 
 /** How to run a command. */
 export interface CommandOptions {
-  /** Whether to pass on what it says as it says it. Default false. */
+  /** Whether to print the output while the command runs. Default false. */
   readonly live?: boolean;
-  /** Variables beside those of this process. */
+  /** Environment variables in addition to those of this process. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Runs a command in the checkout, with the tools of node_modules first, and waits. A missing command is not ok. */
+/**
+ * Runs a command in the checkout, with the tools of node_modules first on the PATH, and waits for its end. A missing
+ * command counts as failed.
+ */
 export function run(
   command: string,
   args: readonly string[] = [],
@@ -31,7 +34,7 @@ export function run(
   const child = spawn(command, args, {
     cwd: ROOT,
     env: { ...process.env, PATH: path, ...env },
-    // npm's commands are batch files there.
+    // On Windows, npm's commands are batch files.
     shell: process.platform === "win32",
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -1,20 +1,20 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
-/** The way on which a connection is cut: to the server, or back to the client. */
+/** The direction in which a connection is cut: to the server, or back to the client. */
 export type Direction = "request" | "answer";
 
 /** A TCP proxy that cuts a connection after an exact number of bytes. */
 export interface CuttingProxy {
   readonly port: number;
-  /** Cuts once, when so many bytes have passed on this way from now on: no byte more goes through. */
+  /** Cuts once, after this many more bytes have passed in this direction. No further byte passes. */
   cutAfter(bytes: number, direction: Direction): void;
-  /** Takes the plan back, and answers whether the cut had happened. Resolves when the server has done what it got. */
+  /** Cancels the plan, and returns whether the cut has happened. Resolves when the receiver has closed the cut connection. */
   finish(): Promise<boolean>;
   stop(): Promise<void>;
 }
 
-/** Starts the proxy on a free port of 127.0.0.1, in front of a server on another port of it. */
+/** Starts the proxy on a free port of 127.0.0.1, in front of a server on another port there. */
 export async function startCuttingProxy(serverPort: number): Promise<CuttingProxy> {
   let plan: { readonly direction: Direction; bytes: number } | undefined;
   let hasCut = false;
@@ -25,7 +25,7 @@ export async function startCuttingProxy(serverPort: number): Promise<CuttingProx
     const server = connect(serverPort, "127.0.0.1");
     for (const socket of [client, server]) {
       open.add(socket);
-      // What is cut may complain; both sides hear of it by the end of their connection.
+      // A cut socket may emit an error, which is ignored: both sides notice that their connection closes.
       socket.on("error", () => {}).on("close", () => open.delete(socket));
     }
     pass(client, server, "request");
@@ -43,7 +43,7 @@ export async function startCuttingProxy(serverPort: number): Promise<CuttingProx
       const rest = chunk.subarray(0, plan.bytes);
       plan = undefined;
       hasCut = true;
-      // The receiver gets all that came before the cut, the sender hears nothing any more.
+      // The receiver gets all bytes before the cut. The sender gets nothing any more.
       severed.push(once(to, "close"));
       to.end(rest);
       from.destroy();

@@ -1,5 +1,5 @@
 /**
- * What Deno reads in the docstrings of all entries, and what it finds wrong with them.
+ * The docstrings of all entries as Deno reads them, and the errors that it finds in them.
  *
  * @module
  */
@@ -11,7 +11,10 @@ import deno from "../../deno.json" with { type: "json" };
 import { type Finished, ROOT, run } from "./command.ts";
 import { entries } from "./entries.ts";
 
-/** Runs `deno doc` over the sources of all entries. It is told where the types of Next.js are, which is not installed here. */
+/**
+ * Runs `deno doc` over the sources of all entries. An import map names the types of Next.js, because Next.js is not installed
+ * here.
+ */
 export async function denoDoc(...flags: string[]): Promise<Finished> {
   const folder = await mkdtemp(join(tmpdir(), "with-session-doc-"));
   try {
@@ -24,22 +27,22 @@ export async function denoDoc(...flags: string[]): Promise<Finished> {
   }
 }
 
-/** Refuses an export, a member or a parameter without documentation, and a type that an entry shows but does not export. */
+/** Fails for an export, a member or a parameter without documentation, and for a type that an entry shows but does not export. */
 export async function lintDocstrings(): Promise<Pick<Finished, "ok" | "output">> {
   const { output } = await denoDoc("--lint");
   return lintOutput(output);
 }
 
-/** Judges what `deno doc --lint` said. */
+/** Judges the output of `deno doc --lint`. */
 export function lintOutput(output: string): Pick<Finished, "ok" | "output"> {
   const parts = output.split(/^(?=error\[)/m);
   const ours = parts.filter((part) => part.startsWith("error[") && !FOREIGN.test(part));
-  // Whatever ends Deno early is no finding, and must not pass for a clean run.
+  // If Deno ends early for another reason, its output holds no finding. That must not pass for a clean run.
   const failed = /^error: (?!Found \d+ documentation lint error)/m.test(output);
   return { ok: ours.length === 0 && !failed, output: failed ? output : ours.join("") };
 }
 
-/** Types of Hono and of the AWS SDK stand in signatures. Exporting them would make their packages' documentation ours. */
+/** Types of Hono and of the AWS SDK appear in signatures. If we exported them, their documentation would become part of ours. */
 const FOREIGN =
   /^error\[private-type-ref\]: .* references private type '(?:Context|MiddlewareHandler|(?:Get|Put|Delete)ItemCommand)'$/m;
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Finished, ROOT, run } from "./command.ts";
 import { GLOBALS, MODULES, NODE_GLOBALS } from "./documentation_types.ts";
 
-/** Under node_modules, so that the examples find the clients that they import. */
+/** Under node_modules, so that the examples can import their clients. */
 const FOLDER: string = join(ROOT, "node_modules", ".cache", "with-session-examples");
 
 /** The pages that users read. */
@@ -23,14 +23,14 @@ export interface Block {
   readonly code: string;
 }
 
-/** The files that match, in order. */
+/** The files that match, sorted. */
 export async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   for await (const file of glob([...patterns], { cwd: ROOT })) files.push(file);
   return files.sort();
 }
 
-/** Each block of TypeScript of the pages and the docstrings. One that begins with `ts ignore` is none. */
+/** Each block of TypeScript in the pages and the docstrings, except those marked `ts ignore`. */
 export async function documentedBlocks(): Promise<Block[]> {
   const blocks: Block[] = [];
   for (const file of await filesOf(["mod.ts", "src/**/*.ts", ...PAGES])) {
@@ -39,11 +39,11 @@ export async function documentedBlocks(): Promise<Block[]> {
   return blocks;
 }
 
-/** Type-checks each block as a file of a user's own. */
+/** Type-checks each block as a file of a user's project. */
 export async function checkDocumentation(): Promise<Finished> {
   await rm(FOLDER, { recursive: true, force: true });
   const blocks = await documentedBlocks();
-  // What declares something for a whole project is a project of its own.
+  // A block that declares something for a whole project is compiled as a project of its own.
   const apart = blocks.filter(({ code }) => /^declare (?:module|global)/m.test(code));
   const together = blocks.filter((block) => !apart.includes(block));
   const outcomes = [await compile("all", together, GLOBALS + NODE_GLOBALS)];
@@ -75,7 +75,10 @@ function nameOf({ file, line }: Block): string {
   return `${file.replaceAll(/\W/g, "_")}_line_${line}`;
 }
 
-/** A fragment without imports takes the two names that each page has introduced. The lines stay where they are. */
+/**
+ * A fragment without imports gets the two names that each page has introduced, on the same line, so that line numbers
+ * stay the same.
+ */
 function programOf({ code }: Block): string {
   if (/^(?:import|declare module) /m.test(code)) return code;
   return `import { SessionManager, withSession } from "with-session"; ${code}`;

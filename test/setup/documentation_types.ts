@@ -1,11 +1,11 @@
 /**
- * What the programs of the documentation find in a project: the globals of runtimes, functions that stand for a user's own, and as much of frameworks that are not installed
- * as the programs use. Each was compared with the real types when it was written.
+ * Declarations for the programs in the documentation: the globals of runtimes, functions that stand for the user's code, and as much of each framework that is
+ * not installed as the programs use. Each was compared with the real types when it was written.
  *
  * @module
  */
 
-/** What a runtime or a generator such as `wrangler types` declares, and what stands for a user's own code. */
+/** Declarations of a runtime or of a generator such as `wrangler types`, and stand-ins for the user's code. */
 export const GLOBALS = `
 import type { Session, SessionManager, UntypedData } from "with-session";
 import type { DenoKv } from "with-session/stores/deno-kv";

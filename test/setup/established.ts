@@ -5,12 +5,12 @@ import { counted, idIn, openStore, visitor } from "./sessions.ts";
 /** What an established session holds under the key `kept`. */
 export const ESTABLISHED = "established";
 
-/** What a request needs to present a value in the cookie. */
+/** The request headers that present a value in the cookie. */
 export function withCookie(value: string, name = "__Host-session"): { headers: Record<string, string> } {
   return { headers: { Cookie: `${name}=${value}` } };
 }
 
-/** A client with a session that holds something, and what is behind it. */
+/** A client whose session holds a value, with the handler, store and records behind it. */
 export async function established(options: SessionOptions = {}) {
   const { store, records } = openStore();
   const { store: watched, calls } = counted(store);

@@ -2,11 +2,11 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { ROOT } from "./command.ts";
 
-/** What a source file imports. Paths are relative to the checkout. */
+/** The imports of a source file. Paths are relative to the checkout. */
 export interface Imports {
-  /** Files of the project whose code is needed when the program runs. */
+  /** Files of the project whose code is loaded when the program runs. */
   readonly values: readonly string[];
-  /** Files of the project of which only types are needed. */
+  /** Files of the project from which only types are imported. */
   readonly types: readonly string[];
   /** Packages and modules of a runtime. */
   readonly packages: readonly string[];
@@ -39,7 +39,7 @@ function importsIn(file: string, source: string): Imports {
   return { values: [...values], types: [...types].filter((each) => !values.has(each)), packages: [...packages] };
 }
 
-/** Whether `{ type A, type B }` is all that is named. */
+/** Whether the braces name only types: `{ type A, type B }`. */
 function isTypesOnly(names: string): boolean {
   const list =
     /^\{([^}]*)\}\s*$/
@@ -51,8 +51,8 @@ function isTypesOnly(names: string): boolean {
 }
 
 /**
- * The longest chain of imports that begins at a file: the floors that a reader, or a program that starts, goes down. Imports of types alone
- * do not count.
+ * The longest chain of imports that begins at a file: the number of levels that a reader, or a program that starts, must follow. Imports of
+ * types alone do not count.
  *
  * @throws {TypeError} If files import each other in a circle
  */

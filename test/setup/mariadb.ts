@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { run } from "./command.ts";
 import { freePort, launch, type ServerProcess } from "./server_process.ts";
 
-/** A MariaDB server of a test's own. */
+/** A MariaDB server for one test. */
 export interface MariaDbServer {
   readonly port: number;
   readonly url: string;
   /** Ends the server and removes its data. */
   stop(): Promise<void>;
-  /** Ends the server as a crash would. */
+  /** Ends the server at once, as a crash does. */
   crash(): Promise<void>;
   /** Starts a server that crashed, on the same port and data. */
   restart(): Promise<void>;
@@ -20,9 +20,9 @@ export interface MariaDbServer {
 export async function startMariaDb(settings: Readonly<Record<string, string>> = {}): Promise<MariaDbServer> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-mariadb-"));
   const data = join(directory, "data");
-  // As root it insists on being told so.
+  // As root, the server runs only with an explicit user.
   const asUser = process.getuid?.() === 0 ? ["--user=root"] : [];
-  // A server that starts removes the temporary tables of the folder, those of other servers too.
+  // A server that starts removes all temporary tables in its tmpdir, also those of other servers.
   const ownTables = [`--tmpdir=${directory}`];
   const initialisation = await run("mariadb-install-db", [
     "--no-defaults",

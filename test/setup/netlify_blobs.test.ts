@@ -44,7 +44,7 @@ test("FakeBlobs lets one of many at once win, when the blob is to be new and whe
 test("FakeBlobs refuses to match a missing blob, by the status that it was told", async () => {
   const documented = await setUp({ missingStatus: 412 }).store.set("a", "1", { onlyIfMatch: '"x"' });
   expect(documented).toEqual({ modified: false });
-  // What makes an etag the only proof of a write: the client calls any status but 412 a success.
+  // Because of this answer only an etag proves a write: the client reports any status but 412 as a success.
   const like = setUp({ missingStatus: 404 });
   expect(await like.store.set("a", "1", { onlyIfMatch: '"x"' })).toEqual({ modified: true, etag: "" });
   expect(like.blobs.blobs.size).toBe(0);

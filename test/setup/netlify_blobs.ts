@@ -9,11 +9,11 @@ interface StoredBlob {
 
 /** How the fake server behaves. */
 export interface FakeBlobsOptions {
-  /** The status of a conditional write to a blob that is missing: S3, on which Netlify Blobs is built, answers 404; the documentation says 412. */
+  /** The status of a conditional write to a missing blob. S3, on which Netlify Blobs is built, answers 404; the documentation says 412. */
   readonly missingStatus?: 404 | 412;
 }
 
-/** Where the fake server answers from its cache, and where it does not. */
+/** The URLs of the fake server with and without its cache. */
 export const CACHED_URL = "https://cached.test";
 export const UNCACHED_URL = "https://uncached.test";
 
@@ -21,15 +21,15 @@ const METADATA = "x-amz-meta-user";
 const PAGE = 3;
 
 /**
- * The server side of Netlify Blobs, as the real client speaks to it at the edge. Writes are compared and done in one step. An etag is a digest of
- * the data, so equal data have equal etags. `CACHED_URL` answers for ever what it has answered once; `UNCACHED_URL` never does.
+ * The server side of Netlify Blobs, as the real client calls it at the edge. It compares and writes in one step. An etag is a digest of the data,
+ * so equal data have equal etags. `CACHED_URL` repeats its first answer for a blob forever; `UNCACHED_URL` never caches.
  *
- * Netlify's own local server is of no use for this: it answers a GET without an etag, and two `onlyIfNew` at once both succeed.
+ * Netlify's own local server does not suffice: it answers a GET without an etag, and two concurrent `onlyIfNew` writes both succeed.
  */
 export class FakeBlobs {
   readonly blobs = new Map<string, StoredBlob>();
   readonly requests: string[] = [];
-  /** Answers instead of the server, if it answers at all. */
+  /** Called for each request. If it returns a response, that replaces the server's own. */
   interfere: (method: string, key: string) => Response | undefined | Promise<Response | undefined> = () => undefined;
   readonly #cache = new Map<string, StoredBlob | undefined>();
   readonly #missingStatus: number;
@@ -45,7 +45,7 @@ export class FakeBlobs {
     const [, , store = "", ...rest] = url.pathname.split("/");
     const key = rest.join("/");
     this.requests.push(method);
-    // The request travels, so that others can come in between.
+    // Waits one turn, so that other requests can come first.
     await new Promise((resolve) => setTimeout(resolve));
     const interference = await this.interfere(method, key);
     if (interference !== undefined) return interference;

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, launch } from "./server_process.ts";
 
-/** A PgBouncer of a test's own, in transaction mode. */
+/** A PgBouncer in transaction mode, for one test. */
 export interface PgBouncer {
   readonly url: string;
   stop(): Promise<void>;
 }
 
-/** Starts PgBouncer on a free port of 127.0.0.1, before a PostgreSQL on another one. Its clients share a few connections. */
+/** Starts PgBouncer on a free port of 127.0.0.1, in front of a PostgreSQL on another one. Its clients share a few connections. */
 export async function startPgBouncer(postgresPort: number, connections = 2): Promise<PgBouncer> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-pgbouncer-"));
   const port = await freePort();
@@ -28,7 +28,7 @@ pool_mode = transaction
 default_pool_size = ${connections}
 `,
   );
-  // As root it insists on another user, who must be able to read this.
+  // Started by root, PgBouncer runs as another user, who must be able to read this folder.
   await chmod(directory, 0o755);
   const asUser = process.getuid?.() === 0 ? ["-u", "nobody"] : [];
   const server = await launch({

@@ -4,13 +4,13 @@ import { dirname, join } from "node:path";
 import { run } from "./command.ts";
 import { freePort, launch, type ServerProcess } from "./server_process.ts";
 
-/** A PostgreSQL server of a test's own. Everybody on this machine is let in. */
+/** A PostgreSQL server for one test. It accepts every connection from this machine. */
 export interface PostgresServer {
   readonly port: number;
   readonly url: string;
   /** Ends the server and removes its data. */
   stop(): Promise<void>;
-  /** Ends the server as a crash would: at once, without a checkpoint. */
+  /** Ends the server at once and without a checkpoint, as a crash does. */
   crash(): Promise<void>;
   /** Starts a server that crashed, on the same port and data. */
   restart(): Promise<void>;
@@ -63,7 +63,7 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
       await server.end("SIGQUIT");
       await rm(directory, { recursive: true, force: true });
     },
-    // SIGKILL would leave the server's other processes, which hold the shared memory for a while.
+    // SIGKILL would leave the server's other processes running. They hold the shared memory for a while.
     crash: () => server.end("SIGQUIT"),
     async restart() {
       server = await start();
@@ -71,13 +71,13 @@ export async function startPostgres(settings: Readonly<Record<string, string>> =
   };
 }
 
-/** Debian keeps each version's programs in a folder of its own, off the PATH. */
+/** Debian installs the programs of each version in a separate folder that is not on the PATH. */
 async function folderOfPrograms(): Promise<string> {
   for await (const program of glob("/usr/lib/postgresql/*/bin/postgres")) return dirname(program);
   throw new Error("There is no PostgreSQL: please install postgresql");
 }
 
-/** PostgreSQL refuses to run as root: it gets a user of its own, to whom its folder belongs. */
+/** PostgreSQL refuses to run as root, so it runs as another user, who owns its folder. */
 async function userOf(directory: string): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const [uid, gid] = await Promise.all(

@@ -1,50 +1,50 @@
 /**
- * Processes that share this one, each with a time of its own for its timers, so that a test decides when a timer fires, and what happens in which
- * order does not depend on how busy the machine is.
+ * Several simulated processes in this one, each with a clock and timers that the test controls. The test decides when a timer fires, and the
+ * order of events does not depend on the load of the machine.
  *
  * @module
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** A process of a server. What runs in it is told by its async context. */
+/** A simulated server process. The async context of a call names the process in which it runs. */
 export interface Process {
   isAlive: boolean;
-  /** What `performance.now()` shows in it, in milliseconds. */
+  /** The value of `performance.now()` in this process, in milliseconds. */
   now: number;
   readonly timers: Set<Timer>;
 }
 
 interface Timer {
   readonly due: number;
-  /** Whether it is a pause before another attempt, and no time limit. */
+  /** Whether it is a pause before another attempt, not a time limit. */
   readonly isPause: boolean;
   readonly fire: () => void;
   readonly process: Process;
 }
 
-/** In milliseconds: a timer for less is a pause. */
+/** In milliseconds. A shorter timer is a pause. */
 const LONGEST_PAUSE = 5000;
 
 const context = new AsyncLocalStorage<Process>();
-/** How many pauses there are in all processes that live. */
+/** The pauses of all living processes. */
 let pauses = new Set<Timer>();
 
 export function startProcess(): Process {
   return { isAlive: true, now: 0, timers: new Set() };
 }
 
-/** Runs something in a process. */
+/** Runs a function in a process. */
 export function within<T>(process: Process, run: () => T): T {
   return context.run(process, run);
 }
 
-/** Ends a process at once, as a crash does: nothing of it goes on. */
+/** Ends a process at once, as a crash does: none of its timers fires any more. */
 export function kill(process: Process): void {
   process.isAlive = false;
   for (const timer of process.timers) forget(timer);
 }
 
-/** Lets the time of a process pass until its next time limit. Answers false if it has none. */
+/** Advances the clock of a process to its next time limit. Returns false if it has none. */
 export function passTime(process: Process): boolean {
   const limits = [...process.timers].filter(({ isPause }) => !isPause);
   if (limits.length === 0) return false;
@@ -53,7 +53,7 @@ export function passTime(process: Process): boolean {
   return true;
 }
 
-/** Waits until nothing runs any more except what waits for a store, for another request or for a time limit. */
+/** Waits until the only work left waits for a store, for another request or for a time limit. */
 export async function quiet(): Promise<void> {
   for (;;) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -75,10 +75,10 @@ function forget(timer: Timer): void {
 }
 
 /**
- * Gives timers and `performance.now()` within processes to the test, and `Math.random` for all, until the function that it returns is called. Elsewhere
- * timers stay as they are.
+ * Replaces timers and `performance.now()` within processes, and `Math.random` everywhere, until the returned function is called. Code outside of
+ * processes keeps the real timers.
  *
- * @param random Stands in place of `Math.random`
+ * @param random Replaces `Math.random`
  */
 export function takeOverTime(random: () => number): () => void {
   const { setTimeout: realSet, clearTimeout: realClear } = globalThis;
@@ -117,7 +117,7 @@ function isTimer(value: unknown): value is Timer {
   return typeof value === "object" && value !== null && "isPause" in value;
 }
 
-/** Numbers that look random and are the same for the same seed: the shifts are Marsaglia's (Xorshift RNGs, Journal of Statistical Software 8(14), 2003). */
+/** Pseudo-random numbers, the same for the same seed. The shifts are Marsaglia's (Xorshift RNGs, Journal of Statistical Software 8(14), 2003). */
 export function seededRandom(seed: number): () => number {
   let state = (seed ^ 0x9e3779b9) | 0 || 1;
   return () => {

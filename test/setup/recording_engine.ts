@@ -1,12 +1,12 @@
 import type { RecordVersion, SessionRecord, SessionStore, StoredRecord, Write } from "../../mod.ts";
 
-/** How an engine sweeps what has expired: at an instant by its own clock, or so long after the write, as with a time to live. */
+/** How an engine removes expired records: at `expiresAt` by its own clock, a time to live after the write, or never. */
 export type Sweeping = "instant" | "time to live" | "never";
 
-/** An engine in memory that remembers whatever it has stored. It sweeps at the first moment at which it may. */
+/** An engine in memory that keeps a history of all texts it has stored. It removes a record as soon as its way of expiry allows. */
 export interface RecordingEngine {
   readonly store: SessionStore;
-  /** Each text that each field ever had, by the name of the field. */
+  /** Each text that each field has ever had, by the name of the field. */
   readonly ever: ReadonlyMap<string, ReadonlySet<string>>;
   readonly records: ReadonlyMap<string, StoredRecord>;
 }
@@ -15,7 +15,7 @@ interface Kept extends StoredRecord {
   readonly until: number;
 }
 
-/** Opens an engine whose clock may be wrong as well. Its answers come at once. */
+/** Opens an engine with its own clock, which may be wrong. It answers without promises. */
 export function recordingEngine(now: () => number, sweeping: Sweeping): RecordingEngine {
   const records = new Map<string, Kept>();
   const ever = new Map<string, Set<string>>();

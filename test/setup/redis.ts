@@ -7,14 +7,14 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { createClient } from "redis";
 
-/** A Redis server of a test's own. */
+/** A Redis server for one test. */
 export interface RedisServer {
   readonly port: number;
   readonly url: string;
   readonly pid: number;
   /** Ends the server and removes its data. */
   stop(): Promise<void>;
-  /** Kills the server as a crash would, and starts it again on the same port and data. */
+  /** Kills the server as a crash would, and starts it again on the same port with the same data. */
   restart(): Promise<void>;
   /** Kills the server as a crash would. */
   kill(): Promise<void>;
@@ -24,9 +24,9 @@ export interface RedisServer {
 export interface RedisServerOptions {
   /** The command that starts the server. Default `redis-server`. */
   readonly program?: readonly [string, ...string[]];
-  /** Whether every write is on disk before it is acknowledged. Default false: nothing outlives the process. */
+  /** Whether every write is on disk before it is acknowledged. Default false: the data are lost when the process ends. */
   readonly durable?: boolean;
-  /** More of Redis's own options, as on its command line. */
+  /** More options of Redis, as on its command line. */
   readonly args?: readonly string[];
 }
 
@@ -71,16 +71,16 @@ export async function startRedis({
   };
 }
 
-/** Three primaries that share the slots. */
+/** Three primaries that share the hash slots. */
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
   stop(): Promise<void>;
 }
 
-/** Starts a cluster of three nodes, and waits until each of them says that it is complete. */
+/** Starts a cluster of three nodes, and waits until each of them reports that the cluster is complete. */
 export async function startRedisCluster(): Promise<RedisCluster> {
   const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "15000"];
-  // Where the nodes talk to each other; by default it is the port plus 10 000, which may be too large.
+  // The ports on which the nodes talk to each other. The default is the port plus 10 000, which may be too large.
   const buses = await Promise.all([1, 2, 3].map(() => freePort()));
   const nodes = await Promise.all(buses.map((bus) => startRedis({ args: [...args, "--cluster-port", String(bus)] })));
   const clients = await Promise.all(nodes.map(({ url }) => connected(url)));
@@ -115,7 +115,7 @@ const SLOTS = 16_384;
 
 /** A primary and its replica, watched by three Sentinels. */
 export interface RedisSentinels {
-  /** The name of the primary for its Sentinels. */
+  /** The name of the primary in its Sentinels. */
   readonly name: string;
   readonly sentinels: readonly { readonly host: string; readonly port: number }[];
   readonly primary: RedisServer;
@@ -128,7 +128,7 @@ export interface RedisSentinels {
 /** Starts a primary with a replica and three Sentinels, and waits until they know of each other. */
 export async function startRedisSentinels(): Promise<RedisSentinels> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-sentinel-"));
-  // By default a primary waits 5 s for more replicas before it sends its data to the first.
+  // By default a primary waits 5 s for more replicas before it sends its data to the first one.
   const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
   const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
   const processes: ChildProcess[] = [];
@@ -141,7 +141,7 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
       "bind 127.0.0.1",
       `dir ${directory}`,
       `sentinel monitor main 127.0.0.1 ${primary.port} 2`,
-      // A primary that is only slow is not replaced.
+      // So long that the Sentinels do not replace a primary that is only slow.
       "sentinel down-after-milliseconds main 3000",
       "sentinel failover-timeout main 4000",
     ];
@@ -153,7 +153,8 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
   const client = await connected(primary.url);
   const synced = () =>
     until("the replica has every write", async () => {
-      // WAIT speaks of the writes of its own connection alone. Writes are replicated in order, so what came before this one is there too.
+      // WAIT covers only the writes of its own connection. Writes are replicated in order, so all writes before this one have arrived
+      // too.
       await client.sendCommand(["SET", "synced", "1"]);
       return Number(await client.sendCommand(["WAIT", "1", "1000"])) > 0;
     });
@@ -197,7 +198,7 @@ function connected(url: string) {
     .connect();
 }
 
-/** Asks again until it is so, for at most two minutes: a busy machine takes its time. */
+/** Asks again until the condition holds, for at most two minutes, because the machine may be busy. */
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const giveUpAt = performance.now() + 120_000;
   while (!(await isSo())) {
@@ -217,7 +218,7 @@ async function launch(
   for await (const line of createInterface({ input: server.stdout })) {
     said.push(line);
     if (!line.includes(ready)) continue;
-    // What it says later is of no interest, but must be taken off the pipe.
+    // Later output is not needed, but a full pipe would stop the server.
     server.stdout.resume();
     return server;
   }

@@ -1,9 +1,9 @@
-/** Decides between `options` ways to go on, by the number of one of them. */
+/** Chooses one of `options` ways to go on, and returns its number. */
 export type Choose = (options: number) => number;
 
 /**
- * Plays once for every sequence of decisions that there is, depth first: each time the last decision that has a way
- * left takes the next one, and what comes after begins anew. The play must be the same when it decides the same.
+ * Plays once for every possible sequence of choices, depth first. Each new play changes the last choice that has
+ * another way left, and all choices after it start again at the first way. The same choices must lead to the same play.
  *
  * @returns How often it was played
  */

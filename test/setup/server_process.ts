@@ -3,22 +3,22 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 
-/** A server of a test's own. */
+/** A server process for one test. */
 export interface ServerProcess {
   readonly pid: number;
-  /** Ends the server by a signal, and waits until it has ended. A server that has ended already stays as it is. */
+  /** Sends a signal to the server, and waits until it has ended. Does nothing if the server has ended already. */
   end(signal: NodeJS.Signals): Promise<void>;
 }
 
-/** What a server is started with. */
+/** How to start a server. */
 export interface LaunchOptions extends Pick<SpawnOptions, "uid" | "gid" | "cwd"> {
   readonly command: string;
   readonly args: readonly string[];
-  /** What a line of the standard error output holds when the server accepts connections. */
+  /** Matches the line of the standard error output that says that the server accepts connections. */
   readonly ready: RegExp;
 }
 
-/** Starts a server, and waits until it says that it is ready. */
+/** Starts a server, and waits until it reports that it is ready. */
 export async function launch({ command, args, ready, ...options }: LaunchOptions): Promise<ServerProcess> {
   const child = spawn(command, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
   await once(child, "spawn");
@@ -27,7 +27,7 @@ export async function launch({ command, args, ready, ...options }: LaunchOptions
   for await (const line of createInterface({ input: child.stderr })) {
     output.push(line);
     if (!ready.test(line)) continue;
-    // What it says later is of no interest, but must be taken off the pipe.
+    // Later output is not needed, but a full pipe would stop the server.
     child.stderr.resume();
     return {
       pid: pidOf(child),
@@ -45,7 +45,7 @@ function pidOf(child: ChildProcess): number {
   return child.pid;
 }
 
-/** A port of 127.0.0.1 that is free for the moment. */
+/** A port of 127.0.0.1 that is free at the moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -12,12 +12,12 @@ import { type CookieJar, cookieJar, type JarRequestInit } from "../../src/testin
 export const SHOP = "https://shop.example/";
 
 /**
- * The `storeTimeout`, in seconds, of tests whose point is not the time-out: on a machine with much else to do, a call of an engine takes more than
- * the five seconds of the default. It is not longer, because the pauses after conflicts grow with it.
+ * The `storeTimeout`, in seconds, for tests that do not test the time-out: on a busy machine, a call of an engine can take more than the default
+ * of five seconds. It is not longer, because the pauses after conflicts grow with it.
  */
 export const PATIENCE = 60;
 
-/** What one request came to. */
+/** The result of one request. */
 export interface Visit<Result> {
   /** What the handler's body returned. */
   readonly result: Result;
@@ -30,13 +30,16 @@ export interface VisitInit extends JarRequestInit {
   readonly url?: string;
 }
 
-/** Sends one request, which is answered by `use`; what that returns is the response if it is one. */
+/** Sends one request. `use` runs in the handler; if it returns a response, that is the response. */
 export type Visitor<Data extends object> = <Result>(
   use: (session: Session<Data>, request: Request) => Result | Promise<Result>,
   init?: VisitInit,
 ) => Promise<Visit<Result>>;
 
-/** A client with its cookies. Another one with the same options and jar is the same client. Unless the options say otherwise, it has {@linkcode PATIENCE}. */
+/**
+ * A client with its cookies. A second one with the same options and jar is the same client. Unless the options say otherwise, `storeTimeout` is {@linkcode
+ * PATIENCE}.
+ */
 export function visitor<Data extends object = UntypedData>(
   options: SessionOptions<Data> | SessionManager<Data> = {},
   { jar = cookieJar(), through = "withSession" }: { jar?: CookieJar; through?: "withSession" | "Hono" } = {},
@@ -63,12 +66,12 @@ export function visitor<Data extends object = UntypedData>(
   };
 }
 
-/** The id that a line of Set-Cookie gives, or null for the line that expires the cookie. */
+/** The id in a line of Set-Cookie, or null if the line expires the cookie. */
 export function idIn(cookies: readonly string[]): string | null {
   return /^[^=]+=([^;]+)/.exec(cookies[0] ?? "")?.[1] ?? null;
 }
 
-/** The name and value of the only cookie that a response sets, as a client sends it back. */
+/** The name and value of the only cookie that a response sets, as a client would send it back. */
 export function cookieOf({ cookies }: { readonly cookies: readonly string[] }): string {
   return cookies[0]?.split(";")[0] ?? "";
 }
@@ -78,10 +81,10 @@ export function keyOf(id: string): string {
   return createHash("sha256").update(id).digest("hex");
 }
 
-/** A `save` by what it does: it creates a record, changes its fields, or moves `lastSeenAt` alone. */
+/** The kinds of `save`: it creates a record, changes its fields, or changes only `lastSeenAt`. */
 export type SaveKind = "create" | "change" | "touch";
 
-/** What a `save` does. */
+/** The kind of a `save`. */
 export function kindOf({ expected, changed }: Write): SaveKind {
   if (expected === null) return "create";
   return changed.size === 0 ? "touch" : "change";
@@ -92,7 +95,7 @@ type Verb<Name extends "load" | "save" | "delete"> = (
   ...args: Parameters<SessionStore[Name]>
 ) => ReturnType<SessionStore[Name]>;
 
-/** What stands in place of a store's verb, or of one kind of `save`: it gets the verb itself, to call or not. */
+/** Replacements for a store's calls, or for one kind of `save`. Each gets the original call, and may make it or not. */
 export interface Overrides {
   readonly load?: Verb<"load">;
   readonly save?: Verb<"save">;
@@ -102,7 +105,7 @@ export interface Overrides {
   readonly delete?: Verb<"delete">;
 }
 
-/** A store some of whose verbs do something else. */
+/** A store with some of its calls replaced. */
 export function altered(store: SessionStore, overrides: Overrides): SessionStore {
   return {
     ...store,
@@ -116,10 +119,10 @@ export function altered(store: SessionStore, overrides: Overrides): SessionStore
   };
 }
 
-/** The verbs of {@linkcode altered}, to make each of them fail. */
+/** The calls that {@linkcode altered} can replace, for tests that make each of them fail. */
 export const VERBS = ["load", "create", "change", "touch", "delete"] as const;
 
-/** A store that fails on these verbs, as long as it is down. Nothing is done then. */
+/** A store whose calls of these kinds fail as long as it is down. A failing call does nothing. */
 export function failing(
   store: SessionStore,
   verbs: readonly (typeof VERBS)[number][] = VERBS,
@@ -138,7 +141,7 @@ function down(): never {
   throw new Error("down");
 }
 
-/** A store whose calls are written down in order, each `save` by its kind. */
+/** A store that records its calls in order, with the kind of each `save`. */
 export function counted(store: SessionStore): { readonly store: SessionStore; readonly calls: string[] } {
   const calls: string[] = [];
   const watched = altered(store, {
@@ -158,7 +161,7 @@ export function counted(store: SessionStore): { readonly store: SessionStore; re
   return { store: watched, calls };
 }
 
-/** A store in a map that a test may look into and spoil. It answers with promises, as engines do. */
+/** A store on a map that a test may read and damage. It answers with promises, as engines do. */
 export function openStore(): { readonly store: SessionStore; readonly records: Map<string, StoredRecord> } {
   const records = new Map<string, StoredRecord>();
   let writes = 0;
@@ -182,23 +185,23 @@ export function openStore(): { readonly store: SessionStore; readonly records: M
   return { store, records };
 }
 
-/** The records that hold a session, without those of retired ids. */
+/** The records of sessions, without those of retired ids. */
 export function living(records: ReadonlyMap<string, StoredRecord>): StoredRecord[] {
   return [...records.values()].filter(({ fields }) => !(fields.get("@") ?? "").includes('"successor"'));
 }
 
-/** Events without what differs from run to run. */
+/** Events without the fields that differ from run to run. */
 export function bare(events: readonly SessionEvent[]): object[] {
   return events.map(({ name: _name, request: _request, durationMs: _durationMs, ...rest }) => rest);
 }
 
-/** A promise, and what settles it. */
+/** A promise, and the function that resolves it. */
 export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   return { opened: promise, open: resolve };
 }
 
-/** The code of the SessionError that a call throws; anything else that it does is a failure of the test. */
+/** The code of the SessionError that a call throws. Any other outcome fails the test. */
 export async function codeOf(call: () => unknown): Promise<SessionErrorCode> {
   return (await errorOf(call)).code;
 }
@@ -214,24 +217,24 @@ export async function errorOf(call: () => unknown): Promise<SessionError> {
   throw new Error("Nothing was thrown");
 }
 
-/** A folder that goes with the test. */
+/** A folder that is removed after the test. */
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-"));
   onTestFinished(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** What `vi.useFakeTimers` stands in for when a store's time limit is tested: the clock moves when the test says so. */
+/** The timers that `vi.useFakeTimers` replaces in tests of a store's time limit: the test moves the clock. */
 export const FAKED: { readonly toFake: ("setTimeout" | "clearTimeout" | "performance")[] } = {
   toFake: ["setTimeout", "clearTimeout", "performance"],
 };
 
-/** What a promise gives, or "is pending" if it needs a store or a timer for it. */
+/** The value of a promise, or "is pending" if it needs a store or a timer. */
 export async function soonest<Value>(promise: Promise<Value>): Promise<Value | "is pending"> {
   return await Promise.race([promise, soon("is pending" as const)]);
 }
 
-/** A value, after everything that waits for no store and no timer has run. */
+/** Returns the value after all work that needs no store and no timer is done. */
 export async function soon<Value>(value: Value): Promise<Value> {
   await new Promise((resolve) => setImmediate(resolve));
   return value;

@@ -1,7 +1,7 @@
 import type { SessionStore } from "../../mod.ts";
 import { openStore } from "./sessions.ts";
 
-/** A store that removes records by itself, as engines with a time to live do. It is told how long a record lives, and measures that on a clock of its own. */
+/** A store that removes records by itself, as engines with a time to live do. It gets a duration with each write, and measures it on its own clock. */
 export function sweepingStore(now: () => number): SessionStore {
   const { store, records } = openStore();
   const ends = new Map<string, number>();

@@ -7,7 +7,7 @@ import {
 } from "@opentelemetry/sdk-metrics";
 import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 
-/** The real SDK, whose exporters keep what they get. */
+/** The real OpenTelemetry SDK, with exporters that keep all they get. */
 export function telemetry() {
   const spans = new InMemorySpanExporter();
   const tracerProvider = new TracerProvider({ spanProcessors: [new SimpleSpanProcessor({ exporter: spans })] });
@@ -18,7 +18,7 @@ export function telemetry() {
     tracer: tracerProvider.getTracer("test"),
     meter: meterProvider.getMeter("test"),
     spans: (): ReadableSpan[] => spans.getFinishedSpans(),
-    /** The points of a metric, each as its attributes and its value or count. */
+    /** The points of a metric: the attributes and the value or count of each. */
     async points(name: string): Promise<{ unit: string; points: [object, number][] }> {
       await reader.forceFlush();
       const metric = exporter

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { run } from "./command.ts";
 
-/** A program of the system that some tests need, and how to tell which ones. */
+/** A program of the system that some tests need, and the import by which such tests are found. */
 interface Tool {
-  /** The file that must be there. */
+  /** The file that must exist. */
   readonly program: string;
-  /** Its package on Debian. */
+  /** Its Debian package. */
   readonly package: string;
-  /** What a test file that needs it imports. */
+  /** Matches the import in a test file that needs the program. */
   readonly importedAs: RegExp;
 }
 
@@ -26,7 +26,7 @@ const tools: readonly Tool[] = [
   { program: "openssl", package: "openssl", importedAs: /"openssl"|\.\/tls\.ts"/ },
 ];
 
-/** Installs what is missing, where that is possible: as root on Debian. Answers what is missing still. */
+/** Installs missing tools where that is possible: as root on Debian. Returns those that are still missing. */
 export async function installTools(): Promise<Tool[]> {
   const missing = await missingTools();
   if (missing.length === 0 || process.getuid?.() !== 0 || (await find("apt-get")) === undefined) return missing;
@@ -38,13 +38,13 @@ export async function installTools(): Promise<Tool[]> {
   return await missingTools();
 }
 
-/** Tests start servers of their own: those of the packages must not start as services. */
+/** Tests start their own servers, so the servers in the packages must not start as services. */
 async function keepServicesStopped(): Promise<void> {
   const policy = "/usr/sbin/policy-rc.d";
   if (!(await isFile(policy))) await writeFile(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
 }
 
-/** The test files among `files` that need what is missing, each with what to install for it. */
+/** The test files among `files` that need a missing tool, each with the packages to install. */
 export async function testsWithout(missing: readonly Tool[], files: readonly string[]): Promise<Map<string, string>> {
   const blocked = new Map<string, string>();
   for (const file of files) {
@@ -55,7 +55,7 @@ export async function testsWithout(missing: readonly Tool[], files: readonly str
   return blocked;
 }
 
-/** Node 20, the oldest version that is supported: the machine's own if it is one, else one from npm. */
+/** Node 20, the oldest supported version: the machine's own if it has that version, otherwise one from npm. */
 export async function findNode20(): Promise<string | undefined> {
   const own = await find("node", async (path) => (await run(path, ["--version"])).stdout.startsWith("v20."));
   if (own !== undefined) return own;
@@ -73,7 +73,7 @@ async function missingTools(): Promise<Tool[]> {
   return tools.filter((_tool, index) => found[index] === undefined);
 }
 
-/** The first file of this name on the PATH that will do; an absolute name is only looked at. */
+/** The first suitable file with this name on the PATH. An absolute name is only checked. */
 async function find(
   program: string,
   willDo: (path: string) => boolean | Promise<boolean> = () => true,

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { ROOT } from "./command.ts";
 
 /**
- * What a test imports that takes time to start or needs the built package, what one calls that tries inputs until time is over, and folders and files whose
+ * Marks of slow tests: imports that take time to start or need the built package, calls that try inputs until a time is over, and folders and files whose
  * tests play thousands of schedules.
  */
 const SLOW =
@@ -11,14 +11,14 @@ const SLOW =
 const SLOW_FILES =
   /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults|soak)\/|\/(?:model|traces|many_sessions)\.test\.ts$/;
 
-/** What leaves modules in another state for the test files that come later in the same process. */
+/** Calls that leave modules in another state for later test files in the same process. */
 const CHANGES_MODULES = /\bvi\.(?:mock|doMock|resetModules)\(/;
 
 /** Test files that need no engine, no browser and no other runtime. */
 export interface UnitTests {
-  /** They share a process and its modules, which saves more than half of the time. */
+  /** They share one process and its modules, which saves more than half of the time. */
   readonly together: readonly string[];
-  /** Each of them needs modules of its own. */
+  /** Each of them needs its own copy of the modules. */
   readonly apart: readonly string[];
 }
 

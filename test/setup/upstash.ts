@@ -2,24 +2,24 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createClient, ErrorReply } from "redis";
 
-/** What goes wrong with one request. */
+/** How one request fails. */
 export type Fault =
-  /** The connection breaks before anything is done. */
+  /** The connection breaks before the commands run. */
   | "drop before"
-  /** The commands are done, and the connection breaks before the answer. */
+  /** The commands run, and the connection breaks before the answer. */
   | "drop after"
-  /** The answer is this HTTP status, with these words, and nothing is done. */
+  /** The answer has this HTTP status and this error text. No command runs. */
   | { readonly status: 429 | 500; readonly error?: string }
-  /** The request waits for this before anything is done. */
+  /** The request waits for this promise before its commands run. */
   | { readonly slow: Promise<unknown> };
 
 /** Upstash's REST API in front of a Redis, as https://upstash.com/docs/redis/features/restapi describes it. */
 export interface Upstash {
   readonly url: string;
   readonly token: string;
-  /** The requests so far, as they came in: the path, and the sync token that the client handed back. */
+  /** The requests so far, in the order of arrival: the path, and the sync token that the client returned. */
   readonly requests: { readonly path: string; readonly syncToken: string | undefined; readonly commands: unknown }[];
-  /** Decides for each request what goes wrong with it. */
+  /** Called for each request; returns how it fails, or undefined. */
   fault: (path: string) => Fault | undefined;
   stop(): Promise<void>;
 }
@@ -34,7 +34,7 @@ const MAX_REQUEST = 10_000_000;
 export async function startUpstash(redisUrl: string): Promise<Upstash> {
   const token = "token-of-the-test";
   const redis = createClient({ url: redisUrl, RESP: 2 });
-  redis.on("error", () => {}); // Each command rejects on its own; the event alone would end the process.
+  redis.on("error", () => {}); // Each command rejects on its own. An unhandled error event would end the process.
   await redis.connect();
   let writes = 0;
 
@@ -46,7 +46,7 @@ export async function startUpstash(redisUrl: string): Promise<Upstash> {
     }
   }
 
-  /** The commands follow each other on the one connection, since nothing is awaited between them. */
+  /** The commands follow each other on one connection, because nothing is awaited between them. */
   async function transaction(commands: readonly Command[]): Promise<Reply | Reply[]> {
     const queued = [["MULTI"], ...commands].map(one);
     const done = await one(["EXEC"]);
@@ -76,7 +76,7 @@ export async function startUpstash(redisUrl: string): Promise<Upstash> {
   const server = createServer(async (request, response) => {
     const path = request.url ?? "/";
     const text = await bodyOf(request).catch(() => undefined);
-    if (text === undefined) return; // The client went away in the middle of it.
+    if (text === undefined) return; // The client closed the connection during the request.
     const send = (status: number, body: Reply | Reply[]) => {
       const encoded = request.headers["upstash-encoding"] === "base64" ? inBase64(body) : body;
       response.writeHead(status, { "Content-Type": "application/json", "Upstash-Sync-Token": `zR${writes}` });
@@ -134,7 +134,7 @@ function isCommand(value: unknown): value is readonly unknown[] {
   return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item !== "object");
 }
 
-/** Every string of a result is encoded, but for a status of OK; errors are not. */
+/** Every string in a result is encoded, except the status OK. Errors are not encoded. */
 function inBase64(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(inBase64);
   if (typeof value !== "object" || value === null || !("result" in value)) return value;

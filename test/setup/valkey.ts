@@ -5,16 +5,16 @@ import { run } from "./command.ts";
 import { type RedisServer, type RedisServerOptions, startRedis } from "./redis.ts";
 
 /**
- * Valkey 8.1 or newer, which knows `SET … IFEQ`. The distributions that the tests run on have an older one or none, so that of Debian 13 is
- * unpacked into a folder of its own, with the libraries that it needs, and run by the loader from there. Nothing is installed, and root is
- * not needed.
+ * Valkey 8.1 or newer, which supports `SET … IFEQ`. The distributions on which the tests run have an older version or none. Therefore the
+ * packages of Debian 13 are unpacked into a folder, with their libraries, and Valkey runs from there with their loader. Nothing is
+ * installed, and root is not needed.
  */
 const FOLDER = join(tmpdir(), "with-session-valkey-8.1");
-/** The release that has it, whatever release the machine runs on. */
+/** The Debian release that has Valkey 8.1, whatever release the machine runs. */
 const RELEASE = "trixie";
 const KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/** Sees to it that there is a Valkey. Answers why there is none, in one line; undefined if there is one. */
+/** Makes Valkey available. Returns undefined, or in one line why it is not available. */
 export async function installValkey(): Promise<string | undefined> {
   try {
     if ((await findValkey()) === undefined) await unpackValkey();
@@ -59,7 +59,7 @@ async function unpackValkey(): Promise<void> {
   try {
     for (const folder of ["lists/partial", "archives/partial", "root"])
       await mkdir(join(work, folder), { recursive: true });
-    // With an empty list of what is installed, each library is fetched, also those that the machine has in another version.
+    // With an empty list of installed packages, apt fetches each library, also those that the machine has in another version.
     await writeFile(join(work, "status"), "");
     const source = `deb [signed-by=${KEYS}] ${await debianMirror()} ${RELEASE} main\n`;
     await writeFile(join(work, "sources.list"), source);
@@ -90,14 +90,14 @@ async function unpackValkey(): Promise<void> {
     await rm(FOLDER, { recursive: true, force: true });
     await rename(join(work, "root"), FOLDER);
   } catch (error) {
-    // Another process may have been first.
+    // Another process may have unpacked Valkey first.
     await access(FOLDER).catch(() => Promise.reject(error));
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** The mirror from which this machine gets Debian's packages. */
+/** The mirror from which this machine gets its Debian packages. */
 async function debianMirror(): Promise<string> {
   const { stdout } = await run("apt-get", [
     "indextargets",

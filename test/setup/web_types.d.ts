@@ -1,5 +1,5 @@
-// Types of the web platform that @types/node has under another name. The library itself is checked against
-// TypeScript's own (tsconfig.src.json); this is for tests and examples, which know Node as well.
+// Types of the web platform that @types/node declares under other names. They serve tests and examples, which use
+// Node's types. The library itself is checked against TypeScript's own types (tsconfig.src.json).
 import type { webcrypto } from "node:crypto";
 
 declare global {

@@ -1,7 +1,7 @@
 /**
- * The weight of each entry and of a few programs, minified and gzipped, with all dependencies: `npm run sizes`.
+ * The size of each entry and of a few programs, minified and gzipped, with all dependencies: `npm run sizes`.
  *
- * `npm run sizes -- --update` makes today's weights the budgets, with 3 % of room, and writes them into the README.
+ * `npm run sizes -- --update` sets the budgets to the present sizes plus 3 %, and writes the sizes into the README.
  *
  * @module
  */
@@ -24,14 +24,17 @@ export default {
   }),
 };`;
 
-/** Programs that are weighed beside the entries: the visit counter, and what it needs more. */
+/** Programs that are weighed beside the entries: the visit counter, and the visit counter with more. */
 const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   "visit counter": [],
   "counter, Redis": ["./stores/redis"],
   "counter, signed ids, encryption, user sessions": ["./signed-ids", "./encryption", "./user-sessions"],
 };
 
-/** The goals for what something adds to the visit counter, or weighs as a whole, in gzipped bytes. They are reported, and fail nothing. */
+/**
+ * The goals in gzipped bytes, for what an entry adds to the visit counter, or for the size of a program. They are reported only; a missed
+ * goal is no failure.
+ */
 const GOALS: Readonly<Record<string, number>> = {
   "visit counter": 13 * 1024,
   "./stores/redis": 1.5 * 1024,
@@ -52,13 +55,13 @@ interface Weight {
   readonly what: string;
   readonly minified: number;
   readonly gzipped: number;
-  /** How much heavier a visit counter gets by it, gzipped. */
+  /** How many gzipped bytes it adds to a visit counter. */
   readonly added: number;
-  /** Entries of the package that it pulls in and that do not belong to it. */
+  /** Other entries of the package in its bundle. Each of them is a fault. */
   readonly strays: readonly string[];
 }
 
-/** Weighs everything, and holds it against the budgets. */
+/** Weighs everything, and compares the sizes with the budgets. */
 export async function weigh(): Promise<Pick<Finished, "ok" | "output">> {
   const [weights, budgets, readme] = await Promise.all([weighAll(), readBudgets(), readFile(README, "utf8")]);
   const faults = weights.map((weight) => faultOf(weight, budgets));
@@ -102,7 +105,7 @@ async function weighAll(): Promise<Weight[]> {
   return await Promise.all([...programs, ...all]);
 }
 
-/** The default store comes with the core. */
+/** The core imports the default store. */
 const MAY_COME_ALONG = ["./stores/memory"];
 
 function exported(path: string): string {
@@ -121,7 +124,7 @@ async function bundled(contents: string): Promise<{ minified: number; gzipped: n
     mainFields: ["module", "main"],
     write: false,
     metafile: true,
-    // What a runtime, a framework or the user's own client brings.
+    // A runtime, a framework or the user's own client provides these.
     external: ["node:*", "cloudflare:*", "next/*", "@aws-sdk/*"],
   });
   const code = outputFiles[0]?.contents ?? new Uint8Array();
@@ -142,7 +145,7 @@ function missedGoal({ what, gzipped, added }: Weight): string {
   return goal === undefined || (added === 0 ? gzipped : added) <= goal ? "" : `above the goal of ${goal}`;
 }
 
-/** How far down the imports go, for a reader and for a program that starts. */
+/** The number of levels of imports, for a reader and for a program that starts. */
 function floors(): string {
   const chain = longestChain(importsOfSource(), "mod.ts");
   return `Imports from mod.ts have ${chain.length} floors (goal: 8): ${chain.map((file) => file.replace(/^src\//, "")).join(" → ")}`;
@@ -161,7 +164,7 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
   });
 }
 
-/** What the README says of them. */
+/** The table in the README. */
 function tableOf(weights: readonly Weight[]): string {
   const kilobytes = (bytes: number): string => (bytes / 1024).toFixed(1);
   const counter = weights.find(({ what }) => what === "visit counter")?.gzipped ?? 0;
@@ -184,7 +187,7 @@ function tableOf(weights: readonly Weight[]): string {
 }
 
 const MIDDLEWARES: readonly string[] = ["./hono", "./next", "./node"];
-/** The first comes with each program, and the second with none. */
+/** Not in the table: the first is part of each program, and the second of none. */
 const UNTOLD: readonly string[] = ["./stores/memory", "./testing"];
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

