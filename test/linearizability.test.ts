@@ -16,7 +16,7 @@ import {
 } from "./linearizability/history.ts";
 
 describe("explain()", () => {
-  /** Operations on a counter, as `process: what it did, from, to`. */
+  /** Operations on a counter. Each line: process, what it did, from, to. */
   const counted = (...lines: readonly (readonly [string, "add" | "read", number | null, number, number])[]) =>
     lines.map(([process, deed, answer, invoked, returned]): Operation<number> => ({
       process,
@@ -92,7 +92,7 @@ describe("explain()", () => {
   });
 });
 
-/** The definition, word for word: some order of some of the unanswered and all of the others. */
+/** The definition of linearizability as code: some order of all answered operations and some of the unanswered ones. */
 function hasOrder(left: readonly Operation<number>[], state: number): boolean {
   if (left.every(({ returned }) => returned === Infinity)) return true;
   return left.some((each, index) => {
@@ -105,7 +105,7 @@ function hasOrder(left: readonly Operation<number>[], state: number): boolean {
 describe("A recorded history", () => {
   async function recorded(store: SessionStore, deeds: readonly Deed[]): Promise<Entry[]> {
     const told: Told[] = [];
-    // Two managers, as in two processes: those who write through one of them stand in one line.
+    // Two managers, as in two processes. Each of them queues the writes of its own requests.
     const id = await begin(store);
     const recording = { lanes: 2, times: 10, deeds, tell: (each: Told) => told.push(each) };
     await Promise.all(["p", "q"].map((name) => record(store, id, { ...recording, name })));

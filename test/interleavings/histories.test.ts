@@ -23,7 +23,7 @@ afterAll(() => {
   );
 });
 
-/** Throws if a history did something wrong. */
+/** Plays a history, and throws if it broke a promise. */
 async function assertKept(program: HistoryProgram, breaking: Breaking = {}): Promise<History> {
   const history = await playHistory(program, breaking);
   totals.histories++;
@@ -83,7 +83,7 @@ describe("The histories", () => {
   });
 });
 
-/** What random histories have found, as small as it could be made. */
+/** Faults that random histories have found, reduced to the shortest history. */
 describe("A request", () => {
   const request = (acts: HistoryRequest["acts"], server = 0): HistoryRequest => ({
     server,
@@ -92,7 +92,7 @@ describe("A request", () => {
     acts,
   });
   const ahead = (seconds: number): ClockPlan => ({ ...RIGHT, ahead: seconds });
-  /** Who goes on, by the place among those who wait, and how. */
+  /** Decisions: which of the waiting calls goes on, and what becomes of it. */
   const steps = (...taken: readonly (number | readonly [number, Fate])[]): Decision[] =>
     taken.map((each) => (typeof each === "number" ? { who: each, fate: "done" } : { who: each[0], fate: each[1] }));
   const meet = (
@@ -162,7 +162,7 @@ describe("A request", () => {
   });
 });
 
-// Torture found them.
+// Found by `npm run torture`.
 test.each(Object.entries(kept))("every promise is kept in the history in which %s", async (_why, program) => {
   expect(violationsIn(await playHistory(program as unknown as HistoryProgram))).toEqual([]);
 });

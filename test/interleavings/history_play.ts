@@ -17,9 +17,9 @@ import type { Act, Decision, HistoryProgram, HistoryRequest } from "./history_pr
 import { GRACE, IDLE, TOUCH } from "./history_program.ts";
 import { type Fate, Stage, stagedStore } from "./stage.ts";
 
-/** What a session holds here, beside the keys of single calls. */
+/** The data of a session, with a key for each call that sets one. */
 export interface Data {
-  /** Names the session for as long as it lives, whatever its id. */
+  /** The name of the session as long as it lives, whatever its id is. */
   birth: string;
   log: string[];
   flag: "on" | "off";
@@ -28,58 +28,58 @@ export interface Data {
 
 export const USER = "ada";
 const SHOP = "https://shop.example/";
-/** What a handler throws on purpose. */
+/** The error that a handler throws on purpose. */
 export const ON_PURPOSE = "The handler fails";
 
-/** Something that must be found afterwards if it was acknowledged. Instants count what has happened. */
+/** A change that later readers must find if it was acknowledged. Instants are numbers of events, not times. */
 export interface Deed {
   readonly does: "append" | "set" | "flag" | "bind" | "unbind";
   readonly value: string;
   readonly birth: string;
   readonly begunAt: number;
-  /** What `update` answered. */
+  /** The value that `update` returned. */
   readonly list?: readonly string[];
-  /** When it was acknowledged: by the call, by `save()`, or by the end of the request; undefined if it never was. */
+  /** When the call, `save()` or the end of the request acknowledged it; undefined if nothing did. */
   ackedAt?: number;
 }
 
-/** A request for a new id. */
+/** A request's call for a new id. */
 export interface Renewal {
   readonly from: string | null;
   readonly hasGrace: boolean;
   readonly askedAt: number;
 }
 
-/** One request, and what came of it. */
+/** One request, and its result. */
 export interface Sent extends HistoryRequest {
   readonly who: string;
   presented: string | null;
   begunAt: number;
-  /** The true time, in epoch milliseconds, when it began and when it ended. */
+  /** The true time at its beginning and at its end, in epoch milliseconds. */
   begunTime: number;
   endedTime: number;
   outcome: "under way" | "answered" | "failed on purpose" | "failed" | "crashed";
   error?: unknown;
   /** The name of the session that it found, or null; undefined if it could not look. */
   found?: string | null;
-  /** The list that it read, and when it began to look for it. */
+  /** The lists that it read, each with the name of the session. */
   readonly reads: { readonly birth: string; readonly list: readonly string[] }[];
   readonly deeds: Deed[];
   readonly renewals: Renewal[];
   readonly minted: string[];
   readonly events: { readonly type: SessionEvent["type"]; readonly at: number; readonly reason?: string }[];
-  /** The names of the sessions that it has destroyed, null if it did not see which; and when that was acknowledged. */
+  /** The names of the sessions that it has destroyed (null if it does not know the name), and when that was acknowledged. */
   readonly ended: { readonly birth: string | null; ackedAt?: number }[];
-  /** When it began to end all sessions of the user, and which one was to stay. */
+  /** When it began to end all sessions of the user, and the session that had to stay. */
   readonly revocations: { readonly begunAt: number; readonly spares: string | null; ackedAt?: number }[];
   told: string | "over" | null;
-  /** When it was over on the server. */
+  /** When the server had finished it. */
   endedAt?: number;
-  /** How many calls of its process went wrong while it was under way. */
+  /** How many calls of its process failed during the request. */
   faults: number;
 }
 
-/** What can be seen of a session by somebody who presents an id at the end. */
+/** What a reader sees of a session at the end, if it presents an id. */
 export interface Seen {
   readonly server: number;
   readonly presented: string;
@@ -91,9 +91,9 @@ export interface Seen {
   readonly handle: string | null;
 }
 
-/** A look at everything, by each server, when nothing is under way. */
+/** What each server finds when no request is running. */
 export interface Audit {
-  /** When it was, among all that has happened, and by the true time in epoch milliseconds. */
+  /** Its event number, and its true time in epoch milliseconds. */
   readonly at: number;
   readonly time: number;
   readonly seen: readonly Seen[];
@@ -107,17 +107,17 @@ export interface History {
   readonly sent: readonly Sent[];
   readonly engine: RecordingEngine;
   readonly audits: readonly Audit[];
-  /** What each client holds in the end, and the first id that it had. */
+  /** For each client, the cookie that it holds in the end, and its first id. */
   readonly clients: readonly { readonly cookie: string | null; readonly first: string | null }[];
   readonly ids: readonly string[];
   readonly trace: readonly string[];
-  /** Who did not come to an end. */
+  /** The requests that never ended. */
   readonly stuck: readonly string[];
   readonly calls: number;
   readonly faults: number;
   readonly crashes: number;
   readonly conflicts: number;
-  /** How many requests were stored together with others. */
+  /** How many requests the library has stored together with others. */
   readonly grouped: number;
 }
 
@@ -128,20 +128,20 @@ interface Server {
   faults: number;
 }
 
-/** What is broken, for a test to show that it is noticed. */
+/** Parts that a test replaces by broken ones, to prove that the verdict notices. */
 export interface Breaking {
   readonly store?: (store: SessionStore) => SessionStore;
   readonly plugin?: () => Plugin;
 }
 
-/** A request under way, and the process that serves it. */
+/** A running request, and the process that serves it. */
 interface Met {
   readonly sent: Sent;
   process: Process | undefined;
   isOver: boolean;
 }
 
-/** Everything that one history needs while it is played. */
+/** The state of one history while it is played. */
 class Player {
   readonly program: HistoryProgram;
   readonly clock = fakeClock(1_800_000_000_000);
@@ -159,7 +159,7 @@ class Player {
   readonly ids: string[] = [];
   readonly trace: string[] = [];
   readonly audits: Audit[] = [];
-  /** What looks at everything, on the clock of each server, and waits for nothing. */
+  /** Managers for the audits, one with the clock of each server. Their calls do not wait on the stage. */
   readonly #auditors: readonly ReturnType<Player["manager"]>[];
   readonly #breaking: Breaking;
   readonly #store: SessionStore;
@@ -186,12 +186,12 @@ class Player {
     return ++this.#instant;
   }
 
-  /** The manager of a process, or one that waits for nothing. */
+  /** The manager of a process. Without a process, its calls do not wait on the stage. */
   manager(at: number, process?: Process): { sessions: SessionManager<Data>; users: UserSessions } {
     const users = userSessions();
     const plugin = process === undefined ? undefined : this.#breaking.plugin?.();
     const options: SessionOptions<Data> = {
-      // Who looks at everything in the end sees what is there.
+      // An audit reads the engine itself, not the broken store.
       store: process === undefined ? this.engine.store : stagedStore(this.stage, process, this.#store, `server ${at} `),
       now: this.clocks[at] ?? serverClock(this.clock.now, RIGHT),
       idleTimeout: IDLE,
@@ -239,7 +239,7 @@ class Player {
       this.trace.push(`    ${sent.who} hears ${event.type}${"reason" in event ? ` (${String(event.reason)})` : ""}`);
   }
 
-  /** Lets requests meet, until all are answered. Answers who did not come to an end. */
+  /** Plays requests that meet, until all are answered. Returns the requests that never ended. */
   async meet(requests: readonly HistoryRequest[], round: number): Promise<string[]> {
     const met = requests.map((each, index) => this.#send(each, `${round}${"abcdefghij"[index]}`));
     for (;;) {
@@ -248,7 +248,7 @@ class Player {
       if (waiting.length === 0) {
         const late = met.filter(({ isOver, process }) => !isOver && process?.isAlive !== false);
         if (late.length === 0) return [];
-        // Only time can help who waits for nothing else.
+        // The requests wait for nothing but a time limit.
         if (late.every(({ process }) => !passTime(process ?? this.network))) return late.map(({ sent }) => sent.who);
         continue;
       }
@@ -338,13 +338,13 @@ class Player {
 
   async #answer(sent: Sent, jar: { cookie: string | null; first: string | null }): Promise<void> {
     await this.stage.call(this.network, `${sent.who} is answered`, () => {});
-    // Who presents a planted id is another browser.
+    // The browser with a planted id is another one than the client's, so the client's cookie stays.
     if (sent.told === null || sent.presents === "first id") return;
     jar.cookie = sent.told === "over" ? null : sent.told;
     jar.first ??= jar.cookie;
   }
 
-  /** Looks where every id leads, on every server. */
+  /** Opens every id on every server, and records what is found. */
   async audit(): Promise<void> {
     const seen: Seen[] = [];
     const listed: string[][] = [];
@@ -374,7 +374,7 @@ class Player {
 
 const HARMLESS: ReadonlySet<Fate> = new Set(["done", "done, answered later"]);
 
-/** What one handler does. */
+/** The calls of one handler. */
 class Visit {
   readonly #player: Player;
   readonly #sent: Sent;
@@ -404,13 +404,13 @@ class Visit {
       for (const [index, act] of acts.entries())
         if (act !== "append late") await this.#act(session, act, `${who}.${index}`);
     } catch (error) {
-      // Another request has ended the session: this one has nothing more to do.
+      // Another request has ended the session, so this one has nothing left to do.
       if (!(error instanceof SessionError && error.code === "ERR_SESSION_GONE")) throw error;
       this.#waiting = this.#waiting.filter((each) => !("does" in each));
     }
   }
 
-  /** Everything that waits is stored. */
+  /** Marks all pending changes as acknowledged. */
   acknowledge(): void {
     const isGone = this.#sent.events.some(({ type }) => type === "gone");
     const now = this.#player.instant();
@@ -420,7 +420,7 @@ class Visit {
     this.#isRenewing = false;
   }
 
-  /** What is done after the response. */
+  /** The calls after the response. */
   async goOnLate(): Promise<void> {
     const { acts, who, outcome } = this.#sent;
     for (const [index, act] of acts.entries()) {
@@ -499,7 +499,7 @@ class Visit {
 
   async #append(session: Session<Data>, birth: string, tag: string): Promise<void> {
     const begunAt = this.#player.instant();
-    // What does not return may have been done all the same.
+    // An update that never returns may still have been done.
     const unanswered: Deed = { does: "append", value: tag, birth, begunAt };
     const at = this.#sent.deeds.push(unanswered) - 1;
     const list = [...(await session.update("log", (log = []) => [...log, tag]))];
@@ -508,7 +508,7 @@ class Visit {
     this.#player.trace.push(`    ${tag} → ${list.join(" ")}`);
     if (this.#isStored && !this.#isRenewing) deed.ackedAt = this.#player.instant();
     else this.#waiting.push(deed);
-    // With a new id, everything is stored at once.
+    // With a new id, all changes are stored at once.
     if (this.#isRenewing) this.acknowledge();
   }
 
@@ -518,7 +518,7 @@ class Visit {
     this.#waiting.push(deed);
   }
 
-  /** Names the session if it begins here. */
+  /** Gives the session a name if it begins here. */
   #begin(session: Session<Data>): string {
     if (this.#birth !== null) return this.#birth;
     this.#birth = `${this.#sent.who}${"'".repeat(this.#births++)}`;
@@ -527,7 +527,7 @@ class Visit {
   }
 }
 
-/** Plays a history. Timers, `performance.now` and `Math.random` of this process are its own meanwhile. */
+/** Plays a history. Meanwhile it replaces the timers, `performance.now` and `Math.random` of this process. */
 export async function playHistory(program: HistoryProgram, breaking: Breaking = {}): Promise<History> {
   const giveBack = takeOverTime(seededRandom(program.seed));
   try {

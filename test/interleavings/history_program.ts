@@ -6,11 +6,11 @@ import type { Fate } from "./stage.ts";
 /** One call of a handler. */
 export type Act =
   | "read"
-  /** An update that appends the name of the call to a list. */
+  /** Appends the name of the call to a list, with `update`. */
   | "append"
-  /** A value under a key of its own. */
+  /** Sets a value under a key that only this call uses. */
   | "set"
-  /** One of two values under a key that all share. */
+  /** Sets one of two values under a key that all calls share. */
   | "on"
   | "off"
   | "touch"
@@ -31,24 +31,24 @@ export type Act =
 export interface HistoryRequest {
   readonly server: number;
   readonly client: number;
-  /** The client's cookie, or the first id that it ever had, which somebody may have planted. */
+  /** The client's cookie, or the first id that it ever had. Somebody else may have planted that one. */
   readonly presents: "cookie" | "first id";
   readonly acts: readonly Act[];
 }
 
-/** Requests that meet, some true seconds after the ones before. */
+/** Requests that meet, `later` true seconds after the requests before. */
 export interface HistoryRound {
   readonly later: number;
   readonly requests: readonly HistoryRequest[];
 }
 
-/** What is decided when somebody is to go on: who, and what becomes of the call. */
+/** One decision: which of the waiting calls goes on, and what becomes of it. */
 export interface Decision {
   readonly who: number;
   readonly fate: Fate;
 }
 
-/** One history: who does what, on which clocks, and in which order it happens. */
+/** One history: the requests, the clocks, and the order of events. */
 export interface HistoryProgram {
   readonly clocks: readonly ClockPlan[];
   readonly engineClock: ClockPlan;
@@ -67,7 +67,10 @@ export const GRACE = 60;
 const SERVERS = 3;
 const CLIENTS = 2;
 
-/** The longest pause after which every session lives, and the shortest after which none does, on whatever clock, in seconds. */
+/**
+ * In seconds: the longest pause after which every session still lives, and the shortest pause after which every session has
+ * expired, by any clock.
+ */
 export const SURE_TO_LIVE = IDLE - TOUCH - 600;
 export const SURE_TO_END = IDLE + 600;
 
@@ -86,7 +89,7 @@ const request: fc.Arbitrary<HistoryRequest> = fc.record({
   acts: fc.array(act, { minLength: 1, maxLength: 5 }),
 });
 
-/** What many do at once in one session, most of them in one process. */
+/** Calls that many requests make at the same time on one session, most of them in one process. */
 const contendedAct = fc.constantFrom<Act>("append", "append", "on", "on", "off", "off", "set", "save", "touch", "read");
 const contended: fc.Arbitrary<HistoryRequest> = fc.record({
   server: fc.constantFrom(0, 0, 0, 1),

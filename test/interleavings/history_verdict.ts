@@ -2,7 +2,7 @@ import { SessionError } from "../../mod.ts";
 import { type Audit, type Deed, type History, type Seen, type Sent, USER } from "./history_play.ts";
 import { IDLE, TOUCH } from "./history_program.ts";
 
-/** What a history has done wrong, in words. */
+/** The promises that a history broke, in words. */
 export function violationsIn(history: History): string[] {
   return [...new Set(everything(history))];
 }
@@ -23,7 +23,7 @@ function* everything(history: History): Generator<string> {
   if (last !== undefined) yield* logins(history, last);
 }
 
-/** Who fails, and nothing had gone wrong. */
+/** Requests that fail although no call failed. */
 function* errors({ sent }: History): Generator<string> {
   for (const { who, outcome, error, faults } of sent) {
     if (outcome === "under way") yield `the request ${who} is still under way`;
@@ -36,7 +36,7 @@ function* errors({ sent }: History): Generator<string> {
 
 const OUTAGES: ReadonlySet<string> = new Set(["ERR_STORE", "ERR_STORE_TIMEOUT", "ERR_CONFLICT"]);
 
-/** What clients are told. */
+/** Requests that tell a client an id which does not belong to it. */
 function* answers({ sent }: History): Generator<string> {
   for (const each of sent) {
     const { who, told, presented, minted, outcome } = each;
@@ -55,7 +55,7 @@ function* answers({ sent }: History): Generator<string> {
   }
 }
 
-/** What was acknowledged before a request began must be seen by it. */
+/** A request must see every change that was acknowledged before the request began. */
 function* reads(history: History): Generator<string> {
   for (const { who, reads, begunAt } of history.sent) {
     for (const { birth, list } of reads) {
@@ -67,7 +67,7 @@ function* reads(history: History): Generator<string> {
   }
 }
 
-/** What a session holds that somebody can reach. */
+/** Checks the contents of the sessions that a client can reach. */
 function* contents(history: History, audit: Audit, told: ReadonlySet<string>): Generator<string> {
   const seen = audit.seen.filter(({ presented }) => told.has(presented));
   for (const [birth, all] of Map.groupBy(seen, (each) => each.birth ?? "")) {
@@ -77,7 +77,7 @@ function* contents(history: History, audit: Audit, told: ReadonlySet<string>): G
     }
     if (new Set(all.map(({ id }) => id)).size > 1)
       yield `the session ${birth} lives under several ids: ${all.map(({ id }) => id).join(", ")}`;
-    // What several servers see alike is judged once.
+    // If several servers see the same, it is judged once.
     const different = new Map(all.map((each) => [`${each.log} ${each.keys} ${each.flag} ${each.handle}`, each]));
     for (const each of different.values()) yield* oneSession(history, audit, birth, each);
   }
@@ -114,12 +114,12 @@ function* oneSession(
 
 const BEGINNING: Deed = { does: "flag", value: "off", birth: "", begunAt: 0, ackedAt: 0 };
 
-/** Where a logout, a new id and an end of all sessions lead nowhere. */
+/** After a logout, a rotation or a revocation, the old session must not be reachable. */
 function* ends(history: History, { at, seen }: Audit, told: ReadonlySet<string>): Generator<string> {
   const { sent, program } = history;
   const alive = (birth: string): Seen | undefined =>
     seen.find((each) => each.birth === birth && told.has(each.presented));
-  // A retired id ends the session that took its place for as long as its record is kept.
+  // A logout with a retired id ends the successor only as long as the record of the retired id exists.
   const isRecent = program.rounds.reduce((sum, { later }) => sum + later, 0) <= 600;
   for (const each of sent) {
     const { who, ended, presented, outcome, renewals, events, told: id } = each;
@@ -168,7 +168,7 @@ function* ends(history: History, { at, seen }: Audit, told: ReadonlySet<string>)
   }
 }
 
-/** What a user's list shows. */
+/** Every bound session must be in the user's list. */
 function* lists({ seen, listed }: Audit): Generator<string> {
   for (const { server, handle, birth } of seen) {
     if (handle !== null && !listed[server]?.includes(handle))
@@ -176,7 +176,7 @@ function* lists({ seen, listed }: Audit): Generator<string> {
   }
 }
 
-/** When a session must live, and when it must not, by any clock. */
+/** A session must not live longer than its timeout, by any clock. */
 function* lifetimes(history: History, { time, seen, at }: Audit): Generator<string> {
   for (const birth of new Set(seen.flatMap((each) => each.birth ?? []))) {
     const used = history.sent.filter(
@@ -191,7 +191,7 @@ function* lifetimes(history: History, { time, seen, at }: Audit): Generator<stri
 /** In epoch milliseconds. */
 const BEGUN = 1_800_000_000_000;
 
-/** Nobody is logged out who was not to be. */
+/** No client may lose its session without a reason. */
 function* logins(history: History, { seen, time }: Audit): Generator<string> {
   const { clients, sent, program } = history;
   for (const [at, { cookie, first }] of clients.entries()) {
@@ -199,18 +199,18 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
     const excused = own.some(
       ({ ended, outcome, faults, renewals, deeds, found, presents }) =>
         ended.length > 0 ||
-        // Another browser, which holds a planted id, has exchanged it.
+        // Another browser with the planted id has exchanged that id for a new one.
         (presents === "first id" && renewals.length > 0) ||
         (renewals.length > 0 &&
           (outcome === "crashed" ||
             faults > 0 ||
             (outcome !== "answered" && renewals.some(({ hasGrace }) => hasGrace)))) ||
-        // What begins a session and fails may be in the store, and nobody was told.
+        // A new session of a failed request may be in the store although the client did not receive its id.
         (found === null && deeds.length > 0),
     );
-    // Of two responses under way that tell different ids, the one with the older id may arrive last.
+    // If two concurrent responses carry different ids, the one with the older id may arrive last.
     const tellers = own.filter(({ told, outcome }) => outcome === "answered" && told !== null && told !== "over");
-    // It held that id until a later response took it away.
+    // The id that the client held before a later response expired its cookie.
     const held = cookie ?? own.findLast(({ told }) => told === "over")?.presented;
     const isOvertaken = tellers.some(
       ({ told, who }) => told === held && tellers.some((other) => other.told !== held && other.who[0] === who[0]),
@@ -221,7 +221,7 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
     const isRetired = (id: string | null): boolean =>
       own.some(({ renewals }) => renewals.some(({ from }) => from === id));
     const uses = own
-      // An old id that leads nowhere keeps no session alive.
+      // A request with a retired id that gives no session does not keep the session alive.
       .filter(
         ({ outcome, faults, found, presented }) =>
           outcome === "answered" && faults === 0 && !(found === null && isRetired(presented)),
@@ -237,7 +237,7 @@ function* logins(history: History, { seen, time }: Audit): Generator<string> {
   }
 }
 
-/** The deeds of a kind that a session has seen, with those that were to be put back left out. */
+/** All changes of a kind to a session, whether acknowledged or not. */
 function deedsOf(history: History, birth: string, does: Deed["does"]): Deed[] {
   return history.sent.flatMap(({ deeds }) => deeds.filter((deed) => deed.birth === birth && deed.does === does));
 }
@@ -258,7 +258,7 @@ function bindingsOf(history: History, birth: string): Deed[] {
   return [...first, ...deedsOf(history, birth, "bind"), ...deedsOf(history, birth, "unbind")];
 }
 
-/** Whether a deed was stored under a new id of which the client was not told: the session is put back as it was. */
+/** Whether a change was stored under a new id that the client did not receive. In that case the session is put back. */
 function isVoid({ outcome, renewals, events }: Sent, { ackedAt = Infinity }: Deed): boolean {
   if (outcome === "answered" || renewals.every(({ hasGrace }) => hasGrace)) return false;
   return events.some(({ type, at }) => type === "regenerated" && at <= ackedAt);
@@ -268,12 +268,12 @@ function isPutBack({ sent }: History, deed: Deed): boolean {
   return sent.some((each) => each.deeds.includes(deed) && isVoid(each, deed));
 }
 
-/** When the request of a deed began: an equal value is no change to what it saw. */
+/** When the request of a change began. It matters because writing a value equal to the one it read is no change. */
 function beginningOf(history: History, deed: Deed): number {
   return history.sent.find(({ deeds }) => deeds.includes(deed))?.begunAt ?? 0;
 }
 
-/** The ids of which a client was told. */
+/** The ids that clients have received. */
 function idsTold({ sent, ids }: History): Set<string> {
   const [one = "", other = ""] = ids;
   return new Set([
@@ -283,7 +283,7 @@ function idsTold({ sent, ids }: History): Set<string> {
   ]);
 }
 
-/** The session to which an id led when it was first told. */
+/** The session that an id gave when a client received it first. */
 function birthOf(history: History, id: string | null): string | undefined {
   if (id === null) return undefined;
   const at = history.ids.indexOf(id);

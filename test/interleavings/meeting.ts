@@ -10,7 +10,7 @@ import { type Fate, Stage, stagedStore } from "./stage.ts";
 import { type Live, violations } from "./verdict.ts";
 import { expectVisit, hear, requestWith, visit, type Visited } from "./visit.ts";
 
-/** Where and how two requests meet. */
+/** The conditions under which two requests meet. */
 export interface Meeting {
   readonly store: SessionStore;
   readonly names: readonly [ProgramName, ProgramName];
@@ -18,9 +18,9 @@ export interface Meeting {
   readonly after: number;
   /** The clocks of their servers. */
   readonly clocks: readonly [ClockPlan, ClockPlan];
-  /** Whether one process serves both: what they store, they store together. */
+  /** Whether one process serves both. Requests in one process store their changes together. */
   readonly isOneProcess?: boolean;
-  /** Whether one call of the first request fails: each one in turn, in either way. */
+  /** Whether one call of the first request fails. The schedules try each call and each kind of fault. */
   readonly faults?: boolean;
   readonly options?: SessionOptions;
 }
@@ -32,9 +32,10 @@ const FAULTS: readonly Fate[] = ["done", "rejects", "done, rejects", "done twice
 const ID_LENGTH = 22;
 let made = 0;
 
-/** Plays one schedule of a meeting. Answers what was done wrong, and in which order things happened. */
+/** Plays one schedule of a meeting. Returns the promises that were broken, and the order of events. */
 export async function meet(meeting: Meeting, choose: Choose): Promise<{ trace: string; wrong: string[] }> {
-  // After a conflict a request waits at random, so that machines get out of step. Here it is said who goes first.
+  // After a conflict the library waits for a random time. Here the schedule decides which request goes first, so the
+  // random numbers are fixed.
   const giveBack = takeOverTime(() => 0);
   try {
     return await play(meeting, choose);
@@ -138,7 +139,7 @@ async function begin(sessions: SessionManager): Promise<string> {
   return (await session.id()) ?? "";
 }
 
-/** Every session that one of the ids leads to, looked at without touching it. */
+/** Every session that one of the ids gives, read without touching it. */
 async function liveAmong(sessions: SessionManager, store: SessionStore, tokens: readonly string[]): Promise<Live[]> {
   const live = new Map<string, Live>();
   for (const each of tokens) {

@@ -11,19 +11,19 @@ import { withOldTouches, withoutComparing, withoutLooking } from "../setup/broke
 import { CLOCKS, meet, type Meeting } from "./meeting.ts";
 import { type ProgramName, programs } from "./programs.ts";
 
-/** Whether what takes minutes is played as well. */
+/** Whether the tests that take minutes run too. */
 const isThorough = process.env["THOROUGH"] === "1";
 
 const names = Object.keys(programs) as ProgramName[];
-/** Two of them have thousands of schedules. */
+/** A meeting of two such programs has thousands of schedules. */
 const isLong = (name: ProgramName): boolean => name.startsWith("regenerate, save");
-/** It has more schedules than a test can play. */
+/** It has too many schedules for a test. */
 const tooLong: ProgramName = "regenerate, save, regenerate, save, fail";
 const pairs = names
   .flatMap((one, index) => names.slice(index).map((other) => [one, other] as const))
   .filter(([one, other]) => isThorough || !(isLong(one) && isLong(other)))
   .filter((pair) => !pair.includes(tooLong) || pair.includes("read") || pair.includes("update"));
-/** The pairs for everything that multiplies them. */
+/** The pairs for tests that multiply the schedules. */
 const chosenPairs: readonly (readonly [ProgramName, ProgramName])[] = [
   ["set", "set"],
   ["update", "update"],
@@ -47,7 +47,7 @@ const chosenPairs: readonly (readonly [ProgramName, ProgramName])[] = [
   ["regenerate, save, fail", "update"],
   ["regenerate, save, fail", "destroy"],
 ];
-/** The programs that put an end to an id, which a failure in the middle could harm, and those that they meet then. */
+/** Programs that retire or end an id, where a fault in the middle could do harm, and the programs that meet them. */
 const delicate: readonly ProgramName[] = [
   "update",
   "destroy",
@@ -74,7 +74,7 @@ afterAll(() => {
   console.log(`Together: ${[...totals.values()].reduce((sum, each) => sum + each, 0)} schedules`);
 });
 
-/** Plays all schedules of a meeting, and tells what was done wrong in them. */
+/** Plays all schedules of a meeting. Returns the promises that were broken in them. */
 async function playEach(meeting: Meeting): Promise<{ readonly violations: string[]; readonly played: number }> {
   const violations: string[] = [];
   const played = await everySchedule(async (choose) => {
@@ -84,7 +84,7 @@ async function playEach(meeting: Meeting): Promise<{ readonly violations: string
   return { violations, played };
 }
 
-/** Plays all schedules of a meeting, and holds each against the contract. */
+/** Plays all schedules of a meeting, and expects that no promise is broken. */
 async function playAll(what: string, meeting: Meeting): Promise<void> {
   const { violations, played } = await playEach(meeting);
   totals.set(what, (totals.get(what) ?? 0) + played);

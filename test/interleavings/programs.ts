@@ -1,32 +1,32 @@
 import type { Session } from "../../mod.ts";
 
-/** The contents of a session, as a plain model of them. */
+/** The contents of a session in a simple model. */
 export type Contents = Record<string, unknown>;
 
-/** What a call should do to the contents. */
+/** The effect that a call must have on the contents. */
 export type Effect = (contents: Contents) => void;
 
-/** Whose request it is, and what it has seen. */
+/** The name of the request, and the value that it has read. */
 export interface Visitor {
   readonly name: string;
   seen?: unknown;
 }
 
-/** One call of a handler, and what should come of it. */
+/** One call of a handler, and its expected effect. */
 export interface Call {
   readonly act: (session: Session, visitor: Visitor) => unknown;
   readonly effect?: (contents: Contents, visitor: Visitor) => void;
   readonly does?: "save" | "commit" | "end" | "rotate" | "rotate with grace" | "touch" | "fail";
 }
 
-/** What stands for the idle timeout among the contents. */
+/** The key under which the contents hold the idle timeout. */
 export const IDLE = "(idle timeout)";
-/** In seconds: in force on each clock while two requests meet. */
+/** In seconds. On each clock it lasts until both requests are done. */
 export const GRACE = 900;
-/** What a handler throws on purpose. */
+/** The error that a handler throws on purpose. */
 export const ON_PURPOSE = "The handler fails";
 
-/** What every session begins with here. */
+/** The contents of every session at the beginning. */
 export const BEGINNING: Contents = {
   count: 1,
   kept: "kept",
@@ -63,7 +63,7 @@ const fail: Call = {
   },
   does: "fail",
 };
-/** It is committed at once, this key alone. */
+/** An update is committed at once, and stores only its key. */
 const update: Call = {
   act: (session) => session.update("count", (count = 0) => count + 1),
   effect: (contents) => {
@@ -109,7 +109,7 @@ const setTimeouts: Call = {
   },
 };
 
-/** What handlers do, by name. */
+/** The calls of the handlers, by the name of the program. */
 export const programs = {
   "read": [read],
   "set": [set],

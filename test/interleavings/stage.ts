@@ -4,7 +4,7 @@ import { kill, passTime, type Process, quiet } from "../setup/processes.ts";
 /** What becomes of a call of a store. */
 export type Fate =
   | "done"
-  /** It is done now, and answered when it is let go once more. */
+  /** It is done now. Its answer waits until the test lets it go on once more. */
   | "done, answered later"
   /** Nothing is done, and the answer is an error. */
   | "rejects"
@@ -12,23 +12,23 @@ export type Fate =
   | "done, rejects"
   /** It is sent twice, and the answer is the second one. */
   | "done twice"
-  /** Time passes until somebody in its process has waited too long. The call itself stays under way. */
+  /** Time passes until a time limit in its process. The call itself stays pending. */
   | "times out"
-  /** Its process ends. What it has under way may still be done. */
+  /** Its process ends. Its pending calls may still be done. */
   | "crashes"
-  /** The same, when it is done. */
+  /** The call is done, and then its process ends. */
   | "done, crashes";
 
-/** A call that waits until it is let go. */
+/** A call that waits until the test lets it go on. */
 export interface Waiting {
   readonly process: Process;
   readonly label: string;
-  /** Whether it is done and waits for its answer alone. */
+  /** Whether the call is done and only its answer waits. */
   readonly isDone: boolean;
   letGo(fate: Fate): Promise<void>;
 }
 
-/** Where everybody waits before each call of a store, so that a test says who goes on and what goes wrong. */
+/** Every call of a store waits here, so that a test decides which call goes on and which one fails. */
 export class Stage {
   readonly #waiting: Waiting[] = [];
   readonly #onCrash: (process: Process) => void;
@@ -42,18 +42,18 @@ export class Stage {
     this.#hear = hear;
   }
 
-  /** Who waits, in the order in which they came. */
+  /** The waiting calls, in the order of their arrival. */
   get waiting(): readonly Waiting[] {
     return this.#waiting;
   }
 
-  /** Lets somebody go on, and waits until all who run wait again. */
+  /** Lets a call go on, and returns when all running code waits again. */
   async step(next: Waiting, fate: Fate): Promise<void> {
     await next.letGo(fate);
     await quiet();
   }
 
-  /** Waits to be let go, and then does something. */
+  /** Waits until the test lets the call go on, and then makes it. */
   call<T>(process: Process, label: string, act: () => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       let answer: (() => void) | undefined;
@@ -89,7 +89,7 @@ export class Stage {
             hear(`${fate}: ${inWords(done)}`);
             return () => resolve(done);
           };
-          // What the call itself throws is an answer as well.
+          // An error that the call itself throws is its answer.
           const failed = (error: unknown) => (): void => reject(error);
           if (fate === "done twice") await attempt().catch(failed);
           const answered = await attempt().catch(failed);
@@ -113,13 +113,13 @@ export class Stage {
 
   #crash(process: Process): void {
     kill(process);
-    // A command that was sent may still arrive. Nobody hears the answer.
+    // A command that was sent may still arrive, but nobody receives its answer.
     for (const each of this.#waiting.slice()) if (each.process === process && each.isDone) this.#leave(each);
     this.#onCrash(process);
   }
 }
 
-/** A store as one process sees it: each call waits on the stage. */
+/** A store as one process sees it. Each call waits on the stage. */
 export function stagedStore(stage: Stage, process: Process, store: SessionStore, whose = ""): SessionStore {
   const { exact: _, ...traits } = store.traits;
   const call = <T>(verb: string, key: string, act: () => T | Promise<T>): Promise<T> =>

@@ -3,7 +3,7 @@ import { idIn } from "../setup/sessions.ts";
 import { BEGINNING, type Call, callsOf, type Contents, type Effect, IDLE } from "./programs.ts";
 import { failsOnPurpose, HANDLERS_COOKIE, type Visited, type Wanted } from "./visit.ts";
 
-/** A session that can be reached after all is done. */
+/** A session that can be reached after both requests. */
 export interface Live {
   readonly id: string;
   readonly contents: Contents;
@@ -15,7 +15,7 @@ export interface Guest {
   readonly visited: Visited;
   /** In epoch milliseconds. */
   readonly now: number;
-  /** Whether the session was last used so long ago, by this clock, that the request is to touch it. */
+  /** Whether the last use of the session is so long ago, by this clock, that the request must touch it. */
   readonly isTouchDue: boolean;
 }
 
@@ -24,22 +24,22 @@ export interface Aftermath {
   readonly guests: readonly [Guest, Guest];
   /** The id that both presented. */
   readonly firstId: string;
-  /** Every session that any id which was ever made leads to. */
+  /** Every session that any generated id gives. */
   readonly live: readonly Live[];
-  /** How many records there are, under any such id. */
+  /** The number of records under all these ids. */
   readonly records: number;
-  /** The session that the first id leads to, and after every grace, or null. */
+  /** The id of the session that the first id gives now, and the one that it gives after every grace; null for none. */
   readonly reached: string | null;
   readonly reachedAfterGrace: string | null;
   readonly lastSeenAt: number;
 }
 
-/** How old "last seen" may be in the end, in milliseconds, if a request was to touch it. */
+/** How old "last seen" may be at the end, in milliseconds, if a request had to touch the session. */
 const OLDEST = 600_000;
-/** So long, in milliseconds, a retired id counts as just retired. */
+/** For how long a retired id counts as just retired, in milliseconds. */
 const UNDER_WAY = 60_000;
 
-/** What two requests that met have done wrong, in words. */
+/** The promises that were broken when two requests met, in words. */
 export function* violations(aftermath: Aftermath): Generator<string> {
   const { guests, firstId, reached, live } = aftermath;
   const [one, other] = guests;
@@ -70,7 +70,7 @@ export function* violations(aftermath: Aftermath): Generator<string> {
   yield* lastSeen(heir, aftermath);
 
   const isRotated = both.some(isRenewed);
-  // What has failed may have been put back.
+  // If a request failed, its rotation may have been put back or not.
   const mayBeRotated = isRotated || both.some((each) => rotates(each) && !isAnswered(each) && !failsOnPurpose(each));
   if (isRotated && heir.id === firstId) yield "the session kept its id although it was regenerated";
   if (!mayBeRotated && heir.id !== firstId) yield "the session has another id although nobody regenerated it";
@@ -95,7 +95,7 @@ function* lastSeen(heir: Live, { guests, lastSeenAt }: Aftermath): Generator<str
   if (heir.lastSeenAt < lastSeenAt) yield "last seen went back";
 }
 
-/** What one request has done wrong, seen from its client. */
+/** The promises that one request broke, as its client sees it. */
 function* conduct(
   guest: Guest,
   { visited: other, now }: Guest,
@@ -119,7 +119,8 @@ function* conduct(
     other.events.includes("regenerated") ||
     (rotates(other) && !isAnswered(other) && heir?.id !== aftermath.firstId);
   if (isGone(visited) && !isCause) yield `${whose} hears gone, but nobody ended or regenerated the session`;
-  // A request that was under way when the id was retired begins no other session, whose cookie would overwrite the new one.
+  // If the id was retired during the request, the request must not begin another session: its cookie would replace the one
+  // with the new id.
   const isBeacon = visited.reason === "retired" && !rotates(visited) && !ends(visited) && guest.now < now + UNDER_WAY;
   if (isBeacon && startedAnew(visited)) yield `${whose} begins a session in place of the one that was regenerated`;
   yield* cookies(guest, other, aftermath, heir, whose);
@@ -149,7 +150,7 @@ function* cookies(
     if (lines.length > 0) yield `${whose} touches the cookie although its session is gone`;
     return;
   }
-  // What leads nowhere for good is forgotten; of a retired id, another response may be telling the new one.
+  // An unknown id is expired. The cookie with a retired id stays, because another response may be carrying the new id.
   if (isExpired !== (reason === "unknown"))
     yield `${whose}, ${reason ?? "found"}, ${isExpired ? "expires" : "keeps"} the cookie`;
   const isRotated = events.includes("regenerated");
@@ -165,13 +166,13 @@ function* cookies(
   }
 }
 
-/** The session that a request should have begun, because it ended the one before or found none. */
+/** The session that a request should have begun because it ended the one before, or found none. */
 function begunBy(
   visited: Visited,
   { live }: Aftermath,
 ): { readonly id: string | undefined; readonly wrong: string[] }[] {
   if (!isAnswered(visited)) {
-    // It may have been begun, or not been ended again, and nobody was told its id.
+    // The failed request may have left a new session behind, whose id the client did not receive.
     const possible = [visited.wanted.filter(({ isAfterEnd }) => isAfterEnd), wasFound(visited) ? [] : visited.wanted];
     const texts = possible
       .filter((wanted) => wanted.length > 0)
@@ -197,7 +198,7 @@ function contentsOfNew(visited: Visited): Contents {
   return after(NOTHING, effectsOf(wanted.filter(({ isStored }) => isStored)));
 }
 
-/** What the session may hold: the effects of both requests, in any order of the two. */
+/** The contents that the session may have: the effects of both requests, in any order of the two. */
 function possibleContents(one: readonly Effect[][], other: readonly Effect[][]): Set<string> {
   const possible = new Set<string>();
   for (const left of one) {
@@ -208,7 +209,7 @@ function possibleContents(one: readonly Effect[][], other: readonly Effect[][]):
   return possible;
 }
 
-/** The effects that must be there; of a request whose store has failed, with or without those that were not acknowledged. */
+/** The effects that must be visible. If the request's store failed, the unacknowledged ones may be missing. */
 function possibleEffects(visited: Visited): Effect[][] {
   if (!wasFound(visited)) return [[]];
   const wanted = visited.wanted.filter(({ isAfterEnd }) => !isAfterEnd);
@@ -245,7 +246,7 @@ function textOf(contents: Contents): string {
   return JSON.stringify(Object.entries(contents).sort(([left], [right]) => (left < right ? -1 : 1)));
 }
 
-/** The cookies of a response that are not the handler's own. */
+/** The cookies of a response, without the one that the handler sets itself. */
 function ownCookies({ response }: Visited): string[] {
   return response?.headers.getSetCookie().filter((line) => line !== HANDLERS_COOKIE) ?? [];
 }
@@ -254,18 +255,18 @@ function does({ program }: Visited, what: Call["does"]): boolean {
   return callsOf(program).some((call) => call.does === what);
 }
 
-/** The calls for a new id that came into force. */
+/** The calls for a new id that took effect. */
 function renewalsOf({ program, renewals }: Visited): Call[] {
   const asked = callsOf(program).filter((call) => call.does?.startsWith("rotate"));
   return renewals.flatMap((count) => asked[count - 1] ?? []);
 }
 
-/** Whether what it ended was the session of the id that it presented, not one that it had begun itself. */
+/** Whether the request ended the session of the presented id, not one that it had begun itself. */
 const isLogout = (visited: Visited): boolean => wasFound(visited) || !visited.hasSavedBeforeEnd;
 const ends = (visited: Visited): boolean => does(visited, "end");
 const rotates = (visited: Visited): boolean => does(visited, "rotate") || does(visited, "rotate with grace");
 const isAnswered = ({ response }: Visited): boolean => response !== undefined;
-/** Whether the client was told a new id. */
+/** Whether the client received a new id. */
 const isRenewed = (visited: Visited): boolean => isAnswered(visited) && visited.events.includes("regenerated");
 const isGone = ({ events, isToldGone }: Visited): boolean => isToldGone || events.includes("gone");
 const wasFound = ({ events }: Visited): boolean => events.includes("loaded");

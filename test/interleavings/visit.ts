@@ -5,39 +5,39 @@ import { callsOf, type Effect, ON_PURPOSE, type ProgramName, type Visitor } from
 /** A cookie that every handler sets itself. */
 export const HANDLERS_COOKIE = "other=1";
 
-/** An effect of a request, and what became of it. */
+/** An effect that a request should have, and whether it was stored. */
 export interface Wanted {
   readonly effect: Effect;
-  /** Whether it is for the session that the request began after ending another. */
+  /** Whether the call was made after the request had ended its session. */
   readonly isAfterEnd: boolean;
   isStored: boolean;
-  /** Whether it was stored under a new id, which is taken back if no response tells it. */
+  /** Whether it was stored under a new id. The library takes that id back if no response carries it. */
   isUnderNewId: boolean;
 }
 
-/** What one request came to. */
+/** The result of one request. */
 export interface Visited {
   readonly program: ProgramName;
   readonly name: string;
   readonly events: SessionEvent["type"][];
-  /** Why what it presented was not its session. */
+  /** Why the presented id was rejected. */
   reason: string | undefined;
   readonly wanted: Wanted[];
-  /** What `save()` did, each time. */
+  /** The result of each `save()`. */
   readonly saves: ("stored" | SessionError["code"])[];
-  /** How many renewals of the id it had asked for when each was stored. */
+  /** For each stored rotation, how many rotations the handler had asked for by then. */
   readonly renewals: number[];
   hasSavedBeforeEnd: boolean;
-  /** Whether a call said that another request has ended the session. */
+  /** Whether a call threw because another request has ended the session. */
   isToldGone: boolean;
-  /** Whether a write of its was sent twice: it may have been done although the request hears that it was not. */
+  /** Whether one of its writes was sent twice. The second answer may say that it was not done although the first one was. */
   isRepeated: boolean;
-  /** What the client got, unless the request failed. */
+  /** The response, unless the request failed. */
   response: Response | undefined;
   error: unknown;
 }
 
-/** Begins to note what a request comes to, for `onEvent` to find it. */
+/** Makes the record of a request, which `onEvent` fills too. */
 export function expectVisit(program: ProgramName, name: string): Visited {
   return {
     program,
@@ -55,13 +55,13 @@ export function expectVisit(program: ProgramName, name: string): Visited {
   };
 }
 
-/** Notes an event of a request. */
+/** Records an event of a request. */
 export function hear(visited: Visited, event: SessionEvent): void {
   visited.events.push(event.type);
   if (event.type === "rejected") visited.reason = event.reason;
 }
 
-/** Sends one request, whose handler makes the calls of a program. */
+/** Sends one request. Its handler makes the calls of a program. */
 export async function visit(request: Request, visited: Visited, sessions: SessionManager): Promise<void> {
   const visitor: Visitor = { name: visited.name };
   let asked = 0;
@@ -74,7 +74,7 @@ export async function visit(request: Request, visited: Visited, sessions: Sessio
       each.isUnderNewId ||= isRenewed && !each.isStored;
       each.isStored = true;
     }
-    // In the order in which they were stored.
+    // Sorts the effects into the order in which they were stored.
     visited.wanted.sort((left, right) => Number(right.isStored) - Number(left.isStored));
     if (visited.events.filter((type) => type === "regenerated").length > visited.renewals.length)
       visited.renewals.push(asked);
@@ -104,7 +104,7 @@ export async function visit(request: Request, visited: Visited, sessions: Sessio
       }
       await act(session, visitor);
       if (does === "commit" && wish !== undefined) {
-        // Beside a new id everything is stored, otherwise this alone; in a session that begins, nothing yet.
+        // With a new id, all changes are stored. Otherwise only this update is; in a session that begins, not even that.
         const isRenewing = asked > visited.renewals.length && visited.events.includes("regenerated");
         if (isRenewing) store(visited.wanted);
         else if (visited.events.includes("loaded") && !hasEnded) store([wish]);
@@ -123,7 +123,7 @@ export async function visit(request: Request, visited: Visited, sessions: Sessio
     try {
       await run(session);
     } catch (error) {
-      // Another request has ended the session: there is nothing more to do.
+      // Another request has ended the session, so there is nothing left to do.
       if (!(error instanceof SessionError && error.code === "ERR_SESSION_GONE")) throw error;
       visited.isToldGone = true;
     }
@@ -142,7 +142,7 @@ export function requestWith(id: string): Request {
   return new Request(SHOP, { headers: { Cookie: `__Host-session=${id}` } });
 }
 
-/** Whether a handler has failed on purpose. */
+/** Whether the handler has thrown on purpose. */
 export function failsOnPurpose({ error }: Visited): boolean {
   return error instanceof Error && error.message === ON_PURPOSE;
 }

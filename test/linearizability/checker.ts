@@ -1,17 +1,17 @@
-/** One operation of a history: when it was asked for and answered, and what it may do to the state. */
+/** One operation of a history: when it was invoked and answered, and what it may do to the state. */
 export interface Operation<State> {
-  /** Who did it. The operations of one process follow each other, in the order of the history. */
+  /** The process that made it. The operations of one process follow each other, in the order of the history. */
   readonly process: string;
   readonly invoked: number;
-  /** `Infinity` if there was no answer: it may have been done, be done later, or never. */
+  /** `Infinity` if there was no answer: it may have been done, may be done later, or never. */
   readonly returned: number;
-  /** The states that it may leave behind, given what it answered: none if it cannot have answered that. */
+  /** The states after the operation, given its answer; empty if it cannot have had that answer. */
   readonly apply: (state: State) => readonly State[];
-  /** Says what it was, for whoever reads a history that cannot be. */
+  /** Describes the operation for a reader of a history without an order. */
   readonly label: string;
 }
 
-/** Either an order that explains the history, or as far as any order came. */
+/** An order that explains the history, or the longest part of one that was found. */
 export interface Explanation<State> {
   readonly isLinearizable: boolean;
   readonly order: readonly Operation<State>[];
@@ -20,11 +20,12 @@ export interface Explanation<State> {
 }
 
 /**
- * Finds an order of a history's operations in which each one, done at a single instant between its invocation and its
- * answer, answers what it did (M. Herlihy and J. Wing, Linearizability: A Correctness Condition for Concurrent Objects,
- * ACM TOPLAS 12(3), 1990). The search is that of J. Wing and C. Gong, Testing and Verifying Concurrent Objects, JPDC
- * 17(1-2), 1993: any operation may come first that was invoked before all others had answered; take it, go on with the
- * rest, and come back if that leads nowhere. What led nowhere is remembered, so that it is not tried again.
+ * Finds an order of the operations in a history that explains every answer, if each operation takes effect at a single
+ * instant between its invocation and its answer (M. Herlihy and J. Wing, Linearizability: A Correctness Condition for
+ * Concurrent Objects, ACM TOPLAS 12(3), 1990). The search is that of J. Wing and C. Gong, Testing and Verifying
+ * Concurrent Objects, JPDC 17(1-2), 1993. Any operation may come first that was invoked before the first answer of all
+ * others. The search takes one, continues with the rest, and goes back if it finds no order. It remembers positions
+ * without an order, and does not try them again.
  */
 export function explain<State>(initial: State, history: readonly Operation<State>[]): Explanation<State> {
   const processes = [...Map.groupBy(history, ({ process }) => process).values()];
@@ -42,7 +43,7 @@ export function explain<State>(initial: State, history: readonly Operation<State
     if (firstAnswer === Infinity) return { isLinearizable: true, order, state };
     const position = `${done} ${JSON.stringify(state)}`;
     if (futile.has(position)) return undefined;
-    // Whoever had to be done first is tried first, and what may never have been done at last.
+    // Operations that were answered first are tried first, and those without an answer last.
     const candidates = [...next.entries()].sort(
       ([, left], [, right]) => (left?.returned ?? 0) - (right?.returned ?? 0),
     );

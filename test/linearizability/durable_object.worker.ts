@@ -1,4 +1,4 @@
-/** Passes requests from other processes on to the object that the path names; a PUT says how many of them to lose. */
+/** Forwards requests of other processes to the object that the path names. A PUT sets how many of them to lose. */
 import { SessionObject, type SessionObjectNamespace } from "../../src/stores/durable_object.ts";
 
 export { SessionObject };

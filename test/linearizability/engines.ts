@@ -17,11 +17,12 @@ import { startUpstash } from "../setup/upstash.ts";
 
 /** An engine that several processes can use. */
 export interface Engine {
-  /** Where a process finds it. */
+  /** The address at which a process reaches it. */
   readonly address: string;
   /**
-   * Makes calls go wrong from now on, as calls of this engine do, with this probability; where only connections can be
-   * broken, breaks them now. Answers how many calls or connections it has spoilt since it was last asked.
+   * From now on, makes calls fail with this probability, in the ways in which calls of this engine fail. If only
+   * connections can be broken, it breaks them now. Returns how many calls or connections it has broken since it was
+   * last called.
    */
   readonly disturb: (chance: number) => number | Promise<number>;
   readonly stop: () => Promise<void>;
@@ -49,7 +50,7 @@ export type EngineName =
   | "deno kv"
   | "durable object";
 
-/** A store in this process, and how to let go of its engine. */
+/** A store in this process, and how to close its engine. */
 export interface OpenedStore {
   readonly store: SessionStore;
   readonly close: () => void;
@@ -109,7 +110,7 @@ async function startRedisEngine(): Promise<Engine> {
     .connect();
   return {
     address: server.url,
-    // Whoever is in the middle of a command loses its connection, and does not learn whether it was done.
+    // A client in the middle of a command loses its connection, and does not learn whether the command was done.
     disturb: async (chance) =>
       Math.random() < chance ? Number(await admin.sendCommand(["CLIENT", "KILL", "TYPE", "normal"])) : 0,
     async stop() {
@@ -143,7 +144,7 @@ async function startUpstashEngine(): Promise<Engine> {
 }
 
 async function startDurableObjects(): Promise<Engine> {
-  // A process that only opens stores must not wait for what starts workerd.
+  // Imported here, because a process that only opens stores must not wait for the import of workerd.
   const { startWorker } = await import("../setup/workerd.ts");
   const worker = await startWorker(new URL("./durable_object.worker.ts", import.meta.url), {
     host: "127.0.0.1",

@@ -8,51 +8,51 @@ import { type Session, SessionError, SessionManager, type SessionStore } from ".
 import type { Operation } from "./checker.ts";
 import type { EngineName } from "./engines.ts";
 
-/** What a session holds here. */
+/** The data of a session in these tests. */
 export interface Data {
-  /** Counted up, and sometimes set. */
+  /** A counter that is sometimes set to another value. */
   n: number;
-  /** The names of the operations that appended theirs, each once. */
+  /** The tags of the operations that appended themselves, each once. */
   log: string[];
 }
 
-/** What somebody does to a session. */
+/** One operation on a session. */
 export type Deed = "count" | "append" | "set" | "read" | "regenerate" | "end";
 
-/** What somebody did, as it is recorded: instants in microseconds of the machine's one monotonic clock. */
+/** One operation as recorded. Instants are in microseconds of the machine's monotonic clock, which all processes share. */
 export interface Entry {
   readonly process: string;
-  /** Names the deed, and is what it appends. */
+  /** Names the operation. An append adds it to the log. */
   readonly tag: string;
   readonly deed: Deed;
   readonly value: number;
   readonly invoked: number;
   readonly returned: number;
   /**
-   * All that the session held afterwards, or null if it was over. `"gone"` if it was ended or regenerated meanwhile, so
-   * that nothing was stored; `"unknown"` if there was no answer.
+   * The data of the session afterwards, or null if the session did not exist any more. `"gone"`: the session ended or
+   * was regenerated meanwhile, and nothing was stored. `"unknown"`: there was no answer.
    */
   readonly answer: Partial<Data> | null | "gone" | "unknown";
-  /** The id that it presented, and once it is done the one that it was left with. */
+  /** The id that it presented. Once it is done, the id that the session had afterwards. */
   readonly id: string;
 }
 
-/** What a recorder tells: what it is about to do, what came of it, and that another writer was in the way. */
+/** A message of a recorder: the operation that it begins, its result, or a conflict with another writer. */
 export type Told = { readonly begun: Entry } | { readonly done: Entry } | { readonly conflict: true };
 
 /** Options of {@linkcode record}. */
 export interface Recording {
-  /** Who records. */
+  /** The name of the recorder. */
   readonly name: string;
-  /** How many are at it at once, in this process. */
+  /** How many operations run at the same time in this process. */
   readonly lanes: number;
   readonly times: number;
-  /** What they may do; those named more often are done more often. */
+  /** The possible operations. One that is listed more often is made more often. */
   readonly deeds: readonly Deed[];
   readonly tell: (told: Told) => void;
 }
 
-/** Does things to one session, and tells of each. */
+/** Makes operations on one session, and reports each. */
 export async function record(store: SessionStore, id: string, recording: Recording): Promise<void> {
   const { name, lanes, times, deeds, tell } = recording;
   const onEvent = ({ type }: { readonly type: string }): void => {
@@ -61,7 +61,7 @@ export async function record(store: SessionStore, id: string, recording: Recordi
   const sessions = new SessionManager<Data>({ store, onEvent, storeTimeout: 60 });
 
   async function lane(number: number): Promise<void> {
-    // Who got no answer may not go on under the same name: what was asked for may still be done.
+    // After an operation without an answer, the lane takes another name, because the operation may still be done later.
     let process = `${name}.${number}`;
     let held = id;
     for (let time = 0; time < times; time++) {
@@ -73,7 +73,7 @@ export async function record(store: SessionStore, id: string, recording: Recordi
       const session = sessions.open(held);
       const answer = await answered(session, begun);
       const returned = now();
-      // As a browser does with the cookie that it is sent.
+      // As a browser does with the cookie that it receives.
       if (typeof answer === "object") held = (await session.id()) ?? held;
       tell({ done: { ...begun, returned, answer, id: held } });
       if (answer === "unknown") process = tag;
@@ -84,7 +84,7 @@ export async function record(store: SessionStore, id: string, recording: Recordi
   await Promise.all(Array.from({ length: lanes }, (_, number) => lane(number)));
 }
 
-/** What was told, put together: of what was begun and never done, nobody knows what became of it. */
+/** Puts the messages together. The result of an operation that was begun but not reported as done is unknown. */
 export function collect(told: readonly Told[]): { entries: Entry[]; conflicts: number } {
   const entries = new Map<string, Entry>();
   let conflicts = 0;
@@ -96,7 +96,7 @@ export function collect(told: readonly Told[]): { entries: Entry[]; conflicts: n
   return { entries: [...entries.values()], conflicts };
 }
 
-/** Begins a session, for others to find. */
+/** Begins a session for the recorders, and returns its id. */
 export async function begin(store: SessionStore): Promise<string> {
   const session = new SessionManager<Data>({ store }).start(new Request("https://shop.example/"));
   session.set({ n: 0, log: [] });
@@ -108,11 +108,11 @@ export async function begin(store: SessionStore): Promise<string> {
 export interface Processes {
   /** Kills one of them, as a crash would. */
   readonly kill: () => void;
-  /** What they have told, when all are done. */
+  /** Their messages, when all have ended. */
   readonly told: Promise<Told[]>;
 }
 
-/** Lets several processes record at once, on one engine and session; all begin when all are ready. */
+/** Lets several processes record at the same time, on one engine and session. All begin when all are ready. */
 export async function startProcesses(
   engine: EngineName,
   address: string,
@@ -160,21 +160,21 @@ async function ended(child: ChildProcess): Promise<number | null> {
   return child.exitCode;
 }
 
-/** A session that is over is null. */
+/** The data of the session; null if it has ended. */
 export type State = Data | null;
 
 export const INITIAL: State = { n: 0, log: [] };
 
-/** The deeds that append their name. */
+/** The operations that append their tag. */
 export const APPENDS: ReadonlySet<Deed> = new Set(["append"]);
 
-/** A history, for the checker: what each deed answered must be what the one before left, with its own change. */
+/** The history for the checker: each operation must return the state that the previous one left, with its own change. */
 export function operationsOf(entries: readonly Entry[]): Operation<State>[] {
   const logged = new Set(entries.flatMap(({ answer }) => (typeof answer === "object" ? (answer?.log ?? []) : [])));
   const leavesNothing = ({ deed, tag, answer }: Entry): boolean =>
     answer === "gone" ||
     (answer === "unknown" && (deed === "read" || deed === "regenerate" || (APPENDS.has(deed) && !logged.has(tag))));
-  // What left nothing fits everywhere, and would only multiply the orders.
+  // An operation without an effect fits in everywhere, and would only multiply the possible orders.
   const inOrder = entries.filter((each) => !leavesNothing(each)).sort((left, right) => left.invoked - right.invoked);
   return inOrder.map((entry) => {
     const { process, tag, deed, answer, invoked, returned } = entry;
@@ -208,7 +208,7 @@ async function answered(session: Session<Data>, { deed, tag, value }: Entry): Pr
   const append = () => session.update("log", (log = []) => [...log, tag]);
   try {
     if ((await session.id()) === null) return null;
-    // Each `update` is committed at once, so a deed is one of them.
+    // Each `update` is committed at once, so an operation makes only one.
     if (deed === "count") await count();
     if (deed === "append") await append();
     if (deed === "set") session.set("n", value);
@@ -222,7 +222,7 @@ async function answered(session: Session<Data>, { deed, tag, value }: Entry): Pr
   }
 }
 
-/** Linux has one monotonic clock for all processes. */
+/** On Linux, all processes share one monotonic clock. */
 function now(): number {
   return Number(process.hrtime.bigint() / 1000n);
 }

@@ -1,6 +1,6 @@
 /**
- * Requests that overlap, on servers whose clocks are wrong: whatever each of them was told must follow from some order of what they did, according to
- * a model of sessions that knows nothing of how they are stored. What is broken on purpose shows that the model would notice.
+ * Overlapping requests on servers whose clocks are wrong. Everything that the requests receive must follow from some order of their operations,
+ * according to a model of sessions that knows nothing about storage. Broken stores and capabilities prove that the model would notice a fault.
  *
  * @module
  */
@@ -81,7 +81,7 @@ describe("the model", () => {
   });
 });
 
-/** What random programs have found, as small as it could be made. */
+/** Faults that random programs have found, reduced to the shortest program. */
 describe("a request", () => {
   const visit = (...calls: Visit["calls"]): Visit => ({ server: 0, browser: 0, presents: "cookie", calls });
 

@@ -1,27 +1,27 @@
-/** A value as the model knows it. */
+/** A value in the model. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-/** What can be changed in a session. */
+/** The contents of a session: everything that a change can affect. */
 export interface Contents {
   data: Record<string, Json>;
   flash: Record<string, Json>;
 }
 
-/** One change, which can be applied to whatever contents there are. */
+/** One change. It can be applied to any contents. */
 export type Edit =
   | { edit: "set" | "flash" | "drop flash if"; key: string; value: Json }
   | { edit: "remove" | "drop flash"; key: string }
   | { edit: "count" | "clear" }
   | { edit: "append"; value: Json };
 
-/** The key that an edit is about; undefined for all of them. */
+/** The key that an edit changes; undefined if it changes all keys. */
 export function keyOfEdit(edit: Edit): string | undefined {
   if (edit.edit === "count") return "n";
   if (edit.edit === "append") return "list";
   return "key" in edit ? edit.key : undefined;
 }
 
-/** Contents after some edits. */
+/** The contents after some edits. */
 export function edited(contents: Contents, edits: readonly Edit[]): Contents {
   let data = { ...contents.data };
   let flash = { ...contents.flash };
@@ -56,7 +56,7 @@ export function edited(contents: Contents, edits: readonly Edit[]): Contents {
   return { data, flash };
 }
 
-/** Whether two values are equal, whatever the order of their keys. */
+/** Whether two values are equal. The order of object keys does not matter. */
 export function same(left: unknown, right: unknown): boolean {
   return textOf(left) === textOf(right);
 }

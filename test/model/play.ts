@@ -29,20 +29,20 @@ import {
   type World,
 } from "./world.ts";
 
-/** What came of a program: its history, to be explained by the model. */
+/** The result of a program: its history, which the model must explain. */
 export interface Played {
   readonly history: readonly Operation<World>[];
-  /** What happened, in the order in which it did, for whoever looks for the cause. */
+  /** What happened, in order. It helps to find the cause of a fault. */
   readonly trace: readonly string[];
   readonly requests: number;
   readonly conflicts: number;
 }
 
-/** A store, and whether the requests of a server share a process, which stores their changes together. */
+/** A store, and whether the requests of a server share a process. Requests in one process store their changes together. */
 export interface Engine {
   readonly store: SessionStore;
   readonly isShared: boolean;
-  /** A capability that breaks its word, for each server. */
+  /** A capability that breaks its contract, made for each server. */
   readonly plugin?: () => Plugin;
 }
 
@@ -55,7 +55,7 @@ interface Data {
   box: string[];
 }
 
-/** What a browser knows. */
+/** What a browser knows about its cookie. */
 interface Browser {
   cookie: string | null;
   first: string | null;
@@ -67,7 +67,7 @@ interface Server {
   readonly sessions: SessionManager<Data>;
 }
 
-/** A request under way. */
+/** A request that is being served. */
 interface Guest {
   readonly who: string;
   readonly ids: string[];
@@ -78,7 +78,10 @@ const SHOP = "https://shop.example/";
 const MADE_UP = "M".repeat(22);
 const ON_PURPOSE = "The handler fails";
 
-/** Plays a program on the real thing. Nobody goes on from a call of the store, nor begins, before it is his turn. */
+/**
+ * Plays a program with the real library. Each request waits before it begins and before each call of the store, until
+ * it is its turn.
+ */
 export async function play(program: Program, engine: Engine): Promise<Played> {
   const giveBack = takeOverTime(() => 0);
   try {
@@ -104,7 +107,7 @@ class Player {
   readonly #promised: Promised;
   readonly #clock = fakeClock(1_800_000_000_000);
   readonly #clocks: readonly (() => number)[];
-  /** What each clock showed, and from when on. */
+  /** The times that the clocks showed, and the stamp from which on they showed them. */
   readonly #shown: { from: number; times: number[] }[];
   readonly #network = startProcess();
   readonly #stage = new Stage({ hear: (line) => void this.trace.push(line) });
@@ -154,7 +157,7 @@ class Player {
       if (waiting.length === 0) break;
       const turn = this.#program.turns[this.#turns++] ?? 0;
       const next = waiting[turn % waiting.length];
-      // Every second turn leaves the answer on its way.
+      // An odd turn delays the answer of the call.
       if (next !== undefined)
         await this.#stage.step(
           next,
@@ -164,7 +167,7 @@ class Player {
     if (underWay > 0) throw failures[0] ?? new Error("A request never ends");
   }
 
-  /** Looks where every id leads that was ever issued, by the clock of each server. */
+  /** Opens every id that was ever issued, by the clock of each server, and adds what it finds to the history. */
   async audit(): Promise<void> {
     for (const now of this.#clocks) {
       const sessions = new SessionManager({ ...this.#options(now), store: this.#engine.store });
@@ -217,7 +220,7 @@ class Player {
     return ++this.#stamps;
   }
 
-  /** What the clock of a server may have shown between two stamps. */
+  /** The times that the clock of a server may have shown between two stamps. */
   #timesWithin(server: number, invoked: number, returned: number): number[] {
     const before = this.#shown.findLast(({ from }) => from <= invoked);
     const within = [before, ...this.#shown.filter(({ from }) => from > invoked && from <= returned)];
@@ -301,7 +304,8 @@ class Player {
     const isFailed = response === null;
     const outcome: Outcome = guest.isGone || hadGone ? "gone" : "stored";
     const called = (names: readonly Call["call"][]): boolean => calls.every(({ call }) => names.includes(call));
-    // To keep what nobody has seen is no use of a session: it is not even loaded. What fails before it has loaded one has none.
+    // `keepFlash` without an earlier read does not load the session, and a request that fails before it has loaded the session
+    // has done nothing.
     if (told === null && called(["keepFlash", "fail"])) return;
     if (isFailed && loaded === undefined && steps.length === 0) return;
     if (!isFailed && !hadGone)
@@ -330,12 +334,12 @@ class Player {
   }
 }
 
-/** Something that a request has stored, or has tried to. */
+/** A request's attempt to store something. */
 interface Step {
   readonly does: "update" | "save" | "create" | "finish";
   readonly invoked: number;
   readonly returned: number;
-  /** What an update answered, or what came of the others. */
+  /** The value that an update returned, or the result of another call. */
   readonly outcome: unknown;
   readonly call: Call;
   readonly tag: string;
@@ -355,12 +359,12 @@ function applied(
 ): World[] {
   if (does === "update")
     return update(world, who, times, promised, { edit: editOf(call, tag), answer: outcome }, calls);
-  // To begin a session in place of one that was just regenerated is refused.
+  // The library refuses to begin a session in place of one that was just regenerated.
   if (does === "create") return world.views[who]?.rejected === "replaced" ? [world] : [];
   return store(world, who, times, promised, outcome === "gone" ? "gone" : "stored", calls);
 }
 
-/** Updates a key, once or twice at once. Answers what was told. */
+/** Updates a key, once or twice at the same time. Returns the results. */
 async function updated(session: Session<Data>, { call }: Call, tag: string): Promise<unknown[]> {
   const count = (): Promise<unknown> => orGone(() => session.update("n", (n = 0) => n + 1));
   if (call === "count twice") return await Promise.all([count(), count()]);
@@ -369,7 +373,7 @@ async function updated(session: Session<Data>, { call }: Call, tag: string): Pro
   return [Array.isArray(list) ? [...list] : list];
 }
 
-/** Makes a call; null stands for undefined. */
+/** Makes a call. Returns null in place of undefined. */
 async function make(session: Session<Data>, call: Call, tag: string): Promise<unknown> {
   switch (call.call) {
     case "get":
@@ -429,7 +433,7 @@ function isAnswered({ call }: Call): boolean {
   return !["set", "delete", "clear", "flash", "keepFlash", "touch", "setTimeouts"].includes(call);
 }
 
-/** What a call answers, or that another request has ended the session. */
+/** The result of a call, or "gone" if another request has ended the session. */
 async function orGone<Answer>(act: () => Promise<Answer>): Promise<Answer | "gone"> {
   try {
     return await act();

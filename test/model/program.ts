@@ -8,7 +8,7 @@ export type Call =
   | { readonly call: "create" | "id" | "info" | "save" | "destroy" | "touch" }
   /** The handler throws. */
   | { readonly call: "fail" }
-  /** A value of its own, or one that several requests set. */
+  /** Sets a value that only this call sets, or one that several requests set. */
   | { readonly call: "set"; readonly key: string; readonly isOwn: boolean }
   | { readonly call: "flash"; readonly key: string }
   /** `grace` in seconds. */
@@ -20,33 +20,33 @@ export type Call =
 export interface Visit {
   readonly server: number;
   readonly browser: number;
-  /** The browser's cookie, the first id that any response ever gave it, or an id that nobody issued. */
+  /** The browser's cookie, the first id that the browser ever received, or an id that was never issued. */
   readonly presents: "cookie" | "first id" | "made-up id";
   readonly calls: readonly Call[];
 }
 
-/** Requests that may overlap, after the time has passed; some more may pass while they are under way. In true seconds. */
+/** Requests that may overlap. `later` seconds pass before them, and `meanwhile` seconds while they are being served, in true time. */
 export interface Round {
   readonly later: number;
   readonly meanwhile: number;
   readonly visits: readonly Visit[];
 }
 
-/** What is done, on servers with these clocks, and who goes on when several wait. */
+/** Rounds of requests on servers with these clocks. `turns` decides which of several waiting calls goes on. */
 export interface Program {
   readonly clocks: readonly ClockPlan[];
   readonly rounds: readonly Round[];
   readonly turns: readonly number[];
 }
 
-/** In seconds. The time passes each of them, also by clocks that are ten minutes apart. */
+/** In seconds. The pauses of a program can exceed each of them, even on clocks that are ten minutes apart. */
 export const IDLE = 3000;
 export const TOUCH = 300;
 export const ABSOLUTE = 10_000;
 
 const SERVERS = 3;
 
-/** Values lie under `a` and `b`, flash values under `a` and `note`; the others are for updates. */
+/** `set` uses `a` and `b`, `flash` uses `a` and `note`, and updates use the others. */
 const key = fc.constantFrom("a", "b", "n", "list", "note");
 
 const dataCall: fc.Arbitrary<Call> = fc.oneof(
@@ -116,7 +116,7 @@ const BEGINNING: Round = {
   visits: [{ server: 0, browser: 0, presents: "cookie", calls: [{ call: "count" }, { call: "flash", key: "note" }] }],
 };
 
-/** Mostly there is a session to begin with. */
+/** Most programs begin with a session. */
 const programsOf = (round: fc.Arbitrary<Round>): fc.Arbitrary<Program> =>
   fc.record({
     clocks: fc.array(clockPlans, { minLength: SERVERS, maxLength: SERVERS }),
@@ -129,8 +129,8 @@ const programsOf = (round: fc.Arbitrary<Round>): fc.Arbitrary<Program> =>
     turns: fc.array(fc.nat(11), { minLength: 10, maxLength: 80, size: "max" }),
   });
 
-/** Programs whose requests overlap as they like. */
+/** Programs whose requests may overlap in any way. */
 export const programs: fc.Arbitrary<Program> = programsOf(together(anyCall));
 
-/** Programs in which no other request is under way while an id is retired or ended. */
+/** Programs in which a request that retires or ends an id is the only one at that time. */
 export const programsWithPeacefulEnds: fc.Arbitrary<Program> = programsOf(fc.oneof(together(dataCall), alone));

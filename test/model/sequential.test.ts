@@ -33,11 +33,11 @@ interface Data {
 type Fault = "none" | "rejects" | "does it but rejects" | "does it twice";
 const VERBS = ["load", "save", "delete"] as const;
 
-/** One request of the client: what its handler calls, how the store fails, which of its ids it presents. */
+/** One request of the client: the calls of its handler, the faults of the store, and which of the client's ids it presents. */
 interface Visiting {
   readonly steps: readonly Step[];
   readonly throws: boolean;
-  /** How many ids back the one is that is presented; 0 for the present one. */
+  /** Which id it presents: 0 for the present one, 1 for the one before it, and so on. */
   readonly back: number;
   /** In seconds, before the request. */
   readonly pause: number;
@@ -142,12 +142,12 @@ async function outcomeOf(call: () => Promise<unknown>): Promise<Outcome> {
   }
 }
 
-/** How sessions are kept: also by a store that answers without promises. */
+/** A way to keep sessions. `isSync` stands for a store that answers without promises. */
 interface Kind extends Pick<SessionOptions<Data>, "ids" | "encryption"> {
   readonly isSync?: boolean;
 }
 
-/** Plays requests against the library and the model, and compares them after each call. */
+/** Plays requests with the library and with the model, and compares them after each call. */
 async function play(all: readonly Visiting[], { isSync, ...more }: Kind): Promise<void> {
   const { store: open, records } = openStore();
   const inner = isSync === true ? memoryStore() : open;
@@ -157,7 +157,7 @@ async function play(all: readonly Visiting[], { isSync, ...more }: Kind): Promis
   const options = { now: clock.now, schema: numbers, ...more };
   const sessions = new SessionManager<Data>({ ...options, store });
   const onlooker = new SessionManager<Data>({ ...options, store: inner });
-  /** Every id that the client was told, the present one last. */
+  /** Every id that the client has received. The last one is the present id. */
   const tokens: string[] = [];
   let present: string | null = null;
   let worlds: readonly World[] = [NEW_WORLD];
@@ -174,7 +174,7 @@ async function play(all: readonly Visiting[], { isSync, ...more }: Kind): Promis
     }
     store.plan(lists);
     const before = { load: 0, save: 0, delete: 0 };
-    /** The faults that have happened since the last call. */
+    /** The faults since the last call. */
     const faults = (): Fault[] => {
       const since = VERBS.flatMap((verb) => lists[verb].slice(before[verb], store.calls[verb]));
       Object.assign(before, store.calls);
@@ -210,7 +210,7 @@ async function play(all: readonly Visiting[], { isSync, ...more }: Kind): Promis
     if (said !== undefined) present = said === "" ? null : said;
     if (said !== undefined && said !== "" && tokens.at(-1) !== said) tokens.push(said);
 
-    // Each id that the client ever had leads where the model says, and nowhere else.
+    // Each id that the client ever had must give exactly the session of the model.
     store.plan({});
     const views = await Promise.all(
       tokens.map(async (token) => {
@@ -231,19 +231,19 @@ async function play(all: readonly Visiting[], { isSync, ...more }: Kind): Promis
       }),
     );
     if (worlds.length === 0) throw new Error(`No world fits to ${JSON.stringify(views)}:\n${trace.join("\n")}`);
-    // Without a fault nothing is left that nobody holds.
+    // Without a fault, the store holds no session whose id the client never received.
     hasFailed ||= planned.length > 0 || "code" in outcome;
     if (!hasFailed) expect(living(records).length).toBeLessThanOrEqual(new Set(tokens).size);
   }
 }
 
-/** The world after a client has heard what it was told, if that is what the model says. */
+/** The world after the client has received an answer, or no world if the model expected another answer. */
 function heard(world: World, told: Told, said: string | undefined, presented: string | null): World[] {
-  // A client that presented nothing need not be told to forget it.
+  // The library need not expire the cookie of a client that has presented none.
   if (told === "forget") return said === "" || (said === undefined && presented === null) ? [world] : [];
   if (told === "nothing") return said === undefined || (said === "" && presented === null) ? [world] : [];
   const known = world.tokens.get(told.label);
-  // Nothing is said where the client has that very token.
+  // No cookie is sent if the client has this token already.
   if (said === undefined) return known === presented ? [world] : [];
   if (known !== undefined) return known === said ? [world] : [];
   return [{ ...world, tokens: new Map([...world.tokens, [told.label, said]]) }];
@@ -253,7 +253,7 @@ function sorted(data: object): unknown {
   return Object.entries(data).toSorted(([one], [other]) => (one < other ? -1 : 1));
 }
 
-/** So that worlds which came to the same are followed once. */
+/** Equal worlds are followed only once. */
 function distinct(all: readonly World[]): World[] {
   return [...new Map(all.map((world) => [JSON.stringify([...world.places, ...world.tokens]), world])).values()];
 }

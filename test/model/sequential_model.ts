@@ -1,16 +1,16 @@
 /**
- * A plain model of one client whose requests come one after the other. It knows nothing of how sessions are stored. Where the store fails, several
- * outcomes are right: the model goes on with all of them, and what a test observes rules out those that do not fit.
+ * A simple model of one client that sends one request after the other. It knows nothing about storage. If the store fails, several outcomes are
+ * correct. The model follows all of them, and each observation of the test removes those that do not fit.
  */
 
-/** What a session holds. */
+/** The contents of a session. */
 export interface Contents {
   readonly data: Readonly<Record<string, number>>;
-  /** The flash value; there is one key for them. */
+  /** The flash value. The model uses one flash key. */
   readonly flash: number | undefined;
 }
 
-/** One call of a handler. Values are numbers, and the schema refuses negative ones. */
+/** One call of a handler. Values are numbers. The schema rejects negative ones. */
 export type Step =
   | { readonly call: "set"; readonly key: string; readonly value: number }
   | { readonly call: "delete" | "get" | "pull"; readonly key: string }
@@ -19,60 +19,60 @@ export type Step =
   | { readonly call: "regenerate"; readonly grace: number }
   | { readonly call: "clear" | "getFlash" | "save" | "destroy" | "create" | "id" | "touch" | "setTimeouts" };
 
-/** What came of a call: its value, or the code of its error. */
+/** The result of a call: its value, or the code of its error. */
 export type Outcome = { readonly value: unknown } | { readonly code: string };
 
-/** How the store failed during a call, if it did. */
+/** The faults of the store during a call. */
 export type Faults = readonly string[];
 
-/** Something that waits to be stored. */
+/** A change that is not yet stored. */
 interface Pending {
-  /** Undefined: it bears on everything. */
+  /** Undefined if the change affects all keys. */
   readonly key: string | undefined;
   readonly run: (contents: Contents) => Contents;
 }
 
-/** Where an id leads. */
+/** What the model keeps for an id: a session, or the id that replaced it. */
 type Place =
   | { readonly contents: Contents }
   | { readonly next: string; readonly retiredAt: number; readonly until: number | null };
 
-/** How the world may be, as far as it is known. */
+/** One possible state of all sessions and of the client's knowledge. */
 export interface World {
-  /** By label: a name of an id that the client may not have been told yet. */
+  /** By label. A label names an id even before the client has received it. */
   readonly places: ReadonlyMap<string, Place>;
-  /** The ids as they were told, by label. */
+  /** By label, the ids that the client has received. */
   readonly tokens: ReadonlyMap<string, string>;
   readonly labels: number;
 }
 
-/** The changes of one request, and what it knows. */
+/** The changes of one request, and what the request knows. */
 export interface Visit {
   readonly world: World;
   readonly now: number;
   readonly presented: string | null;
-  /** The label of the session; null if there is none, undefined before it was loaded. */
+  /** The label of the session; null if there is no session, undefined before it was loaded. */
   readonly base: string | null | undefined;
   readonly isReplaced: boolean;
   readonly isDead: boolean;
   readonly isAuthenticated: boolean;
   readonly pending: readonly Pending[];
   readonly begins: boolean;
-  /** Whether `touch` or `setTimeouts` was called: they change no contents, and are stored with everything else. */
+  /** Whether `touch` or `setTimeouts` was called. They change no contents, and are stored with the other changes. */
   readonly touches: boolean;
   readonly rotation: number | undefined;
-  /** Whether the session was perhaps stored, without an answer. */
+  /** Whether a creation got no answer from the store, so that the session may exist. */
   readonly isInDoubt: boolean;
-  /** Whether the library does not know yet that something was stored. */
+  /** Whether something may be stored of which the library has no confirmation yet. */
   readonly isUnconfirmed: boolean;
-  /** A token that was disclosed before its session was stored. */
+  /** A token that `id()` or `create()` returned before its session was stored. */
   readonly disclosed: string | undefined;
-  /** What `destroy` is to end: a label. */
+  /** The label of the session that `destroy` has to end. */
   readonly ends: string | undefined;
   readonly isEnded: boolean;
   readonly isGone: boolean;
   readonly isRefused: boolean;
-  /** The session that this request has renewed without grace, with its state before that. */
+  /** The session that this request has regenerated without grace, with its contents before that. */
   readonly retired: { readonly label: string; readonly contents: Contents } | undefined;
   readonly shown: number | undefined;
   readonly isConsumed: boolean;
@@ -80,12 +80,12 @@ export interface Visit {
 }
 
 export const EMPTY: Contents = { data: {}, flash: undefined };
-/** In milliseconds: as long as a request with a retired id counts as one that was under way. */
+/** In milliseconds. For this long after an id was retired, a request with that id counts as one that was already running. */
 const UNDER_WAY = 60_000;
 
 export const NEW_WORLD: World = { places: new Map(), tokens: new Map(), labels: 0 };
 
-/** What an id leads to. */
+/** The session that an id gives, or why it gives none. */
 export function follow(
   world: World,
   label: string | undefined,
@@ -112,7 +112,7 @@ function placed(world: World, changes: readonly (readonly [string, Place | undef
   return { ...world, places };
 }
 
-/** A session and all that took its place, ended. */
+/** The world after a session and all its successors have ended. */
 function ended(world: World, label: string | undefined): World {
   const place = label === undefined ? undefined : world.places.get(label);
   if (label === undefined || place === undefined) return world;
@@ -181,7 +181,7 @@ const isPending = (visit: Visit): boolean =>
 const mayBegin = (visit: Visit): boolean =>
   !visit.isReplaced || visit.isAuthenticated || visit.ends !== undefined || visit.isEnded;
 
-/** What a commit of everything comes to, if the store does what it is told. */
+/** The result of a commit of all changes on a store without faults. */
 function commit(before: Visit): { readonly visit: Visit; readonly code?: string } {
   let visit = loaded(before);
   if (visit.isGone) return { visit, code: "ERR_SESSION_GONE" };
@@ -221,7 +221,7 @@ function commit(before: Visit): { readonly visit: Visit; readonly code?: string 
   return { visit: { ...next, world: placed(next.world, [[label, place]]), retired } };
 }
 
-/** A session under a new id. */
+/** The session, stored under a new id. */
 function stored(visit: Visit, contents: Contents): Visit {
   const label = `session ${visit.world.labels}`;
   const world = placed({ ...visit.world, labels: visit.world.labels + 1 }, [[label, { contents }]]);
@@ -229,11 +229,11 @@ function stored(visit: Visit, contents: Contents): Visit {
   return { ...visit, base: label, disclosed: undefined, world: { ...world, tokens } };
 }
 
-/** What may have come of a commit during which the store failed: it was done, or a part of it, or nothing. */
+/** The possible results of a commit during which the store failed: all of it was done, a part of it, or nothing. */
 function partlyDone(before: Visit, faults: Faults): Visit[] {
   const visit = { ...loaded(before), isInDoubt: before.isInDoubt || !loaded(before).base };
   const outcomes = [before, visit];
-  // What took the place of a retired session ends before it does.
+  // The successors of a retired session end before the session itself does.
   for (
     let place = visit.world.places.get(visit.ends ?? "");
     place !== undefined && "next" in place;
@@ -241,11 +241,11 @@ function partlyDone(before: Visit, faults: Faults): Visit[] {
   ) {
     outcomes.push({ ...visit, world: ended(visit.world, place.next) });
   }
-  // A successor that is stored may still take the place of the old session.
+  // A stored successor may still replace the old session.
   if (visit.base && visit.rotation !== undefined && !visit.isGone)
     outcomes.push({ ...commit(visit).visit, isUnconfirmed: true });
   if (!mayBeDone(faults)) {
-    // What was ended before a write failed stays ended.
+    // A session that was ended before a write failed stays ended.
     if (visit.ends !== undefined)
       outcomes.push({ ...visit, ends: undefined, isEnded: true, world: ended(visit.world, visit.ends) });
     return outcomes;
@@ -265,7 +265,7 @@ function committed(visit: Visit, outcome: Outcome, faults: Faults): Visit[] {
   return isOutage(outcome, faults) ? partlyDone(visit, faults) : [];
 }
 
-/** Whether a call may have been done although its answer was an error. */
+/** Whether a call may have been done although it returned an error. */
 const mayBeDone = (faults: Faults): boolean => faults.some((fault) => fault !== "rejects");
 
 export function isOutage(outcome: Outcome, faults: Faults): boolean {
@@ -281,13 +281,13 @@ function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults
     const outcomes = [before, visit];
     if (visit.base && visit.rotation === undefined && mayBeDone(faults))
       for (const done of updatedAtOnce(visit, next).visits) outcomes.push({ ...done, isUnconfirmed: true });
-    // The successor has it, and may still take the place of the old session.
+    // The update may be stored in the successor, which may still replace the old session.
     if (visit.base && visit.rotation !== undefined)
       outcomes.push({ ...commit(recorded(visit, "n", next)).visit, isUnconfirmed: true });
     return outcomes;
   }
   if (visit.isGone && visit.base) return "code" in outcome && outcome.code === "ERR_SESSION_GONE" ? [visit] : [];
-  // A session that is in doubt is for its request one that begins.
+  // If the creation of the session got no answer, the request still treats it as a session that begins.
   if (visit.base && visit.rotation === undefined && !visit.isInDoubt) {
     const { visits, value, isFine } = updatedAtOnce(visit, next);
     if (!isFine) return isRefused ? [visit] : [];
@@ -299,7 +299,7 @@ function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults
   const noted = recorded(visit, "n", next);
   const value = seen(noted).data["n"];
   if (visit.rotation === undefined) return is(value) ? [noted] : [];
-  // A session that gets a new id is stored whole. An update that was refused leaves nothing.
+  // A session that gets a new id is stored as a whole. An update that the schema rejects stores nothing.
   const { visit: after, code } = commit(noted);
   if (code !== undefined)
     return isRefused
@@ -311,7 +311,7 @@ function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults
   return is(value) ? [after] : [];
 }
 
-/** One key, or everything if something that waits bears on everything. */
+/** An update on a session that exists: stores one key, or everything if a pending change affects all keys. */
 function updatedAtOnce(visit: Visit, next: Pending["run"]): { visits: Visit[]; value: unknown; isFine: boolean } {
   const bearsOnAll = visit.pending.some(({ key }) => key === undefined);
   const isTaken = ({ key }: Pending): boolean => bearsOnAll || key === "n";
@@ -337,7 +337,7 @@ function token(visit: Visit, outcome: Outcome): Visit[] {
   return visit.disclosed === undefined || visit.disclosed === value ? [{ ...visit, disclosed: value }] : [];
 }
 
-/** The visit, if a token can be that of a label. */
+/** The visit with this token for a label, or none if the label has another token. */
 function known(visit: Visit, label: string, value: unknown): Visit[] {
   if (typeof value !== "string") return [];
   const before = visit.world.tokens.get(label);
@@ -345,13 +345,13 @@ function known(visit: Visit, label: string, value: unknown): Visit[] {
   return [{ ...visit, world: { ...visit.world, tokens: new Map([...visit.world.tokens, [label, value]]) } }];
 }
 
-/** The visits that fit to what came of a call. None means that the library was wrong. */
+/** The visits that agree with the result of a call. If there is none, the library has made a mistake. */
 export function stepped(visit: Visit, step: Step, outcome: Outcome, faults: Faults): Visit[] {
   const isDone = "value" in outcome;
   const reads = ["get", "pull", "getFlash", "create", "id", "destroy", "regenerate"].includes(step.call);
   if (reads && !isDone && isOutage(outcome, faults)) return [visit];
   const now = reads ? loaded(visit) : visit;
-  // What a handler sees of what was dropped is its own affair.
+  // After a session was lost, the model does not check what the handler still reads.
   if (now.isGone && ["get", "pull", "getFlash", "id"].includes(step.call)) return [now];
   switch (step.call) {
     case "set":
@@ -411,11 +411,11 @@ export function stepped(visit: Visit, step: Step, outcome: Outcome, faults: Faul
 function destroyed(visit: Visit): Visit {
   const label = labelOf(visit.world, visit.presented);
   const place = label === undefined ? undefined : visit.world.places.get(label);
-  // During a grace an id is what it leads to. If nothing is there, nothing is to be ended.
+  // During a grace an id stands for its successor. If there is no successor, there is no session to end.
   const leadsNowhere =
     visit.isDead && place !== undefined && "next" in place && place.until !== null && visit.now < place.until;
   const presented = leadsNowhere ? undefined : label;
-  // What may have begun without an answer ends beside what was presented.
+  // A session that may have begun without an answer ends together with the presented one.
   const begun = visit.isInDoubt ? visit.base : null;
   return {
     ...beginVisit(begun ? ended(visit.world, begun) : visit.world, visit.presented, visit.now),
@@ -425,13 +425,13 @@ function destroyed(visit: Visit): Visit {
     isUnconfirmed: visit.isInDoubt || visit.isUnconfirmed,
     isDead: visit.isDead,
     isEnded: visit.isEnded,
-    // What was presented is ended even if nothing lies there any more: the client must forget it.
+    // The presented id is ended even if it has no record any more, because the client must forget it.
     ends:
       visit.ends ?? (begun ? undefined : visit.base) ?? presented ?? (visit.presented === null ? undefined : "nothing"),
   };
 }
 
-/** The flash value that was shown is to be removed, unless another one was set for later. */
+/** Removes the flash value that was shown, unless another one was set for later. */
 function consumed(visit: Visit): Visit {
   if (!visit.isConsumed) return visit;
   const { shown } = visit;
@@ -442,10 +442,10 @@ function consumed(visit: Visit): Visit {
   );
 }
 
-/** What a client is told: a token under a label, to forget its token, or nothing. */
+/** What a response does to the client's cookie: it sets the token of a label, expires the cookie, or nothing. */
 export type Told = { readonly label: string } | "forget" | "nothing";
 
-/** How a request may end whose handler is done; `outcome` is that of the whole request. */
+/** The possible ends of a request after its handler; `outcome` is the result of the whole request. */
 export function finished(
   before: Visit,
   outcome: Outcome,
@@ -470,7 +470,10 @@ function whatIsTold(visit: Visit, isStored: boolean): Told {
   return isStored && (visit.isEnded || visit.isDead) ? "forget" : "nothing";
 }
 
-/** What a request leaves whose handler or last commit failed: a session that it has renewed is put back, unless the store fails at that too. */
+/**
+ * The state after a failed handler or a failed last commit: a session that the request has regenerated is put back, unless the store fails
+ * again.
+ */
 export function discarded(visit: Visit, faults: Faults): { readonly world: World; readonly told: Told }[] {
   const told = "nothing" as const;
   const { retired, world } = visit;

@@ -6,10 +6,10 @@ import { type Engine, play } from "./play.ts";
 import type { Program } from "./program.ts";
 import { EMPTY_WORLD, type World } from "./world.ts";
 
-/** What was played so far. */
+/** Totals of all programs so far. */
 export const totals = { programs: 0, requests: 0, conflicts: 0 };
 
-/** Plays a program. Null if the model has an order in which it could have come to that, or else what happened. */
+/** Plays a program. Returns null if the model has an order that explains the results, otherwise a description. */
 export async function unexplained(program: Program, engine: Engine): Promise<string | null> {
   const { history, trace, requests, conflicts } = await play(program, engine);
   totals.programs++;
@@ -21,23 +21,26 @@ export async function unexplained(program: Program, engine: Engine): Promise<str
   return `${trace.join("\n")}\n\nNo order explains this, at the latest:\n${next.slice(0, 3).join("\n")}`;
 }
 
-/** A store that compares and sets, and sweeps nothing: what has run out must be told by its times. */
+/** A store with compare-and-set that removes no record by itself, so that the library must reject expired ones by their times. */
 export function comparing(): Engine {
   return { store: recordingEngine(() => 0, "never").store, isShared: true };
 }
 
-/** A store where the last write wins, and which says so. Requests do not wait for each other there, or they would merge more than is promised. */
+/**
+ * A store that reports that the last write wins. Each request gets a process of its own; otherwise their changes would merge more than this store
+ * promises.
+ */
 export function withoutCompareAndSet(): Engine {
   const { store } = comparing();
   return { store: { ...withoutComparing(store), traits: { ...store.traits, compareAndSet: false } }, isShared: false };
 }
 
-/** A store that breaks its word. */
+/** A store that breaks its contract. */
 export function broken(breaking: (store: SessionStore) => SessionStore): () => Engine {
   return () => ({ store: breaking(comparing().store), isShared: true });
 }
 
-/** A good store, with a capability that breaks its word. */
+/** A correct store with a capability that breaks its contract. */
 export function withPlugin(plugin: () => Plugin): () => Engine {
   return () => ({ ...comparing(), plugin });
 }

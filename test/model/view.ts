@@ -7,7 +7,7 @@ export interface OwnTimeouts {
   absolute?: number;
 }
 
-/** A session as a request found it, or as it has stored it. Instants in milliseconds. */
+/** A session as a request has found it or stored it. Instants in milliseconds. */
 export interface FoundState extends Contents {
   createdAt: number;
   since: number;
@@ -15,23 +15,23 @@ export interface FoundState extends Contents {
   timeouts: OwnTimeouts;
 }
 
-/** What one request knows and wants, since it looked at its session. */
+/** What one request knows and has changed since it looked at its session. */
 export interface View extends Contents {
   readonly presented: string | null;
-  /** The ids that were minted for this request, and how many of them it has used. */
+  /** The ids that were generated for this request, and how many of them it has used. */
   readonly ids: readonly string[];
   minted: number;
   nextId: string | null;
   life: number | null;
-  /** The session to which the presented id leads no longer: a logout ends it all the same. */
+  /** The session that the presented id gave before it was rejected. A logout still ends that session. */
   refused: number | null;
-  /** Why the presented id is not its session: for good, or because it was retired, just now or some time ago. */
+  /** Why the presented id gives no session: it ended for good, it was retired some time ago, or it was retired just now. */
   rejected: "final" | "retired" | "replaced" | null;
   isAuthenticated: boolean;
   heldId: string | null;
   found: FoundState;
   edits: Edit[];
-  /** Lists that were handed out: they stay the same objects, and are stored if they were changed in place. */
+  /** Lists that the handler has received. It always gets the same object, and a change in place is stored. */
   tracked: Record<string, Json>;
   shown: Record<string, Json>;
   consumed: string[];
@@ -42,22 +42,22 @@ export interface View extends Contents {
   isStarted: boolean;
   isTouched: boolean;
   isNew: boolean;
-  /** The sessions that it has destroyed, and the ids from which on they end. */
+  /** The sessions that the request has destroyed, each with the id from which on it ends. */
   doomed: { life: number; from: string }[];
   hasDestroyed: boolean;
   hasEnded: boolean;
-  /** Whether the client is to be told the id again; both will do if another request has just changed the same. */
+  /** Whether the response must send the cookie again. "maybe": both are correct, because another request has made the same change. */
   renewed: "yes" | "no" | "maybe";
-  /** The session as it was before this request has retired its id without a grace. */
+  /** The session before this request has retired its id without grace. */
   retired: { readonly id: string; readonly state: FoundState } | null;
 }
 
-/** A call, and what it answered. */
+/** A call, and its result. */
 export interface Observed {
   readonly call: Call;
-  /** The value that it wrote, if it wrote one of its own. */
+  /** The unique value that it wrote, if it wrote one. */
   readonly tag: string;
-  /** Whether it came before the session was loaded. */
+  /** Whether it was made before the session was loaded. */
   readonly isEarly: boolean;
   readonly answer: unknown;
 }
@@ -73,7 +73,7 @@ export const NOTHING_WANTED: Pick<View, "edits" | "rotation" | "timeouts" | "isS
   doomed: [],
 };
 
-/** Makes a call that stores nothing, and tells what it must answer. */
+/** Makes a call that stores nothing, and returns the result that it must have. */
 export function perform(view: View, { call, tag, isEarly }: Observed): unknown {
   switch (call.call) {
     case "get":
@@ -122,7 +122,7 @@ export function perform(view: View, { call, tag, isEarly }: Observed): unknown {
       view.isAuthenticated = true;
       if (view.life === null) return null;
       view.rotation = {
-        // Of several calls, the shortest grace counts.
+        // If it is called several times, the shortest grace counts.
         grace: Math.min(call.grace, view.rotation?.grace ?? Infinity),
         reauthenticated: call.reauthenticated || view.rotation?.reauthenticated === true,
       };
@@ -140,7 +140,7 @@ export function perform(view: View, { call, tag, isEarly }: Observed): unknown {
   }
 }
 
-/** Whether a call may have answered this: what `info()` says of a session that begins depends on the clock. */
+/** Whether a call may have had this result. The result of `info()` on a new session depends on the clock. */
 export function fits(view: View, observed: Observed, times: readonly number[]): boolean {
   const { call, answer } = observed;
   if (call.call !== "info") return same(answer, perform(view, observed));
@@ -150,24 +150,24 @@ export function fits(view: View, observed: Observed, times: readonly number[]): 
   return same(answer, { isNew, createdAt: view.found.createdAt, lastSeenAt: view.found.lastSeenAt });
 }
 
-/** Whether there is a session, or will be. */
+/** Whether the session exists, or will exist after the request. */
 export function exists(view: View): boolean {
   return view.life !== null || view.isStarted || Object.keys({ ...view.data, ...view.flash }).length > 0;
 }
 
-/** Whether the request may begin a session: not in place of one that was regenerated while it was under way. */
+/** Whether the request may begin a session. It may not replace a session that was regenerated during the request. */
 export function mayBegin({ rejected, isAuthenticated, hasDestroyed }: View): boolean {
   return rejected !== "replaced" || isAuthenticated || hasDestroyed;
 }
 
-/** The id that comes next. */
+/** The next id of this request. */
 export function mint(view: View): string {
   const id = view.nextId ?? view.ids[view.minted++] ?? "";
   view.nextId = null;
   return id;
 }
 
-/** Records what was shown as gone, as far as it is still there. */
+/** Records the removal of the flash values that were shown, unless they have changed since. */
 export function settleFlash(view: View): void {
   for (const key of view.consumed) {
     const value = view.shown[key];
@@ -176,7 +176,7 @@ export function settleFlash(view: View): void {
   view.consumed = [];
 }
 
-/** Lists in whose place another request has stored something else are not handed out any more. */
+/** Forgets the lists that another request has replaced in the store. */
 export function dropStale(view: View): void {
   const kept = Object.entries(view.tracked).filter(([key, value]) => {
     const stored = view.data[key];
@@ -231,7 +231,7 @@ function remove(view: View, key: string, isEarly: boolean): null {
   return record(view, { edit: "remove", key });
 }
 
-/** A flash value that may be seen makes room for what is written under its key. */
+/** A write under the key of a visible flash value removes that value. */
 function yieldTo(view: View, key: string, isEarly: boolean): void {
   delete view.shown[key];
   view.consumed = view.consumed.filter((each) => each !== key);

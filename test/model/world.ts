@@ -15,15 +15,15 @@ import {
   type View,
 } from "./view.ts";
 
-/** A session, as its user thinks of it: contents, times, and the ids that lead to it. Instants in milliseconds. */
+/** A session as its user sees it: contents, times, and its ids. Instants in milliseconds. */
 interface Life extends FoundState {
-  /** The last one is in force. Those before lead on until their grace is over: never, if there was none. */
+  /** The last one is in force. An earlier one stands for its successor until its grace ends; null for no grace. */
   ids: { id: string; retiredAt: number; graceUntil: number | null }[];
-  /** From which id on it was ended; those before still say that they were retired. */
+  /** The index of the id from which on the session has ended. Earlier ids still count as retired. */
   endedFrom: number;
 }
 
-/** All sessions, and what the requests under way know of them. */
+/** All sessions, and what the running requests know of them. */
 export interface World {
   readonly lives: readonly Life[];
   readonly views: Readonly<Record<string, View>>;
@@ -31,27 +31,27 @@ export interface World {
 
 export const EMPTY_WORLD: World = { lives: [], views: {} };
 
-/** What a response says about the cookie: an id, that it is over, or nothing. */
+/** What a response does to the cookie: it sets an id, expires the cookie ("over"), or nothing. */
 export type Told = { readonly id: string } | "over" | null;
 
-/** What came of a call that stores. */
+/** The result of a call that stores. */
 export type Outcome = "stored" | "gone";
 
-/** What is promised. */
+/** The promises of a store. */
 export interface Promised {
-  /** Whether changes merge; otherwise the last write wins, and with it all that its request had seen. */
+  /** Whether changes merge. If not, the last write wins, and it also writes back everything that its request has read. */
   readonly merges: boolean;
 }
 
-/** How long a session that has run out is kept for a request under way, in milliseconds. */
+/** How long an expired session is kept for a running request, in milliseconds. */
 const MARGIN = 600_000;
-/** How long a retired id counts as just retired, in milliseconds. */
+/** For how long a retired id counts as just retired, in milliseconds. */
 const UNDER_WAY = 60_000;
 
 /**
- * A request looks at its session, at one instant, and then makes calls until it stores.
+ * A request looks at its session at one instant, and then makes calls until it stores.
  *
- * @param times What the clock of its server may have shown
+ * @param times The times that the clock of its server may have shown
  */
 export function look(
   world: World,
@@ -90,7 +90,7 @@ export function look(
   });
 }
 
-/** A request stores all that it wants, at one instant, and then makes calls until it stores again. `isSave`: it was asked to by `save()`. */
+/** A request stores all its changes at one instant, and then makes calls until it stores again. */
 export function store(
   world: World,
   who: string,
@@ -111,7 +111,7 @@ export function store(
     });
 }
 
-/** A request updates one key, at one instant: on a session that exists, this alone is stored. */
+/** A request updates one key at one instant. On a session that exists, only this key is stored. */
 export function update(
   world: World,
   who: string,
@@ -135,7 +135,7 @@ export function update(
       possible.push(...all.filter(({ outcome }) => (outcome === "gone") === isGone).map((each) => each.world));
     }
   } else {
-    // What bears on all keys must come before.
+    // Earlier changes that affect all keys must be stored first.
     const takesAll = view.edits.some((each) => keyOfEdit(each) === undefined);
     const taken = view.edits.filter((each) => takesAll || keyOfEdit(each) === key);
     const left = takesAll ? [] : view.edits.filter((each) => keyOfEdit(each) !== key);
@@ -159,14 +159,14 @@ export function update(
   });
 }
 
-/** The request is answered: what it tells the client must be what has become of its session. */
+/** The response of a request: what it tells the client must agree with the state of the session. */
 export function answer(world: World, who: string, told: Told, outcome: Outcome): World[] {
   const { [who]: view, ...views } = world.views;
   if (view === undefined) throw new Error(`${who} has not looked`);
   return expectedCookies(view, outcome).some((each) => same(each, told)) ? [{ ...world, views }] : [];
 }
 
-/** The handler has failed: what was not stored is dropped, and a new id of which nobody was told is taken back. */
+/** The handler has failed: its unsaved changes are dropped, and a new id that the client did not receive is taken back. */
 export function fail(world: World, who: string): World[] {
   const { [who]: view, ...views } = world.views;
   if (view === undefined) throw new Error(`${who} has not looked`);
@@ -179,7 +179,7 @@ export function fail(world: World, who: string): World[] {
   return [{ lives, views }];
 }
 
-/** What somebody sees who presents an id and changes nothing. */
+/** What a reader finds that presents an id and changes nothing. */
 export function inspect(
   world: World,
   id: string,
@@ -199,7 +199,7 @@ function expectedCookies(view: View, outcome: Outcome): Told[] {
   return view.renewed === "maybe" ? [told, null] : [null];
 }
 
-/** The session to which an id leads, by one clock; or why it leads to none. */
+/** The session that an id gives by one clock, or why it gives none. */
 function resolve(world: World, presented: string | null, now: number): Pick<View, "life" | "refused" | "rejected"> {
   const index = world.lives.findIndex(({ ids }) => ids.some(({ id }) => id === presented));
   const life = world.lives[index];
@@ -228,7 +228,7 @@ interface Attempt {
   readonly world: World;
 }
 
-/** Each way in which storing everything may go. */
+/** Each possible result of storing all changes. */
 function* attempts(
   world: World,
   who: string,
@@ -251,7 +251,7 @@ function* attempts(
   }
 }
 
-/** After a logout, which ends what its id leads to, and what took the place of that. */
+/** The world after a logout, which ends the session of its id and all successors. */
 function ended(world: World, { doomed }: View): World {
   const lives = world.lives.map((life, index) => {
     const end = doomed.find((each) => each.life === index);
@@ -264,7 +264,7 @@ function ended(world: World, { doomed }: View): World {
 function* begun(world: World, who: string, view: View, now: number): Generator<Attempt> {
   const { data, flash, timeouts } = view;
   if (!exists(view)) {
-    // Timeouts, say, wait for the session to which they are given.
+    // Timeouts and a touch are kept until a session begins.
     const waiting = { ...view, ...NOTHING_WANTED, timeouts, isTouched: view.isTouched };
     return yield { outcome: "stored", world: withView(world, who, waiting) };
   }
@@ -276,7 +276,7 @@ function* begun(world: World, who: string, view: View, now: number): Generator<A
   yield { outcome: "stored", world: settled({ ...world, lives: [...world.lives, life] }, who, after) };
 }
 
-/** Whether the id that a request holds leads to the session in force, by one clock. */
+/** Whether the id that a request holds gives the session in force, by one clock. */
 function leadsOn(life: Life, id: string | null, now: number): boolean {
   const from = life.ids.findIndex((each) => each.id === id);
   if (from < 0 || isEnded(life)) return false;
@@ -310,7 +310,7 @@ function* changedLife(
   judged: number,
   stamped: number,
   promised: Promised,
-  /** By which it is judged whether a touch is due, also if they are not stored yet. */
+  /** The timeouts that decide whether a touch is due, even if they are not stored yet. */
   ownTimeouts: View["timeouts"] = view.timeouts,
 ): Generator<Attempt> {
   const life = world.lives[view.life ?? -1];
@@ -320,7 +320,7 @@ function* changedLife(
   if (!isAlive || hasRunOut) yield { outcome: "gone", world };
   const isDue = isTouchDue(view, ownTimeouts, view.found, judged);
   if (!changes(view) && !isDue) {
-    // Nothing is stored, and so nothing read anew; except by somebody who waits for others of the same process.
+    // A request that stores nothing does not read the session again, unless it waits for other requests of its process.
     const still = { ...view, ...edited(view.found, view.edits), ...NOTHING_WANTED };
     yield { outcome: "stored", world: withView(world, who, still) };
     if (!isAlive) return;
@@ -331,20 +331,20 @@ function* changedLife(
   const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
   const timeouts = { ...ground.timeouts, ...view.timeouts };
   const isRenewed = isTouched || !same(timeouts, ground.timeouts);
-  // If somebody else has done the same in between, the client is told by that one.
+  // If another request has made the same change meanwhile, that request's response tells the client.
   const isOthers = !isRenewed && (isDue || !same({ ...view.found.timeouts, ...view.timeouts }, view.found.timeouts));
   const renewed = isRenewed ? "yes" : isOthers && view.renewed === "no" ? "maybe" : view.renewed;
   const next = { ...life, ...edited(ground, view.edits), lastSeenAt, timeouts };
   yield { outcome: "stored", world: then(world, who, view, next, { renewed }) };
 }
 
-/** The request goes on from what it has stored. */
+/** The request continues with what it has stored. */
 function then(world: World, who: string, view: View, next: Life, changed: Partial<View>): World {
   const lives = world.lives.with(view.life ?? -1, next);
   return settled({ ...world, lives }, who, { ...view, ...changed, ...NOTHING_WANTED });
 }
 
-/** Whether there is a difference to what the request saw: an equal value is no change. */
+/** Whether anything differs from what the request has read. Writing an equal value is no change. */
 function changes(view: View): boolean {
   const { data, flash } = edited(view.found, view.edits);
   return (
@@ -360,14 +360,14 @@ function isTouchDue({ isTouched }: View, own: View["timeouts"], ground: FoundSta
   return isTouched || now - ground.lastSeenAt >= interval * 1000;
 }
 
-/** Makes the calls that follow, if they can have answered what they did. */
+/** Makes the next calls. Returns no world if a result does not fit. */
 function goOn(world: World, who: string, calls: readonly Observed[], times: readonly number[]): World[] {
   if (calls.length === 0) return [world];
   const view = viewOf(world, who);
   return calls.every((each) => fits(view, each, times)) ? [withView(world, who, view)] : [];
 }
 
-/** The request takes its session as it is now. */
+/** The request continues with the session as it is now. */
 function settled(world: World, who: string, view: View): World {
   const life = world.lives[view.life ?? -1];
   if (life === undefined) return withView(world, who, view);
@@ -379,7 +379,7 @@ function stateOf({ data, flash, createdAt, since, lastSeenAt, timeouts }: Life):
   return { data, flash, createdAt, since, lastSeenAt, timeouts };
 }
 
-/** A copy of what a request knows, which may be changed. */
+/** A copy of what a request knows, for changing. */
 function viewOf(world: World, who: string): View {
   const view = world.views[who];
   if (view === undefined) throw new Error(`${who} has not looked`);
@@ -390,12 +390,12 @@ function withView(world: World, who: string, view: View): World {
   return { ...world, views: { ...world.views, [who]: view } };
 }
 
-/** What was judged and what was written down may be of different instants. */
+/** The library may read the clock at different instants, once to decide whether a touch is due and once for the record. */
 function pairsOf(times: readonly number[]): (readonly [number, number])[] {
   return times.flatMap((judged) => times.map((stamped) => [judged, stamped] as const));
 }
 
-/** What an update does to a session. */
+/** The change that an update makes to a session. */
 export function editOf({ call }: Call, tag: string): Edit {
   return call === "append" ? { edit: "append", value: tag } : { edit: "count" };
 }

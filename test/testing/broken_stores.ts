@@ -33,7 +33,7 @@ import {
 
 const EMPTY: ReadonlyMap<string, string> = new Map();
 
-/** For every case, stores that it must catch, by what is wrong with them. */
+/** For each case, the stores that it must catch, by their fault. */
 export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenStore>>>> = {
   "traits are plausible": {
     "has a limit that is not a number": withTraits({ maxBytes: NaN }),

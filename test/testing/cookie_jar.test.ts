@@ -13,7 +13,7 @@ describe("cookieJar()", () => {
     return new Response(null, { headers });
   }
 
-  /** What a jar sends to `to` after `lines` were set by `from`. */
+  /** The cookies that a jar sends to `to` after `from` has set `lines`. */
   function sent(lines: string[], from: string = home, to: string = from): string | null {
     const jar = cookieJar();
     jar.store(from, setting(...lines));

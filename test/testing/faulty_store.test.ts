@@ -102,7 +102,7 @@ describe("faultyStore()", () => {
     const inner = { ...memoryStore(), load: () => Promise.reject(new Error("of the engine")) };
     const store = faultyStore(inner, { load: "answers late" });
     const outcome = Promise.resolve(store.load(KEY)).catch((error: Error) => error.message);
-    // The runtime tells of a rejection after all microtasks.
+    // The runtime reports an unhandled rejection after all microtasks.
     await new Promise(setImmediate);
     await store.release();
     expect([await outcome, unhandled]).toEqual(["of the engine", []]);

@@ -1,2 +1,2 @@
-/** A Worker that only lends its bindings. */
+/** A Worker that only provides its bindings. */
 export default { fetch: (): Response => new Response() };

@@ -177,7 +177,7 @@ describe("kvSimulator()", () => {
     expect(await kv.at("Paris").get("k")).toBe("mine");
     clock.advance(0.001);
     expect(await kv.at("Paris").get("k")).toBe("theirs");
-    // What has run out is no longer there to be kept.
+    // An expired cache entry is gone, so the later write below starts a new one.
     clock.advance(60);
     await kv.at("Paris").put("k", "mine again");
     clock.advance(1);

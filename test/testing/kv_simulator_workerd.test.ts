@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { kvSimulator, type KvPutOptions, type SimulatedNamespace } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
 
-/** The calls of a namespace, as both understand them. */
+/** The calls of a namespace that both implementations understand. */
 type Call =
   | { readonly verb: "get"; readonly key: string; readonly cacheTtl?: number }
   | { readonly verb: "getWithMetadata" | "delete"; readonly key: string }
@@ -39,12 +39,12 @@ describe("kvSimulator() answers as Workers KV does in workerd", () => {
           return await kv.delete(call.key);
       }
     } catch (error) {
-      // What the message says beside the status is the vendor's.
+      // Compares the status alone. The rest of the message is the vendor's wording.
       return error instanceof Error && (/ failed: (\d+)/.exec(error.message)?.[1] ?? error.name);
     }
   }
 
-  /** All parts of a listing, with what does not depend on the clock. */
+  /** All pages of a listing, with only the parts that do not depend on the clock. */
   async function listed(
     kv: SimulatedNamespace,
     { prefix, limit }: { prefix?: string; limit?: number },

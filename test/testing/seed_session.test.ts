@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, SessionManager, type SessionOptions, withSession } from "../../mod.ts";
 import { seedSession } from "../../src/testing.ts";
 
-/** What a program on these options finds in the session of a cookie. */
+/** What a program with these options finds in the session of a cookie. */
 async function found(options: SessionOptions | SessionManager, cookie: string, url: string): Promise<unknown> {
   const handler = withSession(async (_request, session) => Response.json(await session.all()), options);
   return await (await handler(new Request(url, { headers: { cookie } }))).json();

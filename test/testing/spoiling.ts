@@ -1,13 +1,13 @@
 /**
- * Ways to break a store, for the test of `storeCases()`. None of them depends on a race: a store that would lose a write only when two
- * requests meet has a recorded history instead, and does the same wrong thing each time.
+ * Ways to break a store, for the test of `storeCases()`. None of them depends on a race. A store that would lose a write only if two
+ * requests meet repeats a recorded write instead, and so makes the same mistake each time.
  */
 import { chain, type MaybePromise } from "../../src/core/maybe_promise.ts";
 import type { RecordVersion, SessionRecord, SessionStore, StoredRecord, Write } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import type { OpenedStore, OpenStore } from "../../src/testing.ts";
 
-/** A memory store with some of its verbs replaced by worse ones, which may use the good ones. */
+/** A memory store with some methods replaced by wrong ones. The wrong ones may call the good ones. */
 export function spoiled(spoil: (good: SessionStore) => Partial<SessionStore>): OpenStore {
   return () => {
     const good = memoryStore();
@@ -15,7 +15,7 @@ export function spoiled(spoil: (good: SessionStore) => Partial<SessionStore>): O
   };
 }
 
-/** A write that replaces whatever is there, in one step if the store answers at once. */
+/** A write that replaces the record without comparing, in one step if the store answers without promises. */
 export function overwrite(
   store: SessionStore,
   key: string,
@@ -25,7 +25,7 @@ export function overwrite(
   return chain(store.load(key), (found) => store.save(key, { ...write, record, expected: found?.version ?? null }));
 }
 
-/** A memory store that gets every record as `distort` changes it. */
+/** A memory store that stores every record as `distort` changes it. */
 export function distorted(distort: (fields: ReadonlyMap<string, string>) => Iterable<[string, string]>): OpenStore {
   return spoiled((good) => ({
     save(key, write) {
@@ -43,7 +43,10 @@ export function distortedNames(distort: (name: string) => string): OpenStore {
   return distorted((fields) => [...fields].map(([name, value]) => [distort(name), value]));
 }
 
-/** A memory store that refuses only versions that the record has never had: what a comparison before a gap comes to. */
+/**
+ * A memory store that rejects only versions that the record has never had. So does a store that compares too early, and
+ * writes later.
+ */
 export function comparingTooEarly(isLate: (write: Write) => boolean): OpenStore {
   return spoiled((good) => {
     const history = new Map<string, Set<RecordVersion | null>>();
@@ -68,7 +71,7 @@ export function comparingTooEarly(isLate: (write: Write) => boolean): OpenStore 
   });
 }
 
-/** A store whose last write of each kind was under way when the record was deleted, and comes after it. */
+/** A store that repeats the last write of each kind after the record was deleted, as if that write had been delayed. */
 export function writingAfterDelete(isLate: (write: Write) => boolean): OpenStore {
   return spoiled((good) => {
     const last = new Map<string, Write>();
@@ -91,7 +94,7 @@ export const isCreation = ({ expected }: Write): boolean => expected === null;
 export const isTouch = ({ changed, expected }: Write): boolean => expected !== null && changed.size === 0;
 export const isChange = (write: Write): boolean => !isCreation(write) && !isTouch(write);
 
-/** A memory store that answers one kind of write as told, and does it well or not at all. */
+/** A memory store that gives one kind of write a fixed answer, and does the write or not. */
 export function answering(kind: (write: Write) => boolean, answer: RecordVersion, done: boolean): OpenStore {
   return spoiled((good) => ({
     async save(key, write) {
@@ -102,7 +105,7 @@ export function answering(kind: (write: Write) => boolean, answer: RecordVersion
   }));
 }
 
-/** A memory store that does one kind of write in another way. */
+/** A memory store that replaces one kind of write. */
 export function writing(
   kind: (write: Write) => boolean,
   other: (good: SessionStore) => SessionStore["save"],
@@ -132,7 +135,7 @@ export const touchThatKeepsTheVersion = spoiled((good) => {
   };
 });
 
-/** A store that compares content, which may have been there before. */
+/** A store whose version is the content. The same content may have been there before. */
 export const versionsOfContent = spoiled((good) => {
   const versionOf = ({ fields, lastSeenAt }: SessionRecord): string => JSON.stringify([lastSeenAt, ...fields]);
   return {
@@ -149,7 +152,7 @@ export const versionsOfContent = spoiled((good) => {
   };
 });
 
-/** Versions counted from 1 in each record, so that a record created anew has those of the one before it. */
+/** A store that counts the versions of each record from 1, so that a new record repeats the versions of a deleted one. */
 export function versionsFromOne(): SessionStore {
   const records = new Map<string, StoredRecord>();
   return {
@@ -170,8 +173,8 @@ export function versionsFromOne(): SessionStore {
 }
 
 /**
- * A store that keeps the very objects that some writes give it, or hands out those that it keeps of them, or changes some fields of those that it has
- * handed out.
+ * A store that keeps the objects of some writes without copying them, or returns its own objects, or changes some fields of objects that it has
+ * returned.
  */
 export function aliasing(
   where: "in" | "out" | "live",
@@ -207,7 +210,10 @@ export function aliasing(
   };
 }
 
-/** A store whose engine sweeps at once what lives shorter than a second, but keeps what `worse` leaves of it. */
+/**
+ * A store whose engine removes a record at once if its life is below one second. The method in `worse` leaves a part of
+ * the record.
+ */
 export function partialAfterExpiry(worse: "save" | "load"): OpenStore {
   return spoiled((good) => ({
     async load(key) {
@@ -225,7 +231,7 @@ export function partialAfterExpiry(worse: "save" | "load"): OpenStore {
   }));
 }
 
-/** A store whose engine can be broken, and which then takes the failure of some calls for an answer. */
+/** A store whose engine can be made to fail. `answers` are methods that return an answer in spite of the failure. */
 export function failing(answers: Partial<SessionStore> = {}): OpenedStore & { readonly store: SessionStore } {
   const good = memoryStore();
   let isBroken = false;
@@ -246,7 +252,7 @@ export function failing(answers: Partial<SessionStore> = {}): OpenedStore & { re
   };
 }
 
-/** A store over an engine with a limit, which counts its calls; and a way to put foreign values there. */
+/** A store on an engine with a size limit. It counts its calls, and `spoil` puts a foreign value under a key. */
 export function limited(spoil: (good: SessionStore) => Partial<SessionStore> = () => ({})): OpenedStore {
   const engine = memoryStore();
   const foreign = new Set<string>();
@@ -282,7 +288,7 @@ export function tooLarge(): Error {
   return Object.assign(new Error("Too large"), { code: "ERR_RECORD_TOO_LARGE" });
 }
 
-/** A memory store that does something else if it is given a signal, or one that is aborted. */
+/** A memory store that behaves wrongly if it is given a signal, or an aborted one. */
 export function heeding(when: "given" | "aborted", spoil: (good: SessionStore) => Partial<SessionStore>): OpenStore {
   return spoiled((good) => {
     const worse = { ...good, ...spoil(good) };
@@ -308,7 +314,7 @@ export function keepingRemoved(isKept: (name: string) => boolean): OpenStore {
   });
 }
 
-/** A store that knows a write that comes again, does it once, and answers what it is told. */
+/** A store that recognises a repeated write, does it once, and returns the given answer for it. */
 export function repeating(answer: (present: RecordVersion, own: RecordVersion) => RecordVersion): OpenStore {
   return spoiled((good) => {
     const done = new Map<string, RecordVersion>();
@@ -324,7 +330,7 @@ export function repeating(answer: (present: RecordVersion, own: RecordVersion) =
   });
 }
 
-/** A store that keeps less of what lives for a second or shorter, and has not expired. */
+/** A store that keeps only a part of a record with a life of one second or less. */
 export function short(left: (fields: [string, string][]) => [string, string][]): OpenStore {
   return writing(isCreation, (good) => (key, write) => {
     const life = write.expiresAt - write.record.lastSeenAt;
@@ -333,7 +339,7 @@ export function short(left: (fields: [string, string][]) => [string, string][]):
   });
 }
 
-/** A store that writes over what another program has put in its place, or says so. */
+/** A store that overwrites a value of another program, or reports that it has. */
 export function overwritingForeign(kind: (write: Write) => boolean, isDone: boolean): OpenStore {
   return () => {
     const { store, spoil = () => {} } = limited();

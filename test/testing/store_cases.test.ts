@@ -8,7 +8,7 @@ import { failing, heeding, limited, overwrite, repeating, spoiled, withTraits } 
 
 const cases = storeCases();
 
-/** Stores that do in an unusual way what they must do. */
+/** Correct stores that work in an unusual way. */
 const unusualStores: Readonly<Record<string, OpenStore>> = {
   "fails when a signal is aborted": heeding("aborted", () => ({ load: aborted, save: aborted, delete: aborted })),
   "knows a write that comes again": repeating((present, own) => (present === own ? own : "conflict")),
@@ -85,7 +85,7 @@ function aborted(): never {
   throw new Error("Aborted");
 }
 
-/** The same fields, without a way to change them. */
+/** The same fields, without methods that change them. */
 function readOnly(fields: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const shown = {
     set: undefined,
@@ -111,7 +111,7 @@ describe("storeCases()", () => {
       it(`"${name}" fails when a store ${fault}`, async () => {
         const error: unknown = await run(open).catch((reason: unknown) => reason);
         expect(error).toBeInstanceOf(Error);
-        // A plain Error is the kit's own word. A TypeError would be an accident on its way to one.
+        // A plain Error is a finding of the kit. A TypeError would be an accident in the case itself.
         if (!/refuses a life|fails to read|rejects/.test(fault)) {
           expect(Object.getPrototypeOf(error)).toBe(Error.prototype);
         }
@@ -227,7 +227,7 @@ describe("storeCases()", () => {
   });
 });
 
-/** The same store, each answer of which comes in a later turn. */
+/** The same store, whose answers come in a later turn of the event loop. */
 function later(store: SessionStore): SessionStore {
   return {
     ...store,
@@ -237,7 +237,7 @@ function later(store: SessionStore): SessionStore {
   };
 }
 
-/** No compare-and-set, no prune, and a limit: the last write wins, as in Workers KV. */
+/** A store without compare-and-set and prune, and with a size limit. The last write wins, as in Workers KV. */
 function weakStore(): SessionStore {
   const { prune: _, ...good } = memoryStore();
   return {

@@ -24,7 +24,7 @@ import {
 } from "../../src/testing/store_checks.ts";
 import { spoiled } from "./spoiling.ts";
 
-/** What a check says when it fails: a plain `Error`. */
+/** The message of a check that fails, which must be a plain `Error`. */
 async function saidBy(check: () => unknown): Promise<string> {
   try {
     await check();
