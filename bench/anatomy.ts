@@ -1,5 +1,5 @@
 /**
- * Where the time of a read and the bytes of a visit counter go: what limits both.
+ * The time of each step of a read, and the bytes of each part of a visit counter. They show what limits both.
  *
  * @module
  */
@@ -16,13 +16,13 @@ import { median } from "./figures.ts";
 import { hashOf } from "./own.ts";
 import { built } from "./size.ts";
 
-/** Microseconds of a read that go into one step. */
+/** The microseconds that one step of a read takes. */
 export interface StepCost {
   readonly step: string;
   readonly microseconds: number;
 }
 
-/** Minified bytes of a visit counter that come from one part of the library. */
+/** The minified bytes of a visit counter that come from one part of the library. */
 export interface Share {
   readonly part: string;
   readonly minified: number;
@@ -33,8 +33,8 @@ interface Data {
 }
 
 /**
- * Times a request that leaves its session alone, and a read with the memory store step by step. What the steps do not explain is the
- * objects of a session, and the calls between them.
+ * Times a request that does not use its session, and each step of a read with the memory store. The time that no step explains is
+ * spent on the objects of a session and the calls between them.
  */
 export async function measureSteps(rounds: number): Promise<StepCost[]> {
   const store = memoryStore();
@@ -68,14 +68,14 @@ export async function measureSteps(rounds: number): Promise<StepCost[]> {
       for (let time = 0; time < 1000; time++) await run();
       const { user, system } = process.cpuUsage(start);
       if (round >= 0) times[step]?.push((user + system) / 1000);
-      // Streams that were made are given up between turns of the event loop only.
+      // Unused streams are released only between turns of the event loop.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
   return stepsOf((step) => median(times[step] ?? []));
 }
 
-/** What each step adds. */
+/** The time that each step adds. */
 function stepsOf(of: (measured: string) => number): StepCost[] {
   const bare = of("a Request with a cookie, and a Response");
   const costs = {
@@ -108,7 +108,7 @@ async function begun(sessions: SessionManager<Data>): Promise<string> {
   return (await session.id()) ?? "";
 }
 
-/** Which file belongs to what; the first that fits. */
+/** The part to which each file belongs. The first match counts. */
 const PARTS: readonly (readonly [RegExp, string])[] = [
   [/value_table|codec|fields|record_text/, "structured values, and the text of a record"],
   [/crypto|session_id|session_token/, "ids, and SHA-256 where the runtime has no hash that answers at once"],

@@ -1,5 +1,6 @@
 /**
- * The main comparison as a picture: what a session costs in process, on Node, over the same without a session.
+ * The main comparison as a picture: the cost of a session in process, on Node, compared with the same page without a
+ * session.
  *
  * @module
  */
@@ -17,7 +18,7 @@ const TOP = 70;
 const FASTEST = 1;
 const SLOWEST = 1_000;
 
-/** An SVG that can be read on light and on dark pages. */
+/** An SVG that is readable on light and on dark pages. */
 export function chartOf({ inProcess = [] }: Results): string {
   const node = inProcess.find(({ runtime }) => runtime === "Node");
   const costs = node?.costs ?? [];

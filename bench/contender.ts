@@ -1,27 +1,27 @@
 /**
- * Who is measured, and what it is asked: a page that counts, at `/write`, and shows the count, at `/read`; that renews its
- * session at `/login`, and leaves it alone at `/idle`.
+ * The contenders and their task: a page that counts at `/write`, shows the count at `/read`, renews its session at
+ * `/login`, and does not use it at `/idle`.
  *
  * @module
  */
 
-/** Some way to keep a session, on the requests and responses that it is made for. */
+/** One way to keep sessions, with the kind of requests and responses that it is made for. */
 export interface Contender<In = unknown, Out = unknown> {
   readonly name: string;
-  /** The contender that does the same without a session: what is over its time is what the session costs. */
+  /** The contender that does the same without a session. The difference in time is the cost of the session. */
   readonly over: string;
-  /** A fresh request, with a cookie or without. */
+  /** Makes a new request, with or without a cookie. */
   readonly request: (path: Path, cookie: string | undefined) => In;
   readonly answer: (request: In) => Out | Promise<Out>;
-  /** What a client sees of a response. */
+  /** The parts of a response that a client sees. */
   readonly seen: (response: Out) => Seen;
-  /** What it cannot do, and why. */
+  /** The cases that it cannot serve, and why. */
   readonly cannot?: Partial<Record<CaseName, string>>;
 }
 
 export type Path = "/idle" | "/read" | "/write" | "/login";
 
-/** What a client sees of a response. */
+/** The parts of a response that a client sees. */
 export interface Seen {
   readonly status: number;
   /** The name and value of the cookie that it sets, if it sets one. */
@@ -29,7 +29,7 @@ export interface Seen {
   readonly text: () => string | Promise<string>;
 }
 
-/** A row of the table: one request, again and again. */
+/** A row of the table: one kind of request, repeated. */
 export interface Case {
   readonly name: CaseName;
   readonly path: Path;
@@ -49,13 +49,13 @@ export const CASES: readonly Case[] = [
   { name: "login", path: "/login", hasSession: true },
 ];
 
-/** Something that answers a Request with a Response. */
+/** A function that answers a Request with a Response. */
 export type Handler = (request: Request) => Response | Promise<Response>;
 
 /** The host of all pages. */
 export const SHOP = "https://shop.example";
 
-/** A contender that is a handler of Request and Response. */
+/** Makes a contender of a handler of Request and Response. */
 export function ofFetch(
   name: string,
   answer: Handler,
@@ -69,7 +69,7 @@ export function ofFetch(
     answer,
     seen: (response) => ({
       status: response.status,
-      // Of several of one name, a browser keeps the last.
+      // If a response sets several cookies of one name, a browser keeps the last.
       cookie: response.headers.getSetCookie().at(-1)?.split(";")[0],
       text: () => response.text(),
     }),
@@ -78,7 +78,7 @@ export function ofFetch(
 
 const NO_COOKIE = { accept: "*/*" };
 
-/** The path of a request, as every handler here finds it. */
+/** The path of a request. Every handler here uses this function. */
 export function pathOf(request: Request): string {
   return new URL(request.url).pathname;
 }

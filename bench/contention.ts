@@ -1,6 +1,6 @@
 /**
- * What it costs when many write to one session at once: so many writers, in one process or in several, each of which updates
- * the same key again and again, every write a request of its own. `contention.ts <plan>` is one of several processes.
+ * The cost of concurrent writes to one session. Several writers, in one process or in several, update the same key again and
+ * again; each write is a request of its own. `contention.ts <plan>` runs one of several processes.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type EngineName, openStore, startEngine } from "./engines.ts";
 import { percentile } from "./figures.ts";
 import { type PauseName, usePause } from "./pauses.ts";
 
-/** What the writers of one session saw. Times are in milliseconds. */
+/** The measurements of the writers of one session. Times are in milliseconds. */
 export interface Contention {
   readonly engine: EngineName;
   readonly pause: PauseName;
@@ -20,14 +20,14 @@ export interface Contention {
   /** In each process. */
   readonly writers: number;
   readonly commitsPerSecond: number;
-  /** Writes to the store, those in vain included. Below 1, several requests were stored together. */
+  /** Writes to the store for each commit, including failed ones. A value below 1 means that several requests were stored together. */
   readonly writesPerCommit: number;
   readonly p50: number;
   readonly p95: number;
   readonly p99: number;
-  /** Jain's index of the writers' commits: 1 if all got the same, 1 ÷ writers if one got all. */
+  /** Jain's index of the writers' commits: 1 if all writers got the same number, 1 ÷ writers if one of them got all. */
   readonly fairness: number;
-  /** Updates that were given up after the five seconds of `storeTimeout`. */
+  /** Updates that failed after the five seconds of `storeTimeout`. */
   readonly conflicts: number;
   /** Updates that the store did not answer in time. */
   readonly timeouts: number;
@@ -36,15 +36,15 @@ export interface Contention {
 /** How much to measure. */
 export interface ContentionOptions {
   readonly names: readonly EngineName[];
-  /** How many processes with how many writers each. */
+  /** The crowds to measure: how many processes, and how many writers in each. */
   readonly crowds: readonly (readonly [processes: number, writers: number])[];
   /** How long each cell is measured. */
   readonly seconds: number;
-  /** The pauses between attempts to compare. Default: the library's own. */
+  /** The pauses between attempts that are compared. Default: only the library's own. */
   readonly pauses?: readonly PauseName[];
 }
 
-/** Memory is not shared by processes. */
+/** Processes cannot share memory. */
 const ALONE: ReadonlySet<EngineName> = new Set(["memory"]);
 
 /** Measures each engine, and checks that no update was lost. */
@@ -71,7 +71,7 @@ interface Data {
   readonly n: number;
 }
 
-/** What one process did. */
+/** The measurements of one process. */
 interface Done {
   /** The commits of each writer. */
   readonly commits: readonly number[];
@@ -99,7 +99,7 @@ async function contend(
   const sum = total(commits);
   const timeouts = total(all.map((each) => each.timeouts));
   const counted = await sessions.open(id).get("n");
-  // Of an update that was not answered in time nobody knows whether it was stored.
+  // An update that was not answered in time may have been stored or not.
   if (!(counted !== undefined && counted >= sum && counted <= sum + timeouts)) {
     throw new Error(`${rest.engine}: ${sum} updates were acknowledged, and ${counted} counted`);
   }
@@ -122,7 +122,7 @@ function total(list: readonly number[]): number {
   return list.reduce((sum, each) => sum + each, 0);
 }
 
-/** What one process is to do. */
+/** The task of one process. */
 interface Plan {
   readonly engine: EngineName;
   readonly address: string;
@@ -132,7 +132,7 @@ interface Plan {
   readonly seconds: number;
 }
 
-/** Updates one session with so many writers until the time is over. */
+/** Updates one session with this many writers until the time is over. */
 async function writeMany(own: SessionStore, { pause, id, writers, seconds }: Plan): Promise<Done> {
   const restore = usePause(pause);
   let writes = 0;
@@ -149,7 +149,8 @@ async function writeMany(own: SessionStore, { pause, id, writers, seconds }: Pla
 
   async function write(writer: number): Promise<void> {
     while (performance.now() < end) {
-      // Requests come in by the event loop; without it a store that answers at once would serve one writer to the end.
+      // Real requests arrive through the event loop. Without this turn, a store that answers at once would serve one
+      // writer to the end.
       await new Promise(setImmediate);
       const begun = performance.now();
       try {
@@ -170,7 +171,7 @@ async function writeMany(own: SessionStore, { pause, id, writers, seconds }: Pla
   return { commits, times, conflicts, timeouts, writes };
 }
 
-/** The same in several processes, which begin together. */
+/** Runs the plan in several processes, which begin at the same time. */
 async function inProcesses(processes: number, plan: Plan): Promise<Done[]> {
   const script = fileURLToPath(import.meta.url);
   const children = Array.from({ length: processes }, () => fork(script, [JSON.stringify(plan)], { stdio: "inherit" }));
@@ -188,7 +189,7 @@ async function inProcesses(processes: number, plan: Plan): Promise<Done[]> {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const plan = JSON.parse(process.argv[2] ?? "") as Plan;
   const { store } = await openStore(plan.engine, plan.address);
-  // The first call takes longer: it opens the connection.
+  // The first call takes longer, because it opens the connection.
   await store.load("0".repeat(64));
   process.send?.("ready");
   await once(process, "message");

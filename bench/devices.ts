@@ -1,5 +1,5 @@
 /**
- * What a user's list of sessions costs, by how many there are, on every engine.
+ * The cost of a user's list of sessions, by its length, on every engine.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { SessionManager } from "../mod.ts";
 import { type UserSessions, userSessions } from "../src/user_sessions.ts";
 import { type EngineName, openStore, startEngine } from "./engines.ts";
 
-/** What one user with so many sessions costs, in milliseconds of wall clock. */
+/** The cost of one user with this many sessions, in milliseconds of wall clock. */
 export interface DevicesCost {
   readonly engine: string;
   readonly sessions: number;
-  /** The last logins, one after the other: each, session and list. */
+  /** The time of each of the last logins, one after the other: it stores the session and the list. */
   readonly login: number;
   /** The same without `bind`. */
   readonly unbound: number;
@@ -20,7 +20,7 @@ export interface DevicesCost {
   readonly revokeAll: number;
 }
 
-/** How many logins at a time fill the list, and how many are timed at its end. */
+/** How many logins run at a time to fill the list, and how many are timed at the end. */
 const AT_A_TIME = 16;
 const TIMED = 30;
 
@@ -31,7 +31,7 @@ export async function measureDevices(names: readonly EngineName[], counts: reado
     const { address, stop } = await startEngine(name);
     const { store, close } = await openStore(name, address);
     const users = userSessions<Device>();
-    // With many at once on a slow engine, a commit may take long.
+    // With many logins at once on a slow engine, a commit may take long.
     const sessions = new SessionManager({ store, plugins: [users], storeTimeout: 60 });
     for (const count of counts) rows.push({ engine: name, ...(await userWith(sessions, users, count)) });
     close();

@@ -1,5 +1,5 @@
 /**
- * The engines on which contention and lists of devices are measured: how each is started, and how a process opens its store.
+ * The engines on which contention and lists of devices are measured: how to start each, and how a process opens its store.
  *
  * @module
  */
@@ -34,14 +34,14 @@ export type EngineName =
   | "upstash hash"
   | "durable object";
 
-/** An engine that runs. */
+/** A running engine. */
 export interface Engine {
-  /** Where a process finds it. */
+  /** The address at which a process reaches it. */
   readonly address: string;
   readonly stop: () => Promise<void>;
 }
 
-/** A store in this process, and how to let go of its engine. */
+/** A store in this process, and how to close its engine. */
 export interface OpenedStore {
   readonly store: SessionStore;
   readonly close: () => void;

@@ -1,10 +1,10 @@
-/** Of a list of measurements, the value that so many per cent do not exceed. */
+/** The value that this percentage of a list of measurements does not exceed. */
 export function percentile(list: readonly number[], percent: number): number {
   const sorted = [...list].sort((left, right) => left - right);
   return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN;
 }
 
-/** The middle of a list of measurements. */
+/** The median of a list of measurements. */
 export function median(list: readonly number[]): number {
   return percentile(list, 50);
 }

@@ -1,5 +1,6 @@
 /**
- * How the cost grows: with the size of a session, with the number of live sessions, and with what keeps them secret.
+ * How the cost grows with the size of a session, with the number of live sessions, and with the options that keep
+ * sessions secret.
  *
  * @module
  */
@@ -17,31 +18,34 @@ import { signedIds } from "../src/signed_ids.ts";
 import { fileStore } from "../src/stores/file.ts";
 import { median } from "./figures.ts";
 
-/** A session of so many bytes in so many keys, in a store that keeps the bytes of a text, as Redis does. Times are in microseconds. */
+/**
+ * The cost of a session with this many bytes in this many keys, in a store that keeps the bytes of a text, as Redis does. Times are in
+ * microseconds.
+ */
 export interface SizeCost {
   readonly bytes: number;
   readonly keys: number;
-  /** Parsing the JSON of the whole record, which a store that keeps JSON does to read it. */
+  /** Parsing the JSON of the whole record. A store that keeps JSON needs this for each read. */
   readonly parse: number;
   readonly read: number;
   readonly write: number;
 }
 
-/** So many live sessions in a store. */
+/** The cost of a store with this many live sessions. */
 export interface CrowdCost {
   readonly store: "memory" | "file";
   readonly sessions: number;
-  /** Bytes of heap a session, and of its encoded data among them; none for files. */
+  /** Bytes of heap for each session, and the part of them that is its encoded data. Null for files. */
   readonly heap: number | null;
   readonly data: number;
   /** Microseconds for one session. */
   readonly create: number;
   readonly read: number;
-  /** Milliseconds for pruning when one in a hundred has expired. */
+  /** Milliseconds for pruning when one session in a hundred has expired. */
   readonly prune: number;
 }
 
-/** Microseconds with an option. */
+/** Microseconds with one option. */
 export interface OptionCost {
   readonly option: string;
   readonly read: number;
@@ -60,7 +64,7 @@ const SIZES: readonly { readonly bytes: number; readonly keys: number }[] = [
   { bytes: 262_144, keys: 1_000 },
 ];
 
-/** Measures reading and writing one key of sessions of every size. */
+/** Measures reading and writing one key, for sessions of every size. */
 export async function measureSizes(rounds: number): Promise<SizeCost[]> {
   const costs: SizeCost[] = [];
   for (const { bytes, keys } of SIZES) {
@@ -100,7 +104,7 @@ function textStore(): SessionStore {
   };
 }
 
-/** Measures reading, writing and creating with what keeps a session secret. */
+/** Measures reading, writing and creating with the options that keep a session secret. */
 export async function measureOptions(rounds: number): Promise<OptionCost[]> {
   const secrets = ["a secret of at least 32 bytes, for the benchmark"];
   const options: Readonly<Record<string, SessionOptions<Data>>> = {
@@ -128,7 +132,7 @@ export async function measureOptions(rounds: number): Promise<OptionCost[]> {
   }));
 }
 
-/** Measures stores that hold so many sessions. */
+/** Measures stores that hold this many sessions. */
 export async function measureCrowds(memory: readonly number[], files: readonly number[]): Promise<CrowdCost[]> {
   const costs: CrowdCost[] = [];
   for (const sessions of memory) costs.push(await measureCrowd("memory", sessions));
@@ -190,7 +194,7 @@ function keyOf(number: number): string {
   return number.toString(16).padStart(64, "0");
 }
 
-/** What is in use after everything else was collected. */
+/** The heap in use after garbage collection. */
 function heap(): number {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
@@ -201,7 +205,7 @@ function heap(): number {
 
 type Data = Record<string, string | number>;
 
-/** A session of so many keys of so many bytes each. */
+/** A session with this many keys of this many bytes each. */
 async function sessionOf(
   options: SessionOptions<Data>,
   keys: number,
@@ -234,7 +238,7 @@ async function create(sessions: SessionManager<Data>): Promise<void> {
 /** Rounds that are not counted. */
 const WARM = 20;
 
-/** Microseconds of the processor for each task: medians of rounds in turns. */
+/** Microseconds of processor time for each task: medians of rounds in which the tasks take turns. */
 async function inTurns<Name extends string>(
   tasks: Readonly<Record<Name, () => Promise<void>>>,
   rounds: number,

@@ -1,6 +1,6 @@
 /**
- * What a session costs in process, with the memory store, on every runtime: beside the peers in one process, and each
- * contender alone in a process of its own, as a program that has one library runs it.
+ * The cost of a session in process, with the memory store, on every runtime. First all contenders run in one process,
+ * then each one alone, because a program uses only one library.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export type RuntimeName = "Node" | "Deno" | "Bun" | "workerd";
 
 export const RUNTIMES: readonly RuntimeName[] = ["Node", "Deno", "Bun", "workerd"];
 
-/** Who is measured alone: what the targets are about. */
+/** The contenders that are also measured alone, because the targets concern them. */
 const ALONE: Readonly<Record<RuntimeName, readonly string[]>> = {
   Node: [
     "bare handler",
@@ -52,7 +52,7 @@ const commands: Readonly<Record<Exclude<RuntimeName, "workerd">, readonly [strin
   Bun: ["bun"],
 };
 
-/** How much of it: so many rounds, after so many milliseconds for each contender and case. */
+/** How many rounds to measure, and how many milliseconds to warm up for each contender and case. */
 export type Effort = Pick<Measure, "rounds" | "warm">;
 
 /** Measures all contenders in one process of a runtime. */
@@ -67,8 +67,8 @@ export async function measureInProcess(runtime: RuntimeName, effort: Effort): Pr
 }
 
 /**
- * Measures contenders that have a process of a runtime each, in turns, and so many times, with new processes: what a compiler makes of one program differs from
- * process to process, by more than the rounds in one process differ. The median of the processes counts.
+ * Measures contenders that each have a process of a runtime. They take turns, and each is measured in several new processes, because the code that a compiler
+ * makes of one program differs more from process to process than from round to round. The median of the processes counts.
  */
 export async function measureAlone(runtime: RuntimeName, effort: Effort, processes: number): Promise<RuntimeCosts> {
   const runs: RuntimeCosts[] = [];
@@ -96,7 +96,7 @@ async function measureOnce(runtime: RuntimeName, effort: Effort): Promise<Runtim
   });
 }
 
-/** Lanes that are elsewhere, and timed from here. */
+/** Lanes in another process, which this process times. */
 interface Remote {
   readonly lanes: readonly Pick<Lane, "contender" | "case" | "reason">[];
   readonly time: (lane: number, times: number) => Promise<number>;
@@ -119,7 +119,7 @@ async function costsOfRemotes(remotes: readonly Remote[], measure: Measure): Pro
 async function openProcess(runtime: Exclude<RuntimeName, "workerd">, script: string, only: string): Promise<Remote> {
   const [command, ...args] = commands[runtime];
   const child = spawn(command, [...args, script, JSON.stringify({ only })], { stdio: "pipe" });
-  // Peers warn of their defaults, which are meant here. What is said is told if the process ends.
+  // Peers warn about defaults that are intended here. The warnings are shown only if the process ends early.
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
@@ -159,7 +159,7 @@ async function openWorker(script: string, only: string | undefined): Promise<Rem
     compatibilityDate: "2026-01-01",
     compatibilityFlags: ["nodejs_compat"],
     bindings: only === undefined ? {} : { ONLY: only },
-    // A peer warns of its unsigned cookies, which are meant here.
+    // A peer warns about its unsigned cookies, which are intended here.
     handleRuntimeStdio: (...streams: Readable[]) => streams.forEach((stream) => stream.resume()),
   });
   const url = await worker.ready;
@@ -171,7 +171,7 @@ async function openWorker(script: string, only: string | undefined): Promise<Rem
     return performance.now() - start;
   };
   const lanes = (await (await fetch(url)).json()) as Remote["lanes"];
-  // What the question itself takes is no cost of the lane's.
+  // The time of the question itself is not part of the lane's cost.
   let idle = Infinity;
   for (let time = 0; time < 200; time++) idle = Math.min(idle, await ask(0, 0));
   return {
@@ -186,7 +186,7 @@ async function versionOf(runtime: Exclude<RuntimeName, "workerd">): Promise<stri
   return /\d+\.\d+\.\d+/.exec(stdout)?.[0] ?? "";
 }
 
-/** Writes the contenders into one script for as long as it is needed. */
+/** Writes the contenders into one script, and deletes it after use. */
 async function inScript<T>(use: (script: string) => Promise<T>): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-bench-"));
   const script = join(directory, "bench.mjs");
@@ -210,7 +210,7 @@ async function bundle(entry: string, platform: "node" | "neutral"): Promise<stri
     conditions: ["svelte", "module", "production", "import"],
     external: ["node:*"],
     define: { "process.env.NODE_ENV": '"production"' },
-    // Some peers are CommonJS, and ask for Node's modules by require.
+    // Some peers are CommonJS, and load Node's modules with require.
     banner:
       platform === "node"
         ? { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' }

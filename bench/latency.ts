@@ -1,5 +1,6 @@
 /**
- * How long a read and a write of a session take on each engine, beside the engine's own: in turns, in one run, on the same client.
+ * How long a read and a write of a session take on each engine, compared with the engine's own read and write on the same client.
+ * Both take turns in one run.
  *
  * @module
  */
@@ -8,7 +9,7 @@ import { percentile } from "./figures.ts";
 import { LATENCY_ENGINES, type LatencyEngine } from "./latency_engines.ts";
 import { answerPage, BARE_TEXT, type LatencyData } from "./latency_page.ts";
 
-/** Microseconds that half of the requests, and 99 of 100, do not exceed. */
+/** The microseconds that 50 % and 99 % of the requests do not exceed. */
 export interface Percentiles {
   readonly p50: number;
   readonly p99: number;
@@ -17,28 +18,28 @@ export interface Percentiles {
 /** One engine. */
 export interface LatencyCost {
   readonly engine: string;
-  /** How often each was measured. */
+  /** How often each lane was measured. */
   readonly rounds: number;
   readonly bareRead: Percentiles;
   /** A request that reads: one load. */
   readonly read: Percentiles;
   readonly bareWrite: Percentiles;
-  /** A request that writes: a load, and a write that compares. */
+  /** A request that writes: a load, and a conditional write. */
   readonly write: Percentiles;
 }
 
-/** How much to measure, for each engine: until the rounds are done or the time is over. */
+/** How much to measure on each engine: until all rounds are done or the time is over. */
 export interface LatencyOptions {
   readonly rounds: number;
   readonly seconds: number;
-  /** How many sessions take turns, so that none is written again within milliseconds. */
+  /** How many sessions take turns, so that no session is written again within milliseconds. */
   readonly sessions: number;
 }
 
 const LANES = ["bareRead", "read", "bareWrite", "write"] as const;
 type Lane = (typeof LANES)[number];
 
-/** Measures every engine that starts here, one after the other; the others are told of. */
+/** Measures every engine that starts on this machine, one after the other, and reports those that do not start. */
 export async function measureLatency(options: LatencyOptions): Promise<LatencyCost[]> {
   const starting = Object.entries(LATENCY_ENGINES).map(async ([name, start]) => {
     try {
@@ -110,7 +111,7 @@ async function callsInProcess({ store, get, set }: InProcess, sessions: number):
   };
 }
 
-/** The way to the Worker and back is in each of the four. */
+/** All four include the way to the Worker and back. */
 async function callsOverHttp(address: URL, sessions: number): Promise<Calls> {
   const cookies: string[] = [];
   const send = async (path: string, init?: RequestInit): Promise<Response> => await fetch(new URL(path, address), init);
@@ -137,7 +138,7 @@ async function expectDone(response: Response): Promise<void> {
   if (text !== "done") throw new Error(`The page answered ${response.status}, ${text}`);
 }
 
-/** As long as a key of the library. */
+/** A key as long as those of the library. */
 function keyOf(session: number): string {
   return `bare-${String(session).padStart(59, "0")}`;
 }

@@ -1,4 +1,7 @@
-/** Durable Objects, Workers KV and D1 in workerd: through `withSession` at `/<engine>/session/…`, and bare at `/<engine>/bare/…`. */
+/**
+ * Durable Objects, Workers KV and D1 in workerd: with `withSession` at `/<engine>/session/…`, and without the library at
+ * `/<engine>/bare/…`.
+ */
 import { type Session, type SessionStore, withSession } from "../mod.ts";
 import { type CloudflareKvNamespace, cloudflareKvStore } from "../src/stores/cloudflare_kv.ts";
 import { type D1Client, d1Store } from "../src/stores/d1.ts";
@@ -7,13 +10,13 @@ import { answerPage, type LatencyData } from "./latency_page.ts";
 
 export { SessionObject };
 
-/** What is used of an object's storage. */
+/** The part of an object's storage that is used here. */
 interface Storage {
   get(key: string): Promise<string | undefined>;
   put(key: string, text: string): Promise<void>;
 }
 
-/** An object that keeps one text, as short as it can be. */
+/** The shortest possible object that keeps one text. */
 export class BareObject {
   readonly #storage: Storage;
 

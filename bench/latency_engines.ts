@@ -1,5 +1,5 @@
 /**
- * The engines whose latency is measured: how each is started, and how one reads and writes it without this library.
+ * The engines whose latency is measured: how to start each, and how to read and write it without this library.
  *
  * @module
  */
@@ -38,9 +38,9 @@ import { startUpstash } from "../test/setup/upstash.ts";
 import { installValkey, startValkey } from "../test/setup/valkey.ts";
 import { startWorker } from "../test/setup/workerd.ts";
 
-/** An engine that runs, on one client for the store and for the bare calls. */
+/** A running engine. The store and the bare calls use the same client. */
 export interface LatencyEngine {
-  /** The store; or where a Worker answers, which has its store and the bare calls in it. */
+  /** The store, or the address of a Worker that contains the store and the bare calls. */
   readonly subject:
     | { readonly store: SessionStore; get(key: string): unknown; set(key: string, text: string): unknown }
     | URL;
@@ -51,7 +51,7 @@ const DAY = 86_400;
 const CREDENTIALS = { region: "eu-central-1", credentials: { accessKeyId: "a", secretAccessKey: "b" } };
 const SELECT = "SELECT value FROM bare WHERE name = ";
 
-/** How each engine is started, by the name that its row has. */
+/** Starts each engine, by the name of its row. */
 export const LATENCY_ENGINES: Readonly<Record<string, () => Promise<LatencyEngine>>> = {
   async "Memory"() {
     const texts = new Map<string, string>();
@@ -69,7 +69,7 @@ export const LATENCY_ENGINES: Readonly<Record<string, () => Promise<LatencyEngin
       store: fileStore({ directory: join(directory, "sessions") }),
       get: (key: string) => readFile(join(directory, key), "utf8"),
       async set(key: string, text: string) {
-        // As careful as the store: a file that a power failure cannot leave half written.
+        // As durable as the store: after a power failure, no file is half written.
         const file = await open(join(directory, `${key}.new`), "w");
         await file.writeFile(text);
         await file.sync();
@@ -216,7 +216,7 @@ async function overRedis(server: RedisServer): Promise<LatencyEngine> {
   return { subject, stop: async () => (client.destroy(), await server.stop()) };
 }
 
-/** One Worker has all engines of workerd, and ends with the last of them. */
+/** One Worker serves all engines of workerd. It ends with the last of them. */
 let worker: Promise<Miniflare> | undefined;
 let users = 0;
 

@@ -1,16 +1,16 @@
 import type { Session } from "../mod.ts";
 
-/** What the measured sessions hold: about as much as a signed-in user with a basket. */
+/** The data of the measured sessions: about as much as a signed-in user with a basket has. */
 export interface LatencyData {
   readonly user: string;
   readonly basket: readonly string[];
   readonly n: number;
 }
 
-/** A bare value of about the size of a session. */
+/** A bare value about as large as a session. */
 export const BARE_TEXT: string = JSON.stringify({ user: "user-1815", basket: ["apple", "pear", "plum"], n: 1 });
 
-/** `…/read` reads one value, `…/write` sets another one, `…/first` begins a session. */
+/** `…/read` reads one value, `…/write` sets another one, and `…/first` begins a session. */
 export async function answerPage(request: Request, session: Session<LatencyData>): Promise<Response> {
   const { pathname } = new URL(request.url);
   if (pathname.endsWith("/first")) session.set({ user: "user-1815", basket: ["apple", "pear", "plum"], n: 1 });

@@ -1,5 +1,5 @@
 /**
- * The contenders that need no peer: the bare handler, what one would write by hand for this page alone, and with-session.
+ * The contenders without a peer library: the bare handler, code written by hand for this page, and with-session.
  *
  * @module
  */
@@ -15,7 +15,7 @@ interface Data {
   user: string;
 }
 
-/** Those contenders. */
+/** The contenders of this file. */
 export function ownContenders(): Contender[] {
   const secrets = ["a secret of at least 32 bytes, for the benchmark"];
   const ours = (name: string, options: SessionOptions<Data>): Contender<Request, Response> =>
@@ -48,7 +48,10 @@ async function page(request: Request, session: Session<Data>): Promise<Response>
 
 const DAY = 86_400;
 
-/** A hashed id (by the library's own hash), expiry and cache headers, and nothing else: no conflicts, no failures, no values but JSON's. */
+/**
+ * It hashes the id (with the library's own hash), and has expiry and cache headers. It handles no conflicts, no failures and no values
+ * beyond JSON.
+ */
 function byHand(): Handler {
   const records = new Map<string, { text: string; expiresAt: number }>();
 
@@ -86,7 +89,7 @@ function byHand(): Handler {
   };
 }
 
-/** Every runtime that is measured has the platform's own hash, which answers at once. */
+/** Every measured runtime has a synchronous hash of the platform. */
 export function hashOf(id: string): string {
   const key = keyOfId(id);
   if (typeof key === "string") return key;

@@ -1,12 +1,12 @@
 /**
- * Pauses between two attempts of writers who met: the library's own, in `src/core/store_client.ts`, and others to compare it with.
+ * Pauses between two attempts after a conflict: the library's own, in `src/core/store_client.ts`, and others to compare with it.
  *
  * @module
  */
 import { SessionError } from "../mod.ts";
 import { StoreClient } from "../src/core/store_client.ts";
 
-/** Milliseconds to wait after n conflicts, the last attempt having taken so long, and so long being left. */
+/** The milliseconds to wait after `n` conflicts. `took` is the duration of the last attempt, and `left` the time that remains. */
 type Pause = (n: number, took: number, left: number) => number;
 
 const jitter =
@@ -14,7 +14,7 @@ const jitter =
   (n, took, left) =>
     Math.random() * Math.min(left, longest(n, took, left));
 
-/** The pauses to compare. What the library itself does is null. */
+/** The pauses to compare. Null stands for the library's own. */
 export const PAUSES = {
   "library": null,
   "none": () => 0,
@@ -36,13 +36,13 @@ const STORE_TIMEOUT = 5000;
 
 export type PauseName = keyof typeof PAUSES;
 
-/** Puts another pause in the place of the library's own, until it is put back. */
+/** Replaces the library's pause with another one, until the returned function is called. */
 export function usePause(name: PauseName): () => void {
   const pause: Pause | null = PAUSES[name];
   const { prototype } = StoreClient;
   const { load, save, backOff } = prototype;
   if (pause === null) return () => {};
-  /** For each operation, its conflicts, when the attempt under way began, and when the time limit ends it. */
+  /** The state of one operation: its conflicts, when the present attempt began, and when the time limit ends it. */
   interface State {
     conflicts: number;
     begunAt: number;

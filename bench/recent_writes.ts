@@ -1,6 +1,6 @@
 /**
- * What `readYourWrites()` costs: the size of its cookie of recent writes over the visits of shoppers, and the time of a request
- * with and without it, in turns. `node bench/recent_writes.ts` prints both.
+ * The cost of `readYourWrites()`: the size of its cookie of recent writes over the visits of shoppers, and the time of a
+ * request with and without it. Both variants take turns. `node bench/recent_writes.ts` prints both.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export interface CookieSizes {
   readonly median: number;
   readonly p95: number;
   readonly largest: number;
-  /** What a request carries on average, with the many requests that carry nothing. */
+  /** The average over all requests, including the many that carry nothing. */
   readonly meanPerRequest: number;
   readonly requestsWith: number;
   readonly requests: number;
@@ -36,7 +36,7 @@ const SHOP = "https://shop.example/";
 const secrets = ["a secret of at least thirty-two bytes"];
 const PLACES = ["Paris", "Tokyo", "Lima"];
 
-/** Lets shoppers look around, fill baskets, log in and order, each from a place that changes now and then. */
+/** Simulates shoppers who look around, fill baskets, log in and order. Each shopper changes place now and then. */
 export async function measureSizes(shoppers: number, random: () => number): Promise<CookieSizes> {
   const clock = fakeClock(1_800_000_000_000);
   const kv = kvSimulator({ now: clock.now, delay: 5, writeInterval: 0 });
@@ -56,7 +56,7 @@ export async function measureSizes(shoppers: number, random: () => number): Prom
     const jar = cookieJar({ now: clock.now });
     let place = 0;
     for (const step of stepsOf(random)) {
-      // People read a page for some twenty seconds, and sometimes go away for minutes.
+      // People read a page for about twenty seconds, and sometimes leave for minutes.
       clock.advance(random() < 0.1 ? 60 + random() * 600 : 1 - 20 * Math.log(1 - random()));
       if (random() < 0.1) place = Math.floor(random() * PLACES.length);
       const beside = jar.cookies().filter(({ name }) => name.includes("~"));
@@ -125,7 +125,7 @@ function* stepsOf(random: () => number): Generator<Step> {
   if (random() < 0.5) yield (session) => session.destroy();
 }
 
-/** Microseconds a request, medians of rounds in turns. */
+/** Microseconds for each request: medians of rounds in which both variants take turns. */
 export async function measureTimes(rounds: number): Promise<Record<string, { without: number; with: number }>> {
   const kinds: Record<string, { use: Step; brings: boolean }> = {
     "read, long after the last write": { use: (session) => session.get("visits"), brings: false },
@@ -173,7 +173,7 @@ async function openLane(isOn: boolean, brings: boolean, use: Step): Promise<() =
   return () => handle(new Request(SHOP, { headers: { Cookie } }));
 }
 
-/** The same numbers each time, so that sizes can be compared (mulberry32). */
+/** The same pseudo-random numbers each time, so that sizes can be compared (mulberry32). */
 export function seeded(seed: number): () => number {
   let state = seed;
   return () => {

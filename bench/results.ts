@@ -7,7 +7,7 @@ import type { RuntimeCosts } from "./in_process.ts";
 import type { CounterCost, EntryWeight } from "./size.ts";
 import type { WireCost } from "./wire.ts";
 
-/** Microseconds of one way to do something. */
+/** Microseconds of one way to do a task. */
 export interface ChoiceCost {
   readonly task: string;
   readonly way: string;
@@ -15,7 +15,7 @@ export interface ChoiceCost {
   readonly microseconds: number;
 }
 
-/** What was measured, part by part. */
+/** The measurements, part by part. */
 export interface Parts {
   readonly alone: readonly RuntimeCosts[];
   readonly inProcess: readonly RuntimeCosts[];
@@ -36,7 +36,7 @@ export interface Parts {
 
 export type PartName = keyof Parts;
 
-/** What was measured, when and on what: the content of `results.json`. */
+/** The measurements, with their dates and the machine: the content of `results.json`. */
 export interface Results extends Partial<Parts> {
   /** The day on which each part was measured. */
   readonly dates: { readonly [Name in PartName]?: string };

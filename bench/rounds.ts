@@ -1,11 +1,12 @@
 /**
- * All contenders in turns: each round times every contender on every case once, so that drift hits all alike.
+ * All contenders take turns: each round times every contender on every case once, so that a drift of the machine
+ * affects all alike.
  *
  * @module
  */
 import { type Case, CASES, type Contender } from "./contender.ts";
 
-/** Microseconds a request of one contender for one case, or why it has none. */
+/** Microseconds for a request of one contender in one case, or the reason why there is no figure. */
 export interface Cost {
   readonly contender: string;
   readonly over: string;
@@ -14,17 +15,17 @@ export interface Cost {
   readonly reason?: string;
 }
 
-/** One contender on one case, ready to go again and again. */
+/** One contender in one case, ready to be timed. */
 export interface Lane {
   readonly contender: Contender;
   readonly case: Case;
-  /** Why it cannot go. */
+  /** Why it cannot be measured. */
   readonly reason?: string;
-  /** Sends so many requests, one after the other. */
+  /** Sends this many requests, one after the other. */
   readonly run: (times: number) => Promise<void>;
 }
 
-/** Every contender on every case, each one seen to do what the case asks: otherwise it would be fast for nothing. */
+/** Every contender in every case. Each is first checked to do what the case asks; otherwise a wrong answer could look fast. */
 export async function lanesOf(contenders: readonly Contender[]): Promise<Lane[]> {
   const lanes: Lane[] = [];
   for (const contender of contenders) for (const each of CASES) lanes.push(await laneOf(contender, each));
@@ -40,7 +41,7 @@ async function laneOf(contender: Contender, each: Case): Promise<Lane> {
       const response = await contender.answer(contender.request(each.path, cookie));
       const seen = contender.seen(response);
       if (seen.status !== 200) throw new Error(`${contender.name} answered ${seen.status}`);
-      // Whoever logs in has a new id from then on.
+      // After a login, the client has a new id.
       if (follows) cookie = seen.cookie ?? cookie;
     }
   };
@@ -78,22 +79,28 @@ async function cookieOf(contender: Contender): Promise<string | undefined> {
   return (await ask(contender, "/write", undefined)).cookie;
 }
 
-/** How the requests of a lane are timed, in milliseconds: here, or from outside where the clock stands still meanwhile. */
+/**
+ * Times requests of a lane, in milliseconds. On a runtime whose clock stands still during a request, the caller measures
+ * from outside.
+ */
 export type Time = (lane: number, times: number) => Promise<number>;
 
 /** How to measure lanes. */
 export interface Measure {
   readonly rounds: number;
-  /** How many milliseconds a lane has in one round, about, and how many requests at most. */
+  /** The approximate number of milliseconds that a lane has in one round, and the maximum number of requests. */
   readonly share: number;
   readonly most: number;
-  /** How many milliseconds of it come first: an engine compiles what is called often in several steps, up to 25 000 requests later. */
+  /**
+   * How many milliseconds of warm-up come first. An engine compiles frequently called code in several steps, up to 25 000 requests
+   * later.
+   */
   readonly warm: number;
 }
 
 const WARM_REQUESTS = 30_000;
 
-/** What the lanes cost: medians of rounds. */
+/** The costs of the lanes: medians of rounds. */
 export async function costsOf(
   lanes: readonly Pick<Lane, "contender" | "case" | "reason">[],
   time: Time,
@@ -109,7 +116,7 @@ export async function costsOf(
   }
   for (let round = -2; round < rounds; round++) {
     for (const lane of shuffled(able)) {
-      // What the lane before left behind, in caches and on the heap, is no cost of this one.
+      // Data of the lane before, in caches and on the heap, must not count as a cost of this lane.
       await time(lane.index, Math.ceil(lane.times / 4));
       const took = await time(lane.index, lane.times);
       if (round >= 0) lane.measured.push((took / lane.times) * 1000);
@@ -123,7 +130,7 @@ export async function costsOf(
   });
 }
 
-/** In another order each time, so that nobody always comes after the same one. */
+/** The order changes each time, so that no lane always follows the same one. */
 function shuffled<T>(list: readonly T[]): T[] {
   const keyed = list.map((item) => ({ item, key: Math.random() }));
   return keyed.sort((left, right) => left.key - right.key).map(({ item }) => item);

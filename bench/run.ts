@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: what a session costs, beside the bare handler, what one would write by hand, and the peers. It takes
- * half an hour, and writes `results.json`, the tables of `README.md` (and one of the project's), and `chart.svg`. `-- wire contention` measures those
- * parts only and keeps the rest; `-- quick` takes two minutes and writes nothing; `-- --json` prints the figures for machines.
+ * `npm run bench`: the cost of a session, compared with the bare handler, with code written by hand, and with the peers. It takes half an hour, and
+ * writes `results.json`, the tables of `README.md` (and one in the project's README), and `chart.svg`. `-- wire contention` measures only those parts
+ * and keeps the other results; `-- quick` takes two minutes and writes nothing; `-- --json` prints the figures as JSON.
  *
  * @module
  */
@@ -99,7 +99,7 @@ async function onEveryRuntime(
   return all;
 }
 
-/** Tables that users look for on another page. */
+/** Tables whose place is on another page. */
 const ELSEWHERE: Readonly<Record<string, string>> = { latency: "../README.md" };
 
 await main();
@@ -123,11 +123,11 @@ async function main(): Promise<void> {
   if (isForMachines) console.log(JSON.stringify(results, null, 2));
   else for (const table of Object.values(tablesOf(results))) console.log(`\n${table}`);
   if (!isQuick) await write(results);
-  // A client of an engine may still hold the process.
+  // An open client of an engine could keep the process alive.
   process.exit(0);
 }
 
-/** Installs what `package.json` names beside this file, unless it is there. */
+/** Installs the packages in the `package.json` beside this file, unless they are installed. */
 async function installPeers(): Promise<void> {
   const cwd = fileURLToPath(new URL(".", import.meta.url));
   const installed = await Promise.all(
@@ -137,7 +137,7 @@ async function installPeers(): Promise<void> {
     }),
   );
   if (installed.every(Boolean)) return;
-  // The peers' own peers are whole frameworks, of which no part is needed.
+  // Peer dependencies of the peers are whole frameworks, and are not needed.
   const flags = ["--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--legacy-peer-deps"];
   const { ok, output } = await run("npm", ["install", "--prefix", cwd, ...flags]);
   if (!ok) throw new Error(`The peers could not be installed:\n${output}`);

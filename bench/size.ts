@@ -1,6 +1,6 @@
 /**
- * What is shipped and started: minified and gzipped bytes of each entry and of the same visit counter on each library, and
- * how long those take to be imported.
+ * The size and the start time: minified and gzipped bytes of each entry and of the same visit counter on each library, and
+ * how long these take to be imported.
  *
  * @module
  */
@@ -22,13 +22,13 @@ export interface Weight {
   readonly gzipped: number;
 }
 
-/** Bytes of one entry of the package, with the libraries that it needs. */
+/** Bytes of one entry of the package, with its dependencies. */
 export interface EntryWeight extends Weight {
-  /** How many gzipped bytes a visit counter grows by it. */
+  /** How many gzipped bytes it adds to a visit counter. */
   readonly added: number;
 }
 
-/** A visit counter on one library; the time is in milliseconds, over an empty module. */
+/** A visit counter on one library. The time is in milliseconds, minus that of an empty module. */
 export interface CounterCost extends Weight {
   readonly start: number;
 }
@@ -37,7 +37,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const run = promisify(execFile);
 
-/** Weighs each entry, alone and beside a visit counter. */
+/** Measures the size of each entry, alone and together with a visit counter. */
 export async function weighEntries(): Promise<EntryWeight[]> {
   const counter = COUNTERS["with-session"] ?? "";
   const weigh = async (contents: string): Promise<Omit<Weight, "what">> =>
@@ -52,10 +52,10 @@ export async function weighEntries(): Promise<EntryWeight[]> {
   );
 }
 
-/** What a runtime, a framework or the user's own client brings. */
+/** A runtime, a framework or the user's own client provides these. */
 const BROUGHT: string[] = ["node:*", "cloudflare:*", "next/*", "@aws-sdk/*"];
 
-/** Weighs and starts the same visit counter on each library. */
+/** Measures the size and the start time of the same visit counter on each library. */
 export async function measureCounters(rounds: number): Promise<CounterCost[]> {
   const directory = await mkdtemp(join(tmpdir(), "with-session-size-"));
   try {
@@ -69,7 +69,7 @@ export async function measureCounters(rounds: number): Promise<CounterCost[]> {
       );
       programs.push({ what, path, weight: weightOf(code), times: [] });
     }
-    // As a program that is not bundled imports it.
+    // The file that a program without a bundler imports.
     const path = join(ROOT, "dist/mod.js");
     const weight = weightOf(await bundled({ entryPoints: [path], platform: "node", external: ["node:*"] }));
     programs.push({ what: FROM_NPM, path, weight, times: [] });
@@ -98,7 +98,7 @@ async function bundled(options: BuildOptions): Promise<Uint8Array> {
   return (await built(options)).outputFiles?.[0]?.contents ?? new Uint8Array();
 }
 
-/** One minified module with all that it needs, and what of it came from where. */
+/** One minified module with all its dependencies, and the origin of its bytes. */
 export async function built(options: BuildOptions): Promise<BuildResult> {
   return await build({
     metafile: true,
@@ -120,13 +120,13 @@ function weightOf(code: Uint8Array): Omit<Weight, "what"> {
   return { minified: code.length, gzipped: gzipSync(code, { level: 9 }).length };
 }
 
-/** What a CommonJS library that asks for Node's own modules needs, bundled into a module. */
+/** A CommonJS library in a bundled module needs this to load Node's own modules. */
 const REQUIRE = 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
 const COOKIE = `{ path: "/", httpOnly: true, secure: true, sameSite: "lax", maxAge: 86400 }`;
 const SECRET = `"a secret of at least 32 bytes, for the benchmark"`;
 
-/** The same program on each library, without the framework that it is for, where it can be had without. */
+/** The same program on each library. Where possible, it does not contain the framework that the library is made for. */
 const COUNTERS: Readonly<Record<string, string>> = {
   "with-session": `
     import { withSession } from "../mod.ts";

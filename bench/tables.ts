@@ -1,5 +1,5 @@
 /**
- * The results as tables for people. Where it can be, a figure is a ratio: those hold on other machines.
+ * The results as tables. Figures are ratios where possible, because ratios also hold on other machines.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Parts, Results } from "./results.ts";
 import type { Cost } from "./rounds.ts";
 import { FROM_NPM } from "./size.ts";
 
-/** The tables of what was measured, by the name of their place in `README.md`. */
+/** The tables of the measurements, by the name of their place in `README.md`. */
 export function tablesOf(results: Results): Record<string, string> {
   const tables: Record<string, string | undefined> = {
     "circumstances": circumstances(results),
@@ -36,7 +36,7 @@ export function tablesOf(results: Results): Record<string, string> {
   );
 }
 
-/** What a session costs one contender in one case: microseconds over the same without a session. */
+/** The cost of a session for one contender in one case, in microseconds: the difference to the same without a session. */
 export function overheadOf(costs: readonly Cost[], contender: string, name: CaseName): number | undefined {
   const cost = costs.find((each) => each.contender === contender && each.case === name);
   const bare = cost && costs.find((each) => each.contender === cost.over && each.case === name)?.microseconds;
@@ -54,11 +54,11 @@ function circumstances({ dates, machine, alone = [], inProcess: runtimes = alone
   return `Measured ${measured.join("; ")}. The machine: ${machine.cores} × ${machine.cpu}, ${[`Node ${machine.node}`, ...names.slice(1)].join(", ")}; ${libraries.join(", ")}.`;
 }
 
-/** One target: what, how much it may be, and how much it is. */
+/** One target: its name, its limit and the measured value. */
 interface Target {
   readonly what: string;
   readonly limit: number;
-  /** Whether less is better. */
+  /** Whether the limit is a maximum. */
   readonly isMost: boolean;
   readonly value: number | undefined;
   readonly digits?: number;
@@ -100,7 +100,7 @@ function targets(results: Results): string {
   );
 }
 
-/** What the overhead is, in multiples of by hand's. */
+/** The limits for the library's overhead, as multiples of the overhead of the code written by hand. */
 const SPEED: Partial<Record<CaseName, { readonly alone: number; readonly beside: number }>> = {
   read: { alone: 1.8, beside: 2.2 },
   write: { alone: 2, beside: 2.6 },
@@ -174,7 +174,7 @@ function growthTargets({ sizes: rows = [] }: Results): Target[] {
   ];
 }
 
-/** Engines whose writers of one process wait in one line, with the longest that one in a hundred may wait. */
+/** Engines on which the writers of one process are queued, with the limit for the 99th percentile. */
 const LINES: Partial<Record<Contention["engine"], number>> = { "file": 100, "redis": 50, "deno kv": 50, "sqlite": 50 };
 
 function contentionTargets({ contention: rows = [] }: Results): Target[] {
@@ -392,7 +392,7 @@ function devices(rows: Parts["devices"]): string {
   );
 }
 
-/** Times in milliseconds, which need no ratio to be understood: what a request has to wait for. */
+/** Absolute times in milliseconds, because users want to know how long a request waits. */
 function latency({ latency: rows = [], dates, machine }: Results): string {
   const pair = ({ p50, p99 }: { p50: number; p99: number }): string =>
     `${shortMilliseconds(p50)} · ${shortMilliseconds(p99)}`;

@@ -1,6 +1,6 @@
 /**
- * What a session costs over the wire: real Redis, Valkey with `SET … IFEQ`, and Upstash's API in front of a Redis, beside hand-written
- * GET and SET.
+ * The cost of a session over the network: Redis, Valkey with `SET … IFEQ`, and Upstash's API in front of a Redis, compared with
+ * hand-written GET and SET.
  *
  * @module
  */
@@ -27,28 +27,28 @@ export interface WireCost {
   readonly p50: number;
   readonly p95: number;
   readonly p99: number;
-  /** Commands that Redis gets, or HTTP requests that Upstash gets, for one request. */
+  /** The commands that Redis receives, or the HTTP requests that Upstash receives, for one request. */
   readonly commands: number;
-  /** The same with 32 clients at once, where Upstash's client may send several commands together. */
+  /** The same with 32 clients at once. Upstash's client may then send several commands together. */
   readonly commandsAtOnce: number;
-  /** Microseconds of the server's processor for one request; null where the server is not measured. */
+  /** Microseconds of the server's processor time for one request; null if the server is not measured. */
   readonly serverCpu: number | null;
-  /** The same of this process, which is the client. */
+  /** The same for this process, which is the client. */
   readonly clientCpu: number;
 }
 
-/** The two calls that the hand-written lines need. */
+/** The two calls that the hand-written code needs. */
 interface GetSet {
   get(key: string): Promise<string | null>;
   set(key: string, text: string): Promise<unknown>;
 }
 
-/** Counts what goes over the wire. */
+/** Counts commands or HTTP requests. */
 interface Counter {
-  /** How much since it was last asked. */
+  /** The count since the last call. */
   readonly take: () => Promise<number>;
   readonly stop: () => void;
-  /** Microseconds of the server's processor since it began; null if nobody knows. */
+  /** Microseconds of the server's processor time since its start; null if unknown. */
   readonly cpu: () => Promise<number | null>;
 }
 
@@ -59,13 +59,13 @@ const DAY = 86_400;
 export interface WireOptions {
   readonly rounds: number;
   /**
-   * How many sessions a client has on Redis, which it uses in turns; on Upstash, which is slower, a tenth of them. A session that is written again within
-   * seconds carries the names of its last writes.
+   * How many sessions each client uses in turns on Redis; on Upstash, which is slower, a tenth of that. They are so many because a session that is
+   * written again within seconds carries the names of its last writes.
    */
   readonly sessionsEach: number;
 }
 
-/** Measures every engine that is there, in turns. */
+/** Measures every available engine. The contenders take turns. */
 export async function measureWire(options: WireOptions): Promise<WireCost[]> {
   const costs = await measureRedis("Redis", await startRedis(), ["value", "hash"], options);
   const missing = await installValkey();
@@ -75,7 +75,7 @@ export async function measureWire(options: WireOptions): Promise<WireCost[]> {
   return costs;
 }
 
-/** Valkey 8.1 knows `SET … IFEQ`, which the store uses by itself; Redis 7 does not, so there a script compares. */
+/** Valkey 8.1 supports `SET … IFEQ`, and the store uses it by itself. Redis 7 does not, so a script compares there. */
 async function measureRedis(
   engine: "Redis" | "Valkey",
   server: RedisServer,
@@ -85,14 +85,14 @@ async function measureRedis(
   const client = await createClient({ url: server.url }).connect();
   const watcher = await createClient({ url: server.url }).connect();
   let commands = 0;
-  // What a script does inside Redis is no round trip.
+  // Commands that a script runs inside Redis are no round trips.
   await watcher.monitor((line) => void (String(line).includes(" lua] ") || commands++));
   const calls: GetSet = {
     get: (key) => client.get(key),
     set: (key, text) => client.set(key, text, { expiration: { type: "EX", value: DAY } }),
   };
   const counter: Counter = {
-    // The watcher hears of a command a moment after its client was answered.
+    // The watcher sees a command a moment after its client has received the answer.
     async take() {
       await client.ping();
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -100,7 +100,7 @@ async function measureRedis(
       commands = 0;
       return taken;
     },
-    // Being watched takes the server longer.
+    // MONITOR makes the server slower.
     stop: () => watcher.destroy(),
     async cpu() {
       const info = await client.info("cpu");
@@ -219,7 +219,7 @@ async function measureEngine(
   );
 }
 
-/** All clients at once, each with so many requests one after the other. */
+/** All clients at once, each with this many requests one after the other. */
 async function crowd(ask: (client: number) => Promise<void>, times: number): Promise<void> {
   const client = async (_none: unknown, number: number): Promise<void> => {
     for (let time = 0; time < times; time++) await ask(number);

@@ -1,6 +1,6 @@
 /**
- * The figures behind the choice of libraries, each measured beside what else there was: `<rounds>`, and the costs are told
- * on the output.
+ * The figures behind the choice of libraries: each choice beside its alternatives. The argument is `<rounds>`, and the
+ * costs are written to the output.
  *
  * @module
  */
@@ -23,7 +23,7 @@ interface Way {
   readonly task: string;
   readonly way: string;
   readonly isOurs?: boolean;
-  /** Anything that is not falsy. */
+  /** Does the task once. A falsy result is an error. */
   readonly run: () => unknown;
 }
 
@@ -34,7 +34,7 @@ const RECORD = "a".repeat(200);
 const bytes = await deriveKey("record", "secret");
 const webKey = await crypto.subtle.importKey("raw", bytes, "AES-GCM", false, ["encrypt", "decrypt"]);
 
-/** The same by WebCrypto, as it must be done where there is no node:crypto. */
+/** The same with WebCrypto, for platforms without node:crypto. */
 async function webSealed(): Promise<string> {
   const algorithm = {
     name: "AES-GCM",
@@ -86,7 +86,7 @@ function codecWays(task: string, value: unknown): Way[] {
   ];
 }
 
-/** Measures every way in turns. */
+/** Measures all ways, which take turns. */
 async function measureChoices(rounds: number): Promise<ChoiceCost[]> {
   const measured = ways.map(() => [] as number[]);
   for (let round = -5; round < rounds; round++) {

@@ -1,5 +1,6 @@
 /**
- * express-session, on Node's own requests and responses without a socket: its cost is what it adds to those.
+ * express-session, on Node's own requests and responses without a socket. Its cost is the difference to the same
+ * listener without it.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The peers, each as its documentation shows it, with its own memory store where it has one.
+ * The peers, each set up as its documentation shows, with its own memory store if it has one.
  *
  * @module
  */
@@ -59,7 +59,10 @@ function oursInHono(): Handler {
   return (request) => app.fetch(request);
 }
 
-/** Its ids are neither hashed nor signed here: its `encryptionKey`, recommended with this store, costs a key derivation a request. */
+/**
+ * Its ids are neither hashed nor signed here. The option `encryptionKey`, which is recommended with this store, would cost a key
+ * derivation for each request.
+ */
 function honoSessions(): Handler {
   type Variables = { session: HonoSession<{ n: number; user: string }>; session_key_rotation: boolean };
   const app = new Hono<{ Variables: Variables }>();
@@ -118,7 +121,7 @@ function ironSession(): Handler {
   };
 }
 
-/** The order of its own middleware: read the cookie, let the handler do, save, set the cookie. */
+/** In the order of its own middleware: read the cookie, call the handler, save, set the cookie. */
 function remix(secrets?: string[]): Handler {
   const cookie = createCookie("sid", { ...COOKIE, sameSite: "Lax", ...(secrets && { secrets }) });
   const storage = remixMemory();
@@ -152,7 +155,7 @@ function reactRouter(secrets?: string[]): Handler {
   };
 }
 
-/** SvelteKit's part, its cookies, is done by the package that it does it with. */
+/** SvelteKit's cookies are read and written with the package that SvelteKit itself uses. */
 function svelteKitSessions(): Handler {
   const handle = sveltekitSessionHandle({ secret: SECRET, cookie: COOKIE }) as (input: unknown) => Promise<Response>;
   interface SvelteSession {
@@ -187,7 +190,7 @@ function svelteKitSessions(): Handler {
       return new Response(path === "/idle" ? path : String(session.data.n));
     };
     const response = await handle({ event, resolve });
-    // The last one wins, as in SvelteKit, which keeps its cookies by name.
+    // The last cookie of a name wins, as in SvelteKit, which keeps cookies by name.
     const last = written.at(-1);
     if (last !== undefined) response.headers.append("Set-Cookie", last);
     return response;

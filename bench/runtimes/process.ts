@@ -1,6 +1,7 @@
 /**
- * The contenders in a process of Node, Deno or Bun: bundled, and run there. With `{ measure }` it measures them all and tells the costs. With
- * `{ only }` it has one of them alone, and times its lanes as it is told to: a line with the lane and the times, and the milliseconds as the answer.
+ * The contenders, bundled, in a process of Node, Deno or Bun. With `{ measure }` the process measures all of them and prints the costs. With `{ only
+ * }` it contains one contender, and times its lanes on request: it reads a line with the lane and the number of requests, and answers with the
+ * milliseconds.
  *
  * @module
  */
@@ -14,7 +15,7 @@ import { costsOf, lanesOf, type Measure } from "../rounds.ts";
 const { measure, only } = JSON.parse(process.argv[2] ?? "{}") as { measure?: Measure; only?: string };
 const isWanted = ({ name }: Contender): boolean => only === undefined || name === only;
 const lanes = await lanesOf([...ownContenders(), ...peers(), ...nodePeers()].filter(isWanted));
-/** Milliseconds of the processor, in all threads: what a server has to give, whoever else runs on the machine. */
+/** Milliseconds of processor time in all threads. Unlike the wall clock, other programs on the machine do not affect it. */
 const time = async (lane: number, times: number): Promise<number> => {
   const start = process.cpuUsage();
   await lanes[lane]?.run(times);

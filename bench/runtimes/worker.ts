@@ -1,4 +1,7 @@
-/** The contenders in workerd: each request asks for so many of one lane's, since the clock stands still within a request. */
+/**
+ * The contenders in workerd. Each HTTP request asks for a number of requests of one lane, and the caller measures, because
+ * workerd's clock stands still within a request.
+ */
 import type { Contender } from "../contender.ts";
 import type { Lane } from "../rounds.ts";
 import { lanesOf } from "../rounds.ts";
