@@ -1,10 +1,10 @@
 /**
- * What the clients of these examples share: each check is a line of their output.
+ * Helpers of the clients of these examples. Each check writes a line to the output.
  *
  * @module
  */
 
-/** Runs one check, and says how it went. */
+/** Runs one check, and prints its result. */
 export async function check(name: string, run: () => Promise<void>): Promise<void> {
   try {
     await run();

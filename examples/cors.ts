@@ -1,14 +1,14 @@
 /**
- * An API that pages of another site call, with sessions.
+ * An API with sessions, for pages of other sites.
  *
- * - The cookie is `SameSite=None; Secure; Partitioned`: browsers send it from another site only so, only over
- *   https, and `Partitioned` (CHIPS) also where third-party cookies are blocked. The page says
- *   `fetch(url, { credentials: "include" })`.
- * - A client that gets no cookie through sends `X-Session-Id: ` and keeps the id that comes back in that header;
- *   the library exposes it to the page's script.
- * - With SameSite gone, nothing but the list of origins stands between this API and everybody's pages. So the
- *   list is exact, requests from elsewhere are refused, and a GET changes nothing, because an `<img>` sends one
- *   with the cookie and without an `Origin`.
+ * - The cookie is `SameSite=None; Secure; Partitioned`. Without `SameSite=None`, browsers do not send it with requests
+ *   of other sites' pages; with it, they require `Secure`, and so https. With `Partitioned` (CHIPS) it also works where
+ *   third-party cookies are blocked. The page calls `fetch(url, { credentials: "include" })`.
+ * - A client that cannot use cookies sends an empty `X-Session-Id`, and keeps the id that comes back in that header.
+ *   The library exposes the header to the page's script.
+ * - Without SameSite, only the list of origins protects this API from the pages of all sites. So the list is exact,
+ *   requests of other origins are rejected, and a GET changes nothing, because an `<img>` sends a GET with the cookie
+ *   and without an `Origin`.
  *
  * @module
  */

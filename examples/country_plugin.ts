@@ -1,6 +1,6 @@
 /**
- * A plugin of your own: a session that began in one country is ignored when it is presented from another one. The country comes from a header that the
- * proxy in front sets, such as `CF-IPCountry`. Only a proxy that overwrites what clients send may be believed about it.
+ * A plugin of your own: a session that began in one country is ignored when it is presented from another one. The country comes from a header of the
+ * proxy in front, such as `CF-IPCountry`. Trust the header only if the proxy overwrites what clients send.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Login, visits and logout in Hono. Deno, Bun and Workers serve the default export as it is; on Node,
+ * Login, visits and logout in Hono. Deno, Bun and Workers serve the default export directly. On Node,
  * `@hono/node-server` does.
  *
  * @module

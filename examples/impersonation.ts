@@ -1,9 +1,10 @@
 /**
- * Acting as another user: support staff sees the shop as a customer does.
+ * Acting as another user: support staff see the shop as a customer does.
  *
- * - The session keeps who signed in, and adds whom they act for. It stays bound to the person who signed in, so revoking that person ends it.
- * - Rights change, so the id does: with the beginning and with the end.
- * - It asks for a login of the last five minutes, and ends by itself after 15 minutes.
+ * - The session keeps the user who signed in, and adds the customer. It stays bound to the user who signed in, so revoking that user's
+ *   sessions ends it.
+ * - The user's rights change at the beginning and at the end, so the id changes too.
+ * - It requires a login within the last five minutes, and ends by itself after 15 minutes.
  * - Each action is logged with both names.
  *
  * @module
@@ -20,7 +21,7 @@ const STAFF: ReadonlySet<string> = new Set(["sue"]);
 const FRESH = 300;
 const LONGEST = 900;
 
-/** The program. It needs a store that all servers share; the clock and the patience are for its test. */
+/** The program. It needs a store that all servers share. The test sets the clock and the time limit of the store. */
 export function support(options: Pick<SessionOptions<Data>, "store" | "storeTimeout" | "now"> = {}): {
   readonly fetch: (request: Request) => Promise<Response>;
   readonly users: UserSessions;
@@ -40,9 +41,9 @@ export function support(options: Pick<SessionOptions<Data>, "store" | "storeTime
 
   async function act(session: Session<Data>, customer: string): Promise<Response> {
     const { user } = await whoIs(session);
-    // Whoever acts for a customer has that customer's rights and no others, so what counts here is who signed in.
+    // A user who acts as a customer has only that customer's rights. Here the user who signed in counts.
     if (user === undefined || !STAFF.has(user)) return new Response("Staff only\n", { status: 403 });
-    // Nobody acts as a colleague, whose rights may be greater.
+    // Staff cannot act as a colleague, who may have more rights.
     if (STAFF.has(customer)) return new Response("Customers only\n", { status: 403 });
     if (!(await isFresh(session, FRESH))) return new Response("Please sign in again\n", { status: 401 });
     await session.regenerate();
@@ -72,7 +73,7 @@ export function support(options: Pick<SessionOptions<Data>, "store" | "storeTime
       const { user, actingFor } = await whoIs(session);
       return Response.json({ user: user ?? null, actingFor: actingFor ?? null });
     }
-    // Nobody is to be signed in, or to act, by the form of another site.
+    // The form of another site must not sign a user in or cause an action.
     if (request.headers.get("Sec-Fetch-Site") !== "same-origin")
       return new Response("Not from there\n", { status: 403 });
     if (pathname === "/login") return await login(session, await field(request, "user"));

@@ -17,23 +17,26 @@
 import { assertRecordSize, parseRecord, serializeRecord } from "with-session";
 import type { SessionStore } from "with-session";
 
-/** What the store needs of a collection: a part of the driver's `Collection`. */
+/** The part of the driver's `Collection` that the store uses. */
 export interface MongodbCollection {
   findOne(filter: object): Promise<unknown>;
   updateOne(filter: object, update: object, options?: { upsert?: boolean }): Promise<unknown>;
   deleteOne(filter: object): Promise<unknown>;
 }
 
-/** A document has at most 16 MiB: https://www.mongodb.com/docs/manual/reference/limits/. The rest is for the other fields. */
+/**
+ * A document has at most 16 MiB: https://www.mongodb.com/docs/manual/reference/limits/. The difference leaves room for the
+ * other fields.
+ */
 const MAX_BYTES = 16 * 1024 * 1024 - 1024;
-/** Another document has this `_id`. */
+/** The code of the error that another document has this `_id`. */
 const DUPLICATE_KEY = 11_000;
 
 /**
  * Keeps sessions in a collection of MongoDB, one document for each: `_id`, which is the key, `value`, `version` and `expiresAt`.
  *
- * Each verb is one operation on one document, which MongoDB does as a whole. Reads and writes must go to the primary with the concern
- * `majority`: otherwise an election can bring back an older state.
+ * Each method makes one operation on one document, which MongoDB does atomically. Reads and writes must go to the primary with the
+ * concern `majority`. Otherwise an election can bring back an older state.
  */
 export function mongodbStore(collection: MongodbCollection): SessionStore {
   return {
@@ -51,14 +54,15 @@ export function mongodbStore(collection: MongodbCollection): SessionStore {
     async save(key, { record, expected, expiresAt }) {
       const value = serializeRecord(record);
       assertRecordSize("MongoDB", new TextEncoder().encode(value).length, MAX_BYTES);
-      // No version ever comes back, not even after the record was deleted and created anew.
+      // A version is never used again, not even if the record is deleted and created anew.
       const version = crypto.randomUUID();
       const update = { $set: { value, version, expiresAt: new Date(expiresAt) } };
       if (expected !== null) {
         const { matchedCount } = fieldsOf(await collection.updateOne({ _id: key, version: expected }, update));
         return count(matchedCount) === 1 ? version : "conflict";
       }
-      // A document whose time is up may be replaced. One that is alive does not match, so MongoDB tries to insert another one and refuses it.
+      // Replaces an expired document. A document that has not expired does not match, so MongoDB tries to insert a second one, and rejects
+      // it.
       const filter = { _id: key, expiresAt: { $lt: new Date(record.lastSeenAt) } };
       try {
         const { matchedCount, upsertedCount } = fieldsOf(await collection.updateOne(filter, update, { upsert: true }));
@@ -82,7 +86,7 @@ function fieldsOf(answer: unknown): Record<string, unknown> {
   return typeof answer === "object" && answer !== null ? { ...answer } : {};
 }
 
-/** An answer without a number must not pass for "nothing was there". */
+/** An answer without a number must not be taken for "no document matched". */
 function count(answer: unknown): number {
   if (typeof answer === "number") return answer;
   throw new Error("MongoDB answered without a count");

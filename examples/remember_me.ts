@@ -1,6 +1,6 @@
 /**
- * "Remember me": whoever ticks the box stays signed in for weeks; for everybody else the cookie goes with the
- * browser, and the session ends after an hour without a request.
+ * "Remember me": a user who ticks the box stays signed in for weeks. For other users, the browser deletes the cookie
+ * when it closes, and the session ends after an hour without a request.
  *
  * @module
  */

@@ -1,9 +1,9 @@
 /**
- * Several accounts in one browser, as mail programs have them: `/u/0/` and `/u/1/` are two sessions, each with a cookie of its own.
+ * Several accounts in one browser, as in mail programs: `/u/0/` and `/u/1/` are two sessions with a cookie each.
  *
  * - The address says which session a request means, so two tabs can show two accounts.
- * - `signedIds` binds each id to the name of its cookie: one that is copied into another account's cookie opens nothing.
- * - A logout of one account leaves the others. `/` lists them all: each is a session that is opened by hand.
+ * - `signedIds` binds each id to the name of its cookie. An id that is copied into another account's cookie is rejected.
+ * - A logout of one account keeps the others. `/` lists them all; it opens each session by hand.
  *
  * @module
  */
@@ -14,7 +14,7 @@ interface Data {
   user?: string;
 }
 
-/** Each account costs a cookie in each request. */
+/** Each account adds a cookie to each request. */
 const MOST = 4;
 
 /** The program. Its secrets are at least 32 bytes each, the current one first. */
@@ -52,7 +52,7 @@ async function page(request: Request, session: Session<Data>, account: number): 
   return home;
 }
 
-/** Which accounts are signed in, for the menu that switches between them. Each session has its say about caches. */
+/** The signed-in accounts, for the menu that switches between them. Each session adds its cache headers to the response. */
 async function list(request: Request, managers: readonly SessionManager<Data>[]): Promise<Response> {
   const sessions = managers.map((manager) => manager.start(request));
   const users = await Promise.all(sessions.map((session) => session.get("user")));

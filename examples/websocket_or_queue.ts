@@ -1,6 +1,6 @@
 /**
- * A session with no request: a queue's worker changes the session of the visitor who ordered the work. A WebSocket
- * does the same: it takes the id when the connection is upgraded, and opens the session for each message.
+ * A session without a request: the worker of a queue changes the session of the visitor who ordered the work. A
+ * WebSocket does the same: it takes the id when the connection is upgraded, and opens the session for each message.
  *
  * @module
  */
@@ -21,14 +21,14 @@ const sessions = new SessionManager<Data>();
 
 const fetch = withSession(async (request, session) => {
   if (request.method === "GET") return Response.json(await session.get("reports", []));
-  // It is null only if the store is down and the option `onStoreError` says to go on without a session.
+  // Null only if the store is down and `onStoreError` is `"anonymous"`.
   const sessionId = await session.create();
   if (sessionId === null) return new Response("Please try again later\n", { status: 503 });
   queue.push({ sessionId, report: `Report ${queue.length + 1}` });
   return new Response("We are at it\n", { status: 202 });
 }, sessions);
 
-/** Answers whether the visitor still has the session that the order came from. */
+/** Does the work. Returns whether the visitor still has the session that gave the order. */
 export async function work({ sessionId, report }: Order): Promise<boolean> {
   const session = sessions.open(sessionId);
   if ((await session.id()) === null) return false;
@@ -37,7 +37,7 @@ export async function work({ sessionId, report }: Order): Promise<boolean> {
     await session.save();
     return true;
   } catch (error) {
-    // They signed out while the worker was at it. The change is dropped; the session does not come back.
+    // The visitor signed out during the work. The change is dropped, and the session does not come back.
     if (error instanceof SessionError && error.code === "ERR_SESSION_GONE") return false;
     throw error;
   }

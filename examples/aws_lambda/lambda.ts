@@ -1,5 +1,5 @@
 import { handle } from "hono/aws-lambda";
 import { app } from "../hono/app.ts";
 
-// Each copy of a function keeps its own memory: give the sessions a store, such as `dynamoDbStore`, before it runs in the world.
+// Each copy of a function has its own memory. In production, give the sessions a shared store such as `dynamoDbStore`.
 export const handler = handle(app);

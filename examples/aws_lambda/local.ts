@@ -1,6 +1,7 @@
 /**
- * An HTTP API in front of the function: it makes events of format 2.0, and responses of what the function answers, as
- * https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html says.
+ * An HTTP API in front of the function. It turns requests into events of format 2.0 and the function's results into
+ * responses, as https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ * describes.
  *
  * @module
  */

@@ -6,7 +6,7 @@ interface Data {
   runs?: number;
 }
 
-// A program without cookies keeps the id itself. It sends `X-Session-Id: ` to ask for one.
+// A program without cookies keeps the id itself. It sends an empty `X-Session-Id` to ask for one.
 const fetch = withSession<Data>(
   async (request, session) => {
     const { pathname } = new URL(request.url);

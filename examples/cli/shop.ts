@@ -1,5 +1,5 @@
 /**
- * `node shop.ts login Ada`, `node shop.ts run`, `node shop.ts logout`: the id is kept in a file that only its owner can read.
+ * `node shop.ts login Ada`, `node shop.ts run`, `node shop.ts logout`. The id is kept in a file that only its owner can read.
  *
  * @module
  */
@@ -16,7 +16,7 @@ const response = await fetch(`${origin}/${command}`, {
   headers: { "X-Session-Id": id },
   ...(command === "run" ? {} : { method: "POST", body: user }),
 });
-// A header that is there and empty means that the session has ended.
+// An empty header means that the session has ended.
 const told = response.headers.get("X-Session-Id");
 if (told === "") await rm(file, { force: true });
 else if (told !== null) await writeFile(file, told, { mode: 0o600 });

@@ -1,5 +1,5 @@
 /**
- * The same in few lines on Workers KV, for what may be a minute old elsewhere, such as how somebody likes a page:
+ * A short version on Workers KV, for values that may be a minute old at another place, such as a page's theme:
  * `/?theme=dark` is remembered. `wrangler deploy --config kv_wrangler.jsonc` deploys it.
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * Login, visits and logout in a Worker, each session in a Durable Object of its own. `wrangler deploy` puts it into the
- * world as it is: `wrangler.jsonc` beside this file names the class and the binding.
+ * Login, visits and logout in a Worker. Each session has its own Durable Object. `wrangler deploy` deploys it without
+ * changes: `wrangler.jsonc` beside this file names the class and the binding.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { durableObjectStore, type SessionObjectNamespace } from "with-session/st
 export { SessionObject } from "with-session/stores/durable-object";
 
 interface Env {
-  /** `wrangler types` writes this interface as well, with Cloudflare's own types: they fit. */
+  /** `wrangler types` generates this interface too, with Cloudflare's own types, which are compatible. */
   readonly SESSIONS: SessionObjectNamespace;
 }
 
@@ -24,7 +24,7 @@ export default {
     async (request, session) => {
       const { pathname, origin } = new URL(request.url);
       if (request.method === "POST") {
-        // Nobody is to be signed in or out by the form of another site.
+        // The form of another site must not sign a user in or out.
         if (request.headers.get("Origin") !== origin) return new Response("Not from there.\n", { status: 403 });
         return pathname === "/login" ? await login(request, session) : await logout(session);
       }
@@ -38,7 +38,7 @@ export default {
 async function login(request: Request, session: Session<Data>): Promise<Response> {
   const user = new URLSearchParams(await request.text()).get("user");
   if (!user) return new Response("Who is it?\n", { status: 400 });
-  // The visits stay; an id that somebody saw before the login is worth nothing after it.
+  // The visits stay. An id that somebody saw before the login does not work after it.
   await session.regenerate();
   session.set("user", user);
   return new Response(null, { status: 303, headers: { Location: "/" } });

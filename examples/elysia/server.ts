@@ -12,7 +12,7 @@ const sessions = new SessionManager<Data>();
 const redirect = (): Response => new Response(null, { status: 303, headers: { Location: "/" } });
 
 const app = new Elysia()
-  // The session of this very request, which the wrapper below stores.
+  // Gives the handlers the session of this request. The wrapper below stores it.
   .derive(({ request }) => ({ session: sessions.start(request) }))
   .get("/", async ({ session }) => {
     const visits = await session.update("visits", (n = 0) => n + 1);

@@ -10,7 +10,7 @@ interface Data {
   message?: string;
 }
 
-// Express's requests are Node's.
+// Express's requests are Node's requests.
 declare module "node:http" {
   interface IncomingMessage {
     session: Session<Data>;
@@ -20,7 +20,7 @@ declare module "node:http" {
 /** Lists the sessions of a user, for the page "Your devices". */
 const users = userSessions<{ name: string }>();
 const app = express();
-// Assets come first: they need no session.
+// Assets come first, because they need no session.
 app.get("/style.css", (_req, res) => void res.type("css").send("body { font-family: sans-serif }\n"));
 app.use(express.urlencoded(), nodeSession<Data>({ plugins: [users] }));
 
@@ -61,7 +61,7 @@ app.post("/devices", async (req, res) => {
   if (user === undefined) return void res.status(401).send("Sign in first\n");
   const handle: unknown = req.body?.handle;
   if (handle === undefined) await users.revokeAll(user, { except: req.session });
-  // A form can hold any handle: only the user's own sessions are ended.
+  // A form can contain any handle, so the handler checks that it is one of the user's own.
   else if ((await users.list(user)).some((device) => device.handle === handle)) await users.revoke(String(handle));
   res.redirect(303, "/devices");
 });

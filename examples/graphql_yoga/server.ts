@@ -38,6 +38,6 @@ const yoga = createYoga<{ session: Session<Data> }>({
   }),
 });
 
-// The server's context gets the session beside the request.
+// Puts the session into the server's context.
 const fetch = withSession<Data>((request, session) => yoga.fetch(request, { session }) as Promise<Response>);
 createServer(getRequestListener(fetch)).listen(Number(process.env["PORT"] ?? 3000));

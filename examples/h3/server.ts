@@ -10,7 +10,7 @@ interface Data {
 }
 
 const sessions = new SessionManager<Data>();
-/** The session of this very request, which the wrapper below stores. */
+/** The session of this request. The wrapper below stores it. */
 const sessionOf = ({ req }: { req: Request }): Session<Data> => sessions.start(req);
 
 const app = new H3();

@@ -47,7 +47,7 @@ app.post("/devices", async (c) => {
   if (user === undefined) return c.text("Sign in first\n", 401);
   const { handle } = await c.req.parseBody();
   if (handle === undefined) await users.revokeAll(user, { except: c.var.session });
-  // A form can hold any handle: only the user's own sessions are ended.
+  // A form can contain any handle, so the handler checks that it is one of the user's own.
   else if ((await users.list(user)).some((device) => device.handle === handle)) await users.revoke(String(handle));
   return c.redirect("/devices", 303);
 });

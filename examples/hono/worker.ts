@@ -1,2 +1,3 @@
-// One isolate keeps its sessions in memory here: a Worker in the world has many, so give it a store, as the other examples of Workers do.
+// Here each isolate keeps its own sessions in memory. In production a Worker runs in many isolates, so give it a store, as the other
+// examples of Workers do.
 export { app as default } from "./app.ts";

@@ -12,7 +12,7 @@ interface Data {
 const redirect = (): Response => new Response(null, { status: 303, headers: { Location: "/" } });
 
 const router = AutoRouter<IRequest, [session: Session<Data>]>();
-// `all` answers HEAD as well.
+// `all` also answers HEAD.
 router.all("/", async (_request, session) => {
   const visits = await session.update("visits", (n = 0) => n + 1);
   return text(`Visit ${visits} of ${await session.get("user", "nobody")}\n`);
@@ -36,6 +36,6 @@ router.get(
   () => new Response("body { font-family: sans-serif }\n", { headers: { "Content-Type": "text/css" } }),
 );
 
-// The router passes on to its handlers what it gets beside the request.
+// The router passes further arguments on to its handlers.
 const fetch = withSession<Data>((request, session) => router.fetch(request, session));
 serve({ fetch, port: Number(process.env["PORT"] ?? 3000) });

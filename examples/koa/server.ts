@@ -15,7 +15,7 @@ const withSession = nodeSession<Data>();
 app.use(
   (ctx, next) =>
     new Promise((resolve) => {
-      // The error comes after the handler, when the session cannot be stored: Koa answers it then.
+      // If the session cannot be stored, the error comes after the handler, and Koa answers it.
       withSession(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error as Error)));
     }),
 );

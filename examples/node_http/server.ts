@@ -15,7 +15,7 @@ const withSession = nodeSession<Data>();
 async function handle(request: IncomingMessage & { session: Session<Data> }, response: ServerResponse): Promise<void> {
   const { session } = request;
   const redirect = (): unknown => response.writeHead(303, { Location: "/" }).end();
-  // A HEAD is answered like a GET: Node leaves the body out.
+  // A HEAD is answered like a GET. Node leaves the body out.
   switch (`${request.method === "HEAD" ? "GET" : request.method} ${request.url}`) {
     case "GET /": {
       const visits = await session.update("visits", (n = 0) => n + 1);

@@ -5,7 +5,7 @@ type Browser = ReturnType<typeof browser>;
 
 const location = async (own: Browser, path: string): Promise<string> => (await own(path)).headers.get("Location") ?? "";
 
-/** Goes to the provider, and answers the address to which it sends the browser back. */
+/** Goes to the provider, and returns the address to which the provider redirects the browser. */
 async function approved(own: Browser): Promise<string> {
   return await location(own, await location(own, "/login"));
 }

@@ -1,6 +1,6 @@
 /**
- * A small provider for this machine alone: it lets everybody in as Ada. It checks what a real one checks: the client, the redirect, a code that works once, the proof of
- * PKCE (RFC 7636), and refresh tokens that work once.
+ * A small provider for local tests: it signs everybody in as Ada. It checks what a real provider checks: the client, the redirect, a code that works once, the
+ * proof of PKCE (RFC 7636), and refresh tokens that work once.
  *
  * @module
  */
@@ -44,7 +44,7 @@ export function provider(clientId: string): Provider {
       }
       const form = new URLSearchParams(await request.text());
       if (form.get("client_id") !== clientId) return refusal();
-      // A token that was exchanged before is refused.
+      // A token that was used before is rejected.
       if (form.get("grant_type") === "refresh_token")
         return refreshTokens.delete(form.get("refresh_token") ?? "") ? tokens() : refusal();
       const grant = codes.get(form.get("code") ?? "");

@@ -10,7 +10,7 @@ interface Tokens {
 }
 
 interface Data {
-  /** A login that is under way, for each tab: the state, and the verifier that belongs to it. */
+  /** The logins that have begun, one for each tab: the state, and its verifier. */
   logins?: Record<string, string>;
   user?: string;
   tokens?: Tokens;
@@ -20,7 +20,7 @@ const CLIENT_ID = "with-session-example";
 const port = Number(process.env["PORT"] ?? 3000);
 const origin = `http://127.0.0.1:${port}`;
 const redirectUri = `${origin}/callback`;
-// In the world it is another server.
+// In production the provider is another server.
 const { fetch: askProvider } = provider(CLIENT_ID);
 
 const text = (): string => randomBytes(32).toString("base64url");
@@ -28,7 +28,7 @@ const redirect = (location: string): Response => new Response(null, { status: 30
 
 async function login(session: Session<Data>): Promise<Response> {
   const [state, verifier] = [text(), text()];
-  // `update`, since two tabs may begin at once. The three newest are kept.
+  // `update`, because two tabs may begin at the same time. The three newest logins are kept.
   await session.update("logins", (logins = {}) =>
     Object.fromEntries([...Object.entries(logins), [state, verifier]].slice(-3)),
   );
@@ -46,7 +46,7 @@ async function login(session: Session<Data>): Promise<Response> {
 async function callback(request: Request, session: Session<Data>): Promise<Response> {
   const { searchParams } = new URL(request.url);
   const state = searchParams.get("state") ?? "";
-  // The state belongs to this very session: a link that somebody else has made signs nobody in.
+  // The state belongs to this session. A link that an attacker has made signs nobody in.
   const verifier = (await session.get("logins", {} as Record<string, string>))[state];
   if (verifier === undefined) return new Response("This login was not begun here\n", { status: 400 });
   await session.update("logins", (logins = {}) =>
@@ -68,7 +68,7 @@ async function callback(request: Request, session: Session<Data>): Promise<Respo
   return redirect("/");
 }
 
-/** Of all requests that find an old token, one exchanges it: the provider takes a refresh token once. */
+/** If several requests find the same old tokens, only one of them exchanges the refresh token, because it works once. */
 async function renew(session: Session<Data>): Promise<Response> {
   const tokens = await exclusive(session, "tokens", async (old) => {
     if (old === undefined) return undefined;

@@ -14,7 +14,7 @@ interface Data {
 }
 
 const pool = new Pool({ connectionString: process.env["DATABASE_URL"] ?? "postgres://127.0.0.1:6432/postgres" });
-// A pooler closes idle connections. The pool opens new ones, so there is nothing to do.
+// A pooler closes idle connections. The pool opens new ones, so the program need not react.
 pool.on("error", (error) => console.error(`An idle connection was closed: ${error.message}`));
 
 const sessions = new SessionManager<Data>({ store: postgresStore(pool) });

@@ -1,4 +1,4 @@
-/** The stylesheet, the script and the icon: served from paths of their own, so that no page needs inline code. */
+/** The stylesheet, the script and the icon. They have their own paths, so that no page needs inline code. */
 
 export const style = `
 :root {

@@ -1,4 +1,7 @@
-/** A browser and its system in words, by what it says of itself; browsers say much, and much of it for compatibility alone. */
+/**
+ * The browser and its system in words, from the User-Agent header. That header also contains the names of other browsers, for
+ * compatibility.
+ */
 export function deviceName(userAgent: string | null): string {
   const found = (names: readonly (readonly [RegExp, string])[]): string | undefined =>
     names.find(([pattern]) => pattern.test(userAgent ?? ""))?.[1];
@@ -7,7 +10,7 @@ export function deviceName(userAgent: string | null): string {
   return system === undefined ? browser : `${browser} on ${system}`;
 }
 
-/** The same devices, in the same order. Those that share a name are numbered from the first that signed in, so that no two sound alike. */
+/** The same devices in the same order. Devices with the same name are numbered by their first sign-in, so that each name is different. */
 export function withDistinctNames<Each extends { readonly name: string; readonly createdAt: number }>(
   devices: readonly Each[],
 ): Each[] {
@@ -18,12 +21,12 @@ export function withDistinctNames<Each extends { readonly name: string; readonly
   });
 }
 
-// The first that fits: Edge calls itself Chrome as well, and Chrome calls itself Safari.
+// The first match counts: Edge also calls itself Chrome, and Chrome calls itself Safari.
 const browsers = [
   [/\bEdg(?:e|A|iOS)?\//, "Edge"],
   [/\bFirefox\/|\bFxiOS\//, "Firefox"],
   [/Chrome\/|\bCriOS\//, "Chrome"],
-  // There is no Safari on Linux: GNOME Web, for one, says so.
+  // Safari does not exist on Linux. GNOME Web, for example, calls itself so.
   [/X11; Linux.*\bSafari\//, "WebKit"],
   [/\bSafari\//, "Safari"],
 ] as const;

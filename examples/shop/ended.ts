@@ -1,4 +1,4 @@
-/** Why the session that a browser presented is not there any more, in words for its user; `reason` is `ended` of `session.info()`. */
+/** Tells the user why the session that the browser presented has ended. `reason` is `ended` of `session.info()`. */
 export function endedMessage(reason: string | null): string | undefined {
   return reason === null ? undefined : (messages.get(reason) ?? "Your session has ended.");
 }

@@ -1,4 +1,4 @@
-/** A request that the shop does not carry out, and what it answers instead. */
+/** A request that the shop rejects, with the status and message of its answer. */
 export class Refusal extends Error {
   readonly status: number;
   readonly headers: Record<string, string>;
@@ -10,7 +10,7 @@ export class Refusal extends Error {
   }
 }
 
-/** Far more than any form of this shop needs, in bytes. */
+/** In bytes: far more than any form of this shop needs. */
 const MAX_BODY = 16_384;
 
 /** The fields of a JSON object. */
@@ -37,7 +37,7 @@ export function parseProduct(value: unknown): string {
   return parseText(value, "product");
 }
 
-/** @param field What the one who typed it calls the field: the property of the JSON, or the label of the form */
+/** @param field The name of the field that the user knows: the property of the JSON, or the label of the form */
 export function parseUser(value: unknown, field: string = "user"): string {
   return parseText(value, field);
 }
@@ -52,7 +52,7 @@ export function parseQuantity(value: unknown): number {
   throw new Refusal(400, "quantity must be a whole number from 1 to 99.");
 }
 
-/** Names are shown on a page and in a line of JSON: no control characters, and no half of a surrogate pair. */
+/** Names appear on a page and in a line of JSON, so control characters and unpaired surrogates are rejected. */
 function parseText(value: unknown, field: string): string {
   const text = typeof value === "string" ? value.trim() : "";
   if (/^[^\p{Cc}\p{Cs}]{1,60}$/u.test(text)) return text;
@@ -70,7 +70,7 @@ async function readText(request: Request, type: string): Promise<string> {
   }
 }
 
-/** Counts while reading, because a body need not be as long as its Content-Length says, nor have one. */
+/** Counts while it reads, because the Content-Length of a body can be missing or wrong. */
 async function readBytes(request: Request): Promise<Uint8Array> {
   const bytes = new Uint8Array(MAX_BODY);
   let length = 0;

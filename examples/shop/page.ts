@@ -1,36 +1,36 @@
-/** The shop's facts about a session, as the page and `GET /api/session` tell them. */
+/** The shop's facts about a session, as shown by the page and by `GET /api/session`. */
 export interface Facts {
   readonly user: string | null;
   readonly isNew: boolean;
-  /** When the session began and when it ends if nobody uses it, in epoch milliseconds; null without a session. */
+  /** When the session began, and when it expires if nobody uses it, in epoch milliseconds; null without a session. */
   readonly createdAt: number | null;
   readonly expiresAt: number | null;
   /** When the user last proved who they are. */
   readonly authenticatedAt: number | null;
-  /** Why the session that was presented is not there; null if it is, or if none was presented. */
+  /** Why the presented session has ended; null if it has not, or if none was presented. */
   readonly ended: string | null;
-  /** How the id came; null if the request had none. */
+  /** Where the request carried the id; null if it carried none. */
   readonly via: "cookie" | "header" | null;
 }
 
-/** One place where the user is signed in; instants in epoch milliseconds. */
+/** One browser in which the user is signed in. Instants in epoch milliseconds. */
 export interface Device {
   readonly handle: string;
   readonly name: string;
   readonly createdAt: number;
   readonly lastSeenAt: number;
-  /** Whether it is the browser that asks. */
+  /** Whether it is the browser that sent the request. */
   readonly isThis: boolean;
 }
 
-/** What one page shows. */
+/** The content of the page. */
 export interface ShopView {
   readonly facts: Facts;
   readonly basket: ReadonlyMap<string, number>;
   readonly devices: readonly Device[];
-  /** What there is to say at the top; empty for nothing. */
+  /** The message at the top; empty for none. */
   readonly notice: string;
-  /** What was wrong with the name that somebody tried to sign in with. */
+  /** The fault in the name that a user has tried to sign in with. */
   readonly nameError?: string | undefined;
 }
 
@@ -75,7 +75,7 @@ export function shopPage({ facts, basket, devices, notice, nameError }: ShopView
   );
 }
 
-/** A page for what the shop refuses. */
+/** The page for a request that the shop rejects. */
 export function errorPage(message: string): string {
   return htmlDocument(
     "That did not work · The Orchard",
@@ -90,7 +90,7 @@ export function errorPage(message: string): string {
   );
 }
 
-/** A page for the user alone, who has just proved to be there. */
+/** A page that the user sees only shortly after a proof of identity. */
 export function accountPage(view: { user: string; authenticatedAt: number; seconds: number }): string {
   const { user, authenticatedAt, seconds } = view;
   return htmlDocument(
@@ -123,7 +123,7 @@ export function accountPage(view: { user: string; authenticatedAt: number; secon
   );
 }
 
-/** Asks the user of a session to prove who they are once more. */
+/** Asks the user to prove who they are once more. */
 export function confirmPage({ seconds, error }: { seconds: number; error?: string }): string {
   return htmlDocument(
     `${error === undefined ? "" : "Error: "}Is it you? · The Orchard`,
@@ -150,7 +150,7 @@ function minutes(seconds: number): string {
   return seconds === 60 ? "one minute" : `${Math.round(seconds / 60)} minutes`;
 }
 
-/** Where the button is that adds a product: `#add-pear`. Empty if the shop has none for it. */
+/** The fragment of the button that adds a product, such as `#add-pear`. Empty if the shop has no such button. */
 export function buttonOf(product: string): string {
   return fruits.some(({ name }) => name === product) ? `#${idOf(product)}` : "";
 }
@@ -215,7 +215,7 @@ function loginCard(error: string | undefined): Html {
   `;
 }
 
-/** A field for a name. What was wrong with the last one is said by the field, which gets the focus. */
+/** A field for a name. After an error, the field describes it and gets the focus. */
 function nameField(label: string, error: string | undefined): Html {
   const state = error === undefined ? html`` : html`aria-invalid="true" aria-describedby="user-error" autofocus`;
   return html`
@@ -291,7 +291,7 @@ function deviceLine({ handle, name, createdAt, lastSeenAt, isThis }: Device): Ht
   `;
 }
 
-/** The button needs a script, so the script shows it: without one there is nothing that does not work. */
+/** The button needs a script, so the script shows it. Without a script the page has no button that does not work. */
 function experimentCard(): Html {
   return html`
     <section class="card" id="experiment" aria-labelledby="experiment-title">
@@ -346,7 +346,7 @@ function factsCard({ user, isNew, createdAt, expiresAt, authenticatedAt, ended, 
   `;
 }
 
-/** In UTC, until the script says it in the reader's own time. */
+/** In UTC, until the script replaces it by the reader's local time. */
 function instant(time: number): Html {
   const iso = new Date(time).toISOString();
   return html`<time datetime="${iso}">${iso.slice(0, 16).replace("T", " ")} UTC</time>`;
@@ -370,7 +370,7 @@ function htmlDocument(title: string, body: Html): string {
     </html> `.text;
 }
 
-/** HTML that is ready to be sent, as opposed to text that must be escaped first. */
+/** Safe HTML, as opposed to text that must be escaped first. */
 class Html {
   readonly text: string;
 
@@ -379,7 +379,7 @@ class Html {
   }
 }
 
-/** Markup with values in it; every value is escaped unless it is markup itself. */
+/** Markup with values. Every value is escaped, unless it is safe HTML. */
 function html(parts: TemplateStringsArray, ...values: (Html | readonly Html[] | string | number)[]): Html {
   const text = (value: Html | readonly Html[] | string | number): string => {
     if (value instanceof Html) return value.text;

@@ -1,9 +1,9 @@
 /**
- * The shop on Node: `node:http` on one side, Fetch on the other, sessions in a folder.
+ * The shop on Node: it connects `node:http` with a Fetch handler, and keeps sessions in a folder.
  *
- * `PORT` is where it listens (8787), `SESSION_DIR` where the sessions are kept (a folder under the system's
- * temporary directory), `SHOP_STORE` another store than a folder: see store.ts.
- * `SHOP_STORE_TIMEOUT` is how many seconds the store may take (5). Stop it and start it again: baskets and logins are still there.
+ * `PORT` is the port (8787), `SESSION_DIR` the folder for the sessions (by default one under the system's temporary directory),
+ * `SHOP_STORE` another store than a folder: see store.ts. `SHOP_STORE_TIMEOUT` is the time limit of the store in seconds (5). Stop
+ * it and start it again: baskets and logins are still there.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const { store, close } = await openStore(place);
 const handle = shop({ store, storeTimeout: Number(process.env["SHOP_STORE_TIMEOUT"] || 5) });
 const server = createServer((incoming, outgoing) => void serve(incoming, outgoing));
 
-// Files do not expire by themselves: what ended while the shop was closed goes now.
+// Files do not expire by themselves. This removes what has expired while the shop was closed.
 await store.prune?.(Date.now());
 server.listen(Number(process.env["PORT"] || 8787), "127.0.0.1", () => {
   const address = server.address();
@@ -33,7 +33,7 @@ server.on("error", (error) => {
   process.exitCode = 1;
 });
 
-// Requests under way are answered, then nothing is left to wait for and the process ends by itself.
+// The open requests are answered. Then the process ends, because nothing keeps it alive.
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => server.close(() => void close()));
 
 async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
@@ -48,7 +48,7 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promi
   }
 }
 
-/** The same request for Fetch; null if Fetch cannot express it, as with a TRACE or a Host that is no host. */
+/** The same request for Fetch; null if Fetch cannot express it, such as a TRACE or an invalid Host. */
 function toRequest(incoming: IncomingMessage): Request | null {
   const { method = "GET", url = "/", headersDistinct } = incoming;
   const headers = new Headers();
@@ -56,7 +56,7 @@ function toRequest(incoming: IncomingMessage): Request | null {
     for (const value of values) headers.append(name, value);
   }
   const hasBody = method !== "GET" && method !== "HEAD";
-  // A handler may stop reading a body that is too long; the connection stays, for the answer.
+  // A handler may stop reading a body that is too long. The connection stays open for the answer.
   const body = hasBody ? ReadableStream.from(incoming.iterator({ destroyOnReturn: false })) : null;
   const init = { method, headers, body, duplex: "half" } as const;
   try {

@@ -1,9 +1,9 @@
 /**
- * A small shop, from Request to Response, on web standards alone: `server.ts` serves it on Node.
+ * A small shop that maps a Request to a Response and needs only web standards. `server.ts` serves it on Node.
  *
- * The basket belongs to the session, not to a user: it works before anybody signs in, and stays when they
- * do. Pages are plain forms that redirect (post, redirect, get); `/api/` is the same shop as JSON. `/account` is for
- * users who have proved who they are a short time ago.
+ * The basket belongs to the session, not to a user: it works before the login, and stays after it. Pages are plain
+ * forms that redirect (post, redirect, get); `/api/` is the same shop as JSON. `/account` is for users who have proved
+ * who they are a short time ago.
  *
  * @module
  */
@@ -18,30 +18,30 @@ import { parseHandle, parseProduct, parseQuantity, parseUser, readForm, readJson
 import { accountPage, buttonOf, confirmPage, errorPage, shopPage } from "./page.ts";
 import type { Device, Facts } from "./page.ts";
 
-/** What the shop keeps in a session. */
+/** The data of the shop in a session. */
 export interface ShopData {
   user?: string;
-  /** How many of each product; a Map, because a product may have any name, `__proto__` included. */
+  /** The number of each product. A Map, because a product may have any name, even `__proto__`. */
   basket?: Map<string, number>;
   notice?: string;
 }
 
-/** What the shop needs from outside; `store` alone suffices. */
+/** The options of the shop; only `store` is required. */
 export interface ShopOptions extends Pick<SessionOptions<ShopData>, "now" | "ids" | "encryption" | "storeTimeout"> {
   /** Where the sessions are kept. */
   readonly store: NonNullable<SessionOptions<ShopData>["store"]>;
 }
 
 type ShopSession = Session<ShopData>;
-/** The sessions of all users, where a store can list them: `cookieSessions()` cannot. */
+/** The sessions of all users; null for a store that cannot list them, such as `cookieSessions()`. */
 type Sessions = UserSessions<{ name: string }> | null;
 type Action = (request: Request, session: ShopSession, sessions: Sessions) => Response | Promise<Response>;
 
 const SESSION_HEADER = "X-Session-Id";
 const MAX_PRODUCTS = 100;
-/** How long after a user proved who they are the account is shown, in seconds. */
+/** For how many seconds after the user's last proof of identity the account is shown. */
 const FRESH = 300;
-/** How old an id may become, in seconds, before the next request renews it. */
+/** The age of an id, in seconds, after which the next request renews it. */
 const ROTATE_EVERY = 3600;
 
 /** The shop as one Fetch handler. */
@@ -71,7 +71,10 @@ async function answer(request: Request, session: ShopSession, sessions: Sessions
   }
 }
 
-/** What the shop refuses, and a session that another request has ended or renewed meanwhile. Other errors are faults. */
+/**
+ * Turns an error into a refusal if the shop has thrown it, or if another request has ended or renewed the session. Other
+ * errors are faults.
+ */
 function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (!(error instanceof SessionError && error.code === "ERR_SESSION_GONE")) throw error;
@@ -113,7 +116,7 @@ const routes = new Map<string, Map<string, Action>>([
   ["/shop.css", new Map([["GET", () => asset(style, "text/css")]])],
   ["/shop.js", new Map([["GET", () => asset(script, "text/javascript")]])],
   ["/icon.svg", new Map([["GET", () => asset(icon, "image/svg+xml")]])],
-  // Browsers ask for this one beside JSON, which cannot name an icon.
+  // Browsers ask for this path when they show JSON, which cannot name an icon.
   ["/favicon.ico", new Map([["GET", () => asset(icon, "image/svg+xml")]])],
 ]);
 
@@ -128,7 +131,7 @@ function actionFor(request: Request): Action {
   return action;
 }
 
-// The shop itself: what a basket, a login and a logout do to the session.
+// The shop's actions: how a basket, a login and a logout change the session.
 
 async function addToBasket(session: ShopSession, product: string, quantity: number): Promise<Map<string, number>> {
   const basket = await session.update("basket", (before = new Map<string, number>()) => {
@@ -139,17 +142,20 @@ async function addToBasket(session: ShopSession, product: string, quantity: numb
   return basket;
 }
 
-/** Signs a user in. Whoever else was signed in here is signed out: a basket does not go from one user to another. */
+/**
+ * Signs a user in. If another user was signed in here, that user is signed out, and the basket is emptied: it does not
+ * go from one user to another.
+ */
 async function login(request: Request, session: ShopSession, sessions: Sessions, user: string): Promise<void> {
   const before = await session.get("user");
   if (before !== undefined && before !== user) await session.destroy();
-  // An id that somebody planted before the login must not be the id of a signed-in session.
+  // An attacker may have planted the id before the login, so the signed-in session gets a new one.
   await session.regenerate({ reauthenticated: true });
   session.set("user", user);
   await sessions?.bind(session, user, { name: deviceName(request.headers.get("User-Agent")) });
 }
 
-/** Where the user of this session is signed in. */
+/** The browsers in which the user of this session is signed in. */
 async function devicesOf(session: ShopSession, sessions: Sessions): Promise<Device[]> {
   const user = await session.get("user");
   if (user === undefined || sessions === null) return [];
@@ -165,7 +171,7 @@ async function devicesOf(session: ShopSession, sessions: Sessions): Promise<Devi
   return withDistinctNames(devices).toSorted((a, b) => Number(b.isThis) - Number(a.isThis));
 }
 
-/** Signs out one device of the same user: a handle of somebody else's is nobody's here. Answers whose it was. */
+/** Signs out one device of the same user. A handle that belongs to another user counts as unknown. Returns the device. */
 async function endDevice(session: ShopSession, sessions: Sessions, handle: string): Promise<Device> {
   const device = (await devicesOf(session, sessions)).find((each) => each.handle === handle);
   if (device === undefined) throw new Refusal(404, "That device is signed out already.");
@@ -181,7 +187,7 @@ async function endOthers(session: ShopSession, sessions: Sessions): Promise<numb
   return await sessions.revokeAll(user, { except: session });
 }
 
-/** The id that the request presented is searched in it: the cookie is asked first, as the library does. */
+/** Looks for the id in the cookie first, then in the header, as the library does. */
 async function factsOf(request: Request, session: ShopSession): Promise<Facts> {
   const id = await session.id();
   const { isNew, createdAt, expiresAt, authenticatedAt, ended } = await session.info();
@@ -204,7 +210,7 @@ async function showShop(request: Request, session: ShopSession, sessions: Sessio
   return await shopWith(request, session, sessions);
 }
 
-/** The page of the shop, with what was wrong with a name if one was refused. */
+/** The page of the shop. If a name was rejected, it says why. */
 async function shopWith(
   request: Request,
   session: ShopSession,
@@ -220,7 +226,7 @@ async function shopWith(
   });
 }
 
-/** A message for the next page. If the session that the browser presented has ended, the message says so first. */
+/** Leaves a message for the next page. If the presented session has ended, the message says so first. */
 async function leaveNotice(session: ShopSession, message: string): Promise<void> {
   const { ended } = await session.info();
   session.flash("notice", [endedMessage(ended), message].filter((each) => each !== undefined).join(" "));
@@ -264,7 +270,7 @@ async function loginByForm(request: Request, session: ShopSession, sessions: Ses
   return redirectTo("/");
 }
 
-/** What else happens once an hour and at each login: the session stays, and an id that somebody has copied is worthless. */
+/** The shop also does this once an hour and at each login. The session stays, and a copied id no longer works. */
 async function renewByForm(_request: Request, session: ShopSession): Promise<Response> {
   if ((await session.id()) === null) await leaveNotice(session, "There was no session yet. Now there is one.");
   else {
@@ -274,7 +280,7 @@ async function renewByForm(_request: Request, session: ShopSession): Promise<Res
   return redirectTo("/#facts");
 }
 
-/** The farewell needs a session of its own: it begins a new one, which shares nothing with the one that ended. */
+/** The farewell message needs a session, so a new one begins. It shares no data with the one that has ended. */
 async function logoutByForm(_request: Request, session: ShopSession): Promise<Response> {
   const user = await session.get("user");
   const { ended } = await session.info();
@@ -299,7 +305,7 @@ async function endOthersByForm(_request: Request, session: ShopSession, sessions
   return redirectTo("/#devices");
 }
 
-/** The account is for its user alone, not for whoever sits at a browser that was left signed in. */
+/** Only the user may see the account, not another person at a browser in which the user is still signed in. */
 async function showAccount(_request: Request, session: ShopSession): Promise<Response> {
   const user = await session.get("user");
   if (user === undefined) return await askToSignIn(session, "Sign in to see your account.");
@@ -308,7 +314,7 @@ async function showAccount(_request: Request, session: ShopSession): Promise<Res
   return page(accountPage({ user, authenticatedAt, seconds: FRESH }));
 }
 
-/** This shop has no passwords. Another one asks for the password or a passkey here, and counts the failures. */
+/** This shop has no passwords. A real shop asks for the password or a passkey here, and counts the failures. */
 async function confirmByForm(request: Request, session: ShopSession): Promise<Response> {
   const user = await session.get("user");
   if (user === undefined) return await askToSignIn(session, "Sign in to see your account.");
@@ -383,7 +389,7 @@ function basketAsJson(basket: ReadonlyMap<string, number>): { items: Record<stri
 
 // Responses.
 
-/** A personal page is not stored anywhere, the browser's history included: after a logout, "back" asks again. */
+/** No cache may store a personal page, not even the browser's history: after a logout, "back" loads the page again. */
 const PERSONAL = { "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff" };
 
 function page(html: string, init: ResponseInit = {}): Response {
@@ -395,7 +401,8 @@ function page(html: string, init: ResponseInit = {}): Response {
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
       "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   );
-  // With "no-referrer", browsers would send the forms with `Origin: null`, which older ones have nothing else to show.
+  // With "no-referrer", browsers would send forms with `Origin: null`. Older browsers send no other header that shows
+  // where the form comes from.
   headers.set("Referrer-Policy", "same-origin");
   return new Response(html, { ...init, headers });
 }
@@ -416,7 +423,7 @@ function asset(text: string, type: string): Response {
   });
 }
 
-/** @param place A path, with the id of an element to which the browser gives the focus */
+/** @param place A path, with the id of an element that gets the focus */
 function redirectTo(place: string): Response {
   return new Response(null, { status: 303, headers: { "Location": place, "Cache-Control": "no-store" } });
 }

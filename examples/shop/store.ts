@@ -1,5 +1,5 @@
 /**
- * Another store is another line: what `SHOP_STORE` names, on Node and on Deno.
+ * `SHOP_STORE` names the store, on Node and on Deno.
  *
  * - `file:./sessions`, a folder
  * - `redis://localhost:6379`
@@ -12,13 +12,13 @@ import { fileStore } from "with-session/stores/file";
 import { redisStore } from "with-session/stores/redis";
 import type { SessionStore } from "with-session";
 
-/** A store, and how to let go of what it holds. */
+/** A store, and how to close it. */
 export interface OpenStore {
   readonly store: SessionStore;
   close(): void | Promise<void>;
 }
 
-/** Opens the store that a text such as `redis://localhost:6379` names. */
+/** Opens the store that a name such as `redis://localhost:6379` describes. */
 export async function openStore(name: string): Promise<OpenStore> {
   if (/^rediss?:/.test(name)) {
     const { createClient } = await import("redis");

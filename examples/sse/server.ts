@@ -10,12 +10,12 @@ const fetch = withSession<Data>(async (request, session) => {
   const { pathname } = new URL(request.url);
   if (pathname === "/count") return new Response(String(await session.get("events", 0)));
   if (pathname !== "/events") return new Response("Not found\n", { status: 404 });
-  // The cookie goes out with the headers, before the first event. So the session begins here; in the stream it could not.
+  // The cookie is sent with the headers, before the first event. So the session must begin before the stream does.
   await session.create();
   const body = new ReadableStream<string>({
     async start(controller) {
       for (let at = 0; at < 5; at++) {
-        // It is committed at once: what the event says is stored.
+        // `update` commits at once, so the event shows a stored value.
         controller.enqueue(`data: ${await session.update("events", (n = 0) => n + 1)}\n\n`);
         await sleep(10);
       }

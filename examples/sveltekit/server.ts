@@ -1,6 +1,6 @@
 /**
- * SvelteKit's own server believes that each client came over https, unless a proxy's header says otherwise. This one tells the truth on a machine of your own:
- * `PROTOCOL_HEADER=x-forwarded-proto node server.ts`. Behind a proxy that sets the header, `node build` does.
+ * SvelteKit's own server assumes that each client uses https, unless a proxy's header says otherwise. This server reports the real protocol, for use on your
+ * own machine: `PROTOCOL_HEADER=x-forwarded-proto node server.ts`. Behind a proxy that sets the header, use `node build`.
  *
  * @module
  */

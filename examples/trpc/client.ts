@@ -3,7 +3,7 @@ import { createTRPCClient, httpBatchLink, httpBatchStreamLink, splitLink } from 
 import { browser, check, ORIGIN } from "../check.ts";
 import type { AppRouter } from "./server.ts";
 
-/** Calls that renew the id or end the session set a cookie, so they go by the link that does not stream. */
+/** Calls that renew the id or end the session set a cookie, so they use the link that does not stream. */
 function client(fetch: typeof globalThis.fetch) {
   const url = `${ORIGIN}/trpc`;
   return createTRPCClient<AppRouter>({

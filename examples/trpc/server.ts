@@ -24,7 +24,8 @@ const router = t.router({
 export type AppRouter = typeof router;
 
 const fetch = withSession<Data>(async (request, session) => {
-  // A streamed answer has sent its headers before the procedures are done. So the session begins here: a stream can change it then, and cannot begin it.
+  // A streamed response has sent its headers before the procedures end, so a stream can change a session, but not begin one. Therefore the session
+  // begins here.
   if (request.headers.get("trpc-accept") === "application/jsonl") await session.create();
   return await fetchRequestHandler({ endpoint: "/trpc", req: request, router, createContext: () => ({ session }) });
 });

@@ -11,7 +11,7 @@ Bun.serve<{ id: string }>({
     if (request.headers.get("Upgrade") !== "websocket") return await respond(request, session);
     const id = await session.id();
     if (id === null) return new Response("Please sign in\n", { status: 401 });
-    // Bun answers by itself when the connection is upgraded.
+    // Bun sends the response itself if it upgrades the connection.
     return server.upgrade(request, { data: { id } }) ? undefined : new Response("No upgrade\n", { status: 400 });
   }, sessions),
   websocket: {

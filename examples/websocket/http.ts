@@ -1,7 +1,7 @@
 import type { Session } from "with-session";
 import type { Data } from "./messages.ts";
 
-/** The part of the program that has requests. */
+/** The part of the program that answers HTTP requests. */
 export async function respond(request: Request, session: Session<Data>): Promise<Response> {
   const { pathname } = new URL(request.url);
   if (request.method === "POST" && pathname === "/login") {

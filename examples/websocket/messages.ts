@@ -5,14 +5,14 @@ export interface Data {
   user?: string;
 }
 
-/** Answers a message of a connection that was opened with the session of this id; undefined if that session has ended since. */
+/** Answers a message on a connection that was opened with the session of this id. Returns undefined if that session has ended. */
 export async function answer(sessions: SessionManager<Data>, id: string, message: string): Promise<string | undefined> {
-  // There is no request any more: the session is opened by its id, anew for each message.
+  // A message has no request, so the session is opened by its id, again for each message.
   const session = sessions.open(id);
   if ((await session.id()) === null) return undefined;
   if (message === "like") return `Likes ${await session.update("likes", (n = 0) => n + 1)}`;
   return `You are ${await session.get("user", "nobody")}`;
 }
 
-/** The close code for whoever is signed out: 4000 to 4999 are a program's own (RFC 6455, 7.4.2). */
+/** The close code for a visitor who has signed out. Codes from 4000 to 4999 are for programs (RFC 6455, 7.4.2). */
 export const SIGNED_OUT = 4401;

@@ -10,7 +10,7 @@ const server = createServer(getRequestListener(withSession<Data>(respond, sessio
 const sockets = new WebSocketServer({ noServer: true });
 
 server.on("upgrade", async (incoming, connection, head) => {
-  // Only the cookie is of interest here.
+  // Only the cookie is needed here.
   const request = new Request(`http://${incoming.headers.host}/`, {
     headers: { Cookie: incoming.headers.cookie ?? "" },
   });

@@ -4,7 +4,8 @@ import { answer, type Data, SIGNED_OUT } from "./messages.ts";
 
 declare const WebSocketPair: new () => [client: WebSocket, server: WebSocket & { accept(): void }];
 
-// One isolate keeps its sessions in memory here: a Worker in the world has many, so give it a store, as the other examples of Workers do.
+// Here each isolate keeps its own sessions in memory. In production a Worker runs in many isolates, so give it a store, as the other
+// examples of Workers do.
 const sessions = new SessionManager<Data>();
 
 export default {

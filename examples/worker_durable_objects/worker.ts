@@ -56,7 +56,7 @@ async function handle(request: Request, session: Session<Data>, env: Env): Promi
       if (user === undefined) return new Response("Sign in first\n", { status: 401 });
       const handle = (await request.formData()).get("handle");
       if (handle === null) await users.revokeAll(user, { except: session }, env);
-      // A form can hold any handle: only the user's own sessions are ended.
+      // A form can contain any handle, so the handler checks that it is one of the user's own.
       else if ((await users.list(user, env)).some((device) => device.handle === handle))
         await users.revoke(String(handle), env);
       return redirect("/devices");

@@ -9,11 +9,11 @@ interface Data {
 }
 
 const sessions = withSession<Data, [APIContext, MiddlewareNext]>(async (_request, session, context, next) => {
-  // Astro has sessions of its own, as context.session: this one has another name.
+  // Astro's own sessions use the name `context.session`, so this one has another name.
   context.locals.visitor = session;
   return await next();
 });
 
-// Pages that are rendered when the site is built have no session.
+// Pages that are rendered at build time have no session.
 export const onRequest = (context: APIContext, next: MiddlewareNext): Promise<Response> =>
   context.isPrerendered ? next() : sessions(context.request, context, next);

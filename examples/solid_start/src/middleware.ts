@@ -2,7 +2,7 @@ import { createMiddleware } from "@solidjs/start/middleware";
 import { withSession } from "with-session";
 import { type Data, sessions } from "./sessions";
 
-// Whoever asks for the session of this request, as `sessions.start(request)`, gets the one that is stored here.
+// `sessions.start(request)` in a route gives this same session, which is stored here.
 const middleware = withSession<Data, [next: () => unknown]>(
   async (_request, _session, next) => (await next()) as Response,
   sessions,

@@ -13,7 +13,7 @@ export const POST = sessions.route(async (request, session) => {
   if (user === undefined) return new Response("Sign in first\n", { status: 401 });
   const handle = (await request.formData()).get("handle");
   if (handle === null) await users.revokeAll(user, { except: session });
-  // A form can hold any handle: only the user's own sessions are ended.
+  // A form can contain any handle, so the handler checks that it is one of the user's own.
   else if ((await users.list(user)).some((device) => device.handle === handle)) await users.revoke(String(handle));
   return new Response(null, { status: 303, headers: { Location: "/devices" } });
 });

@@ -7,6 +7,6 @@ export const POST = sessions.route(async (request, session) => {
   await users.bind(session, user, { name: request.headers.get("User-Agent") ?? "A browser" });
   session.set("user", user);
   session.flash("message", `Welcome, ${user}`);
-  // It throws, and the session is stored all the same.
+  // `redirect` throws. The session is stored nevertheless.
   redirect("/");
 });

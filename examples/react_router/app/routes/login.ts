@@ -7,6 +7,6 @@ export async function action({ request, context }: ActionFunctionArgs) {
   await own.regenerate({ reauthenticated: true });
   own.set("user", user);
   own.flash("message", `Welcome, ${user}`);
-  // Thrown or returned, the session is stored.
+  // The session is stored whether the redirect is thrown or returned.
   throw redirect("/");
 }

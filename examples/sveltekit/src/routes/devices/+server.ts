@@ -14,7 +14,7 @@ export const POST = async ({ request, locals: { session } }) => {
   if (user === undefined) error(401, "Sign in first");
   const handle = (await request.formData()).get("handle");
   if (handle === null) await users.revokeAll(user, { except: session });
-  // A form can hold any handle: only the user's own sessions are ended.
+  // A form can contain any handle, so the handler checks that it is one of the user's own.
   else if ((await users.list(user)).some((device) => device.handle === handle)) await users.revoke(String(handle));
   redirect(303, "/devices");
 };

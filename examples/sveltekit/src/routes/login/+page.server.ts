@@ -8,7 +8,7 @@ export const actions = {
     await users.bind(session, user, { name: request.headers.get("User-Agent") ?? "A browser" });
     session.set("user", user);
     session.flash("message", `Welcome, ${user}`);
-    // SvelteKit throws it, and answers it before the hook stores the session.
+    // `redirect` throws, and SvelteKit turns it into a response before the hook stores the session.
     redirect(303, "/");
   },
 };
