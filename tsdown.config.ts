@@ -1,14 +1,17 @@
 import { defineConfig } from "tsdown";
 import { entries } from "./test/setup/entries.ts";
 
-/** src/stores/file.ts becomes dist/stores/file.js: one entry for each export of package.json; what entries share becomes chunks. */
+/**
+ * src/stores/file.ts becomes dist/stores/file.js. Each export of package.json is an entry, and code that entries share is put into
+ * chunks.
+ */
 const entry = Object.fromEntries(
   entries.map(({ source, code }) => [code.slice("dist/".length, -".js".length), source]),
 );
 
 /**
- * A process opens each file that it imports, which takes longer than to compile it. So the core is one file. What clients and stores use without it is
- * another, or a page's script for DPoP would carry the whole core.
+ * A process opens each file that it imports, and this takes longer than compiling it. So the core is one file. The code that clients and stores use
+ * without the core is a second file. Otherwise a page's script for DPoP would contain the whole core.
  */
 const groups = [
   {

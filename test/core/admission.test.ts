@@ -4,7 +4,7 @@ import type { Plugin, SessionEvent, SessionStore } from "../../mod.ts";
 import { publicReason } from "../../src/core/admission.ts";
 import { bare, codeOf, cookieOf, counted, openStore, soon, visitor } from "../setup/sessions.ts";
 
-/** Plugins whose answers a test gives, and a note of which were asked. */
+/** Plugins that return the given answers from `admit`, and a list of the plugins that were called. */
 function doors(...answers: unknown[]): { readonly plugins: Plugin[]; readonly asked: number[] } {
   const asked: number[] = [];
   const plugins = answers.map((answer, at): Plugin => {
@@ -13,7 +13,7 @@ function doors(...answers: unknown[]): { readonly plugins: Plugin[]; readonly as
   return { plugins, asked };
 }
 
-/** What a client of a session is let see by plugins: the session's value, what was told of it, and the response. */
+/** What a client gets when plugins judge its session: the session's value, the reason for a rejection, the cookies and the events. */
 async function judged(plugins: readonly Plugin[], store: SessionStore = openStore().store) {
   const headers = { Cookie: cookieOf(await visitor({ store })((session) => session.set("n", 1))) };
   const events: SessionEvent[] = [];

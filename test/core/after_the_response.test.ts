@@ -4,7 +4,7 @@ import { faultyStore } from "../../src/testing.ts";
 import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
 
 describe("after the response", () => {
-  /** Hands out the session of a request that is over. */
+  /** Returns the session of a request whose response is finished. */
   async function sessionAfter(
     use: (session: Session) => unknown,
     live: boolean,

@@ -45,7 +45,7 @@ test("decode() never makes anything but the values that encode() takes", () => {
 });
 
 describe("with devalue as the oracle", () => {
-  /** Values of all kinds, with parts repeated: each node may refer to those before it, and later to itself. */
+  /** Values of all kinds with repeated parts: each node may refer to earlier nodes, and is later changed to refer to itself. */
   const key = fc.oneof(fc.string(), fc.constantFrom("a", "b", "0", "10", "constructor", "toJSON", "length"));
   const scalar = fc.oneof(
     fc.constantFrom(...scalars.slice(0, 19)),

@@ -143,7 +143,7 @@ describe("save()", () => {
   );
 });
 describe("save() while other calls are under way", () => {
-  /** A store whose writes wait, and a client of it. */
+  /** A store whose writes wait until the test releases them, and a client of it. */
   function slowly(kind: "create" | "change") {
     const [reached, stored] = [gate(), gate()];
     let isSlow = false;
@@ -236,7 +236,7 @@ describe("save() while other calls are under way", () => {
 });
 
 describe("save() that fails", () => {
-  /** A session on a store that can refuse to save, with what was heard of it. */
+  /** A session on a store that can refuse to save, with the events. */
   async function opened(options: SessionOptions = {}) {
     const { store: inner, records } = openStore();
     const faulty = faultyStore(inner);

@@ -17,7 +17,7 @@ test("distinct() gives each scope once, and never the own one; letter case and a
     scope({ path: "/a" }),
     scope({ partitioned: true }),
     scope({ domain: "www.shop.example" }),
-    // A dot elsewhere is one of the name.
+    // Only a dot at the beginning of a domain is ignored.
     scope({ domain: "shopexample" }),
   ];
   expect(distinct(own, [own, ...others, scope({}), ...others])).toEqual(others);
@@ -52,7 +52,7 @@ describe("previousStrays()", () => {
     ["/", "/any", true],
   ])("a request shows a cookie of the path %s when its address is %s: %j", (path, pathname, isShown) => {
     const previous = scope({ name: "older", path });
-    // Another path than that of the own cookie.
+    // The current cookie has another path.
     const strays = previousStrays(scope({ path: "/own" }), [previous], at(`https://shop.example${pathname}`), none);
     expect(strays).toEqual(isShown ? [] : [previous]);
   });
@@ -66,7 +66,7 @@ describe("previousStrays()", () => {
 });
 
 describe("guessedStrays()", () => {
-  /** How each guess differs from the own scope. */
+  /** The guesses, each with the parts of its scope. */
   const guesses = (from: CookieScope, url: string, isSecure = true): string[] =>
     guessedStrays(from, at(url), isSecure).map(({ domain = "host", path, partitioned }) =>
       [domain, path, ...(partitioned ? ["partitioned"] : [])].join(" "),

@@ -13,7 +13,7 @@ interface Stored {
   readonly path: string;
 }
 
-/** The cookies of a browser, kept apart as RFC 6265bis, 5.7, says: by name, domain, host-only flag, path and partition. */
+/** The cookies of a browser. As in RFC 6265bis, 5.7, name, domain, host-only flag, path and partition tell them apart. */
 function browser({ knowsPrefixes = true } = {}) {
   const cookies = new Map<string, Stored>();
   return {

@@ -202,7 +202,7 @@ describe("read()", () => {
   });
 
   test("takes a time that grows no faster than the header when a hostile one is all spaces", () => {
-    // Were it the square of the length, this would take a quarter of an hour.
+    // If the time grew with the square of the length, this would take a quarter of an hour.
     const spaces = " ".repeat(1_000_000);
     expect(read(`a${spaces}b=1; s=${spaces}id${spaces}; s${spaces}x=2`)).toBe("id");
     expect(read(`s=a${spaces}b`)).toBe(`a${spaces}b`);

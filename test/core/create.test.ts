@@ -49,7 +49,7 @@ describe("create() and id()", () => {
     );
     expect(ids.filter((id) => !/^[\w-]{32}$/.test(id))).toEqual([]);
     expect(new Set(ids).size).toBe(200);
-    // Each of the 64 characters turns up among 6 400, but for one time in 10^41.
+    // A missing character among 6 400 would be a chance of 1 in 10^41.
     expect(new Set(ids.join("")).size).toBe(64);
   });
 
@@ -107,7 +107,7 @@ describe("create() and id()", () => {
     expect(await codeOf(() => visitor(options)((session) => session.set("who", "second")))).toBe("ERR_CONFLICT");
     expect(calls.length).toBeGreaterThan(1);
     expect(calls.length).toBeLessThan(20);
-    // A load after each one tells whether the record is that of a write which was sent twice.
+    // After each attempt, a load tells whether the existing record comes from the same write, sent twice.
     expect(new Set(calls)).toEqual(new Set(["create", "load"]));
   });
 

@@ -179,7 +179,7 @@ test("destroy() tries again when Workers KV takes no second write of a key withi
     get: (key, options) => namespace.get(key, options),
     delete: (key) => namespace.delete(key),
     put: async (key, value, options) => {
-      // The second passes while the library waits.
+      // Time passes while the library waits.
       if (++puts === 3) clock.advance(1);
       await namespace.put(key, value, options);
     },

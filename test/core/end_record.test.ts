@@ -11,7 +11,7 @@ const NOW = 1_800_000_000_000;
 const HOUR = 3_600_000;
 const [OLD, NEXT, LAST] = [keyOf("old"), keyOf("next"), keyOf("last")];
 
-/** Records under three keys, each of which leads to the one after it, and a store with other traits than the usual ones. */
+/** Three records, of which each leads to the next, in a store with the given traits. */
 function scene(traits: Partial<StoreTraits> = {}) {
   const { store: inner, records } = openStore();
   const { store: watched, calls } = counted({ ...inner, traits: { ...inner.traits, ...traits } });

@@ -14,7 +14,7 @@ import {
   validAnswer,
 } from "../../src/core/errors.ts";
 
-/** What is thrown where nobody knows what it is. */
+/** Values of any kind that may be thrown. */
 const OTHERS: readonly unknown[] = [
   undefined,
   null,
@@ -23,7 +23,7 @@ const OTHERS: readonly unknown[] = [
   {},
   new Error("ERR_STORE"),
   () => {},
-  // A client may throw an object that refuses to be read.
+  // A client may throw an object whose properties throw when they are read.
   new Proxy(
     {},
     {
@@ -34,7 +34,7 @@ const OTHERS: readonly unknown[] = [
   ),
 ];
 
-/** Another copy of this package, as an installation may hold two. */
+/** Another copy of this package: an installation may contain two. */
 async function anotherCopy() {
   vi.resetModules();
   return await import("../../src/core/errors.ts");

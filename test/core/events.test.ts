@@ -101,7 +101,7 @@ describe("onEvent", () => {
       await visit(set);
       expect((await visit(get)).result).toBe(1);
     }
-    // The runtime tells of a rejection after all microtasks.
+    // The runtime reports an unhandled rejection after all microtasks.
     await new Promise((resolve) => setImmediate(resolve));
     expect(unhandled).toEqual([]);
   });

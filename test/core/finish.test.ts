@@ -24,7 +24,7 @@ describe("waitUntilFor()", () => {
     resolveOptions({ ...options, persist: "after-response" }, "withSession");
   const promise = Promise.resolve();
 
-  /** What keeps the process alive, as a platform gives it, with what it was called with. */
+  /** A platform's context whose `waitUntil` notes its object and its argument. */
   function context() {
     const seen: unknown[] = [];
     return {
@@ -77,7 +77,7 @@ describe("persist: after-response", () => {
   const persist = "after-response";
   const plugin = (more: Partial<Plugin>): SessionOptions => ({ plugins: [{ name: "job", ...more }] });
 
-  /** Uses the session of a client, and answers the headers and what the process had to wait for. */
+  /** Uses the session of a client. Returns the headers, and what the process had to wait for. */
   async function use(change: (session: Session) => unknown, options: SessionOptions = {}) {
     const { sessions, start } = await begun({ persist, ...options });
     const waiting: Promise<unknown>[] = [];
@@ -228,7 +228,7 @@ describe("Clear-Site-Data", () => {
 });
 
 describe("what a plugin tells the client", () => {
-  /** A plugin that answers headers, and counts how often it is asked. */
+  /** A plugin that adds headers to the response, and counts how often it is called. */
   function teller(headers: Record<string, string>) {
     const asked: unknown[] = [];
     const plugin: Plugin = {
@@ -398,7 +398,7 @@ test("a cookie of a previous name is expired when it is met, also where the sess
     expect(await session.get("n")).toBe(1);
     return (await sessions.commit(session)).getSetCookie();
   };
-  // Without the session's own cookie: a login that was answered meanwhile may have replaced it.
+  // The response does not set the session's own cookie, because a concurrent login may have replaced it.
   expect(await read(`s=${id}; older=old`)).toEqual([expect.stringMatching(/^older=; Max-Age=0;/)]);
   expect(await read(`older=${id}`)).toEqual([
     expect.stringMatching(/^older=; Max-Age=0;/),
@@ -412,7 +412,7 @@ test("a session that came under a previous name keeps that cookie where it canno
   const cookie = { name: "s", previous: [{ name: "older" }] };
   const { sessions, start } = await begun({ store, cookie, onStoreError: "anonymous" });
   const Cookie = `older=${await start().id()}`;
-  // The store is down when the session is loaded, or when it is stored.
+  // The store fails when the session is loaded, and then when it is stored.
   for (const plan of [{ load: "rejects" }, { save: "rejects" }] as const) {
     const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
     store.plan(plan);
@@ -421,7 +421,7 @@ test("a session that came under a previous name keeps that cookie where it canno
     expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
     store.plan({});
   }
-  // Another server may have other secrets.
+  // Another server may have other secrets, so a forged token does not expire the older cookie.
   const others = new SessionManager({ store: cookieSessions({ secrets: SECRETS }), cookie });
   const session = others.start(new Request(SHOP, { headers: { Cookie: `older=1${"A".repeat(60)}` } }));
   expect([await session.get("n"), (await session.info()).ended]).toEqual([undefined, "forged"]);

@@ -344,7 +344,7 @@ describe("flash", () => {
       expect((await visit((rival) => (rival.set("b", 1), rival.get("notice")))).result).toBe("hello");
       session.set("a", 1);
       await session.save();
-      // Nothing of the kind is in the record any more.
+      // The other request has removed the flash value from the record, but this session still shows it.
       expect([await session.get("notice"), (await session.keys()).toSorted()]).toEqual(["hello", ["a", "b", "notice"]]);
     });
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 1 });

@@ -18,7 +18,7 @@ async function openShop() {
     now: clock.now,
     onEvent: ({ type }) => heard.push(type),
   });
-  /** Sends a request that presents an id. Answers what the handler saw, and the id that the client was told. */
+  /** Sends a request that presents an id. Returns what the handler saw, and the id in the response. */
   async function visit<Seen>(id: string, handle: (session: Session<Data>) => Promise<Seen>) {
     let seen: Seen | undefined;
     const handler = withSession<Data>(async (_request, session) => {
@@ -38,7 +38,7 @@ async function openShop() {
 
 const count = (session: Session<Data>): Promise<number> => session.update("n", (n = 0) => n + 1);
 
-/** Lets requests go on only when all of them have come so far. */
+/** Lets requests go on only when all of them have reached this point. */
 function meeting(guests: number): () => Promise<void> {
   let open = (): void => {};
   const opened = new Promise<void>((resolve) => (open = resolve));

@@ -1,6 +1,6 @@
 const tagOf = (value: unknown): string => Object.prototype.toString.call(value);
 
-/** Whether two values are the same graph: equal parts, and the same ones of them repeated, in both. */
+/** Whether two values are the same graph: their parts are equal, and the same parts are repeated in both. */
 export function isSameGraph(
   left: unknown,
   right: unknown,
@@ -26,7 +26,7 @@ export function isSameGraph(
   return mine.length === others.length && mine.every((part, at) => isSameGraph(part, others[at], pairs, inverse));
 }
 
-/** Values without parts, but for those of buffers. */
+/** Values without parts, except those of buffers. */
 export const scalars: readonly unknown[] = [
   undefined,
   null,

@@ -26,7 +26,10 @@ import {
   visitor,
 } from "../setup/sessions.ts";
 
-/** A shop whose next write of a session waits, so that requests gather behind it: before it is done, or before its answer is given. */
+/**
+ * A shop whose next write of a session waits, so that requests gather behind it. It waits before the write is done, or after that,
+ * before its answer.
+ */
 async function busyShop(more: SessionOptions = {}, waits: "before" | "after" = "before") {
   const events: SessionEvent[] = [];
   const { store: inner, records } = openStore();
@@ -51,10 +54,10 @@ async function busyShop(more: SessionOptions = {}, waits: "before" | "after" = "
   const begun = await visitor(sessions)((session) => session.set({ n: 0, other: 0 }));
   const init = { headers: { Cookie: cookieOf(begun) } };
   const visit = <Result>(use: (session: Session) => Result | Promise<Result>) => visitor(sessions)(use, init);
-  /** Another process on the same store. */
+  /** A change by another process on the same store. */
   const elsewhere = <Result>(use: (session: Session) => Result | Promise<Result>) =>
     visitor({ store: inner, ...(more.ids && { ids: more.ids }) })(use, init);
-  /** Sends a request whose write waits, then others; lets the first one go when they have gathered. */
+  /** Sends a request whose write waits, and then other requests. Lets the first write go on when they have gathered. */
   const gather = async <Result>(
     uses: readonly ((session: Session) => Result | Promise<Result>)[],
     meanwhile?: () => unknown,
@@ -85,7 +88,7 @@ describe("requests of one process that change one session at once", () => {
     const { gather, all, calls, events } = await busyShop();
     const { answers } = await gather(Array.from({ length: 20 }, () => increment));
     expect(answers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, at) => at + 1));
-    // One of the request that came first, and one of all others.
+    // One change by the first request, and one by all others.
     expect(calls.filter((call) => call === "change")).toHaveLength(2);
     expect(events.filter(({ type }) => type === "changed")).toHaveLength(21);
     expect(await all()).toEqual({ first: true, n: 20, other: 0 });
@@ -181,7 +184,7 @@ describe("requests of one process that change one session at once", () => {
     };
     const same = (session: Session) => session.set("n", 0);
     const touch = (session: Session) => session.touch();
-    // These two have loaded the session before the first one wrote.
+    // These two requests have loaded the session before the first request wrote.
     const early = (use: (session: Session) => unknown) => async (session: Session) => {
       await session.get("n");
       await soon(0);
@@ -189,7 +192,7 @@ describe("requests of one process that change one session at once", () => {
     };
     expect(await shop("before", same, same)).toBe("load load change load");
     expect(await shop("before", early(touch), early(touch))).toBe("load load change");
-    // This one has loaded what the first one wrote.
+    // This request has loaded what the first request wrote.
     expect(await shop("after", same)).toBe("load");
   });
 
@@ -249,7 +252,7 @@ describe("requests of one process that change one session at once", () => {
   test("are each told what became of them: a change, a touch, or nothing", async () => {
     const clock = fakeClock();
     const { gather, events } = await busyShop({ now: clock.now });
-    // Within one millisecond there is nothing to touch.
+    // Within the same millisecond a touch changes nothing.
     clock.advance(1);
     await gather<unknown>([
       (session) => session.touch(),
@@ -322,7 +325,7 @@ describe("requests of one process that change one session at once", () => {
     const within = (name: string) => async (session: Session) =>
       await context.run(name, async () => {
         await session.update("n", (n) => n + (context.getStore() === name ? 1 : NaN));
-        // A function that takes time goes its own way, and runs again there.
+        // An asynchronous function leaves the batch, and runs again in its own request.
         await session.update("n", async (n) => await soon(n + (context.getStore() === name ? 1 : NaN)));
         return await session.get("n");
       });
@@ -504,7 +507,7 @@ describe("requests of one process that change one session at once", () => {
       for (let turn = 0; turn < 20; turn++) await soon(0);
       await elsewhere((session) => session.regenerate({ grace: 60 }));
     });
-    // Without a new one, the header of before leads to the session for as long as the grace lasts.
+    // If the response has no new id, the old one is valid as long as the grace lasts.
     const header = (await visiting)?.response.headers.get("X-Shop") ?? token;
     const Cookie = settled.map((each) => (each.status === "fulfilled" ? cookieOf(each.value) : "")).join();
     const read = async (headers: Record<string, string>) =>
@@ -560,7 +563,7 @@ test("one process loads the session again after three batches, so that others ge
   calls.length = 0;
   const updates: Promise<number>[] = [];
   for (const session of opened) {
-    // Each one comes while the one before it is being stored, and is a batch of its own.
+    // Each update comes while the one before it is being stored, so each is a batch of its own.
     updates.push(session.update("n", (n = 0) => n + 1));
     for (let turn = 0; turn < 5; turn++) await soon(0);
     if (updates.length > 1) {

@@ -7,7 +7,7 @@ const request = (headers: Record<string, string> = {}): Request => new Request("
 
 const context = { maxAge: 1, request: request(), runtimeArguments: [] };
 
-/** A request whose header has the value as a runtime hands it on, blanks and all. */
+/** A request whose header has exactly this value, including blanks, as a runtime may pass it. */
 const raw = (name: string, value: string): Request => {
   const headers = new Headers();
   const get = (asked: string): string | null => (asked.toLowerCase() === name.toLowerCase() ? value : null);

@@ -44,7 +44,7 @@ test("discloseId() tells the id of a session that exists, and the new one of a s
   expect(await session.id()).toBe(told);
 });
 
-/** A client with a session, `{ n: 1 }`, and what its requests do to the store. */
+/** A client with a session, `{ n: 1 }`, and the calls of the store that its requests make. */
 async function begun(options: SessionOptions = {}) {
   const { store, calls } = counted(openStore().store);
   const visit = visitor({ store, ...options });

@@ -15,7 +15,7 @@ const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
 
 describe("a token that leads to no session", () => {
-  /** The reason that plugins give: the core judges its own reasons in the same way. */
+  /** A session that a plugin rejects with this reason. The core handles its own reasons in the same way. */
   const refused = async (reason: string, store: SessionStore = openStore().store) => {
     const door: Plugin = { name: "door", admit: () => reason };
     const headers = { Cookie: cookieOf(await visitor({ store })(set)) };
@@ -133,7 +133,7 @@ describe("a session that was found", () => {
 });
 
 describe("rotateEvery", () => {
-  /** A session that is a given number of seconds old, and what a request with it gets: whether a new id. */
+  /** A session of the given age in seconds, and whether a request with it gets a new id. */
   async function aged(seconds: number, more: { touch?: (request: Request) => boolean } = {}) {
     const clock = fakeClock();
     const { store } = openStore();
@@ -158,7 +158,7 @@ describe("rotateEvery", () => {
     const second = idIn((await visit(get)).cookies);
     expect(second).not.toBeNull();
     clock.advance(700);
-    // The first use of the new id is noted, and nothing else.
+    // This request only records the first use of the new id.
     expect((await visit(get)).cookies.map((line) => idIn([line]) === second)).not.toContain(false);
     const third = idIn((await visit(get)).cookies);
     expect([third === null, third === second]).toEqual([false, false]);

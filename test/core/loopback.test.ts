@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { isPlainLoopback } from "../../src/core/loopback.ts";
 
-/** A request as adapters and test runners make it: a URL of any spelling. */
+/** A request as adapters and test runners make it, with a URL in any spelling. */
 function request(url: string, headers: Record<string, string> = {}): Request {
   return { url, headers: new Headers(headers) } as Request;
 }
@@ -57,7 +57,7 @@ test.each([
 test.each<[Record<string, string>, boolean]>([
   [{ Host: "localhost:3000" }, true],
   [{ Host: "shop.localhost" }, true],
-  // What an adapter makes of an upgrade whose address it does not know.
+  // The request that an adapter makes of an upgrade whose address it does not know.
   [{ Host: "shop.example" }, false],
   [{ Host: "shop.example:3000" }, false],
   [{ "Host": "shop.example", "X-Forwarded-Host": "localhost" }, false],

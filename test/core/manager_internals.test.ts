@@ -9,12 +9,12 @@ test("a manager is known by its internals, also one that another copy of this pa
   expect([isManager(new SessionManager()), isManager(foreign)]).toEqual([true, true]);
   expect(managerInternalsOf(foreign as SessionManager)).toBe(internals);
   for (const other of [undefined, null, 7, "manager", {}, []]) expect(isManager(other as object)).toBe(false);
-  // A copy of the options that took it over would be a manager as well.
+  // If the property were enumerable, a copy of options would contain it, and would count as a manager.
   expect(Object.keys(new SessionManager())).not.toContain(MANAGER);
 });
 
 describe("what adapters ask of a manager", () => {
-  /** A session of one value, and a manager that has it. */
+  /** A manager, and a session with one value. */
   async function begun() {
     const { store, calls } = counted(openStore().store);
     const sessions = new SessionManager<{ n: number; notice?: string }>({ store });
@@ -87,7 +87,7 @@ describe("what adapters ask of a manager", () => {
     internals.dropRecorded(session);
     await internals.commit(session);
     expect(await start().get("n")).toBe(1);
-    // Nobody has used this one, and nobody does now.
+    // A session that was never used.
     const unused = start();
     internals.dropRecorded(unused);
     expect(await internals.commit(unused)).toBeUndefined();

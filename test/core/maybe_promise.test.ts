@@ -34,7 +34,7 @@ test("recovering() passes a failure to its second function, whether it comes now
   expect(await recovering(async () => "value", recover)).toBe("value");
 });
 
-/** Something with nothing but `then`, which answers nothing. */
+/** An object with only a `then`, which returns nothing. */
 function bare<T>(value: T): Promise<T> {
   // oxlint-disable-next-line unicorn/no-thenable -- what a database's client may give
   return { then: (take: (value: T) => void) => void take(value) } as unknown as Promise<T>;

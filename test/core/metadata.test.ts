@@ -8,7 +8,7 @@ const SUCCESSOR = { key: "f".repeat(64), retiredAt: 5 };
 
 /** A record with this text in place of its metadata. */
 const record = (text: string, lastSeenAt = 3) => ({ fields: new Map([[METADATA_FIELD, text]]), lastSeenAt });
-/** The text of metadata some of which is something else. */
+/** The text of metadata, with some values replaced. */
 const stored = (replaced: object): string => metadataText({ ...METADATA, ...replaced } as Metadata, KEY);
 /** The words of metadata, with one of them replaced. */
 const worded = (at: number, word: string): string => stored({ timeouts: {} }).split(" ").with(at, word).join(" ");

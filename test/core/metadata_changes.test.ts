@@ -5,7 +5,7 @@ import { type Commit, WorkingCopy } from "../../src/core/working_copy.ts";
 
 const BEFORE: Metadata = { createdAt: 1, absoluteSince: 2 };
 
-/** A commit that wants nothing but what it is given. */
+/** A commit that changes only what is given. */
 function commit(more: Partial<Commit>): Commit {
   return { ...new WorkingCopy().take(), ...more };
 }

@@ -9,7 +9,7 @@ interface Data {
   more: number;
 }
 
-/** A manager, and a response that begins a session of `{ inner: 1 }`, as a nested handler answers it. */
+/** A manager, and the response of a nested handler that begins a session of `{ inner: 1 }`. */
 async function nested(options: SessionOptions<Data> = {}) {
   const { store, calls } = counted(openStore().store);
   const sessions = new SessionManager<Data>({ store, ...options });
@@ -23,7 +23,7 @@ async function nested(options: SessionOptions<Data> = {}) {
   return { sessions, inner, calls, all: (response: Response) => allOf(sessions, response) };
 }
 
-/** What the session holds that a response tells of. */
+/** The data of the session whose id a response carries. */
 async function allOf(sessions: SessionManager<Data>, response: Response): Promise<object> {
   const Cookie = cookieOf({ cookies: response.headers.getSetCookie() });
   return { ...(await sessions.start(new Request(SHOP, { headers: { Cookie } })).all()) };

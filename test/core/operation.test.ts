@@ -14,7 +14,7 @@ import { altered, codeOf, cookieOf, SHOP, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 
-/** Sets the clock by which durations are measured, which stands still but for what a test adds. */
+/** Replaces the clock that measures durations by one that only the test advances. */
 function watch(): { advance(milliseconds: number): void } {
   let now = 5000;
   const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
@@ -87,7 +87,7 @@ describe("events", () => {
 });
 
 describe("the operation that a plugin is given", () => {
-  /** What a plugin is given when a session is loaded: with a request and what the runtime passes, or without one. */
+  /** The arguments of a plugin when a session is loaded, for `start` and for `open`. */
   async function loaded(options: SessionOptions = {}): Promise<{
     readonly op: Operation;
     readonly own: Operation;

@@ -129,7 +129,7 @@ describe("misuse", () => {
 
 const SECRETS = ["a secret of at least thirty-two bytes"];
 const IDS = { toToken: (id: string) => `signed.${id}`, toId: (token: string) => token.slice(7) };
-/** Each field's text is kept behind a mark; the metadata are not. */
+/** A cipher that puts a mark before the text of each field. The metadata stay as they are. */
 const CIPHER = {
   seal: (fields: ReadonlyMap<string, string>) =>
     new Map([...fields].map(([name, text]) => [name, name === "@" ? text : `sealed ${text}`])),
@@ -142,7 +142,7 @@ function policyOf(options: SessionOptions = {}): Policy {
   return resolveOptions(options, "withSession");
 }
 
-/** What stands in place of a store, and what it was asked for. */
+/** An object that replaces a store, and the settings that it received. */
 function sourceOf(repository: object): { readonly source: RepositorySource; readonly asked: unknown[] } {
   const asked: unknown[] = [];
   const source: RepositorySource = {

@@ -3,7 +3,7 @@ import { memoryStore } from "../../mod.ts";
 import { forOwnToken } from "../../src/core/own_token.ts";
 import type { Operation } from "../../src/core/repository.ts";
 
-/** An operation whose methods need their object, and what was asked of it. */
+/** An operation whose methods fail without their object, and a list of their calls. */
 function operation(presentedName: string): { readonly op: Operation; readonly asked: unknown[] } {
   const asked: unknown[] = [];
   class OwnOperation implements Operation {

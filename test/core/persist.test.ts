@@ -8,7 +8,7 @@ const get = (session: Session): Promise<unknown> => session.get("a");
 const destroy = (session: Session): Promise<void> => session.destroy();
 
 describe("persist", () => {
-  /** A store that waits with its writes, and a runtime that waits for them. */
+  /** A store whose writes wait, and a runtime with `waitUntil`. */
   function slow(): {
     store: SessionStore;
     ctx: { waitUntil(promise: Promise<unknown>): void };
@@ -30,7 +30,7 @@ describe("persist", () => {
       waiting,
       ctx: {
         waitUntil(promise) {
-          // As the platforms' own do, it insists on being called as a method.
+          // Like the platforms' own, it must be called as a method.
           expect(this.waitUntil).toBeDefined();
           waiting.push(promise);
         },
@@ -43,7 +43,7 @@ describe("persist", () => {
     };
   }
 
-  /** Whether a promise settles before the writes are let through. */
+  /** Whether a promise settles before the writes are released. */
   async function isFirst(promise: Promise<unknown>): Promise<boolean> {
     const ticks = (async () => {
       for (let n = 0; n < 5; n++) await new Promise((resolve) => setImmediate(resolve));

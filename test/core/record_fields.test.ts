@@ -21,7 +21,7 @@ const ENTRIES = [
   ["=b", '"2"'],
 ] as const;
 
-/** Fields of each kind: a name that begins with another one, a value that names a field, and an empty key. */
+/** Fields of each kind. One name is the beginning of another, one value is the name of a field, and one key is empty. */
 const OF_ALL_KINDS = new Map([
   ["@", "[1]"],
   ["%e", '9 "=a"'],
@@ -33,10 +33,10 @@ const OF_ALL_KINDS = new Map([
 ]);
 const NAMES = [...OF_ALL_KINDS.keys()];
 
-/** More than enough that a map is made of it. */
+/** Large enough that the fields are kept as a map. */
 const LARGE = new Map([...OF_ALL_KINDS, ["=large", `"${"x".repeat(2000)}"`]]);
 
-/** What a map becomes by changes. */
+/** The map after some changes. */
 function changedMap(fields: Fields, ...changes: readonly Difference[]): Map<string, string> {
   const result = new Map(fields);
   for (const changed of changes)
@@ -51,7 +51,7 @@ function sorted<Value>(list: Iterable<Value>): Value[] {
   return [...list].toSorted();
 }
 
-/** Holds fields against the map that they must be like, each name asked for twice in turn. */
+/** Compares fields with a map. It asks for all names twice. */
 function expectSame(fields: RecordFields, expected: ReadonlyMap<string, string>): void {
   const names = [...NAMES, "=new", "%new", "=missing"];
   for (const name of [...names, ...names]) {
@@ -62,7 +62,7 @@ function expectSame(fields: RecordFields, expected: ReadonlyMap<string, string>)
   expect(fields.size).toBe(expected.size);
 }
 
-/** Each way to hold the same fields. */
+/** Each way to keep the same fields. */
 const WAYS: readonly (readonly [string, (fields: Fields) => RecordFields])[] = [
   ["lines", (fields) => new RecordFields(toLines(fields) ?? "")],
   ["a map", (fields) => new RecordFields(fields)],
@@ -111,7 +111,7 @@ describe("the fields of a record", () => {
           const fields = hold(OF_ALL_KINDS).with(changed);
           const expected = changedMap(OF_ALL_KINDS, changed);
           expectSame(fields, expected);
-          // What was read from the lines that are stored is the same.
+          // Fields that are read from the stored lines are the same.
           expectSame(new RecordFields(fields.lines ?? ""), expected);
           expectSame(fields, expected);
         }
@@ -246,7 +246,7 @@ describe("mayHave()", () => {
       expect(fields.mayHave(sign)).toBe(false);
       expect(fields.with(new Map([[`${sign}x`, "1"]])).mayHave(sign)).toBe(true);
     }
-    // Half a name at the end of a key says nothing.
+    // A sign at the end of a key is not the sign of a name.
     expect(new RecordFields('\n=~\n"~"\n=a%\n1').mayHave("~")).toBe(false);
     expect(new RecordFields("").mayHave("=")).toBe(false);
   });
@@ -279,7 +279,7 @@ describe("changesSince()", () => {
     const before = hold(OF_ALL_KINDS);
     const after = before.with(changed);
     expect(after.changesSince(before)).toEqual(changed);
-    // Also those of what was changed before, once it was stored.
+    // Reading `lines` stands for storing. Later changes are relative to that state.
     expect(after.lines).toBeDefined();
     const last = after.with(new Map([["=ab", null]]));
     expect(last.changesSince(after)).toEqual(new Map([["=ab", null]]));

@@ -13,7 +13,7 @@ interface Data {
   other?: number;
 }
 
-/** A session that two requests have open, on a store that can fail for the first one. */
+/** A session that two requests have opened, on a store that can fail for the first one. */
 async function opened(options: SessionOptions<Data> = {}) {
   const { store: inner, records } = openStore();
   const store = faultyStore(inner);
@@ -225,7 +225,7 @@ describe("after a creation without an answer", () => {
       await session.save();
       expect([await session.id(), await find(promised).get("n"), records.size]).toEqual([promised, 1, 2]);
       expect(heard).toEqual(["rejected", "failed", "created"]);
-      // The id was used: the next one is another.
+      // The id is in use, so the next one is another.
       await session.regenerate();
       const renewed = String(await session.id());
       await session.save();
@@ -273,12 +273,12 @@ describe("after a creation without an answer", () => {
 });
 
 describe("after a rotation without an answer", () => {
-  /** A session whose old id may or may not be retired. */
+  /** A session after a rotation of which it is not known whether the old id was retired. */
   async function doubtful(done: boolean) {
     const all = await opened();
     const { session, store } = all;
     await session.regenerate();
-    // The successor is created, and then the store fails, also when it is asked what became of the old id.
+    // The successor is created. Then the store fails, also when the library asks whether the old id was retired.
     store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"], load: "rejects" });
     expect(await codeOf(() => session.save())).toBe("ERR_STORE");
     store.plan({});
@@ -292,7 +292,7 @@ describe("after a rotation without an answer", () => {
     expect(renewed).not.toBe(id);
     expect(await find(renewed).get("n")).toBe(1);
     expect(await find(id).get("n")).toBeUndefined();
-    // The retired one, and the new one.
+    // The retired record and the new one.
     expect(records.size).toBe(2);
   });
 
@@ -344,7 +344,7 @@ describe("a response that goes out although the last rotation failed", () => {
         await session.regenerate();
         await session.save();
         await session.regenerate({ grace });
-        // The successor is created, and then the store fails, also when it is asked what became of the id.
+        // The successor is created. Then the store fails, also when the library asks whether the id was retired.
         store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"] });
         return new Response("Hello");
       },
@@ -382,7 +382,8 @@ describe("a rotation that another request overtakes", () => {
     session.set("n", 5);
     await session.regenerate();
     await elsewhere((other) => other.set("other", 7));
-    // It creates the successor, is refused the retirement, moves the change over, and retires the old id.
+    // The library creates the successor. The retirement conflicts, so the library adds the other change to the
+    // successor, and retires the old id.
     store.plan({ save: ["none", "none", fault] });
     await session.save();
     const renewed = String(await session.id());
@@ -395,7 +396,7 @@ describe("a rotation that another request overtakes", () => {
 describe("a handler that fails after it has given the session a new id", () => {
   type Scene = Awaited<ReturnType<typeof opened>>;
 
-  /** What a client with an id sees, and the id that it is told. */
+  /** What a client with an id sees, and the id in its response. */
   async function visit({ find, store }: Scene, id: string) {
     let n: number | undefined;
     const handle = withSession<Data>(
@@ -536,7 +537,7 @@ describe("a handler that fails after it has given the session a new id", () => {
 });
 
 describe("sessions in cookies whose revocations are stored", () => {
-  /** Timeouts so long that the store of revocations must know of them. */
+  /** Timeouts so long that the store of revocations must record them. */
   const LONG = { idle: 10_000_000, absolute: 20_000_000 };
 
   /** Calls `use` in a request. Its session needs the store of revocations, which can fail. */

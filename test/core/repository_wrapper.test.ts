@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type Repository, wrapRepository } from "../../mod.ts";
 
-/** A repository whose verbs say what they were called with, and on what. */
+/** A repository whose methods return their names, arguments and object. */
 class Spoken {
   readonly said: unknown[] = [];
   readonly tokenHoldsSession = true;
@@ -35,7 +35,7 @@ const VERBS = {
 };
 
 function call(repository: Repository, name: string, args: readonly unknown[]): unknown {
-  // As a plugin may: without the object before it.
+  // A plugin may call a method without its object.
   const verb: unknown = Reflect.get(repository, name);
   return Reflect.apply(verb as () => unknown, undefined, args);
 }

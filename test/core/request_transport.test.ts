@@ -229,7 +229,7 @@ describe("several transports", () => {
   const request = new Request(SHOP);
   const context = (maxAge: number | null): object => ({ maxAge, request, runtimeArguments: ["env"] });
 
-  /** A transport that notes its calls, and has each of the members that it may have. */
+  /** A transport with all optional members. It records its calls. */
   function full(name: string, token: string | null): Transport & { readonly calls: unknown[] } {
     const calls: unknown[] = [];
     return {
@@ -289,7 +289,7 @@ describe("several transports", () => {
       "access-control-expose-headers": "X-Two-Id",
       "cache-control": "no-store",
     });
-    // The response does not depend on the header at which nobody looked.
+    // The response does not depend on a header that was not read.
     expect(carried.varyHeaders).toEqual(["X-One", "X-Two"]);
     expect([first.calls, third.calls]).toEqual([[], []]);
   });
@@ -367,14 +367,14 @@ describe("several transports", () => {
 describe("a request that becomes a WebSocket", () => {
   const cookie = `__Host-session=${MADE_UP}`;
 
-  /** The package as it is on a runtime. */
+  /** The package on a runtime with this user agent. */
   async function on(userAgent: string): Promise<typeof import("../../mod.ts")> {
     vi.resetModules();
     vi.stubGlobal("navigator", { userAgent });
     return await import("../../mod.ts");
   }
 
-  /** A request, and what `Deno.upgradeWebSocket` does to it. */
+  /** A request, and a function that does to it what `Deno.upgradeWebSocket` does. */
   function upgradeable(headers: Record<string, string>): { readonly request: Request; readonly close: () => void } {
     const request = new Request(SHOP, { headers: { Cookie: cookie, ...headers } });
     const get = (): never => {
@@ -408,7 +408,7 @@ describe("a request that becomes a WebSocket", () => {
       }, options)(request);
       expect(response.headers.getSetCookie()).toEqual([expect.stringMatching(/^__Host-session=/)]);
     }
-    // A transport of the program's own may read the body: it gets the request itself.
+    // A transport of the program may read the body, so it gets the request itself.
     const { request } = upgradeable({ Upgrade: "websocket" });
     await withSession((_request, session) => (set(session), new Response()), { transports: [own] })(request);
     expect(asked).toEqual([request]);

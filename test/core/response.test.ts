@@ -298,7 +298,10 @@ describe("keepPrivate()", () => {
 });
 
 describe("where a runtime finds out the type of a text when it sends it, as Bun does", () => {
-  /** A response that names the type of a text late: what its constructor is given decides, and a clone has the same text. */
+  /**
+   * A response that sets the type of a text only when it is sent. The argument of its constructor decides, and a clone has
+   * the same text.
+   */
   class Late extends Response {
     readonly #text: BodyInit | null;
     readonly clones: Late[] = [];
@@ -316,7 +319,7 @@ describe("where a runtime finds out the type of a text when it sends it, as Bun 
     };
   }
 
-  /** What the module does on such a runtime. */
+  /** Loads the module on such a runtime. */
   async function onLate(): Promise<typeof applyHeaders> {
     vi.resetModules();
     vi.stubGlobal("Response", Late);
@@ -344,7 +347,7 @@ describe("where a runtime finds out the type of a text when it sends it, as Bun 
     const response = new Late("body");
     response.body?.getReader();
     expect(apply(response, said()).headers.getSetCookie()).toEqual([COOKIE]);
-    // The runtime tells of a rejection that nobody has handled after all microtasks: the test would fail.
+    // The runtime reports an unhandled rejection after all microtasks. It would fail the test.
     await new Promise((resolve) => setImmediate(resolve));
   });
 

@@ -186,7 +186,7 @@ describe("regenerate()", () => {
     refuses = true;
     const code = await codeOf(() => visit((session) => session.regenerate()));
     expect([code, records.size]).toEqual(["ERR_RECORD_TOO_LARGE", 1]);
-    // Nothing has to be found out: the store has said that it did not do it.
+    // The library makes no touch to find out what was stored, because the store has said that it stored nothing.
     expect(calls).not.toContain("touch");
     refuses = false;
     expect((await visit((session) => session.get("a"))).result).toBe(1);
@@ -215,13 +215,16 @@ describe("regenerate()", () => {
     fails = false;
     expect((await visit((session) => session.get("a"))).result).toBe(1);
     expect((await visit((session) => session.id())).result).toBe(idIn(cookies));
-    // Nothing is left of the successor, whose id no client was told.
+    // The successor is gone; no client has received its id.
     expect([...records.keys()]).toEqual([keyOf(idIn(cookies) ?? "")]);
   });
 });
 
 describe("a rotation that other requests overtake", () => {
-  /** A session that is to get a new id. `interfere` is called before each `save` of the store, with its kind, key, and a way to change a record. */
+  /**
+   * A session before a rotation. `interfere` is called before each `save` of the store, with its kind, its key, and a function that changes a
+   * record.
+   */
   async function overtaken(options: SessionOptions<Numbers> = {}) {
     const { store: inner, records } = openStore();
     const faulty = faultyStore(inner);
@@ -291,7 +294,8 @@ describe("a rotation that other requests overtake", () => {
     const { session, old, find, elsewhere, records, faulty } = await overtaken();
     await session.regenerate();
     await elsewhere();
-    // It is refused the retirement, is told that this was not its own, and then asks for the newest state.
+    // The retirement conflicts. The first load tells that the conflicting write was not the library's own; the second
+    // load, of the newest state, fails.
     faulty.plan({ load: ["none", "rejects"] });
     expect(await codeOf(() => session.save())).toBe("ERR_STORE");
     expect(records.size).toBe(1);
@@ -302,7 +306,8 @@ describe("a rotation that other requests overtake", () => {
     const { session, old, find, elsewhere, records, faulty } = await overtaken();
     await session.regenerate();
     await elsewhere();
-    // It creates the successor, is refused the retirement, moves the change over, and then the store fails.
+    // The library creates the successor, the retirement conflicts, and the library adds the other change to the
+    // successor. Then the store fails.
     faulty.plan({
       save: ["none", "none", "none", done ? "does it but rejects" : "rejects", "rejects"],
       load: ["none", "none", "rejects"],
@@ -340,7 +345,7 @@ describe("a rotation that other requests overtake", () => {
     expect(records.size).toBe(1);
   });
 
-  /** A session whose rotation got no answer and was not done, and that another request has changed since. */
+  /** A session whose rotation got no answer and was not done. Another request has changed it since. */
   async function doubtful(isTold: boolean) {
     const all = await overtaken();
     const { session, faulty, elsewhere } = all;
@@ -370,7 +375,7 @@ describe("a rotation that other requests overtake", () => {
     const { session, faulty, records } = await doubtful(false);
     faulty.plan({ delete: ["rejects"] });
     await session.save();
-    // The retired one, and the new one.
+    // The retired record and the new one.
     expect(records.size).toBe(2);
   });
 
@@ -465,7 +470,7 @@ describe("rotateEvery", () => {
     const visit = visitor(options, { jar });
     const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("n", 1))) } };
     clock.advance(600);
-    // Its response is lost.
+    // The response of this request is lost.
     const lost = await visitor(options)((session) => session.get("n"), old);
     expect(idIn(lost.cookies)).not.toBeNull();
     clock.advance(3000);
@@ -479,7 +484,7 @@ describe("rotateEvery", () => {
 });
 
 describe("the successor of a rotation that the store refuses", () => {
-  /** A session whose old id cannot be retired, because that would be too large. */
+  /** A session whose old id cannot be retired, because the record would be too large. */
   async function refused(options: SessionOptions<Numbers> = {}) {
     const { store: inner, records } = openStore();
     const faulty = faultyStore(inner);
@@ -514,7 +519,7 @@ describe("the successor of a rotation that the store refuses", () => {
     faulty.plan({});
     accept();
     await session.save();
-    // The next commit ends it: what is there now is the retired one, and the new one.
+    // The next commit has ended the unused successor, so only the retired record and the new one are left.
     expect(records.size).toBe(2);
   });
 

@@ -44,6 +44,6 @@ test.each<[unknown, { readonly sharesPromises: boolean; readonly closesUpgradedR
   vi.resetModules();
   vi.stubGlobal("navigator", navigator);
   const fresh = await import("../../src/core/runtime.ts");
-  // It is asked once: what a runtime is does not change.
+  // The module looks at the runtime only once.
   expect([fresh.sharesPromises(), fresh.closesUpgradedRequests()]).toEqual(Object.values(expected));
 });

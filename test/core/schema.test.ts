@@ -152,7 +152,7 @@ describe("a schema", () => {
 });
 
 describe("any Standard Schema", () => {
-  /** A schema whose only function is given. */
+  /** A schema with only this `validate` function. */
   const toy = (validate: (value: unknown) => unknown): never =>
     ({ "~standard": { version: 1, vendor: "toy", validate } }) as never;
 
@@ -254,13 +254,13 @@ describe("any Standard Schema", () => {
     const { result } = await visit(async (session) => [{ ...(await session.all()) }, await session.get("notice")]);
     expect(result).toEqual([{ later: 30, added: 1, notice: "hello" }, "hello"]);
     clock.advance(61);
-    // What had a time to live is past it, although the schema gives it each time.
+    // The value has expired, although the schema sets it at each load.
     expect((await visit((session) => session.has("later"))).result).toBe(false);
   });
 });
 
 describe("validateLoaded()", () => {
-  /** What becomes of these fields when a schema makes of their data what is given. */
+  /** Validates these fields with a schema that changes the data by `edit`. */
   const loaded = async (fields: Record<string, string>, edit: (data: Record<string, unknown>) => unknown) => {
     const found = { ...FOUND, fields: new Map(Object.entries(fields)) };
     const validate = (value: unknown) => ({ value: edit({ ...(value as object) }) });

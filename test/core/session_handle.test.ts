@@ -221,7 +221,7 @@ describe("writing", () => {
     await visitor()((session) => {
       const { prototype } = session.constructor as { prototype: object };
       for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) methods.push(value);
-      // What connect-flash does, in sloppy mode: this assignment does not even throw.
+      // connect-flash makes this assignment in sloppy mode, where it does not even throw.
       expect(Reflect.set(session.flash, "error", ["Wrong password"])).toBe(false);
       expect(session.flash).not.toHaveProperty("error");
     });

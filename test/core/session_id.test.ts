@@ -5,7 +5,7 @@ import { keyOfId } from "../../src/core/store_key.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
-/** Lets the generator give 0, 1, 2 … 255, 0 … */
+/** Makes the random generator return 0, 1, 2 … 255, 0 … */
 function countInsteadOfChance(): void {
   let next = 0;
   vi.spyOn(crypto, "getRandomValues").mockImplementation((bytes) => {

@@ -13,12 +13,12 @@ interface Data {
   seen: number;
 }
 
-/** A request that brings back what a response's headers have set. */
+/** A request with the cookie or header that a response has set. */
 function next(headers: Headers): Request {
   return new Request(SHOP, { headers: { Cookie: headers.get("Set-Cookie")?.split(";")[0] ?? "" } });
 }
 
-/** A manager with a session, and the headers that told a client of it. */
+/** A manager with a session, and the headers that sent its id to a client. */
 async function begun(options: ConstructorParameters<typeof SessionManager<Data>>[0] = {}) {
   const sessions = new SessionManager<Data>(options);
   const session = sessions.start(new Request(SHOP));
@@ -56,7 +56,7 @@ describe("start()", () => {
     const second = sessions.start(request);
     expect(second).not.toBe(first);
     expect(await second.get("n")).toBe(1);
-    // Nor is it the one that was committed after it was used.
+    // A session that was used and then committed is not returned again either.
     await sessions.commit(second);
     expect(sessions.start(request)).not.toBe(second);
   });
@@ -185,7 +185,7 @@ describe("a session that nobody has used by the time of the response", () => {
 });
 
 describe("a new id", () => {
-  /** A session whose id was renewed by `save()`, and the id before. */
+  /** A session whose id `save()` has renewed, and the id before that. */
   async function renewed() {
     const { sessions, headers, id } = await begun({ store: openStore().store });
     const session = sessions.start(next(headers));
@@ -510,7 +510,7 @@ describe("prune()", () => {
         return (await session.id()) ?? "";
       };
       await create();
-      // The engine sweeps ten minutes after the session has ended, so that skewed clocks and requests under way find it.
+      // `prune` removes a record only ten minutes after the session has expired, because of clock skew and running requests.
       clock.advance(659);
       const living = await create();
       expect(await sessions.prune()).toBe(0);

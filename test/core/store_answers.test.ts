@@ -17,7 +17,7 @@ describe("isVersion()", () => {
 
 describe("isRecordOrNull()", () => {
   const fields = new Map();
-  /** The fields of another copy of the package are no Map of this one. */
+  /** Fields of another copy of the package are not instances of this copy's class. */
   const others = { get: (name: string) => name, has: () => true };
 
   test.each([[null], [{ fields, lastSeenAt: 1, version: 1 }], [{ fields: others, version: "1" }]])(

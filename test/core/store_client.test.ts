@@ -178,7 +178,7 @@ describe("a failing store", () => {
 
   test("a store whose client sends a command each time that its answer is awaited is waited for once", async () => {
     const store = memoryStore();
-    /** As the queries of many a database's client: they are sent by whoever waits. */
+    /** As in many database clients, a query is sent each time its promise is awaited. */
     const lazily = <Answer>(send: () => Promise<Answer>): Promise<Answer> => ({
       // oxlint-disable-next-line unicorn/no-thenable, promise/no-callback-in-promise -- that is what such clients give
       then: (done, failed) => send().then(done, failed),

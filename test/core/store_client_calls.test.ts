@@ -12,12 +12,12 @@ const CHANGE: Write = { id: "w", record: RECORD, changed: FIELDS, expected: 1, e
 const TOUCH: Write = { ...CHANGE, changed: new Map() };
 const END: Write = { ...TOUCH, record: { fields: new Map(), lastSeenAt: 1 } };
 
-/** A client of a store, with a limit of five seconds; by default, the store does all that it is told. */
+/** A client of a store, with a limit of five seconds. By default the store succeeds. */
 function clientOf(verbs: Partial<SessionStore>, seconds = 5): StoreClient {
   return new StoreClient({ traits: TRAITS, load: () => RECORD, save: () => 2, delete: () => {}, ...verbs }, seconds);
 }
 
-/** Answers after so many milliseconds. */
+/** Answers after this many milliseconds. */
 function after<Answer>(milliseconds: number, answer: () => Answer): Promise<Answer> {
   return new Promise((resolve, reject) => {
     setTimeout(() => {
@@ -30,7 +30,7 @@ function after<Answer>(milliseconds: number, answer: () => Answer): Promise<Answ
   });
 }
 
-/** When a promise settles, in milliseconds from now, and with what: its value, or the code of its error. */
+/** How many milliseconds a promise takes to settle, and its value or the code of its error. */
 async function settled(promise: unknown): Promise<readonly [milliseconds: number, outcome: unknown]> {
   const from = performance.now();
   let result: readonly [number, unknown] | undefined;
@@ -97,7 +97,7 @@ describe("a call of a store", () => {
 
   test("is given no signal where its parameters leave none a place", () => {
     const given: unknown[] = [];
-    // A parameter with a default value does not count.
+    // A parameter with a default value does not count, so these functions get no signal.
     const client = clientOf({
       load: (_key, signal: unknown = "none") => (given.push(signal), RECORD),
       save: (_key, _write, signal: unknown = "none") => (given.push(signal), 2),
@@ -188,7 +188,7 @@ describe("the time limit", () => {
 });
 
 describe("a busy store", () => {
-  /** A store that is busy so many times, now or later. */
+  /** A store that is busy this many times. Its answers come at once, or later. */
   const busy = (times: number, takesTime: boolean) => {
     let calls = 0;
     const answer = (): number => {
@@ -215,7 +215,7 @@ describe("a busy store", () => {
 
   test("is not asked after the time limit", async () => {
     const { client, calls } = busy(Infinity, false);
-    // The waits add up to 3100 after the fifth; the sixth one would end after 6300.
+    // The first five pauses add up to 3100; the sixth would end after 6300.
     expect(await settled(client.save(KEY, CHANGE))).toEqual([3100, "ERR_STORE"]);
     expect(calls()).toBe(6);
   });

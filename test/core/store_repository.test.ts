@@ -10,20 +10,20 @@ import { altered, counted, keyOf, openStore } from "../setup/sessions.ts";
 const START = 1_800_000_000_000;
 const DAY = 86_400_000;
 const MARGIN = 600_000;
-/** As long as a request with a retired id counts as one that was under way. */
+/** For this long after an id was retired, a request with it counts as already running. */
 const UNDER_WAY = 60_000;
-/** As long as a retired id is noted. */
+/** How long the record of a retired id is kept. */
 const RETIRED_LIFE = 600_000;
 
 const idOf = (at: number): string => String(at).padStart(32, "s");
 
-/** Ids travel with a mark. */
+/** The token is the id with a mark. */
 const IDS = {
   toToken: (id: string) => `${id}.signed`,
   toId: (token: string) => (token.endsWith(".signed") ? token.slice(0, -7) : null),
 };
 
-/** Each field's text is kept behind a mark; the metadata are not. */
+/** A cipher that puts a mark before the text of each field. The metadata stay as they are. */
 const CIPHER: RecordCodec = {
   seal: (fields, id, key) =>
     new Map(
@@ -36,7 +36,7 @@ const CIPHER: RecordCodec = {
   },
 };
 
-/** A repository on a store, without the core: each step is one call. Sessions end after a day without use. */
+/** A repository on a store, without the core, so that each step is one call. Sessions expire after a day without use. */
 function scene(options: Partial<ConstructorParameters<typeof StoreRepository>[0]> = {}) {
   const { store: inner, records } = openStore();
   const faulty = faultyStore(inner);
@@ -80,12 +80,12 @@ function scene(options: Partial<ConstructorParameters<typeof StoreRepository>[0]
     if (found === "conflict") throw new Error("The id is taken");
     return found;
   };
-  /** What a token leads to: the id of a session, or why there is none. */
+  /** The id of the session that a token gives, or the reason why it gives none. */
   const open = async (token: string, more: Partial<Operation> = {}): Promise<string> => {
     const found = await repository.open(token, op(more));
     return typeof found === "string" ? found : found.id;
   };
-  /** A session, and one in whose favour it was retired. */
+  /** A retired session and its successor. */
   const retired = async (graceUntil: number | null, more: Partial<Metadata> = {}) => {
     const old = await created(0);
     const successor = await created(1, more);
@@ -194,7 +194,7 @@ describe("a retired id", () => {
   });
 
   test("leads to the token of its successor", async () => {
-    // A retired record has no data, which a cipher could open.
+    // A retired record has no data that a cipher could open.
     const { op, repository, retired } = scene({ ids: IDS, encryption: CIPHER });
     const { old, successor } = await retired(START + 1000);
     expect(await repository.open(old.token, op())).toMatchObject({ id: successor.id, token: successor.token });
@@ -495,7 +495,7 @@ describe("retire()", () => {
   });
 });
 
-/** An operation whose store fails as the client of a store does. */
+/** An operation whose store throws the errors that the library's client of a store throws. */
 function outage(op: () => Operation): Operation {
   const { store, ...rest } = op();
   const save: SessionStore["save"] = async (key, write) => {

@@ -8,7 +8,7 @@ import { codeOf } from "../setup/sessions.ts";
 
 const store = memoryStore();
 
-/** A function that opens a store for what it is given, and what it was given. */
+/** A function that opens a store, and a list of its arguments. */
 function opener<Found extends SessionStore | Promise<SessionStore>>(open: () => Found) {
   const asked: unknown[] = [];
   return { asked, open: (given: unknown): Found => (asked.push(given), open()) };
@@ -36,7 +36,7 @@ describe("a function of an argument", () => {
     const opening = resolve(["env"]);
     expect(resolve(["env"])).toBe(opening);
     const found = await opening;
-    // Without a promise: a memory store answers at once.
+    // Without a promise, because a memory store answers at once.
     expect(resolve(["env"])).toBe(found);
     expect(asked).toEqual(["env"]);
   });
@@ -74,7 +74,7 @@ test("an argument that the runtime has dropped is kept no longer than the runtim
     return () => kept.deref() !== undefined;
   };
   const asked = [isKept({}), isKept(() => {})];
-  // A reference counts as used until the end of the turn.
+  // A WeakRef keeps its object alive until the end of the turn.
   await new Promise(setImmediate);
   collectGarbage();
   expect(asked.map((each) => each())).toEqual([false, false]);

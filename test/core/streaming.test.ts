@@ -17,7 +17,7 @@ afterAll(() => {
   process.off("unhandledRejection", noteUnhandled);
 });
 
-/** Resolves when Node has reported the rejections that nobody waits for. */
+/** Resolves after Node has reported unhandled rejections. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A shop with a client; `begin` gives it a session. */
@@ -25,7 +25,7 @@ function openShop(options: SessionOptions<Data> = {}) {
   const store = faultyStore(memoryStore());
   const heard: SessionEvent["type"][] = [];
   const jar = cookieJar();
-  /** Sends a request; what the platform passes beside it follows. */
+  /** Sends a request. The arguments of the platform follow. */
   const visit = (handle: (session: Session<Data>) => Response | Promise<Response>, ...rest: unknown[]) => {
     const all = { ...options, store, onEvent: (event: SessionEvent) => heard.push(event.type) };
     const handler = withSession<Data>((_request, session) => handle(session), all);
@@ -44,7 +44,7 @@ function openShop(options: SessionOptions<Data> = {}) {
   return { store, heard, jar, visit, begin, stored };
 }
 
-/** A response whose body is made when it is asked for, one chunk for each part. */
+/** A response whose body is made when the client reads it, with one chunk for each part. */
 function streamOf(...parts: (() => Promise<string>)[]): Response {
   const encoder = new TextEncoder();
   const source = {
@@ -54,7 +54,7 @@ function streamOf(...parts: (() => Promise<string>)[]): Response {
       else controller.enqueue(encoder.encode(await part()));
     },
   };
-  // Nothing is made ahead, so that the first part runs when the response is on its way.
+  // Without a buffer, so that the first part runs after the response was returned.
   return new Response(new ReadableStream(source, { highWaterMark: 0 }));
 }
 
@@ -227,7 +227,7 @@ describe("A client that goes away", () => {
       if (!isNew) await begin();
       let hasLeft = false;
       const response = await visit(async (session) => {
-        // The body of a response with a cookie is handed to a copy: leaving must get through to the handler all the same.
+        // The library copies the response and its body, but a client that leaves must still cancel the handler's stream.
         session.set("n", 5);
         const body = new ReadableStream(
           {
@@ -288,7 +288,7 @@ describe("A client that goes away", () => {
 });
 
 describe("Storing through waitUntil", () => {
-  /** What a platform passes: it keeps the promises that it was given. */
+  /** A platform's context that keeps the promises passed to `waitUntil`. */
   function platform() {
     const promises: Promise<unknown>[] = [];
     return { promises, waitUntil: (promise: Promise<unknown>) => void promises.push(promise) };

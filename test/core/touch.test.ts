@@ -15,7 +15,7 @@ function active(options: SessionOptions, source: Partial<SessionSource> = { requ
   return new ActiveSession(policy, {}, { runtimeArguments: [], ...source }, LIFECYCLE);
 }
 
-/** A session that was last seen so many milliseconds ago. */
+/** A session that was last seen this many milliseconds ago. */
 function seen(elapsed: number, timeouts?: Metadata["timeouts"], more: Partial<Found> = {}): Found {
   const metadata = { createdAt: 0, absoluteSince: 0, ...(timeouts !== undefined && { timeouts }) };
   return { id: "id", token: "id", fields: new Map(), metadata, lastSeenAt: NOW - elapsed, version: 1, ...more };
@@ -58,7 +58,7 @@ describe("isTouchDue()", () => {
       isTouchDue(active({}), seen(elapsed, own), false, next);
     expect([due(1999, { idle: 20 }), due(2000, { idle: 20 })]).toEqual([false, true]);
     expect([due(1999, undefined, { idle: 20 }), due(2000, undefined, { idle: 20 })]).toEqual([false, true]);
-    // The rest of its own stays.
+    // Other timeouts of the session stay.
     expect([
       due(3999, { cookie: 8, idle: 90 }, { idle: 80 }),
       due(4000, { cookie: 8, idle: 90 }, { idle: 80 }),

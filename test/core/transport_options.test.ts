@@ -33,7 +33,7 @@ test("nameOf() is the name of the cookie, or else of the header, to which what i
 });
 
 describe("transportsOf()", () => {
-  /** The header of the request that each transport reads. */
+  /** The request header that each transport reads. */
   const read = (...args: Parameters<typeof transportsOf>): unknown[] =>
     transportsOf(...args).map(({ requestHeader }) => requestHeader);
 

@@ -17,7 +17,7 @@ import {
   visitor,
 } from "../setup/sessions.ts";
 
-/** What a client sends that holds a session already, although no response has told it. */
+/** The request of a client that holds this session's id before a response has carried it. */
 async function cookieFor(session: Session): Promise<RequestInit> {
   return { headers: { Cookie: `__Host-session=${await session.id()}` } };
 }
@@ -469,7 +469,7 @@ describe("update()", () => {
       await visit(async (session) => {
         await session.get("n");
         const nested = session.update("n", async () => await increment(session));
-        // At once, not when it has waited for itself.
+        // It fails at once, instead of waiting for itself.
         expect(String(await nested.catch((error) => error))).toMatch(/^TypeError: Cannot update "n": .+update\("n"\)/);
         await expect(
           session.update("n", async (n = 0) => (await soon(0), await increment(session), n)),

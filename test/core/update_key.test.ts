@@ -123,7 +123,7 @@ test("update() that was refused together with a new id is not stored when the ol
   await session.save();
   await session.regenerate();
   session.set("other", 1);
-  // The successor is created, and then the store fails, also when it is asked what became of the old id.
+  // The successor is created. Then the store fails, also when the library asks whether the old id was retired.
   faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
   expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
   faulty.plan({});

@@ -6,12 +6,12 @@ const NOW = 1_800_000_000_000;
 const TRAITS = { consistency: "strong", compareAndSet: true, maxBytes: Infinity } as const;
 const CREATED = { createdAt: 1, absoluteSince: 2 };
 
-/** A name as long as those that writes get. */
+/** A name as long as those of real writes. */
 function nameOf(number: number): string {
   return String(number).padStart(16, "w");
 }
 
-/** What a write makes of metadata; nothing of the store is asked but its traits. */
+/** The metadata after a write. It uses only the traits of the store. */
 function write(metadata: Parameters<typeof withWrite>[0], writeId: string, now = NOW, exact = false) {
   const unused = (): never => {
     throw new Error("It must not be called");
@@ -23,7 +23,7 @@ function write(metadata: Parameters<typeof withWrite>[0], writeId: string, now =
   });
 }
 
-/** Metadata with so many names, the newest first. */
+/** Metadata with this many names, the newest first. */
 function written(count: number) {
   return {
     ...CREATED,
