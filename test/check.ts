@@ -1,5 +1,5 @@
 /**
- * `npm run check`: everything that can be said of the project without running its tests, one line each.
+ * `npm run check`: every check of the project that runs no tests, one line each.
  *
  * @module
  */
@@ -53,7 +53,7 @@ async function checkAll(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-/** Each export has code and types, and nothing large lies beside them. */
+/** Each export has code and types, and no other file in the package is large. */
 async function checkBuild(): Promise<Pick<Finished, "ok" | "output">> {
   const faults: string[] = [];
   for (const { path, code, types } of entries) {
@@ -73,7 +73,7 @@ async function checkBuild(): Promise<Pick<Finished, "ok" | "output">> {
   return { ok: faults.length === 0, output: faults.join("\n") };
 }
 
-/** In bytes: the chunk that holds the core, with its comments, and some room. */
+/** In bytes: the size of the chunk that contains the core with its comments, and some room. */
 const LARGEST_FILE = 250_000;
 
 async function filesNamed(pattern: string): Promise<string[]> {

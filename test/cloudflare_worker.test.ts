@@ -16,7 +16,7 @@ interface Configuration {
 let worker: Miniflare;
 afterEach(() => worker.dispose());
 
-/** Runs a Worker as its configuration says, and answers what one browser gets from it. */
+/** Runs a Worker with its configuration, and returns what one browser gets from it. */
 async function browse(
   configuration: string,
 ): Promise<(path: string, form?: Record<string, string>) => Promise<Response>> {

@@ -1,9 +1,9 @@
 /**
- * `npm run coverage`: which statements of `src/` no test runs in this process. `coverage.md` must list them, each with a reason, and no others. It runs
- * the unit tests, those of the stores on real engines, those of the requirements, the model and the faults, and not what runs the source elsewhere
- * (browsers, other runtimes, built packages) or takes hours (interleavings).
+ * `npm run coverage`: the statements of `src/` that no test runs in this process. `coverage.md` must list exactly these, each with a reason. The
+ * command runs the unit tests, the tests of the stores on real engines, and those of the requirements, the model and the faults. It does not run tests
+ * that execute the source elsewhere (browsers, other runtimes, built packages) or that take hours (interleavings).
  *
- * With `-- --list` it prints all lines of the list that `coverage.md` should have, with the reasons that it has.
+ * With `-- --list` it prints the list that `coverage.md` should contain, with the present reasons.
  *
  * @module
  */
@@ -13,23 +13,26 @@ import { ROOT, run } from "./setup/command.ts";
 import { installTools, testsWithout } from "./setup/tools.ts";
 import { unitTests } from "./setup/unit_tests.ts";
 
-/** The part of a report of Istanbul that is of interest: how often each statement was run, and where it stands. */
+/** The part of Istanbul's report that is used here: how often each statement ran, and where it is. */
 interface FileReport {
   readonly path: string;
   readonly s: Readonly<Record<string, number>>;
   readonly statementMap: Readonly<Record<string, { readonly start: Place; readonly end: Place }>>;
 }
 
-/** Lines count from one, columns from zero. */
+/** Lines are counted from one, columns from zero. */
 interface Place {
   readonly line: number;
   readonly column: number;
 }
 
-/** Of a long statement, its first characters. */
+/** A longer statement is cut to this number of characters. */
 const LONGEST = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
-/** What runs the source in this process beside the unit tests: the fast loop leaves it out for its engines or its time. */
+/**
+ * Tests that run the source in this process, in addition to the unit tests. The fast loop excludes them because they need
+ * engines or time.
+ */
 const ALSO =
   /^test\/(?:exclusive_engines\.test\.ts$|(?:cookie_sessions|faults|model|read_your_writes|requirements|stores|testing|user_sessions)\/)/;
 const REASONLESS = "not judged yet.";
@@ -69,7 +72,7 @@ async function testFiles(): Promise<string[]> {
   return files;
 }
 
-/** The statements that were not run, in the words of `coverage.md`. Statements within one that was not run are left out. */
+/** The statements that did not run, in the words of `coverage.md`. If one of them contains others, only the outer one is listed. */
 async function uncovered(reports: readonly FileReport[]): Promise<Set<string>> {
   const found = new Set<string>();
   for (const { path, s, statementMap } of reports) {
@@ -93,7 +96,7 @@ function compare(one: Place, other: Place): number {
   return one.line - other.line || one.column - other.column;
 }
 
-/** The statements of `coverage.md`, with their reasons: lines of a list under the name of their file. */
+/** The statements in `coverage.md` with their reasons. Each is a line of a list under the name of its file. */
 function listedIn(text: string): Map<string, string> {
   const listed = new Map<string, string>();
   let file = "";

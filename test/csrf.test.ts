@@ -12,7 +12,7 @@ import { client, SHOP } from "./setup/client.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
 
-/** A client of a program: each call is one request, whose handler is `use`. */
+/** A client of a program. Each call is one request with `use` as its handler. */
 function visitor(options: SessionOptions) {
   const own = client();
   const sessions = new SessionManager(options);
@@ -53,7 +53,7 @@ describe.each<[string, () => SessionOptions]>([
     expect(new Set(many).size).toBe(40);
     for (const token of many.slice(0, 3))
       expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
-    // No position of the text is the same in all of them, so a compressed page tells nothing of it.
+    // Every position of the text varies, so the length of a compressed page reveals nothing about the token.
     const constant = Array.from({ length: 86 }, (_, at) => at).filter((at) =>
       many.every((text) => text[at] === many[0]?.[at]),
     );

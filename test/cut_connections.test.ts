@@ -15,7 +15,7 @@ interface Data {
   name: string;
 }
 
-/** A store behind a proxy, and the same one by a connection of its own that nobody cuts. */
+/** A store behind a proxy, and the same store on a direct connection that is never cut. */
 interface Opened {
   readonly store: SessionStore;
   readonly direct: SessionStore;
@@ -92,29 +92,29 @@ function opened(
   };
 }
 
-/** What a request does once the session is loaded; only what comes after that is cut. */
+/** The part of a request after the session was loaded. Only this part can be cut. */
 type Step = (session: Session<Data>) => Promise<unknown>;
 
-/** What a request came to. */
+/** The result of a request. */
 interface Result {
   readonly isDone: boolean;
   readonly isErased: boolean;
-  /** The session that the client holds now, if it lives. */
+  /** The data of the session that the client holds now, if that session exists. */
   readonly held: Partial<Data> | undefined;
-  /** Whether the id that the client came with lives. */
+  /** Whether the id that the request presented is still valid. */
   readonly isOldAlive: boolean;
   readonly liveIds: number;
 }
 
-/** A kind of request, and what must hold of it wherever it was cut. */
+/** A kind of request, and what must hold for it wherever it was cut. */
 interface Cut {
   readonly step: Step;
   readonly judge: (result: Result, at: string) => void;
 }
 
 /**
- * Sends one request after another. Each is cut one byte further on, in what it writes or in what it is answered, until
- * one is through before the cut. Answers how many were cut.
+ * Sends one request after another. Each is cut one byte later than the one before, in the request or in the answer,
+ * until a request ends before the cut. Returns how many were cut.
  */
 async function sweep({ store, direct, proxy }: Opened, direction: Direction, { step, judge }: Cut): Promise<number> {
   const minted: string[] = [];
@@ -123,7 +123,7 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
     return minted.at(-1)!;
   };
   const sound = new SessionManager<Data>({ store: direct, storeTimeout: PATIENCE, generateId });
-  // The first request is left alone: afterwards the server knows the scripts, and all requests are alike.
+  // The first request is not cut. After it the server knows the scripts, so all later requests send the same bytes.
   for (let bytes = -1; ; bytes++) {
     const handler = withSession<Data>(
       async (_request, session) => {
@@ -223,11 +223,11 @@ for (const [name, open] of Object.entries(engines)) {
     afterAll(() => engine.close());
 
     for (const [what, cut] of Object.entries(cuts)) {
-      // All kinds on two clients suffice; elsewhere the one that asks most of the store stands for them.
+      // All kinds run on two clients. On the others, only the kind with the most store calls runs.
       if (!name.startsWith("redisStore()") && what !== MOST_DEMANDING) continue;
       for (const direction of ["request", "answer"] as const) {
         test(`withSession() loses nothing when a client ${what} and the connection is cut at any byte of the ${direction}`, async () => {
-          // The shortest answer that Redis can give has four bytes.
+          // The shortest answer of Redis has four bytes.
           expect(await sweep(engine, direction, cut)).toBeGreaterThanOrEqual(4);
         });
       }

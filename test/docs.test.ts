@@ -11,13 +11,13 @@ import { temporaryDirectory } from "./setup/sessions.ts";
 const pages = new Map<string, string>();
 for (const file of await filesOf(PAGES)) pages.set(file, await readFile(join(ROOT, file), "utf8"));
 
-/** Words of a private dialect, in place of which there is a plain one. "If there is none" is plain. */
+/** Words and phrases for which there is a plainer expression. "If there is none" is plain. */
 const DIALECT =
   /\b(?:(?<!there )is none|whoever|wherever|of late|hears?|to hear|of (?:its|their) own|leads? nowhere|all the same|no use|worth nothing|shall|(?:is|are) told by|nobody knows|makes? no sense)\b/i;
 /** The six headings of each store. */
 const HEADINGS = ["Setup", "Example", "How expiry behaves", "Key format", "Consistency", "Limits"];
 
-/** A page without its code. */
+/** The text of a page, without its code. */
 function proseOf(page: string): string {
   return page.replace(/^```.*?^```$/gms, "").replaceAll(/`[^`\n]*`/g, "code");
 }
@@ -36,7 +36,7 @@ function anchorsOf(page: string): Set<string> {
   return anchors;
 }
 
-/** The relative links of a page that do not lead to a file, or not to a heading of it. */
+/** The relative links of a page whose file or heading does not exist. */
 function brokenLinks(file: string, page: string): string[] {
   const targets = Array.from(
     proseOf(page).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm),
@@ -76,7 +76,7 @@ describe.each([...pages])("%s", (file, page) => {
   });
 });
 
-/** The comments and messages of a file as running text, without code in backticks. */
+/** The comments and messages of a file as running text. Code in backticks is replaced. */
 function proseOfSource(source: string): string {
   return source.replaceAll(/`[^`\n]*`/g, "code").replaceAll(/\s*\n\s*(?:\*(?!\/)|\/\/)?\s*/g, " ");
 }
@@ -195,7 +195,7 @@ test("docs/events.md has each event, and docs/why-signed-out.md each reason", as
   const reasons =
     source.slice(source.indexOf("type RejectReason"), source.indexOf("(string & {})")).match(/(?<=\| ")\w+/g) ?? [];
   expect(reasons.length).toBeGreaterThan(10);
-  // Users are told `retired` in its place.
+  // The library reports it to users as `retired`.
   const told = reasons.filter((reason) => reason !== "replaced");
   expect(told.filter((reason) => !pages.get("docs/why-signed-out.md")?.includes(`\`${reason}\``))).toEqual([]);
 });

@@ -1,6 +1,6 @@
 /**
- * `npm run test:examples [-- part of a name …]`: starts each example for real, two at a time, and walks through it over HTTP. It installs the frameworks first, in
- * `examples/` alone. With `--write` the table of results in `examples/README.md` is written anew.
+ * `npm run test:examples [-- part of a name …]`: starts each example, two at a time, and walks through it over HTTP. It first installs the frameworks, only in
+ * `examples/`. With `--write`, it rewrites the table of results in `examples/README.md`.
  *
  * @module
  */
@@ -25,27 +25,28 @@ import { startPgBouncer } from "./setup/pgbouncer.ts";
 import { startPostgres } from "./setup/postgres.ts";
 import { startRedis } from "./setup/redis.ts";
 
-/** How an example came through. */
+/** The result of one example. */
 interface Result {
   readonly passed: number;
   readonly failures: readonly string[];
-  /** Why it could not be walked through. */
+  /** Why the walk was not possible. */
   readonly obstacle?: string;
 }
 
 const AT_ONCE = 2;
 const INSTALLATIONS = 3;
 const MODULES = join(EXAMPLES, "node_modules");
-/** The package among the frameworks. */
+/** The built package in the folder of the frameworks. */
 const OWN = join(MODULES, "with-session");
 
 const wanted = process.argv.slice(2).filter((each) => each !== "--write");
 const stacks = STACKS.filter(({ name }) => wanted.length === 0 || wanted.some((part) => includes(name, part)));
-// What is not in a folder here, such as the shop, must not find this copy when the package has changed.
+// Removed at the end, because programs outside of these folders, such as the shop, would otherwise load this copy after
+// the package has changed.
 process.on("exit", () => rmSync(OWN, { recursive: true, force: true }));
 const obstacle = await prepare();
 const results = new Map<Stack, Result>();
-// What has to be built comes first, so that no long build is left for the end.
+// Examples with a build come first, so that no long build is left for the end.
 const queue = [...stacks].sort((one, two) => Number(two.prepare !== undefined) - Number(one.prepare !== undefined));
 const typesFailed = wanted.length > 0 || obstacle !== undefined ? 0 : Number(!(await haveTypes()));
 await Promise.all(Array.from({ length: AT_ONCE }, workOff));
@@ -60,7 +61,10 @@ function includes(name: string, part: string): boolean {
   return name.toLowerCase().includes(part.toLowerCase());
 }
 
-/** Builds the package, installs the frameworks, and puts the package among them as its users get it. Answers why the frameworks are not there, if so. */
+/**
+ * Builds the package, installs the frameworks, and copies the package beside them as its users get it. Returns why the frameworks are missing, if they
+ * are.
+ */
 async function prepare(): Promise<string | undefined> {
   await succeed(["tsdown", "--logLevel", "warn"], { cwd: ROOT });
   const refusal = await install();
@@ -69,7 +73,7 @@ async function prepare(): Promise<string | undefined> {
   return refusal;
 }
 
-/** Installs the frameworks, unless they are there as the lock file says. */
+/** Installs the frameworks, unless the installed ones match the lock file. */
 async function install(): Promise<string | undefined> {
   const mark = join(MODULES, ".installed-for");
   const lock = createHash("sha256")
@@ -78,7 +82,7 @@ async function install(): Promise<string | undefined> {
   if ((await readFile(mark, "utf8").catch(() => "")) === lock) return undefined;
   let last: Finished | undefined;
   for (let attempt = 0; attempt < INSTALLATIONS; attempt++) {
-    // A registry that is busy is given time.
+    // The registry may be busy, so the next attempt waits.
     if (attempt > 0) await sleep(10_000 * attempt);
     last = await finish(["npm", "ci", "--no-audit", "--no-fund"], { cwd: EXAMPLES });
     if (last.code === 0) {
@@ -128,7 +132,7 @@ async function walk(stack: Stack): Promise<Result> {
   }
 }
 
-/** A server beside the program, and where the program finds it. */
+/** A server beside the program, and the variable with its address. */
 interface Needed {
   readonly env: Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -179,7 +183,7 @@ async function runChecks({ more = [], except = {}, isSecure = false }: Stack, or
   return { passed: count, failures };
 }
 
-/** Lets an example's own client check it. */
+/** Runs the example's own client as its check. */
 async function runClient(client: Command, surroundings: Surroundings): Promise<Result> {
   const { code, output } = await finish(client, surroundings);
   const lines = output.split("\n");
@@ -193,7 +197,7 @@ function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Writes the table of results between its two marks. */
+/** Writes the table of results between its two markers. */
 async function writeTable(): Promise<void> {
   const file = join(EXAMPLES, "README.md");
   const rows = stacks.map((stack) => {

@@ -98,7 +98,7 @@ describe("exclusive()", () => {
   test("exclusive() runs the function with the stored value for who has seen the last result already", async () => {
     const { open } = await shared();
     for (let refresh = 2; refresh < 6; refresh++) expect(await exclusive(open(), "tokens", next)).toEqual({ refresh });
-    // This one has loaded the session before the next exchange, and gets its result.
+    // This request has loaded the session before the next exchange, so it gets the result of that exchange.
     const late = open();
     await late.get("tokens");
     await exclusive(open(), "tokens", next);
@@ -215,7 +215,7 @@ describe("the lease", () => {
       return next(tokens);
     };
     const overtaking = exclusive(open(), "tokens", overtake, { lease: 30 });
-    // The slow one ends before the other has stored anything.
+    // The slow function ends before the other has stored anything.
     await begun.opened;
     jar.open();
     expect(await codeOf(() => slow)).toBe("ERR_CONFLICT");
@@ -308,7 +308,7 @@ describe("the lease", () => {
     };
     const following = exclusive(sessions.open(id), "tokens", follow, { lease: 30 });
     await begun.opened;
-    // The first lease would be over, and the second one has just begun.
+    // The first lease would have ended, and the second one has just begun.
     ahead = 31_000;
     held = undefined;
     release.open();

@@ -3,7 +3,10 @@ import { SessionManager } from "../mod.ts";
 import { exclusive } from "../src/exclusive.ts";
 import { type EngineName, openStore } from "./linearizability/engines.ts";
 
-/** A process that exchanges a token in several requests at once, or is killed while it does: `<engine> <address> <id> <requests> <mode>`. */
+/**
+ * A process that exchanges a token in several requests at the same time, or is killed during the exchange: `<engine> <address> <id>
+ * <requests> <mode>`.
+ */
 const [engine = "", address = "", id = "", requests = "", mode = ""] = process.argv.slice(2);
 const { store } = await openStore(engine as EngineName, address);
 const sessions = new SessionManager<{ tokens?: { refresh: number } }>({ store, storeTimeout: 60 });
@@ -28,7 +31,7 @@ async function exchange(session: (typeof opened)[number]): Promise<number | unde
       }
       return { refresh: (before?.refresh ?? 0) + 1 };
     },
-    // The lease of the process that is killed must end. Nobody may overtake a process that is slow.
+    // The lease of the killed process must end soon. In the other mode, a slow process must not lose its lease.
     { lease: mode === "hang" ? 2 : 600 },
   );
   return tokens?.refresh;
@@ -36,5 +39,5 @@ async function exchange(session: (typeof opened)[number]): Promise<number | unde
 
 const told = await Promise.all(opened.map(exchange));
 process.send?.({ runs, told });
-// A client of an engine may still hold the process.
+// An open client of an engine could keep the process alive.
 process.once("disconnect", () => process.exit(0)).disconnect();

@@ -46,7 +46,7 @@ describe.each(SHARED)("exclusive(), in %s:", (name) => {
     const { open } = await shared(engine.store);
     let exchanges = 0;
     const sessions = Array.from({ length: 50 }, open);
-    // Each has seen the old token before one of them exchanges it.
+    // All requests have seen the old token before one of them exchanges it.
     await Promise.all(sessions.map((session) => session.get("tokens")));
     const exchange = (tokens: Data["tokens"]): Data["tokens"] => (exchanges++, next(tokens));
     const results = await Promise.all(
@@ -78,7 +78,7 @@ describe.each(KILLED)("exclusive(), in processes that are killed, in %s:", (name
     const others = [start(25, "exchange"), start(25, "exchange")];
     const said = (): Promise<unknown[]> => Promise.all(others.map(async (child) => (await once(child, "message"))[0]));
     const exits = Promise.all(others.map((child) => once(child, "exit")));
-    // A process that starts late must not load what another one has exchanged already.
+    // A process that starts later must not load the result of the exchange.
     expect(await said()).toEqual(["has loaded the sessions", "has loaded the sessions"]);
     victim.kill("SIGKILL");
     const answers = said();

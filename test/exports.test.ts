@@ -7,10 +7,10 @@ import manifest from "../package.json" with { type: "json" };
 import { entries } from "./setup/entries.ts";
 
 const root = new URL("../", import.meta.url);
-/** Next.js is on npm alone. */
+/** Next.js is only on npm. */
 const NOT_ON_JSR = ["./next"];
 
-/** The values that a file exports, told by a bundler: not each one can be imported here, since some need a runtime of their own. */
+/** The values that a file exports, determined by a bundler, because some files need another runtime and cannot be imported here. */
 async function exportedBy(source: string): Promise<string[]> {
   const { metafile } = await build({
     absWorkingDir: fileURLToPath(root),

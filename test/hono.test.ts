@@ -17,7 +17,7 @@ function visits(app: Hono<SessionEnv<ShopData>>): (path: string) => Promise<Resp
   return (path) => jar.fetch((request) => app.fetch(request), SHOP + path);
 }
 
-/** An app whose every route counts a visit and then answers in its own way. */
+/** An app in which every route counts a visit, and then answers in its own way. */
 function counting(): Hono<SessionEnv<ShopData>> {
   const app = new Hono<SessionEnv<ShopData>>();
   app.use(session<ShopData>());

@@ -8,7 +8,7 @@ import { importsOfSource, longestChain } from "./setup/imports.ts";
 const imports = importsOfSource();
 const files = [...imports.keys()];
 
-/** What a store may know: its interface, the errors, and how to write a record and check its options. */
+/** The modules that a store may import: its interface, the errors, and the functions that write a record and check options. */
 const FOR_STORES = [
   "store",
   "store_answers",
@@ -23,7 +23,7 @@ const FOR_STORES = [
 const MOST_FLOORS = 8;
 const MOST_LINES = 300;
 
-/** Each import of files under `folder` for which `isAllowed` is false, types included. */
+/** The imports of the files under `folder` for which `isAllowed` is false, including those of types. */
 function strays(folder: string, isAllowed: (to: string, from: string) => boolean): string[] {
   return files
     .filter((file) => file.startsWith(folder))
@@ -57,7 +57,8 @@ describe("imports", () => {
     const isOwn = (to: string, from: string): boolean =>
       from.split("/")[1]?.replace(/\.ts$/, "") === to.split("/")[1]?.replace(/\.ts$/, "");
     const isBelow = (to: string): boolean => /^src\/(?:core|crypto)\//.test(to);
-    // The kit opens sessions on stores of its own, Next.js's bundles share the default store, and the client of DPoP shares its folder with the server's side.
+    // Allowed exceptions: the kit opens sessions on its own stores, Next.js's bundles share the default store, and the client of DPoP is in the same folder as
+    // the server's side.
     const isKnown = (to: string, from: string): boolean =>
       (/^src\/(?:testing|next\.ts)/.test(from) && to === "src/stores/memory.ts") ||
       (from === "src/dpop_client.ts" && to.startsWith("src/dpop/"));

@@ -23,7 +23,7 @@ const scene = (options: SessionOptions) => {
   );
   return {
     clock: { advance: (seconds: number) => (now += seconds * 1000) },
-    /** The number of the visit: 1 if the session is new. */
+    /** Visits the page, and returns the number of the visit: 1 if the session is new. */
     visit: async () => Number(await (await own.send(handle)).text()),
   };
 };

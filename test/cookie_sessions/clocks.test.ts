@@ -12,7 +12,7 @@ const begin = async (options: Options): Promise<string> =>
 const logOut = (options: Options, cookie: string) => withCopy(options, cookie)((session) => session.destroy());
 const MARGIN = 600_000;
 
-/** One copy, with timeouts of its own. */
+/** A copy of the cookie with its own timeouts. */
 async function copyWith(options: Options, cookie: string, timeouts: OwnTimeouts): Promise<string> {
   const visit = await withCopy(
     options,
@@ -124,7 +124,7 @@ describe("cookieSessions({ revocation }) keeps a note", () => {
   });
 });
 
-/** One site on servers whose clocks are off by so many seconds. */
+/** One site on servers whose clocks are wrong by these numbers of seconds. */
 function servers(skews: readonly number[], store: (at: number) => SessionStore, given: Options = {}) {
   const clock = fakeClock(1_800_000_000_000);
   const options = skews.map((skew, at) =>
@@ -170,7 +170,7 @@ describe("cookieSessions({ revocation }) on servers whose clocks are each up to 
       { absoluteTimeout: 2000, idleTimeout: 1500 },
       { absoluteTimeout: false, idleTimeout: 1500 },
     ] as const) {
-      // The engine sweeps by the clock of either server, as SQL stores do.
+      // The engine removes expired records by the clock of one of the servers, as SQL stores do.
       for (const sweeper of [0, 1]) {
         const skews = [one, two];
         const base = fakeClock(1_800_000_000_000);

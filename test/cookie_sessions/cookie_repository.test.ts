@@ -10,12 +10,12 @@ import { openStore, secrets } from "./setup.ts";
 const START = 1_700_000_000_000;
 const DAY = 86_400;
 const MARGIN = 600_000;
-/** As long as a request with an old id counts as one that was under way. */
+/** For this long after an id was replaced, a request with the old id counts as already running. */
 const UNDER_WAY = 60_000;
 
 const idOf = (at: number): string => String(at).padStart(32, "s");
 
-/** A repository, without the core: each step is one call. Sessions end after a day without use, and after thirty days. */
+/** A repository without the core, so that each step is one call. Sessions expire after a day without use, and after thirty days. */
 function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
   const { store, records, calls } = openStore();
   const sealer = sealerFor("cookie session", secrets);
@@ -44,7 +44,7 @@ function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
   });
   const repository = new CookieRepository(sealer, { hasRevocation, endsOnReuse });
   const noteOf = async (id: string): Promise<StoredNote | null> => await loadNote(await noteKey(id), op());
-  /** A session, and those that took its place one after the other, each with a grace of a day. */
+  /** A session and its successors, one after the other, each with a grace of a day. */
   const chain = async (retirements: number): Promise<Found[]> => {
     const sessions = [await repository.create(idOf(0), contents(), op())];
     for (let at = 1; at <= retirements; at++) {
@@ -54,7 +54,7 @@ function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
     }
     return sessions;
   };
-  /** A session that was rotated: the old one is followed until the client has used the new one. */
+  /** A session that was rotated. The old copy is accepted until the client has used the new one. */
   const rotated = async (more: Partial<Contents["metadata"]> = {}) => {
     const old = await repository.create(idOf(0), contents(), op());
     const successor = await repository.create(idOf(1), contents({ unconfirmed: true, ...more }), op());
@@ -73,7 +73,7 @@ function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
   return { store, records, calls, clock, op, contents, repository, noteOf, chain, rotated, update, open };
 }
 
-/** A store in which something else happens just before the next save. */
+/** A store that calls `meanwhile` just before the next save. */
 function interrupted(store: SessionStore, meanwhile: () => unknown): SessionStore {
   let isNext = true;
   return {
@@ -269,7 +269,7 @@ describe("create() and update()", () => {
     await repository.update(successor, longer, op({ store: interrupted(store, meanwhile) }));
     const longest = START + 90 * DAY * 1000 + MARGIN;
     expect(await noteOf(successor.id)).toMatchObject({ state: "alive", longest, isUsed: true });
-    // And what was there before.
+    // The earlier state of the note stays, too.
     await repository.update(successor, contents({ timeouts: { idle: 60 * DAY, absolute: 60 * DAY } }), op());
     expect(await noteOf(successor.id)).toMatchObject({ longest, isUsed: true });
   });

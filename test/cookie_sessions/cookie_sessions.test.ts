@@ -124,7 +124,7 @@ describe("cookieSessions()", () => {
       [token.slice(0, 50), "forged"],
       [`2${token.slice(1)}`, "newer"],
       ["eyJhbGciOiJkaXIifQ..AAAAAAAAAAAAAAAA.AAAA.AAAAAAAAAAAAAAAAAAAAAA", "malformed"],
-      // The last characters of nonce, tag and ciphertext have bits that mean nothing.
+      // The last characters of nonce, tag and ciphertext contain unused bits.
       ...[1, 5, 16, 17, 30, 37, 39, 60, token.length - 5].map((at): [string, string] => [flipped(at), "forged"]),
     ];
     for (const [value, reason] of cases) {
@@ -157,7 +157,7 @@ describe("cookieSessions()", () => {
     const onlyNew = () =>
       withCopy(sealed({}, { secrets: [current] }), jar.header(SHOP) ?? "")((session) => session.get("n"));
     expect((await onlyNew()).result).toBeUndefined();
-    // A change is sealed with the current secret.
+    // A changed session is sealed with the current secret.
     await both((session) => session.set("n", 2));
     expect((await onlyNew()).result).toBe(2);
   });
@@ -242,7 +242,7 @@ describe("cookieSessions()", () => {
     const bye = await visit((session) => session.destroy());
     expect(bye.cookies[0]).toMatch(/^__Host-session=; Max-Age=0; .*Path=\/; Secure; HttpOnly; SameSite=Lax$/);
     expect((await visit((session) => session.get("n"))).result).toBeUndefined();
-    // What it cannot do, as its documentation says.
+    // The limits that the documentation names.
     expect((await withCopy(sealed(), copy)((session) => session.get("n"))).result).toBe(1);
   });
 

@@ -7,7 +7,7 @@ import { cookieOf, type Data, openStore, sealed, withCopy } from "./setup.ts";
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const RUNS = Number(process.env["TRACES"] ?? 150);
 
-/** What somebody does with one of the copies of the cookie, and how many seconds after. */
+/** A request with one of the copies of the cookie, and the seconds before it. */
 interface Step {
   readonly does: "read" | "write" | "regenerate" | "grace" | "fail" | "logout";
   readonly copy: number;
@@ -24,7 +24,7 @@ const step: fc.Arbitrary<Step> = fc.record({
   after: fc.constantFrom(0, 1, 30, 61, 1300),
 });
 
-/** One id, as it must be. */
+/** The expected state of one id. */
 interface Id {
   isEnded: boolean;
   retired?: { readonly at: number; readonly until: number; readonly by: Id };

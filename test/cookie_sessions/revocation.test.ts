@@ -110,7 +110,7 @@ describe("cookieSessions({ revocation })", () => {
       await withCopy(options, copy)((session) => session.regenerate({ grace }));
       await logOut(options, copy);
       clock.advance(80 * DAY);
-      // The engine sweeps.
+      // The engine removes expired records.
       for (const [key, { expiresAt }] of records) if (expiresAt < clock.now()) records.delete(key);
       expect(await readN(options, long)).toBeUndefined();
     },
@@ -168,7 +168,7 @@ describe("cookieSessions({ revocation })", () => {
     expect((await withCopy(options, copy)((session) => session.set("n", 2))).cookies).toEqual([]);
     expect((await withCopy(options, copy)((session) => session.touch())).cookies).toEqual([]);
     expect((await withCopy(options, copy)((session) => session.regenerate())).cookies).toEqual([]);
-    // None of them has tried again until its time was over.
+    // None of the requests has retried until its time limit.
     expect(performance.now() - started).toBeLessThan(PATIENCE * 1000);
     clock.advance(10);
     expect(await readN(options, copy)).toBeUndefined();
@@ -233,7 +233,7 @@ describe("cookieSessions({ revocation })", () => {
     expect(records.size).toBe(2);
     expect(await readN(options, copy)).toBe(1);
     expect(await readN(options, `__Host-session=${renewed}`)).toBeUndefined();
-    // It goes on as if nothing had happened.
+    // The session can be changed, rotated and ended as before.
     const changed = cookieOf(await withCopy(options, copy)((session) => session.set("n", 3)));
     expect(await readN(options, changed)).toBe(3);
     const again = cookieOf(await withCopy(options, changed)((session) => session.regenerate()));
@@ -287,7 +287,7 @@ describe("cookieSessions({ revocation })", () => {
     meanwhile = () => (action === "ends the session" ? logOut(options, copy) : stay(400));
     if (code !== null) expect(await codeOf(() => stay(200))).toBe(code);
     else await stay(200);
-    // The note is kept for the longer of the two, however they met.
+    // The note is kept for the longer of the two timeouts, in whatever order the requests were stored.
     const [note] = records.values();
     if (code === null) expect(note?.expiresAt).toBeGreaterThan(Date.now() + 399 * 86_400_000);
     expect(await readN(options, copy)).toBe(code === null ? 1 : undefined);

@@ -17,12 +17,12 @@ export const secrets: readonly string[] = ["a secret of at least thirty-two byte
 export type Data = Record<string, any>;
 export type Options = SessionOptions<Data>;
 
-/** Options with sessions in cookies. */
+/** Options for sessions in cookies. */
 export function sealed(options: Options = {}, cookies: Partial<CookieSessionsOptions> = {}): Options {
   return { store: cookieSessions({ secrets, ...cookies }), ...options };
 }
 
-/** What one request came to. */
+/** The result of one request. */
 export interface Visit<Result> {
   readonly result: Result;
   readonly response: Response;
@@ -35,7 +35,7 @@ export type Visitor = <Result>(
   init?: RequestInit,
 ) => Promise<Visit<Result>>;
 
-/** A client with its cookies. Another one with the same options and jar is the same client. */
+/** A client with its cookies. A second one with the same options and jar is the same client. */
 export function visitor(options: Options | SessionManager<Data>, jar: CookieJar = cookieJar()): Visitor {
   const sessions = options instanceof SessionManager ? options : new SessionManager<Data>(options);
   return async (use, init) => {
@@ -50,18 +50,18 @@ export function visitor(options: Options | SessionManager<Data>, jar: CookieJar 
   };
 }
 
-/** A client that comes with a copy of somebody's cookie. */
+/** A client that presents a copy of another client's cookie. */
 export function withCopy(options: Options | SessionManager<Data>, cookie: string): Visitor {
   const visit = visitor(options);
   return (use) => visit(use, { headers: { Cookie: cookie } });
 }
 
-/** The name and value of the first cookie that a response sets, as a client sends it back. */
+/** The name and value of the first cookie that a response sets, as a client would send it back. */
 export function cookieOf({ cookies }: { readonly cookies: readonly string[] }): string {
   return cookies[0]?.split(";")[0] ?? "";
 }
 
-/** The code of the SessionError that a call throws. Anything else that it does is a failure of the test. */
+/** The code of the SessionError that a call throws. Any other outcome fails the test. */
 export async function codeOf(call: () => unknown): Promise<SessionErrorCode> {
   try {
     await call();
@@ -72,14 +72,14 @@ export async function codeOf(call: () => unknown): Promise<SessionErrorCode> {
   throw new Error("Nothing was thrown");
 }
 
-/** A store in a map that a test can look into, and whose calls are written down. */
+/** A store in a map that a test can read. It records its calls. */
 export interface OpenStore {
   readonly store: SessionStore;
   readonly records: Map<string, StoredRecord & { readonly expiresAt: number }>;
   readonly calls: string[];
 }
 
-/** `now`: the clock by which the engine sweeps; never if absent. */
+/** @param now The clock by which the engine removes expired records. Without it, the engine never removes any */
 export function openStore(now: () => number = () => 0): OpenStore {
   const records: OpenStore["records"] = new Map();
   const calls: string[] = [];

@@ -17,7 +17,7 @@ function notThere(): never {
   throw new Error("Not implemented");
 }
 
-/** As in workerd 1.20260730 and before. */
+/** A cipher that rejects empty additional data, as in workerd 1.20260730 and before. */
 function takingNothingEmpty(...making: Making): object {
   const cipher = createCipheriv(...making);
   return {
@@ -43,7 +43,7 @@ function openingAll(...making: Making): object {
   return Object.assign(decipher, { final: () => "" });
 }
 
-/** Ciphers that get along with each other, and with nobody else. */
+/** Ciphers that are compatible with each other, but with no other implementation. */
 const otherCiphers = {
   createCipheriv: (algorithm: Making[0], key: KeyObject, nonce: Uint8Array) =>
     createCipheriv(
@@ -59,7 +59,7 @@ const otherCiphers = {
     ),
 };
 
-/** The module in a process that has just begun, where node:crypto has these ciphers. */
+/** Loads the module anew in a process whose node:crypto has these ciphers. */
 async function freshWith(ciphers: object | undefined) {
   vi.resetModules();
   vi.spyOn(process, "getBuiltinModule").mockReturnValue(
@@ -107,7 +107,7 @@ describe("decrypt()", () => {
         expect(await open(KEY, sealed, "data2")).toBeNull();
         expect(await open(KEY, sealed, "")).toBeNull();
         for (let at = 0; at < sealed.length; at++) {
-          // The first bits of a character are part of a byte, wherever it stands.
+          // The first bits of each character are always part of a byte.
           const altered = sealed[at] === "A" ? "g" : "A";
           expect(
             await open(KEY, sealed.slice(0, at) + altered + sealed.slice(at + 1), "data"),

@@ -7,7 +7,7 @@ afterEach(() => {
   vi.resetModules();
 });
 
-/** The module in a process that has just begun, where node:crypto is as `getBuiltinModule` has it. */
+/** Loads the module anew with this `getBuiltinModule`. */
 async function freshWhere(getBuiltinModule: (() => unknown) | undefined) {
   vi.resetModules();
   const runtime: { getBuiltinModule?: unknown } = process;

@@ -10,7 +10,7 @@ afterEach(() => {
 });
 
 const KEY = new Uint8Array(32).map((_, at) => at * 7);
-/** The signature by another implementation than the one under test. */
+/** Computes the signature with another implementation than the one under test. */
 const signatureOf = (text: string): string => createHmac("sha256", KEY).update(text).digest("base64url");
 const texts = [
   "",
@@ -24,7 +24,7 @@ const texts = [
   "a".repeat(5000),
 ];
 
-/** The module in a process that has just begun, where node:crypto is this. */
+/** Loads the module anew with this node:crypto. */
 async function freshWith(crypto: unknown) {
   vi.resetModules();
   vi.spyOn(process, "getBuiltinModule").mockReturnValue(crypto as never);
@@ -84,7 +84,7 @@ test.each([
   ["ab", "abc", false],
   ["a", "", false],
   ["a", "\u0161", false],
-  // Two differences that would cancel each other out, were they added up.
+  // Two differences that would cancel each other out in a sum.
   ["ab", "ba", false],
   ["aa", "bb", false],
 ])("isEqual() of %j and %j is %j", (left, right, expected) => {

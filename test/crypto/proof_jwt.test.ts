@@ -77,7 +77,7 @@ test("verifyProofJwt() accepts the examples of RFC 9449", async () => {
   });
 });
 
-// What Chromium 156 sent at a registration with each of the two algorithms, and at a refresh with the first key.
+// Proofs that Chromium 156 sent: registrations with each of the two algorithms, and a refresh with the first key.
 const CHROMIUM_REGISTRATION =
   "eyJhbGciOiJFUzI1NiIsImp3ayI6eyJjcnYiOiJQLTI1NiIsImt0eSI6IkVDIiwieCI6IlNTLVlqQzZFOUFzd0dSbFBGZU1tUmkwVUg0eHhVTnRWYUZxOVRXeUZFVWciLCJ5IjoiRnZ0a3YxUjNnRGNDQjJwbm9GSUlVc0lLX25MYTBMY050WE5nTnNPLXJ1QSJ9LCJ0eXAiOiJkYnNjK2p3dCJ9.eyJqdGkiOiJhLWNoYWxsZW5nZSJ9.xnEXMJYJmVPe8gvvsSsUqzKQ99pIc_wTlPEO58EXTCeoAaWCu2rTAPas5ByZp8p95TQyMsHin0BGp5-ciaRQFw";
 const CHROMIUM_REFRESH =

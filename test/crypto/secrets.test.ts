@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { keyring, optionalSecrets, type Secrets } from "../../src/crypto/secrets.ts";
 
-/** The secrets as their own keys. */
+/** A keyring that uses each secret itself as its key. */
 const resolverOf = (secrets: Secrets) => keyring(secrets, (secret) => secret);
 
 const ONE = "a secret of at least thirty-two bytes";
@@ -179,7 +179,7 @@ describe("optionalSecrets()", () => {
   });
 
   test("refuses those that were given and are undefined", () => {
-    // As `secrets: process.env.SECRET` is in plain JavaScript.
+    // As a program in plain JavaScript passes `secrets: process.env.SECRET`.
     const options = { secrets: undefined } as never;
     expect(() => optionalSecrets(options)).toThrow(TypeError);
     expect(() => optionalSecrets(options)).toThrow("secrets is undefined. Is the environment variable set?");

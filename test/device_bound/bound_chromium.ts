@@ -1,5 +1,5 @@
 /**
- * A real Chromium that binds sessions with keys in software, and an https server for it on this machine.
+ * A real Chromium that binds sessions to keys in software, and an https server for it on this machine.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { vi } from "vitest";
 
 type Handler = (request: Request) => Promise<Response>;
 
-/** One request, as the server got it, and what it answered. */
+/** One request as the server received it, and its answer. */
 export interface Seen {
   readonly method: string;
   readonly host: string;
@@ -23,7 +23,7 @@ export interface Seen {
   readonly status: number;
 }
 
-/** An https server that serves a Fetch handler under any name. */
+/** An https server that serves a Fetch handler under any host name. */
 export interface SecureServer {
   readonly seen: Seen[];
   readonly port: number;
@@ -33,7 +33,7 @@ export interface SecureServer {
 
 const tls: { readonly key: string; readonly cert: string } = certificate();
 
-/** Nobody need trust it: the browser is told its key. */
+/** A self-signed certificate. The browser is told to accept its key. */
 function certificate(): { key: string; cert: string } {
   const folder = mkdtempSync(join(tmpdir(), "device-bound-"));
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
@@ -47,7 +47,7 @@ function certificate(): { key: string; cert: string } {
   return pair;
 }
 
-/** The SHA-256 of the certificate's public key, as Chromium wants it. */
+/** The SHA-256 of the certificate's public key, in the form that Chromium expects. */
 function keyHash(): string {
   const { publicKey } = new X509Certificate(tls.cert);
   return createHash("sha256")
@@ -79,7 +79,7 @@ export async function serve(handler: Handler): Promise<SecureServer> {
   };
 }
 
-/** What Chromium says of a bound session: https://chromedevtools.github.io/devtools-protocol/tot/Network/. */
+/** Chromium's event about a bound session: https://chromedevtools.github.io/devtools-protocol/tot/Network/. */
 interface BoundSessionEvent {
   readonly succeeded: boolean;
   readonly sessionId?: string;
@@ -101,7 +101,7 @@ export class BoundChromium {
     this.profile = profile;
   }
 
-  /** Starts Chromium, with a profile of its own or a known one. */
+  /** Starts Chromium, with a new profile or a given one. */
   static async open({
     profile = mkdtempSync(join(tmpdir(), "device-bound-profile-")),
     isCapable = true,
@@ -109,7 +109,7 @@ export class BoundChromium {
     const features = "DeviceBoundSessions:RefreshQuota/false,EnableBoundSessionCredentialsSoftwareKeysForManualTesting";
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: "/usr/bin/chromium",
-      // Of two lists of features the last one counts.
+      // If the option is given twice, Chromium uses the last list of features.
       ignoreDefaultArgs: ["--enable-features"],
       args: [
         "--no-sandbox",
@@ -141,7 +141,7 @@ export class BoundChromium {
     );
   }
 
-  /** Waits until the browser has given up a session. */
+  /** Waits until the browser has ended a session. */
   async ended(): Promise<void> {
     await this.#until((events) => events.some((each) => each.terminationEventDetails !== undefined));
   }
@@ -153,12 +153,12 @@ export class BoundChromium {
     await vi.waitFor(look, { timeout: 120_000 });
   }
 
-  /** Deletes the bound cookie, as the browser does when its time is over. */
+  /** Deletes the bound cookie, as the browser does when it expires. */
   async expire(): Promise<void> {
     await this.context.clearCookies({ name: /-bound$/ });
   }
 
-  /** Loads a page, and answers its text. */
+  /** Loads a page, and returns its text. */
   async load(url: string): Promise<string> {
     await this.page.goto(url);
     return await this.page.innerText("body");

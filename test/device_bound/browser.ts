@@ -1,5 +1,6 @@
 /**
- * The browser's side of Device Bound Session Credentials, as Chromium was seen to speak it, for tests of the server's side.
+ * The browser's side of Device Bound Session Credentials, modelled on the observed behaviour of Chromium, for tests of the
+ * server's side.
  *
  * @module
  */
@@ -8,7 +9,7 @@ import { type CookieJar, cookieJar, type JarRequestInit } from "../../src/testin
 
 type Handler = (request: Request) => Promise<Response>;
 
-/** What a server has told the browser of a session. */
+/** What a server has told the browser about a session. */
 export interface KnownSession {
   readonly id: string;
   readonly refreshUrl: string;
@@ -17,7 +18,7 @@ export interface KnownSession {
   readonly config: Record<string, unknown>;
 }
 
-/** A key pair as a browser keeps it. */
+/** A key pair of a browser. */
 export interface DeviceKey {
   readonly algorithm: string;
   readonly privateKey: Parameters<CompactSign["sign"]>[0];
@@ -30,7 +31,7 @@ export async function deviceKey(algorithm = "ES256"): Promise<DeviceKey> {
   return { algorithm, privateKey, jwk: await exportJWK(publicKey) };
 }
 
-/** Signs what a browser sends at a registration, with its key in the header, or at a refresh, without. */
+/** Signs the proof of a registration, which contains the key, or of a refresh, which does not. */
 export async function sign(
   key: DeviceKey,
   claims: object,
@@ -63,12 +64,12 @@ export class Browser {
     this.jar = cookieJar({ now });
   }
 
-  /** The cookie of a name that ends so. */
+  /** The value of the cookie whose name has this end. */
   cookie(end: string): string | undefined {
     return this.jar.cookies().find(({ name }) => name.endsWith(end))?.value;
   }
 
-  /** Loads an address of the origin, and registers or refreshes where the browser would. */
+  /** Loads an address of the origin, and registers or refreshes as a browser would. */
   async fetch(path: string, init: JarRequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     for (const session of this.sessions.values()) {
@@ -82,7 +83,7 @@ export class Browser {
     return response;
   }
 
-  /** Sends one request, and nothing beside it. */
+  /** Sends one request, without any other. */
   async send(path: string, init: JarRequestInit = {}): Promise<Response> {
     this.requests.push(`${init.method ?? "GET"} ${path}`);
     const response = await this.jar.fetch(this.#handler, new URL(path, ORIGIN), init);
@@ -115,7 +116,7 @@ export class Browser {
     });
   }
 
-  /** Refreshes a session. Answers why it is skipped, or undefined. */
+  /** Refreshes a session. Returns why the browser skips the refresh, or undefined. */
   async refresh(session: KnownSession): Promise<string | undefined> {
     for (let round = 0; round < 2; round++) {
       const challenge = this.challenges.get(session.id);

@@ -13,9 +13,9 @@ interface Data {
 interface World {
   readonly server: SecureServer;
   readonly browser: BoundChromium;
-  /** Moves the server's clock on, in seconds. */
+  /** Advances the server's clock, in seconds. */
   advance(seconds: number): void;
-  /** How often the browser has proved that it holds the key. */
+  /** How often the browser has proved its key. */
   refreshes(): number;
 }
 
@@ -38,7 +38,7 @@ function page(text: string): Response {
   return new Response(body, { headers: { "Content-Type": "text/html; charset=utf-8" } });
 }
 
-/** A program with a login that redirects, and pages that say who is signed in. */
+/** A program with a login that redirects, and pages that show who is signed in. */
 async function world(bound: DeviceBoundOptions = {}, more: SessionOptions<Data> = {}): Promise<World> {
   let ahead = 0;
   const handler = withSession<Data>(
@@ -78,7 +78,7 @@ async function signIn({ browser, server }: World, times = 1): Promise<void> {
   await browser.registered(times);
 }
 
-/** What a program sees that sends the cookies, and knows nothing of proofs. */
+/** What a program sees that sends the cookies but cannot send proofs. */
 async function lookWith(cookie: string, { server }: World): Promise<string> {
   const options = {
     port: server.port,
@@ -106,7 +106,7 @@ test("Chromium registers a key on the redirect after a login, and proves it befo
   for (let round = 1; round <= 3; round++) {
     await browser.expire();
     expect(await browser.load(server.url("/"))).toBe("ada");
-    // One proof each, without a challenge to be fetched first.
+    // One proof for each round. The browser does not need to fetch a challenge first.
     expect(all.refreshes()).toBe(round);
     expect(server.seen.filter(({ path }) => path === "/dbsc/refresh")).toHaveLength(round);
   }

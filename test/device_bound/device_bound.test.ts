@@ -21,7 +21,7 @@ interface Data {
   user?: string;
 }
 
-/** Answers what the session holds, and why it is none. */
+/** A program that answers with the data of the session, and why it has ended. */
 function app(options: DeviceBoundOptions = {}, more: SessionOptions<Data> = {}): App {
   const plugin = deviceBound(options);
   const events: SessionEvent[] = [];
@@ -50,7 +50,7 @@ function app(options: DeviceBoundOptions = {}, more: SessionOptions<Data> = {}):
   return { handler, plugin, events };
 }
 
-/** An app, and a browser that is signed in and has registered a key. */
+/** A program, and a browser that has signed in and registered a key. */
 async function signedIn(
   options?: DeviceBoundOptions,
   more?: SessionOptions<Data>,
@@ -138,7 +138,7 @@ test("deviceBound() lets no thief refresh, neither with another key nor with a p
 
   const seen = await sign(browser.key, { jti: challenge });
   expect((await post({ "Secure-Session-Response": seen })).status).toBe(200);
-  // A repeated request is answered for a minute, as its answer may have been lost.
+  // For a minute the same proof is answered again, because the first answer may have been lost.
   now += 59_000;
   expect((await post({ "Secure-Session-Response": seen })).headers.getSetCookie()).toHaveLength(1);
   now += 1000;
@@ -231,7 +231,7 @@ test("deviceBound() refuses a registration of another session's offer, of an old
   expect((await ada.register(other)).status).toBe(403);
   now += 599_000;
   expect((await ada.register(offer)).status).toBe(200);
-  // The same key again, as after an answer that was lost.
+  // The same key again, as after a lost answer.
   expect((await ada.register(offer)).status).toBe(200);
   ada.key = await deviceKey();
   expect((await ada.register(offer)).status).toBe(403);
@@ -410,7 +410,7 @@ test("deviceBound() honours the browser's quota of six signatures in nine minute
   for (let seconds = 0; seconds < 540; seconds += 10) {
     now += 10_000;
     const cookie = browser.jar.cookies().find(({ name }) => name.endsWith("-bound"));
-    // Browsers refresh two minutes before the cookie ends, while pages go on.
+    // Browsers refresh two minutes before the cookie expires, while pages continue to load.
     const [session] = browser.sessions.values();
     if (session !== undefined && (cookie?.expiresAt ?? 0) - now < 120_000) await browser.refresh(session);
     expect(await (await browser.fetch("/")).json()).toEqual(BOUND);

@@ -49,7 +49,7 @@ function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {})
   );
 }
 
-/** A record whose metadata are another text. */
+/** A record with changed text of the metadata. */
 function withMetadata(record: StoredRecord, change: (text: string) => string): StoredRecord {
   const text = record.fields.get(METADATA_FIELD) ?? "";
   const changed = change(text);
@@ -57,7 +57,7 @@ function withMetadata(record: StoredRecord, change: (text: string) => string): S
   return { ...record, fields: new Map(record.fields).set(METADATA_FIELD, changed) };
 }
 
-/** A memory store, and what happens just before a write. */
+/** A memory store that calls a function just before each write. */
 function hookedStore(beforeSave: (write: number) => Promise<void>): SessionStore {
   const store = memoryStore();
   let writes = 0;
@@ -76,7 +76,7 @@ test("a login keeps its new binding when another request writes the session whil
   const store = hookedStore(async () => {
     if (!login) return;
     login = false;
-    // The successor is about to be stored: the session that it replaces changes meanwhile.
+    // Another request changes the old session just before the successor is stored.
     beside = handler(new Request(`${ORIGIN}/count`, { method: "POST", headers: { Cookie: cookie } }));
     await beside;
   });
@@ -227,7 +227,7 @@ test.each(["/dbsc/start", "/dbsc/refresh"])(
     store.plan({ save: ["rejects"] });
     await expect(prove()).rejects.toMatchObject({ code: "ERR_STORE" });
     expect(store.calls.save).toBe(1);
-    // Another key would be refused if that one had been stored after all.
+    // If the first key had been stored nevertheless, this other key would be rejected.
     if (known === undefined) browser.key = await deviceKey();
     await prove();
     expect(browser.sessions.size).toBe(1);
@@ -295,7 +295,7 @@ test.each(["", "x", ".x", `${"1".repeat(21)}.x`])("a bound cookie of %j proves n
   expect(await (await handler(new Request(ORIGIN, { headers: { Cookie } }))).json()).toEqual({ ended: "proof" });
 });
 
-/** A session as a store may show it, and what loads it. */
+/** A session as a store may return it, and the operation that loads it. */
 function found(facts: JsonValue): { readonly session: Found; readonly op: Operation } {
   const metadata = { "createdAt": now, "absoluteSince": now, "+device-bound": facts };
   const session = { fields: new Map(), metadata, lastSeenAt: now, id: "id", token: "token", version: 1 };

@@ -39,7 +39,7 @@ function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {})
   );
 }
 
-/** A memory store, what was done with it, and what happens just before its next write. */
+/** A memory store that records its calls, and can call a function just before its next write. */
 function watched(): {
   readonly store: SessionStore;
   readonly calls: string[];
@@ -71,7 +71,7 @@ async function loggedIn(handler: Handler): Promise<{ readonly browser: Browser; 
   return { browser, offer: login.headers.get("Secure-Session-Registration") ?? "" };
 }
 
-/** A request of the browser itself, with the cookies that it has, or others. */
+/** A request of the browser itself, with its own cookies or with others. */
 function post(path: string, headers: Record<string, string> = {}): Request {
   return new Request(`${ORIGIN}/dbsc/${path}`, { method: "POST", headers });
 }

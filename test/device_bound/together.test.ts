@@ -148,7 +148,7 @@ test("requests that are under way during a login with a grace stay in, and their
     const before = { Cookie: browser.jar.header(ORIGIN) ?? "" };
     now += 1000;
     await browser.fetch("/login", { method: "POST", headers: { "X-Grace": "1" } });
-    // Sent before the login, by a page that has no proof if none was asked of it.
+    // Sent before the login, by a page that had no proof because the server asked for none.
     const beacon = await handler(new Request(`${ORIGIN}/count`, { method: "POST", headers: before }));
     expect(await beacon.json()).toBe(2);
     browser.jar.store(ORIGIN, beacon);

@@ -4,10 +4,10 @@ type Handler = (request: Request) => Promise<Response>;
 
 export const ORIGIN = "https://api.example";
 
-/** What a test changes about a request that is otherwise right. */
+/** The parts of a correct request that a test replaces. */
 export interface Changes {
   readonly method?: string;
-  /** Claims in place of the right ones; undefined leaves one out. */
+  /** Claims that replace the correct ones; undefined removes one. */
   readonly claims?: object;
   readonly header?: object;
   readonly headers?: Record<string, string>;
@@ -15,11 +15,11 @@ export interface Changes {
   readonly by?: Prover;
 }
 
-/** A header client that does what RFC 9449 says, by hand, and what it forbids as well. */
+/** A header client written by hand. It follows RFC 9449, and can also violate it. */
 export class HeaderClient {
   id = "";
   nonce: string | undefined;
-  /** In seconds: how far the client's clock is off. */
+  /** In seconds: how far the client's clock is wrong. */
   skew = 0;
   readonly prover: Prover;
   last: Request | undefined;
@@ -66,7 +66,7 @@ export class HeaderClient {
     return response;
   }
 
-  /** Sends a request that changes nothing of what the client knows. */
+  /** Sends a request, but does not update what the client knows. */
   async probe(path: string, changes?: Changes, handler: Handler = this.#handler): Promise<Response> {
     return await handler(await this.request(path, changes));
   }

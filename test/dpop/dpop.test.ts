@@ -27,7 +27,7 @@ interface App {
   readonly events: SessionEvent[];
 }
 
-/** Answers what the session holds, why it is none, and what was wrong with the proof. */
+/** A program that answers with the data of the session, why it has ended, and the fault of the proof. */
 function app(options: DpopOptions = {}, more: SessionOptions<{ user?: string }> = {}): App {
   const plugin = dpop(options);
   const events: SessionEvent[] = [];
@@ -47,7 +47,7 @@ function app(options: DpopOptions = {}, more: SessionOptions<{ user?: string }> 
   return { handler, plugin, events };
 }
 
-/** An app, and a client that is signed in. */
+/** A program, and a client that has signed in. */
 async function signedIn(
   options?: DpopOptions,
   more?: SessionOptions<{ user?: string }>,
@@ -163,7 +163,7 @@ test("dpop() notes a proof for as long as a server whose clock is behind might t
   };
   const { client } = await signedIn({ nonceLifetime: 100 }, { store: { ...inner, save } });
   await client.send("/");
-  // The life of the nonce, the skew of two clocks, and the margin.
+  // The lifetime of the nonce, the skew of two clocks, and the margin.
   expect(ends).toEqual([START + (100 + 2 * 300 + 600) * 1000]);
 });
 
@@ -247,7 +247,7 @@ test.each([-86_400 * 365, -301, 301, 86_400 * 365])(
     const client = await HeaderClient.create(handler, clock);
     client.skew = skew;
     await client.send("/login", { method: "POST" });
-    // Without a nonce nothing tells how old the first proof is. The session is bound by the next one.
+    // Without a nonce, the server cannot judge the age of the first proof. The next proof binds the session.
     expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
     expect(await (await client.probe("/", { proof: null })).json()).toMatchObject({ ended: "proof" });
     expect(await (await client.probe("/", { by: await createProver() })).json()).toMatchObject({ fault: "binding" });
@@ -357,7 +357,7 @@ test("dpop() rejects a session that is presented in a header and bound to no key
   const client = await HeaderClient.create(handler, clock);
   await client.send("/login", { method: "POST", proof: null });
   expect(await (await client.send("/", { proof: null })).json()).toMatchObject({ ended: "proof", fault: "missing" });
-  // The client that began it binds it with its first proof.
+  // The client that began the session binds it with its first proof.
   expect(await (await client.send("/")).json()).toMatchObject({ user: "ada" });
   expect(await (await client.send("/", { by: await createProver() })).json()).toMatchObject({
     ended: "proof",
@@ -365,14 +365,14 @@ test("dpop() rejects a session that is presented in a header and bound to no key
   });
 });
 
-/** A store, and what it is told to do before the next write to a session that exists. */
+/** A store, and a function that the next write to an existing session calls first. */
 function interruptible(): { readonly store: SessionStore; before(next: () => Promise<unknown>): void } {
   const inner = memoryStore();
   let next: (() => Promise<unknown>) | undefined;
   const store: SessionStore = {
     ...inner,
     async save(key, write) {
-      // Used proofs are stored as well. The session exists already.
+      // Used proofs are stored as well, as new records. A session exists already.
       const now = write.expected === null ? undefined : next;
       if (now !== undefined) next = undefined;
       await now?.();
@@ -382,7 +382,7 @@ function interruptible(): { readonly store: SessionStore; before(next: () => Pro
   return { store, before: (doing) => void (next = doing) };
 }
 
-/** An app with such a store, and a client whose session is bound to no key yet. */
+/** A program with such a store, and a client whose session is not yet bound to a key. */
 async function withOpenSession() {
   const { store, before } = interruptible();
   const { handler, plugin } = app({}, { store, storeTimeout: 3600 });
@@ -400,9 +400,9 @@ test.each(["/", "/renew"])(
     const thief = await HeaderClient.create(handler, clock);
     thief.id = client.id;
     for (const each of [client, thief]) expect((await each.send("/")).status).toBe(401);
-    // What he sends is let in, because the session is not bound yet.
+    // The thief's request is accepted, because the session is not yet bound.
     before(() => client.send("/"));
-    // He may be told that the session has changed under his hands.
+    // The thief may get an error, because the session has changed during the request.
     await thief.send(path).catch(() => undefined);
     expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
     expect(await (await thief.send("/")).json()).toMatchObject({ ended: "proof", fault: "binding" });

@@ -7,11 +7,13 @@ afterEach(() => vi.unstubAllGlobals());
 
 type Listener = () => void;
 
-/** As much of IndexedDB as is used: what it answers comes later, as an event. The real one is used in Chromium, by runtimes.test.ts. */
+/**
+ * The part of IndexedDB that the client uses. Its answers come later, as events. In runtimes.test.ts, Chromium uses the real IndexedDB.
+ */
 class FakeIndexedDb {
   readonly calls: unknown[][] = [];
   readonly values = new Map<string, unknown>();
-  /** What the next requests fail with. */
+  /** The error with which the next requests fail. */
   failure: Error | undefined;
   /** Which object stores there are. */
   readonly stores = new Set<string>();

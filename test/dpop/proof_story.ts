@@ -1,5 +1,5 @@
 /**
- * A story of both plugins that runs in every runtime: server and client in one process, without a network.
+ * A sequence of requests with both plugins, for every runtime. Server and client are in one process, without a network.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { dpop } from "../../src/dpop.ts";
 import { dpopClient } from "../../src/dpop_client.ts";
 import { Browser, deviceKey, ORIGIN } from "../device_bound/browser.ts";
 
-/** What each of the two says at the points that matter. */
+/** What each of the two plugins answers at the important points. */
 export interface Story {
   readonly dpop: readonly string[];
   readonly deviceBound: readonly string[];
@@ -20,7 +20,7 @@ export const EXPECTED: Story = {
   deviceBound: ["1 null", "2 null", "none proof", "3 null"],
 };
 
-/** Lives the story. */
+/** Sends the requests. */
 export async function story(): Promise<Story> {
   let now = Date.now();
   const handler = withSession<{ n?: number }>(

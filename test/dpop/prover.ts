@@ -1,11 +1,11 @@
 import { CompactSign, exportJWK, generateKeyPair, type JWK } from "jose";
 
-/** A header client without a helper, which can make wrong proofs as well. */
+/** A header client without the library's helper. It can also make wrong proofs. */
 export interface Prover {
   readonly jwk: JWK;
   readonly privateJwk: JWK;
   readonly algorithm: string;
-  /** A proof with these claims and this header. */
+  /** Makes a proof with these claims and this header. */
   prove(claims: object, header?: object): Promise<string>;
 }
 
@@ -23,7 +23,7 @@ export async function createProver(algorithm = "ES256"): Promise<Prover> {
   };
 }
 
-/** The hash of a token as `ath` has it. */
+/** The hash of a token, as in the claim `ath`. */
 export async function hashOf(token: string): Promise<string> {
   return Buffer.from(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))).toString("base64url");
 }

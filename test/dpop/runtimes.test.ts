@@ -31,7 +31,7 @@ test("dpop(), dpopClient() and deviceBound() work in workerd", async () => {
   expect(text).toBe(JSON.stringify(EXPECTED));
 });
 
-/** Serves a handler over plain http, and answers the port. */
+/** Serves a handler over http, and returns the port. */
 async function serve(handler: (request: Request) => Promise<Response>): Promise<number> {
   const server = createServer(async (incoming, outgoing) => {
     const { url = "/", method = "GET", headers } = incoming;
@@ -115,7 +115,7 @@ test("dpopClient() serves a page of another origin, also when the server asks fo
   let ahead = 0;
   const api = counter({ now: () => Date.now() + ahead });
   const statuses: number[] = [];
-  // CORS around the sessions, so that the answers of the plugin have its headers as well.
+  // CORS is outside of the sessions, so that the answers of the plugin get its headers as well.
   const apiPort = await serve(async (request) => {
     const origin = { "Access-Control-Allow-Origin": request.headers.get("Origin") ?? "" };
     const allowed = {
@@ -144,6 +144,6 @@ test("dpopClient() serves a page of another origin, also when the server asks fo
   expect(await tab.evaluate(call)).toEqual(["2", expect.any(String)]);
   ahead = 700_000;
   expect(await tab.evaluate(call)).toEqual(["3", expect.any(String)]);
-  // Each call is a new client, which knows the id and no nonce yet.
+  // Each call makes a new client, which knows the id but no nonce yet.
   expect(statuses).toEqual([200, 401, 200, 401, 200]);
 });

@@ -255,7 +255,7 @@ test("dpop() does not bind a session to a proof of unknown age, such as one that
   const response = await handler(seen);
   thief.id = response.headers.get("X-Session-Id") ?? "";
   thief.nonce = response.headers.get("DPoP-Nonce") ?? "";
-  // What begins is a session of whoever sent it, bound to the first key that is shown.
+  // The new session belongs to the sender of the request, and is bound to the first key that is presented.
   expect(await (await thief.send("/")).json()).toEqual(ALIVE);
 });
 

@@ -1,30 +1,30 @@
 import { request } from "node:http";
 
-/** What a server answered. */
+/** The answer of a server. */
 export interface Answer {
   readonly status: number;
-  /** The text of a page, without its tags. */
+  /** The text of the page, without tags. */
   readonly text: string;
-  /** What came, as it came. */
+  /** The body as it was received. */
   readonly body: string;
   /** The lines of Set-Cookie. */
   readonly cookies: readonly string[];
   header(name: string): string | undefined;
 }
 
-/** What is sent beside the path. */
+/** The parts of a request besides its path. */
 export interface SendOptions {
   readonly method?: "GET" | "POST" | "HEAD";
   readonly form?: Readonly<Record<string, string>>;
-  /** A body of another kind; its Content-Type is among the headers. */
+  /** A body of another kind. Its Content-Type must be in the headers. */
   readonly body?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** One browser: it keeps cookies and follows no redirect. */
+/** A browser that keeps cookies and does not follow redirects. */
 export interface Client {
   send(path: string, options?: SendOptions): Promise<Answer>;
-  /** The session's cookie as it is sent, or null. */
+  /** The session's cookie as the browser sends it, or null. */
   cookie(): string | null;
   /** Makes the browser send this cookie. */
   use(cookie: string): void;
@@ -45,7 +45,7 @@ export function client(origin: string): Client {
         body: body ?? (form === undefined ? undefined : new URLSearchParams(form).toString()),
         headers: {
           Accept: "text/html,*/*;q=0.8",
-          // A browser sends it with each form, and some frameworks refuse a form without it.
+          // A browser sends this header with each form, and some frameworks reject a form without it.
           ...(method === "POST"
             ? { "Origin": origin, "Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded" }
             : {}),
@@ -66,7 +66,7 @@ export function client(origin: string): Client {
 /** The cookie of the session, with and without its prefix. */
 const SESSION = /^(?:__Host-)?session=/;
 
-/** The line of a response that sets or expires the session's cookie. */
+/** The Set-Cookie line of the session's cookie. */
 export function sessionCookie({ cookies }: Answer): string | undefined {
   return cookies.find((line) => SESSION.test(line));
 }
@@ -77,7 +77,7 @@ interface Exchange {
   readonly headers: Record<string, string>;
 }
 
-/** `fetch` would send a Host of its own. */
+/** Uses `node:http`, because `fetch` would send its own Host header. */
 function exchange(url: URL, { method, body, headers }: Exchange): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const length =

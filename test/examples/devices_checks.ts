@@ -1,8 +1,9 @@
 /**
- * What examples with "Your devices" must do beside the walk:
+ * The checks of examples with "Your devices", in addition to the walk:
  *
  * - `GET /devices`: answers a JSON list of `{ handle, name, isThisOne }`, or 401 to a client that has not signed in.
- * - `POST /devices`: ends the session of the field `handle`, or without it all of the user's other ones, and redirects to `/devices`.
+ * - `POST /devices`: ends the session in the field `handle`, or without it all other sessions of the user, and redirects to
+ *   `/devices`.
  *
  * @module
  */
@@ -86,7 +87,7 @@ export const DEVICES_CHECKS: readonly Check[] = [
   },
 ];
 
-/** A browser of this name, in which the user has just signed in. */
+/** A browser with this name, in which the user has just signed in. */
 async function signedIn(origin: string, user: string, name: string): Promise<Client> {
   const browser = client(origin);
   await browser.send("/login", { method: "POST", form: { user }, headers: { "User-Agent": name } });

@@ -9,7 +9,7 @@ interface Document {
   readonly expiresAt: Date;
 }
 
-/** A collection in memory, with as much of MongoDB as the example uses. Between the call and the deed, other calls may come. */
+/** A collection in memory, with the part of MongoDB that the example uses. Between a call and its effect, other calls may come. */
 class FakeCollection implements MongodbCollection {
   readonly documents = new Map<string, Document>();
   calls = 0;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type Answer, type Client, client, sessionCookie } from "./client.ts";
 import type { Check } from "./walk.ts";
 
-/** Server Components, Server Actions and `proxy.ts`, which only Next.js has. */
+/** Checks of features that only Next.js has: Server Components, Server Actions and `proxy.ts`. */
 export const NEXT_CHECKS: readonly Check[] = [
   {
     name: "A Server Component reads, and sets no cookie",
@@ -145,7 +145,7 @@ export const NEXT_CHECKS: readonly Check[] = [
   },
 ];
 
-/** Sends a form of the page as a browser without JavaScript does: with the action's hidden field, as multipart. */
+/** Sends a form of the page as a browser without JavaScript does: as multipart, with the hidden field of the action. */
 async function act(visitor: Client, id: string, fields: Readonly<Record<string, string>> = {}): Promise<Answer> {
   const { body: page } = await visitor.send("/page");
   const form = new RegExp(`<form[^>]*id="${id}".*?</form>`, "s").exec(page)?.[0] ?? "";

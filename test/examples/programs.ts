@@ -11,18 +11,18 @@ export const EXAMPLES: string = join(ROOT, "examples");
 /** A command and its arguments. */
 export type Command = readonly [string, ...string[]];
 
-/** Where a program runs, and with which variables beside those of this process. */
+/** The folder in which a program runs, and its additional environment variables. */
 export interface Surroundings {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** A server that answers. */
+/** A running server. */
 export interface Program {
   readonly origin: string;
-  /** The last part of what it has said. */
+  /** The end of its output. */
   output(): string;
-  /** Ends it and all that it started, and waits until they have ended. */
+  /** Ends the program and all processes that it started, and waits for their end. */
   stop(): Promise<void>;
 }
 
@@ -32,7 +32,7 @@ export interface Finished {
   readonly output: string;
 }
 
-/** Only a command that hangs needs so long, in milliseconds. */
+/** In milliseconds. Only a command that hangs takes longer. */
 const LONGEST_COMMAND = 900_000;
 const LONGEST_START = 300_000;
 /** Another program may take a port between the search for a free one and the start. */
@@ -44,7 +44,7 @@ const PATH = [join(EXAMPLES, "node_modules", ".bin"), join(ROOT, "node_modules",
 const running = new Set<ChildProcess>();
 const givenPorts = new Set<number>();
 
-// What was started ends with this process, however it ends.
+// All started programs end with this process, however it ends.
 process.on("exit", () => running.forEach(kill));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
 
@@ -57,13 +57,13 @@ export async function finish(command: Command, surroundings: Surroundings): Prom
   return { code, output: output() };
 }
 
-/** Runs a command to its end, and throws with its output unless it succeeds. */
+/** Runs a command to its end. If it fails, throws with its output. */
 export async function succeed(command: Command, surroundings: Surroundings): Promise<void> {
   const { code, output } = await finish(command, surroundings);
   if (code !== 0) throw new Error(`${command.join(" ")} failed:\n${output.slice(-3000)}`);
 }
 
-/** Starts a server on a free port, `$PORT` among its arguments, and waits until it answers. */
+/** Starts a server on a free port, with `$PORT` in its arguments, and waits until it answers. */
 export async function start(command: Command, surroundings: Surroundings): Promise<Program> {
   let said = "";
   for (let attempt = 0; attempt < TRIES; attempt++) {
@@ -85,7 +85,7 @@ export async function start(command: Command, surroundings: Surroundings): Promi
   throw new Error(`It does not start:\n${said}`);
 }
 
-/** Waits until a server answers. False if its program ends before. */
+/** Waits until a server answers. Returns false if its program ends before. */
 async function answers(origin: string, ended: Promise<unknown>): Promise<boolean> {
   const over = new AbortController();
   const signal = AbortSignal.any([over.signal, AbortSignal.timeout(LONGEST_START)]);
@@ -99,7 +99,7 @@ async function answers(origin: string, ended: Promise<unknown>): Promise<boolean
   return false;
 }
 
-/** A port that no other program of this run is given. */
+/** A port that no other program of this run gets. */
 async function portOfItsOwn(): Promise<number> {
   const port = await freePort();
   if (givenPorts.has(port)) return await portOfItsOwn();
@@ -109,12 +109,12 @@ async function portOfItsOwn(): Promise<number> {
 
 interface Launched {
   readonly child: ChildProcess;
-  /** Resolves with the exit code when the program and all that hold its output have ended. */
+  /** Resolves with the exit code when the program and all processes that hold its output have ended. */
   readonly ended: Promise<number | null>;
   output(): string;
 }
 
-/** Starts a program in a process group of its own, so that what it starts ends with it. */
+/** Starts a program in a new process group, so that its children end with it. */
 function launch([name, ...args]: Command, { cwd, env = {} }: Surroundings): Launched {
   const child = spawn(name, args, {
     cwd,
@@ -140,7 +140,7 @@ function kill({ pid, exitCode, signalCode }: ChildProcess): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (error) {
-    // The group is gone. While its first process runs, it cannot be.
+    // A missing group is an error only if its first process still runs.
     if (exitCode === null && signalCode === null) throw error;
   }
 }

@@ -3,32 +3,35 @@ import { NEXT_CHECKS } from "./next_checks.ts";
 import type { Command } from "./programs.ts";
 import type { Check } from "./walk.ts";
 
-/** A server beside the program: its address is in `REDIS_URL` or `DATABASE_URL`. */
+/** A server that the program needs. Its address is in `REDIS_URL` or `DATABASE_URL`. */
 export type Need = "redis" | "pgbouncer";
 
-/** An example, and how it is started. */
+/** An example, and how to start it. */
 export interface Stack {
-  /** What the table calls it. */
+  /** Its name in the table. */
   readonly name: string;
   /** Its folder in `examples/`. */
   readonly folder: string;
-  /** Commands that run before it starts, in its folder, such as a build. */
+  /** Commands that run first in its folder, such as a build. */
   readonly prepare?: readonly Command[];
-  /** The command that starts it, in its folder. It serves on `PORT`. */
+  /** The command that starts it in its folder. It listens on `PORT`. */
   readonly start: Command;
-  /** A client that checks the example in place of the shared walk: each line of its output is one check. It runs in the same folder and finds the server at `ORIGIN`. */
+  /**
+   * A client that checks the example instead of the shared walk. Each line of its output is one check. It runs in the same folder, and gets the server's
+   * address in `ORIGIN`.
+   */
   readonly client?: Command;
-  /** What it needs beside the program. */
+  /** A server that the program needs. */
   readonly needs?: Need;
-  /** Whether it believes that each client uses https, as functions behind a gateway do. */
+  /** Whether the program assumes that each client uses https, as functions behind a gateway do. */
   readonly isSecure?: boolean;
-  /** Checks of its own, beside the shared walk. */
+  /** Checks in addition to the shared walk. */
   readonly more?: readonly Check[];
-  /** Checks that do not apply, each with the reason. */
+  /** Checks that do not apply, each with its reason. */
   readonly except?: Readonly<Record<string, string>>;
 }
 
-/** A Worker, with the bindings of its configuration. */
+/** Runs a Worker with the bindings of its configuration. */
 const WRANGLER_DEV = [
   "wrangler",
   "dev",
@@ -40,10 +43,10 @@ const WRANGLER_DEV = [
   "0",
   "--show-interactive-dev-session=false",
 ] as const;
-/** What would be uploaded. */
+/** Bundles what would be deployed. */
 const DRY_RUN = ["wrangler", "deploy", "--dry-run"] as const;
 
-/** What these examples come with. */
+/** The client that these examples contain. */
 const CLIENT = ["node", "client.ts"] as const;
 
 export const STACKS: readonly Stack[] = [

@@ -228,7 +228,7 @@ function cookieLine(answer: Answer): string {
   return line;
 }
 
-/** The attributes in the order of the alphabet. Expires says the same as Max-Age: some frameworks add it. */
+/** The attributes in alphabetical order, without Expires. Some frameworks add it beside Max-Age, with the same meaning. */
 function attributes(line: string): string[] {
   return line
     .split(";")

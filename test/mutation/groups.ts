@@ -1,10 +1,12 @@
-/** Files of `src/` that one run changes, and the tests that they are held against: those of these files alone. */
+/** Files of `src/` that one run changes, and the tests that it runs: only those of these files. */
 export interface Group {
   readonly files: readonly string[];
   readonly tests: readonly string[];
 }
 
-/** Without the tests that start an engine, a browser or another runtime, or that play many random traces: they take too long to be run for each change. */
+/**
+ * These tests do not start an engine, a browser or another runtime, and do not play many random traces. Such tests take too long to run for each change.
+ */
 export const GROUPS: Readonly<Record<string, Group>> = {
   core: {
     files: [

@@ -1,10 +1,10 @@
 /**
- * Tells Stryker to leave the texts of errors alone: people read them. Tests hold some of them against what they should say, and need not do so with all.
+ * Makes Stryker skip the texts of errors, because they are for people. Tests check some of the texts, but need not check all.
  *
  * @module
  */
 
-/** What Babel says of a place in the source, as far as it is of interest. */
+/** The part of Babel's path that is used here. */
 interface NodePath {
   readonly node: Node;
   readonly parentPath: NodePath | null;
@@ -16,7 +16,7 @@ interface Node {
   readonly arguments?: readonly Node[];
 }
 
-/** Classes of errors, and functions that make them, and which argument is the text or a name in it. */
+/** Error classes and functions that make errors, with the position of the argument that is the text or a name in it. */
 const TEXT_AT: Readonly<Record<string, number>> = {
   Error: 0,
   TypeError: 0,

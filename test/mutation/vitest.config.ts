@@ -3,13 +3,13 @@ import base from "../../vitest.config.ts";
 import { unitTests } from "../setup/unit_tests.ts";
 import { GROUPS } from "./groups.ts";
 
-/** These look at the checkout, which is not whole in Stryker's copy, or at the text of the source. */
+/** Tests that read the checkout, which is incomplete in Stryker's copy, or that read the source as text. */
 const OF_THE_CHECKOUT =
   /^test\/(?:docs|examples|exports|imports|types|workflows|scripts\/.*|requirements\/maps)\.test\.ts$|^test\/scripts\//;
 
 const group = GROUPS[process.env["MUTATION_GROUP"] ?? ""];
 
-/** `MUTATION_GROUP` names the group whose tests are run; without one, every unit test is: see `mutation.ts`. */
+/** `MUTATION_GROUP` names the group whose tests run. Without it, every unit test runs: see `mutation.ts`. */
 export default defineConfig(async () => ({
   ...base,
   test: {
@@ -22,7 +22,7 @@ export default defineConfig(async () => ({
         : [...group.tests],
     pool: "threads" as const,
     maxWorkers: 1,
-    // The tests of a group do not get in each other's way, and one thread for all of their files saves half of the time.
+    // The tests of a group do not affect each other, and one thread for all of their files saves half of the time.
     isolate: group === undefined,
   },
 }));

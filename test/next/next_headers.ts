@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 
-/** A request of Next.js: what `headers()` answers, and the cookies that `cookies()` is told to set. */
+/** A request of Next.js: the result of `headers()`, and the cookies set with `cookies()`. */
 export interface NextRequest {
   readonly headers: Headers;
   readonly jar: { set(cookie: { name: string; value: string; maxAge?: number }): void };
@@ -8,17 +8,17 @@ export interface NextRequest {
 
 const requests = new AsyncLocalStorage<NextRequest>();
 
-/** Runs something as Next.js runs a Server Action or a Server Component: within a request. */
+/** Runs a function within a request, as Next.js runs a Server Action or a Server Component. */
 export function within<Result>(request: NextRequest, run: () => Result): Result {
   return requests.run(request, run);
 }
 
-/** Stands in for Next.js in tests. */
+/** Replaces the function of Next.js in tests. */
 export async function cookies(): Promise<NextRequest["jar"]> {
   return current().jar;
 }
 
-/** As above. */
+/** Replaces the function of Next.js in tests. */
 export async function headers(): Promise<Headers> {
   return current().headers;
 }

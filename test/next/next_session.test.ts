@@ -13,7 +13,7 @@ interface Bundle {
   readonly sessions: NextSession<Data>;
 }
 
-/** What Next.js does for each of its bundles: it runs the module of the sessions again. */
+/** Runs the module of the sessions again, as Next.js does for each of its bundles. */
 function bundle(cookie: string, store?: () => SessionStore): Bundle {
   const users = userSessions<{ name: string }>();
   return {

@@ -12,12 +12,12 @@ interface Data {
 
 type Cookie = Parameters<Parameters<typeof within>[0]["jar"]["set"]>[0];
 
-/** A browser before an application of Next.js, on plain-http loopback unless its headers say otherwise. */
+/** A browser in front of an application of Next.js, over http on loopback unless its headers say otherwise. */
 class Browser {
   readonly cookies: Map<string, string> = new Map();
-  /** What Next.js was told to set, in order. */
+  /** The cookies that Next.js was told to set, in order. */
   readonly set: Cookie[] = [];
-  /** Whether Next.js lets cookies be set. */
+  /** Whether Next.js allows cookies to be set. */
   takesCookies = true;
   readonly #sent: Record<string, string>;
 
@@ -44,7 +44,7 @@ class Browser {
 
 let applications = 0;
 
-/** The sessions of an application of its own. */
+/** The sessions of one application. */
 function application(options: SessionOptions<Data> = {}): NextSession<Data> {
   return nextSession<Data>({ cookie: { name: `session${++applications}` }, ...options });
 }
@@ -58,7 +58,7 @@ const login = async (session: Session<Data>, user: string): Promise<string> => {
 const userOf = (sessions: NextSession<Data>) => async (): Promise<string | undefined> =>
   (await sessions.current()).get("user");
 
-/** As `redirect()` of Next.js throws it. */
+/** Throws as `redirect()` of Next.js does. */
 const redirect = (): never => {
   throw Object.assign(new Error("NEXT_REDIRECT"), { digest: "NEXT_REDIRECT;replace;/;307;" });
 };
@@ -142,7 +142,7 @@ describe("action()", () => {
     browser.takesCookies = false;
     await expect(browser.visit(() => renew())).rejects.toThrow(/no cookies|^no$/);
     expect(await browser.visit(userOf(sessions))).toBe("ada");
-    // Nor when it can be set.
+    // The session is also put back if the cookie could be set.
     browser.takesCookies = true;
     await browser.visit(() => renew()).catch(() => {});
     expect(await browser.visit(userOf(sessions))).toBe("ada");

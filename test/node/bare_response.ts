@@ -1,6 +1,6 @@
 import type { NodeResponse } from "../../src/node.ts";
 
-/** A response that has what the types ask for, and nothing else: as a framework or a test may stand in for Node's. */
+/** A response with only the members that the types require. A framework or a test may use such an object instead of Node's. */
 export class BareResponse implements NodeResponse {
   statusCode = 200;
   isSent = false;
@@ -38,11 +38,11 @@ export class BareResponse implements NodeResponse {
   }
 }
 
-/** A response that notes what is sent, and listens as Node's does. */
+/** A response that records what is sent, and has `on` like Node's. */
 export class FullResponse extends BareResponse {
   readonly calls: unknown[][] = [];
   readonly listeners: [event: string, listener: () => void][] = [];
-  /** What `on` returns: a compressing middleware returns its own stream. */
+  /** The result of `on`. A compressing middleware returns its own stream. */
   emitter: FullResponse = this;
   readonly emitted: string[] = [];
 
@@ -75,7 +75,7 @@ export class FullResponse extends BareResponse {
     for (const [each, listener] of this.listeners) if (each === event) listener();
     return true;
   }
-  /** The headers that are set. */
+  /** The headers that were set. */
   get fields(): Record<string, unknown> {
     return Object.fromEntries(this.getHeaderNames().map((name) => [name, this.getHeader(name)]));
   }

@@ -11,7 +11,7 @@ async function serve(
 ): Promise<ReturnType<typeof browser>> {
   const app = fastify();
   const middleware = nodeSession<Data>(options);
-  // It compiles as the documentation has it.
+  // The code of the documentation, to check that it compiles.
   app.addHook("onRequest", (request, reply, done) => middleware(request.raw, reply.raw, done));
   app.get("/returns", async (request) => `Visit ${await sessionOf(request.raw).update("visits", (n = 0) => n + 1)}`);
   app.get("/json", async (request) => ({ visits: await sessionOf(request.raw).update("visits", (n = 0) => n + 1) }));

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { holdBack } from "../../src/node/hold_back.ts";
 import { FullResponse } from "./bare_response.ts";
 
-/** A response that is held back until `store` or `refuse` is called, and what was done meanwhile. */
+/** A response that is held back until `store` or `refuse` is called, and a list of the calls meanwhile. */
 function held(response: FullResponse = new FullResponse()) {
   const { promise, resolve, reject } = Promise.withResolvers<Headers>();
   const done: unknown[] = [];
@@ -157,7 +157,7 @@ test("holdBack() gives up when the connection closes, before or while the sessio
     during.response.end("body");
     during.response.emit("close");
     await (settle === "store" ? during.store({ "X-Session": "1" }) : during.refuse(new Error("no")));
-    // What was stored is put back: no client was told of it.
+    // The stored change is put back, because no client received the response.
     const done = settle === "store" ? ["finish", "abort"] : ["finish"];
     expect([during.done, during.response.calls, during.response.fields]).toEqual([done, [], {}]);
   }

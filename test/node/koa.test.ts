@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { nodeSession } from "../../src/node.ts";
 import { brokenStore, browser, type Data, listen, sessionOf, STORES } from "./setup.ts";
 
-/** The middleware as the documentation of `nodeSession` has it. */
+/** The middleware as in the documentation of `nodeSession`. */
 function koaSession(options: Parameters<typeof nodeSession<Data>>[0]): (ctx: Context, next: Next) => Promise<unknown> {
   const withSession = nodeSession<Data>(options);
   return (ctx, next) =>
@@ -90,7 +90,7 @@ test("nodeSession() lets Koa answer 500 and report the error when the session ca
   const codes: unknown[] = [];
   app.silent = false;
   app.on("error", (error: { code: string }) => {
-    // Koa reports the stream that it gave up as well.
+    // Koa also reports the stream that it closed early.
     if (error.code !== "ERR_STREAM_PREMATURE_CLOSE") codes.push(error.code);
   });
   const visit = browser(await listen(app.callback()));

@@ -9,7 +9,7 @@ import { brokenStore, type Data, sessionOf } from "./setup.ts";
 
 type Options = SessionOptions<Data, [NodeRequest, FullResponse]> | SessionManager<Data>;
 
-/** One exchange without a server: what the middleware has, and what `next` was called with. */
+/** The arguments of the middleware without a server, and the calls of `next`. */
 function exchange(headers: Record<string, string> = {}) {
   const request: NodeRequest = { headers: { host: "localhost", ...headers } };
   const response = new FullResponse();
@@ -18,7 +18,7 @@ function exchange(headers: Record<string, string> = {}) {
   return { request, response, told, next };
 }
 
-/** Passes an exchange through the middleware, and lets the handler use the session. */
+/** Passes an exchange through the middleware, and lets a handler use the session. */
 async function answered(
   options: Options,
   use: (session: ReturnType<typeof sessionOf>, response: FullResponse) => unknown,
@@ -284,7 +284,7 @@ test("a request that the program discards when its response was sent leaves the 
   await session.regenerate();
   response.end("body");
   await expect.poll(() => response.calls).toEqual([["end", "body"]]);
-  // As an error handler may do it, which knows nothing of the response.
+  // An error handler may call this without knowing that the response was sent.
   await sessions.discard(session);
   const renewed = { cookie: String([response.getHeader("Set-Cookie")].flat()[0]).split(";")[0] ?? "" };
   const users: unknown[] = [];
@@ -305,7 +305,7 @@ test("an eager session is loaded before next is called, and one that cannot be l
   const down = { ...store, load: () => Promise.reject(new Error("down")) };
   nodeSession<Data>({ store: down, load: "eager" })(failing.request, failing.response, failing.next);
   await expect.poll(() => failing.told).toEqual([[expect.objectContaining({ code: "ERR_STORE" })]]);
-  // Without next, nothing is to be called.
+  // Without `next` there is no function to call.
   const quiet = exchange(cookie);
   nodeSession<Data>({ store, load: "eager" })(quiet.request, quiet.response);
   for (let n = 0; n < 3; n++) await new Promise(setImmediate);

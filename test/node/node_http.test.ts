@@ -23,7 +23,7 @@ async function serve(handler: Handler, options: Options = {}): Promise<ReturnTyp
 
 const COOKIE = /^session=[\w-]{22,}; Path=\/; HttpOnly; SameSite=Lax; Max-Age=86400$|^session=[\w-]{22,};/;
 
-/** Each way to answer, after a visit was counted. */
+/** Each way to answer after a visit was counted. */
 const WAYS: Record<string, (response: ServerResponse) => unknown> = {
   "end()": (response) => response.end("body"),
   "end() with a callback": (response) => response.end("body", "utf8", () => {}),
@@ -531,7 +531,7 @@ describe("nodeSession() on node:http", () => {
         throw new Error("no");
       }),
     );
-    // Without that, the client would wait for the rest.
+    // Otherwise the client would wait for the rest.
     await expect(fetch(origin).then((response) => response.text())).rejects.toThrow();
   });
 

@@ -7,20 +7,20 @@ import { memoryStore, type SessionStore } from "../../mod.ts";
 import type { NodeRequest, RequestWithSession } from "../../src/node.ts";
 import { altered } from "../setup/sessions.ts";
 
-/** What the tests keep in a session. */
+/** The data of the sessions in these tests. */
 export interface Data {
   visits?: number;
   user?: string;
   list?: string[];
 }
 
-/** A store that answers at once, and one that takes its time as a server does: the response waits for the second one. */
+/** A store that answers at once, and one that takes time, as a server does. The response waits for the second one. */
 export const STORES: readonly (readonly [name: string, open: () => SessionStore])[] = [
   ["memoryStore", () => memoryStore()],
   ["a store that takes its time", slowStore],
 ];
 
-/** A store whose verbs take a few milliseconds. */
+/** A store whose calls take a few milliseconds. */
 export function slowStore(): SessionStore {
   return altered(memoryStore(), {
     load: async (load, ...args) => (await sleep(5), load(...args)),
@@ -29,7 +29,7 @@ export function slowStore(): SessionStore {
   });
 }
 
-/** A store that loads and does not save. */
+/** A store that can load but not save. */
 export function brokenStore(): SessionStore {
   return altered(memoryStore(), {
     save: async () => {
@@ -56,7 +56,7 @@ export function sessionOf(request: NodeRequest): RequestWithSession<Data>["sessi
   return (request as RequestWithSession<Data>).session;
 }
 
-/** One client: it sends the cookies that it got, and follows no redirect. */
+/** A client that sends its cookies back, and does not follow redirects. */
 export function browser(origin: string): (path: string, init?: RequestInit) => Promise<Answer> {
   const kept = new Map<string, string>();
   return async (path, init = {}) => {
@@ -73,7 +73,7 @@ export function browser(origin: string): (path: string, init?: RequestInit) => P
   };
 }
 
-/** What came back. */
+/** The answer of the server. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;

@@ -10,14 +10,14 @@ export const handle = withSession(async (_request, session) => {
   return new Response("Visit " + visits);
 });
 `;
-/** Runs what a bundler made: its file stands alone. */
+/** Runs the bundle, which must not need other files. */
 const RUN = `
 const { handle } = await import(process.argv[2]);
 const first = await handle(new Request("https://shop.example/"));
 const cookie = first.headers.get("set-cookie").split(";")[0];
 console.log(await (await handle(new Request("https://shop.example/", { headers: { cookie } }))).text());
 `;
-/** Texts of stores and capabilities that a counter does not use. */
+/** Words from stores and capabilities that a counter does not use. */
 const UNUSED = /redis|dynamodb|postgres|memcached|cloudflare:|node:fs|__Host-bound/i;
 
 let project: Project;

@@ -4,7 +4,7 @@ import { createProject, deleteProjects, emptyProject, mustRun, tarball, tools } 
 
 afterAll(deleteProjects);
 
-/** A counter, asked twice with its cookie. */
+/** A counter that gets two requests, the second with its cookie. */
 const PROGRAM = `
 import { withSession } from "with-session";
 import { session } from "with-session/hono";
@@ -27,7 +27,7 @@ describe("Yarn with Plug'n'Play", () => {
     const project = await emptyProject("yarn", { "with-session": `file:${await tarball()}`, "hono": "4.13.19" });
     const registry = (await mustRun(project.run("npm", "config", "get", "registry"))).trim();
     await project.write({
-      // An empty lock file ends the search for a project in the folders above.
+      // An empty lock file stops the search for a project in the parent folders.
       "yarn.lock": "",
       ".yarnrc.yml": [
         "nodeLinker: pnp",
@@ -127,7 +127,7 @@ try {
     expect(ok, output).toBe(true);
     expect(output).toContain("--dry-run: exiting now.");
     expect(output).not.toMatch(/warning/i);
-    // Without a network, wrangler says before that it does not know where this machine is.
+    // Without a network, wrangler first prints that it cannot find the location of this machine.
     expect(await mustRun(project.run("node", "dev.mjs"))).toMatch(/(?:^|\n)Visit 2\nVisit 2\n$/);
   });
 });

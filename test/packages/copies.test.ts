@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { join } from "node:path";
 import { createProject, deleteProjects, emptyProject, mustRun, type Project, tarball, tools } from "./project.ts";
 
-/** The lines of a program that ask a handler for a page, and for another with its cookie. */
+/** Lines of a program that request a page from a handler, and then another page with the cookie. */
 const ASK = `
 async function visit(handle, make = (cookie) => new Request("https://shop.example/", { headers: cookie ? { cookie } : {} })) {
   const first = await handle(make());

@@ -7,7 +7,7 @@ import { vi } from "vitest";
 import { stage } from "../../scripts/stage.ts";
 import { type Finished, ROOT, run } from "../setup/command.ts";
 
-// Installing takes as long as the registry and the machine take, which says nothing of the package.
+// The time of an installation depends on the registry and the machine, not on the package.
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 600_000 });
 
 /** A folder with a program that a user of the package could have written. */
@@ -19,11 +19,11 @@ export interface Project {
   run(program: string, ...args: string[]): Promise<Finished>;
 }
 
-// Tools stay installed from run to run; projects do not.
+// Tools stay installed between runs; projects do not.
 const CACHE = join(ROOT, "node_modules", ".cache", "with-session-packages");
 const created: string[] = [];
 
-/** Deletes the projects of this process. For `afterAll`. */
+/** Deletes the projects of this process. Call it in `afterAll`. */
 export async function deleteProjects(): Promise<void> {
   await Promise.all(created.splice(0).map((folder) => rm(folder, { recursive: true, force: true })));
 }
@@ -55,7 +55,7 @@ export async function createProject(
 
 const QUIET = ["--no-audit", "--no-fund", "--loglevel", "error", "--prefer-offline"];
 
-/** A new project in which nothing is installed. */
+/** A new project without installed packages. */
 export async function emptyProject(name: string, dependencies: Readonly<Record<string, string>>): Promise<Project> {
   const folder = await temporary(name);
   const project = projectIn(folder);
@@ -77,7 +77,7 @@ function projectIn(folder: string): Project {
 }
 
 /**
- * A folder whose `node_modules` holds tools from npm: installed once, and kept for the next run.
+ * A folder with tools from npm in `node_modules`. They are installed once, and kept for the next run.
  *
  * @param dependencies Exact versions by name, as in a package.json
  */
@@ -87,11 +87,11 @@ export async function tools(name: string, dependencies: Readonly<Record<string, 
     .replaceAll(/[^\w.]+/g, "-");
   const folder = join(CACHE, `${name}_${version}`);
   if (existsSync(folder)) return projectIn(folder);
-  // Another test file may do the same: whoever is first moves the folder into its place.
+  // Another test file may install the same tools. The first one moves the folder into its place.
   const project = await emptyProject(name, dependencies);
   await mustRun(project.run("npm", "install", ...QUIET));
   await mkdir(CACHE, { recursive: true });
-  // Copied beside its place first: whoever is interrupted leaves no half of a tool there.
+  // Copied to a temporary name first, so that an interruption leaves no incomplete tool.
   const copy = `${folder}.${process.pid}`;
   await cp(project.folder, copy, { recursive: true, verbatimSymlinks: true });
   await rename(copy, folder).catch(async (error: unknown) => {
@@ -107,18 +107,22 @@ async function temporary(name: string): Promise<string> {
   return folder;
 }
 
-/** Throws what a command said, if it failed. */
+/** Throws with the output of a command if it has failed. */
 export async function mustRun(finished: Promise<Finished>): Promise<string> {
   const { ok, output, stdout } = await finished;
   if (!ok) throw new Error(output);
   return stdout;
 }
 
-/** Like `run` of the checkout, in another folder, whose own tools come first. The checkout's Node, Deno and Bun come last. */
+/**
+ * Like `run` of the checkout, but in another folder, whose own tools come first on the PATH. The checkout's Node, Deno and
+ * Bun come last.
+ */
 function runIn(cwd: string, program: string, args: readonly string[]): Promise<Finished> {
   const bin = (folder: string): string => join(folder, "node_modules", ".bin");
   const path = [bin(cwd), bin(ROOT), process.env["PATH"]].join(delimiter);
-  // A project must not inherit what npm and Vitest set for this one. Certificates, proxies and registries stay.
+  // A project must not inherit the variables that npm and Vitest set for this one. Those for certificates, proxies and
+  // registries stay.
   const foreign =
     /^(?:npm_(?:package|lifecycle|command|execpath|node)|VITEST|NODE_(?:ENV|OPTIONS)$|(?:TEST|MODE|DEV|PROD|SSR)$)/;
   const env = { ...process.env, PATH: path, NO_COLOR: "1" };

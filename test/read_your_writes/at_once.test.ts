@@ -23,7 +23,7 @@ import {
   type World,
 } from "./world.ts";
 
-/** Paris, where a write that has begun is not done before it is let go. */
+/** A world in which a write in Paris waits until the test lets it go on. */
 function holdParis(world: World): { readonly slow: World; readonly begun: Promise<void>; readonly letGo: () => void } {
   const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const kv = world.kv.at("Paris");
@@ -56,7 +56,7 @@ describe("readYourWrites() with two requests at once", () => {
       const world = openWorld();
       await visit(world, "Paris", set("visits", 1));
       const written = Promise.withResolvers<void>();
-      // As a browser asks for an icon by itself while its user goes on.
+      // For example, a browser requests an icon by itself while its user goes on.
       const read = answer(world, "Paris", async (session) => {
         await written.promise;
         return await everything(session);
@@ -163,7 +163,7 @@ describe("readYourWrites() after a logout", () => {
       plant(world, copy);
       expect(await visit(world, each, everything)).toEqual({});
     }
-    // It logs out with the old id once more, and begins a third session.
+    // The client logs out with the old id once more, and begins a third session.
     plant(world, copy);
     await visit(world, "Paris", async (session) => {
       await session.destroy();
@@ -283,7 +283,7 @@ describe("readYourWrites() in a place that does not show the session yet", () =>
     for (const each of PLACES) expect(await visit(world, each, everything)).toEqual({ old: 1 });
   });
 
-  /** A session that began elsewhere, and a handler that renews its id and then fails. */
+  /** A session that began elsewhere, with a handler that renews its id and then fails. */
   async function failAfterRegenerate(put: (kv: SimulatedNamespace) => SimulatedNamespace["put"]): Promise<World> {
     const world = openWorld({ simulated: { delay: 50 } });
     await visit(world, "Paris", set("a", 1));

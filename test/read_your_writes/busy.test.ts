@@ -43,7 +43,7 @@ describe("readYourWrites() on a store that is too busy", () => {
     const kv = world.kv.at("Paris");
     let puts = 0;
     const put: typeof kv.put = async (...args) => {
-      // The successor is stored, the retirement is not.
+      // The successor is stored, but the retirement is not.
       if (++puts === 2) throw new Error("KV PUT failed: 500");
       await kv.put(...args);
     };

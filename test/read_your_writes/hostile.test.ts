@@ -24,7 +24,7 @@ import {
 
 const NAME = "__Host-session~0123456789abcdef";
 
-/** A browser that has written 2 in Paris, which Tokyo does not show. */
+/** A browser that has written 2 in Paris, while Tokyo still shows the older value. */
 async function openStale(): Promise<World> {
   const world = await openOldSession();
   await visit(world, "Paris", set("old", 2));
@@ -107,7 +107,7 @@ describe("a recent-writes cookie is rejected or harmless", () => {
       const older = recentWrites(world);
       world.clock.advance(60);
       await visit(world, "Tokyo", set("old", 3));
-      // Writes of other fields make the record forget old marks.
+      // Because of writes to other fields, the record forgets old marks.
       for (let minute = 0; minute < 45; minute++) {
         world.clock.advance(60);
         await visit(world, minute % 2 === 0 ? "Paris" : "Lima", set("other", minute));

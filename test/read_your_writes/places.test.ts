@@ -29,7 +29,7 @@ import {
 } from "./world.ts";
 import { codeOf, counted, FAKED } from "../setup/sessions.ts";
 
-/** A world in which a load in Tokyo takes so long that no time is left for a second one. */
+/** A world in which a load in Tokyo takes so long that there is no time for a second one. */
 function withSlowTokyo(world: World): World {
   const store = cloudflareKvStore(world.kv.at("Tokyo"));
   const slow = {
@@ -443,7 +443,7 @@ describe("readYourWrites()", () => {
   });
 
   describe("on a store that compares and sets", () => {
-    /** Two requests of one browser, of which the second one comes between the load of the first one and its write. */
+    /** Two requests of one browser. The second one comes between the load and the write of the first one. */
     const overlap = async (first: Use<unknown>, second: Use<unknown>) => {
       const world = openWorld({ options: { store: memoryStore() } });
       await visit(world, "Paris", set("a", 1));

@@ -22,7 +22,7 @@ import { windowOf } from "../../src/read_your_writes/window.ts";
 const SHOP = "https://shop.example/";
 const NOW = 1_800_000_000_000;
 
-/** A transport that is nothing but cookies by name. */
+/** A transport with only the methods that read and write cookies by name. */
 function transportOf(cookies: ReadonlyMap<string, string>): CookieTransport {
   return {
     read: () => "token",
@@ -34,7 +34,7 @@ function transportOf(cookies: ReadonlyMap<string, string>): CookieTransport {
   };
 }
 
-/** One request on the repository of a store, with what it tells its client. */
+/** One request on the repository of a store, with the cookies that it sets. */
 function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyMap<string, string> = new Map()) {
   const request = new Request(SHOP);
   const events: string[] = [];
@@ -67,23 +67,23 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
   return { op, inner, own, repository, told, events };
 }
 
-/** Recent-writes cookies by the ends of their names, as the transport gives them. */
+/** Recent-writes cookies, by the end of their names, as the transport returns them. */
 function sealed(...contents: readonly CookieContent[]): Map<string, string> {
   return new Map(contents.map((content, at) => [`0123456789abcde${at}`, btoa(cookieText(content, NOW))]));
 }
 
-/** What a client has seen of fields. */
+/** The changes of fields that a client has seen. */
 function writesOf(changes: Record<string, FieldChange>, versions: readonly string[] = [], isComplete = false) {
   return { changes: new Map(Object.entries(changes)), lastSeenAt: NOW, isComplete, versions };
 }
 
-/** The session of an answer. */
+/** The session in an answer, which must be one. */
 function sessionOf(answer: Found | string): Found {
   if (typeof answer === "string") throw new Error(answer);
   return answer;
 }
 
-/** The last write wins. */
+/** A store in which the last write wins. */
 function eventualStore(): SessionStore {
   const records = new Map<string, StoredRecord>();
   return {

@@ -6,11 +6,14 @@ import type { Skews } from "./world.ts";
 const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const RUNS = Number(process.env["TRACES"] ?? 300);
 
-/** Seconds between two requests: at once, or after every cache has forgotten. */
+/** Seconds between two requests, from none to so many that every cache has expired. */
 const anyTime = fc.constantFrom(0, 0, 0.2, 1, 3, 10, 30, 59, 61, 90, 119, 121, 300);
-/** What one of two tabs has overwritten is written again if the browser comes back in time for all places to see that. */
+/**
+ * If one tab has overwritten a change of another, the browser writes the change again, provided that it comes back within
+ * a minute.
+ */
 const withinAMinute = fc.constantFrom(0, 0, 0.2, 1, 3, 10, 30, 50);
-/** The job may overwrite a change as long as it does not see it, and the browser may take as long to see that. */
+/** The job may overwrite a change that it does not see yet, and the browser may see that as late as the job saw the change. */
 const soon = fc.constantFrom(0, 0, 0.2, 1, 3, 10);
 
 /** Each clock is wrong by up to five minutes, in either direction. */

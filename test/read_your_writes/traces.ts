@@ -12,7 +12,7 @@ import {
   type WorldSettings,
 } from "./world.ts";
 
-/** What a browser or a server does next, and how long after. */
+/** The next action of a browser or a server, and the seconds before it. */
 export type Step = { readonly place: Place; readonly after: number } & (
   | { readonly does: "read" | "login" | "logout" | "remember" | "serve" }
   | { readonly does: "set" | "delete"; readonly key: string }
@@ -33,14 +33,14 @@ export const alone = (after: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
     },
   );
 
-/** Two tabs at once. */
+/** Steps with two tabs at the same time. */
 export const inTabs = (after: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
   fc.oneof(
     { weight: 8, arbitrary: alone(after) },
     { weight: 2, arbitrary: fc.record({ does: fc.constant("both" as const), place, other: place, after }) },
   );
 
-/** And a job that writes into the session, in one place, without knowing what the browser has seen. */
+/** Steps with a job that writes into the session in one place, and does not know what the browser has seen. */
 export const withJob = (after: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
   fc.oneof(
     { weight: 8, arbitrary: inTabs(after) },
@@ -50,11 +50,11 @@ export const withJob = (after: fc.Arbitrary<number>): fc.Arbitrary<Step> =>
     },
   );
 
-/** Plays a trace, and tells in which steps the browser did not see what it must see. */
+/** Plays a trace. Returns the steps in which the browser did not see what it must see. */
 export async function violationsIn(steps: readonly Step[], settings: WorldSettings): Promise<string[]> {
   const world = openWorld(settings);
   const violations: string[] = [];
-  /** What the browser has written or seen last; absent for what it has removed. */
+  /** The values that the browser has written or seen last, without those that it has removed. */
   const seen = new Map<string, number>();
   let id: string | null = null;
   let written = 0;
@@ -63,7 +63,7 @@ export async function violationsIn(steps: readonly Step[], settings: WorldSettin
     for (const name of new Set([...seen.keys(), ...Object.keys(found)])) {
       const now = typeof found[name] === "number" ? found[name] : 0;
       const before = seen.get(name) ?? 0;
-      // What a server wrote may be new. Everything else is the browser's own.
+      // A value written by the server may be newer. All other values must be the browser's own.
       if (name === "server" ? now < before : now !== before) violations.push(`${step.does} in ${step.place}: ${name}`);
       if (now > 0) seen.set(name, now);
       else seen.delete(name);

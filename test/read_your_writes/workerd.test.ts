@@ -35,7 +35,7 @@ describe("in workerd, without Node's crypto, on its Workers KV,", () => {
         KV: { list(): Promise<{ keys: { name: string }[] }>; delete(name: string): Promise<void> };
       }>()
     ).KV;
-    // As if the place did not show it yet.
+    // As if this place did not show the record yet.
     for (const { name } of (await kv.list()).keys) await kv.delete(name);
     expect(await get("/stored")).toEqual({ visits: 2, ended: null });
     expect(recent()).toHaveLength(1);

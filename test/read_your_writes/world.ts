@@ -60,7 +60,7 @@ export function openWorld({ options = {}, simulated = {}, skews = NO_SKEW, isOn 
   return world;
 }
 
-/** The site in one place. Options may change anything. */
+/** The sessions of the site in one place. `options` can replace any of the defaults. */
 export function managerIn(
   { kv, clock, events, skews }: World,
   place: Place,
@@ -77,14 +77,14 @@ export function managerIn(
 
 export type Use<Result> = (session: Session<Data>) => Result | Promise<Result>;
 
-/** One request of the browser to one place. */
+/** Sends one request of the browser to one place. */
 export async function visit<Result>(world: World, place: Place, use: Use<Result>): Promise<Result> {
   const { result, response } = await answer(world, place, use);
   world.jar.store(SHOP, response);
   return result;
 }
 
-/** The same, with the response still under way. */
+/** The same, but the browser has not received the response yet. */
 export async function answer<Result>(
   world: World,
   place: Place,
@@ -117,7 +117,7 @@ export function recentWrites({ jar }: World): Map<string, string> {
   return new Map(jar.cookies().flatMap(({ name, value }) => (name.includes("~") ? [[name, value] as const] : [])));
 }
 
-/** Puts cookies into a browser, as a script or another program of the same user may. */
+/** Puts cookies into a browser, as a script or another program of the same user could. */
 export function plant({ jar }: World, cookies: Iterable<readonly [string, string]>): void {
   const headers = new Headers();
   for (const [name, value] of cookies) headers.append("Set-Cookie", `${name}=${value}; Path=/; Secure; Max-Age=600`);

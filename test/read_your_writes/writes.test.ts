@@ -118,7 +118,7 @@ describe("merge()", () => {
     const fields = withMarks(new Map([["=a", "m"]]), { at: new Map(Object.entries(at)), unsentAt: 0 });
     return { id: "id", token: "id", version: "v", fields, metadata: METADATA, lastSeenAt: NOW, ...more };
   };
-  /** What a client sees that has seen changes, and the record in a version that it knows. */
+  /** The result for a client that has seen changes, when the record has a version that the client knows. */
   const seen = (
     changes: Record<string, FieldChange>,
     { record = shown(), cookies = 1, versions = ["v"] }: { record?: Found; cookies?: number; versions?: string[] } = {},
@@ -262,7 +262,7 @@ describe("the text of a cookie", () => {
     expect(all?.isComplete).toBe(false);
 
     const many = Object.fromEntries(
-      // In no order.
+      // Unordered.
       Array.from({ length: 400 }, (_, at) => (at * 7) % 400).map((at) => [
         `=key ${at}`,
         { at: NOW - at, text: undefined },
@@ -272,7 +272,7 @@ describe("the text of a cookie", () => {
     const names = [...(parse(text)?.writes?.changes.keys() ?? [])];
     expect(names.length).toBeLessThan(400);
     expect(names).toEqual(Array.from({ length: names.length }, (_, at) => `=key ${at}`));
-    // As much as fits into the sealed cookie, and no more.
+    // As much as fits into the sealed cookie.
     expect(text.length).toBeLessThanOrEqual(2274);
     expect(text.length).toBeGreaterThan(2240);
     expect(JSON.parse(text).complete).toBe(false);
@@ -285,7 +285,7 @@ describe("the text of a cookie", () => {
       (length) => textOf(length).length > length,
     );
     const longest = Math.max(...lengths);
-    // Two bytes less than there are: a comma is counted that follows nothing, once in the head and once in the list.
+    // Two bytes below the limit, because two commas are counted after which nothing follows: one in the head and one in the list.
     expect(textOf(longest).length).toBe(2272);
     expect(textOf(longest + 1).length).toBeLessThan(200);
   });

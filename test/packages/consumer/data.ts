@@ -10,7 +10,7 @@ import {
 import { signedIds } from "with-session/signed-ids";
 import { userSessions } from "with-session/user-sessions";
 
-/** `Data` given alone keeps the inference of what a runtime passes beside the request. */
+/** If `Data` is given, the types of the runtime's other arguments are still inferred. */
 interface Shop {
   user?: string;
   visits: number;
@@ -45,12 +45,12 @@ export const fetch: (
 // @ts-expect-error the option is called idleTimeout
 withSession(async () => new Response(), { timeout: 60 });
 
-/** A user can wrap the interface: nothing but what is documented is needed to be a Session. */
+/** A user can wrap the interface: the documented members are enough for a Session. */
 export function named(session: Session<Shop>): Session<Shop> {
   return session;
 }
 
-/** A store by its three verbs. */
+/** A store made of its three methods. */
 export const store: SessionStore = { ...memoryStore(), load: () => null };
 
 const users = userSessions<{ browser: string }>({ limit: 5 });

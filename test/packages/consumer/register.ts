@@ -15,7 +15,7 @@ declare module "with-session" {
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 declare function same<A, B>(proof: Same<A, B>): void;
 
-/** Once for a project: every session has these data. */
+/** Declared once for a project, so that every session has these data. */
 withSession(async (_request, session) => {
   const user = await session.get("user");
   same<typeof user, { name: string } | undefined>(true);

@@ -1,12 +1,12 @@
 import { withSession } from "with-session";
 
-/** As `NextRequest` of Next.js: a class that extends `Request` and narrows nothing. */
+/** Like `NextRequest` of Next.js: a class that extends `Request` without narrowing anything. */
 declare class NextRequestLike extends Request {
   get cookies(): { get(name: string): { value: string } | undefined };
   get nextUrl(): URL;
 }
 
-/** As `Bun.BunRequest`: an interface that extends `Request`, with the parameters of the route. */
+/** Like `Bun.BunRequest`: an interface that extends `Request` with the parameters of the route. */
 interface BunRequestLike<Path extends string = string> extends Request {
   readonly params: { readonly [name in Path]: string };
   readonly cookies: Map<string, string>;

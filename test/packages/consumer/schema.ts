@@ -4,7 +4,7 @@ interface Shop {
   visits: number;
 }
 
-/** A Standard Schema by the letter of its specification, whose issues have a message and nothing else. */
+/** A minimal Standard Schema, whose issues have only a message. */
 interface PathlessSchema {
   readonly "~standard": {
     readonly version: 1;
