@@ -1,11 +1,11 @@
 /**
- * `npm run mutation`: changes the source, place by place, and looks whether a test notices. `mutation.md` must list the changes that none notices, and no
- * others: with a reason. `mutation/groups.ts` says which files are changed, and which tests are run for them; `npm run mutation -- crypto csrf` takes
- * these groups alone. Of a group that was run before, only what has changed since is run again, in the source and in its tests. When something else has
- * changed, such as what tests share, `npm run mutation -- --fresh` runs everything again.
+ * `npm run mutation`: changes the source in one place at a time, and checks whether a test fails. `mutation.md` must list exactly the changes that no
+ * test notices, each with a reason. `mutation/groups.ts` says which files are changed, and which tests run for them; `npm run mutation -- crypto csrf`
+ * runs only these groups. If a group has run before, only the parts whose source or tests have changed are run again. If something else has changed, such
+ * as code that tests share, `npm run mutation -- --fresh` runs everything again.
  *
- * `npm run mutation -- src/core/commit.ts` changes other files, and `npm run mutation -- --all` all of `src/`, which takes many hours. Both hold them
- * against every unit test, print the score of each file and the changes that no test notices, and judge nothing.
+ * `npm run mutation -- src/core/commit.ts` changes other files, and `npm run mutation -- --all` changes all of `src/`, which takes many hours. Both run
+ * every unit test for each change, and print the score of each file and the changes that no test notices, without a verdict.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { type Group, GROUPS } from "./mutation/groups.ts";
 import { ROOT, run } from "./setup/command.ts";
 
-/** The part of Stryker's report that is of interest (https://github.com/stryker-mutator/mutation-testing-elements). */
+/** The part of Stryker's report that is used here (https://github.com/stryker-mutator/mutation-testing-elements). */
 interface Report {
   readonly files: Readonly<Record<string, FileReport>>;
 }
@@ -30,7 +30,7 @@ interface Mutant {
   readonly location: { readonly start: Place; readonly end: Place };
 }
 
-/** Both count from one. */
+/** Line and column are counted from one. */
 interface Place {
   readonly line: number;
   readonly column: number;
@@ -72,7 +72,7 @@ async function judge(groups: readonly string[]): Promise<number> {
   return unexcused.length === 0 && outdated.length === 0 ? 0 : 1;
 }
 
-/** Changes files and runs the tests of a group; without a name, every unit test. Undefined if that failed. */
+/** Changes files and runs the tests of a group; without a group, every unit test. Returns undefined if Stryker failed. */
 async function mutate(files: readonly string[], group: string): Promise<Report | undefined> {
   const known = [
     "--incremental",
@@ -111,13 +111,14 @@ function survivorsIn({ files }: Report): Set<string> {
   return survivors;
 }
 
-/** Not so the texts of errors: see `mutation/messages.ts`. */
+/** Changes in the texts of errors are ignored: see `mutation/messages.ts`. */
 function isJudgeable({ status }: Mutant): boolean {
   return status !== "Ignored";
 }
 
 function isNoticed({ status }: Mutant): boolean {
-  // A mutant that never ends would fail every test, and so would one with which the tests cannot be loaded.
+  // With a timeout, the change makes the code run forever, and with a runtime error, the tests cannot be loaded. Both
+  // would fail every test.
   return status === "Killed" || status === "Timeout" || status === "RuntimeError";
 }
 
@@ -135,7 +136,7 @@ function excusedIn(text: string): Set<string> {
 
 function excerpt(source: string, { start, end }: Mutant["location"]): string {
   const lines = source.split("\n").slice(start.line - 1, end.line);
-  // The end first: on a single line, cutting the start would move it.
+  // The end is cut first. On a single line, cutting the start first would shift the column of the end.
   lines.push(lines.pop()?.slice(0, end.column - 1) ?? "");
   lines.unshift(lines.shift()?.slice(start.column - 1) ?? "");
   return lines.join("\n");

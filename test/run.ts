@@ -1,5 +1,5 @@
 /**
- * `npm test`: sets up what is needed, runs every suite, and ends in one line with the sum.
+ * `npm test`: installs what is needed, runs every suite, and ends with one line with the totals.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Outcomes } from "./runtimes/outcomes.ts";
 import { ROOT, run } from "./setup/command.ts";
 import { findNode20, installTools, testsWithout } from "./setup/tools.ts";
 
-/** What a suite came to. */
+/** The result of a suite. */
 interface Tally {
   readonly passed: number;
   readonly failed: number;
@@ -73,7 +73,7 @@ async function vitest(): Promise<Tally> {
     live: true,
   });
   const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = await readReport(report);
-  // A file that cannot be imported has no tests to fail, and an error outside of every test fails the run alone.
+  // A file that cannot be imported reports no failed tests, and an error outside of every test fails only the run.
   const broken = testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0).length;
   const failed = numFailedTests + broken;
   return {
@@ -115,7 +115,7 @@ async function portableOnNode20(): Promise<Tally> {
   return { passed: 0, failed: 0, skipped: 1 };
 }
 
-/** The portable suite on a runtime that imports the built package by itself. */
+/** Runs the portable suite on a runtime that imports the built package itself. */
 async function portableOn(runtime: string): Promise<Tally> {
   const script = join(temporary, "portable.mjs");
   await writeFile(script, await bundle("node.ts", { format: "esm", platform: "node", external: [BUILT] }));
@@ -131,7 +131,7 @@ async function portable(...[runtime, ...args]: [string, ...string[]]): Promise<T
   return { passed, failed: failed.length, skipped: 0 };
 }
 
-/** The runner's last line, if it is what it should be. */
+/** The runner's last line, if it has the expected form. */
 function outcomesIn(stdout: string): Outcomes | undefined {
   const line = stdout.trim().split("\n").at(-1) ?? "";
   return line.startsWith("{") ? JSON.parse(line) : undefined;

@@ -127,7 +127,7 @@ describe("shop() as JSON", () => {
       "Firefox on Android",
       "Safari on macOS",
     ]);
-    // A handle is worth nothing to another user.
+    // Another user cannot use the handle.
     expect((await eve("/api/devices/end", asJson({ handle: own?.handle }))).status).toBe(404);
     expect((await phone("/api/devices/end", asJson({ handle: 1 }))).status).toBe(400);
     const other = (await devices(phone)).find(({ name }) => name === "Safari on macOS");
@@ -346,7 +346,7 @@ describe("shop() as a page", () => {
     const page = await refused.text();
     expect(page).toContain("Your name must have 1 to 60 characters, and not spaces alone.");
     expect(page).toMatch(/aria-invalid="true" aria-describedby="user-error"/);
-    // It is the shop all the same.
+    // The page is still the shop.
     expect(page).toMatch(/<li><span>Pear<\/span> <b>1<\/b><\/li>/);
   });
 
@@ -371,7 +371,7 @@ describe("shop() as a page", () => {
   });
 });
 
-/** What the shop says at the top of its page. */
+/** The message at the top of the shop's page. */
 async function noticeOf(visit: Visit): Promise<string> {
   return /role="status">\s*(?:<p>(.*?)<\/p>)?\s*<\/div>/s.exec(await (await visit("/")).text())?.[1] ?? "";
 }
@@ -379,7 +379,7 @@ async function noticeOf(visit: Visit): Promise<string> {
 describe("shop() and a session that has ended", () => {
   const revoked = "This browser was signed out from another device, and its basket is gone.";
 
-  /** Two browsers of one user, of which the second has just signed out all others. */
+  /** Two browsers of one user. The second one has just signed out all others. */
   async function signedOutElsewhere(): Promise<Visit> {
     const handle = shop({ store: memoryStore() });
     const [phone, laptop] = [visitor(handle), visitor(handle)];
@@ -455,7 +455,7 @@ describe("shop() and another account", () => {
       expect(await bodyOf(visit("/api/basket"))).toEqual({ items: {}, count: 0 });
       const before = new Request("http://localhost/api/session", { headers: { Cookie: old } });
       expect(await bodyOf(handle(before))).toMatchObject({ user: null });
-      // Neither user has a device of the other one.
+      // Neither user sees a device of the other.
       expect(JSON.parse(await (await visit("/api/devices")).text())).toHaveLength(1);
       const ada = visitor(handle);
       await ada("/login", asForm({ user: "Ada" }));

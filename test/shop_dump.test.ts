@@ -24,7 +24,7 @@ import { keyOf, openStore, PATIENCE, SHOP, temporaryDirectory } from "./setup/se
 import { startUpstash } from "./setup/upstash.ts";
 import { startWorker } from "./setup/workerd.ts";
 
-/** A store, and everything that its engine holds: what somebody sees who has stolen it. */
+/** A store, and everything that its engine contains: what a thief of the engine's data sees. */
 interface Loot {
   readonly store: SessionStore;
   dump(): Promise<string>;
@@ -33,12 +33,12 @@ interface Loot {
 const SECRET = "a secret of at least thirty-two bytes";
 const USER = "Ada Lovelace of London";
 const PRODUCT = "Quince marmalade";
-/** What customers have entered, and the names under which the shop keeps it. */
+/** The data that customers have entered, and the keys under which the shop keeps them. */
 const DATA = [USER, PRODUCT, "basket", "notice"];
-/** What the list of devices holds: it is encrypted in any case. */
+/** A name in the list of devices, which is always encrypted. */
 const DEVICE = "Another browser";
 
-/** Every file below a folder, byte by byte, databases and their journals included; with their names. */
+/** Every file below a folder with its name and its bytes, including databases and their journals. */
 async function filesIn(directory: string): Promise<string> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => join(parentPath, name));
@@ -46,9 +46,9 @@ async function filesIn(directory: string): Promise<string> {
   return files.join("\n") + texts.join("\n");
 }
 
-/** A Redis, with all its keys and their values in its own serialization. */
+/** A Redis, with all keys and values in its own serialization. */
 async function openRedis() {
-  // Compressed, nothing would be found in it, whatever it holds.
+  // Without compression, so that the test can find texts in the dump.
   const server = await startRedis({ args: ["--rdbcompression", "no"] });
   const client = await createClient({ url: server.url }).connect();
   onTestFinished(async () => {
@@ -129,7 +129,7 @@ const places: Record<string, () => Promise<Loot>> = {
   },
 };
 
-/** Two customers, one with cookies and one without, use every part of the shop. Answers the ids that they were given. */
+/** Two customers use every part of the shop, one with cookies and one without. Returns the ids that they received. */
 async function visitShop(options: ShopOptions, dump: () => Promise<string>): Promise<{ ids: string[]; dumps: string }> {
   const handle = shop({ storeTimeout: PATIENCE, ...options });
   const jar = cookieJar();
@@ -148,7 +148,7 @@ async function visitShop(options: ShopOptions, dump: () => Promise<string>): Pro
     });
     expect(response.status).toBe(form === undefined ? 200 : 303);
     if (path === "/api/devices" && "load" in options.store) expect(await response.text()).toContain(DEVICE);
-    // Beside it, a companion may lie: what the browser has just written.
+    // Cookies with "~" in their name are companions of the session's cookie, which hold recent writes.
     await hear(jar.cookies().find(({ name }) => !name.includes("~"))?.value);
   };
   const call = async (method: string, path: string, json?: object): Promise<void> => {
@@ -177,11 +177,11 @@ async function visitShop(options: ShopOptions, dump: () => Promise<string>): Pro
   return { ids: [...ids], dumps };
 }
 
-/** An id as it could lie somewhere: as it is, and in the usual other writings of its bytes. */
+/** The forms in which an id could be stored: as it is, and in the usual encodings of its bytes. */
 const writingsOf = (id: string): string[] => [
   id,
   Buffer.from(id).toString("hex"),
-  // The first bytes of every three: what follows them has no part in these.
+  // Six groups of three bytes, from each of the three possible offsets. Bytes after a group do not change its base64.
   ...[0, 1, 2].map((from) => Buffer.from(id.slice(from, from + 18)).toString("base64")),
 ];
 
@@ -204,7 +204,7 @@ describe.each(Object.entries(places))("a dump of %s after a full run of the shop
       expect(dumps).not.toContain(SECRET);
       expect(DATA.filter((text) => dumps.includes(text))).toEqual(options.encryption ? [] : DATA);
       expect(dumps).not.toContain(DEVICE);
-      // The test looks in the right place: the head of a record, which is never sealed, names half of its key.
+      // The test searches the right dump: the head of a record, which is never sealed, contains half of its key.
       for (const id of ids.filter((id) => !id.includes("."))) expect(dumps).toContain(keyOf(id).slice(0, 16));
     },
   );
@@ -215,6 +215,6 @@ test("[ASVS 14.3.3] a dump of the revocations of cookieSessions() holds neither 
   const store = cookieSessions({ secrets: [SECRET], revocation: fileStore({ directory }) });
   const { ids, dumps } = await visitShop({ store }, () => filesIn(directory));
   expect([...ids, ...DATA, DEVICE, SECRET].filter((text) => text === "" || dumps.includes(text))).toEqual([]);
-  // The logins and the logouts were noted, for the test to have something to look through.
+  // The logins and logouts were recorded, so the dump is not empty.
   expect(dumps).toContain("successor");
 });

@@ -4,28 +4,28 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { PATIENCE } from "./setup/sessions.ts";
 
-/** The demo as users run it: a process of its own, on a free port unless one is given. */
+/** The demo as users run it: a separate process, on a free port unless one is given. */
 export interface ShopProcess {
   /** Its address, without a slash at the end. */
   readonly url: string;
   readonly port: number;
-  /** Asks the process to end, as Ctrl-C would, and answers its exit code. */
+  /** Asks the process to end, as Ctrl-C would, and returns its exit code. */
   close(): Promise<number | null>;
 }
 
 const root: string = fileURLToPath(new URL("..", import.meta.url));
 
-/** Starts the demo on a folder of sessions, and waits until it says where it is. */
+/** Starts the demo on a folder of sessions, and waits until it prints its address. */
 export async function openShop(directory: string, port: number = 0): Promise<ShopProcess> {
   return await openShopWith({ SESSION_DIR: directory, PORT: String(port) });
 }
 
-/** Starts the demo with its settings in the environment, on this Node or by another command. */
+/** Starts the demo with its settings in the environment, on this Node or with another command. */
 export async function openShopWith(
   settings: Record<string, string>,
   [program, ...args]: readonly [string, ...string[]] = [process.execPath, "examples/shop/server.ts"],
 ): Promise<ShopProcess> {
-  // On a busy disk a file takes longer to be stored than users would wait.
+  // On a busy disk, storing a file takes longer than the default time limit.
   const env = { ...process.env, PORT: "0", SHOP_STORE_TIMEOUT: String(PATIENCE), ...settings };
   const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");

@@ -19,7 +19,7 @@ afterEach(() => {
 const op = (name = "s", presentedName = name, ...runtimeArguments: unknown[]): Operation =>
   ({ name, presentedName, runtimeArguments }) as unknown as Operation;
 
-/** The signature by another implementation than the one under test. */
+/** Computes the signature with another implementation than the one under test. */
 const signatureOf = (id: string, secret: string, name = "s", purpose = "id"): string => {
   const key = hash("sha256", JSON.stringify([`with-session ${purpose}`, secret]), "buffer");
   return createHmac("sha256", key).update(`${name}=${id}`).digest("base64url");
@@ -192,7 +192,7 @@ describe("withSession({ ids })", () => {
     expect(await (await visitor.send(renamed)).text()).toBe("1");
   });
 
-  /** A client that holds a cookie of a previous name, and a store that can fail. */
+  /** A client that holds a cookie with a previous name, on a store that can fail. */
   const renamed = async () => {
     const { store: inner, records } = openStore();
     const store = faultyStore(inner);

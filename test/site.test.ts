@@ -13,7 +13,7 @@ import { entries } from "./setup/entries.ts";
 
 const pages = new Map((await apiPages()).map((page) => [page.address, page]));
 
-/** The names that an entry exports, as its source says. */
+/** The names that an entry exports, according to its source. */
 function exportsOf(source: string): string[] {
   const own = Array.from(
     source.matchAll(/^export (?:declare |abstract |async )*(?:function|class|interface|type|const) (\w+)/gm),
@@ -53,7 +53,7 @@ test("a page of the reference shows signature, sentence, parameters, result, err
 
 test("the reference links to the types of other entries, and shows no tag of a docstring", () => {
   expect(pages.get("/api/hono.html")?.markdown).toContain("[`Session`](/api/with-session.html#session)");
-  // There, `Metadata` is a type parameter, and not the export of the main entry.
+  // On this page, `Metadata` is a type parameter, not the export of the main entry.
   expect(pages.get("/api/user-sessions.html")?.markdown).not.toContain("with-session.html#metadata");
   const all = Array.from(pages.values(), ({ markdown }) => markdown.replaceAll(/^```.*?^```$/gms, "")).join("\n");
   expect(all.match(/\{@link|@default|@param|@throws|@returns/g)).toBeNull();

@@ -1,8 +1,8 @@
 /**
- * `npm run soak [-- --minutes 3]`: the shop under load on Redis, on Postgres and on files, a third of the time each, 30 minutes in all unless told
- * otherwise. Three servers have clocks that are up to five minutes wrong. Every few seconds something happens: a server is killed or restarted, the
- * engine crashes, is cut off, stands still, or its replica is promoted. Users check what they get against what was acknowledged. The servers run what
- * users get: the built package, by its name.
+ * `npm run soak [-- --minutes 3]`: runs the shop under load on Redis, Postgres and files, a third of the time each, 30 minutes in total by default.
+ * Three servers have clocks that are up to five minutes wrong. Every few seconds a fault happens: a server is killed or restarted, or the engine
+ * crashes, is cut off, stands still, or its replica is promoted. Users compare what they get with what was acknowledged. The servers run the built
+ * package, which they import by its name, as users do.
  *
  * @module
  */
@@ -21,9 +21,12 @@ const { values } = parseArgs({
 const secondsEach = (Number(values.minutes) * 60) / 3;
 if (!(secondsEach > 0)) throw new TypeError("--minutes must be a number of minutes");
 
-/** In milliseconds, from the end of one trouble to the next. */
+/** In milliseconds, from the end of one fault to the next. */
 const PEACE = 8000;
-/** What a failed request may say: the engine or the server was away, or somebody has ended the session. */
+/**
+ * Errors of a failed request that are expected: the engine or the server was not available, or another request has
+ * ended the session.
+ */
 const EXPECTED = new Set(["ERR_STORE", "ERR_STORE_TIMEOUT", "ERR_CONFLICT", "ERR_SESSION_GONE", "no answer"]);
 
 interface Server {
@@ -31,7 +34,7 @@ interface Server {
   readonly url: string;
 }
 
-// Whoever interrupts it gets the figures so far, and no engine stays behind.
+// After an interruption, the soak prints the figures so far and stops the engines.
 let isInterrupted = false;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => (isInterrupted = true));
 
@@ -47,7 +50,7 @@ async function soak(name: EngineName): Promise<number> {
   const counts = newCounts();
   const troubles = new Map<string, number>();
   const start = async (at: number): Promise<void> => {
-    // The first one stays from the beginning to the end, so that its memory tells something.
+    // The first server is never killed, so that its memory can be compared over time.
     const ahead = at === 0 ? 0 : Math.round((Math.random() * 2 - 1) * MOST_WRONG);
     servers[at] = await startServer(name, engine, ahead);
   };
@@ -81,7 +84,7 @@ async function soak(name: EngineName): Promise<number> {
       "a server is killed": () => stop(1 + Math.floor(Math.random() * 2), "SIGKILL"),
       "a server is restarted": () => stop(1 + Math.floor(Math.random() * 2), "SIGTERM"),
     };
-    // The heap of a server that has just started says nothing: caches and compiled code come with the first requests.
+    // The heap is not measured right after the start, because caches and compiled code grow with the first requests.
     await pause(Math.min(20, secondsEach / 10) * 1000);
     await measure();
     let turn = 0;
@@ -144,7 +147,7 @@ async function stateOf({ child }: Server): Promise<ServerState> {
   return (await told) as ServerState;
 }
 
-/** The next message of a server that lives. */
+/** The next message of a running server. */
 function messageOf(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const onExit = (code: number | null): void => reject(new Error(`A server ended by itself, with ${code}`));

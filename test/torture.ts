@@ -1,8 +1,8 @@
 /**
- * `npm run torture [-- histories]`: plays random histories, 100 000 unless told otherwise. In each, several requests meet on one session, on servers
- * whose clocks are up to five minutes wrong, drift, or step back once; calls of the store fail, get no answer or are done twice, and processes crash
- * between any two of them. It prints the number of histories and of violations, each violation of a promise,
- * and the first history that has one. `npm run torture -- 100 7` plays 100 histories of the seed 7.
+ * `npm run torture [-- histories]`: plays random histories, 100 000 by default. In each, several requests meet on one session, on servers whose
+ * clocks are up to five minutes wrong, drift, or step back once. Calls of the store fail, get no answer or are done twice, and processes crash
+ * between any two of them. The command prints the number of histories and of violations, each violated promise, and the first history with a
+ * violation. `npm run torture -- 100 7` plays 100 histories of the seed 7.
  *
  * @module
  */
@@ -31,7 +31,7 @@ const { errorInstance } = await fc.check(
   { numRuns: wanted, seed, endOnFailure: true },
 );
 
-// What a history throws is a violation of its own, and none is played after it.
+// An error that a history throws counts as a violation, and ends the run.
 if (errorInstance !== null) violations.push(String(errorInstance));
 const seconds = Math.round((performance.now() - startedAt) / 1000);
 for (const violation of new Set(violations)) console.log(violation);

@@ -61,7 +61,7 @@ describe("list()", () => {
     await unbound((session) => users.unbind(session));
     expect(await userOn(unbound)).toBe(ADA);
     expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["live"]);
-    // By another clock, what has just expired may be alive, and a request that came in time may be under way.
+    // By another clock, a session that has just expired may still exist, and a request that came in time may still run.
     expect(entriesOf(records)).toEqual([2]);
     clock.advance(1199);
     await users.list(ADA);
@@ -169,7 +169,7 @@ describe("bind()", () => {
     const phone = await logIn("before");
     const handle = await handleOn(users, phone);
     await phone((session) => users.bind(session, "user-2", "after"));
-    // One in the list of the user, and one in that of the index.
+    // One entry in the user's list, and one in the list of the index.
     expect(entriesOf(records)).toEqual([1, 1]);
     expect(await users.list(ADA)).toEqual([]);
     expect(await users.list("user-2")).toHaveLength(1);
@@ -295,7 +295,7 @@ describe("regenerate() and destroy()", () => {
     const { logIn } = devices({ store, now: clock.now });
     const phone = await logIn();
     for (let i = 0; i < 3; i++) await phone((session) => session.regenerate());
-    // The engine sweeps the retired records.
+    // The engine removes the expired records of the retired ids.
     clock.advance(1200);
     const alive = new Set(living(records));
     for (const [key, record] of records) if (!alive.has(record)) records.delete(key);
@@ -444,7 +444,7 @@ describe("revokeAll()", () => {
     const end = clock.now() + 86_400_000;
     clock.advance(60);
     expect(await users.revokeAll(ADA)).toBe(1);
-    // Another clock may have counted the session's end.
+    // The record of the ended session is kept until then, because another clock may show an earlier time.
     expect(ends).toEqual([end + 600_000]);
   });
 
@@ -498,7 +498,7 @@ describe("revokeBy()", () => {
     expect(await users.revokeBy("sid", "after")).toBe(1);
     expect(await userOn(phone)).toBeUndefined();
     await users.list(ADA);
-    // Another request could have bound it to the earlier value again.
+    // Until then, another request could have bound the session to the earlier value again.
     clock.advance(1200);
     await users.revokeBy("sid", "before");
     expect(entriesOf(records)).toEqual([]);

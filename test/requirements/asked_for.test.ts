@@ -1,7 +1,8 @@
 /**
- * What people ask of a session library, as a list that runs: one `describe` for each request, on six engines. Time is a clock that the test moves.
+ * Features that people request from a session library, as executable checks: one `describe` for each request, on six engines. The test moves the clock.
  *
- * Beside this list, `exclusive_engines.test.ts` kills processes, `browser/` has the requests that need one, and `asked_for_costs.test.ts` counts store calls.
+ * Related tests: `exclusive_engines.test.ts` kills processes, `browser/` contains the requests that need a browser, and `asked_for_costs.test.ts` counts
+ * store calls.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accounts } from "../../examples/several_accounts.ts";
@@ -30,7 +31,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
   });
   afterAll(() => engine.stop());
 
-  /** A program on this engine, its clock, what the store was asked and what `onEvent` was told. */
+  /** A program on this engine, with its clock, the calls of the store and the events. */
   function program(more: SessionOptions = {}, wrap: (store: SessionStore) => SessionOptions = (store) => ({ store })) {
     const clock = fakeClock();
     const { store, calls } = counted(engine.store);
@@ -41,7 +42,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       onEvent: (event) => told.push("reason" in event ? `${event.type} ${event.reason}` : event.type),
       ...more,
     };
-    /** A browser, with cookies of its own. */
+    /** A browser with its own cookies. */
     const browser = (other: SessionOptions = options) => {
       const jar = cookieJar({ now: clock.now });
       return { jar, visit: visitor(other, { jar }) };
@@ -91,7 +92,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
 
   describe("2. why a session has ended", () => {
     type Scene = ReturnType<typeof program> & { readonly users: ReturnType<typeof userSessions> };
-    /** Each answers the cookie of a session that is over. */
+    /** Each ends a session, and returns its old id. */
     const ways: Record<string, (scene: Scene) => Promise<string | null>> = {
       async expired({ clock, browser }) {
         const { cookies } = await browser().visit(signIn);
@@ -146,7 +147,8 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
 
   test("3. exclusive(): ten requests on ten servers make one exchange", async () => {
     const { browser } = program();
-    // Each browser has a server of its own, and all of them want the lease at once. In processes, on other engines: `exclusive_engines.test.ts`.
+    // Each browser has its own server, and all of them want the lease at the same time. `exclusive_engines.test.ts` does the same with
+    // processes, on other engines.
     const REQUESTS = 10;
     const { cookies } = await browser().visit((session) => session.set("refresh", 1));
     let exchanges = 0;
@@ -157,7 +159,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
         browser().visit(
           async (session) => {
             await session.get("refresh");
-            // Each has seen the old token before one of them exchanges it.
+            // All requests have seen the old token before one of them exchanges it.
             if (++loaded === REQUESTS) all.open();
             await all.opened;
             return await exclusive(session, "refresh", (token) => (exchanges++, Number(token) + 1), { lease: 600 });
@@ -206,11 +208,11 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       await send(one, `https://shop.example/?user=${owner}`);
       await send(two, `https://blog.example/?user=${owner}2`);
       expect(jar.cookies().map(({ name }) => name)).toEqual(["__Host-shop-1", "__Host-blog-2"]);
-      // The other environment's secret did not sign this id.
+      // The secret of the other environment did not sign this id.
       const own = jar.cookies()[0]?.value;
       const asTwo = new Request("https://shop.example/", { headers: { Cookie: `__Host-shop-2=${own}` } });
       expect(await (await handler(asTwo, two)).text()).toBe("null forged");
-      // One session a user here, two there: the oldest ends.
+      // The limit is one session for each user here, and two there. The oldest sessions end.
       for (const [env, left] of [
         [one, 1],
         [two, 2],
@@ -223,7 +225,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
     });
 
     test("waitUntil gets what is stored after the response, and what the runtime passes", async () => {
-      // A store that answers at once leaves nothing to wait for.
+      // A store that answers at once gives `waitUntil` nothing to wait for, so this one answers with promises.
       const store = altered(engine.store, { save: async (save, ...args) => await save(...args) });
       const queue = { tasks: [] as Promise<unknown>[] };
       const handler = withSession(
@@ -237,7 +239,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       );
       const jar = cookieJar();
       const send = (url: string) => jar.fetch((request) => handler(request, queue), url);
-      // The client must be able to come back with a new session at once.
+      // A new session is stored before the response, because the client may come back at once.
       await send(SHOP);
       expect(queue.tasks).toEqual([]);
       await send(`${SHOP}later`);
@@ -295,7 +297,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
     expect(await fresh()).toBe(false);
     const { result } = await visit(async (session) => [await session.get("basket"), await session.info()]);
     expect(result).toEqual([["pear"], expect.objectContaining({ authenticatedAt: at, expiresAt: at + HOUR * 1000 })]);
-    // A rotation is no login.
+    // A rotation does not count as a login.
     await visit((session) => session.regenerate());
     expect((await visit((session) => session.info())).result.authenticatedAt).toBe(at);
   });
@@ -310,12 +312,12 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       await visit(signIn);
       const before = jar.header(SHOP) ?? "";
       clock.advance(HOUR);
-      // A prefetch renews nothing.
+      // A prefetch does not renew the id.
       await visit(user, { headers: { "Sec-Purpose": "prefetch" } });
       expect(jar.header(SHOP)).toBe(before);
       await visit(user);
       expect(jar.header(SHOP)).not.toBe(before);
-      // A request that was under way with the old id.
+      // A request that was sent with the old id before the rotation.
       expect((await browser().visit(user, cookie(before))).result).toBe("ada");
       await visit(user);
       clock.advance(61);
@@ -365,10 +367,10 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
           ...each,
           now: clock.now,
         }));
-        // One browser stays with the old version.
+        // One browser stays on the old version.
         const stays = browser({ ...options, ...oldVersion });
         await stays.visit(signIn);
-        // One comes to the new version with what the old one gave it.
+        // The other browser comes to the new version with the cookie of the old one.
         const { cookies } = await browser({ ...options, ...oldVersion }).visit(signIn);
         const moved = browser({ ...options, ...newVersion });
         moved.jar.store(SHOP, new Response(null, { headers: { "Set-Cookie": cookies[0] ?? "" } }));
@@ -485,7 +487,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
     const { response } = await visit((session) => session.destroy({ clearSiteData: ["cache", "storage"] }));
     expect(response.headers.get("Clear-Site-Data")).toBe('"cache", "storage"');
     expect((await browser().visit(user, withId(idIn(cookies)))).result).toBeUndefined();
-    // A response that clears cookies can begin no session: the browser would drop its cookie.
+    // A response that clears cookies cannot begin a session, because the browser would drop its cookie.
     const { visit: another } = browser();
     await another(signIn);
     const begins = async (session: Session): Promise<void> => {
@@ -493,7 +495,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       signIn(session);
     };
     await expect(another(begins)).rejects.toThrow(TypeError);
-    // A plain logout asks for nothing.
+    // A plain logout sends no Clear-Site-Data.
     const { visit: third } = browser(options);
     await third(signIn);
     expect((await third((session) => session.destroy())).response.headers.has("Clear-Site-Data")).toBe(false);

@@ -1,6 +1,6 @@
 /**
- * The second table of costs in docs/operating.md: what the requests of `asked_for.test.ts` cost the store. The numbers are counted here, on three
- * engines, and the table must show them.
+ * The second table of costs in docs/operating.md: the store calls of the requests in `asked_for.test.ts`. The test counts the calls on three
+ * engines, and compares them with the table.
  */
 import { readFile } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
@@ -33,14 +33,14 @@ const DAY = 86_400;
 type Visit = ReturnType<typeof visitor<UntypedData>>;
 type Users = UserSessions<{ sid: string }>;
 
-/** A client that is signed in, the store that counts, and a clock. */
+/** A client that has signed in, the store that counts its calls, and a clock. */
 interface Scene {
   readonly store: SessionStore;
   readonly users: Users;
   readonly visit: Visit;
   /** The client's cookie, as it was when the scene began. */
   readonly copy: VisitInit;
-  /** A client with cookies of its own, at a server with these options more. */
+  /** A client with its own cookies, on a server with these additional options. */
   readonly another: (more?: SessionOptions) => Visit;
   readonly advance: (seconds: number) => void;
   /** The same, in the mailbox of examples/several_accounts.ts. */
@@ -50,7 +50,7 @@ interface Scene {
 interface Row {
   readonly request: string;
   readonly options?: (store: SessionStore, users: Users) => SessionOptions;
-  /** What comes before, and is not counted. */
+  /** Requests before the counted one. */
   readonly before?: (scene: Scene) => unknown;
   readonly run: (scene: Scene) => unknown;
 }

@@ -5,12 +5,12 @@ import { fileStore } from "../../src/stores/file.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { counted, idIn, SHOP, temporaryDirectory, visitor, type VisitInit } from "../setup/sessions.ts";
 
-/** One row of the table: a request, and what it may cost. */
+/** One row of the table: a request, and its maximum number of calls. */
 interface Row {
   readonly name: string;
-  /** Sends the client's id in a request before this one, unless there is to be none. */
+  /** Whether the client has a session before this request. */
   readonly live?: boolean;
-  /** Seconds that pass in between. */
+  /** Seconds between the two requests. */
   readonly after?: number;
   readonly options?: SessionOptions;
   readonly init?: VisitInit;
@@ -55,7 +55,7 @@ const rows: readonly Row[] = [
   { name: "never touches the session, without one", use: () => 0, calls: [], cookies: 0 },
   { name: "never touches the session, for long", live: true, after: long, use: () => 0, calls: [], cookies: 0 },
   { name: "reads without an id", use: readEverything, calls: [], cookies: 0 },
-  // A cookie that leads nowhere is expired with the next response.
+  // The next response expires a cookie that gives no session.
   { name: "reads with a malformed id", init: withCookie("../etc"), use: readEverything, calls: [], cookies: 1 },
   {
     name: "reads with a forged id",

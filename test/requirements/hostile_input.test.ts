@@ -11,15 +11,15 @@ import { signedIds } from "../../src/signed_ids.ts";
 import { z } from "zod";
 import { counted, idIn, keyOf, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
-// Whatever a client sends or a store holds: nothing throws, the store is read once at the most, and no id that the server
-// did not issue becomes a session. The runs are bounded, so that all of them take a few seconds.
+// Whatever a client sends or a store contains: nothing throws, the store is read once at most, and no id that the server
+// did not issue becomes a session. The number of runs is limited, so that all of them take a few seconds.
 
 const NAME = "__Host-session";
 const secret = "a secret of at least thirty-two bytes";
 const ids = signedIds({ secrets: [secret] });
 const runs = (numRuns: number) => ({ numRuns, interruptAfterTimeLimit: 6_000, markInterruptAsFailure: false });
 
-/** What a header may hold at all: the Headers of a runtime take no other characters. */
+/** The characters that a header can contain: the Headers of a runtime reject all others. */
 const headerText = fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]{0,300}$/);
 const shapes = fc.constantFrom(
   "A".repeat(22),
@@ -62,7 +62,7 @@ const cookieHeader = fc.oneof(
     ),
 );
 
-/** Everything that a handler may ask of a session, one after the other, and one write. */
+/** Makes every read of a session, one after the other, and one write. */
 async function useAll(session: Session): Promise<unknown> {
   const seen = [
     await session.all(),
@@ -76,10 +76,10 @@ async function useAll(session: Session): Promise<unknown> {
   return seen;
 }
 
-/** What it sees without a session. */
+/** The results of these reads without a session. */
 const NOTHING = [{}, [], null, { isNew: true }, undefined];
 
-/** Sends one request, and answers what came of it. */
+/** Sends one request, and returns the result. */
 async function send(
   options: SessionOptions,
   headers: Record<string, string>,
@@ -111,7 +111,7 @@ describe("whatever a client presents", () => {
           const { response, seen } = await send(make(store), { Cookie: header });
           expect(calls.filter((call) => call === "load").length).toBeLessThanOrEqual(1);
           expect(seen).toMatchObject(NOTHING);
-          // With several cookies of the name, other lines before it expire the stray ones.
+          // If there are several cookies of the name, the lines before the last one expire the stray cookies.
           const cookie = response.headers.getSetCookie().at(-1) ?? "";
           const id = cookie.slice(NAME.length + 1, cookie.indexOf(";"));
           expect(id.length).toBeGreaterThanOrEqual(32);
@@ -231,7 +231,8 @@ describe("whatever a store holds", () => {
       fc.asyncProperty(record, async (found) => {
         const inner = openStore().store;
         const load = async (): Promise<never> => found as never;
-        // It takes what a read writes, such as a flash value that was seen: a store that contradicts itself is another matter.
+        // The store accepts the writes of a read, such as the removal of a flash value that was shown. Stores that contradict
+        // themselves are not tested here.
         const { store, calls } = counted({ ...inner, load, save: async () => 2 });
         let reads = 0;
         const read = withSession(
@@ -248,7 +249,7 @@ describe("whatever a store holds", () => {
           ({ status }) => status,
           ({ code }) => code,
         );
-        // What is no record at all is the store's failure.
+        // If the store returns something that is no record, that counts as a failure of the store.
         const { fields: given, version } = Object(found);
         const isRecord = found === null || (given instanceof Map && typeof version === "number");
         expect(outcome).toBe(isRecord ? 200 : "ERR_STORE");
@@ -275,7 +276,7 @@ test("cookieSessions() opens a cookie only when it says the very same bytes", as
     [1, 2].map(async (n) => idIn((await visitor(options)((session) => session.set("n", n))).cookies)),
   );
   const [one = "", other = ""] = tokens.map(String);
-  // A mark of the format, and base64url: nonce, tag, ciphertext. The last character of each may hold bits that mean nothing.
+  // A sign of the format, then in base64url: nonce, tag, ciphertext. The last character of each may contain unused bits.
   const bytesOf = (token: string): string =>
     [token.slice(1, 17), token.slice(17, 39), token.slice(39)]
       .map((part) => Buffer.from(part, "base64url").toString("hex"))
@@ -305,7 +306,7 @@ describe("the cookie parser beside Hono's", () => {
   const transport = cookieTransport({ name: NAME });
   const ours = (header: string) => transport.read(new Request(SHOP, { headers: { Cookie: header } }));
   const theirs = (header: string) => parse(header, NAME)[NAME] ?? null;
-  /** The values of our name, as they stand in the header. */
+  /** The values of cookies with our name, as they appear in the header. */
   const valuesIn = (header: string): string[] =>
     header
       .split(";")
@@ -317,7 +318,7 @@ describe("the cookie parser beside Hono's", () => {
       .filter(([name]) => name === NAME)
       .map(([, value = ""]) => value);
 
-  /** Where the two differ, each with an example; the reasons are in security.md. */
+  /** The cases in which the two parsers differ, each with an example. security.md gives the reasons. */
   const differences: Record<string, { when: (values: string[]) => boolean; example: string }> = {
     "several of one name are nobody's, not the first one's": {
       when: (values) => new Set(values).size > 1,

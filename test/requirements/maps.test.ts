@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 
 const root = new URL("../", import.meta.url);
 
-/** The tests that a map names: a file, and words of a test's name. */
+/** The tests that a map names: a file, and words of the test's name. */
 function namedIn(map: string): { file: string; words: string }[] {
   return Array.from(map.matchAll(/`([\w/.]+\.ts)`: ((?:"[^"]+"(?:, )?)+)/g)).flatMap(([, file = "", list = ""]) =>
     Array.from(list.matchAll(/"([^"]+)"/g), ([, words = ""]) => ({ file, words })),
@@ -50,6 +50,6 @@ test("pitfalls.md has each line of the second list", async () => {
   const rows = second.split("\n").filter((line) => /^\| (?:\d+|–) \|/.test(line));
   const numbers = new Set(rows.flatMap((row) => row.match(/^\| (\d+) \|/)?.[1] ?? []).map(Number));
   expect([...numbers].sort((one, other) => one - other)).toEqual(Array.from({ length: 56 }, (_, at) => at + 1));
-  // Each row names a test.
+  // Each row must name a test.
   expect(rows.filter((row) => namedIn(row).length === 0)).toEqual([]);
 });

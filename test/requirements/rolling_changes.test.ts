@@ -1,6 +1,6 @@
 /**
- * Options that change while servers are replaced one after the other: each sequence of docs/deploying.md, on a real Redis. A client's requests
- * alternate between a server of before and one of after.
+ * Changes of options while servers are replaced one after the other: each sequence in docs/deploying.md, on a real Redis. A client's requests
+ * alternate between a server of the old version and one of the new version.
  */
 import assert from "node:assert/strict";
 import { Pool } from "pg";
@@ -51,10 +51,10 @@ async function connect() {
     .connect();
 }
 
-/** What the options of a version are, for one of two servers, each of which has a connection of its own. */
+/** The options of a version for one of two servers. Each server has its own connection. */
 type Version = (store: SessionStore, client: typeof first) => SessionOptions<Data>;
 
-/** A client, and what the servers owe it. */
+/** A client, and the count that its session must have. */
 interface Client {
   readonly jar: CookieJar;
   count: number;
@@ -62,7 +62,7 @@ interface Client {
 
 type Server = SessionManager<Data>;
 
-/** A rollout of one version after the other, over two servers. */
+/** A rollout of several versions over two servers. */
 class Rollout {
   readonly clients: Client[] = [];
   readonly clock = fakeClock(Date.now());
@@ -73,7 +73,7 @@ class Rollout {
     this.#isInCookie = isInCookie;
   }
 
-  /** Both servers of a version. */
+  /** Two servers of a version. */
   servers(version: Version): [Server, Server] {
     const [one, other] = [first, second].map((client) => {
       const options = version(redisStore(client, { prefix: this.#prefix }), client);
@@ -83,7 +83,7 @@ class Rollout {
     return [one, other];
   }
 
-  /** Runs each version on both servers, and each two that follow each other side by side. */
+  /** Runs each version on both servers, and each pair of consecutive versions side by side. */
   async roll(...versions: readonly Version[]): Promise<void> {
     let before: [Server, Server] | undefined;
     for (const version of versions) {
@@ -102,7 +102,7 @@ class Rollout {
     for (const version of versions) await this.use(this.servers(version));
   }
 
-  /** What clients do while these two servers run. */
+  /** The requests of all clients while these two servers run. */
   async use(servers: readonly [Server, Server]): Promise<void> {
     for (const server of servers) this.clients.push(await this.begin(server));
     for (const client of this.clients) await this.visit(client, servers);
@@ -142,7 +142,7 @@ class Rollout {
     client.count += counts.length;
   }
 
-  /** A logout on one server counts on the other. */
+  /** A logout on one server must count on the other. */
   async logOut(servers: readonly [Server, Server]): Promise<void> {
     if (this.#isInCookie) return;
     for (const [here, there] of [servers, [servers[1], servers[0]]] as const) {
@@ -160,7 +160,7 @@ class Rollout {
   }
 }
 
-/** What a client that was signed out, or an update that was lost, makes of a rollout. */
+/** The error of a rollout in which a client was signed out or an update was lost. */
 const REFUSED = { code: "ERR_ASSERTION" };
 
 const OLD = "the secret of last year, which has more than 32 bytes";
@@ -177,13 +177,13 @@ describe("a new secret, deployed as [old], [old, new], [new, old], and [new] aft
   test.each(Object.entries(secrets))("%s() signs nobody out and loses nothing", async (_name, { isInCookie, of }) => {
     const rollout = new Rollout({ isInCookie });
     await rollout.roll(of([OLD]), of([OLD, NEW]), of([NEW, OLD]));
-    // Those who are there at the end began after the old secret had made its last session.
+    // The clients that take part in the second half began after the last session with the old secret has ended.
     rollout.clock.advance(MONTH + 1);
     rollout.clients.length = 0;
     await rollout.roll(of([NEW, OLD]), of([NEW]));
   });
 
-  /** One client writes in Paris and reads in Tokyo, where the write is not seen for a minute, and the other way round. */
+  /** One client writes in Paris and reads in Tokyo, where the write becomes visible after a minute. Then the places change roles. */
   async function write(rounds: readonly (readonly [string[], string[]])[], wait: number): Promise<unknown[]> {
     const clock = fakeClock();
     const kv = kvSimulator({ now: clock.now, delay: 60, writeInterval: 1 });
@@ -241,7 +241,7 @@ describe("a new secret, deployed as [old], [old, new], [new, old], and [new] aft
         120,
       ),
     ).toEqual([1, 2, 3, 4, 5, 6]);
-    // A place that cannot verify what another one made shows the older state.
+    // A place that cannot verify the other place's cookie shows the older state.
     expect(
       await write(
         [
@@ -275,7 +275,7 @@ describe("a capability that is switched on while servers are replaced", () => {
   });
 
   test("signedIds() off: the same way back", async () => {
-    // Each response replaces a signed id by the unsigned one.
+    // Each response replaces a signed id by an unsigned one.
     await new Rollout().roll(signs, readsSigned, without);
   });
 
@@ -336,7 +336,7 @@ describe("other timeouts while servers are replaced", () => {
   const HOUR = 3600;
   const DAY = 24 * HOUR;
 
-  /** A client that comes every ten minutes, and only reads. It alternates between the two servers. */
+  /** A client that comes every ten minutes and only reads. It alternates between the two servers. */
   async function read(client: Client, servers: readonly [Server, Server], rollout: Rollout, hours: number) {
     for (let visit = 0; visit < hours * 6; visit++) {
       rollout.clock.advance(600);
@@ -418,7 +418,7 @@ describe("another store, or another layout of the same one, on all servers at on
     const migrating: Version = (_store, client) => ({ store: migratingStore(from(client), to(client)) });
     const sleeper = await rollout.begin(rollout.servers((_store, client) => ({ store: from(client) }))[0]);
     await rollout.replace((_store, client) => ({ store: from(client) }), migrating, migrating);
-    // Who did not come while sessions were moved is moved when it comes.
+    // A session that was not used during the move is moved at its next request.
     await rollout.visit(sleeper, rollout.servers(migrating));
     rollout.clients.push(sleeper);
     await rollout.roll(migrating, (_store, client) => ({ store: to(client) }));

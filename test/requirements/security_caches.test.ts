@@ -56,9 +56,9 @@ describe("caches", () => {
         const live = await visit(use);
         const control = live.response.headers.get("Cache-Control");
         expect(control).toBe(live.cookies.length > 0 ? "no-store" : "private");
-        // What has not even looked at the cookie does not vary on it.
+        // A response does not vary on a cookie that was not read.
         if (control === "private" && name !== "keepFlash()") expect(live.response.headers.get("Vary")).toBe("Cookie");
-        // Without a session as well: the answer might have been another with one.
+        // The same without a session, because the response could be different with one.
         const alone = await visitor(options, { through })(use);
         expect(alone.response.headers.get("Cache-Control")).toBe(alone.cookies.length > 0 ? "no-store" : "private");
       }
@@ -88,7 +88,7 @@ describe("caches", () => {
           expect(response.headers.has(name)).toBe(false);
           expect(response.headers.has("X-CDN-Cache-Control-Info")).toBe(true);
         }
-        // What holds nothing of a session, the handler may have kept as it likes.
+        // If the response contains nothing of a session, the handler decides how it is cached.
         const { response } = await visit(() => new Response("Hello", { headers }));
         expect(response.headers.get(name)).toBe("max-age=600");
       }

@@ -63,7 +63,7 @@ describe("the cookie", () => {
     for (const header of [`${theirs}; ${ours}`, `${ours}; ${theirs}`, `${ours}; a=b; ${theirs}; ${ours}`]) {
       expect((await make()((session) => session.get("user"), withCookie(header))).result).toBeUndefined();
     }
-    // Names that only look like ours are not ours, however they are written.
+    // Names that only look like ours are other names, in whatever notation.
     for (const name of [
       "__host-session",
       "__Host-session ",
@@ -158,7 +158,7 @@ describe("when the cookie's domain has changed between two deployments", () => {
     expect(both.result).toBeUndefined();
     expect(events).toContain("ambiguous");
     expect(both.cookies).toContainEqual(expect.stringMatching(/^s=; Max-Age=0;.*Domain=shop\.example/));
-    // None of the lines is for the scope of the present cookie.
+    // None of the lines has the scope of the present cookie.
     for (const line of both.cookies) expect(line).toMatch(/Max-Age=0;.*(?:Domain=|Partitioned)/);
     expect((await who(manager, fresh)).result).toBe("ada");
   });

@@ -12,7 +12,7 @@ const present = async <Result>(
 ): Promise<Result> => (await visitor(options, { jar: cookieJar() })(use, { headers: { Cookie } })).result;
 const flipped = (text: string, at: number): string =>
   text.slice(0, at) + (text[at] === "A" ? "B" : "A") + text.slice(at + 1);
-/** The bytes of a sealed text: the last character of a part may hold bits that mean nothing. */
+/** The bytes of a sealed text. The last character of a part may contain unused bits. */
 const bytesOf = (sealed: string): string =>
   sealed[0] +
   [sealed.slice(1, 17), sealed.slice(17, 39), sealed.slice(39)]
@@ -43,7 +43,7 @@ describe("encryption", () => {
     expect(await look(put(sealed))).toEqual({ user: "ada" });
     events.length = 0;
     const metadata = record.fields.get("@") ?? "";
-    // An instant that is one millisecond later: metadata that anybody could have written.
+    // Metadata with an instant that is one millisecond later: an attacker could have written them.
     const moved = metadata.replace(/\b\d{13}\b/, (instant) => String(Number(instant) + 1));
     expect(moved).not.toBe(metadata);
     const wrong = [
@@ -51,10 +51,10 @@ describe("encryption", () => {
         .flat()
         .filter((text) => bytesOf(text) !== bytesOf(sealed))
         .map(put),
-      // Of another session, and with the metadata of another one.
+      // The sealed field of another session, and the session's own one with changed metadata.
       put(records.get(other)?.fields.get("*") ?? ""),
       new Map(record.fields).set("@", moved),
-      // As if it had never been encrypted.
+      // A record that looks as if it had never been encrypted.
       new Map([
         ["@", metadata],
         ["=user", '"mallory"'],
@@ -67,7 +67,7 @@ describe("encryption", () => {
       new Map(records.get(other)?.fields),
     ];
     for (const fields of wrong) expect(await look(fields)).toEqual({});
-    // What stands beside the sealed field is not believed.
+    // Fields beside the sealed field are ignored.
     expect(await look(put(sealed).set("=user", '"mallory"'))).toEqual({ user: "ada" });
     expect(events.filter(({ type }) => type === "rejected")).toHaveLength(wrong.length);
   });

@@ -7,13 +7,13 @@ import { cookieOf, counted, idIn, SHOP, type VisitInit, visitor } from "../setup
 
 const secret = "a secret of at least thirty-two bytes";
 const withCookie = (cookie: string): VisitInit => ({ headers: { Cookie: cookie } });
-/** Sends one request from a client that has nothing but this cookie. */
+/** Sends one request of a client that has only this cookie. */
 const present = async <Result>(
   options: SessionOptions | SessionManager,
   cookie: string,
   use: (session: Session) => Result | Promise<Result>,
 ): Promise<Result> => (await visitor(options, { jar: cookieJar() })(use, withCookie(cookie))).result;
-/** A text with the character at one place changed into another of the same alphabet. */
+/** A text in which one character was changed into another one of the same alphabet. */
 const flipped = (text: string, at: number): string =>
   text.slice(0, at) + (text[at] === "A" ? "B" : "A") + text.slice(at + 1);
 
@@ -53,7 +53,7 @@ describe("ids", () => {
       token.slice(0, -1),
       `.${token}`,
       `${"B".repeat(32)}.${signature}`,
-      // The last character holds two bits that mean nothing; they count as well.
+      // The last character contains two unused bits, which must not be changed either.
       ...Array.from(token, (_, at) => flipped(token, at)),
     ].filter((each) => each !== token);
     for (const each of forged)
@@ -116,7 +116,7 @@ describe("secrets", () => {
       const visit = (secrets: string[]) => visitor({ store, ...using(secrets) }, { jar });
       await visit([old])((session) => session.set("n", 1));
       expect((await visit([fresh, old])((session) => session.get("n"))).result).toBe(1);
-      // A client that used its session meanwhile holds an id of the new secret, under which its record lies as well.
+      // A client that has used its session meanwhile holds an id of the new secret, and its record is stored under that id.
       await visit([fresh, old])((session) => session.set("n", 2));
       expect((await visit([fresh])((session) => session.get("n"))).result).toBe(2);
       expect((await visit([old])((session) => session.get("n"))).result).toBeUndefined();
@@ -124,7 +124,7 @@ describe("secrets", () => {
   );
 
   test.each(kinds)("[ASVS 11.2.3] of %s keep all their bits when they are not ASCII", async (_kind, using) => {
-    // The same low eight bits of each character, and the same length.
+    // The low eight bits of each character are the same in both, and so is the length.
     const [one, other] = ["\u0141".repeat(32), "\u0241".repeat(32)];
     const store = memoryStore();
     const cookie = cookieOf(await visitor({ store, ...using([one]) })((session) => session.set("n", 1)));

@@ -28,13 +28,13 @@ import {
 
 const secret = "a secret of at least thirty-two bytes";
 const ids = signedIds({ secrets: [secret] });
-/** Sends one request from a client that has nothing but this cookie. */
+/** Sends one request of a client that has only this cookie. */
 const present = async <Result>(
   options: SessionOptions | SessionManager,
   Cookie: string,
   use: (session: Session) => Result | Promise<Result>,
 ): Promise<Result> => (await visitor(options, { jar: cookieJar() })(use, { headers: { Cookie } })).result;
-/** A text with the character at one place changed into another of the same alphabet. */
+/** A text in which one character was changed into another one of the same alphabet. */
 const flipped = (text: string, at: number): string =>
   text.slice(0, at) + (text[at] === "A" ? "B" : "A") + text.slice(at + 1);
 
@@ -43,7 +43,7 @@ describe("a dump of the store", () => {
   const VALUES = ["ada@shop.example", "forty-two and a half"];
   const [USER, DEVICE] = ["user 1815 of the shop", "Firefox in Paris"];
 
-  /** A life of a session, with everything that writes. Answers every id that a client was given. */
+  /** All writes in the life of a session. Returns every id that a client has received. */
   async function live(options: SessionOptions, dump: () => Promise<string>): Promise<{ ids: string[]; dumps: string }> {
     const users = userSessions<{ device: string }>();
     const visit = visitor({ ...options, plugins: [users] });
@@ -118,7 +118,7 @@ describe("a dump of the store", () => {
         const isThere = (word: string): boolean => word === "" || dumps.includes(word);
         expect({ name, found: [...ids, ...secret].filter(isThere) }).toEqual({ name, found: [] });
         if (options.encryption === undefined) expect(data.filter(isThere)).toEqual(data);
-        // The test looks in the right place: what is to be found there is. The metadata bind a record to half of its key.
+        // The test searches the right dump: it contains what must be there. The metadata of a record contain half of its key.
         expect(dumps).toContain(keyOf(ids.at(-1) ?? "").slice(0, 16));
       }
     },
@@ -139,7 +139,7 @@ describe("errors and events", () => {
         let fails = false;
         const leak = (...args: unknown[]): never => {
           leaked.push(String(args[0]));
-          // As Upstash's client does it: the command, with key and data, in the message.
+          // As Upstash's client does: its message contains the command, with key and data.
           throw Object.assign(new Error(`ERR, command was: ["set",${JSON.stringify(args)}] the value`), {
             command: args,
           });
@@ -148,7 +148,7 @@ describe("errors and events", () => {
           [verb]: (call: (...args: unknown[]) => unknown, ...args: unknown[]) =>
             fails ? leak(...args) : call(...args),
         });
-        // The engine's own error and the request are for a log that nobody else reads.
+        // The engine's own error and the request are for a log that nobody else can read.
         const onEvent = (event: SessionEvent): void =>
           void said.push(
             "error" in event ? shown(event.error) : "",

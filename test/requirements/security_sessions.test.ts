@@ -4,7 +4,7 @@ import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 const withCookie = (Cookie: string) => ({ headers: { Cookie } });
-/** Sends one request from a client that has nothing but this cookie. */
+/** Sends one request of a client that has only this cookie. */
 const present = async <Result>(
   options: SessionOptions | SessionManager,
   cookie: string,

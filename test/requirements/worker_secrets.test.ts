@@ -8,7 +8,7 @@ afterEach(async () => {
   await Promise.all(workers.splice(0).map((worker) => worker.dispose()));
 });
 
-/** The Worker with this environment, and how a browser visits it. */
+/** The Worker with this environment, and a function that visits it as a browser. */
 async function deploy(bindings: { readonly SECRET: string; readonly LIMIT: number }) {
   const worker = await startWorker(new URL("./worker_secrets.worker.ts", import.meta.url), {
     bindings,
@@ -28,7 +28,7 @@ test("a Worker has its secret, its store, its limit and its cookie from env and 
   const jar = cookieJar();
   expect(await visit(jar, "/login")).toBe("ada comes from nowhere, null");
   expect(await visit(jar, "/basket")).toBe("ada comes from /login, null");
-  // workerd answers before it has stored, so the next request may come first.
+  // workerd answers before the session is stored, so the next request may come first.
   await expect.poll(() => visit(jar, "/basket")).toBe("ada comes from /basket, null");
   expect(await visit(jar, "/", "blog.example")).toBe("nobody comes from nowhere, null");
   expect(jar.cookies().map(({ name, domain }) => [name, domain])).toEqual([

@@ -1,4 +1,4 @@
-/** A Worker whose secret, store and limits are in `env`, and that stores after the response through `ctx.waitUntil`. */
+/** A Worker that gets its secret, store and limits from `env`, and stores after the response with `ctx.waitUntil`. */
 import { withSession } from "../../mod.ts";
 import { encryption } from "../../src/encryption.ts";
 import { signedIds } from "../../src/signed_ids.ts";

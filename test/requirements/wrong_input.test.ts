@@ -1,6 +1,6 @@
 /**
- * What a program in JavaScript gives by mistake. An error must be early, a `TypeError`, `RangeError` or `SessionError`, and have a message of this
- * package, not one of the engine.
+ * Wrong arguments from a program in JavaScript. The error must come early, be a `TypeError`, `RangeError` or `SessionError`, and have a message of
+ * this package, not one of the engine.
  */
 import { describe, expect, test } from "vitest";
 import { isFresh, memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
@@ -60,10 +60,10 @@ const INPUTS: ReadonlyMap<string, unknown> = new Map<string, unknown>([
 ]);
 const OPTIONS = ["undefined", "an empty object"];
 const TEXTS = ["an empty text", "a text"];
-/** What can be kept. */
+/** The kinds of values that a session can keep. */
 const VALUES = [...INPUTS.keys()].filter((kind) => !["a promise", "a function", "a symbol"].includes(kind));
 
-/** What engines say of a value that nobody has checked. */
+/** Messages of engines about a value that the library has not checked. */
 const OF_ENGINE =
   /Cannot (?:read|destructure|convert|mix|use 'in')|is not (?:a function|iterable|defined)|serialize a BigInt|parse URL/;
 
@@ -92,7 +92,7 @@ function fresh(): Session {
 }
 
 type Call = (input: unknown) => unknown;
-/** From JavaScript, nobody checks what is passed. */
+/** In JavaScript, arguments have no types. */
 function unchecked(fn: object, ...before: unknown[]): Call {
   return (input) => Reflect.apply(fn as () => unknown, undefined, [...before, input]);
 }
@@ -101,7 +101,7 @@ function option(fn: object, name: string, ...before: unknown[]): Call {
 }
 const rename = (names: string): string[] => (names === "" ? [] : names.split(", "));
 
-/** The options of the core, and what each accepts beside undefined. */
+/** The options of the core, and the kinds of values that each accepts besides undefined. */
 const CORE_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   store: ["a function"],
   cookie: [...OPTIONS, "a function"],
@@ -128,7 +128,7 @@ const CORE_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   now: ["a function"],
 };
 
-/** Each call, and what it accepts. */
+/** Each call, and the kinds of values that it accepts. */
 const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly string[]])[] = [
   ["session.get(…)", unchecked(stored.get.bind(stored)), TEXTS],
   ["session.get(…) without a session", (key) => fresh().get(key as never), TEXTS],
@@ -207,7 +207,7 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   ["users.revokeBy(index, …)", unchecked(users.revokeBy, "sid"), rename("zero, minus one, NaN, Infinity, a text")],
   ["csrfToken(…)", unchecked(csrfToken), []],
   ["verifyCsrfToken(…)", (session) => unchecked(verifyCsrfToken, session)("x"), []],
-  // A client may send anything as a token; only a promise is a mistake of the program.
+  // A client may send any text as a token. Only a promise is a mistake of the program.
   [
     "verifyCsrfToken(session, …)",
     unchecked(verifyCsrfToken, stored),

@@ -1,5 +1,6 @@
 /**
- * A server of Bun for test/bun.test.ts: it tells its port, and answers each path in one of the ways in which Bun's requests differ from others.
+ * A server on Bun for test/bun.test.ts. It prints its port. Each path shows one way in which Bun's requests differ from those of other
+ * runtimes.
  *
  * @module
  */
@@ -9,7 +10,7 @@ interface Data {
   readonly visits: number;
 }
 
-/** What is used of Bun. */
+/** The part of Bun that is used here. */
 interface BunServer {
   readonly port: number;
   upgrade(request: Request, options: { readonly data: SocketData }): boolean;
@@ -33,7 +34,7 @@ declare const Bun: {
 const sessions = new SessionManager<Data>();
 const late: Promise<unknown>[] = [];
 
-/** What a handler does with its session before the request becomes a WebSocket, and 200 ms afterwards. */
+/** What a handler does with its session before the request becomes a WebSocket, and 200 ms later. */
 const upgrades: Record<
   string,
   { before?: (session: Session<Data>) => unknown; after: (session: Session<Data>) => unknown }

@@ -4,7 +4,7 @@ import manifest from "../../package.json" with { type: "json" };
 
 const root: string = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The built package: given as esbuild's `external`, it is imported from where it is instead of taken in. */
+/** The built package. As esbuild's `external`, it is imported from its place, not bundled. */
 export const BUILT: string = `${root}dist/*`;
 
 const builtFiles: Record<string, string> = Object.fromEntries(
@@ -13,14 +13,14 @@ const builtFiles: Record<string, string> = Object.fromEntries(
   ),
 );
 
-/** The text of one script made of a file of this folder, the suite, and the built package. */
+/** The text of one script that contains a file of this folder, the suite and the built package. */
 export async function bundle(entry: string, options: BuildOptions): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL(entry, import.meta.url))],
     alias: builtFiles,
     bundle: true,
     target: "es2022",
-    // Without this the paths of tsconfig.json would lead to the source.
+    // Otherwise the paths in tsconfig.json would resolve to the source.
     tsconfigRaw: {},
     logLevel: "error",
     ...options,

@@ -1,6 +1,6 @@
 import type { SessionOptions, SessionStore } from "../../mod.ts";
 
-/** What the suite needs of the library: its main export, from source or built, and the stores to run on. */
+/** The parts of the library that the suite needs: the main export, from source or built, and stores. */
 export type PortableLib = typeof import("../../mod.ts") & {
   readonly cookieSessions: typeof import("../../src/cookie_sessions.ts").cookieSessions;
   readonly signedIds: typeof import("../../src/signed_ids.ts").signedIds;
@@ -11,17 +11,17 @@ export type PortableLib = typeof import("../../mod.ts") & {
   readonly exclusive: typeof import("../../src/exclusive.ts").exclusive;
   readonly readYourWrites: typeof import("../../src/read_your_writes.ts").readYourWrites;
   readonly userSessions: typeof import("../../src/user_sessions.ts").userSessions;
-  /** More stores by name, opened anew for each case; memory is always among them. */
+  /** Further stores by name. Each is opened anew for each case. Memory is always tested. */
   readonly stores?: Readonly<Record<string, () => SessionStore | Promise<SessionStore>>>;
 };
 
-/** One case, for any runner: it rejects if what it shows does not hold. */
+/** One case, for any runner. It rejects if it fails. */
 export interface PortableCase {
   readonly name: string;
   run(): Promise<void>;
 }
 
-/** The suite that runs unchanged in every runtime: it knows web standards and what is handed to it, nothing else. */
+/** The suite that runs unchanged in every runtime. It uses only web standards and its arguments. */
 export function portableCases(lib: PortableLib): PortableCase[] {
   const stores = { memory: () => lib.memoryStore(), ...lib.stores };
   const onStores = Object.entries(stores).flatMap(([store, open]) =>
@@ -111,7 +111,7 @@ const cases: Readonly<Record<string, (lib: PortableLib, store: SessionStore) => 
     const first = await handle(new Request(URL_OF_SHOP));
     await Promise.all(Array.from({ length: 19 }, () => handle(withCookie(first))));
     const visits = Number((await (await handle(withCookie(first))).text()).slice("Visit ".length));
-    // Where the last write wins, all that can be asked for is that nothing breaks.
+    // Where the last write wins, updates can be lost. Then the test only requires that requests succeed.
     if (store.traits.compareAndSet) equal(visits, 21);
     else equal(visits > 1, true);
   },
@@ -200,7 +200,7 @@ const cases: Readonly<Record<string, (lib: PortableLib, store: SessionStore) => 
 
 const secrets = ["a secret of at least thirty-two bytes"];
 
-/** What rests on the cryptography and the headers of a runtime, once for each. */
+/** Cases that depend on the cryptography and the headers of a runtime. Each runs once. */
 const securityCases: Readonly<Record<string, (lib: PortableLib) => Promise<void>>> = {
   async "cookieSessions() goes on counting, and refuses an altered cookie and one that was ended"(lib) {
     const options = { store: lib.cookieSessions({ secrets, revocation: lib.memoryStore() }) };
@@ -270,7 +270,7 @@ const securityCases: Readonly<Record<string, (lib: PortableLib) => Promise<void>
       { store, plugins: [lib.readYourWrites({ secrets })] },
     );
     const first = await handle(new Request(URL_OF_SHOP, { method: "PUT" }));
-    // From here on the store shows the state of this moment: none.
+    // From now on a load repeats the result of the last load, which found no record.
     isLate = true;
     const cookies = first.headers.getSetCookie().map((line) => line.split(";")[0]);
     equal(cookies.length, 2);
@@ -358,8 +358,8 @@ function visitCounter(
 }
 
 /**
- * The id that a response gave was regenerated since. It reads as no session, and what it writes begins none: its cookie would
- * take the place of the new one in the client.
+ * Checks a response's id that was regenerated since. A request with it finds no session. If it writes, no session begins,
+ * because its cookie would replace the new one in the client.
  */
 async function expectRetired(
   { withSession, SessionError }: PortableLib,
@@ -384,7 +384,7 @@ function setCookie(response: Response): string {
   return response.headers.get("Set-Cookie") ?? "";
 }
 
-/** The next request of a client that got this response. */
+/** The next request of a client that has received this response. */
 function withCookie(response: Response): Request {
   const [cookie = ""] = setCookie(response).split(";");
   return new Request(URL_OF_SHOP, { headers: { Cookie: cookie } });
@@ -414,7 +414,7 @@ function equal(actual: unknown, expected: unknown): void {
   if (found !== wanted) throw new Error(`Expected ${wanted}, found ${found}`);
 }
 
-/** A text that two values share only if they are equal in kind and content. */
+/** A text that is the same for two values only if their kind and content are equal. */
 function print(value: unknown): string {
   if (typeof value !== "object" || value === null) {
     return Object.is(value, -0) ? "-0" : typeof value === "string" ? JSON.stringify(value) : `${typeof value} ${value}`;

@@ -1,18 +1,21 @@
 import { connect } from "node:net";
 
-/** What came of a WebSocket's handshake. */
+/** The result of a WebSocket's handshake. */
 export interface Handshake {
   readonly status: number;
   /** The lines of Set-Cookie. */
   readonly cookies: readonly string[];
-  /** The first message of the server, in at most 125 letters; empty if it sends none before it closes the connection. */
+  /** The server's first message, of at most 125 letters; empty if it closes the connection without one. */
   readonly message: string;
 }
 
 /** In milliseconds. */
 const LONGEST_WAIT = 60_000;
 
-/** Opens a WebSocket as RFC 6455, 4.1 says, on any runtime, with a cookie: no runtime's own client shows what the response carries. */
+/**
+ * Opens a WebSocket as in RFC 6455, 4.1, with a cookie, on any runtime. It does not use the runtime's own client, because those do not
+ * show the headers of the response.
+ */
 export async function shakeHands(port: number, path: string, cookie: string = ""): Promise<Handshake> {
   const socket = connect(port, "127.0.0.1");
   socket.setTimeout(LONGEST_WAIT, () => socket.destroy(new Error(`${path}: the server has sent no message`)));
@@ -30,7 +33,7 @@ export async function shakeHands(port: number, path: string, cookie: string = ""
   try {
     for await (const chunk of socket) {
       text += chunk.toString("latin1");
-      // Another answer than an upgrade may leave the connection open.
+      // After an answer without upgrade, the connection may stay open.
       if (messageIn(text) !== undefined || /^HTTP\/1\.1 (?!101).*\r\n\r\n/s.test(text)) break;
     }
   } finally {
@@ -45,14 +48,17 @@ export async function shakeHands(port: number, path: string, cookie: string = ""
   };
 }
 
-/** The text of the first frame, once it is whole: a short one of a server is a byte for its kind, one for its length, and itself. */
+/**
+ * The text of the first frame, once it is complete. A short frame of a server has one byte for its kind and one for its length; then
+ * the text follows.
+ */
 function messageIn(text: string): string | undefined {
   const start = text.indexOf("\r\n\r\n") + 4;
   const length = text.charCodeAt(start + 1);
   return start > 3 && text.length >= start + 2 + length ? text.slice(start + 2, start + 2 + length) : undefined;
 }
 
-/** The name and value of the cookie that a line sets. */
+/** The name and value of the cookie in a line. */
 export function cookieIn(lines: readonly string[]): string {
   return lines[0]?.split(";")[0] ?? "";
 }

@@ -1,6 +1,6 @@
 /**
- * The portable suite on Node and Bun: this file is bundled for versions that cannot read TypeScript, and leaves
- * the built package outside, to be imported as users do.
+ * The portable suite on Node and Bun. This file is bundled for versions that cannot read TypeScript. The built package
+ * is not part of the bundle, so it is imported as users import it.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 import type { PortableCase } from "./cases.ts";
 
-/** What a runner prints, as one line of JSON, and test/run.ts adds up. */
+/** The results that a runner prints as one line of JSON. test/run.ts adds them up. */
 export interface Outcomes {
   readonly passed: number;
   readonly failed: readonly { readonly name: string; readonly error: string }[];

@@ -37,7 +37,7 @@ const capabilities = {
   verifyCsrfToken,
 };
 
-// The suite that runs in every runtime, here on every engine that Node talks to.
+// The suite for every runtime, here on every engine that Node can use.
 let server: RedisServer;
 let proxy: UpstashServer;
 let directory: string;

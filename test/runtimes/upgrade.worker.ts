@@ -1,5 +1,5 @@
 /**
- * A Worker that answers with WebSockets, with sessions in Workers KV.
+ * A Worker that answers with WebSockets, and keeps sessions in Workers KV.
  *
  * @module
  */
@@ -14,14 +14,14 @@ interface Env {
   readonly KV: CloudflareKvNamespace;
 }
 
-/** What is used of workerd's sockets. */
+/** The part of workerd's sockets that is used here. */
 interface Socket extends EventTarget {
   accept(): void;
   send(text: string): void;
 }
 declare const WebSocketPair: new () => readonly [client: Socket, server: Socket];
 
-/** What a handler does with its session before the request becomes a WebSocket, and when a message comes. */
+/** What a handler does with its session before the request becomes a WebSocket, and when a message arrives. */
 const ways: Record<
   string,
   { before?: (session: Session<Data>) => unknown; after: (session: Session<Data>) => unknown }

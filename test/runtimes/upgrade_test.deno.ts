@@ -25,7 +25,7 @@ function codeOf(error: unknown): unknown {
   return Reflect.get(Object(error), "code") ?? error;
 }
 
-/** A server that answers each path with a WebSocket, whose first message is what the session came to. */
+/** Starts a server that answers each path with a WebSocket. Its first message is the result of the session's call. */
 async function serving(step: (shake: Shake, sessions: SessionManager<Data>) => Promise<void>): Promise<void> {
   const sessions = new SessionManager<Data>();
   const handler = withSession<Data>(async (request, session) => {
@@ -33,7 +33,7 @@ async function serving(step: (shake: Shake, sessions: SessionManager<Data>) => P
     await before?.(session);
     const { socket, response } = Deno.upgradeWebSocket(request);
     const opened = new Promise((resolve) => socket.addEventListener("open", resolve));
-    // Some time after the response is out.
+    // Some time after the response.
     void opened
       .then(() => new Promise((resolve) => setTimeout(resolve, 50)))
       .then(() => after(session))
@@ -67,7 +67,7 @@ Deno.test("Deno.upgradeWebSocket() leaves the session usable: read or touched be
       const { status, message } = await shake(path, cookie);
       deepEqual([path, status, message], [path, 101, "5"]);
     }
-    // Touched, so the client's cookie runs anew.
+    // The request touches the session, so the response renews the cookie.
     equal(cookieIn((await shake("/touch", cookie)).cookies), cookie);
   });
 });
@@ -97,7 +97,7 @@ Deno.test("a session is usable after the response, and after the client went awa
   const leaving = new AbortController();
   const seen: Session<Data>[] = [];
   const handler = withSession<Data>(async (request, session) => {
-    // The handler itself does not read the address: Deno drops what nobody has asked for.
+    // The handler does not read the address. Deno drops properties that were not read before the client left.
     if (seen.push(session) === 2) {
       const left = new Promise((resolve) => request.signal.addEventListener("abort", resolve));
       leaving.abort();
@@ -109,7 +109,7 @@ Deno.test("a session is usable after the response, and after the client went awa
   const address = `http://127.0.0.1:${server.addr.port}`;
   equal(await (await fetch(address, { headers: { Cookie: cookie } })).text(), "Hello");
   await rejects(fetch(address, { headers: { Cookie: cookie }, signal: leaving.signal }));
-  // Until both requests are over.
+  // Waits until both requests have ended.
   await server.shutdown();
   deepEqual(await Promise.all(seen.map((session) => session.get("visits"))), [5, 5]);
 });

@@ -1,5 +1,5 @@
 /**
- * The portable suite as a Worker, for runtimes that have no process: its answer to any request is the outcomes.
+ * The portable suite as a Worker, for runtimes without processes. It answers any request with the results.
  *
  * @module
  */
@@ -31,7 +31,7 @@ const capabilities = {
 
 export { SessionObject } from "with-session/stores/durable-object";
 
-/** The bindings in workerd; elsewhere there are none. */
+/** The bindings in workerd. Other runtimes have none. */
 interface Env {
   readonly KV: CloudflareKvNamespace;
   readonly SESSIONS: SessionObjectNamespace;

@@ -1,5 +1,5 @@
 /**
- * The portable suite in workerd, the runtime of Cloudflare's Workers; its arguments are the compatibility flags.
+ * The portable suite in workerd, the runtime of Cloudflare's Workers. The arguments are compatibility flags.
  *
  * @module
  */

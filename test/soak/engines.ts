@@ -1,4 +1,4 @@
-/** The engines of the soak, and what goes wrong with each of them. */
+/** The engines of the soak, and the faults of each. */
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -15,11 +15,11 @@ import { startRedis } from "../setup/redis.ts";
 
 export type EngineName = "Redis" | "Postgres" | "files";
 
-/** An engine that is used by several servers. */
+/** An engine for several servers. */
 export interface Engine {
-  /** What a server opens. It stays the same after a failover. */
+  /** The address that servers open. It stays the same after a failover. */
   readonly address: string;
-  /** What can go wrong, by name. Each resolves when the engine is there again. None may lose a write that was acknowledged. */
+  /** The faults, by name. Each resolves when the engine is available again. None may lose an acknowledged write. */
   readonly troubles: Readonly<Record<string, () => Promise<void>>>;
   stop(): Promise<void>;
 }
@@ -57,14 +57,14 @@ async function startRedisPair(): Promise<Engine> {
     }
   };
   const roleOf = async (port: number): Promise<string> => (await tell(port, ["ROLE"])).split(",")[0] ?? "";
-  // Not on its command line: once it is promoted, it must not follow the other one when it is started again.
+  // Not as a command-line argument: after a promotion and a restart, it must not follow the other server again.
   await tell(replica.port, ["REPLICAOF", "127.0.0.1", String(primary.port)]);
   return {
     address: `redis://127.0.0.1:${way.port}`,
     troubles: {
       "the engine is killed and started again": () => primary.restart(),
       async "the replica is promoted"() {
-        // A switch-over that waits for the replica: a failover that does not wait may lose what replication had not carried over yet.
+        // The switch-over waits for the replica. Without that, writes that are not yet replicated could be lost.
         await until(async () => (await tell(primary.port, ["WAIT", "1", "1000"])) !== "0");
         await tell(primary.port, ["FAILOVER", "TO", "127.0.0.1", String(replica.port)]);
         await until(async () => (await roleOf(replica.port)) === "master");
@@ -110,7 +110,7 @@ async function startFolder(): Promise<Engine> {
   return { address, troubles: {}, stop: () => rm(address, { recursive: true, force: true }) };
 }
 
-/** A way to a server that can be cut, and lead to another one. */
+/** A connection to a server that can be cut, and directed to another server. */
 async function startWay(to: number): Promise<{
   readonly port: number;
   lead(port: number): void;

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** Serves a handler on a free port of 127.0.0.1. What it throws is answered by 503, with the code of the error. */
+/** Serves a handler on a free port of 127.0.0.1. If the handler throws, the answer is 503 with the code of the error. */
 export async function serve(handle: (request: Request) => Promise<Response>): Promise<Server> {
   const server = createServer(async (incoming, outgoing) => {
     const { method = "GET", url = "/", headers } = incoming;

@@ -1,6 +1,6 @@
 /**
- * One server of the soak: the shop of the examples, with a clock that is wrong. `<engine> <address> <seconds ahead>`. It tells its port, and answers
- * with its memory and its unhandled rejections when it is asked.
+ * One server of the soak: the shop of the examples with a wrong clock. `<engine> <address> <seconds ahead>`. It reports its port, and on request its
+ * memory and its unhandled rejections.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import { shop } from "../../examples/shop/shop.ts";
 import { type EngineName, openStore } from "./engines.ts";
 import { portOf, serve } from "./serve.ts";
 
-/** What a server tells of itself. */
+/** A server's report about itself. */
 export interface ServerState {
-  /** Bytes of the heap that are in use after a collection. */
+  /** Bytes of the heap in use after a garbage collection. */
   readonly heap: number;
   /** The messages of unhandled rejections and uncaught errors. */
   readonly unhandled: readonly string[];
@@ -34,7 +34,7 @@ const collect: () => void = runInNewContext("gc");
 const server = await serve(handle);
 process.send?.({ port: portOf(server) });
 
-// Once in twenty seconds, in all servers at once: sweeps must not get in each other's way.
+// Once in twenty seconds, in all servers at the same time. Concurrent sweeps must not disturb each other.
 setInterval(() => void Promise.resolve(store.prune?.(Date.now() - 600_000)).catch(() => {}), 20_000).unref();
 
 process.on("message", (wish) => {
@@ -50,5 +50,5 @@ process.on("SIGTERM", () => {
   });
   server.closeIdleConnections();
 });
-// A server does not outlive the soak.
+// A server ends with the soak.
 process.on("disconnect", () => process.exit(0));

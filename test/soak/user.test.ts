@@ -1,4 +1,4 @@
-/** That the soak would notice: its users, on stores that break a promise, and on one that keeps them. */
+/** Proves that the soak notices faults: its users, on stores that break a promise, and on a correct one. */
 import { once } from "node:events";
 import { expect, onTestFinished, test } from "vitest";
 import { shop } from "../../examples/shop/shop.ts";
@@ -7,7 +7,7 @@ import { soon } from "../setup/sessions.ts";
 import { portOf, serve } from "./serve.ts";
 import { type Counts, newCounts, User } from "./user.ts";
 
-/** What two users find in so many steps each, on two servers that share a store. */
+/** What two users find in this many steps each, on two servers that share a store. */
 async function find(store: SessionStore, steps: number): Promise<Counts> {
   const servers = await Promise.all([serve(shop({ store })), serve(shop({ store }))]);
   onTestFinished(async () => {
@@ -31,7 +31,7 @@ async function find(store: SessionStore, steps: number): Promise<Counts> {
 test("a sound store gives no reason to complain", async () => {
   const { lost, revived, signedOut, others, done } = await find(memoryStore(), 300);
   expect({ lost, revived, signedOut, others }).toEqual({ lost: [], revived: [], signedOut: [], others: [] });
-  // What is done is drawn by lot; these come many times in so many steps.
+  // The actions are chosen at random. In this many steps, each of these happens many times.
   expect([...done.keys()]).toEqual(
     expect.arrayContaining(["start", "read", "add", "add, six at once", "log in", "log out", "try an ended session"]),
   );

@@ -1,16 +1,16 @@
-/** A user of the shop who knows what the shop owes: what was acknowledged must be there, and what was ended must not. */
+/** A user of the shop who checks its promises: every acknowledged change must be there, and no ended session may come back. */
 
 /** What the soak counts. */
 export interface Counts {
   requests: number;
-  /** Failed requests by the error's code, or `no answer`. */
+  /** Failed requests, by the error's code, or `no answer`. */
   readonly failures: Map<string, number>;
-  /** What must not be. */
+  /** Violations of a promise. */
   readonly lost: string[];
   readonly revived: string[];
   readonly signedOut: string[];
   readonly others: string[];
-  /** How many times each thing was done and acknowledged. */
+  /** How many times each action was done and acknowledged. */
   readonly done: Map<string, number>;
 }
 
@@ -18,10 +18,10 @@ export function newCounts(): Counts {
   return { requests: 0, failures: new Map(), lost: [], revived: [], signedOut: [], others: [], done: new Map() };
 }
 
-/** What a request came to; `null` if it failed, so that nobody knows whether it was done. */
+/** The result of a request; `null` if it failed, so that it may have been done or not. */
 interface Answer {
   readonly status: number;
-  /** The token that the response sets; `undefined` if it says nothing of it, `null` if it takes it away. */
+  /** The token that the response sets; `undefined` if it sets none, `null` if it expires the token. */
   readonly token: string | null | undefined;
   readonly body: Readonly<Record<string, unknown>>;
 }
@@ -31,13 +31,13 @@ interface Device {
   /** Its session, if it has one. */
   token: string | null;
   isSignedIn: boolean;
-  /** How many pears are in the basket: at least what was acknowledged, and at most what was tried. */
+  /** How many pears are in the basket: at least the acknowledged number, and at most the attempted number. */
   least: number;
   most: number;
 }
 
 const COOKIE = "session";
-/** How many ended sessions a user remembers, to try them again. */
+/** How many ended sessions a user remembers, in order to present them again. */
 const REMEMBERED = 200;
 
 /** A user with two browsers. */
@@ -50,8 +50,8 @@ export class User {
   readonly #thinks: number;
 
   /**
-   * @param servers The addresses of the servers that are there now
-   * @param thinks How many milliseconds pass between two things that the user does, at most
+   * @param servers The addresses of the servers that exist now
+   * @param thinks The maximum number of milliseconds between two actions of the user
    */
   constructor(name: string, servers: () => readonly string[], counts: Counts, thinks = 30) {
     this.#thinks = thinks;
@@ -60,19 +60,19 @@ export class User {
     this.#counts = counts;
   }
 
-  /** Does things, one after the other, until the signal. */
+  /** Makes actions, one after the other, until the signal. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) await this.step();
   }
 
-  /** Does one thing. */
+  /** Makes one action. */
   async step(): Promise<void> {
     const act = this.#next(pick(this.#devices));
     if (!(await act())) await pause(100);
     if (this.#thinks > 0) await pause(Math.random() * this.#thinks);
   }
 
-  /** Looks at everything once more, when nothing is wrong with the servers any more. */
+  /** Checks everything once more, when the servers have no more faults. */
   async look(): Promise<void> {
     for (const device of this.#devices) await this.#read(device);
     for (const token of this.#ended) await this.#tryEnded(token);
@@ -113,7 +113,7 @@ export class User {
     return this.#did("read");
   }
 
-  /** Adds pears, with so many requests at the same time. */
+  /** Adds pears, with this many requests at the same time. */
   async #add(device: Device, times: number): Promise<boolean> {
     const { token, least } = device;
     device.most += times;
@@ -123,7 +123,7 @@ export class User {
     if (heard.some((answer) => answer.token !== undefined)) return this.#hasLost(device, "a write");
     const counts = heard.map((answer) => Number(answer.body["count"]));
     device.least = least + heard.length;
-    // Each of those that were at once is stored on top of another one: no two see the same count.
+    // The concurrent requests are stored one after the other, so no two may see the same count.
     if (new Set(counts).size < counts.length)
       this.#counts.lost.push(`${this.#name}: two writes answered the same of ${counts.join(" ")}`);
     for (const answer of heard) {
@@ -165,14 +165,14 @@ export class User {
     const { token } = device;
     if (token === null) return true;
     const answer = await this.#ask("POST", "/api/logout", token);
-    // Not forgotten before it is certain: the next thing that this browser does is to try it again.
+    // The device keeps the token until the logout is certain. Its next action is to try again.
     if (answer === null) return await this.#giveUp(device);
     Object.assign(device, newDevice());
     this.#remember(token);
     return this.#did("log out");
   }
 
-  /** Writes and a logout at the same time: whatever the writes came to, the session must have ended. */
+  /** Sends writes and a logout at the same time. Whatever happens to the writes, the session must have ended. */
   async #logOutDuringWrites(device: Device): Promise<boolean> {
     const { token } = device;
     const writes = Array.from({ length: 3 }, () => this.#addOne(token));
@@ -181,7 +181,7 @@ export class User {
     return isOut;
   }
 
-  /** Signs out a session of which nothing is certain, as often as it takes, and begins again. */
+  /** Signs out a session whose state is unknown, with as many attempts as needed, and begins again. */
   async #giveUp(device: Device): Promise<boolean> {
     const { token } = device;
     Object.assign(device, newDevice());
@@ -210,7 +210,7 @@ export class User {
     return this.#did("end others");
   }
 
-  /** Presents a session that was ended, and whose end was acknowledged. */
+  /** Presents a session whose end was acknowledged. */
   async #tryEnded(token: string): Promise<boolean> {
     const answer = await this.#ask("GET", "/api/session", token);
     if (answer === null) return false;
@@ -230,7 +230,7 @@ export class User {
     this.#counts.lost.push(`${this.#name}: ${what} answered ${count}, which should be from ${least} to ${most}`);
   }
 
-  /** A session that nobody has ended is not there. */
+  /** A session that nobody has ended is missing. */
   #hasLost(device: Device, what: string): boolean {
     this.#counts.signedOut.push(`${this.#name}: ${what} did not find the session`);
     Object.assign(device, newDevice());
@@ -251,7 +251,7 @@ export class User {
       const response = await fetch(pick(this.#servers()) + path, init);
       const answer = (await response.json()) as Readonly<Record<string, unknown>>;
       if (response.status >= 500) return this.#failed(String(answer["error"]));
-      // Another request has ended the session meanwhile, and the shop says so.
+      // Another request has ended the session meanwhile. The shop reports that.
       if (response.status === 409) return this.#failed("ERR_SESSION_GONE");
       return { status: response.status, token: tokenIn(response.headers), body: answer };
     } catch {

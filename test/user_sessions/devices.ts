@@ -9,7 +9,7 @@ export interface Devices {
   readonly sessions: SessionManager<UntypedData>;
   /** A browser without a session. */
   readonly browser: () => Visitor<UntypedData>;
-  /** A browser that a user has logged in on. */
+  /** A browser in which a user has logged in. */
   readonly logIn: (metadata?: unknown, user?: string) => Promise<Visitor<UntypedData>>;
 }
 
@@ -34,7 +34,7 @@ export function devices(options: SessionOptions<UntypedData> = {}, about: UserSe
   };
 }
 
-/** What a handler does when a user has logged in. */
+/** The calls of a handler when a user has logged in. */
 export async function logInOn(
   users: UserSessions,
   session: Session<UntypedData>,
@@ -46,7 +46,7 @@ export async function logInOn(
   await users.bind(session, user, metadata);
 }
 
-/** Whom a browser is taken for. */
+/** The user that a browser's session belongs to. */
 export async function userOn(visit: Visitor<UntypedData>): Promise<unknown> {
   return (await visit((session) => session.get("user"))).result;
 }
@@ -66,7 +66,7 @@ export function entriesOf(records: ReadonlyMap<string, StoredRecord>): number[] 
   return [...records.values()].filter(isPage).map(({ fields }) => fields.size - 1);
 }
 
-/** Removes all pages, as an engine does that evicts records. */
+/** Removes all pages, like an engine that evicts records. */
 export function losePages(records: Map<string, StoredRecord>): number {
   const pages = [...records].filter(([, record]) => isPage(record));
   for (const [key] of pages) records.delete(key);

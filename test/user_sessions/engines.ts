@@ -79,7 +79,7 @@ function inProcess(store: SessionStore): Promise<Engine> {
   return Promise.resolve({ store, stop: () => Promise.resolve() });
 }
 
-/** Starts an engine, each of which is real. */
+/** Starts an engine. All of them are real. */
 export const engines: Readonly<Record<string, () => Promise<Engine>>> = {
   "memory": () => inProcess(memoryStore()),
   "file": startFile,

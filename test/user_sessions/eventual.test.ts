@@ -15,7 +15,7 @@ interface Place {
   readonly visit: (jar: CookieJar) => Visitor<Record<string, unknown>>;
 }
 
-/** Places of Workers KV, each of which shows what others have written a minute late. */
+/** Places of Workers KV. Each shows the writes of others a minute late. */
 function world(
   about: UserSessionsOptions = {},
   order: "first" | "last" | "without" = "without",
@@ -56,7 +56,7 @@ describe("where a place may show an older list", () => {
       await paris.visit(phone)((session) => session.regenerate());
       await tokyo.users[use](ADA);
       clock.advance(300);
-      // What is used lists itself again.
+      // A session that is used adds itself to the list again.
       await userOn(paris.visit(phone));
       expect(await shown(paris)).toContain("phone");
       await paris.users.revokeAll(ADA);
@@ -116,7 +116,7 @@ describe("where a place may show an older list", () => {
       await phone((session) => session.regenerate({ grace }));
       records.set(String(key), { ...before!, version: 1000 });
       expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
-      // However long the call takes.
+      // A long time passes before the call.
       clock.advance(1200);
       expect(await users.revokeAll(ADA)).toBe(1);
       expect(await userOn(phone)).toBeUndefined();

@@ -86,14 +86,15 @@ describe("one time limit for one operation", () => {
   test("revokeAll() under endless contention on the list gives up with ERR_CONFLICT", async () => {
     const { store: inner, records } = openStore();
     const store = altered(inner, {
-      // Somebody is always faster.
+      // Another writer is always first.
       save: (save, key, write) => (isPage(records.get(key) ?? { fields: new Map() }) ? "conflict" : save(key, write)),
       delete: (remove, key, version) =>
         isPage(records.get(key) ?? { fields: new Map() }) ? "conflict" : remove(key, version),
     });
     const { users, logIn } = program({ store, storeTimeout: 0.3 });
     await logIn();
-    // On the real clock: the pause after a conflict is in proportion to what the attempt took. An operation without a limit would never end.
+    // On the real clock, because the pause after a conflict depends on the duration of the attempt. Without a time limit, the operation
+    // would never end.
     expect(await codeOf(() => users.revokeAll(ADA))).toBe("ERR_CONFLICT");
   });
 
@@ -149,7 +150,7 @@ describe("crashes", () => {
     expect(await codeOf(() => logIn("never stored"))).toBe("ERR_STORE");
     store.plan({});
     expect(await users.list(ADA)).toEqual([]);
-    // For all that is known, the session may still come.
+    // The session may still be stored, so its entry stays in the list for now.
     expect(store.calls.save + store.calls.delete).toBe(0);
     clock.advance(1199);
     await users.list(ADA);
@@ -220,7 +221,7 @@ describe("crashes", () => {
     let leaves = true;
     const store = altered(inner, {
       save: async (save, key, write) => {
-        // Somebody looks at the list right before the session is stored.
+        // Another request reads the list right before the session is stored.
         if (key === keyOf(id) && !leaves) expect(await users.revokeBy("sid", "one")).toBe(0);
         return await save(key, write);
       },
@@ -334,7 +335,7 @@ describe("crashes", () => {
       save: async (save, key, write) => {
         if (isDead) throw new Error("dead");
         const answer = await save(key, write);
-        // It ends right after its successor is stored, and the other one overtakes it.
+        // The process ends right after it has stored the successor. Then the other request comes first.
         isDead = factsIn(write.record) !== undefined && write.expected === null;
         return answer;
       },
@@ -384,7 +385,7 @@ describe("crashes", () => {
       await failing.regenerate();
       await users.bind(failing, "user-2");
       await failing.save();
-      // It has none of the sessions of this user any more.
+      // This user has no sessions any more.
       expect(await users.revokeAll(ADA)).toBe(0);
       return { users, sessions, records, calls, id, failing, renewed: String(await failing.id()) };
     }
@@ -437,7 +438,7 @@ describe("crashes", () => {
       const { store: inner, records } = openStore();
       let isDown = false;
       const store = altered(inner, {
-        // The list of the user before, when the session has been stored.
+        // The list of the previous user fails once the session has been stored.
         load: (load, key) => (isDown && isPage(records.get(key) ?? { fields: new Map() }) ? down() : load(key)),
         save: async (save, key, write) => {
           const answer = await save(key, write);
@@ -483,11 +484,11 @@ describe("crashes", () => {
     await users.bind(failing, "user-2");
     await failing.save();
     expect(await users.list("user-2")).toHaveLength(1);
-    // However long the request takes.
+    // The request takes a long time.
     clock.advance(1200);
     await users.list(ADA);
     await sessions.discard(failing);
-    // The login that failed takes no place, also before anybody reads the list.
+    // The failed login takes no place in the list, even before the list is read.
     expect([...records.values()].filter(isPage)).toHaveLength(1);
     expect(unlisted(records)).toEqual([]);
     expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
@@ -574,7 +575,7 @@ describe("a session whose record cannot be read", () => {
       const store = faultyStore(inner);
       const { users, sessions, logIn } = program({ store, now: clock.now });
       const id = await logIn();
-      // A clock that is ahead must not take it for one that never came.
+      // A server whose clock is ahead must not drop the session as one that was never stored.
       clock.advance(2000);
       store.plan({ load: ["none", fault] });
       expect(await users.list(ADA)).toEqual([]);

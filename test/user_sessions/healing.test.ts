@@ -64,7 +64,7 @@ describe("a list that an engine has lost", () => {
     const { users, logIn } = devices({ store: { ...inner, traits: { ...inner.traits, maxBytes: 3840 } } });
     const browsers = [];
     for (let n = 0; n < 13; n++) browsers.push(await logIn(n));
-    // A page has room for a dozen.
+    // A page has room for twelve entries.
     expect(entriesOf(records)).toEqual([12, 1]);
     const [[first] = [""]] = [...records].filter(([, record]) => isPage(record));
     records.delete(first);
@@ -193,7 +193,7 @@ describe("how long a list is kept", () => {
     const page = [...records].find(([, record]) => isPage(record))?.[0] ?? "";
     const assertKept = (): void => {
       const [key] = [...records].find(([, record]) => factsIn(record) !== undefined) ?? [];
-      // Another clock may have counted the session's end.
+      // By another clock, the session may expire later.
       expect(kept.get(page)).toBeGreaterThanOrEqual((kept.get(key ?? "") ?? Infinity) + 600_000);
     };
     let writes = 0;
@@ -204,7 +204,7 @@ describe("how long a list is kept", () => {
       if (kept.get(page) !== before) writes++;
       assertKept();
     }
-    // Not with each touch, but once in an idle timeout.
+    // A touch does not always write the page; that happens once in an idle timeout.
     expect(writes).toBeLessThanOrEqual(5);
     expect(writes).toBeGreaterThanOrEqual(3);
     await phone((session) => session.setTimeouts({ idle: 1e7, absolute: 1e8 }));
@@ -248,7 +248,7 @@ describe("how long a list is kept", () => {
       const sessions = [...records].filter(([, record]) => !isPage(record)).map(([key]) => kept.get(key) ?? 0);
       expect(Math.min(...pages)).toBeGreaterThanOrEqual(Math.max(...sessions));
     }
-    // One that is on another page than the first, which alone knows how many there are.
+    // A session on another page than the first. Only the first page contains the number of pages.
     for (const browser of browsers) {
       const { result: id } = await browser((session) => session.id());
       const record = records.get(keyOf(String(id)));
@@ -273,7 +273,7 @@ describe("what a list holds", () => {
       expect(await userOn(phone)).toBe(ADA);
     }
     expect(await users.list(ADA)).toHaveLength(1);
-    // The id in use, and those of less than twenty minutes: every second request renews it.
+    // The id in use, and the ids of the last twenty minutes: every second request renews the id.
     expect(entriesOf(records)).toEqual([3]);
     calls.length = 0;
     await phone((session) => session.destroy());
@@ -304,7 +304,7 @@ describe("what a list holds", () => {
     const { store: inner, records } = openStore();
     const store = { ...inner, traits: { ...inner.traits, maxBytes: 4000 } };
     const { users, logIn } = devices({ store, now: clock.now });
-    // Far more logins than a page holds, but never more than a few sessions alive.
+    // Many more logins than a page can hold, but only a few sessions exist at a time.
     for (let day = 0; day < 200; day++) {
       await logIn(day);
       clock.advance(50_000);

@@ -7,14 +7,14 @@ interface Facts {
   readonly lists: readonly { readonly list: string; readonly page: number }[];
 }
 
-/** What a record says of its user; undefined if it belongs to nobody. */
+/** The user data in a record; undefined if the record belongs to no user. */
 export function factsIn({ fields }: Pick<StoredRecord, "fields">): Facts | undefined {
   const text = fields.get("@") ?? "";
   if (!text.includes("{")) return undefined;
   return JSON.parse(text.slice(text.indexOf("{")))["+users"];
 }
 
-/** The store keys of bound sessions that a list does not name. */
+/** The store keys of bound sessions that are missing in the lists. */
 export function unlisted(records: ReadonlyMap<string, StoredRecord>): string[] {
   return [...records].flatMap(([key, record]) => {
     const facts = factsIn(record);
@@ -29,10 +29,10 @@ export function pageKey(list: string, page: number): string {
   return createHash("sha256").update(`with-session page ${page} ${list}`).digest("hex");
 }
 
-/** What goes wrong with one call of a store. */
+/** The fault of one call of a store. */
 export type Fault = "none" | "rejects" | "does it but rejects" | "does it twice";
 
-/** A store that is told what goes wrong with each call, and when the call is done. */
+/** A store in which `next` decides when each call is done, and how it fails. */
 export function scheduledStore(store: SessionStore, next: () => Promise<Fault>): SessionStore {
   const verb = async <Args extends unknown[], Answer>(
     call: (...args: Args) => Answer | Promise<Answer>,

@@ -11,7 +11,7 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     const { users, logIn } = devices({ onEvent: (event) => events.push(event) }, { limit: 2 });
     const browsers: Visitor<Record<string, unknown>>[] = [];
     for (let n = 0; n < 4; n++) browsers.push(await logIn(n));
-    // Being used does not save the oldest. To bind the same session again adds none.
+    // A session that is used is not protected from the limit, and binding the same session again adds no entry.
     await browsers[3]!((session) => users.bind(session, ADA, 3));
     expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual([2, 3]);
     expect(await Promise.all(browsers.map(userOn))).toEqual([undefined, undefined, ADA, ADA]);
@@ -249,7 +249,7 @@ describe('limit with onLimit: "refuse"', () => {
     expect(result.message).toContain("2");
     expect((await visit((session) => session.all())).result).toEqual({ basket: 1 });
     expect(await users.list(ADA)).toHaveLength(2);
-    // The same session may be bound again and get another id, and one that has ended makes room.
+    // The same session may be bound again and get another id. An ended session makes room.
     await phone(async (session) => (await session.regenerate(), await users.bind(session, ADA, "again")));
     await phone((session) => session.destroy());
     await logIn();
@@ -322,7 +322,7 @@ describe('limit with onLimit: "refuse"', () => {
 
   test("bind() lets 60 of 61 in where the list has several pages", async () => {
     const { store, records } = openStore();
-    // A page of this store has room for a dozen entries.
+    // A page of this store has room for twelve entries.
     const small = { ...store, traits: { ...store.traits, maxBytes: 4000 } };
     const free = devices({ store: small });
     for (let n = 0; n < 30; n++) await free.logIn(n);
@@ -346,7 +346,7 @@ describe('limit with onLimit: "refuse"', () => {
     const { store, records } = openStore();
     const both = gate();
     let writes = 0;
-    // The first write of the list waits for that of the other login.
+    // The first write of the list waits for the first write of the other login.
     const meeting = altered(store, {
       async change(save, key, write) {
         if (isOver && isPage(write.record)) {

@@ -55,7 +55,7 @@ describe("a list with very many entries", () => {
               ? Promise.reject(new Error("down"))
               : save(key, write);
           },
-          // The successor cannot be taken back either, as if the process had ended.
+          // The successor cannot be deleted either, as if the process had crashed.
           delete: (remove, ...args) => (fails ? Promise.reject(new Error("down")) : remove(...args)),
         },
       );

@@ -9,7 +9,7 @@ import { type Fault, scheduledStore, unlisted } from "./invariant.ts";
 
 const USERS = ["ada", "grace"] as const;
 
-/** What one request may do, with a session that it opens by the id that its client holds. */
+/** The possible calls of one request, on a session that it opens by the id of its client. */
 const acts = {
   "log in": async (session, users) => (await session.regenerate(), await users.bind(session, "ada")),
   "log in with a grace": async (session, users) => (
@@ -32,7 +32,7 @@ const acts = {
   "revoke": async (session, users) => {
     const handle = await users.handle(session);
     if (handle !== null) await users.revoke(handle);
-    // A server whose clock is ahead takes a grace for over, and finds no session.
+    // On a server whose clock is ahead, the grace has ended, so it finds no session.
     return handle;
   },
   "revokeAll": async (_, users) => void (await users.revokeAll("ada")),
@@ -42,7 +42,7 @@ const acts = {
 
 type Act = keyof typeof acts;
 
-/** One program on a server: its manager, on its own view of the store, with its own clock. */
+/** One program on a server, with its own manager, view of the store and clock. */
 function program(
   store: SessionStore,
   now: () => number,
@@ -51,7 +51,7 @@ function program(
   return { sessions: new SessionManager<UntypedData>({ store, now, plugins: [users], storeTimeout: 60 }), users };
 }
 
-// Nobody waits after a conflict, and there is one page: the schedule decides who comes next.
+// There are no pauses after conflicts, and there is one page, so that the schedule decides which call comes next.
 beforeEach(() => void vi.spyOn(Math, "random").mockReturnValue(0));
 afterEach(() => void vi.restoreAllMocks());
 
@@ -86,7 +86,7 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
         const parties = [end, act].map((each) => startParty(store, id, each));
         const [ending, other] = parties as [Party, Party];
         await settled(parties);
-        // Who begins after the end finds no session, and logs in anew.
+        // If this request begins after the end, it finds no session, and logs in anew.
         other.step();
         let current = choose(2) === 0 ? ending : other;
         for (let switches = 0; ;) {
@@ -112,7 +112,7 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
         for (const each of [id, other.id]) {
           if (each) expect(await users.handle(sessions.open(each))).toBeNull();
         }
-        // What nobody was told of is listed at least.
+        // Even a session whose id no client has received is in the list.
         expect(unlisted(records)).toEqual([]);
       });
       expect(played).toBeGreaterThan(20);
@@ -123,7 +123,7 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
 
 const RUNS = 400;
 const MOST_STEPS = 20_000;
-/** How often the requests of a schedule take turns: with more, there are too many schedules. */
+/** How often the requests of a schedule take turns. With more switches there would be too many schedules. */
 const MOST_SWITCHES = 2;
 
 type Wave = readonly [
@@ -132,14 +132,14 @@ type Wave = readonly [
   isLate: boolean,
 ];
 
-/** Plays waves of requests that meet, and compares what comes of each with what is promised. */
+/** Plays waves of concurrent requests, and compares the results with the promises. */
 async function play(waves: readonly Wave[]): Promise<void> {
   const clock = fakeClock(1_800_000_000_000);
   const { store, records } = openStore();
   const { sessions, users } = program(store, clock.now);
   const clients: string[] = ["", "", ""];
   const told = new Set<string>();
-  /** The handles of sessions that have ended. */
+  /** The handles of the ended sessions. */
   const ended = new Set<string>();
   for (const [requests, decisions, isLate] of waves) {
     const { gate, run } = scheduled(decisions, () => expect(unlisted(records)).toEqual([]));
@@ -156,7 +156,7 @@ async function play(waves: readonly Wave[]): Promise<void> {
           const id = await session.id();
           if (id !== null) told.add((clients[client] = id));
         } catch {
-          // It failed, or another request has ended the session: nothing is promised of this one.
+          // The request failed, or another request has ended the session. Nothing is promised for it.
           await own.sessions.discard(session).catch(() => {});
           return;
         }
@@ -178,7 +178,7 @@ async function play(waves: readonly Wave[]): Promise<void> {
   for (const id of told) expect(await users.handle(sessions.open(id))).toBeNull();
 }
 
-/** Lets calls of the store go on one at a time, in the order and with the faults that the decisions say. */
+/** Lets calls of the store go on one at a time. The decisions give the order and the faults. */
 function scheduled(
   decisions: Wave[1],
   check: () => void,
@@ -197,14 +197,14 @@ function scheduled(
       let running = parties.length;
       for (const party of parties) void party.finally(() => running--);
       for (let step = 0; running > 0; step++) {
-        // Until whoever is not waiting has come to its next call, or to the end of a pause.
+        // Waits until each running request has reached its next call or the end of a pause.
         await idle();
         if (step > MOST_STEPS) throw new Error("The requests do not come to an end");
         check();
         const { who, fault } = decisions[step % decisions.length]!;
         const [next] = waiting.splice(who % Math.max(1, waiting.length), 1);
         if (next === undefined) continue;
-        // One call in seven fails, is lost or is sent twice, and some of these are the last that the process makes.
+        // One call in seven fails, loses its answer or is sent twice. After some of these the process crashes.
         if (fault < 2) crashed.add(next.party);
         const faults: Fault[] = [
           "rejects",
@@ -221,14 +221,14 @@ function scheduled(
   };
 }
 
-/** A request whose calls of the store wait until they are let go. */
+/** A request whose calls of the store wait until the test lets them go on. */
 interface Party {
   readonly waiting: (() => void)[];
   /** Lets the next call go on. */
   step(): void;
   crashed: boolean;
   isDone: boolean;
-  /** The id that its client was told. */
+  /** The id that its client has received. */
   id: string | null;
 }
 
@@ -256,13 +256,13 @@ function startParty(store: SessionStore, id: string, act: Act): Party {
   return party;
 }
 
-/** Until everybody waits for the store, is done or has crashed: a pause after a conflict takes a moment. */
+/** Waits until each request waits for the store, is done or has crashed. A pause after a conflict takes a moment. */
 async function settled(parties: readonly Party[]): Promise<void> {
   do await idle();
   while (parties.some(({ waiting, isDone, crashed }) => waiting.length === 0 && !isDone && !crashed));
 }
 
-/** Until what waits for nothing has run. */
+/** Waits until all code has run that waits for nothing. */
 async function idle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }

@@ -95,7 +95,7 @@ describe("userSessions() as a plugin", () => {
     expect(await callsOf(() => phone((session) => users.handle(session)))).toEqual(["load"]);
     expect(await callsOf(() => anonymous((session) => users.unbind(session)))).toEqual(["load"]);
     expect(await callsOf(() => anonymous((session) => session.destroy()))).toEqual(["load", "delete"]);
-    // Each session in the list that is not meant costs nothing.
+    // Other sessions in the list cause no calls.
     const laptop = await logIn();
     expect(await callsOf(() => phone((session) => session.touch()))).toEqual(["load", "load", "touch"]);
     expect(await callsOf(() => laptop((session) => session.destroy()))).toEqual(["load", "delete", "load", "change"]);
@@ -112,7 +112,7 @@ describe("userSessions() as a plugin", () => {
       return [...calls];
     };
     expect(await callsOf("one")).toEqual(["load", "load", "load", "change"]);
-    // A new list, and then the one before, with the session to which it leads.
+    // The new list is read and written, and then the old list is read, with the session that it names.
     expect(await callsOf("two")).toEqual(["load", "load", "load", "create", "change", "load", "load"]);
   });
 
@@ -125,7 +125,7 @@ describe("userSessions() as a plugin", () => {
     await phone(async (session) => {
       await users.bind(session, ADA);
       await session.save();
-      // The page, the session, and then the page and the two sessions in it.
+      // The page is read and written and the session is created. Then the page and its two sessions are read.
       expect(calls).toEqual(["load", "change", "create", "load", "load", "load"]);
       calls.length = 0;
       await session.regenerate();

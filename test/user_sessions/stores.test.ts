@@ -11,9 +11,9 @@ interface Scene {
   readonly user: string;
   readonly clock: FakeClock;
   readonly store: SessionStore;
-  /** Logs in on a new device, and answers the id that it holds. */
+  /** Logs in on a new device, and returns its id. */
   readonly logIn: (metadata?: unknown) => Promise<string>;
-  /** Whom a device is taken for. */
+  /** The user that the device's session belongs to. */
   readonly who: (id: string) => Promise<unknown>;
   readonly handleOf: (id: string) => Promise<string>;
 }
@@ -106,7 +106,7 @@ const cases: Record<string, (store: SessionStore) => Promise<void>> = {
     else expect(listed.length).toBeGreaterThan(0);
     const ended = await users.revokeAll(user);
     expect(ended).toBe(listed.length);
-    // Without compare-and-set, what is not listed lives on. What is listed has ended.
+    // Without compare-and-set, sessions that are missing in the list stay alive. Those in the list have ended.
     const alive = (await Promise.all(ids.map(who))).filter((found) => found !== undefined);
     expect(alive).toHaveLength(12 - ended);
   },
@@ -122,7 +122,7 @@ const cases: Record<string, (store: SessionStore) => Promise<void>> = {
     }
   },
 
-  // Together they are larger than the smallest engine's greatest value.
+  // Together they are larger than the maximum value of the smallest engine.
   async "ten sessions with 7 000 letters each are listed, and all but one end"(store) {
     const { sessions, users, user, logIn, who } = scene(store);
     const ids: string[] = [];

@@ -1,6 +1,6 @@
 import { afterAll, expect, test, vi } from "vitest";
 
-// Before anything is imported that asks for Node's crypto.
+// This must run before any import that uses Node's crypto.
 const original = process.getBuiltinModule;
 Object.assign(process, { getBuiltinModule: undefined });
 vi.resetModules();

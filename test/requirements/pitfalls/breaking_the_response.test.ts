@@ -96,7 +96,7 @@ describe.each(["withSession", "Hono"] as const)("Breaking the response, with %s"
 });
 
 test("Breaking the response: an upgrade to another protocol does not fail", async () => {
-  // Node makes no such Response; in workerd the answer to an upgrade is one.
+  // Node cannot make such a Response. In workerd, the answer to an upgrade is one.
   const upgrade = new Proxy(new Response(null), {
     get: (target, name) => (name === "status" ? 101 : Reflect.get(target, name, target)),
   });
@@ -106,7 +106,7 @@ test("Breaking the response: an upgrade to another protocol does not fail", asyn
   });
   expect((await handle(new Request(SHOP))).status).toBe(101);
 });
-/** A response as it comes from a server: its headers are immutable. */
+/** A response that a client has received from a server: its headers are immutable. */
 async function fetched(): Promise<Response> {
   const server = createServer((_request, response) => response.setHeader("X-Own", "far").end("from afar"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

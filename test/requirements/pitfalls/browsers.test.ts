@@ -12,13 +12,16 @@ interface Data {
 describe("A beacon that was sent with the form of a login, and arrives after it,", () => {
   const count = (session: Session<Data>): Promise<number> => session.update("beacons", (n = 0) => n + 1);
 
-  /** A client visits the page of the form, logs in, and a beacon from before arrives last. Answers whether the login stays. */
+  /**
+   * A client visits the page of the form and logs in. A beacon from before the login arrives last. Returns whether the client
+   * is still logged in.
+   */
   async function visit(formPage: (session: Session<Data>) => unknown, beacon: (session: Session<Data>) => unknown) {
     const jar = cookieJar();
     const options = { store: memoryStore() };
     const browser = visitor<Data>(options, { jar });
     await browser(formPage);
-    // The cookies that the beacon carries are those from before the login.
+    // The beacon carries the cookies from before the login.
     const before = cookieJar();
     for (const { name, value } of jar.cookies())
       before.store(

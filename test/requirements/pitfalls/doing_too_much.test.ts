@@ -51,7 +51,7 @@ describe("Doing too much", () => {
       await session.update("a", (n) => n + 1),
       await session.save(),
     ]);
-    // A client is opened once, not for each request.
+    // The client of the engine is opened once, not for each request.
     expect(opened).toBe(1);
   });
 });

@@ -138,7 +138,7 @@ describe("Letting someone in", () => {
       }),
     );
     expect(new Set(ids).size).toBe(50);
-    // 32 of 64 characters are 192 bits. Every place varies, or some of them would be no part of the chance.
+    // 32 characters out of 64 have 192 bits. Every character must vary; otherwise it would add no randomness.
     for (let place = 0; place < 32; place++) expect(new Set(ids.map((id) => id[place])).size).toBeGreaterThan(10);
     expect(ids.every((id) => /^[\w-]{32}$/.test(id))).toBe(true);
     await expect(visitor({ generateId: () => "short" })((session) => session.create())).rejects.toThrow(TypeError);
@@ -177,7 +177,7 @@ describe("Letting someone in", () => {
       await send(act, withCookie(id)).catch((error: unknown) => heard.push(error));
     }
     expect(heard.length).toBeGreaterThanOrEqual(9);
-    // The engine's own error and the request are for a log that nobody else reads.
+    // The engine's own error and the request are for a log that nobody else can read.
     const shown = heard.map((each) =>
       each instanceof Error ? each : { ...Object(each), detail: null, request: null },
     );
@@ -220,7 +220,7 @@ describe("Letting someone in", () => {
     expect([records.size, calls]).toEqual([1, []]);
   });
 });
-/** All that can be seen of a value: its properties, hidden ones too, and those of what it refers to. */
+/** Everything that a reader can see of a value: its properties, including hidden ones, and those of the values that it refers to. */
 function describeWhole(value: unknown, seen = new Set<unknown>()): string {
   if (typeof value !== "object" || value === null || seen.has(value)) return String(value);
   seen.add(value);

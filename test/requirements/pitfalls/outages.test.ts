@@ -24,7 +24,7 @@ describe("Outages", () => {
       const answered = await outage(act, withCookie(id)).catch(() => undefined);
       expect(answered?.cookies).toEqual(onStoreError === "throw" ? undefined : []);
 
-      // Only reading fails, so that a write could get through.
+      // Only reading fails, so a write could succeed.
       const halfway = visitor({ ...settings, store: { ...store, load: down }, onStoreError });
       await halfway(act, withCookie(id)).catch(() => {});
       expect([records.size, records.get(keyOf(id))]).toEqual([1, before]);

@@ -11,7 +11,7 @@ import { cloudflareKvStore, type CloudflareKvNamespace } from "../../../src/stor
 import { userSessions } from "../../../src/user_sessions.ts";
 import { codeOf, cookieOf, errorOf, openStore, SHOP, soon, visitor } from "../../setup/sessions.ts";
 
-/** Options that are no options, as a program without types gives them. */
+/** Invalid options, as a program without types may pass them. */
 const wrap = (options: object) => (): unknown => withSession(() => new Response(), options as SessionOptions);
 
 describe("an unknown option", () => {

@@ -12,7 +12,7 @@ interface Data {
   notice?: string;
 }
 
-/** A request as some servers give it: what nobody has looked at by the time it is closed can never be read. */
+/** A request as in some servers: after it was closed, only properties that were read before can be read. */
 function closingRequest(init: RequestInit): { request: Request; close(): void } {
   const taken = new Map<string | symbol, unknown>();
   let isClosed = false;
@@ -98,7 +98,7 @@ test.each<[string, unknown]>([
 });
 
 describe("Hono", () => {
-  /** An app whose routes fail in the way of their names. */
+  /** An app in which each route fails in the way that its name says. */
   function failingShop() {
     const { store, records } = openStore();
     const app = new Hono<SessionEnv<Data>>();
@@ -166,7 +166,7 @@ describe("handlers within handlers", () => {
   const names = (response: Response): string[] =>
     response.headers.getSetCookie().map((line) => line.split("=")[0] ?? "");
 
-  /** A handler that calls another one with a request of its own, as SvelteKit's `event.fetch` and Astro's `rewrite` do. */
+  /** A handler that calls another handler with a new request, as SvelteKit's `event.fetch` and Astro's `rewrite` do. */
   test.each(["one manager", "two managers"])(
     "that are nested through a new request keep the data of both, in one cookie: %s",
     async (kind) => {
@@ -189,7 +189,7 @@ describe("handlers within handlers", () => {
         inner: 1,
         outer: 1,
       });
-      // And again with the session that there is now.
+      // The same again with the session that exists now.
       const again = await jar.fetch(outer, SHOP);
       expect(names(again)).toEqual([]);
       expect({ ...(await visitor(outside)((session) => session.all(), { headers })).result }).toEqual({

@@ -5,10 +5,10 @@ import { withCookie } from "../../setup/established.ts";
 import { altered, codeOf, cookieOf, gate, idIn, living, openStore, SHOP, soon, visitor } from "../../setup/sessions.ts";
 import { sweepingStore } from "../../setup/sweeping_store.ts";
 
-/** How far the clocks of two servers may be apart, in seconds. */
+/** How far apart the clocks of two servers are, in seconds. */
 const SKEWS = [-300, -4, -1, 0, 1, 4, 300];
 
-/** Servers with clocks of their own, on one store. */
+/** Servers with different clocks on one store. */
 function servers(store: SessionOptions["store"] & object = openStore().store, more: SessionOptions = {}) {
   const clock = fakeClock();
   const server = (skew: number): SessionManager =>
@@ -112,7 +112,7 @@ describe("a beacon with the old id, beside the login that renews it", () => {
       if (comesFirst) await sendBeacon();
       await visitor(manager, { jar })(login);
       const told = comesFirst ? [] : (await sendBeacon()).cookies;
-      // The browser keeps what it hears last.
+      // A browser keeps the cookie that it receives last.
       expect(told).toEqual([]);
       expect((await visitor(manager, { jar })((session) => session.get("user"))).result).toBe("ada");
     }

@@ -135,7 +135,7 @@ describe("calls that run in parallel", () => {
 });
 
 describe("a new id that save() has stored", () => {
-  /** A session whose handler renews the id, saves, and then fails in some way. */
+  /** A session whose handler renews the id, saves, and then fails in one of several ways. */
   async function renewing(
     options: SessionOptions<Data>,
     use: (session: Session<Data>) => unknown,
@@ -222,7 +222,10 @@ describe("a new id that save() has stored", () => {
 
 describe("a rotation without an answer", () => {
   const faults = ["rejects", "does it but rejects"] as const;
-  /** The successor is stored, the old id is retired, a touch finds out whether it was: which of these writes fail, and how. */
+  /**
+   * The library stores the successor, retires the old id, and makes a touch to find out whether it was retired. A plan says
+   * which of these writes fail, and how.
+   */
   const plans = faults.flatMap((first) =>
     faults.flatMap(
       (second) =>
@@ -245,7 +248,7 @@ describe("a rotation without an answer", () => {
       await visitor(options, { jar })((session) => session.regenerate()).catch(() => {});
       faulty.plan({});
       expect((await visitor(options, { jar })((session) => session.get("user"))).result).toBe("ada");
-      // A successor that could not be ended is known to nobody.
+      // A successor that could not be ended may remain, but no client knows its id.
       expect(living(records).length).toBeGreaterThanOrEqual(1);
     }
   });
@@ -273,7 +276,7 @@ describe("a rotation without an answer", () => {
       faulty.plan({ save: plan, delete: "hangs" });
       vi.useFakeTimers(FAKED);
       const rotating = codeOf(() => visit((session) => session.regenerate()));
-      // One limit for the rotation and its repairs, and one for putting back what was there.
+      // One time limit for the rotation and its repairs, and one for putting the old session back.
       await vi.advanceTimersByTimeAsync(2 * 300 + 10);
       expect(await soonest(rotating)).toBe("ERR_STORE_TIMEOUT");
       vi.useRealTimers();
@@ -316,7 +319,7 @@ describe("an answer without meaning", () => {
 
   test.each(verbs)("is a failure, not a success, when %s gives it", async (verb) => {
     for (const answer of answers) {
-      // What is a good answer of this verb.
+      // These answers are correct.
       if ((verb === "load" && answer === null) || (verb === "delete" && answer === undefined)) continue;
       const { store } = openStore();
       let isConfused = false;
