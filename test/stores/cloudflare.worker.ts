@@ -1,4 +1,4 @@
-/** What the tests of Cloudflare's stores run inside workerd. */
+/** The code that the tests of Cloudflare's stores run inside workerd. */
 
 import { SessionManager } from "../../mod.ts";
 import type { SessionStore } from "../../src/core/store.ts";
@@ -8,7 +8,7 @@ import { type OpenedStore, storeCases } from "../../src/testing.ts";
 
 export { SessionObject };
 
-/** A session's object that also tells what it has stored, and can be told that its time has come. */
+/** The object of a session, which can also report what it has stored, and run its alarm on request. */
 export class InspectedObject extends SessionObject {
   readonly #storage: InspectedStorage;
 
@@ -51,7 +51,7 @@ interface Exports {
 
 const opened: Record<string, (env: Env) => OpenedStore> = {
   "kv"({ KV }) {
-    // Workers KV refuses a key over 512 bytes: a real error of the real engine.
+    // Workers KV rejects a key of more than 512 bytes: a real error of the real engine.
     let excess = "";
     let calls = 0;
     const counted = (key: string): string => (calls++, key + excess);
@@ -111,7 +111,7 @@ export default {
   },
 };
 
-/** What a session holds after so many updates at once, each by a Session of its own. */
+/** The data of a session after this many concurrent updates, each by a Session of its own. */
 async function count(store: SessionStore, updates: number): Promise<unknown> {
   const sessions = new SessionManager<Record<string, number>>({ store, storeTimeout: 120 });
   const first = sessions.start(new Request("https://example.com/"));

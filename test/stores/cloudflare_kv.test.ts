@@ -11,7 +11,7 @@ import { PATIENCE } from "../setup/sessions.ts";
 let worker: Miniflare;
 let kv: ListedNamespace;
 let store: SessionStore;
-/** What Workers KV was asked since the test began. */
+/** The calls of Workers KV since the test began. */
 let calls: unknown[][];
 
 interface ListedNamespace extends CloudflareKvNamespace {
@@ -115,7 +115,7 @@ test("save() answers the name of the write as the version", async () => {
 
 test("save() writes nothing when the session was ended while the handler ran", async () => {
   const version = await create();
-  // The core ends a session by a record without fields, which other places see in place of the session.
+  // To end a session, the core stores a record without fields, which other places then see instead of the session.
   await store.save(key, writeOf(null, null, 3600));
   calls = [];
   expect(await store.save(key, writeOf("2", version))).toBe("conflict");
@@ -244,7 +244,7 @@ test("a session that ends in one place does not come back from another one, what
   await ended.destroy();
   await ended.save();
   clock.advance(5);
-  // Tokyo goes by what it has read, as it must be expected to.
+  // Tokyo still uses the record that it has read, as is to be expected.
   expect(await tokyo.open(id).get("n")).toBe(1);
   clock.advance(60);
   const late = tokyo.open(id);
@@ -280,7 +280,7 @@ test("cloudflareKvStore() accepts Cloudflare's own type", () => {
   expectTypeOf<VendorsKvNamespace>().toExtend<CloudflareKvNamespace>();
 });
 
-/** `KVNamespace` as `wrangler types` declares it, as far as it matters: generic in its keys, and overloaded. */
+/** `KVNamespace` as `wrangler types` declares it, with the relevant features: generic keys and overloads. */
 interface VendorsKvNamespace<Key extends string = string> {
   get(key: Key, options?: Partial<{ type: undefined; cacheTtl?: number }>): Promise<string | null>;
   get(key: Key, type: "text"): Promise<string | null>;

@@ -5,9 +5,10 @@ import { type CloudflareKvNamespace, cloudflareKvStore } from "../../src/stores/
 import { kvSimulator, storeCases } from "../../src/testing.ts";
 import { failureOf, randomKey, type WriteParts, writeOf } from "./databases/steps.ts";
 
-// What cloudflareKvStore() asks of a binding, and what it makes of the answers, without workerd. That is in cloudflare_kv.test.ts.
+// The calls that cloudflareKvStore() makes on a binding, and how it treats the answers, without workerd. cloudflare_kv.test.ts
+// uses workerd.
 
-/** A binding that holds one value, and notes of what is asked of it. */
+/** A binding that holds one value, and records its calls. */
 class Binding implements CloudflareKvNamespace {
   readonly asked: unknown[][] = [];
   value: string | null = null;

@@ -9,7 +9,7 @@ import { failureOf, randomKey, saved, valueOf } from "./databases/steps.ts";
 let worker: Miniflare;
 let database: D1Binding;
 
-/** A part of D1's binding, as far as the tests use it beside the store. */
+/** The part of D1's binding that the tests use besides the store. */
 interface D1Binding extends D1Client {
   withSession(constraintOrBookmark?: string): D1Client & { getBookmark(): string | null };
 }
@@ -80,7 +80,7 @@ test("d1Store() keeps a NUL and text beyond it, in a column of bytes", async () 
 });
 
 describe("d1Store() and D1's Sessions API", () => {
-  /** What `withSession()` gives, as far as the store tells it by. */
+  /** An object like the result of `withSession()`, with the member by which the store recognises it. */
   const sessionOf = (client: D1Client): D1Client & { getBookmark(): string } => ({
     prepare: (statement) => client.prepare(statement),
     getBookmark: () => "a bookmark",
@@ -124,7 +124,7 @@ describe("d1Store() and its clients", () => {
   });
 });
 
-/** D1 as `wrangler types` declares it, as far as it matters. */
+/** D1 as `wrangler types` declares it, with the relevant parts. */
 declare abstract class VendorsD1Database {
   prepare(query: string): VendorsD1Statement;
   batch<T = unknown>(statements: VendorsD1Statement[]): Promise<{ results: T[] }[]>;

@@ -1,4 +1,4 @@
-/** What the tests of D1 run inside workerd. */
+/** The code that the tests of D1 run inside workerd. */
 import { SessionManager } from "../../mod.ts";
 import { type D1Client, d1Store } from "../../src/stores/d1.ts";
 import { storeCases } from "../../src/testing.ts";
@@ -19,7 +19,7 @@ export default {
     }
     let isBroken = false;
     let calls = 0;
-    // A statement that D1 refuses: a real error of the real engine.
+    // A statement that D1 rejects: a real error of the real engine.
     const failing: D1Client = {
       prepare(statement) {
         calls++;
@@ -47,7 +47,7 @@ export default {
   },
 };
 
-/** What a session holds after so many updates at once, each by a Session of its own. */
+/** The data of a session after this many concurrent updates, each by a Session of its own. */
 async function count(store: ReturnType<typeof d1Store>, updates: number): Promise<unknown> {
   const sessions = new SessionManager<Record<string, number>>({ store, storeTimeout: 120 });
   const first = sessions.start(new Request("https://example.com/"));

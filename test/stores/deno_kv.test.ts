@@ -52,7 +52,7 @@ async function saved(store: SessionStore, write: Write): Promise<RecordVersion> 
 
 type Commit = () => ReturnType<ReturnType<DenoKv["atomic"]>["commit"]>;
 
-/** The same database, each call of which is heard, and each commit left to a function. */
+/** The same database. `hears` gets the name of each call, and `commits` makes each commit. */
 function through(hears: (call: string) => void, commits: (commit: Commit) => ReturnType<Commit>): DenoKv {
   return {
     get(path) {
@@ -71,7 +71,7 @@ function through(hears: (call: string) => void, commits: (commit: Commit) => Ret
   };
 }
 
-/** A store on the same database, whose commits are left to a function. */
+/** A store on the same database. `commits` makes each commit. */
 function committing(commits: (commit: Commit) => ReturnType<Commit>): SessionStore {
   return denoKvStore(through(() => {}, commits));
 }
@@ -264,7 +264,7 @@ test("denoKvStore() counts an update once when the client sends its write again,
     const answer = await commit();
     if (!isLost) return answer;
     isLost = false;
-    // The first answer was lost. Another request comes first, then the client sends the same write again.
+    // The first answer is lost. Another request comes before the client sends the same write again.
     await new SessionManager<{ count: number }>({ store: denoKvStore(kv), storeTimeout: PATIENCE })
       .open(id)
       .update("count", (n = 0) => n + 10);

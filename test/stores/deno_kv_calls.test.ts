@@ -5,16 +5,16 @@ import { type DenoKv, type DenoKvAtomicOperation, denoKvStore } from "../../src/
 import { storeCases } from "../../src/testing.ts";
 import { failureOf, randomKey, writeOf } from "./databases/steps.ts";
 
-// What denoKvStore() asks of a database, and what it makes of the answers, without one. Deno KV itself is in deno_kv.test.ts.
+// The calls that denoKvStore() makes on a database, and how it treats the answers, without a real one. deno_kv.test.ts uses Deno KV.
 
 type Path = Parameters<DenoKv["get"]>[0];
 type Step = ["check" | "set" | "delete", ...unknown[]];
 
-/** A database in this process, and notes of what is asked of it. */
+/** A database in this process, which records its calls. */
 class Database implements DenoKv {
   readonly entries = new Map<string, { readonly value: unknown; readonly versionstamp: string }>();
   readonly asked: unknown[] = [];
-  /** Called before a transaction. It may throw what a database throws. */
+  /** Called before each transaction. It may throw errors of a database. */
   before: () => void = () => {};
   #writes = 0;
 

@@ -1,6 +1,6 @@
 /**
  * One of several processes, on Deno or Node, that increment one number in one session: `<file> <id> <times>`. Each time it also writes a
- * key of its own, and all increments of a process are under way at once. With a fourth argument, `in-turn`, it does neither.
+ * key that only it uses, and a process starts all increments at the same time. With a fourth argument, `in-turn`, it does neither.
  */
 import process from "node:process";
 import { SessionManager } from "../../mod.ts";
@@ -11,7 +11,7 @@ declare const Deno: { openKv(path: string): Promise<DenoKv> } | undefined;
 const [file = "", id = "", times = "", how = ""] = process.argv.slice(2);
 const { openKv } = typeof Deno === "undefined" ? await import("@deno/kv") : Deno;
 const kv: DenoKv = await openKv(file);
-// Far more writers at once than any session has: some wait long for their turn.
+// Far more concurrent writers than any session has, so some wait for long.
 const sessions = new SessionManager<Record<string, number>>({ store: denoKvStore(kv), storeTimeout: 120 });
 
 async function increment(i: number): Promise<void> {

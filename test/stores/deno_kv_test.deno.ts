@@ -4,7 +4,7 @@ import { type DenoKv, denoKvStore } from "../../src/stores/deno_kv.ts";
 import type { Write } from "../../src/core/store.ts";
 import { storeCases } from "../../src/testing.ts";
 
-// If the real type did not fit, `deno check` would say so here.
+// `deno check` fails here if the real type does not match.
 const opened: (path: string) => Promise<DenoKv> = (path) => Deno.openKv(path);
 
 const key = "0123456789abcdef".repeat(4);

@@ -57,7 +57,7 @@ async function start(folder?: string): Promise<Miniflare> {
   });
 }
 
-/** What the object of the test's session has stored. */
+/** The contents of the storage of the test's object. */
 async function stored(
   init?: RequestInit,
 ): Promise<{ rows: string[]; writes: number; alarm: number | null; tables: string[] }> {
@@ -65,7 +65,7 @@ async function stored(
   return JSON.parse(await response.text());
 }
 
-/** Until the alarm, to the nearest hundred. */
+/** The seconds until the alarm, rounded to hundreds. */
 async function secondsLeft(): Promise<number> {
   return Math.round((((await stored()).alarm ?? 0) - Date.now()) / 100_000) * 100;
 }
@@ -173,7 +173,7 @@ test("the alarm is set by the engine's clock, whatever the core's says, and agai
   expect(await secondsLeft()).toBe(1000);
   const longer = await saved(writeOf({ "=a": "2" }, version, 3000));
   expect(await secondsLeft()).toBe(1000);
-  // The alarm comes, too early by now.
+  // The alarm runs, but it is too early now.
   await stored({ method: "DELETE" });
   expect(await secondsLeft()).toBe(3000);
   expect((await store.load(key))?.fields.get("=a")).toBe("2");
@@ -201,7 +201,7 @@ test("the alarm of an object that stores nothing leaves it so", async () => {
 });
 
 test("save() stores a record of exactly the limit, and refuses one byte more before any request", async () => {
-  // Half of the characters are ASCII: were they stored as UTF-16, the row would be too large.
+  // Half of the characters are ASCII. If they were stored as UTF-16, the row would be too large.
   const { maxBytes } = store.traits;
   const beside = "1".length + 13 + "\n=a\n".length;
   const largest = `漢${"x".repeat(maxBytes - beside - 3)}`;
@@ -273,7 +273,7 @@ test("durableObjectStore() and SessionObject accept Cloudflare's own types", () 
   expectTypeOf<VendorsState>().toExtend<SessionObjectState>();
 });
 
-// As `wrangler types` declares them, as far as it matters.
+// The types as `wrangler types` declares them, with the relevant parts.
 
 interface VendorsId {
   toString(): string;

@@ -9,9 +9,9 @@ import {
 import { storeCases } from "../../src/testing.ts";
 import { failureOf, randomKey, saved, valueOf, writeOf } from "./databases/steps.ts";
 
-// What the store asks of a binding, and what an object does with its storage, in this process. The platform is in durable_object.test.ts.
+// The calls that the store makes on a binding, and an object on its storage, in this process. durable_object.test.ts uses the platform.
 
-/** One object, and what it keeps. */
+/** One object and its storage. */
 class Kept {
   readonly rows = new Map<string, unknown>();
   alarm: number | null = null;
@@ -34,7 +34,7 @@ class Kept {
         await Promise.resolve();
         this.alarm = null;
       },
-      // As before the compatibility date 2026-02-24: the alarm stays.
+      // As before the compatibility date 2026-02-24, the alarm is not deleted.
       deleteAll: async () => {
         await Promise.resolve();
         this.rows.clear();
@@ -43,7 +43,7 @@ class Kept {
   }
 }
 
-/** A namespace whose objects live in this process, and notes of what is asked of it. */
+/** A namespace whose objects are in this process. It records its calls. */
 class Platform {
   readonly kept = new Map<string, Kept>();
   readonly gets: unknown[][] = [];
@@ -87,7 +87,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Saves a record that lives for so many milliseconds by a clock that is an hour behind. */
+/** Saves a record that expires after this many milliseconds, by a clock that is an hour behind. */
 async function save(a: string, expected: RecordVersion | null, life: number): Promise<RecordVersion> {
   const then = now - 3_600_000;
   return await saved(store, key, { a, expected, now: then, expiresAt: then + life });
@@ -261,7 +261,7 @@ describe("SessionObject", () => {
       version = await save("2", version, life);
       seen.push([kept.alarms, Number(kept.alarm) - now]);
     }
-    // Two that end later leave the alarm, which looks again when it comes.
+    // Two writes expire later and do not change the alarm. When the alarm runs, it checks the time again.
     expect(seen).toEqual([
       [1, 1000],
       [1, 1000],
@@ -305,7 +305,7 @@ describe("SessionObject", () => {
   });
 
   test("compares and writes without a wait in between", async () => {
-    // Each storage operation that could be awaited would let another call in.
+    // If a storage operation were awaited, another call could come in between.
     const { id: _, ...write } = writeOf({ a: "1" });
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, i) => store.save(key, { ...write, id: `write-${i}` })),
@@ -341,7 +341,7 @@ describe("SessionObject", () => {
   });
 });
 
-/** A store whose binding always answers the same. */
+/** A store whose binding always gives the same answer. */
 function elsewhere(text: string, ok: boolean = true): SessionStore {
   const response = { ok, status: ok ? 200 : 500, text: async () => text };
   return durableObjectStore({ idFromName: (name) => name, get: () => ({ fetch: async () => response }) });

@@ -42,7 +42,7 @@ function settings(): {
   return { endpoint, region: "eu-central-1", credentials: { accessKeyId: "a", secretAccessKey: "b" } };
 }
 
-/** The table as the documentation says. */
+/** Creates the table as the documentation says. */
 async function createTable(TableName: string): Promise<void> {
   await client.send(
     new CreateTableCommand({
@@ -55,7 +55,7 @@ async function createTable(TableName: string): Promise<void> {
   while ((await client.send(new DescribeTableCommand({ TableName }))).Table?.TableStatus !== "ACTIVE");
 }
 
-/** A client that notes what it sends. */
+/** A client that records what it sends. */
 function heard(): {
   readonly client: DynamoDbClient;
   readonly sent: { name: string; input: Record<string, unknown>; options: unknown }[];
@@ -193,7 +193,7 @@ describe("dynamoDbStore() in DynamoDB", () => {
   test("does a write once that the SDK sends again because its answer was lost", async () => {
     const own = new DynamoDBClient({ ...settings(), maxAttempts: 3 });
     let answers = 0;
-    // It lies between the server and the SDK's own retries.
+    // Runs between the server and the SDK's own retries.
     own.middlewareStack.add(
       (next) => async (args) => {
         const answer = await next(args);

@@ -5,7 +5,8 @@ import type { SessionStore } from "../../src/core/store.ts";
 import { type DynamoDbClient, dynamoDbStore } from "../../src/stores/dynamodb.ts";
 import { failureOf, randomKey, valueOf, writeOf } from "./databases/steps.ts";
 
-// What dynamoDbStore() asks of its client, and what it makes of the answers, without a server. The client is in dynamodb.test.ts.
+// The calls that dynamoDbStore() makes on its client, and how it treats the answers, without a server. dynamodb.test.ts uses the
+// real client.
 
 const TableName = "sessions";
 const key = randomKey();
@@ -14,7 +15,7 @@ const $metadata = {};
 
 type Sent = [command: unknown, input: unknown, options: unknown];
 
-/** A store on a client that answers each command as `answer` says, and what it was sent. */
+/** A store on a client whose answers come from `answer`, and the commands that it was sent. */
 function storeOn(answer: () => unknown): { readonly store: SessionStore; readonly sent: Sent[] } {
   const sent: Sent[] = [];
   const client: DynamoDbClient = {

@@ -37,7 +37,7 @@ describe("fileStore()", () => {
           const [data = ""] = await filesOf(key);
           await writeFile(join(directory, key, data), "somebody else's");
         },
-        // A file where the folder was.
+        // Puts a file in the place of the folder.
         fail: async () => {
           await rename(directory, join(root, "away"));
           await writeFile(directory, "");
@@ -126,7 +126,7 @@ describe("fileStore()", () => {
   });
 
   it("knows a missing file by its code when the error is of another realm, as under jest", async () => {
-    // In a context of its own, the errors of the file system are no instances of its Error.
+    // In another context, the errors of the file system are not instances of that context's Error.
     const script = `
       const { runInContext, createContext } = require("node:vm");
       const foreign = createContext({});
@@ -145,7 +145,7 @@ describe("fileStore()", () => {
   it("rejects, and keeps what was stored, when a file cannot be written wholly", async () => {
     await create(KEY, { a: "1" });
     const before = await present(KEY);
-    // A limit on the size of files stands for a full disk: the first part can be written, the rest cannot.
+    // A limit on the size of files simulates a full disk: the first part can be written, the rest cannot.
     const limited = ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, worker, "overflow", directory, KEY];
     const { stdout } = await run("sh", limited);
     expect(stdout).toBe("EFBIG");
@@ -178,7 +178,7 @@ describe("fileStore() among processes", () => {
     for (const key of keys) await create(key, { count: "0" });
     const hammers = [1, 2].map(() => run(process.execPath, [worker, "hammer", directory, ...keys]));
     for (const key of keys) {
-      // Deletes in the thick of it, not before the others have come to this session.
+      // Deletes while the other processes are writing this session, not before.
       while (Number((await present(key)).fields.get("count")) < 10);
       await store.delete(key);
     }
@@ -230,7 +230,7 @@ describe("fileStore() after a crash", () => {
     await writeFile(join(directory, "1111111111111111.new", head, data), "[1000,{");
     expect(await store.load(KEY)).toBeNull();
 
-    // Another process may be about to finish what has not expired.
+    // Another process may be about to finish a creation that has not expired.
     expect(await store.prune?.(2000)).toBe(0);
     expect(await readdir(directory)).toHaveLength(2);
     expect(await store.prune?.(2001)).toBe(0);

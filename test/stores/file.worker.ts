@@ -1,7 +1,7 @@
 /**
- * One of several processes on one folder: `increment <directory> <key> <times>` counts in one session, `hammer <directory> <key>...` changes
- * and touches each session until it is gone, `rewrite <directory> <key>` changes one until the process is killed, and `overflow <directory> <key>`
- * writes what cannot be written.
+ * One of several processes on one folder. `increment <directory> <key> <times>` counts in one session, `hammer <directory> <key>...` changes and
+ * touches each session until it is deleted, `rewrite <directory> <key>` changes one until the process is killed, and `overflow <directory> <key>`
+ * writes a record that is too large for the disk.
  */
 import { fileStore } from "../../src/stores/file.ts";
 import type { RecordVersion, StoredRecord } from "../../src/core/store.ts";

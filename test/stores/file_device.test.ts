@@ -1,7 +1,7 @@
 /**
- * What was acknowledged is on the disk. On a machine that lets the test mount a file system, the device is copied right after each answer, as a
- * power failure would leave it, and the copy is looked at. Everywhere, the order of the calls is checked that makes it so. `file_power_loss.test.ts`
- * plays every moment of a power failure on a disk in memory.
+ * Proves that acknowledged changes are on the disk. On a machine that allows the test to mount a file system, the device is copied right after each
+ * answer, in the state in which a power failure would leave it, and the copy is read. On every machine, the test checks the order of the calls that
+ * guarantees this. `file_power_loss.test.ts` simulates a power failure at every moment, on a disk in memory.
  */
 import { execFile } from "node:child_process";
 import { copyFile, mkdir, open as openFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ import { temporaryDirectory } from "../setup/sessions.ts";
 const run = promisify(execFile);
 const BYTES = 32 * 1024 * 1024;
 
-/** Makes a file system in a file. The kernel flushes nothing by itself for as long as the test takes. */
+/** Makes a file system in a file. During the test the kernel flushes nothing by itself. */
 async function makeDevice(image: string): Promise<void> {
   const file = await openFile(image, "w");
   await file.truncate(BYTES);
@@ -32,7 +32,7 @@ async function unmount(folder: string): Promise<void> {
   await run("umount", [folder]);
 }
 
-/** Whether this machine lets the test mount anything: it needs root, and loop devices. */
+/** Whether this machine allows the test to mount a file system: that needs root and loop devices. */
 async function mayMount(): Promise<boolean> {
   const directory = await temporaryDirectory();
   const [image, folder] = [join(directory, "image"), join(directory, "mounted")];
@@ -52,7 +52,7 @@ interface Data {
 
 const SHOP = "https://shop.example/";
 
-/** What a program does to sessions: each step is answered when it resolves, and tells what must be found afterwards. */
+/** The steps of a program. Each one is acknowledged when it resolves. */
 function steps(store: SessionStore): (() => Promise<void>)[] {
   const sessions = new SessionManager<Data>({ store });
   const visit = async (id: string, use: (session: ReturnType<typeof sessions.open>) => unknown): Promise<string> => {
@@ -82,7 +82,7 @@ async function contentsOf(store: SessionStore, keys: readonly string[]): Promise
   );
 }
 
-/** The same store, with the keys that were used. */
+/** The same store, with a list of the keys that were used. */
 function noted(store: SessionStore): { readonly store: SessionStore; readonly keys: string[] } {
   const keys: string[] = [];
   const note = (key: string): void => void (keys.includes(key) || keys.push(key));
@@ -105,7 +105,7 @@ describe("fileStore()", () => {
     const [image, folder] = [join(directory, "image"), join(directory, "mounted")];
     await makeDevice(image);
     await mount(image, folder);
-    // The folder of the test goes afterwards, and must not be a mounted one.
+    // The folder of the test is removed afterwards, and must not be a mounted one then.
     onTestFinished(() => unmount(folder));
     const { store, keys } = noted(fileStore({ directory: join(folder, "sessions") }));
     for (const [at, step] of steps(store).entries()) {
@@ -128,7 +128,9 @@ describe("fileStore()", () => {
   test("writes data to the disk before it renames, and the names before it answers", inOrder);
 });
 
-/** Checks the calls of each step: what is renamed was synced, with the folders in it, and so was the folder in which it was renamed. */
+/**
+ * Checks the calls of each step. Before a rename, its files and the folders in it must be synced; after it, the folder of the new name.
+ */
 async function inOrder(): Promise<void> {
   const calls: string[] = [];
   vi.resetModules();
@@ -165,21 +167,22 @@ async function inOrder(): Promise<void> {
         const [, from = "", to = ""] = /^rename (\S+) (\S+)$/.exec(call) ?? [];
         if (from === "") continue;
         renames++;
-        // What was written under the old name is on the disk already, and so are the names that lead to it.
+        // Files under the old name and their folder entries are on the disk before the rename.
         const before = calls.slice(0, at);
         for (const written of before.filter((each) => each.startsWith(`write file ${from}`))) {
           expect(before).toContain(written.replace("write", "sync"));
           expect(before).toContain(`sync folder ${parentOf(written.replace("write file ", ""))}`);
           writes++;
         }
-        // The new name is, or that the old one is gone, before the answer.
+        // After the rename, the folder with the new name is synced before the answer. For a removal, it is the folder
+        // with the old name.
         const isTakenOut = parentOf(to) === directory && parentOf(from) !== directory;
         expect(calls.slice(at)).toContain(`sync folder ${parentOf(isTakenOut ? from : to)}`);
       }
     }
     // Two creations, one update, a touch, a retirement, a change and a deletion.
     expect(renames).toBeGreaterThanOrEqual(7);
-    // All of them but the touch and the deletion.
+    // All except the touch and the deletion.
     expect(writes).toBeGreaterThanOrEqual(5);
   } finally {
     vi.doUnmock("node:fs/promises");

@@ -6,7 +6,7 @@ import type { RecordVersion, StoredRecord, Write } from "../../src/core/store.ts
 
 type Fs = typeof import("node:fs/promises");
 
-/** What the store calls in place of the file system; nothing: the file system itself. */
+/** Functions that the store calls instead of the file system's. Without one, it calls the file system. */
 let faults: {
   open?: Fs["open"];
   rm?: Fs["rm"];
@@ -51,7 +51,7 @@ async function present(): Promise<StoredRecord> {
   return found;
 }
 
-/** Holds the first removal until it is released. */
+/** Blocks the first removal until it is released. */
 function holdFirstRemoval(): { isHeld: Promise<void>; release: () => void } {
   let release = (): void => {};
   const isHeld = new Promise<void>((held) => {
@@ -69,7 +69,7 @@ function holdFirstRemoval(): { isHeld: Promise<void>; release: () => void } {
   return { isHeld, release };
 }
 
-/** Files that a process has open, of those that were opened from now on. */
+/** Counts the files that this process opens from now on and has not closed. */
 function countOpenFiles({ isFull }: { isFull: boolean }): () => number {
   let count = 0;
   faults.open = async (...args) => {

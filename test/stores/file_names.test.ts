@@ -59,7 +59,7 @@ describe("the folders of fileStore()", () => {
   test("have new names in them from the parent of the first that was created downwards", () => {
     expect(parentsOf("/a/b/c", "/a/b")).toEqual(["/a/b", "/a"]);
     expect(parentsOf("/a/b/c", "/a/b/c")).toEqual(["/a/b"]);
-    // Another process has created them: the last name alone may not be on the disk yet.
+    // Another process has created the folders, so the last name may not be on the disk yet.
     expect(parentsOf("/a/b/c", undefined)).toEqual(["/a/b"]);
     expect(parentsOf("/a", "/a")).toEqual(["/"]);
     expect(parentsOf("/a/b", "/elsewhere")).toEqual(["/a", "/"]);

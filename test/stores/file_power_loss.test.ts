@@ -4,7 +4,7 @@ import { PowerLossDisk } from "./power_loss_fs.ts";
 
 let disk: PowerLossDisk;
 
-// The store names no path of the real disk: what it calls is this one.
+// The store calls this disk, not the real one.
 vi.mock("node:fs/promises", () => ({
   mkdir: (...args: Parameters<PowerLossDisk["mkdir"]>) => disk.mkdir(...args),
   open: (...args: Parameters<PowerLossDisk["open"]>) => disk.open(...args),
@@ -38,7 +38,7 @@ function writeOf(a: string, found: StoredRecord | null, lastSeenAt = 1000): Writ
   return { id: crypto.randomUUID(), record, changed, expected: found?.version ?? null, expiresAt: lastSeenAt + 1000 };
 }
 
-/** What a session is: its value and when it was last used, or null if there is none. */
+/** The state of a session: its value and the time of its last use, or null without a session. */
 type State = string | null;
 
 async function stateOf(store: SessionStore, key: string = KEY): Promise<State> {
@@ -46,7 +46,7 @@ async function stateOf(store: SessionStore, key: string = KEY): Promise<State> {
   return found === null ? null : `${found.fields.get("=a")} at ${found.lastSeenAt}`;
 }
 
-/** A write of each kind, with the state that it leads from and to. */
+/** One write of each kind, with the states before and after it. */
 const kinds: Record<string, { from: State; to: State; run(store: SessionStore): Promise<unknown> }> = {
   "a creation": {
     from: null,
@@ -78,7 +78,7 @@ async function prepared(from: State): Promise<SessionStore> {
   return store;
 }
 
-/** Whether a call is answered, after everything that can happen without the disk has happened. */
+/** Whether a call is answered after everything has happened that does not need the disk. */
 async function isAnswered(call: Promise<unknown>): Promise<boolean> {
   let answered = false;
   void call.then(() => (answered = true));
@@ -106,7 +106,7 @@ describe.each(Object.entries(kinds))("fileStore() when the power fails during %s
     }
   });
 
-  /** The session can still be changed, ended and begun, and nothing is left over. */
+  /** Checks that the session can still be changed, ended and begun, and that no files are left over. */
   async function goesOn(store: SessionStore): Promise<void> {
     const found = await store.load(KEY);
     if (found !== null) {
@@ -155,7 +155,7 @@ describe("fileStore() after many writes", () => {
       disk = new PowerLossDisk();
       let synced = 0;
       const opened = disk.open.bind(disk);
-      // Syncs that run at the same time are one wait.
+      // Syncs at the same time count as one wait.
       let isCounted = false;
       disk.open = async (...args) => {
         const file = await opened(...args);
@@ -193,7 +193,7 @@ describe("fileStore() after many writes", () => {
   });
 });
 
-/** Random numbers that are the same in every run: the generator of Lehmer, with the constants of Park and Miller. */
+/** The same pseudo-random numbers in every run: Lehmer's generator with the constants of Park and Miller. */
 function numbersFrom(seed: number): () => number {
   let state = seed;
   return () => {

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A file that no other test uses. */
+/** The path of a file that no other test uses. */
 function freshFile(): string {
   return join(folder, `${files++}.db`);
 }
@@ -96,7 +96,7 @@ describe("libsqlStore() among processes", () => {
     expect(await valueOf(store, key)).toBe("1");
     await transaction.rollback();
     await saved(store, key, { a: "2", expected: version });
-    // What was acknowledged after a lock is committed: others see it, and can write.
+    // A write that was acknowledged after a lock is committed: others see it, and can write.
     expect(await valueOf(libsqlStore(other), key)).toBe("2");
     await saved(libsqlStore(other), randomKey(), { a: "1" });
     client.close();

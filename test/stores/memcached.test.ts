@@ -27,7 +27,7 @@ function clientOf({ port }: MemcachedServer, options: Memcached.options = {}): M
   return made;
 }
 
-/** What a client sends, beside sending it. */
+/** A client that also records what it sends. */
 function heard(own: Memcached = client): { readonly client: MemcachedClient; readonly sent: unknown[][] } {
   const sent: unknown[][] = [];
   return {
@@ -53,7 +53,7 @@ function heard(own: Memcached = client): { readonly client: MemcachedClient; rea
   };
 }
 
-/** Stores what another program stores. */
+/** Stores a value as another program would. */
 function put(key: string, value: unknown): Promise<void> {
   return new Promise((resolve, reject) => client.set(key, value, 1000, (error) => (error ? reject(error) : resolve())));
 }
@@ -153,7 +153,7 @@ describe("memcachedStore() in Memcached", () => {
     const store = memcachedStore(own);
     expect(store.traits.maxBytes).toBe(1_000_000);
     const key = randomKey();
-    // The two line breaks of a field count twice, for the client writes a backslash before each.
+    // The two line breaks of a field count twice, because the client writes a backslash before each.
     const a = "x".repeat(1_000_000 - 18 - 2);
     const expected = await saved(store, key, { a });
     const error = await failureOf(() => store.save(key, writeOf({ a: `${a}x`, expected })));
@@ -197,7 +197,7 @@ describe("memcachedStore() in Memcached", () => {
 });
 
 describe("memcachedStore() and its clients", () => {
-  /** A client whose answers are all the same. */
+  /** A client that gives the same answer to all calls. */
   function answering(answer: unknown): MemcachedClient {
     return {
       gets: (_key, done) => done(undefined, answer),

@@ -5,14 +5,14 @@ import { type MemcachedCallback, type MemcachedClient, memcachedStore } from "..
 import { storeCases } from "../../src/testing.ts";
 import { failureOf, randomKey, saved, valueOf, writeOf } from "./databases/steps.ts";
 
-// What memcachedStore() asks of its client, and what it makes of the answers, without a server. That is in memcached.test.ts.
+// The calls that memcachedStore() makes on its client, and how it treats the answers, without a server. memcached.test.ts uses one.
 
-/** A client with its server in this process, and notes of what is asked of it. */
+/** A client with its server in this process. It records its calls. */
 class Client implements MemcachedClient {
   readonly items = new Map<string, { value: unknown; cas: string }>();
   readonly asked: unknown[][] = [];
   failure: unknown;
-  /** Called before each call is done, as by another program. */
+  /** Called before each call takes effect, to simulate another program. */
   before: (verb: string) => void = () => {};
   #writes = 0;
 
@@ -59,7 +59,7 @@ class Client implements MemcachedClient {
       } catch (error) {
         return done(error, undefined);
       }
-      // The client gives undefined, or null, where there was no error.
+      // Without an error, the client passes undefined or null.
       return done(this.asked.length % 2 === 0 ? null : undefined, answer);
     });
   }
@@ -77,7 +77,7 @@ beforeEach(() => {
   store = memcachedStore(client);
 });
 
-/** A store whose client gives these answers, in turn. */
+/** A store whose client gives these answers one after the other. */
 function answering(...answers: unknown[]): SessionStore {
   const answer = (done: MemcachedCallback) => done(undefined, answers.shift());
   return memcachedStore({
@@ -249,7 +249,7 @@ describe("memcachedStore()", () => {
 
   test("accepts a record of 1 000 000 bytes, line breaks counted twice, and refuses a larger one before any request", async () => {
     expect(store.traits).toEqual({ consistency: "strong", compareAndSet: true, maxBytes: 1_000_000 });
-    // The text has two line breaks of its own, and the client writes a backslash before each, as before a carriage return.
+    // The text contains two line breaks. The client writes a backslash before each, and also before a carriage return.
     const a = `é\r${"x".repeat(1_000_000 - 18 - 2 - 4)}`;
     expect(await saved(store, key, { a, now })).not.toBe("conflict");
     const error = await failureOf(() => store.save(key, writeOf({ a: `${a}x`, now })));

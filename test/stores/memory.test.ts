@@ -15,10 +15,10 @@ describe.each<MemoryStoreOptions>([{}, { maxSessions: 1000 }])("memoryStore(%j)"
 
   it("drops expired records in passing when new ones are created, without prune()", async () => {
     const store = memoryStore(options);
-    // One session a second, each living for a hundred: never more than a hundred of them are alive.
+    // One new session each second, which expires after a hundred: never more than a hundred of them are alive.
     for (let second = 0; second < 5000; second++) {
       create(store, `${second}`, second * 1000, 100_000);
-      // Use moves records about. That must not keep the expired ones out of sight.
+      // Use changes the order of the records. Expired ones must still be found.
       for (let back = 1; back < 5; back++) await store.load(`${second - back}`);
     }
     expect(await countAll(store)).toBeLessThanOrEqual(200);
@@ -101,7 +101,7 @@ describe("memoryStore()", () => {
     const touched = versionOf(store, "touched");
     create(store, "new", 0, 1000);
     const keys = ["loaded", "changed", "touched", "idle", "new"];
-    // In an order that changes nothing about which one is the oldest.
+    // These loads do not change which session is the oldest.
     expect(keys.filter((key) => store.load(key) !== null)).toEqual(["loaded", "changed", "touched", "new"]);
 
     expect(store.save("changed", writeOf({ "=a": "2" }, changed))).not.toBe("conflict");
@@ -178,7 +178,7 @@ function versionOf(store: SessionStore, key: string): RecordVersion {
   return found.version;
 }
 
-/** Empties the store. */
+/** Removes all sessions, and returns their number. */
 async function countAll(store: SessionStore): Promise<number | undefined> {
   return store.prune?.(Infinity);
 }

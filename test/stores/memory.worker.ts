@@ -1,4 +1,4 @@
-/** Prints how many bytes of heap a session takes beside its data, after `<updates>` changes of each. Needs `--expose-gc`. */
+/** Prints how many bytes of heap a session takes besides its data, after `<updates>` changes of each session. Needs `--expose-gc`. */
 import { createHash } from "node:crypto";
 import { RecordFields } from "../../src/core/record_fields.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
@@ -27,12 +27,12 @@ for (let i = 0; i < SESSIONS; i++) {
     const version = await store.save(key, { id: key, record, changed, expected, expiresAt: instant + 86_400_000 });
     if (version === "conflict") throw new Error("Nothing was stored");
     expected = version;
-    // The last state is not read: most sessions of visitors never are.
+    // The last state is not read, as with the sessions of most visitors.
     fields = n === updates ? next : ((await store.load(key))?.fields ?? fields);
   }
   for (const [name, value] of fields) data += name.length + value.length;
 }
 const after = heapUsed();
-// The store must live until here.
+// Keeps the store alive until here.
 if ((await store.prune?.(Infinity)) !== SESSIONS) throw new Error("Sessions are missing");
 console.log((after - before - data) / SESSIONS);

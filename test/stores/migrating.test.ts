@@ -46,7 +46,7 @@ async function present(store: SessionStore): Promise<StoredRecord> {
   return found;
 }
 
-/** A store in which every session begins as one that was not moved yet. */
+/** A store in which every session begins as one that has not been moved yet. */
 function unmoved(from: SessionStore, to: SessionStore): SessionStore {
   const store = migratingStore(from, to);
   const begun = new Set<string>();
@@ -94,12 +94,12 @@ describe.each(Object.entries(pairs))("migratingStore() %s", (_name, open) => {
   for (const { name, run } of cases) {
     it(`for sessions that begin in the new store: ${name}`, async () => {
       await run(() => migratingStore(...open()));
-      // A session in the new store needs the old one only when it begins and when it ends.
+      // A session in the new store needs the old store only when it begins and when it ends.
       await run(failing(1));
     });
   }
 
-  // What the old store does with a creation is not what these are about.
+  // The left-out cases are about what the old store does with a creation.
   const moves = cases.filter(({ name }) => !/one of many creations|over traits\.maxBytes/.test(name));
   for (const { name, run } of moves) {
     it(`for sessions that begin in the old store: ${name}`, () => run(() => unmoved(...open())));
@@ -280,7 +280,7 @@ describe("SessionManager on migratingStore()", () => {
     await left?.destroy();
     await left?.save();
 
-    // When all have been moved, the new store serves alone.
+    // After all sessions have been moved, the new store works alone.
     const alone = new SessionManager<{ n: number }>({ store: to, storeTimeout: PATIENCE });
     expect(await alone.open(one).get("n")).toBe(50);
     expect(await alone.open(two).get("n")).toBeUndefined();
@@ -289,9 +289,9 @@ describe("SessionManager on migratingStore()", () => {
   });
 });
 
-// Every order in which the calls of requests at once can reach the two stores.
+// All orders in which the calls of concurrent requests can reach the two stores.
 
-/** What a request does, on a store whose calls wait for their turn; it answers whether it was acknowledged. */
+/** The calls of a request, on a store whose calls wait for their turn. Returns whether the request was acknowledged. */
 type Act = (store: SessionStore) => Promise<boolean>;
 
 const increment: Act = async (store) => {
@@ -325,7 +325,7 @@ class Turns {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  /** The same store, each call of which waits for its turn. */
+  /** The same store, but each call waits for its turn. */
   gated(store: SessionStore): SessionStore {
     const inTurn = async <Answer>(call: () => Answer | Promise<Answer>): Promise<Answer> => {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -339,7 +339,7 @@ class Turns {
     };
   }
 
-  /** Lets one call after the other go, as `choose` decides, until all are done. */
+  /** Lets one call after the other go on, as `choose` decides, until all are done. */
   async play(acts: readonly (() => Promise<void>)[], choose: (options: number) => number): Promise<void> {
     const begin = async (act: () => Promise<void>): Promise<void> => {
       this.#running++;
@@ -348,7 +348,7 @@ class Turns {
     };
     for (const act of acts) void begin(act);
     for (;;) {
-      // Nothing but turns is waited for, so that some rounds of promises later all wait for theirs again.
+      // The requests wait only for their turns. After some rounds of promises, all of them wait again.
       for (let i = 0; i < 30; i++) await Promise.resolve();
       if (this.#running === 0) return;
       const [next] = this.#waiting.splice(choose(this.#waiting.length), 1);
@@ -366,8 +366,8 @@ interface Outcome {
 }
 
 /**
- * Plays requests in every order of their calls, or in `samples` of them that were drawn, and lets `check` judge each end. With `crash`, the first
- * request ends for ever after each number of its calls.
+ * Plays requests in every order of their calls, or in `samples` random orders. `check` judges each result. With `crash`, the first request stops
+ * after each possible number of its calls.
  */
 async function inEveryOrder(
   acts: readonly Act[],
@@ -416,7 +416,7 @@ async function inEveryOrder(
   }
 }
 
-/** Plays once for every sequence of decisions, depth first. */
+/** Plays once for every sequence of choices, depth first. */
 async function everySchedule(play: (choose: (options: number) => number) => Promise<void>): Promise<void> {
   for (let plan: number[] = []; ;) {
     const decided: { readonly way: number; readonly options: number }[] = [];
@@ -431,7 +431,7 @@ async function everySchedule(play: (choose: (options: number) => number) => Prom
   }
 }
 
-/** No session, now and when all markers have gone. */
+/** Expects that there is no session, now and after all markers have expired. */
 async function isEnded({ from, to }: Outcome): Promise<void> {
   expect(await migratingStore(from, to).load(KEY)).toBeNull();
   await to.prune?.(Date.now() + MARKER_LIFE + 1000);
@@ -477,7 +477,7 @@ describe("migratingStore() in every order of calls", () => {
       async ({ from, to, acknowledged, crashed }) => {
         const store = migratingStore(from, to);
         const count = await countIn(store);
-        // One that was not acknowledged may have been done.
+        // A request that was not acknowledged may have been done.
         expect(crashed ? [acknowledged, acknowledged + 1] : [acknowledged]).toContain(count);
         expect(await increment(store)).toBe(true);
         expect(await countIn(store)).toBe((count ?? 0) + 1);

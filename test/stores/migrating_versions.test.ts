@@ -26,14 +26,14 @@ async function present(store: SessionStore): Promise<StoredRecord> {
   return found;
 }
 
-/** Saves, and answers the version; a conflict throws. */
+/** Saves, and returns the version. A conflict throws. */
 async function saved(store: SessionStore, write: Write): Promise<RecordVersion> {
   const version = await store.save(KEY, write);
   if (version === "conflict") throw new Error("conflict");
   return version;
 }
 
-/** A store on which nothing may be called. */
+/** A store that must not be called. */
 function untouchable(): SessionStore {
   return faultyStore(memoryStore(), { load: "rejects", save: "rejects", delete: "rejects" });
 }
@@ -43,7 +43,7 @@ describe("the version that migratingStore() answers with is the one that the nex
     const inner = memoryStore();
     const to: SessionStore = { ...inner, traits: { ...inner.traits, compareAndSet: false } };
     const store = migratingStore(memoryStore(), to);
-    // The store below compares nevertheless.
+    // The underlying store compares nevertheless.
     await saved(store, writeOf(2, await saved(store, writeOf(1))));
     expect((await present(to)).fields.get("=count")).toBe("2");
   });

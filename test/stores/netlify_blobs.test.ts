@@ -22,7 +22,7 @@ function clientOf({ fetch }: FakeBlobs, name = "sessions"): Store {
   return getStore({ name, siteID: "site", token: "token", edgeURL: CACHED_URL, uncachedEdgeURL: UNCACHED_URL, fetch });
 }
 
-/** The methods of the requests that a call has sent. */
+/** The methods of the requests that a call sends. */
 async function requestsOf(call: () => unknown): Promise<string[]> {
   const before = blobs.requests.length;
   await call();

@@ -41,7 +41,7 @@ afterAll(async () => {
 
 function poolOf(options: pg.PoolConfig = {}): pg.Pool {
   const made = new pg.Pool({ connectionString: server.url, max: 8, ...options });
-  // A crash of the server is an event of each idle connection, and of one that is just ending.
+  // If the server crashes, each idle connection emits an error, and so does one that is closing.
   made.on("error", () => {}).on("connect", (client) => client.on("error", () => {}));
   pools.push(made);
   return made;
@@ -59,7 +59,7 @@ function counted(client: pg.Pool = pool): PostgresClient {
   };
 }
 
-/** The store of a client as the kit needs it. The neighbour's table is another one. */
+/** Opens the store of a client for the kit. The neighbour uses another table. */
 function opened(client: PostgresClient, table: string): OpenedStore {
   const store = postgresStore(client, { table });
   return {
@@ -151,7 +151,7 @@ describe("postgresStore() and what other statements do", () => {
     const other = await pool.connect();
     await other.query("BEGIN");
     await other.query(`UPDATE ${table} SET expires_at = 9000000000000 WHERE key = $1`, [extended]);
-    // It does not wait for the other transaction either.
+    // The store does not wait for the other transaction either.
     expect(await store.prune?.(3000)).toBe(1);
     await other.query("COMMIT");
     other.release();
@@ -194,7 +194,7 @@ describe("postgresStore() and what other statements do", () => {
     await saved(store, key, { a: "2", expected: version });
     await store.prune?.(0);
     expect(await store.delete(key)).toBeUndefined();
-    // insufficient_privilege, and not undefined_table
+    // The code is insufficient_privilege, not undefined_table.
     expect(await failureOf(() => postgresStore(limited, { table: "not_there" }).load(key))).toMatchObject({
       code: "42501",
     });

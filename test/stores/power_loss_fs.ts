@@ -1,22 +1,22 @@
 /**
- * The calls of `node:fs/promises` that the file store makes, on a disk in memory that can lose its power. What was not synced may be there
- * afterwards or not, each step by itself: POSIX promises no more.
+ * The functions of `node:fs/promises` that the file store calls, on a disk in memory that can lose its power. After a power failure, each
+ * step that was not synced is on the disk or not, independently of the others: POSIX promises no more.
  */
 
 interface Folder {
   readonly kind: "folder";
-  /** What a program sees. */
+  /** The names as a program sees them. */
   readonly names: Map<string, Node>;
-  /** What is on the disk for certain. */
+  /** The names that are certainly on the disk. */
   onDisk: Map<string, Node>;
-  /** What may be on the disk, in the order in which it was done. */
+  /** The steps that may be on the disk, in the order in which they were made. */
   pending: Step[];
 }
 
 interface File {
   readonly kind: "file";
   text: string;
-  /** Undefined if it was never synced. */
+  /** Undefined if the file was never synced. */
   onDisk: string | undefined;
 }
 
@@ -39,7 +39,7 @@ export class PowerLossDisk {
   #root: Folder = newFolder();
   #callsLeft = Infinity;
 
-  /** After so many calls the process is dead: none is done or answered any more. */
+  /** After this many calls the process is dead: no call has an effect or an answer any more. */
   dieAfter(calls: number): void {
     this.#callsLeft = calls;
   }
@@ -50,7 +50,7 @@ export class PowerLossDisk {
     this.#callsLeft = Infinity;
   }
 
-  // The calls.
+  // The functions.
 
   async mkdir(path: string, { recursive = false }: { recursive?: boolean } = {}): Promise<string | undefined> {
     await this.#call();
@@ -209,7 +209,7 @@ function restored(folder: Folder, survives: () => boolean): Folder {
   after.onDisk = new Map(after.names);
   return after;
 
-  /** Of a file that was not synced, all may be there, or a part, or nothing. */
+  /** The contents of a file that was not synced: all of it, a part, or nothing. */
   function read(file: File): File {
     const written = survives() ? file.text : survives() ? file.text.slice(0, file.text.length / 2) : "";
     const text = file.onDisk ?? written;

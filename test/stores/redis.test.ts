@@ -45,7 +45,7 @@ function connected() {
     .connect();
 }
 
-/** What Redis is asked to do, inside scripts as well, by name. */
+/** The commands that Redis executes, also inside scripts, counted by name. */
 async function commandsOf(step: () => unknown): Promise<Record<string, number>> {
   await redis.configResetStat();
   await step();
@@ -60,7 +60,7 @@ test("the digests of the scripts are those of their texts", () => {
   }
 });
 
-/** A client that sends every command twice, as one does that lost the first answer. */
+/** A client that sends every command twice, like a client that has lost the first answer. */
 function repeating(client: { sendCommand(words: string[]): Promise<unknown> }): RedisClient {
   return fakeClient(async (_words, pass) => {
     await pass().catch(() => {});
@@ -294,7 +294,8 @@ for (const layout of layouts) {
 
 test("[22] redisStore() in the layout value does each operation in one command", async () => {
   const store = redisStore(redis);
-  // The first change tries whether Redis knows IFEQ, and sends the script as text; so does the first conditional removal.
+  // The first change tests whether Redis knows IFEQ, and sends the script as text. The first conditional removal also
+  // sends its script.
   await saved(store, creation({ "=a": "1" }), other);
   await increment(store, other);
   await store.delete(other, (await present(store, other)).version);
@@ -346,9 +347,9 @@ describe("redisStore() in the layout hash", () => {
   test("[23] sees and keeps a field that another program edits", async () => {
     const store = redisStore(redis, { layout: "hash" });
     await saved(store, creation({ "=name": '"Ann"', "=seats": "[1]" }));
-    // This request has loaded the session before the other program came, and changes another field.
+    // This request has loaded the session before the other program's change, and changes another field.
     const found = await present(store);
-    // A text with the sign of an encoded one is taken as it is when it is none.
+    // A text that begins like an encoded one, but is not encoded correctly, is read unchanged.
     await redis.hSet(`session:${key}`, { "=seats": "[2]", "=added": "#red" });
     expect(fieldsOf(await present(store))).toEqual({ "=name": '"Ann"', "=seats": "[2]", "=added": "#red" });
     await saved(store, changing(found, { "=name": '"Bea"' }));
@@ -365,7 +366,7 @@ describe("redisStore() in the layout hash", () => {
     expect(await present(store)).toMatchObject({ lastSeenAt: 0, fields: new Map() });
     expect(await redis.pTTL(`session:${key}`)).toSatisfy((ttl: number) => ttl > 3_500_000 && ttl <= 3_600_000);
     expect(await store.save(key, changing(found, { "=cart": "[2]" }))).toBe("conflict");
-    // An expiry that it has already is left as it is.
+    // An existing expiry is not changed.
     await redis.pExpire(`session:${key}`, 60_000);
     await present(store);
     expect(await redis.pTTL(`session:${key}`)).toBeLessThanOrEqual(60_000);

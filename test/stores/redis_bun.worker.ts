@@ -1,4 +1,4 @@
-/** What becomes of Bun's client that is closed, and of one whose connection is cut: `<url>`. Prints what happened as JSON. */
+/** The behaviour of a closed client of Bun, and of one whose connection was cut: `<url>`. Prints the outcome as JSON. */
 import process from "node:process";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
 import { key } from "./redis_records.ts";
@@ -17,7 +17,7 @@ const store = redisStore(() => {
 });
 const outcome: Record<string, unknown> = { first: await store.load(key) };
 clients[0]?.close();
-// Only a command that fails tells that the client was closed.
+// Only a failing command shows that the client was closed.
 outcome.whileClosed = await Promise.resolve(store.load(key)).catch(() => "rejected");
 outcome.next = await store.load(key);
 outcome.opened = clients.length;

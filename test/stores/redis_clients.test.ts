@@ -130,7 +130,7 @@ test("redisStore() says that the client it was given is closed, and what to do",
       message: expect.stringMatching(/client is closed; connect it first, or give redisStore\(\) a function/),
     });
   }
-  // A client that is connected later serves.
+  // A client that connects later can be used.
   await never.connect();
   expect(await stores[2]?.load(key)).toBeNull();
   never.destroy();
@@ -183,7 +183,7 @@ describe("redisStore() with a client that has a keyPrefix", () => {
           expect(await increment(store)).toBe(true);
           expect(await redis.keys("*")).toEqual([`app:session:${key}`]);
           expect(fieldsOf(await present(store))).toEqual({ "=count": "1" });
-          // Another application on the same server has none of it.
+          // Another application on the same server does not see the session.
           expect(await redisStore(redis, { layout }).load(key)).toBeNull();
           expect(await store.delete(key, (await present(store)).version)).toBeUndefined();
           await saved(store, creation({ "=count": "0" }));
@@ -295,7 +295,7 @@ describe("redisStore() understands replies", () => {
   });
 });
 
-/** Every verb, with each of its outcomes. */
+/** Makes every call, with each of its outcomes. */
 async function usesEverything(store: SessionStore): Promise<void> {
   expect(await store.load(key)).toBeNull();
   const first = await saved(store, creation({ "=a": "é", "=b": "2" }));
@@ -335,7 +335,7 @@ describe("redisStore() rejects when the client gives an answer without meaning",
         await expect.soft(answers(store.save(key, changing(found, { "=a": "1" })))).rejects.toThrow(/without meaning/);
         await expect.soft(answers(store.delete(key, found.version))).rejects.toThrow(/without meaning/);
         await expect.soft(answers(store.delete(key))).rejects.toThrow(/without meaning/);
-        // Any text is a value, and {} is how some clients say that there is no hash.
+        // Any text is a value, and some clients return {} for a missing hash.
         if (typeof answer !== "string" && layout === "value" && answer !== 2) {
           await expect.soft(answers(store.load(key))).rejects.toThrow(/without meaning/);
         }

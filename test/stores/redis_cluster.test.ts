@@ -57,7 +57,7 @@ describe("redisStore() on a cluster of three", () => {
           await increments(store, "f".repeat(64));
           const before = await errorsOf(cluster);
           for (const at of keys) await increments(store, at);
-          // MOVED and ASK are counted as errors; a script that a node does not know yet is, too.
+          // MOVED and ASK count as error replies, and so does a script that a node does not know yet.
           const after = await errorsOf(cluster);
           expect(after.MOVED ?? 0).toBe(before.MOVED ?? 0);
           expect(after.CROSSSLOT ?? 0).toBe(0);
@@ -139,13 +139,13 @@ describe("redisStore() through Sentinel", () => {
   test("reads and writes the primary, and goes on with the replica when the primary is lost", async () => {
     for (const store of Object.values(stores)) {
       await increments(store, key);
-      // Read from the primary: a replica may be behind by now.
+      // The test reads from the primary, because a replica may be behind.
       for (let i = 0; i < 20; i++) expect(await increment(store)).toBe(true);
     }
     await sentinels.synced();
     await sentinels.primary.kill();
     for (const [name, store] of Object.entries(stores)) {
-      // Until Sentinel has chosen, commands wait or fail.
+      // Commands wait or fail until Sentinel has chosen a new primary.
       await expect.poll(async () => await increment(store).catch(() => false), { message: name }).toBe(true);
       expect.soft(fieldsOf(await present(store)), name).toEqual({ "=count": "22" });
     }

@@ -7,9 +7,9 @@ import { knownValues } from "../../src/stores/redis/known_values.ts";
 import { recordStore } from "../../src/stores/redis/record_store.ts";
 import { changing, creation, fakeClient, key, layouts, present, recordOf, saved } from "./redis_records.ts";
 
-// What is sent to a server, without one. Redis itself is in redis.test.ts.
+// The commands that are sent to a server, without a server. redis.test.ts uses Redis.
 
-/** A small engine, whose server answers as `answer` says. */
+/** A small engine, whose server's answers come from `answer`. */
 function engineOf(answer: (...words: Parameters<Send>) => unknown, maxBytes: number): Engine {
   const send: Send = async (...words) => answer(...words);
   return { name: "Small", maxBytes, send, read: send, measure: byteLength };

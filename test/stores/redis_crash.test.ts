@@ -64,7 +64,7 @@ test("redisStore() loses no acknowledged write when Redis is killed in mid-run a
             const answer = await store.save(key, changing(found, changes, { expiresAt: now + 3_600_000 }));
             if (answer !== "conflict") acknowledged[writer] = (acknowledged[writer] ?? 0) + 1;
           } catch (error) {
-            // What the client says of a lost connection; a lost record would be another matter.
+            // Errors of the client about a lost connection are expected. A lost record is not.
             if (error instanceof Error && error.message === "There is no record") throw error;
           }
         }
@@ -74,7 +74,7 @@ test("redisStore() loses no acknowledged write when Redis is killed in mid-run a
       const { "=count": count, ...own } = fieldsOf(
         await present(redisStore(nodeRedis, { layout, prefix: `${layout}:` })),
       );
-      // A write whose answer was lost may have been done, but each is whole.
+      // A write whose answer was lost may have been done, but never in part.
       expect(Object.values(own).reduce((sum, done) => sum + Number(done), 0)).toBe(Number(count));
       for (const [writer, done] of acknowledged.entries())
         expect(Number(own[`=by-${writer}`] ?? 0)).toBeGreaterThanOrEqual(done);
@@ -110,7 +110,7 @@ describe("redisStore() on a server that is full", () => {
           expect(evicted).toBeGreaterThan(100);
           expect(Number(/evicted_keys:(\d+)/.exec(await client.info("stats"))?.[1])).toBeGreaterThanOrEqual(evicted);
           if (!takesAll) expect(await client.get("no session")).toBe("x");
-          // A request that had loaded a session before it was evicted brings no part of it back.
+          // A request that had loaded a session before its eviction must not bring back a part of it.
           for (const name of keys) {
             if ((await client.exists(`session:${name}`)) === 1) continue;
             const found = { fields: new Map(Object.entries(data)), lastSeenAt: now, version: "write-0000000000.0" };

@@ -1,7 +1,7 @@
 /**
- * One of several processes that increment one number in one session: `<store> <layout> <url> <key> <times> [<backoff>]`. Beside the
- * number it writes a field of its own. With a backoff, in milliseconds, the client of Upstash waits so long before it sends a
- * request again; without, as long as it does by itself.
+ * One of several processes that increment one number in one session: `<store> <layout> <url> <key> <times> [<backoff>]`. It also
+ * writes a field that only it uses. The backoff, in milliseconds, is how long Upstash's client waits before it sends a request
+ * again. The default is the client's own.
  */
 import { Redis as Upstash } from "@upstash/redis";
 import { createClient } from "redis";
@@ -30,7 +30,7 @@ const own = `=own-${process.pid}`;
 let owned = 0;
 while (owned < Number(times)) {
   const found = await present(store, key);
-  // A write that was sent twice hears of a conflict, although it was done: its own field tells.
+  // A write that was sent twice may get a conflict although it was done. The process's own field tells.
   owned = Number(found.fields.get(own) ?? 0);
   if (owned === Number(times)) break;
   const count = String(Number(found.fields.get("=count")) + 1);

@@ -1,4 +1,4 @@
-/** Runs the kit on both layouts with the runtime's client of Redis, in Bun or in Deno: `<url>`. */
+/** Runs the kit on both layouts with the runtime's own client of Redis, in Bun or in Deno: `<url>`. */
 import process from "node:process";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
 import { storeCases } from "../../src/testing/store_cases.ts";

@@ -3,7 +3,7 @@ import { knownValues } from "../../src/stores/redis/known_values.ts";
 
 const HEAD = "v1 ";
 
-/** The values of a process, and the keys that were replaced by one command. */
+/** The known values of a process, and the keys that it has replaced with one command. */
 function opened() {
   const replaced: string[] = [];
   const known = knownValues(async (_command, key) => {

@@ -1,4 +1,4 @@
-/** The oldest node-redis that is supported, the last ioredis whose `call` forgets prefix and slots, and the real client of Valkey GLIDE. */
+/** The oldest supported node-redis, the last ioredis whose `call` ignores the prefix and the slots, and the real client of Valkey GLIDE. */
 import { GlideClient, GlideClusterClient, Logger } from "@valkey/valkey-glide";
 import { Cluster, Redis } from "ioredis-5-8";
 import { createClient, createCluster } from "redis-5-0";
@@ -12,7 +12,7 @@ import { creation, increment, key, layouts, now, saved } from "./redis_records.t
 let server: RedisServer;
 let cluster: RedisCluster;
 beforeAll(async () => {
-  // It warns each time that a server does not know a script yet.
+  // The client logs a warning each time that a server does not know a script yet.
   Logger.init("off");
   [server, cluster] = await Promise.all([startRedis(), startRedisCluster()]);
 });

@@ -6,12 +6,12 @@ export const other = "fedcba9876543210".repeat(4);
 export const now = 1_700_000_000_000;
 export const later: number = now + 60_000;
 
-/** What a store must be able to do in both layouts. */
+/** The layouts. A store must do the same in both. */
 export const layouts = ["value", "hash"] as const;
 
 let writes = 0;
 
-/** A name like those that the core gives. No other process gives the same. */
+/** A name like those of the core, and unique among all processes. */
 export function writeId(): string {
   return `write-${process.pid}-${String(++writes).padStart(10, "0")}`;
 }
@@ -25,7 +25,7 @@ export function creation(fields: Record<string, string>, expiresAt: number = lat
   return { id: writeId(), record, changed: record.fields, expected: null, expiresAt };
 }
 
-/** The write that changes a record that was found; without changes, a touch. */
+/** The write that changes a record, or touches it if there are no changes. */
 export function changing(
   found: StoredRecord,
   changes: Record<string, string | null>,
@@ -40,14 +40,14 @@ export function changing(
   return { id: writeId(), record: { fields, lastSeenAt }, changed, expected: found.version, expiresAt };
 }
 
-/** The record, which must be there. */
+/** The record, which must exist. */
 export async function present(store: SessionStore, at: string = key): Promise<StoredRecord> {
   const found = await store.load(at);
   if (found === null) throw new Error("There is no record");
   return found;
 }
 
-/** Saves, and answers the version; a conflict throws. */
+/** Saves, and returns the version. A conflict throws. */
 export async function saved(store: SessionStore, write: Write, at: string = key): Promise<RecordVersion> {
   const version = await store.save(at, write);
   if (version === "conflict") throw new Error("conflict");
@@ -58,14 +58,14 @@ export function fieldsOf({ fields }: SessionRecord): Record<string, string> {
   return Object.fromEntries(fields);
 }
 
-/** Adds one to the field `=count`. Answers whether it did. */
+/** Adds one to the field `=count`. Returns whether that was done. */
 export async function increment(store: SessionStore, at: string = key): Promise<boolean> {
   const found = await present(store, at);
   const count = String(Number(found.fields.get("=count")) + 1);
   return (await store.save(at, changing(found, { "=count": count }))) !== "conflict";
 }
 
-/** A raw client, as the simplest ones are, in front of another: `answer` sees each command, and may answer in its place. */
+/** A client with only a raw call, in front of another client. `answer` gets each command, and may answer it. */
 export function fakeClient(
   answer: (words: string[], pass: () => Promise<unknown>) => unknown,
   client?: { sendCommand(words: string[]): Promise<unknown> },
@@ -80,7 +80,7 @@ export function fakeClient(
   };
 }
 
-/** A client of a server that does not know `SET … IFEQ`, as if the server knew it. Valkey itself is in `redis_valkey.test.ts`. */
+/** Makes a client of a server without `SET … IFEQ` behave as if the server knew it. `redis_valkey.test.ts` uses Valkey itself. */
 export function withIfeq(client: { sendCommand(words: string[]): Promise<unknown> }) {
   const script = `if redis.call('GET',KEYS[1])~=ARGV[2] then return false end
 return redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[3])`;

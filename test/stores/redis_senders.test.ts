@@ -2,13 +2,13 @@ import { describe, expect, test } from "vitest";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
 import { creation, key, later, now, present, saved } from "./redis_records.ts";
 
-// How each client is called, and when it counts as closed, without a server. The clients themselves are in redis_clients.test.ts.
+// How each client is called, and when it counts as closed, without a server. redis_clients.test.ts uses the real clients.
 
 const value = "v1 11700000000000\n=a\n1";
 const name = `session:${key}`;
 
 describe("redisStore() sends a command", () => {
-  /** What a store sends through a client that remembers its calls. */
+  /** The commands that a store sends through a client that records its calls. */
   async function sentBy(open: (record: (...args: unknown[]) => Promise<unknown>) => RedisClient): Promise<unknown[]> {
     const sent: unknown[] = [];
     const store = redisStore(
@@ -113,12 +113,12 @@ describe("a client that has closed for good", () => {
     const [first, second] = clients;
     if (first === undefined || second === undefined) throw new Error("No clients");
     await present(store);
-    // It connects again, and its commands wait for that.
+    // The client is reconnecting, and its commands wait for that.
     first.connected = false;
     await present(store);
     await present(store);
     expect(opened).toBe(1);
-    // A command that fails on a connection closes nothing.
+    // If a command fails on a connection, the client does not count as closed.
     Object.assign(first, { connected: true, isLost: true });
     for (let i = 0; i < 2; i++) await expect(Promise.resolve(store.load(key))).rejects.toThrow("Connection closed");
     expect(opened).toBe(1);
@@ -127,7 +127,7 @@ describe("a client that has closed for good", () => {
     second.connected = false;
     for (let i = 0; i < 3; i++) await present(store);
     expect(opened).toBe(2);
-    // One that failed once, and is connected again, is used.
+    // A client that has failed once and is connected again is used.
     second.isLost = true;
     await expect(Promise.resolve(store.load(key))).rejects.toThrow("Connection closed");
     Object.assign(second, { connected: true, isLost: false });

@@ -1,4 +1,4 @@
-/** Whole sessions on the Redis stores, where the core has a part in what is promised. */
+/** Whole sessions on the Redis stores, for promises that need the core as well. */
 import { Redis as Upstash } from "@upstash/redis";
 import { createClient } from "redis";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
@@ -38,7 +38,7 @@ function connected() {
     .connect();
 }
 
-/** A browser that counts its visits, signs in and out. */
+/** A browser that counts its visits, and signs in and out. */
 function browser(store: SessionStore) {
   const handler = withSession(
     async (request, session) => {
@@ -70,7 +70,7 @@ const stores: Record<string, (layout: "value" | "hash") => SessionStore> = {
     redisStore(twice(withIfeq(redis)), { layout }),
   "on Upstash, whose answers get lost": (layout) => {
     const seen = new Set<string>();
-    // Each request is done and its answer is lost; its repetition is answered.
+    // Each request is done but its answer is lost. The repeated request is answered.
     upstash.fault = () =>
       seen.size === seen.add(JSON.stringify(upstash.requests.at(-1)?.commands)).size ? undefined : "drop after";
     return upstashRedisStore(

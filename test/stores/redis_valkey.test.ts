@@ -41,7 +41,7 @@ function connected(server: RedisServer) {
     .connect();
 }
 
-/** The commands that the store sends, each by its name and options. */
+/** The commands that the store sends, with name and options. */
 function watched(target: { sendCommand(words: string[]): Promise<unknown> } = client) {
   const sent: string[] = [];
   const watching = fakeClient((words, pass) => {
@@ -172,7 +172,7 @@ describe("redisStore() where the server knows IFEQ", () => {
   });
 });
 
-/** What a server answers that does not know the option. */
+/** The answer of a server that does not know the option. */
 function refusing([command, , , option]: readonly string[]): Promise<never> | undefined {
   return command === "SET" && option === "IFEQ" ? Promise.reject(new Error("ERR syntax error")) : undefined;
 }
@@ -196,7 +196,7 @@ test("redisStore() goes on by the script when the server is exchanged for one th
     for (const value of ["4", "5"]) await saved(store, changing(await present(store), { "=a": value }));
     expect(sent).toEqual(["SET IFEQ", "EVALSHA", "EVAL", "GET", "EVALSHA", "GET", "EVALSHA"]);
     expect(fieldsOf(await present(store))).toEqual({ "=a": "5" });
-    // And back: the script serves everywhere.
+    // A failover back. The store uses the script on both servers.
     await client.set(`session:${key}`, String(await older.get(`session:${key}`)));
     target = client;
     await saved(store, changing(await present(store), { "=a": "6" }));

@@ -10,11 +10,11 @@ import { type PostgresClient, postgresStore } from "../../src/stores/postgres.ts
 import type { SqlValue } from "../../src/stores/sql/sql_store.ts";
 import { failureOf, writeOf } from "./databases/steps.ts";
 
-// What the SQL stores ask of each client, and what they make of its answers and errors, without a database.
+// The calls that the SQL stores make on each client, and how they treat its answers and errors, without a database.
 
 const done = [{ done: 1 }];
 
-/** Runs each verb once, with writes of the same record. */
+/** Makes each call once, with writes of the same record. */
 async function useAll(store: SessionStore): Promise<void> {
   const { record, expiresAt, ...write } = writeOf({ a: "1", now: 1000, expiresAt: 2000 });
   await store.save("k", { ...write, record, expiresAt });
@@ -201,7 +201,7 @@ describe("libsqlStore()", () => {
     };
     expect(await reconnects("file", "SQLITE_BUSY")).toBe(1);
     expect(await reconnects("http", "SQLITE_BUSY")).toBe(0);
-    // Not even if the table is missing.
+    // The store does not reconnect, even if the table is missing.
     expect(await reconnects("file", "SQLITE_ERROR")).toBe(0);
     const old = libsqlStore({ protocol: "file", execute: failing({ code: "SQLITE_BUSY" }) });
     expect(isBusy(await failureOf(() => old.save("k", writeOf({ a: "1" }))))).toBe(true);
@@ -218,7 +218,7 @@ describe("libsqlStore()", () => {
 });
 
 describe("d1Store()", () => {
-  /** A binding that remembers what it is asked, and answers with these rows. */
+  /** A binding that records its calls, and answers with these rows. */
   function binding(rows: unknown) {
     const asked: unknown[][] = [];
     const statement = (text: string, values: readonly SqlValue[]) => ({

@@ -9,7 +9,7 @@ import { type SqlStoreOptions, tableOf } from "../../src/stores/sql/table.ts";
 import { type SqliteDatabase, sqliteStore } from "../../src/stores/sqlite.ts";
 import { failureOf, randomKey, writeOf } from "./databases/steps.ts";
 
-// What the SQL stores make of the answers of a database, without one.
+// How the SQL stores treat the answers of a database, without a database.
 
 const text = serializeRecord({ fields: new Map([["=a", "1"]]), lastSeenAt: 1000 });
 const names = ["load", "create", "update", "remove", "removeVersion", "sweep"] as const;
@@ -22,14 +22,14 @@ const statements = {
   sweep: "sweep",
 };
 
-/** An answer: rows, or an error with a meaning. */
+/** An answer: rows, or an error of a known kind. */
 type Answer = readonly unknown[] | Error | string | undefined;
 
 function failure(meaning: string): Error {
   return Object.assign(new Error(meaning), { meaning });
 }
 
-/** A store on a database that gives these answers, one after the other; the last one again and again. */
+/** A store on a database that gives these answers one after the other, and then repeats the last one. */
 function opened(answers: readonly Answer[], parts: Partial<SqlEngine> = {}) {
   const sent: [string, SqlValue[]][] = [];
   const store = sqlStore({
@@ -53,7 +53,7 @@ function opened(answers: readonly Answer[], parts: Partial<SqlEngine> = {}) {
 
 const done = [{ done: 1 }];
 
-/** Each verb that writes, by its statement. */
+/** Each call that writes, by the name of its statement. */
 const writes: Record<string, (store: SessionStore) => unknown> = {
   create: (store) => store.save("k", writeOf({ a: "1" })),
   update: (store) => store.save("k", writeOf({ a: "1", expected: "v" })),

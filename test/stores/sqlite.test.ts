@@ -25,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A file that no other test uses, with write-ahead logging. */
+/** A new file with write-ahead logging. */
 function freshFile(): string {
   const file = join(folder, `${files++}.db`);
   const database = new DatabaseSync(file);
@@ -154,7 +154,7 @@ describe("sqliteStore() among processes", () => {
     });
     await exited;
     const count = Number(await valueOf(store, key));
-    // At most the last one was not told any more, beside what the pipe held.
+    // The killed process may have made more increments than it could report.
     expect(count).toBeGreaterThanOrEqual(acknowledged);
     const { version } = (await store.load(key)) ?? { version: "" };
     await saved(store, key, { a: "still writable", expected: version });
@@ -162,7 +162,7 @@ describe("sqliteStore() among processes", () => {
 });
 
 describe("sqliteStore() on a locked file", () => {
-  /** A store, and a connection that holds the lock of writers. */
+  /** A store, and a connection that holds the write lock. */
   async function locked(): Promise<{
     store: SessionStore;
     key: string;
@@ -200,7 +200,7 @@ describe("sqliteStore() on a locked file", () => {
     expect(outcome).toEqual({ busy: [true, true, true], readable: "1", seen: "2" });
   });
 
-  // Two libraries in one process must not open one file: each would let go of the other's locks.
+  // Two libraries in one process must not open the same file, because each would release the other's locks.
   test.each<[string, (file: string) => ClosableDatabase]>([
     ["node:sqlite", (file) => new DatabaseSync(file)],
     ["better-sqlite3", (file) => new Database(file, { timeout: 1 })],

@@ -41,7 +41,7 @@ async function saved(store: SessionStore, write: Write): Promise<RecordVersion> 
   return version;
 }
 
-/** A storage in memory each call of whose driver is heard. */
+/** A storage in memory. `hears` gets each call of its driver. */
 function heard(hears: (call: string, ...args: unknown[]) => void): Storage {
   const driver: Driver = memoryDriver();
   return createStorage({
@@ -63,7 +63,7 @@ function heard(hears: (call: string, ...args: unknown[]) => void): Storage {
   });
 }
 
-/** Each driver, and how to make it fail. */
+/** Each driver, with a function that makes it fail. */
 const drivers: Record<string, () => { driver: Driver; fail: () => Promise<void> }> = {
   "memory"() {
     const driver: Driver = memoryDriver();
@@ -307,7 +307,7 @@ test("unstorageStore() lets no write come between a read and a removal of prune(
     await removeItem(item);
   };
   expect(await store.prune?.(later + 1)).toBe(1);
-  // The write finds nothing. If it could come between, it would be lost.
+  // The write comes after the removal and finds no record. Between the read and the removal, it would be lost.
   expect(await write).toBe("conflict");
 });
 
@@ -327,7 +327,7 @@ test("unstorageStore() throws a TypeError when given what is no storage, or an o
     // @ts-expect-error Not one of them is a storage.
     expect(() => unstorageStore(none)).toThrow(/unstorageStore needs a storage/);
   }
-  // A question mark cuts off the rest of a key.
+  // unstorage drops the part of a key after a question mark.
   for (const prefix of ["a?b", "?", "", 7, null, ["a"]] as unknown[]) {
     // @ts-expect-error Some of them are no strings.
     expect(() => unstorageStore(createStorage(), { prefix })).toThrow(/prefix must be a text/);

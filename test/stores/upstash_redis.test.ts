@@ -53,7 +53,7 @@ function client(options: Partial<RedisConfigNodejs> = {}): Redis {
   return new Redis({ url: upstash.url, token: upstash.token, retry: { retries: 5, backoff: () => 1 }, ...options });
 }
 
-/** Lets this go wrong with the next request, and nothing with those after it. */
+/** Makes the next request fail in this way. Later requests succeed. */
 function failNext(fault: Fault): void {
   let next: Fault | undefined = fault;
   upstash.fault = () => {
@@ -63,7 +63,7 @@ function failNext(fault: Fault): void {
   };
 }
 
-/** How many requests a step makes. */
+/** The number of requests that a step makes. */
 async function requestsOf(step: () => unknown): Promise<number> {
   const before = upstash.requests.length;
   await step();
@@ -102,7 +102,7 @@ for (const layout of layouts) {
   describe(`upstashRedisStore() in the layout ${layout}`, () => {
     test("does each operation in one request", async () => {
       const store = upstashRedisStore(client(), { layout });
-      // The first time, each script is sent as text.
+      // At its first use, each script is sent as text.
       await saved(store, creation({ "=count": "0" }), other);
       await increment(store, other);
       await store.delete(other, (await present(store, other)).version);
@@ -131,7 +131,7 @@ for (const layout of layouts) {
       expect(await requestsOf(() => save("small"))).toBe(1);
       found = await Promise.all(keys.map((at) => present(store, at)));
       expect(await requestsOf(() => save("large".repeat(1000)))).toBe(keys.length);
-      // Together they are more than a request takes.
+      // Together, the writes are too large for one request.
       found = await Promise.all(keys.map((at) => present(store, at)));
       await save("x".repeat(1_000_000));
       expect((await present(store, keys[7])).fields.get("=a")).toHaveLength(1_000_000);
@@ -280,7 +280,7 @@ for (const layout of layouts) {
     test("refuses what is too large before any request, and takes what is just not", async () => {
       const store = upstashRedisStore(client(), { layout });
       const { maxBytes } = store.traits;
-      // A quote takes one byte as text, and two in the request.
+      // A quote takes one byte as text, and two bytes in the request.
       for (const large of ["x".repeat(maxBytes), '"'.repeat(maxBytes / 2)]) {
         const sent = await requestsOf(async () => {
           await expect((async () => await save(store, creation({ "=a": large })))()).rejects.toMatchObject({
@@ -305,7 +305,7 @@ for (const layout of layouts) {
       const seen = new Set<string>();
       let lost = 0;
       upstash.fault = () => {
-        // One request in ten loses its answer, and its repetition does not.
+        // One request in ten loses its answer. Its repetition does not.
         const command = JSON.stringify(upstash.requests.at(-1)?.commands);
         if (seen.has(command) || seen.add(command).size % 10 !== 0) return undefined;
         lost++;
@@ -330,7 +330,7 @@ for (const layout of layouts) {
   });
 }
 
-/** A load, a creation, a change, a removal at a version, and one at any. */
+/** A load, a creation, a change, a removal at a version, and an unconditional removal. */
 function everyVerb(store: SessionStore, found: Awaited<ReturnType<typeof present>>): (() => Promise<unknown>)[] {
   return [
     async () => await store.load(key),

@@ -8,12 +8,13 @@ import { type UpstashRedisClient, upstashRedisStore } from "../../src/stores/ups
 import { failureOf } from "./databases/steps.ts";
 import { changing, creation, fieldsOf, key, present, recordOf } from "./redis_records.ts";
 
-// What upstashRedisStore() asks of its client, and what it makes of the answers, without a server. The client is in upstash_redis.test.ts.
+// The calls that upstashRedisStore() makes on its client, and how it treats the answers, without a server. upstash_redis.test.ts uses the
+// real client.
 
 const name = `session:${key}`;
 const known = { ...recordOf({ "=a": "1" }), version: "v1" };
 
-/** A client that answers each call as `answer` says, and what it was asked. */
+/** A client whose answers come from `answer`, and a list of its calls. */
 function clientOf(answer: (call: unknown[]) => unknown): {
   readonly client: UpstashRedisClient;
   readonly asked: unknown[][];
@@ -163,7 +164,7 @@ describe("upstashRedisStore()", () => {
     const store = upstashRedisStore(client);
     expect(store.traits).toEqual({ consistency: "strong", compareAndSet: true, maxBytes: 9_990_000 });
     const write = creation({ "=a": "" });
-    // A line break takes two bytes, as a quote does, and two quotes are around the text.
+    // A line break takes two bytes, and so does a quote. Two more quotes enclose the text.
     const beside = `${write.id}.0 11700000000000nn=ann""`.length;
     const fitting = `é${'"'.repeat(1_000_000)}${"x".repeat(9_990_000 - 2_000_002 - beside)}`;
     expect(await store.save(key, creation({ "=a": fitting }))).not.toBe("conflict");

@@ -1,11 +1,11 @@
 /**
- * Opens a store by the name of its client: for processes of their own, and for runtimes that have only some of the clients.
+ * Opens a store by the name of its client, for separate processes and for runtimes that have only some of the clients.
  *
  * @module
  */
 import type { SessionStore } from "../../../src/core/store.ts";
 
-/** A store on a client of its own. */
+/** A store with its own client. */
 export interface OpenedClient {
   readonly store: SessionStore;
   /** Runs a statement of SQLite. */
@@ -13,7 +13,7 @@ export interface OpenedClient {
   close(): unknown;
 }
 
-/** The clients that a process of its own can use. */
+/** The clients that a separate process can use. */
 export const CLIENTS: Readonly<Record<string, (url: string) => Promise<OpenedClient>>> = {
   async "pg"(url) {
     const { default: pg } = await import("pg");
@@ -101,7 +101,7 @@ interface BunDatabase {
   close(): void;
 }
 
-/** A module that only Bun has. */
+/** Imports a module that only Bun has. */
 async function bun<Module>(name: string): Promise<Module> {
   return await import(name);
 }

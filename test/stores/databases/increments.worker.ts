@@ -1,4 +1,7 @@
-/** One of several processes that increment one number in one record: `<client> <url> <key> <times>`. Says `.` after each increment. */
+/**
+ * One of several processes that increment one number in one record: `<client> <url> <key> <times>`. It prints `.` after each
+ * increment.
+ */
 import { CLIENTS } from "./clients.ts";
 import { increment } from "./steps.ts";
 

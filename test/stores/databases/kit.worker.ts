@@ -1,4 +1,4 @@
-/** The kit of stores in another runtime: `<client> <url>`. Says how many cases passed, and what failed. */
+/** The store cases of the kit in another runtime: `<client> <url>`. Prints how many cases passed, and which failed. */
 import { storeCases } from "../../../src/testing/store_cases.ts";
 import { CLIENTS } from "./clients.ts";
 

@@ -1,4 +1,7 @@
-/** Meets a locked file of SQLite, writes once it is free, and says what another connection sees then: `<client> <file>`. */
+/**
+ * Calls a store on a locked file of SQLite, writes once the file is free, and prints what another connection sees then:
+ * `<client> <file>`.
+ */
 import { isBusy } from "../../../src/core/errors.ts";
 import { CLIENTS } from "./clients.ts";
 import { failureOf, randomKey, saved, valueOf, writeOf } from "./steps.ts";
@@ -18,7 +21,7 @@ const failures = [
 const readable = await valueOf(mine.store, key);
 other.exec?.("COMMIT");
 await saved(mine.store, key, { a: "2", expected });
-// A client that does not let go of the failed statements has committed nothing, and still holds the lock.
+// A client that keeps the failed statements open would not have committed, and would still hold the lock.
 const seen = await valueOf(other.store, key);
 await saved(other.store, randomKey(), { a: "3" });
 console.log(JSON.stringify({ busy: failures.map(isBusy), readable, seen }));

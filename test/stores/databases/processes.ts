@@ -7,7 +7,7 @@ import { ROOT } from "../../setup/command.ts";
 import { storeCases } from "../../../src/testing/store_cases.ts";
 import { randomKey, saved, valueOf } from "./steps.ts";
 
-/** How a worker is run by each runtime. */
+/** The command that runs a worker in each runtime. */
 const RUNTIMES: Readonly<Record<string, readonly [string, ...string[]]>> = {
   node: [process.execPath, "--no-warnings"],
   bun: [join(ROOT, "node_modules", ".bin", "bun")],
@@ -20,14 +20,14 @@ export interface Worker {
   readonly runtime?: "node" | "bun" | "deno";
 }
 
-/** Runs a worker of this folder, and answers what it said. */
+/** Runs a worker of this folder, and returns its output. */
 export async function work(file: string, { client, runtime = "node" }: Worker, ...args: string[]): Promise<string> {
   const [command, ...options] = RUNTIMES[runtime] ?? ["node"];
   const { stdout } = await promisify(execFile)(command, [...options, join(import.meta.dirname, file), client, ...args]);
   return stdout;
 }
 
-/** The number in a record after each of the workers has added so many to it, all at once. */
+/** The number in a record after all workers have added to it at the same time, each this many times. */
 export async function countOf(
   workers: readonly Worker[],
   url: string,
@@ -40,7 +40,7 @@ export async function countOf(
   return Number(await valueOf(store, key));
 }
 
-/** Runs the kit in another runtime, and demands that each case passes. */
+/** Runs the kit in another runtime, and expects that each case passes. */
 export async function passesKit(worker: Worker, url: string): Promise<void> {
   expect(JSON.parse(await work("kit.worker.ts", worker, url))).toEqual({ passed: storeCases().length, failed: [] });
 }

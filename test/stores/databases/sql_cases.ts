@@ -7,17 +7,17 @@ import { failureOf, randomKey, saved, valueOf, writeOf } from "./steps.ts";
 /** A database under test. */
 export interface SqlBench {
   readonly dialect: SqlDialect;
-  /** A store whose statements are counted. */
+  /** Opens a store whose statements are counted. */
   open(options?: SqlStoreOptions): SessionStore;
   /** How many statements the stores have sent so far. */
   statements(): number;
-  /** Runs a statement without parameters, and answers its rows. */
+  /** Runs a statement without parameters, and returns its rows. */
   query(statement: string): Promise<readonly Record<string, unknown>[]>;
-  /** The name of a place that exists beside the default one, or is it. */
+  /** The name of an existing schema. It may be the default one. */
   readonly schema: string;
 }
 
-/** Names that would be something else in a statement. */
+/** Names that would change the meaning of a statement. */
 const DANGEROUS: readonly unknown[] = [
   "",
   " ",
@@ -49,7 +49,7 @@ export function freshTable(): string {
   return `t${process.pid}_${tables++}`;
 }
 
-/** What each SQL store must do, beside the kit. */
+/** The requirements for each SQL store, in addition to the kit. */
 export function testSqlStore(name: string, bench: () => SqlBench): void {
   describe(`${name} on a table`, () => {
     test("is created by the first call, whichever that is", async () => {
@@ -282,10 +282,10 @@ export function testSqlStore(name: string, bench: () => SqlBench): void {
   });
 }
 
-/** Answers that a client should not give. Those of `load` are also wrong where rows were expected. */
+/** Answers that a client should not give. For `load`, they are also wrong as rows. */
 const MEANINGLESS: readonly unknown[] = [undefined, null, {}, "ok", 1, true, [undefined], [null], ["ok"], [{}], [7, 8]];
 
-/** Demands that answers without meaning are errors of every verb, whatever client gives them. */
+/** Expects that each call of a store fails if its client gives an answer without meaning. */
 export async function refusesMeaninglessAnswers(
   open: (answer: unknown) => SessionStore,
   answers = MEANINGLESS,

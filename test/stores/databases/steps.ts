@@ -1,12 +1,12 @@
 import { isBusy } from "../../../src/core/errors.ts";
 import type { RecordVersion, SessionStore, Write } from "../../../src/core/store.ts";
 
-/** A key of its own. */
+/** A new key. */
 export function randomKey(): string {
   return `${crypto.randomUUID()}${crypto.randomUUID()}`.replaceAll("-", "");
 }
 
-/** What a write needs to be told; the rest is made up. */
+/** The parts of a write that a test chooses. The rest has default values. */
 export interface WriteParts {
   readonly a: string;
   readonly expected?: RecordVersion | null;
@@ -14,7 +14,7 @@ export interface WriteParts {
   readonly expiresAt?: number;
 }
 
-/** A write of a record with one field, `=a`. By default, it creates one that lives for an hour. */
+/** A write of a record with one field, `=a`. By default it creates a record that expires after an hour. */
 export function writeOf({ a, expected = null, now = Date.now(), expiresAt = now + 3_600_000 }: WriteParts): Write {
   const fields = new Map([["=a", a]]);
   return {
@@ -31,7 +31,7 @@ export async function valueOf(store: SessionStore, key: string): Promise<string 
   return (await store.load(key))?.fields.get("=a") ?? null;
 }
 
-/** Saves, and demands that it is done. */
+/** Saves, and expects that there is no conflict. */
 export async function saved(store: SessionStore, key: string, parts: WriteParts): Promise<RecordVersion> {
   const version = await store.save(key, writeOf(parts));
   if (version === "conflict") throw new Error("save() answered conflict");
@@ -48,12 +48,12 @@ export async function failureOf(call: () => unknown): Promise<unknown> {
   throw new Error("The call should have failed");
 }
 
-/** Whether a read met a locked file of SQLite. The core does not repeat reads; a test that wants nothing but writers does. */
+/** Whether a read met a locked file of SQLite. The core does not repeat reads, but a test that needs only the writes does. */
 function isLocked(error: unknown): boolean {
   return Object(error).errcode === 5 || String(Object(error).code).startsWith("SQLITE_BUSY");
 }
 
-/** Adds one to the number in a record, again after each conflict, and while the store is busy. */
+/** Adds one to the number in a record. Repeats after each conflict, and while the store is busy. */
 export async function increment(store: SessionStore, key: string): Promise<void> {
   for (;;) {
     try {
@@ -75,8 +75,8 @@ export interface Crashing {
 }
 
 /**
- * Increments a number while the server crashes and starts again. Each increment that was acknowledged must be there, and none twice: the
- * number lies between the acknowledged ones and those of which nobody knows.
+ * Increments a number while the server crashes and starts again. Each acknowledged increment must be there, and none may count twice.
+ * The number lies between the acknowledged increments and those plus the unanswered ones.
  */
 export async function countThroughCrash(
   store: SessionStore,
