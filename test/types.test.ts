@@ -6,7 +6,7 @@ import { type MaybePromise, SessionManager, type SessionStore, type StoredRecord
 import { session as middleware, type SessionEnv } from "../src/hono.ts";
 import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
 
-/** The compiler judges what is here; that it runs as well shows only that no line of it throws. */
+/** The compiler does the test. Running the file only shows that no line throws. */
 
 type Fruit = { readonly name: string; readonly quantity: number };
 type ShopData = { user?: string; basket: Fruit[]; visits: number };
@@ -24,7 +24,7 @@ interface Ctx {
 const ok = new Response("ok");
 const store = memoryStore();
 
-/** What every way of saying that the data are a ShopData must come to. */
+/** The types that a handler must get, in whatever way the program declares that the data are a ShopData. */
 async function shopHandler(_request: Request, session: Session<ShopData>): Promise<Response> {
   expectTypeOf(session.get("user")).resolves.toEqualTypeOf<string | undefined>();
   expectTypeOf(session.get("visits")).resolves.toEqualTypeOf<number | undefined>();
@@ -47,7 +47,7 @@ async function shopHandler(_request: Request, session: Session<ShopData>): Promi
   return ok;
 }
 
-/** What must not compile, and is never called. */
+/** Calls that must not compile. The function is never called. */
 async function wrongCalls(session: Session<ShopData>): Promise<void> {
   // @ts-expect-error there is no such key
   await session.get("usr");

@@ -31,16 +31,16 @@ describe("cookieSessions()", () => {
   });
 
   test("throws a TypeError without secrets, and for options that it does not know", () => {
-    // @ts-expect-error There are none.
+    // @ts-expect-error The secrets are missing.
     expect(() => cookieSessions({})).toThrow(/secrets must be a list of well-formed strings.*environment/);
-    // @ts-expect-error There are none.
+    // @ts-expect-error The secrets are missing.
     expect(() => cookieSessions()).toThrow(TypeError);
-    // @ts-expect-error One is unset.
+    // @ts-expect-error One secret is undefined.
     expect(() => cookieSessions({ secrets: [undefined] })).toThrow(/secrets\[0\] is undefined/);
     expect(() => cookieSessions({ secrets: ["too short"] })).toThrow(RangeError);
-    // @ts-expect-error It is misspelt.
+    // @ts-expect-error The option is misspelt.
     expect(() => cookieSessions({ secrets, revocations: memoryStore() })).toThrow(/did you mean revocation/);
-    // @ts-expect-error It is no store.
+    // @ts-expect-error An empty object is no store.
     expect(() => cookieSessions({ secrets, revocation: {} })).toThrow(/revocation must be a session store/);
     const { load, save } = memoryStore();
     for (const revocation of [null, 7, "store", { load }, { load, save }] as never[])
@@ -72,7 +72,7 @@ describe("cookieSessions()", () => {
     const env = { SECRET: secrets[0]! };
     const jar = cookieJar();
     for (const n of ["1", "2"]) expect(await (await jar.fetch((request) => handle(request, env), SHOP)).text()).toBe(n);
-    // @ts-expect-error It is unset.
+    // @ts-expect-error The secret is undefined.
     await expect(handle(new Request(SHOP), { SECRET: undefined })).rejects.toThrow(/secrets\[0\] is undefined/);
   });
 

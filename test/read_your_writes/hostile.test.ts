@@ -217,12 +217,12 @@ describe("readYourWrites()", () => {
 
   test("throws without secrets, without a cookie to keep them with, and for an unknown option", () => {
     const manager = (options: Options) => managerIn(openWorld(), "Paris", options);
-    // @ts-expect-error There are none.
+    // @ts-expect-error The secrets are missing.
     expect(() => readYourWrites({})).toThrow(/secrets must be a list/);
-    // @ts-expect-error There are none.
+    // @ts-expect-error The secrets are missing.
     expect(() => readYourWrites()).toThrow(TypeError);
     expect(() => readYourWrites({ secrets: ["short"] })).toThrow(RangeError);
-    // @ts-expect-error It is misspelt.
+    // @ts-expect-error The option is misspelt.
     expect(() => readYourWrites({ secret: secrets })).toThrow(/did you mean secrets/);
     expect(() => manager({ cookie: false, header: "X-Id" })).toThrow(/needs the session cookie/);
     expect(() => manager({ plugins: [readYourWrites({ secrets }), readYourWrites({ secrets })] })).toThrow(TypeError);
@@ -261,7 +261,7 @@ describe("readYourWrites()", () => {
     );
     const response = await handle(new Request(SHOP), { SECRET: secrets[0]! });
     expect(response.headers.getSetCookie()).toHaveLength(2);
-    // @ts-expect-error It is unset.
+    // @ts-expect-error The secret is undefined.
     await expect(handle(new Request(SHOP), { SECRET: undefined })).rejects.toThrow(/secrets\[0\] is undefined/);
   });
 });
