@@ -10,7 +10,7 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
 import type { Transport } from "./transport.ts";
 
-/** What a plugin may need of the manager that it belongs to. */
+/** The parts of its manager that a plugin may need. */
 export interface PluginHost {
   /** The repository, with all plugins around it. */
   readonly repository: Repository;
@@ -26,13 +26,13 @@ export interface PluginHost {
   readonly name: string;
   /** The manager's clock, in epoch milliseconds. */
   now(): number;
-  /** What a load or commit without a request needs, with a time limit that begins now. */
+  /** The context of a load or commit without a request. Its time limit begins now. */
   operation(runtimeArguments: readonly unknown[]): MaybePromise<Operation>;
   /** Reports an event. */
   emit(event: SessionHappening): void;
 }
 
-/** A capability. All parts but the name are optional; one of them must be there. */
+/** A capability. All members except the name are optional; at least one of them must be present. */
 export interface Plugin {
   /** A name that no other plugin of the manager has. */
   readonly name: string;
@@ -44,7 +44,7 @@ export interface Plugin {
   attach?(host: PluginHost): void;
   /** Wraps the repository; called once for a manager, before `attach`. The first plugin is the innermost. */
   wrap?(next: Repository): Repository;
-  /** Refuses a session that was found, with a reason, or lets it pass. Called on each load. */
+  /** Called on each load: returns a reason to reject the session that was found, or undefined to accept it. */
   admit?(found: Found, op: Operation): MaybePromise<RejectReason | undefined>;
   /** Adds headers to a response, after the session was stored. Called for each request whose session was used. */
   respond?(headers: Headers, op: Operation): MaybePromise<void>;

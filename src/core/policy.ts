@@ -9,7 +9,7 @@ import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
 import type { WriteQueue } from "./group_commit.ts";
 
-/** What holds for every session of one manager: its options, with their defaults filled in. */
+/** The options of one manager, with their defaults filled in. They apply to each of its sessions. */
 export interface Policy {
   readonly repository: Repository;
   readonly plugins: readonly Plugin[];
@@ -31,9 +31,9 @@ export interface Policy {
   /** Whether a request counts as use of the session. */
   readonly countsAsUse: (request: Request) => boolean;
   readonly codec: Codec;
-  /** Checks what was loaded against the schema; undefined without one. */
+  /** Checks loaded data against the schema; undefined without a schema. */
   readonly validateLoaded: ((found: Found) => MaybePromise<Found | "schema">) | undefined;
-  /** Checks what is to be stored. @throws {SessionError} `ERR_SCHEMA` */
+  /** Checks data before they are stored; undefined without a schema. @throws {SessionError} `ERR_SCHEMA` */
   readonly validateChanges: ((fields: Fields) => MaybePromise<void>) | undefined;
   readonly isEager: boolean;
   readonly persistsAfterResponse: boolean;
@@ -43,6 +43,6 @@ export interface Policy {
   readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
-  /** The requests of this process that wait to write to a session, by its token; undefined if writes must not be put together. */
+  /** The requests of this process that wait to write to a session, by its token; undefined if writes must not be combined. */
   readonly writeQueues: Map<string, WriteQueue> | undefined;
 }

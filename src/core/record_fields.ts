@@ -1,10 +1,12 @@
 /**
- * The fields of a record, kept as lines of text for as long as nobody needs them all: two lines for each field, its name and its value. The data come
- * last, so that whatever else is found, or found missing, without a look at them. A change splices the text; nothing is parsed that nobody reads.
+ * The fields of a record. They are kept as lines of text until a caller needs all of them: two lines for each field,
+ * its name and its value. The data come last, so that a lookup of any other field does not search them. A change
+ * splices the text; a field that is not read is not parsed.
  *
  * @module
  */
-// The name of a field begins with a sign, which says what the field holds. No text that the core stores begins with one, so that none is taken for a name.
+// The name of a field begins with a sign, which says what the field holds. No value that the core stores begins with a
+// sign, so that no value is taken for a name.
 
 /** The sign of data. */
 export const DATA = "=";
@@ -12,7 +14,7 @@ export const DATA = "=";
 export const EXPIRING = "%";
 /** The sign of flash values, which can have a time to live as well. */
 export const FLASH = "~";
-/** The sign of fields that a capability adds, such as a lease. No key of a session gives such a name. */
+/** The sign of fields that a capability adds, such as a lease. No key of a session becomes such a name. */
 export const CAPABILITY = "*";
 
 /** The field that holds all others, encrypted. */
@@ -22,7 +24,7 @@ export const METADATA_FIELD = "@";
 
 const SIGNS = "=%~*@";
 
-/** Whether a text begins with a sign, as each name that the core gives does. */
+/** Whether a text begins with a sign, as each field name of the core does. */
 export function hasSign(text: string): boolean {
   return SIGNS.includes(text[0] ?? "?");
 }
@@ -30,19 +32,19 @@ export function hasSign(text: string): boolean {
 /** The fields of a record, by name. */
 export type Fields = ReadonlyMap<string, string>;
 
-/** What differs between two states of fields: the new text of each changed field, and null for a removed one. */
+/** The difference between two states of fields: the new text of each changed field, and null for a removed one. */
 export type Difference = ReadonlyMap<string, string | null>;
 
-/** The fields of a record without any, and the difference between two states that are the same. */
+/** No fields. It is also the difference between two equal states. */
 export const NO_FIELDS: Fields = new Map();
 
-/** After so many lookups in a large text, a map is made of it. */
+/** After this many lookups of data in a large text, the text is parsed into a map. */
 const LOOKUPS_BEFORE_MAP = 4;
 const LARGE_TEXT = 1000;
 
 /**
- * The fields of a record: a base, which is a text of lines or a map, and what was changed since. It is a map that nobody can write to;
- * `with` answers another one.
+ * The fields of a record: a base (lines of text, or a map) and the changes since then. They cannot be written to;
+ * `with` returns new ones.
  */
 export class RecordFields implements ReadonlyMap<string, string> {
   readonly #base: string | Fields;
@@ -53,23 +55,26 @@ export class RecordFields implements ReadonlyMap<string, string> {
   #lastValue: string | undefined;
   #lines: string | undefined;
 
-  /** Takes fields as lines or as a map, and changes of them: null for a field that is removed. */
+  /** Takes fields as lines or as a map, and the changes of them: null for a field that is removed. */
   constructor(base: string | Fields, changed: Difference = NO_FIELDS) {
     this.#base = base;
     this.#changed = changed;
   }
 
-  /** Whether fields are of this class. Those of another copy of this package are maps like any other. */
+  /**
+   * Whether fields are of this class. For fields of another copy of this package it is false, and they are used as an ordinary map.
+   */
   static is(fields: object): fields is RecordFields {
     return #base in fields;
   }
 
-  /** These fields with other changes applied to them, which must not be changed afterwards. */
+  /** These fields with `changed` applied. The caller must not modify `changed` afterwards. */
   with(changed: Difference): RecordFields {
     if (changed.size === 0) return this;
     const base = this.#lines ?? this.#base;
     if (this.#changed.size === 0 || this.#lines !== undefined) return new RecordFields(base, changed);
-    // The later changes first: they are of the metadata, which comes first in the text as well.
+    // The new changes come first: they are those of the metadata, which also come first in the text, so that `splice`
+    // need not sort.
     const all = new Map(changed);
     for (const [name, value] of this.#changed) if (!all.has(name)) all.set(name, value);
     return new RecordFields(base, all);
@@ -81,7 +86,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
     const base = this.#base;
     if (typeof base !== "string") return base.get(name);
     if (this.#map !== undefined) return this.#map.get(name);
-    // A change asks for the same field several times.
+    // One change looks up the same field several times.
     if (name === this.#lastName) return this.#lastValue;
     if (isData(name) && base.length >= LARGE_TEXT && ++this.#lookups > LOOKUPS_BEFORE_MAP) return this.#whole.get(name);
     this.#lastName = name;
@@ -133,7 +138,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
     for (const [name, value] of this.#whole) visit(value, name, this);
   }
 
-  /** The changes, if this is `before` with nothing but changes; undefined otherwise. */
+  /** The changes, if these fields are `before` with changes applied; undefined otherwise. */
   changesSince(before: Fields): Difference | undefined {
     if (this.#base === before) return this.#changed;
     if (!RecordFields.is(before)) return undefined;
@@ -147,7 +152,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
   }
 }
 
-/** Fields with changes applied to them: null for a field that is removed. The changes must not be changed afterwards. */
+/** Fields with changes applied to them: null for a field that is removed. The caller must not modify `changed` afterwards. */
 export function withChanges(fields: Fields, changed: Difference): RecordFields {
   return RecordFields.is(fields) ? fields.with(changed) : new RecordFields(fields, changed);
 }
@@ -182,7 +187,7 @@ export function toLines(fields: Fields): string | undefined {
   return lines + data;
 }
 
-/** Whether lines can hold the fields of a map without a doubt about where a name or a value begins. */
+/** Whether lines can hold the fields of a map, so that a name and a value are never mistaken for each other. */
 function isPlain(fields: Fields): boolean {
   for (const [name, value] of fields) {
     if (!hasSign(name) || hasSign(value)) return false;
@@ -202,13 +207,13 @@ function partFor(lines: string, name: string): string {
   return data < 0 ? lines : lines.slice(0, data);
 }
 
-/** Where a field's name begins. A value may equal a name: it is told apart by what it follows. */
+/** The position of a field's name in the lines; negative if they do not have the field. */
 function findName(lines: string, name: string): number {
-  // Values of the core are JSON and never begin with the sign that each name begins with, so the first match is the name.
+  // Each name begins with a sign and no value does, so the first match is the name.
   return partFor(lines, name).indexOf(`\n${name}\n`);
 }
 
-/** Where the value ends that begins at `from`. */
+/** The end of the value that begins at `from`. */
 function endOfValue(lines: string, from: number): number {
   const end = lines.indexOf("\n", from);
   return end < 0 ? lines.length : end;
@@ -221,14 +226,17 @@ function lookUp(lines: string, name: string): string | undefined {
   return lines.slice(from, endOfValue(lines, from));
 }
 
-/** What takes the place of a part of the lines. */
+/** The text that replaces a part of the lines. */
 interface Edit {
   readonly from: number;
   readonly to: number;
   readonly text: string;
 }
 
-/** Lines with changes applied. All places are found in the lines as they were: to look into a text that was just put together costs a copy. */
+/**
+ * Lines with changes applied. All positions are looked up in the original lines: a search in a text that was just
+ * concatenated would copy it.
+ */
 function splice(lines: string, changed: Difference): string {
   const edits: Edit[] = [];
   let isSorted = true;

@@ -6,7 +6,7 @@
 import { METADATA_FIELD, RecordFields, toLines } from "./record_fields.ts";
 import type { SessionRecord } from "./store.ts";
 
-/** 13 digits hold each instant from 2001 to 2286. */
+/** 13 digits are enough for each instant until the year 2286. */
 const INSTANT_DIGITS = 13;
 const HEAD_LENGTH = 1 + INSTANT_DIGITS;
 
@@ -33,9 +33,10 @@ export function serializeRecord(record: SessionRecord): string {
 }
 
 /**
- * The record that {@linkcode serializeRecord} wrote. It never throws: any other text gives a record that the core treats as corrupt, or as one of a newer version.
+ * The record that {@linkcode serializeRecord} wrote. It never throws: any other text gives a
+ * record that the core treats as corrupt, or as one of a newer version.
  *
- * @param text What the engine has kept
+ * @param text The text, as the engine has kept it
  * @returns The record, as `load` of a store returns it
  */
 export function parseRecord(text: string): SessionRecord {
@@ -49,10 +50,10 @@ export function parseRecord(text: string): SessionRecord {
       const isRecord = typeof lastSeenAt === "number" && entries.every(isField);
       if (isRecord) return { fields: new Map(entries), lastSeenAt };
     } catch {
-      // Not written by this library: corrupt, which the core judges.
+      // This library did not write the text. The core treats the record as corrupt.
     }
   }
-  // A newer version of this library wrote it. The core leaves such a record alone: see `readMetadata`.
+  // A newer version of this library wrote the text. The core does not overwrite such a record: see `readMetadata`.
   const newer = /^[3-9]/.exec(text);
   return { fields: new Map(newer === null ? [] : [[METADATA_FIELD, newer[0]]]), lastSeenAt: 0 };
 }

@@ -3,14 +3,14 @@ import { type Difference, type Fields, METADATA_FIELD, NO_FIELDS, RecordFields }
 import type { Found } from "./repository.ts";
 import type { RecordVersion, SessionRecord, Write } from "./store.ts";
 
-/** What the store repository keeps of a session that it found. */
+/** The facts that the store repository keeps about a session that it found. */
 export interface Stored {
   readonly key: string;
   /** The fields as the store has them, which may be encrypted. */
   readonly fields: Fields;
 }
 
-/** What the store repository kept in `Found.stored`. */
+/** The facts that the store repository kept in `Found.stored`. */
 export function storedOf(found: Found): Stored {
   return found.stored as Stored;
 }
@@ -25,13 +25,13 @@ export function writeOf(
   return { id: createWriteId(), record, changed: difference(before, record.fields), expected, expiresAt };
 }
 
-/** Whether a record says that its session was ended: it has an instant, and no fields. */
+/** Whether a record marks its session as ended: it has an instant and no fields. */
 export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
-  // What a store answers may be anything: an object, say, that cannot be compared.
+  // The check for a number comes first: a store may return anything, such as an object that cannot be compared.
   return Number.isFinite(lastSeenAt) && lastSeenAt > 0 && fields.get(METADATA_FIELD) === undefined && fields.size === 0;
 }
 
-/** What differs between two states. */
+/** The difference between two states of fields. */
 export function difference(before: Fields, after: Fields): Difference {
   if (before === after) return NO_FIELDS;
   if (before === NO_FIELDS) return after;

@@ -7,9 +7,10 @@ import { hasGrace } from "./rotation.ts";
 import { includesWrite, lastWrite } from "./write_names.ts";
 
 /**
- * Finds out what became of a write that got no answer, before anything else is stored: to repeat it blindly could apply an `update` twice.
+ * Finds out whether a write that got no answer was done. This comes before anything else is stored: repeating the write
+ * blindly could apply an `update` twice.
  *
- * @throws {SessionError} `ERR_STORE` if that cannot be found out, `ERR_SESSION_GONE`
+ * @throws {SessionError} `ERR_STORE` if it cannot be found out, `ERR_SESSION_GONE`
  */
 export async function resolveUnconfirmed(active: ActiveSession, op: Operation): Promise<void> {
   const { unconfirmed, copy } = active;
@@ -20,12 +21,13 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;
     active.isRenewed = true;
-    // The next id of a session that exists is for its next rotation, and the handler may have got it.
+    // For a session that exists, `nextId` is the id of its next rotation, and the handler may have got it already.
     if (current === null) active.forgetNextId();
     op.emit(current === null ? { type: "created" } : { type: "changed", attempts: 1 });
     return await copy.setBase(found);
   }
-  // The names of recent writes are kept: where the last one before ours is still among them, ours was not done.
+  // The record names the recent writes. If it still names the last write before ours, it would name ours too, so ours
+  // was not done. Otherwise it is unknown whether ours was done.
   const before = current ? lastWrite(current.metadata) : undefined;
   if (found !== null && before !== undefined && !includesWrite(found.metadata, before))
     throw new SessionError(
@@ -34,11 +36,12 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
     );
   active.unconfirmed = undefined;
   copy.restore(commit);
-  // Others may have stored something between what this request saw and what it wrote to. A session under the id of a creation is somebody else's.
+  // Other requests may have changed the session since this request loaded it. But if this request wanted to create a
+  // session, a session that is found under the id belongs to another client.
   if (found !== null && current !== null) await copy.setBase(found);
 }
 
-/** The session that a lost answer may have created. */
+/** The session that a write without an answer may have created. */
 async function findCreated(active: ActiveSession, op: Operation): Promise<Found | null> {
   const { nextId, policy } = active;
   if (nextId === undefined || policy.repository.tokenFor === undefined) return null;
@@ -47,13 +50,13 @@ async function findCreated(active: ActiveSession, op: Operation): Promise<Found 
 }
 
 /**
- * The newest state of a session that a write may still be under way to. A touch moves the version first, so that the write is
- * refused if it arrives later.
+ * The newest state of a session after a write that got no answer. A touch moves the version first, so that the write is
+ * rejected if it arrives later.
  */
 async function newestAfterTouch(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
   const { repository } = active.policy;
   const { fields, metadata } = current;
-  // A clock that is behind must not make the session older than others know it to be.
+  // If the clock of this server is behind, `lastSeenAt` must not move back.
   const touched = await repository.update(
     current,
     { fields, metadata, lastSeenAt: Math.max(op.now, current.lastSeenAt) },
@@ -65,14 +68,17 @@ async function newestAfterTouch(active: ActiveSession, current: Found, op: Opera
   return typeof admitted === "string" ? null : admitted;
 }
 
-/** Ends the successor of a rotation that failed, now or with the next commit. Of two failures, the first is the one to report. */
+/**
+ * Ends the successor of a rotation that failed, now or with the next commit. If this fails too, the first error is reported.
+ */
 export async function abandonSuccessor(
   active: ActiveSession,
   orphan: Found | string | undefined,
   op: Operation,
 ): Promise<void> {
   active.orphan = orphan;
-  // There may be no further commit of this request that would try it again. No client holds the id of what is left, and it expires.
+  // Two attempts are made now, because this request may have no further commit. If both fail, the successor expires; no
+  // client holds its id.
   for (let attempts = 0; attempts < 2 && active.orphan !== undefined; attempts++)
     await endOrphan(active, op).catch(() => {});
 }
@@ -84,12 +90,17 @@ export async function endOrphan(active: ActiveSession, op: Operation): Promise<v
   active.orphan = undefined;
 }
 
-/** What the request may have retired. With a grace, the old id leads to the successor once it is retired, so nothing is to be put back. */
+/**
+ * The session that the request may have retired. With a grace, the old id opens the successor once it is retired, so
+ * that nothing must be put back.
+ */
 function perhapsRetired({ unconfirmedRotation }: ActiveSession): ActiveSession["retired"] {
   return unconfirmedRotation && hasGrace(unconfirmedRotation.commit.rotation) ? undefined : unconfirmedRotation;
 }
 
-/** Whether an id leads to a successor, after anything that is still under way can change it. */
+/**
+ * Whether the old id opens the successor. A touch comes first, so that a write that is still under way cannot change the result.
+ */
 async function isRetiredFor(
   active: ActiveSession,
   { current, successor }: { readonly current: Found; readonly successor: Found },
@@ -100,7 +111,7 @@ async function isRetiredFor(
   return typeof found !== "string" && found.id === successor.id;
 }
 
-/** Puts back a session whose new id no response will carry. Its successor ends. */
+/** Puts back a session whose new id no response will carry, and ends its successor. */
 export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
   const { policy, unconfirmedRotation: unconfirmed } = active;
   const { base } = active.copy;
@@ -108,17 +119,20 @@ export async function reinstate(active: ActiveSession, op: Operation): Promise<v
   active.retired = active.unconfirmedRotation = undefined;
   if (!base) return;
   const putBack = async (): Promise<void> => {
-    // The first successor, if there are several: it leads to the others, and they end with it.
+    // After several rotations this is the first successor. Its record names the next one, so that all of them end.
     if (retired !== undefined) await policy.repository.reinstate?.(retired.current, retired.successor, op);
-    // A later state of it may be in other lists, where a login that failed would count against a limit.
+    // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
+    // so that session is ended through the plugins as well.
     if (retired !== undefined && base !== retired.successor && base.id !== retired.current.id)
       await policy.repository.end(base, op);
     if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
-    // Nothing leads to a successor if the old id was not retired, or for another one.
+    // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
+    // or was retired in favour of another successor.
     if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
       await policy.repository.end(unconfirmed.successor, op);
   };
-  // Nothing tries it again later, and what is left would be a second session. The request fails with the failure of its handler, so this one is an event.
+  // This is tried twice: nothing tries it later, and a failure leaves a second session. The request fails with the
+  // error of its handler, so a store error is reported as an event.
   await putBack()
     .catch(putBack)
     .catch((error: unknown) => {
