@@ -2,17 +2,15 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import type { Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 
-/**
- * What stands in the option `store` in place of a store: it brings its own repository. `cookieSessions()` is one.
- */
+/** A value of the option `store` that is not a store, but brings its own repository. `cookieSessions()` is one. */
 export interface RepositorySource {
-  /** Tells a source from a store, also one of another copy of this package. */
+  /** Marks a source. It is recognised even if another copy of this package made it. */
   readonly repositorySource: true;
-  /** Over how many cookies a token may be split. */
+  /** The largest number of cookies over which a token may be split. */
   readonly chunks: number;
   /**
-   * The store in which it is noted that sessions were ended or regenerated, or a function that gives one, as the option
-   * `store` is. Operations carry it as `op.store`. Undefined if there is none.
+   * The store that records which sessions were ended or regenerated, or a function that returns one, as in the option
+   * `store`. Operations carry it as `op.store`. Undefined without revocation.
    */
   readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
   /** Makes the repository of one manager. */
@@ -23,11 +21,11 @@ export interface RepositorySource {
 export interface RepositorySettings {
   /** Whether ids are renewed by age. @default false */
   readonly rotates?: boolean;
-  /** Whether a session ends when its retired id is presented although the client has used the new one. @default false */
+  /** Whether a session ends when a client presents its retired id although the new one was used. @default false */
   readonly endsOnReuse?: boolean;
 }
 
-/** Whether the option `store` brings its own repository: whether it has the shape of a source. */
+/** Whether a value of the option `store` brings its own repository. It is recognised by its shape. */
 export function isRepositorySource(value: unknown): value is RepositorySource {
   return typeof value === "object" && value !== null && "repositorySource" in value && value.repositorySource === true;
 }

@@ -1,11 +1,11 @@
 import type { Repository } from "./repository.ts";
 
 /**
- * A repository like another one, with some parts replaced. For plugins that change a verb or two.
+ * Makes a repository from another one, with some methods replaced. For plugins that change one or two methods.
  *
- * @param next The repository around which the plugin stands, as `Plugin.wrap` is given it
- * @param own The verbs that the plugin does in its own way
- * @returns A repository that does these verbs as `own` does, and all others as `next` does
+ * @param next The repository to wrap, as `Plugin.wrap` gets it
+ * @param own The methods that the plugin replaces
+ * @returns A repository with these methods of `own`, and all others of `next`
  *
  * @example
  * ```ts

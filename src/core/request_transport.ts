@@ -15,12 +15,12 @@ export class RequestTransport {
 
   constructor(policy: Policy, request: Request, runtimeArguments: readonly unknown[]) {
     this.#policy = policy;
-    // A transport of a user's own may read the body.
+    // A custom transport may read the body, so it gets the request itself.
     this.request = policy.hasOwnTransports ? request : takeRequest(request);
     this.#runtimeArguments = runtimeArguments;
   }
 
-  /** What the client presented: the answer of the first transport that has one. Each transport is asked once. */
+  /** The token that the client presented, from the first transport that finds one. Each transport is read once. */
   readToken(): MaybePromise<string | null> {
     return (this.#token ??= this.#ask());
   }
@@ -42,12 +42,15 @@ export class RequestTransport {
     return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
   }
 
-  /** Whether the client holds something under a name that was used before. */
+  /** Whether the client holds a token under a previous name. */
   get isStale(): boolean {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
   }
 
-  /** Whether the token must be written because of that: it may have come under such a name itself, or the transport expires nothing without it. */
+  /**
+   * Whether a stale token must be written again: it came under a previous name, or the transport lacks `expireStrays`
+   * or `presentedName`.
+   */
   get isMoved(): boolean {
     if (!this.isStale) return false;
     const isUnsaid = this.#presenter?.expireStrays === undefined || this.#presenter.presentedName === undefined;
@@ -85,13 +88,13 @@ export class RequestTransport {
     this.#protect(headers);
   }
 
-  /** Expires tokens that stray beside the client's own. */
+  /** Expires stray tokens, and keeps the client's own. */
   expireStrays(headers: Headers): void {
     for (const each of this.#policy.transports) each.expireStrays?.(headers, this.#context(0));
     if (!headers.keys().next().done) this.#protect(headers);
   }
 
-  /** The request headers that were looked at, on which the response depends. */
+  /** The request headers that transports have read, on which the response depends. */
   get varyHeaders(): readonly string[] {
     const names = [];
     for (const { requestHeader } of this.#policy.transports.slice(0, this.#asked))
@@ -99,7 +102,7 @@ export class RequestTransport {
     return names;
   }
 
-  /** No cache may keep the token, and scripts of another origin must be able to read it. */
+  /** No cache may keep the token, and scripts of another origin must be able to read its header. */
   #protect(headers: Headers): void {
     const exposed = this.answerer?.responseHeader;
     if (exposed !== undefined) headers.set("Access-Control-Expose-Headers", exposed);
@@ -125,8 +128,9 @@ export class RequestTransport {
 const snapshots: WeakMap<Request, Request> = new WeakMap();
 
 /**
- * Makes the runtime read what transports need, and answers the request from which they read it. Bun and Deno drop what nobody has asked for by the time
- * the request is answered. Deno closes a request that became a WebSocket, so there a copy without the body takes its place.
+ * Makes the runtime read the headers and the URL now, and returns the request from which transports read them. Bun and
+ * Deno drop parts that were not read before the request is answered. Deno also closes a request that became a
+ * WebSocket, so there a copy without the body takes its place.
  */
 export function takeRequest(request: Request): Request {
   const known = closesUpgradedRequests() ? snapshots.get(request) : undefined;
@@ -138,12 +142,12 @@ export function takeRequest(request: Request): Request {
     snapshots.set(request, snapshot);
     return snapshot;
   } catch {
-    // It was closed before anybody asked: transports will say so if the session is used.
+    // The request is closed already. Transports throw if the session is used.
     return request;
   }
 }
 
-/** The same before the handler runs, if it may make a WebSocket of the request. */
+/** Does the same before the handler runs, if the handler may turn the request into a WebSocket. */
 export function takeUpgrade(request: Request): void {
   if (mayBeUpgraded(request)) takeRequest(request);
 }

@@ -1,5 +1,6 @@
 /**
- * Adds the headers of a session to a response. A response is recognised by its shape: servers, test runners and bundlers bring other classes.
+ * Adds the headers of a session to a response. A response is recognised by its shape, because servers, test runners and
+ * bundlers bring their own classes.
  *
  * @module
  */
@@ -7,12 +8,13 @@
 /**
  * A copy of a response with the session's headers, or the same response if there are none.
  *
- * It is a copy because headers may be immutable (a redirect, a fetched response), and because a handler may answer two clients with one object, so
- * that writing into it would give one client's token to the other. The body is passed on, not read.
+ * It is a copy for two reasons. Headers may be immutable (a redirect, a fetched response). And a handler may return one
+ * object to two clients: writing to it would give one client's token to the other. The body is passed on, not read.
  *
- * - A `Set-Cookie` of ours replaces those of the same name that the handler set.
- * - `Cache-Control: no-store` also removes the headers that the handler set for single caches, which ignore `Cache-Control` (RFC 9213, 2.2).
- * - `Access-Control-Expose-Headers` is added to only where the handler lets another origin in.
+ * - A `Set-Cookie` that is added replaces those of the same name that the handler set.
+ * - `Cache-Control: no-store` also removes the headers that the handler set for particular caches, because those caches
+ *   ignore `Cache-Control` (RFC 9213, 2.2).
+ * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
 export function applyHeaders(response: Response, added: Headers): Response {
   if (added.keys().next().done) return response;
@@ -20,13 +22,16 @@ export function applyHeaders(response: Response, added: Headers): Response {
   try {
     mergeHeaders(copy.headers, added);
   } catch (error) {
-    // An upgrade whose headers are immutable: it can carry no token.
+    // A response that cannot be copied, such as an upgrade, has immutable headers: it can carry no token.
     if (copy !== response) throw error;
   }
   return copy;
 }
 
-/** Marks a response as private to one client: in place, because that is true for each client; in a copy if the headers are immutable. */
+/**
+ * Marks a response as private to one client. The response itself is changed, because the mark is right for every
+ * client; it is copied only if its headers are immutable.
+ */
 export function applyPrivacy(response: Response, varyOn: readonly string[]): Response {
   try {
     keepPrivate(response.headers, varyOn);
@@ -45,7 +50,7 @@ export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
   if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
 }
 
-/** Whether a value is a response, of whatever implementation. */
+/** Whether a value is a response, of any implementation. */
 export function isResponse(value: unknown): value is Response {
   return typeof value === "object" && value !== null && "status" in value && "headers" in value;
 }
@@ -75,7 +80,7 @@ export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
   }
 }
 
-/** The headers that single caches read in place of `Cache-Control`. */
+/** The headers that particular caches read in place of `Cache-Control`. */
 const TARGETED = /-cache-control$|^(?:surrogate-control|edge-control|x-accel-expires)$/;
 
 function cookieName(line: string): string {
@@ -91,15 +96,20 @@ function addTo(headers: HeaderTarget, name: string, item: string): void {
 
 let typeIsLate: boolean | undefined;
 
-/** Bun finds out the type of a text's response when it sends it. Asked late, as workerd makes no Response while a module starts. */
+/**
+ * Whether the runtime names the type of a text response only when it sends the response, as Bun does. It is tested on
+ * first use, because workerd cannot make a Response while a module starts.
+ */
 function namesTypeLate(): boolean {
   return (typeIsLate ??= !new Response("").headers.has("Content-Type"));
 }
 
-/** Null for what no constructor makes: an upgrade to another protocol outside of workerd, a network error. */
+/**
+ * A copy of a response; null if no constructor can make it: an upgrade to another protocol outside of workerd, or a network error.
+ */
 function copyOf(response: Response): Response | null {
   try {
-    // What is cloned keeps its type. The other half of its body is cancelled, so that nothing gathers there.
+    // A clone keeps the type. The body of the original is cancelled, so that it does not buffer what is read from the clone.
     if (namesTypeLate() && !response.headers.has("Content-Type")) {
       const clone = response.clone();
       void response.body?.cancel().catch(() => {});
@@ -114,7 +124,10 @@ function copyOf(response: Response): Response | null {
   }
 }
 
-/** Whether the runtime's own class takes an object for its own. A getter refuses a foreign one, where `instanceof` may be deceived. */
+/**
+ * Whether an object is of the runtime's own class. A getter of the class throws for a foreign object, while
+ * `instanceof` can be deceived.
+ */
 function isOfThisRealm(prototype: object, getter: string, value: object): boolean {
   try {
     Reflect.get(prototype, getter, value);
@@ -124,7 +137,10 @@ function isOfThisRealm(prototype: object, getter: string, value: object): boolea
   }
 }
 
-/** A response of another implementation, as one of this runtime: its constructor would take a foreign stream for a text. */
+/**
+ * Makes a response of this runtime from one of another implementation. Passed a foreign stream, the constructor would
+ * convert it to a string.
+ */
 function adopt({ body, status, statusText, headers }: Response): Response {
   const copy = new Response(body === null || body === undefined ? null : ownStream(body), {
     status,

@@ -12,8 +12,8 @@ import { hasGrace, type Rotation, type RotationCommit } from "./rotation.ts";
 import { replay } from "./fields.ts";
 
 /**
- * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves the old session
- * alive. It is ended again if the old id could not be retired, so that there are never two.
+ * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves
+ * the old session alive. If the old id cannot be retired, the successor is ended, so that there are never two sessions.
  */
 export async function rotate(
   active: ActiveSession,
@@ -30,7 +30,7 @@ export async function rotate(
   let successor: Found;
   let overtaken: Found | undefined;
   try {
-    // A clock that is behind must not make the session older than others know it to be.
+    // If the clock of this server is behind, `lastSeenAt` must not move back.
     const lastSeenAt = Math.max(op.now, origin.lastSeenAt);
     const created = createUnderNewId(active, { fields: view.fields, metadata, lastSeenAt }, op, commit, origin);
     successor = isPromise(created) ? await created : created;
@@ -46,18 +46,18 @@ export async function rotate(
     const { nextId } = active;
     const { current, successor: created, isRetiring } = progress;
     if (created !== undefined && isRetiring && isOutage(error)) {
-      // If the old id was retired, the successor is all that is left.
+      // The old id may have been retired. Then the successor is the only session left, so it is kept.
       active.unconfirmedRotation = { current, successor: created, commit };
       throw error;
     }
-    // Without an answer, it may be stored under the id that was made for it.
+    // If the store gave no answer, the successor may be stored under the id that was made for it.
     await abandonSuccessor(active, created ?? (isOutage(error) ? nextId : undefined), op);
-    // The handler has got the new id: the next attempt must use the same.
+    // The handler has got the new id, so the next attempt must use the same id.
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
   }
   if (overtaken !== undefined) {
-    // What this request was to do by age has been done.
+    // Another request has already renewed the id by age. Only the changes must still be stored.
     await abandonSuccessor(active, overtaken, op);
     return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
   }
@@ -66,14 +66,17 @@ export async function rotate(
   op.emit({ type: "regenerated" });
 }
 
-/** How far a rotation has come. */
+/** The progress of a rotation. */
 interface Progress {
   current: Found;
   successor: Found | undefined;
   isRetiring: boolean;
 }
 
-/** Retires the old id once more, after an attempt without an answer. If it cannot be retired any more, the rotation begins anew. */
+/**
+ * Retires the old id once more, after an attempt without an answer. If the answer is now "conflict", the successor is
+ * ended and the rotation begins again.
+ */
 export async function resolveRotation(active: ActiveSession, op: Operation): Promise<void> {
   const { unconfirmedRotation, policy, copy } = active;
   if (unconfirmedRotation === undefined) return;
@@ -85,7 +88,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
     noteRetired(active, current, successor, rotation);
     const { nextId, isIdDisclosed } = active;
     await active.settle(successor, op);
-    // The handler may have got the id of the next rotation already.
+    // The handler may have got the id of the next rotation already, so that id is kept.
     if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed });
     return op.emit({ type: "regenerated" });
   }
@@ -95,21 +98,29 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   await endOrphan(active, op).catch(() => endOrphan(active, op));
 }
 
-/** Until when the old id leads to the session, in epoch milliseconds; null for never. It is kept as JSON, which has no infinity. */
+/**
+ * The instant until which the old id opens the session, in epoch milliseconds; null for never. It is stored as JSON,
+ * which has no infinity.
+ */
 function graceEnd(successor: Found, rotation: Rotation, op: Operation): number | null {
   const { grace, untilUsed } = rotation;
   if (!hasGrace(rotation)) return null;
   return Math.min(untilUsed ? op.endsAt(successor) : op.now + grace * 1000, Number.MAX_SAFE_INTEGER);
 }
 
-/** Without a grace, only the response leads the client to the session: if none goes out, the old one is put back. */
+/**
+ * Notes the session that must be put back if no response carries the new id. Without a grace, only the response gives
+ * the client access to the session.
+ */
 function noteRetired(active: ActiveSession, current: Found, successor: Found, rotation: Rotation): void {
   if (!hasGrace(rotation)) active.retired ??= { current, successor };
 }
 
 /**
- * Retires an id that another request has changed meanwhile: what it has stored moves over as well. Answers the successor; or the session under another
- * id, if another request has renewed it and this one was to do so by age alone.
+ * Retires an id whose session another request has changed meanwhile. The changes of that request are stored in the successor too.
+ *
+ * Returns the successor. If this request renews the id only by age, and another request has renewed it already, it
+ * returns the session under the id of that other request.
  */
 async function retireAgain(
   active: ActiveSession,
@@ -127,7 +138,7 @@ async function retireAgain(
     op.emit({ type: "conflict", attempts });
     await op.backOff();
     const newest = await newestOf(active, current, op);
-    // Another request has renewed the id, with a grace: this one must not renew it once more under the old one.
+    // Another request has renewed the id with a grace. This request must not renew the old id a second time.
     if (newest.id !== current.id) {
       if (rotation.untilUsed && !active.isIdDisclosed) return newest;
       throw sessionGone();
@@ -146,7 +157,10 @@ async function retireAgain(
   }
 }
 
-/** Stores what another request has changed under the new id, which nobody else knows: a conflict means that the write was sent twice. */
+/**
+ * Stores the changes of another request in the successor. Only this request knows the new id, so a conflict means that
+ * the client of the store sent the write twice.
+ */
 async function moveOver(repository: Repository, successor: Found, contents: Contents, op: Operation): Promise<Found> {
   const moved = await repository.update(successor, contents, op);
   if (moved !== "conflict") return moved;

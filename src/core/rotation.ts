@@ -1,6 +1,6 @@
 import type { Commit } from "./working_copy.ts";
 
-/** What `regenerate` was asked for; `grace` in seconds. */
+/** How the id is renewed; `grace` in seconds. */
 export interface Rotation {
   readonly grace: number;
   readonly reauthenticated: boolean;
@@ -15,7 +15,7 @@ export function isRotation(commit: Commit): commit is RotationCommit {
   return commit.rotation !== undefined;
 }
 
-/** Whether the old id leads to the session for a while. */
+/** Whether the old id still opens the session for a while. */
 export function hasGrace({ grace, untilUsed }: Rotation): boolean {
   return untilUsed || grace > 0;
 }

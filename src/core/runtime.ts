@@ -1,6 +1,6 @@
 let known: string | undefined;
 
-/** The name of the runtime. It is asked for with the first request, not on import: Node loads a module for it. */
+/** The name of the runtime. It is read with the first request and not on import, because Node loads a module for it. */
 function userAgent(): string {
   return (known ??= (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? "");
 }
@@ -13,7 +13,7 @@ export function sharesPromises(): boolean {
   return userAgent() !== "Cloudflare-Workers";
 }
 
-/** Whether a request cannot be read any more once it has become a WebSocket: Deno closes it in `Deno.upgradeWebSocket`. */
+/** Whether a request can no longer be read after it became a WebSocket: Deno closes it in `Deno.upgradeWebSocket`. */
 export function closesUpgradedRequests(): boolean {
   return userAgent().startsWith("Deno");
 }
@@ -25,7 +25,7 @@ interface AsyncHooks {
 
 let asyncHooks: AsyncHooks | null | undefined;
 
-/** A function that runs another one in the async context of now, where the runtime has such contexts. */
+/** A function that runs another function in the current async context, if the runtime has such contexts. */
 export function keepContext(): <T>(run: () => T) => T {
   asyncHooks ??= findAsyncHooks();
   return asyncHooks?.AsyncLocalStorage?.snapshot?.() ?? ((run) => run());

@@ -5,18 +5,21 @@ import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { DATA, EXPIRING, type Fields } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 
-/** What is needed of a Standard Schema, version 1 (https://standardschema.dev): zod, valibot, arktype and others are such schemas. */
+/**
+ * The part of a Standard Schema, version 1 (https://standardschema.dev), that is used. Zod, Valibot, ArkType and others
+ * make such schemas.
+ */
 export interface Schema<Data> {
   /** The schema's own interface to libraries. */
   readonly "~standard": {
     /** Checks a value. */
     readonly validate: (value: unknown) => SchemaResult<Data> | Promise<SchemaResult<Data>>;
-    /** The types of what the schema takes and gives. */
+    /** The types of the schema's input and output. */
     readonly types?: { readonly input: unknown; readonly output: Data } | undefined;
   };
 }
 
-/** What a schema says of a value: the value as the schema gives it, or its issues. */
+/** The result of a validation: the value as the schema returns it, or its issues. */
 export type SchemaResult<Data> =
   | { readonly value: Data; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] };
@@ -29,7 +32,7 @@ export interface SchemaIssue {
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 
-/** Checks what was loaded: the session with the data as the schema gives them, or that they fail. */
+/** Checks loaded data. Returns the session with the data as the schema returns them, or `"schema"` if they fail. */
 export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Found): MaybePromise<Found | "schema"> {
   return recovering<Found | "schema">(
     () =>
@@ -41,7 +44,7 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
 }
 
 /**
- * Checks what is to be stored.
+ * Checks data before they are stored.
  *
  * @throws {SessionError} `ERR_SCHEMA`, which names the paths and carries the schema's own messages, never a value
  */
@@ -54,7 +57,7 @@ export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: F
   });
 }
 
-/** How many issues a message tells. */
+/** The most issues that an error message names. */
 const MOST_ISSUES = 5;
 
 function describeIssue({ path, message }: SchemaIssue): string {
@@ -69,11 +72,11 @@ function validate(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybeP
     const value = name.startsWith(DATA) ? text : name.startsWith(EXPIRING) ? splitEnd(text).text : undefined;
     if (value !== undefined) data.push([keyOf(name), codec.decode(value)]);
   }
-  // Not by assignment: a key may be `__proto__`.
+  // An assignment could not create the key `__proto__`.
   return schema["~standard"].validate(Object.fromEntries(data));
 }
 
-/** The fields with the data as the schema gives them: the very same where it changes nothing. */
+/** The fields with the data as the schema returns them; the same object if the schema changes nothing. */
 function fieldsOf(codec: Codec, fields: Fields, value: unknown): Fields {
   const given = new Map<string, string>();
   for (const [key, each] of Object.entries(Object(value))) {
