@@ -1,8 +1,8 @@
 import type { OwnTimeouts } from "./metadata.ts";
 
 /**
- * The data of a session whose type nobody gave. With `unknown`, untyped code such as `update("visits", (n = 0) => n + 1)` would need a cast in each
- * line.
+ * The data of a session without a declared type. With `unknown`, each line of untyped code would need a cast, such as
+ * `update("visits", (n = 0) => n + 1)`.
  */
 // oxlint-disable-next-line no-explicit-any
 export type UntypedData = Record<string, any>;
@@ -27,7 +27,7 @@ export type DefaultData = Register extends { data: infer Data extends object } ?
 /** The keys of the data that are strings. */
 export type KeyOf<Data extends object> = keyof Data & string;
 
-/** What is known of a session's life. Instants are epoch milliseconds, null where there is no session. */
+/** When a session began, was last used and will end. Instants are epoch milliseconds, null if there is no session. */
 export interface SessionInfo {
   /** Whether the client came without a live session. */
   readonly isNew: boolean;
@@ -40,8 +40,9 @@ export interface SessionInfo {
   /** When the user last proved who they are: the last `regenerate({ reauthenticated: true })`. */
   readonly authenticatedAt: number | null;
   /**
-   * Why the session that the client presented is not there, or null if it is there or nothing was presented: `"expired"`, `"unknown"`,
-   * `"retired"`, `"revoked"`, `"credentials"` and the other reasons of `RejectReason`. A session whose record the engine has swept is `"unknown"`.
+   * Why the client's token opens no session: `"expired"`, `"unknown"`, `"retired"`, `"revoked"`, `"credentials"` and
+   * the other reasons of `RejectReason`. Null if the token opens a session, or if the client presented none. A session
+   * whose record the engine has swept is `"unknown"`.
    */
   readonly ended: string | null;
 }
@@ -49,7 +50,7 @@ export interface SessionInfo {
 /** How {@linkcode Session.regenerate} renews the id. */
 export interface RegenerateOptions {
   /**
-   * How long, in seconds, the old id still leads to the session, for requests that are under way. Without a grace it never does.
+   * How long, in seconds, the old id still opens the session, for requests that are under way. Without a grace it never does.
    *
    * @default {0}
    */
@@ -130,9 +131,10 @@ export interface Session<Data extends object = DefaultData> {
    * Records a value; `undefined` deletes. An equal value is no change.
    *
    * @param key Any string
-   * @param value A structured value: no function, no symbol, and no instance of a class but `Date`, `Map`, `Set`, `RegExp`, `URL`, `ArrayBuffer` and typed arrays
+   * @param value A structured value. Functions, symbols and class instances are refused, except `Date`, `Map`,
+   * `Set`, `RegExp`, `URL`, `ArrayBuffer` and typed arrays
    * @param options `ttl`: seconds after which the value is gone
-   * @throws {SessionError} `ERR_NOT_SERIALIZABLE`: nothing is recorded then
+   * @throws {SessionError} `ERR_NOT_SERIALIZABLE`; in that case nothing is recorded
    */
   set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined, options?: ValueOptions): void;
 
@@ -143,8 +145,9 @@ export interface Session<Data extends object = DefaultData> {
   clear(): void;
 
   /**
-   * Reads, changes and writes one value as one step, however many requests do so at once. On a session that exists, this key alone is
-   * committed at once. On one that begins in this request, or gets a new id, it is stored with everything else.
+   * Reads, changes and writes one value as one step, even if many requests do so at once. On a session that exists, this
+   * key alone is committed at once. If the session begins or gets a new id in this request, the value is stored with
+   * everything else.
    *
    * @param key Any string
    * @param change Computes the new value. It may be async and may run again, so it must have no other effects, and must not wait for another call of this session
@@ -160,7 +163,8 @@ export interface Session<Data extends object = DefaultData> {
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
 
   /**
-   * Records a value for one later request that is no prefetch: the first that reads it sees it, and after that request it is gone.
+   * Records a value for one later request that is not a prefetch. The first request that reads the value gets it; after
+   * that request the value is gone.
    *
    * @param options `ttl`: seconds after which the value is gone even if no request has read it
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE`
@@ -179,28 +183,30 @@ export interface Session<Data extends object = DefaultData> {
    */
   create(): Promise<string | null>;
 
-  /** The id as the client holds it, or null. Of a session that begins or is regenerated in this request, it is the new one. */
+  /** The id as the client holds it, or null. If the session begins or is regenerated in this request, it is the new id. */
   id(): Promise<string | null>;
 
   /**
-   * Stores now what was recorded. Afterwards reads show what was stored, with the changes of other requests in it. What is refused is not tried
-   * again at the end of the request, unless something more is recorded.
+   * Stores the recorded changes now. Afterwards reads show the session as it is stored, with the changes of other requests.
+   * Changes that are refused are not tried again at the end of the request, unless more changes are recorded.
    *
    * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_SCHEMA`, `ERR_RECORD_TOO_LARGE`, `ERR_COOKIE_TOO_LARGE`, `ERR_SESSION_LIMIT`, `ERR_NOT_SERIALIZABLE`
    */
   save(): Promise<void>;
 
   /**
-   * Gives the session a new id and keeps its data. Call it at login, and whenever rights change, so that an id which somebody planted or saw
-   * opens nothing. It takes effect when the session is stored. Without a session it does nothing.
+   * Gives the session a new id and keeps its data. Call it at login, and whenever rights change: an attacker who
+   * planted or saw the old id gains nothing then. It takes effect when the session is stored. Without a session it does
+   * nothing.
    *
-   * @param options `grace`: seconds for which the old id still leads to the session. `reauthenticated`: whether the user has just proved who they are
+   * @param options `grace`: seconds for which the old id still opens the session. `reauthenticated`: whether the user has just proved who they are
    * @throws {RangeError} If `grace` is not a number of seconds, 0 or more
    */
   regenerate(options?: RegenerateOptions): Promise<void>;
 
   /**
-   * Logs out: the record is deleted and the client's cookie expired when the handler is done. What is set afterwards begins a new session.
+   * Logs out: the record is deleted and the client's cookie expired when the handler is done. A value that is
+   * set afterwards begins a new session.
    *
    * @param options `clearSiteData`: what the browser clears of this site
    * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name: the response expires them, so the client can try again
@@ -211,13 +217,13 @@ export interface Session<Data extends object = DefaultData> {
   /** Pushes the idle deadline out now, without waiting for the touch interval. */
   touch(): void;
 
-  /** What is known of the session's life. */
+  /** When the session began, was last used and will end, or why the client's token opens no session. */
   info(): Promise<SessionInfo>;
 
   /**
    * Gives this session other timeouts, in seconds: "remember me". They last until they are set again.
    *
-   * @param timeouts `idle`, `absolute` and `cookie`. What is absent stays as it is: at first as the options say
+   * @param timeouts `idle`, `absolute` and `cookie`. An absent one stays as it is, at first as the options say
    * @throws {RangeError} If one of them is not a positive number of seconds
    */
   setTimeouts(timeouts: OwnTimeouts): void;

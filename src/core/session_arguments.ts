@@ -12,7 +12,7 @@ export function ttlOf(options: unknown, owner: string): number | undefined {
   return ttl;
 }
 
-/** Refuses a callback, as sessions of Express take one, and unknown options. @throws {TypeError} */
+/** Refuses unknown options, and a callback, which sessions of Express take. @throws {TypeError} */
 export function assertCallOptions(options: unknown, known: readonly string[], owner: string): void {
   if (typeof options === "function") throw new TypeError(`${owner} takes no callback: await it`);
   assertKnown(options, known, owner);
@@ -26,7 +26,7 @@ export function assertValueGiven(given: number, owner: string): void {
 
 const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
 
-/** What a browser is to clear. @throws {TypeError} If it is not a list of known words */
+/** The words for `Clear-Site-Data`, checked. @throws {TypeError} If they are not a list of known words */
 export function clearingWords(words: readonly ClearSiteData[]): readonly ClearSiteData[] {
   if (Array.isArray(words) && words.every((word) => CLEARABLE.includes(word))) return words;
   throw new TypeError(

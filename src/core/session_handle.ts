@@ -87,7 +87,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   set(keyOrValues: string | Partial<Data>, valueOrOptions?: unknown, options?: ValueOptions): void {
     const active = this.#writable;
     const isOne = typeof keyOrValues === "string";
-    // Of a list, a Map or a promise, `Object.entries` would record nothing, or indices.
+    // For a list, a Map or a promise, `Object.entries` gives indices or nothing.
     if (!isOne && Object.prototype.toString.call(keyOrValues) !== "[object Object]") {
       throw new TypeError(
         `session.set takes a key and a value, or an object of values; it was given ${kindOf(keyOrValues)}`,
@@ -181,7 +181,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       if (active.isSent) throw responseSent("regenerate");
       active.isAuthenticated = true;
       if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
-      // The session that this request begins is under a new id anyway.
+      // A session that begins in this request gets a new id anyway.
       const now = active.policy.now();
       if (reauthenticated) active.copy.recordMetadata((metadata) => ({ ...metadata, authenticatedAt: now }));
     });
@@ -191,7 +191,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return this.#call(async (active) => {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? []);
-      // A save that is still under way would bring back what is to end.
+      // A save that is still under way would make the ended session the base again.
       await active.idle();
       if (active.isSent) throw responseSent("end");
       if (active.rejected === "ambiguous") throw ambiguousCookie();
@@ -217,12 +217,12 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     active.storeIfLate();
   }
 
-  /** The state of a session that was used; undefined otherwise. */
+  /** The state of a session; undefined if the session was not used. */
   static activeOf<Data extends object>(session: SessionHandle<Data>): ActiveSession | undefined {
     return session.#active;
   }
 
-  /** What `destroy` has asked the browser to clear. */
+  /** The words for `Clear-Site-Data` that `destroy` was given. */
   static clearSiteDataOf<Data extends object>(session: SessionHandle<Data>): readonly ClearSiteData[] {
     return session.#clearSiteData;
   }
@@ -236,13 +236,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return session.#isClosed;
   }
 
-  /** Notes that the response was sent, also for a session that nobody has used yet. */
+  /** Notes that the response was sent, even if the session has not been used yet. */
   static close<Data extends object>(session: SessionHandle<Data>): void {
     session.#isClosed = true;
     if (session.#active !== undefined) session.#active.isSent = true;
   }
 
-  /** Notes that the client gets the new id: the old one is not put back any more. */
+  /** Notes that the client gets the new id, so that the old session is not put back any more. */
   static confirmNewId<Data extends object>(session: SessionHandle<Data>): void {
     if (session.#active !== undefined) session.#active.retired = undefined;
   }
@@ -276,7 +276,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return active;
   }
 
-  /** Runs a call for which the end of the request waits, also if nobody awaits it. */
+  /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
   async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
     const active = this.#used;
     active.calls.enter();

@@ -18,12 +18,12 @@ export function createId(): string {
   return id;
 }
 
-/** Whether a text has the shape of an id, by whatever generator: 22 to 4096 characters of `A-Z a-z 0-9 - _`. */
+/** Whether a text has the shape of an id of any generator: 22 to 4096 characters of `A-Z a-z 0-9 - _`. */
 export function isId(text: string): boolean {
   return ID_SHAPE.test(text);
 }
 
-/** Whether {@linkcode createId} can have made a text. Another text costs no store call. */
+/** Whether {@linkcode createId} can have made a text. Any other text is rejected without a store call. */
 export function isDefaultId(text: string): boolean {
   return DEFAULT_ID_SHAPE.test(text);
 }
@@ -32,8 +32,8 @@ let prefix = "";
 let used = ALPHABET.length;
 
 /**
- * A name for one write: 16 characters of `A-Z a-z 0-9 - _`, so that no two writes of one session share one. Random bits are drawn once for
- * 64 names: a name need not be secret.
+ * A name for one write, unique within a session: 16 characters of `A-Z a-z 0-9 - _`. Random bits are drawn once for 64
+ * names, because a name need not be secret.
  */
 export function createWriteId(): string {
   if (used === ALPHABET.length) {

@@ -4,7 +4,7 @@ import { publicReason } from "./admission.ts";
 import type { SessionInfo } from "./session.ts";
 import { isTouchDue } from "./touch.ts";
 
-/** What is known of the life of a session that was loaded, with what this request has recorded. */
+/** The times of a loaded session, with the changes that this request has recorded. */
 export function infoOf(active: ActiveSession): SessionInfo {
   const { copy, policy, rejected, isNew } = active;
   const ended = rejected === null ? null : publicReason(rejected);

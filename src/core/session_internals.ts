@@ -1,6 +1,6 @@
 /**
- * What capabilities may ask of a session beyond its public calls. There is one way to it, which also works for a session of another
- * copy of this package.
+ * The access that capabilities have to a session, beyond its public calls. {@linkcode internalsOf} gives this access,
+ * also for a session of another copy of this package.
  *
  * @module
  */
@@ -15,15 +15,15 @@ import type { Found, Operation, Repository } from "./repository.ts";
 export interface SessionInternals {
   /** Makes sure that the session is loaded. */
   load(): MaybePromise<void>;
-  /** The session as the store last showed it; null if there is none, undefined before `load`. */
+  /** The session as the store last returned it; null if there is no session, undefined before `load`. */
   readonly found: Found | null | undefined;
-  /** Why what the client presented is not its session; null if it is, or if nothing was presented. */
+  /** Why the client's token opens no session; null if it opens one, or if the client presented none. */
   readonly rejected: RejectReason | null;
-  /** Whether the session could not be loaded, where that is tolerated. */
+  /** Whether the session could not be loaded and the options tolerate this. */
   readonly isUnavailable: boolean;
-  /** What the client presented, as far as it is known. */
+  /** The token that the client presented; null if it presented none, undefined before the token was read. */
   readonly presented: string | null | undefined;
-  /** The request, and what the runtime passes beside it. */
+  /** The request, undefined for a session that was opened by its id, and the arguments that the runtime passes beside it. */
   readonly request: Request | undefined;
   readonly runtimeArguments: readonly unknown[];
   /** How the manager encodes one value. */
@@ -32,11 +32,11 @@ export interface SessionInternals {
   now(): number;
   /** The manager's repository, with all plugins around it. */
   readonly repository: Repository;
-  /** What a separate load or commit needs, with a time limit that begins now. */
+  /** The context of a separate load or commit. Its time limit begins now. */
   operation(): MaybePromise<Operation>;
   /** Makes sure that the session will exist. @throws {SessionError} `ERR_RESPONSE_SENT` */
   begin(): Promise<void>;
-  /** The id that the session has, or will have; it can no longer change. */
+  /** The id that the session has or will have. From now on it cannot change. */
   discloseId(): MaybePromise<string>;
   /** The id of a session that begins or gets a new id in this request, if `discloseId` or the program has made it known. */
   readonly disclosedId: string | undefined;
@@ -44,23 +44,30 @@ export interface SessionInternals {
   metadata(name: `+${string}`): JsonValue | undefined;
   /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */
   setMetadata(name: `+${string}`, value: JsonValue | null): void;
-  /** Waits for a call that is under way when the handler returns, also if nobody awaited it. Answers what the call answers. */
+  /** Makes the end of the request wait for a call, even if the handler does not await it. Returns the result of the call. */
   track<T>(call: Promise<T>): Promise<T>;
-  /** Notes that this request has proved who the user is, so that a recently retired id does not keep it from beginning a session. */
+  /**
+   * Notes that this request has proved who the user is. It may then begin a session although it presented a recently retired id.
+   */
   authenticate(): void;
   /**
-   * Changes one value and commits it at once, as `Session.update` does, together with other fields of the record: `change` gets them to read and to
-   * change. It may run again. It begins the session if there is none.
+   * Changes one value and commits it at once, as `Session.update` does. `change` also gets the other fields of the
+   * record, and its changes of them are committed too. It may run again. A session is begun if there is none.
    *
    * @returns The value that is stored
-   * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_RECORD_TOO_LARGE`; `ERR_RESPONSE_SENT` if there is no session
-   * @throws What `change` throws: nothing is stored then
+   * @throws {SessionError} `ERR_SESSION_GONE`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`,
+   * `ERR_RECORD_TOO_LARGE`; `ERR_RESPONSE_SENT` if there is no session
+   * @throws The error of `change`; in that case nothing is stored
    */
   update(
     key: string,
     change: (value: unknown, fields: Pick<FieldsView, "get" | "set" | "delete">) => unknown,
   ): Promise<unknown>;
-  /** Finds the newest state of a session that exists, and applies to it what waits. @throws {SessionError} `ERR_SESSION_GONE` */
+  /**
+   * Loads the newest state of a session that exists, and applies the recorded changes to it.
+   *
+   * @throws {SessionError} `ERR_SESSION_GONE`
+   */
   refresh(): Promise<void>;
 }
 
@@ -82,8 +89,8 @@ export function internalsOf(session: object): SessionInternals {
 /**
  * The internals of a session whose manager has a plugin.
  *
- * @param plugin What the program calls to make the plugin, for the message
- * @param repositories Those of the managers that have it
+ * @param plugin The name of the function that makes the plugin, for the message
+ * @param repositories The repositories of the managers that have the plugin
  * @throws {TypeError} If the value is not a session of this package, or its manager does not have the plugin
  */
 export function internalsWith(
@@ -96,7 +103,7 @@ export function internalsWith(
   throw notAmongPlugins(plugin);
 }
 
-/** The error of a plugin that no manager has, or not this one. */
+/** The error for a plugin that the manager of the session does not have. */
 export function notAmongPlugins(plugin: string): TypeError {
   return new TypeError(`${plugin} is not among the plugins of this SessionManager; give it in the option plugins`);
 }

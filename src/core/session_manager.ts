@@ -51,10 +51,10 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * The session of an id, as `await session.id()` gave it. `update` commits at once; what else is recorded is stored by `save()`.
+   * The session of an id, as `await session.id()` gave it. `update` commits at once; other changes are stored by `save()`.
    *
-   * @param id The id. One that leads to no session gives a session without data
-   * @param rest What functions among the options are called with, such as that of the store
+   * @param id The id. If no session has it, the session is empty
+   * @param rest The arguments for functions among the options, such as a function in `store`
    */
   open(id: string, ...rest: unknown[]): Session<Data> {
     if (typeof id !== "string") throw new TypeError("sessions.open takes the id of a session, as session.id() gave it");
@@ -62,12 +62,12 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * The session of a request: always the same for the same `Request`, and the handler's own within `withSession`. Nothing is stored before
-   * `save()`, `commit` or `respond`, except by `update`.
+   * The session of a request. It is always the same for the same `Request`; within `withSession`, it is the session of the
+   * handler. Nothing is stored before `save()`, `commit` or `respond`, except by `update`.
    *
    * @param request The request, whose cookie or header has the id
-   * @param rest What functions among the options are called with, such as that of the store
-   * @throws {TypeError} If it is no `Request`
+   * @param rest The arguments for functions among the options, such as a function in `store`
+   * @throws {TypeError} If `request` is not a `Request`
    */
   start(request: Request, ...rest: unknown[]): Session<Data> {
     if (typeof request?.headers?.get !== "function") throw new TypeError("sessions.start takes a Request");
@@ -75,12 +75,13 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Stores what is still to be stored, and answers the headers that the response must carry: `Set-Cookie` or the id's header, and those for
-   * caches. They are empty if nobody has used the session.
+   * Stores everything that was recorded, and returns the headers that the response must carry: `Set-Cookie` or the id's
+   * header, and those for caches. They are empty if the session was not used.
    *
    * @param session The session that `start` or `open` gave
-   * @param waitUntil What keeps the process alive, for `persist: "after-response"`
-   * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: the changes are dropped then, and no cookie is touched
+   * @param waitUntil Keeps the process alive until a promise settles, for `persist: "after-response"`
+   * @throws {SessionError} As {@linkcode Session.save} does, except `ERR_SESSION_GONE`: in that case the changes are
+   * dropped, and no cookie is touched
    */
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
     const handle = handleOf<Data>(session);
@@ -90,14 +91,14 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Stores what is still to be stored, and answers the response with the session's headers: the same response if nobody has used the session, and a
-   * copy if it carries a token.
+   * Stores everything that was recorded, and returns the response with the session's headers: the same response if the
+   * session was not used, and a copy if it carries a token.
    *
    * @param session The session that `start` gave
    * @param response The handler's response. Its body is not read
-   * @param waitUntil What keeps the process alive, for `persist: "after-response"`
+   * @param waitUntil Keeps the process alive until a promise settles, for `persist: "after-response"`
    * @throws {SessionError} As {@linkcode SessionManager.commit} does
-   * @throws {TypeError} If it is no `Response`; nothing is stored then
+   * @throws {TypeError} If `response` is not a `Response`; in that case nothing is stored
    */
   async respond(session: Session<Data>, response: Response, waitUntil?: WaitUntil): Promise<Response> {
     if (!isResponse(response)) throw new TypeError("sessions.respond takes a session and the Response of its request");
@@ -105,8 +106,8 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * Ends a request that failed: nothing that was recorded is stored, not even with what is recorded or committed later. A session whose id was renewed by
-   * `save()` is put back under the id that the client holds.
+   * Ends a request that failed. The changes recorded so far are dropped: a later commit does not store them either. If
+   * `save()` has renewed the id of the session, the session is put back under the id that the client holds.
    *
    * @param session The session that `start` or `open` gave
    */
@@ -119,7 +120,7 @@ export class SessionManager<Data extends object = DefaultData> {
   /**
    * Removes the records that have expired from a store that does not sweep by itself.
    *
-   * @param rest What functions among the options are called with, such as that of the store
+   * @param rest The arguments for functions among the options, such as a function in `store`
    * @returns How many were removed; 0 where the engine sweeps
    * @throws {SessionError} `ERR_STORE`
    */
@@ -199,7 +200,7 @@ export class SessionManager<Data extends object = DefaultData> {
         SessionHandle.confirmNewId(session);
         return answer as Answer;
       } catch (error) {
-        // Neither does it with a response that cannot be copied, because its body was read.
+        // A response whose body was read cannot be copied, so the client does not get the new id either.
         return chain(discard(session), () => Promise.reject(error));
       }
     });
@@ -237,7 +238,7 @@ function isNames(required: ResponseHeaders | undefined): required is readonly st
   return Array.isArray(required);
 }
 
-/** The handle behind a session. A session that another copy of this package made belongs to a manager of that copy. */
+/** The handle of a session. A session that another copy of this package made belongs to a manager of that copy. */
 function handleOf<Data extends object>(session: object): SessionHandle<Data> {
   if (SessionHandle.isHandle(session)) return session as unknown as SessionHandle<Data>;
   throw new TypeError("Expected a Session that this SessionManager has made");

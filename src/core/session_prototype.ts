@@ -1,18 +1,21 @@
-/** What all sessions share is safe from a program, and from a middleware, that writes on a session. */
+/** Protects the prototype, which all sessions share, from a program or middleware that assigns properties to a session. */
 export function protectPrototype(prototype: object): void {
-  // What was written on a method, every client would see.
+  // A property that was assigned to a method would be visible to every client.
   for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) Object.freeze(value);
   const set = (_target: object, name: string | symbol, value: unknown, receiver: object): boolean => {
     const isSession = Object.getPrototypeOf(receiver) === prototype;
     if (isSession || !Object.prototype.isPrototypeOf.call(prototype, receiver)) refuseAssignment(name);
-    // It is an object that a program has made on top of a session.
+    // The receiver is an object that a program has derived from a session.
     return Reflect.defineProperty(receiver, name, { value, writable: true, enumerable: true, configurable: true });
   };
-  // It is asked for names that no session has, and costs the others nothing.
+  // The proxy is reached only for names that no session has, so access to other names costs nothing.
   Object.setPrototypeOf(prototype, new Proxy({}, { set }));
 }
 
-/** @throws {TypeError} For `session.user = …`, which would store nothing: the language itself refuses it only in modules, and only if an object takes no more properties */
+/**
+ * @throws {TypeError} For `session.user = …`, which would store nothing. The language itself refuses it only in
+ * modules, and only for an object that takes no more properties
+ */
 function refuseAssignment(name: string | symbol): never {
   const key = String(name);
   throw new TypeError(`session.${key} = … stores nothing: write session.set(${JSON.stringify(key)}, …)`);

@@ -2,7 +2,7 @@ import type { ActiveSession } from "./active_session.ts";
 import { storeForId } from "./create.ts";
 import { beginOperation } from "./operation.ts";
 
-/** What the client holds of the session, or will hold. */
+/** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
   if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;

@@ -3,8 +3,8 @@ import { responseSent } from "./errors.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 
 /**
- * Loads the session for a call that reads. The end of the request waits for it, also if nobody awaits the call: what it reads can be a flash value, or be
- * changed in place, and the session was used.
+ * Loads the session for a call that reads. The end of the request waits for the load, even if the handler does not await the
+ * call: the session counts as used, and the call may read a flash value or return an object that is then changed in place.
  */
 export function loadToRead(active: ActiveSession): MaybePromise<void> {
   const loading = active.load();
@@ -15,13 +15,13 @@ export function loadToRead(active: ActiveSession): MaybePromise<void> {
   return loading;
 }
 
-/** The value that a handler reads under a key: a flash value before others. */
+/** The value that a handler reads under a key. A flash value comes before a stored one. */
 export function read({ flash, values }: ActiveSession, key: string, fallback?: unknown): unknown {
   const shown = flash.show(key);
   return shown === undefined ? values.get(key, fallback) : values.decode(shown);
 }
 
-/** Drops a key, whatever is under it. */
+/** Drops a key, with its flash value. */
 export function remove({ flash, values }: ActiveSession, key: string): void {
   flash.remove(key);
   values.remove(key);
@@ -35,7 +35,8 @@ export function keysOf({ flash, values }: ActiveSession): Set<string> {
 /**
  * Reads and deletes a value.
  *
- * @throws {SessionError} `ERR_RESPONSE_SENT` if that cannot reach the client, or the request has failed meanwhile, of which nothing more is stored
+ * @throws {SessionError} `ERR_RESPONSE_SENT` if the deletion cannot reach the client, or if the request has failed
+ * meanwhile and stores nothing more
  */
 export async function pull(active: ActiveSession, key: string): Promise<unknown> {
   const { drops } = active.copy;

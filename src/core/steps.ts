@@ -1,6 +1,9 @@
 import type { ActiveSession } from "./active_session.ts";
 
-/** Whether a commit must do more than store what waits: finish or end what is left from before, give a new id, or throw. */
+/**
+ * Whether a commit must do more than store the recorded changes: resolve or end the remains of an earlier step, renew
+ * the id, or throw.
+ */
 export function needsSteps(active: ActiveSession): boolean {
   return (
     active.isGone ||
