@@ -1,5 +1,5 @@
 /**
- * What a store must be and may answer, and what the call was to do, for the message of an error.
+ * Checks a store and its answers, and names the store's calls for error messages.
  *
  * @module
  */
@@ -23,7 +23,7 @@ export function isRecordOrNull(answer: unknown): boolean {
 }
 
 export function isVersion(answer: unknown): boolean {
-  // Some clients answer a command with its acknowledgement, "OK". It is not a version.
+  // Some clients return the acknowledgement of a command, "OK". It is not a version.
   return (
     (typeof answer === "string" && answer !== "" && !/^ok$/i.test(answer)) ||
     (typeof answer === "number" && !Number.isNaN(answer))
@@ -34,13 +34,13 @@ export function isDeletion(answer: unknown): boolean {
   return answer === undefined || answer === "conflict";
 }
 
-/** Whether a value has the verbs and the traits of a store. */
+/** Whether a value has the methods and the traits of a store. */
 export function isSessionStore(value: unknown): value is SessionStore {
   if (typeof value !== "object" || value === null) return false;
   return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function") && hasTraits(value);
 }
 
-/** Whether a store says what the core relies on. A misspelt word would count as the stronger promise. */
+/** Whether the traits of a store are valid. A misspelt word would count as the stronger promise. */
 export function hasTraits(store: unknown): boolean {
   const { consistency, compareAndSet } = Object(Object(store).traits);
   return (consistency === "strong" || consistency === "eventual") && typeof compareAndSet === "boolean";

@@ -4,32 +4,35 @@ import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
 
-/** In milliseconds. With the doubled ones that follow, it reaches past the second in which Workers KV accepts one write of a key. */
+/**
+ * The first wait before a retry, in milliseconds. The wait doubles with each retry, so that the retries reach beyond
+ * one second: Workers KV accepts one write of a key per second.
+ */
 const FIRST_RETRY = 100;
-/** In milliseconds: a timer for longer fires at once. */
+/** In milliseconds. A longer timer fires at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** One call of the store. */
 interface Call<T> {
-  /** For messages. */
+  /** The name of the call, for error messages. */
   readonly action: string;
   readonly start: () => MaybePromise<T>;
   readonly isValid: (answer: unknown) => boolean;
-  /** Whether it is tried again when the store is busy. @default Always */
+  /** Whether the call is retried if the store is busy. @default Always */
   readonly mayWait?: () => boolean;
 }
 
 /**
- * A store that is not trusted, for one operation: one load or one commit, repairs included. It has one time limit, tries a busy store
- * again, checks each answer, and hides the client's errors, whose messages may hold keys and data. The limit is measured on the
- * real clock: a store that hangs, hangs in real time.
+ * A client of an untrusted store for one operation: one load or one commit, repairs included. All calls share one time limit.
+ * The client retries if the store is busy, checks each answer, and hides errors of the engine's client, whose messages may
+ * hold keys and data. The time limit is measured on the real clock, because a store that hangs does so in real time.
  */
 export class StoreClient implements SessionStore {
   readonly traits: StoreTraits;
   readonly #store: SessionStore;
   readonly #seconds: number;
   #aborter: AbortController | undefined;
-  /** When the attempt under way began; undefined while every answer came at once. */
+  /** When the attempt under way began; undefined until the clock is needed. Calls that answer at once do not need it. */
   #begunAt: number | undefined;
   #endAt = Infinity;
   #conflicts = 0;
@@ -56,7 +59,8 @@ export class StoreClient implements SessionStore {
       start: () =>
         save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write),
       isValid: isVersion,
-      // A touch may wait for the next request. What ends a session changes no field either.
+      // A busy store does not get a touch again: the next request can store it. A write that ends a session changes no
+      // field either, but must be stored.
       mayWait: () => write.changed.size > 0 || write.record.fields.size === 0,
     });
   }
@@ -71,9 +75,9 @@ export class StoreClient implements SessionStore {
   }
 
   /**
-   * Waits before the next attempt after a conflict, for a random time, so that writers who met once do not meet again. The longest wait is
-   * what the attempt took, times the conflicts before this one, and never more than a quarter of what is left: the first time there is no
-   * wait. `bench/README.md` has what else was measured.
+   * Waits for a random time before the next attempt after a conflict, so that two writers do not collide again. The
+   * longest wait is the duration of the attempt times the number of earlier conflicts, and at most a quarter of the
+   * remaining time. So there is no wait after the first conflict. `bench/README.md` has the other ways that were measured.
    *
    * @throws {SessionError} `ERR_CONFLICT` when no time is left for another attempt
    */
@@ -159,16 +163,19 @@ function wait(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** The engine's own errors, for the event `failed` alone. */
+/** The errors of the engine's client. Only the event `failed` carries them. */
 const engineErrors: WeakMap<SessionError, unknown> = new WeakMap();
 
-/** The event of a failure, with what the engine's client threw, for a log that nobody else reads. */
+/** The event of a failure, with the error that the engine's client threw, for a log that nobody else reads. */
 export function failure(during: "load" | "store", error: SessionError): SessionHappening {
   const detail = engineErrors.get(error);
   return { type: "failed", during, error, ...(detail === undefined ? {} : { detail }) };
 }
 
-/** A client's error as one that holds no key and no data. A `SessionError` and a mistake of the program stay as they are. */
+/**
+ * Converts an error of the engine's client into one that holds no key and no data. A `SessionError` and a mistake of
+ * the program stay as they are.
+ */
 export function cleanError(action: string, error: unknown): SessionError | TypeError {
   if (isSessionError(error) || isMistake(error)) return error;
   const words = describe(error);
@@ -181,11 +188,13 @@ export function cleanError(action: string, error: unknown): SessionError | TypeE
   return cleaned;
 }
 
-/** The first words of the errors that servers of the RESP protocol answer with. Any other word in capitals may be data. */
+/** The first words of error replies in the RESP protocol. Any other word in capitals may be data. */
 const REPLY =
   /^(?:ERR|NOAUTH|WRONGPASS|NOPERM|DENIED|OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|NOREPLICAS|CLUSTERDOWN|MOVED|ASK|TRYAGAIN|CROSSSLOT|WRONGTYPE|NOSCRIPT|EXECABORT|NOPROTO)(?= )/;
 
-/** Of a client's error, only what cannot hold data: its class, its code, and the first word of a reply such as `NOAUTH …`. */
+/**
+ * The parts of a client's error that cannot hold data: its class, its code, and the first word of a reply such as `NOAUTH …`.
+ */
 function describe(error: unknown): string {
   try {
     if (typeof error !== "object" || error === null) return "";
@@ -194,7 +203,7 @@ function describe(error: unknown): string {
     const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));
     return [...new Set(words)].join(" ");
   } catch {
-    // The error is a proxy that refuses to be read, say.
+    // The error cannot be read. It may be a proxy that throws.
     return "";
   }
 }

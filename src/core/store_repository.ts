@@ -18,17 +18,17 @@ import { includesWrite, withWrite } from "./write_names.ts";
 
 /** How the store repository is set up. */
 interface StoreRepositoryOptions {
-  /** How ids travel; as they are if absent. */
+  /** How an id becomes a token. If absent, the id is the token. */
   readonly ids: TokenFormat | undefined;
-  /** What the store sees of the fields; the fields themselves if absent. */
+  /** The stored form of the fields. If absent, the fields are stored as they are. */
   readonly encryption: RecordCodec | undefined;
-  /** Whether all ids come from the default generator, so that no other text costs a store call. */
+  /** Whether all ids come from the default generator, so that any other text is rejected without a store call. */
   readonly hasDefaultIds: boolean;
-  /** Whether a session ends when its retired id is presented although the client has used the new one. */
+  /** Whether a session ends when a client presents its retired id although the new one was used. */
   readonly endsOnReuse: boolean;
 }
 
-/** Keeps sessions in a store: the client holds an id, the store a record under the hash of the id. */
+/** Keeps sessions in a store. The client holds an id; the store has a record under the hash of the id. */
 export class StoreRepository implements Repository {
   readonly #ids: TokenFormat | undefined;
   readonly #codec: RecordCodec;
@@ -55,14 +55,18 @@ export class StoreRepository implements Repository {
     return this.#isPossible(id) ? this.#find(id, op, token) : "malformed";
   }
 
-  /** The session to which an id leads, over so many others. `isLate`: one of those had its time to lead on to a new id by age. */
+  /**
+   * Finds the session of an id. `hops` counts the successors that were followed. `isLate`: one of these ids was retired
+   * by age, and so long ago that no request with it is still under way.
+   */
   #find(id: string, op: Operation, token?: string, hops = 0, isLate = false): MaybePromise<Found | RejectReason> {
     return chain(keyOfId(id), (key) =>
       chain(op.store.load(key), (record) =>
         chain(this.#read(id, key, record, op, token), (found) => {
           if (typeof found === "string") return found;
           const { successor } = found.metadata;
-          // Only an id that the client has used is renewed by age.
+          // An id is renewed by age only after the client has used it. So the client has used this id, and now presents
+          // an older one.
           if (isLate && successor?.grace?.untilUsed === true) return this.#reused(key, undefined, op);
           if (successor !== undefined) return this.#follow(id, successor, op, hops + 1, isLate);
           return op.endsAt(found) <= op.now ? "expired" : found;
@@ -71,7 +75,7 @@ export class StoreRepository implements Repository {
     );
   }
 
-  /** The session, or the retired one, of a record. */
+  /** Reads a record: the session in it, or the retired session. */
   #read(
     id: string,
     key: string,
@@ -87,7 +91,7 @@ export class StoreRepository implements Repository {
     const found = (token: string, opened: Fields): Found => {
       return { fields: opened, metadata, lastSeenAt, id, token, version, stored: { key, fields } satisfies Stored };
     };
-    // Without a cipher: a retired record has no data.
+    // The codec is not needed: a retired record has no data.
     if (metadata.successor !== undefined) return found("", fields);
     return chain(this.#codec.open(fields, id, key, op), (opened) => {
       if (opened === null) return "corrupt";
@@ -95,7 +99,7 @@ export class StoreRepository implements Repository {
     });
   }
 
-  /** What a retired id leads to: its successor during a grace, and nothing otherwise. */
+  /** Finds the session of a retired id: during a grace its successor, otherwise none. */
   #follow(
     id: string,
     { retiredAt, grace }: Successor,
@@ -124,7 +128,8 @@ export class StoreRepository implements Repository {
     return chain(op.store.load(key), (record) =>
       chain(this.#read(current.id, key, record, op, current.token), (found) => {
         if (typeof found === "string" || found.metadata.successor !== undefined) return null;
-        // Its time was judged when the request came. What ended long ago stays ended.
+        // The deadline was checked when the request loaded the session, so it is not checked again. A session that
+        // ended so long ago that its record may be swept stays ended.
         return sweptAt(found, op) <= op.now ? null : found;
       }),
     );
@@ -134,7 +139,7 @@ export class StoreRepository implements Repository {
     return chain(keyOfId(id), (key) =>
       chain(this.#write(id, key, null, contents, op), (created) => {
         if (created !== "conflict") return created;
-        // The client of the store may have sent the write twice, and given the answer to the second one.
+        // The client of the store may have sent the write twice and returned the answer to the second one.
         return chain(op.store.load(key), (record) =>
           chain(this.#read(id, key, record, op), (found) =>
             typeof found === "object" && includesWrite(found.metadata, op.writeId) ? found : "conflict",
@@ -191,7 +196,7 @@ export class StoreRepository implements Repository {
         () => this.#retire(current, pointer, op),
         (error) => {
           if (!isOutage(error)) throw error;
-          // It may have been done although the answer was an error.
+          // The id may have been retired although the store answered with an error.
           return this.#isRetiredFor(current, pointer.key, op).then((isDone) => {
             if (isDone) return true as const;
             throw error;
@@ -214,11 +219,14 @@ export class StoreRepository implements Repository {
     });
   }
 
-  /** Whether a record was retired in favour of a key, after anything that is still under way can change it. */
+  /**
+   * Whether a record was retired in favour of a key. A touch comes first, so that a write that is still under way
+   * cannot change the result.
+   */
   async #isRetiredFor(current: Found, successorKey: string, op: Operation): Promise<boolean> {
     const { key, fields } = storedOf(current);
     try {
-      // A touch moves the version, so that a write which is still under way comes to nothing.
+      // A touch moves the version, so that a write that is still under way is rejected.
       const lastSeenAt = Math.max(op.now, current.lastSeenAt);
       const expiresAt = sweptAt({ ...current, lastSeenAt }, op);
       await op.store.save(key, writeOf({ fields, lastSeenAt }, fields, current.version, expiresAt));
@@ -241,7 +249,7 @@ export class StoreRepository implements Repository {
       const { lastSeenAt } = retired;
       await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));
     } else if (record?.version === retired.version) {
-      // A retirement that is still under way comes to nothing.
+      // A retirement may still be under way. This makes sure that the store rejects it.
       await this.#isRetiredFor(retired, successorKey, op);
     }
     await endRecord(successorKey, undefined, op);

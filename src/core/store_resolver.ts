@@ -9,10 +9,11 @@ import type { SessionStore } from "./store.ts";
 type StoreFunction = (...rest: never[]) => MaybePromise<SessionStore>;
 
 /**
- * A function that opens the store, or finds the open one. A function of the user is called once if it takes no argument, and otherwise once for
- * each distinct first argument, so that a client is opened once. After a failure it is called again.
+ * Makes a function that opens the store, or returns the store that is already open. If the option `store` is a
+ * function, it is called once if it takes no argument, and otherwise once for each distinct first argument, so that a
+ * client is opened once. After a failure it is called again.
  *
- * @returns A function of what the runtime has passed, without sessions: see {@linkcode argumentsOf}
+ * @returns A function of the runtime's arguments, without sessions: see {@linkcode argumentsOf}
  */
 export function storeResolver(
   store: SessionStore | StoreFunction,
@@ -51,7 +52,7 @@ export function storeResolver(
   };
 }
 
-/** What other wrappers have put between the request and the runtime's own arguments is left out. */
+/** The runtime's arguments, without the sessions that other wrappers may have put before them. */
 export function argumentsOf(rest: readonly unknown[]): readonly unknown[] {
   return rest.some(isSession) ? rest.filter((each) => !isSession(each)) : rest;
 }
@@ -76,7 +77,7 @@ function checkedStore(found: SessionStore): SessionStore {
   return found;
 }
 
-/** A mistake of the program keeps its own message; a failure to connect is one of the store. */
+/** A mistake of the program keeps its message. A failure to connect becomes an error of the store. */
 function refuse(error: unknown): never {
   const name = typeof error === "object" && error !== null && "name" in error ? error.name : "";
   const isMistake = name === "TypeError" || name === "RangeError" || name === "ReferenceError";

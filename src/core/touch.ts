@@ -3,7 +3,7 @@ import { timeoutsOf } from "./expiry.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import type { Found } from "./repository.ts";
 
-/** Whether "last seen" is to be written: the request asked for it, or it is old and the request counts as use. */
+/** Whether "last seen" must be written: the request asked for it, or it is old and the request counts as use. */
 export function isTouchDue(
   active: ActiveSession,
   current: Found | null | undefined,
@@ -16,7 +16,7 @@ export function isTouchDue(
   const { metadata, lastSeenAt } = current;
   const elapsed = policy.now() - lastSeenAt;
   if (elapsed <= 0) return false;
-  // By the new timeouts, or a session that was last seen long ago could end as soon as it gets a shorter one.
+  // The new timeouts count. Otherwise a session that was last seen long ago could end as soon as it gets a shorter timeout.
   const own = timeouts === undefined ? metadata : { ...metadata, timeouts: { ...metadata.timeouts, ...timeouts } };
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
