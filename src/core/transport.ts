@@ -1,17 +1,17 @@
 /**
- * The seam to how a token travels. Cookie and header are built in; the option `transports` takes others.
+ * The seam for how a token travels. Cookie and header are built in; the option `transports` takes others.
  *
  * @module
  */
 import type { MaybePromise } from "./maybe_promise.ts";
 
-/** What a transport gets when it writes or clears a token. */
+/** The context in which a transport writes or clears a token. */
 export interface WriteContext {
   /** How long the client keeps the token, in seconds; null for as long as it runs. */
   readonly maxAge: number | null;
-  /** The request that is answered. Its address and headers can be read, even after its connection was closed. */
+  /** The request that is answered. Its URL and headers can be read even after its connection was closed. */
   readonly request: Request;
-  /** What the runtime passes beside the request. */
+  /** The arguments that the runtime passes beside the request. */
   readonly runtimeArguments: readonly unknown[];
 }
 
@@ -26,36 +26,37 @@ export interface TokenLifetime {
 /** How a token travels between client and server. */
 export interface Transport {
   /**
-   * What the client presented, or null for nothing. Nothing is believed about it. It may be async, to read a form: read it from
-   * `request.clone()` then, and set `load: "eager"`, so that it is read before the handler takes the body.
+   * The token that the client presented, or null for none. The core does not trust it. The method may be async, to read a form:
+   * read the form from `request.clone()` then, and set `load: "eager"`, so that it is read before the handler takes the body.
    *
-   * @param runtimeArguments What the runtime passes beside the request
+   * @param runtimeArguments The arguments that the runtime passes beside the request
    */
   read(request: Request, runtimeArguments?: readonly unknown[]): MaybePromise<string | null>;
   /** Writes the token into the headers of the response. */
   write(headers: Headers, token: string, context: WriteContext): void;
   /** Makes the client drop its token. */
   clear(headers: Headers, context: WriteContext): void;
-  /** Whether a client that presented nothing asks for a new token in this way. */
+  /** Whether a client that presented no token asks for a new one through this transport. */
   wants?(request: Request): boolean;
   /**
-   * Whether the request carries several tokens, so that the client's own cannot be found. `read` answers null then. `write` and
-   * `clear` on such a request also expire the stray ones.
+   * Whether the request carries several tokens, so that the client's own cannot be found. In that case `read` returns
+   * null, and `write` and `clear` also expire the stray tokens.
    */
   isAmbiguous?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
-   * On an ambiguous or a stale request to which nothing is written or cleared: expires the stray tokens, and leaves the one that is where `write` puts it. The
-   * next request carries that one alone.
+   * Expires the stray tokens of an ambiguous or stale request whose response writes and clears no token. It keeps the
+   * token that is where `write` puts it: the next request carries only that one.
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
   /**
-   * Whether the client holds something under a name that was used before. Its token is written anew if it came under that name, or if there is no
-   * `expireStrays` or no `presentedName`, even if nothing changed. Otherwise `expireStrays` is called.
+   * Whether the client holds a token under a previous name. If its own token came under that name, or this transport
+   * lacks `expireStrays` or `presentedName`, the token is written again even if nothing changed. Otherwise
+   * `expireStrays` is called.
    */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
-   * The name under which `read` found the token, or under which `write` writes it if it found none. What is signed or sealed is bound to it: a stale token is opened
-   * under this name, and written under `name`.
+   * The name under which `read` found the token; if it found none, the name under which `write` writes. Signatures and
+   * sealed values are bound to it: a stale token is opened under this name, and written under `name`.
    */
   presentedName?(request: Request, runtimeArguments: readonly unknown[]): string;
   /** The name under which `write` writes. It is the same on plain-http loopback, where the cookie travels without its prefix. */
@@ -68,15 +69,18 @@ export interface Transport {
    * @throws {SessionError} `ERR_COOKIE_TOO_LARGE`
    */
   assertFits?(token: string, context: WriteContext): void;
-  /** The request header that `read` looks at, for `Vary`. */
+  /** The request header that holds the token, for `Vary`. */
   readonly requestHeader?: string;
   /** The response header that scripts of other origins must be allowed to read. */
   readonly responseHeader?: string;
 }
 
-/** What the cookie transport offers beyond a transport, to those who store more in cookies: read-your-writes and cookie sessions. */
+/**
+ * A cookie transport. Beyond a transport, it gives access to further cookies, for capabilities that store more in
+ * cookies: read-your-writes and cookie sessions.
+ */
 export interface CookieTransport extends Transport {
-  /** The name under which the cookie travels in this exchange, without a prefix on plain-http loopback. */
+  /** The name of the cookie in this request and its response, without a prefix on plain-http loopback. */
   cookieName(request: Request, runtimeArguments: readonly unknown[]): string;
   /** The cookies of a request whose names begin with `prefix`, by the rest of the name. */
   readBeside(request: Request, runtimeArguments: readonly unknown[], prefix: string): ReadonlyMap<string, string>;

@@ -18,7 +18,7 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
   );
 }
 
-/** The name to which what is signed or sealed is bound. */
+/** The name to which signatures and sealed values are bound. */
 export function nameOf(cookie: SessionOptions["cookie"], header: SessionOptions["header"]): string {
   if (typeof cookie === "object") return cookie.name ?? DEFAULT_NAME;
   if (typeof cookie === "function") return DEFAULT_NAME;

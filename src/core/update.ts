@@ -9,12 +9,12 @@ import { isTouchDue } from "./touch.ts";
 import type { Commit } from "./working_copy.ts";
 import { includesWrite } from "./write_names.ts";
 
-/** The fields of a state with the changes of a commit. */
+/** The fields of a state with the changes of a commit applied. */
 export function viewOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
   return view !== undefined && view.base === current.fields ? view : replay(changes, current.fields);
 }
 
-/** Stores changes, and applies them again to the newest record as often as another request got in between. */
+/** Stores changes. After each conflict, it applies them again to the newest record. */
 export function update(
   active: ActiveSession,
   current: Found,
@@ -35,7 +35,7 @@ export function update(
       recovering(
         () => repository.update(current, contents, op),
         (error) => {
-          // A busy store gets the touch with the next request.
+          // If the store is busy, the next request stores the touch.
           if (isBusy(error) && !isChange) return current;
           if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
           throw error;
@@ -61,12 +61,12 @@ async function updateAgain(
   op.emit({ type: "conflict", attempts });
   await op.backOff();
   const newest = await newestOf(active, current, op).catch((error: unknown) => {
-    // A write that was sent twice gets the answer "conflict" although it was done.
+    // If the client of the store sent the write twice, the write may be done although the answer was "conflict".
     if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
     throw error;
   });
   if (includesWrite(newest.metadata, op.writeId)) {
-    // The client of the store sent the write twice, and gave the answer to the second one.
+    // The client of the store sent the write twice and returned the answer to the second one.
     op.emit({ type: "changed", attempts });
     return await active.settle(newest, op);
   }

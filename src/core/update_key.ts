@@ -3,13 +3,16 @@ import type { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { KeyChange } from "./working_copy.ts";
 
-/** Updates of one key that overtake each other within one request, before they are taken for an endless loop. */
+/**
+ * How often an `update` may run again within one request because another call wrote its key. More runs are taken for an
+ * endless loop.
+ */
 const MOST_UPDATES = 100;
 
-/** Computes a value. It may be given the other fields of the record, to read and to change. */
+/** Computes a value. It may get the other fields of the record, to read and to change them. */
 type Compute = (value: unknown, fields: FieldsView) => unknown;
 
-/** What an update has made of a value. */
+/** The result of an update: the value and its text. */
 interface Outcome {
   readonly value: unknown;
   readonly text: string | undefined;
@@ -34,7 +37,7 @@ function commitAtOnce(active: ActiveSession, key: string, compute: Compute): May
   return commitComputed(active, key, compute);
 }
 
-/** Commits at once what a function makes of one value of a session that exists. Answers the value that is stored. */
+/** Computes a value of a session that exists, and commits it at once. Returns the value that is stored. */
 export function commitComputed(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
   const { values, flash } = active;
   let outcome: Outcome = { value: undefined, text: undefined };
@@ -61,7 +64,7 @@ async function recordUpdate(
     const computed = compute(before === undefined ? undefined : values.decode(before));
     const next = isPromise(computed) ? await computed : computed;
     values.detectChanges();
-    // While the function was awaited, another call of this request may have written.
+    // While the function was awaited, another call of this request may have written the key.
     if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
     active.assertWritable();
     const text = next === undefined ? undefined : values.encode(key, next);
@@ -79,7 +82,7 @@ async function recordUpdate(
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
     if (!rotates(active)) return next;
-    // A session that gets a new id is stored whole, so that nothing of it lies under the old one.
+    // A session that gets a new id is stored as a whole, so that no change of it is stored under the old id.
     try {
       const saving = active.save();
       if (isPromise(saving)) await saving;
@@ -88,7 +91,7 @@ async function recordUpdate(
       await active.withdraw(recorded);
       throw error;
     }
-    // It may have run again, on what another request has stored.
+    // The function may have run again, on a value that another request has stored.
     values.trackUpdated(key, outcome.value, outcome.text);
     return outcome.value;
   }
@@ -101,7 +104,7 @@ function replacing(change: KeyChange, removal: KeyChange | undefined): KeyChange
   return { key: change.key, run: (fields) => chain(change.run(fields), () => removal.run(fields)) };
 }
 
-/** Whether the session gets a new id in this request, or perhaps got it. */
+/** Whether the session gets a new id in this request, or may have got one. */
 function rotates({ copy, unconfirmedRotation }: ActiveSession): boolean {
   return copy.rotation !== undefined || unconfirmedRotation !== undefined;
 }

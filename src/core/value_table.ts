@@ -1,14 +1,14 @@
 /**
- * Structured values as a table that JSON can hold: each part of the value once, and the numbers of its parts in place of the parts, so that
- * repeated and cyclic references are kept.
+ * Structured values as a table that JSON can hold. The table has each part of a value once; a container holds the
+ * numbers of its parts. This keeps repeated and cyclic references.
  *
  * @module
  */
 import { fromBase64Url, toBase64Url } from "../crypto/base64url.ts";
 
-/** A value that is nested deeper could be written where the stack has room, and not be read where it has none. */
+/** A deeper value could be encoded where the stack has room, and then not be decoded where the stack has less. */
 export const MOST_LEVELS = 1000;
-/** Values that have no place in the table: the first one is -1. */
+/** Values that are not in the table: the first one has the number -1. */
 const SPECIAL: readonly unknown[] = [undefined, NaN, Infinity, -Infinity, -0];
 const VIEWS: readonly string[] = [
   "Int8Array",
@@ -26,30 +26,33 @@ const VIEWS: readonly string[] = [
   "DataView",
 ];
 
-/** A key that is dangerous when the object is copied. */
+/** A key that is dangerous when an object is copied. */
 export const PROTO = "__proto__";
 
-/** Whether an object is one of `{}`, in whichever realm it was made, and has no keys that are symbols. */
+/** Whether an object is a plain object, of any realm, without keys that are symbols. */
 export function isPlainObject(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value);
   const isPlain = prototype === Object.prototype || (prototypesOf(value) === 1 && nameOf(value) === "Object");
   return isPlain && Object.getOwnPropertySymbols(value).length === 0;
 }
 
-/** How many prototypes an object has: a class of a program's own adds one, in every realm. */
+/** How many prototypes an object has. In every realm, a class that a program defines adds one. */
 export function prototypesOf(value: object): number {
   let count = 0;
   for (let each: unknown = Object.getPrototypeOf(value); each !== null; each = Object.getPrototypeOf(each)) count++;
   return count;
 }
 
-/** The name of an object's class, by its prototype: the object itself may have any `constructor`. */
+/** The name of an object's class. It is taken from the prototype, because the object may have any property `constructor`. */
 function nameOf(value: object): unknown {
   const { constructor } = Object.getPrototypeOf(value) as { readonly constructor?: { readonly name?: unknown } };
   return constructor?.name;
 }
 
-/** The parts of a value, each once: an object or a list has the numbers of its parts; anything else is a list that begins with its name. */
+/**
+ * The table of a value, with each part once. A primitive stands for itself; a plain object or a list holds the numbers
+ * of its parts; anything else is a list that begins with the name of its class.
+ */
 export function toTable(root: unknown): unknown {
   const table: unknown[] = [];
   const indexes = new Map<unknown, number>();
@@ -111,7 +114,7 @@ export function toTable(root: unknown): unknown {
     if (prototypes === 0) return ["null", objectOf(value)];
     const name = Object.prototype.toString.call(value).slice(8, -1);
     const isView = VIEWS.includes(name);
-    // Only what is directly of a class that every runtime has: of a subclass, data would be lost.
+    // Only direct instances of classes that every runtime has: an instance of a subclass would lose data.
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
     if (name === "Promise") return refuse("it is a promise that was not awaited");
     if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
@@ -124,7 +127,7 @@ export function toTable(root: unknown): unknown {
         return objectOf(value);
       case "Array": {
         const list = value as unknown[];
-        // Not by the number of its entries: a list may be nearly all holes.
+        // Stops at the first hole and does not count entries: a list may be nearly all holes.
         for (let at = 0; at < list.length; at++) if (!(at in list)) return sparseOf(list);
         return listOf(list);
       }
@@ -161,10 +164,10 @@ function stepText(step: string | number): string {
   return /^[A-Za-z_$][\w$]*$/.test(String(step)) ? `.${step}` : `[${JSON.stringify(step)}]`;
 }
 
-/** The value of a table. Whatever it is given, it makes nothing but the values that `toTable` takes. */
+/** The value of a table. From any input, it makes only values that `toTable` accepts. */
 export function fromTable(given: unknown): unknown {
   const table: readonly unknown[] = Array.isArray(given) ? given : [];
-  /** The objects, each in its part's place. */
+  /** The objects made so far, by the numbers of their parts. */
   const made: unknown[] = [];
 
   const keep = <Kept>(index: number, value: Kept): Kept => {
@@ -179,7 +182,7 @@ export function fromTable(given: unknown): unknown {
     const part = table[index];
     if (typeof part !== "object" || part === null) return part;
     if (index in made) return made[index];
-    // A container is kept before it is filled, for its parts may refer to it.
+    // A container is kept before it is filled, because its parts may refer to it.
     if (!Array.isArray(part)) return fill(keep(index, {}), part);
     const [name, first, second, third]: readonly unknown[] = part;
     if (typeof name !== "string") {

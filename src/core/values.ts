@@ -5,7 +5,7 @@ import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
 import type { Change, KeyChange, WorkingCopy } from "./working_copy.ts";
 
-/** What values need of the session in this request. */
+/** The parts of the session in this request that `Values` needs. */
 interface ValuesOwner {
   readonly copy: WorkingCopy;
   readonly policy: { readonly codec: Codec; readonly now: () => number };
@@ -13,15 +13,15 @@ interface ValuesOwner {
   emitCorrupt(): void;
 }
 
-/** An object that was handed out, and the text that it had then. */
+/** An object that the handler has got, and its text at that time. */
 interface Tracked {
   readonly value: object;
   readonly text: string;
 }
 
 /**
- * The values of one request and their texts. An object that was handed out is kept with the text that it had, so that a
- * change in place is found by encoding the object again.
+ * The values of one request and their texts. An object that the handler has got is kept with its text at that time, so
+ * that a change in place is found by encoding the object again.
  */
 export class Values {
   readonly #session: ValuesOwner;
@@ -68,7 +68,7 @@ export class Values {
     try {
       return this.#session.policy.codec.decode(text);
     } catch {
-      // A field that another program spoiled must not fail every request until the session ends.
+      // A field that another program has corrupted must not make every request fail until the session ends.
       this.#session.emitCorrupt();
       return undefined;
     }
@@ -83,7 +83,7 @@ export class Values {
     }
   }
 
-  /** Records a value: for so many seconds, or for as long as the session lives. */
+  /** Records a value, for `ttl` seconds or for the life of the session. */
   set(key: string, value: unknown, text: string, ttl?: number): void {
     this.#session.copy.record(
       setChange(key, text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000),
@@ -102,12 +102,14 @@ export class Values {
     else this.#tracked?.delete(key);
   }
 
-  /** Tracks what an update has made of a value, unless another call of this request has written the key since. */
+  /** Tracks the result of an update, unless another call of this request has written the key since. */
   trackUpdated(key: string, value: unknown, text: string | undefined): void {
     if (this.text(key) === text) this.track(key, value, text ?? "");
   }
 
-  /** A change that reads, computes and writes one value, and passes the result to `onResult`. A time to live stays. */
+  /**
+   * A change that reads, computes and writes one value, and passes the result to `onResult`. The value keeps its time to live.
+   */
   computeChange(
     key: string,
     compute: (value: unknown, fields: FieldsView) => unknown,
@@ -144,7 +146,7 @@ export class Values {
     }
   }
 
-  /** Stops tracking objects in whose place another request has stored something else. */
+  /** Stops tracking objects that another request has replaced in the store. */
   dropStale(): void {
     for (const [key, { text }] of this.#tracked ?? []) {
       const stored = this.text(key);
@@ -181,7 +183,7 @@ function removeChange(key: string): Change {
   return { key, run: (fields) => removeOthers(fields, key) };
 }
 
-/** One key is in one field, plain or expiring. A flash value of the key is the business of `Flash`. */
+/** A key is in one field, plain or expiring. `Flash` handles the flash value of a key. */
 function removeOthers(fields: FieldsView, key: string, kept?: typeof DATA | typeof EXPIRING): void {
   if (kept !== DATA) fields.delete(fieldName(DATA, key));
   if (kept !== EXPIRING && fields.mayHave(EXPIRING)) fields.delete(fieldName(EXPIRING, key));

@@ -7,8 +7,9 @@ import type { DefaultData, Session } from "./session.ts";
 import { SessionManager } from "./session_manager.ts";
 
 /**
- * A handler with a session. `rest` is whatever the runtime passes beside the request. It may answer undefined where the runtime allows it, as Bun does
- * after `server.upgrade(request)`. The request may be of a subclass, such as `NextRequest`.
+ * A handler with a session. `rest` holds the arguments that the runtime passes beside the request. The handler may
+ * return undefined where the runtime allows it, as Bun does after `server.upgrade(request)`. The request may be of a
+ * subclass, such as `NextRequest`.
  */
 export type SessionHandler<Data extends object, Rest extends unknown[]> = {
   // A method's parameters are compared in both directions, so that a subclass of Request is accepted.
@@ -16,8 +17,8 @@ export type SessionHandler<Data extends object, Rest extends unknown[]> = {
 }["handle"];
 
 /**
- * The same handler as a function type. From it, the compiler infers what functions among the options get beside the request. From the method in
- * {@linkcode SessionHandler} it does not.
+ * The same handler as a function type. From it, the compiler infers the arguments of functions among the options. From
+ * the method in {@linkcode SessionHandler} it does not.
  */
 export type PlainHandler<Data extends object, Rest extends unknown[]> = (
   request: Request,
@@ -25,7 +26,7 @@ export type PlainHandler<Data extends object, Rest extends unknown[]> = (
   ...rest: Rest
 ) => Answer | Promise<Answer>;
 
-/** What a handler may answer: a response, or nothing where a runtime allows it, as Bun does after `server.upgrade`. */
+/** The return value of a handler: a response, or nothing where the runtime allows it, as Bun does after `server.upgrade`. */
 // oxlint-disable-next-line no-invalid-void-type -- a Bun handler that returns nothing
 export type Answer = Response | undefined | void;
 
@@ -36,10 +37,10 @@ export type FetchHandler<Rest extends unknown[]> = (request: Request, ...rest: R
  * Gives a handler its session. The session is loaded when the handler first reads it, and stored, if it was changed, when the handler is done. If
  * the handler does not use the session, its Response is returned as it is.
  *
- * @param handler Gets the request, the session, and whatever the runtime passes beside the request
- * @param options The options, or a `SessionManager` to be shared
- * @returns A handler for `Deno.serve`, a Worker's `fetch`, `Bun.serve` and everything else that calls with a Request. It rejects as the handler does, and
- * with a `SessionError` if the session cannot be loaded or stored: see `onStoreError`
+ * @param handler Gets the request, the session, and the arguments that the runtime passes beside the request
+ * @param options The options, or a `SessionManager` that several handlers share
+ * @returns A handler for `Deno.serve`, a Worker's `fetch`, `Bun.serve` and everything else that calls it with a
+ * Request. It rejects as the handler does, and with a `SessionError` if the session cannot be loaded or stored: see `onStoreError`
  * @throws {TypeError} If an option is unknown, of the wrong kind, or contradicts another one
  * @throws {RangeError} If a duration is not a positive number of seconds
  *
@@ -92,7 +93,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
       const finished = manager.finish(request, session, response, rest);
       return isPromise(finished) ? await finished : finished;
     } catch (error) {
-      // What is recorded later must not take with it what the failed handler has recorded.
+      // A later commit must not store what the failed handler has recorded.
       if (!hasAnswer) manager.dropRecorded(session);
       await manager.discard(session);
       throw error;
@@ -102,7 +103,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
   return wrapped as FetchHandler<Rest>;
 }
 
-/** Refuses what is neither a Response nor undefined, before anything is stored. */
+/** Refuses an answer that is neither a Response nor undefined, before anything is stored. */
 function assertAnswer(answer: unknown): void {
   if (answer === undefined || isResponse(answer)) return;
   const kind =
