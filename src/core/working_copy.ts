@@ -7,8 +7,8 @@ import type { Found } from "./repository.ts";
 import type { Rotation } from "./rotation.ts";
 
 /**
- * One change of a session's fields. It may run several times: on what this request sees, and again on the newest record whenever
- * another request got in between.
+ * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the
+ * newest record after each conflict.
  */
 export interface Change {
   /** The key that it changes; undefined if it changes all of them. */
@@ -19,26 +19,26 @@ export interface Change {
 /** A change of one key. */
 export type KeyChange = Change & { readonly key: string };
 
-/** What one request wants stored at one time. */
+/** The changes that one request stores at one time. */
 export interface Commit {
   readonly changes: readonly Change[];
-  /** What the changes made of the base's fields; undefined if they must run first. */
+  /** The base's fields with the changes applied; undefined if the changes must run first. */
   readonly view: FieldsView | undefined;
   readonly metadataChanges: readonly ((metadata: Metadata) => Metadata)[];
   readonly timeouts: OwnTimeouts | undefined;
   readonly rotation: Rotation | undefined;
-  /** Whether a session is to exist, even an empty one. */
+  /** Whether a session must exist afterwards, even an empty one. */
   readonly begins: boolean;
   readonly touches: boolean;
 }
 
-/** What one request knows of its session, and what it wants of it. Plain bookkeeping: no store, no client. */
+/** The session as one request knows it, and the changes that the request has recorded. It calls no store and no client. */
 export class WorkingCopy {
   /** The session as the store knows it; null if there is none, undefined before it was loaded. */
   base: Found | null | undefined;
-  /** Counts whatever was recorded, so that a refused state can be recognised. */
+  /** Counts the recorded changes, so that a refused state can be recognised. */
   revision = 0;
-  /** Counts how often what waited was dropped, so that a call that began before can be recognised. */
+  /** Counts how often recorded changes were dropped, so that a call that began earlier notices it. */
   drops = 0;
 
   #changes: Change[] = [];
@@ -87,14 +87,14 @@ export class WorkingCopy {
     return Boolean(this.base) || this.#begins || this.#view.fields.size > 0;
   }
 
-  /** The metadata as this request sees it; undefined if there is no session and no change of any. */
+  /** The metadata as this request sees it; undefined if there is no session and no change of its metadata. */
   get metadata(): Metadata | undefined {
     const { base } = this;
     if (!base && this.#metadataChanges.length === 0) return undefined;
     return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#metadataChanges);
   }
 
-  /** Records a change. `outcome` is what it does to what this request sees, if running it would take time. */
+  /** Records a change. If running the change would take time, `outcome` applies it to the fields that this request sees. */
   record(change: Change, outcome: (fields: FieldsView) => void = (fields) => void change.run(fields)): void {
     this.revision++;
     this.#changes.push(change);
@@ -126,7 +126,7 @@ export class WorkingCopy {
     this.#rotation = bothRotations(this.#rotation, rotation);
   }
 
-  /** Takes out everything; what is recorded from now on belongs to the next commit. */
+  /** Takes out everything that was recorded. Later changes belong to the next commit. */
   take(): Commit {
     const commit = {
       changes: this.#changes,
@@ -143,7 +143,7 @@ export class WorkingCopy {
     return commit;
   }
 
-  /** Takes out the changes of one key, for it to be committed alone; all changes if one of them is of all keys. */
+  /** Takes out the changes of one key, to commit them alone. If a change affects all keys, it takes out all changes. */
   takeKey(key: string): Commit {
     const bearsOnAll = this.#changes.some((change) => change.key === undefined);
     const taken = bearsOnAll ? this.#changes : this.#changes.filter((change) => change.key === key);
@@ -167,7 +167,10 @@ export class WorkingCopy {
     return this.setBase(this.base ?? null, unanswered);
   }
 
-  /** Puts back what was not stored, ahead of what was recorded meanwhile. What this request sees stays as it is. */
+  /**
+   * Puts back a commit that was not stored, before the changes that were recorded meanwhile. The fields that this
+   * request sees stay as they are.
+   */
   restore(commit: Commit): void {
     this.#changes = [...commit.changes, ...this.#changes];
     this.#metadataChanges = [...commit.metadataChanges, ...this.#metadataChanges];
@@ -178,8 +181,8 @@ export class WorkingCopy {
   }
 
   /**
-   * Takes a state that the store answered as the base, and applies to it what waits. This request also sees the changes in `unanswered`: those of a
-   * write that got no answer.
+   * Sets a state from the store as the base, and applies the recorded changes to it. This request also sees the changes
+   * in `unanswered`, which are those of a write that got no answer.
    */
   setBase(base: Found | null, unanswered: readonly Change[] = []): MaybePromise<void> {
     const fields = base?.fields ?? NO_FIELDS;
@@ -190,11 +193,13 @@ export class WorkingCopy {
     if (this.#view.base !== fields || this.#view.changed.size > 0) this.#view = new FieldsView(fields);
   }
 
-  /** Applies what waits from a given change on. What is recorded meanwhile runs here as well. */
+  /**
+   * Applies the recorded changes, beginning with the change at `from`. Changes that are recorded meanwhile are applied as well.
+   */
   #rebase(base: Found | null, view: FieldsView, from = 0, failures: readonly unknown[] = []): MaybePromise<void> {
     for (let next = from; next < this.#changes.length; next++) {
       const dropped = (error: unknown): MaybePromise<void> => {
-        // An `update` whose function throws is dropped. What was stored, perhaps under a new id, is stored nevertheless.
+        // An `update` whose function throws is dropped. The new base is kept: it is stored already, perhaps under a new id.
         this.#changes.splice(next, 1);
         return this.#rebase(base, view, next, [...failures, error]);
       };
@@ -210,7 +215,7 @@ export class WorkingCopy {
     if (failures.length > 0) throw failures[0];
   }
 
-  /** Drops what waits; the session stays as it is stored. */
+  /** Drops the recorded changes. The session stays as it is stored. */
   drop(): void {
     this.revision++;
     this.drops++;
@@ -218,7 +223,7 @@ export class WorkingCopy {
     this.#view = new FieldsView(this.base?.fields ?? NO_FIELDS);
   }
 
-  /** Gives up the session and everything that was to be stored in it. */
+  /** Gives up the session and all changes that were recorded for it. */
   reset(): void {
     this.revision++;
     this.#clear();
@@ -234,16 +239,19 @@ export class WorkingCopy {
   }
 }
 
-/** Whether nothing is to be stored. */
+/** Whether a commit has nothing to store. */
 export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
   const hasChanges = changes.length > 0 || metadataChanges.length > 0;
   return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
 }
 
-/** What two calls of `regenerate` ask for. The shortest grace counts: after a call without one, the old id must never lead to the session. */
+/**
+ * Combines two calls of `regenerate`. The shorter grace counts: after a call without a grace, the old id must never
+ * open the session.
+ */
 function bothRotations(before: Rotation | undefined, after: Rotation | undefined): Rotation | undefined {
   if (before === undefined || after === undefined) return before ?? after;
-  // What `rotateEvery` asks for gives way to each call.
+  // A call of `regenerate` takes precedence over `rotateEvery`.
   const isFirst = after.untilUsed || (!before.untilUsed && before.grace < after.grace);
   return { ...(isFirst ? before : after), reauthenticated: before.reauthenticated || after.reauthenticated };
 }

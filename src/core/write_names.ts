@@ -6,14 +6,18 @@ import type { Operation } from "./repository.ts";
 const RECENT = 10_000;
 /** The length of a name of `createWriteId`. */
 const NAME = 16;
-/** A session that is written more often than this within that time is written by a group of requests together. */
+/**
+ * The most names that are kept. If a session is written more often within `RECENT`, requests are written in groups,
+ * with one name for each group.
+ */
 const MOST_NAMES = 32;
-/** How many names stay if the last write looks older than recent, but can be as new. */
+/** How many names are kept if the last write looks older than `RECENT`, but can be recent because of clock skew. */
 const DOUBTFUL_NAMES = 8;
 
 /**
- * Metadata with the name of a write in it. A client of a store may send a write twice and get the answer to the second one, and a
- * write may be done although its answer was lost: by the names of recent writes a request recognises its own.
+ * Adds the name of a write to metadata. A request recognises its own write by the names of recent writes, because the
+ * store's answer does not always tell: the client of a store may send a write twice and return the answer to the second
+ * one, and the answer to a write that was done may be lost.
  */
 export function withWrite(
   metadata: Metadata,
@@ -27,7 +31,7 @@ export function withWrite(
   return { ...metadata, writes: writeId + writes.slice(0, (kept - 1) * NAME), writtenAt: now };
 }
 
-/** Whether the write of this name has led to a state, perhaps with others after it. */
+/** Whether a state includes the write of this name, perhaps with later writes. */
 export function includesWrite({ writes = "" }: Metadata, writeId: string): boolean {
   for (let at = 0; at < writes.length; at += NAME) if (writes.startsWith(writeId, at)) return true;
   return false;

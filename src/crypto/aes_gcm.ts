@@ -10,7 +10,7 @@ import { type NodeCrypto, nodeCrypto } from "./hash.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The mark of the format. A text that begins with another one was encrypted by another version. */
+/** The mark of the format. A text with another mark was encrypted by another version. */
 const MARK = "1";
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
@@ -21,7 +21,7 @@ const SHAPE = /^1[A-Za-z0-9_-]{38,}$/;
 /**
  * Encrypts a text and authenticates it together with `additionalData`, which is not in the result.
  *
- * @param key 32 bytes, of {@linkcode deriveKey}
+ * @param key 32 bytes, from {@linkcode deriveKey}
  */
 export function encrypt(key: Bytes, text: string, additionalData: string): MaybePromise<string> {
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
@@ -43,8 +43,8 @@ function format(nonce: string, tag: string, ciphertext: string): string {
 }
 
 /**
- * Node's ciphers take and give texts, which spares the copies; they are several times faster than WebCrypto, which works in another thread. With a
- * key object they are set up three times as fast as with the key's bytes.
+ * Node's ciphers take and return texts, which avoids copies. They are several times faster than WebCrypto, which works in
+ * another thread. With a key object, setting up a cipher takes a third of the time that it takes with the key's bytes.
  */
 function nodeEncrypt(node: NodeCrypto, key: Bytes, nonce: Bytes, text: string, additionalData: string): string {
   const cipher = node.createCipheriv("aes-256-gcm", node.createSecretKey(key), nonce);
@@ -74,7 +74,7 @@ function open(
   );
 }
 
-/** Keys of WebCrypto. Kept as values: some runtimes bind a promise to one request. */
+/** Keys of WebCrypto. They are kept as values and not as promises, because some runtimes bind a promise to one request. */
 const imported = new WeakMap<Bytes, CryptoKey>();
 
 async function webKey(key: Bytes): Promise<CryptoKey> {
@@ -113,7 +113,9 @@ async function webDecrypt(
 
 let sound: NodeCrypto | null | undefined;
 
-/** Node's crypto, if its ciphers do their work, also on empty texts. Some only throw: those of workerd 1.20260730 where a text is empty. */
+/**
+ * Node's crypto, if its ciphers work, also on empty texts; null otherwise. Those of workerd 1.20260730 throw if a text is empty.
+ */
 function soundNodeCrypto(): NodeCrypto | null {
   if (sound !== undefined) return sound;
   const node = nodeCrypto();
@@ -137,7 +139,7 @@ function isSound(node: NodeCrypto): boolean {
 }
 
 /**
- * How the tag of `ä€` with the additional data `ü` begins, under a key and a nonce of zeros. A tag depends on every bit, so its beginning is
- * enough to tell other ciphers apart.
+ * How the tag of `ä€` with the additional data `ü` begins, under a key and a nonce of zeros. A tag depends on every
+ * bit, so its beginning is enough to recognise other ciphers.
  */
 const KNOWN_TAG = "SJeOOE6vyJ";

@@ -1,5 +1,5 @@
 /**
- * Bytes: as base64url without padding (RFC 4648, 5), on every runtime, and one after the other.
+ * Base64url without padding (RFC 4648, 5), on every runtime, and concatenation of bytes.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 /** The text of bytes. */
 export function toBase64Url(bytes: Uint8Array): string {
   let text = "";
-  // Not all at once: a call takes no more arguments than the stack has room for.
+  // One byte at a time: a call takes no more arguments than the stack has room for.
   for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
@@ -20,7 +20,7 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Two runs of bytes as one. */
+/** Concatenates two arrays of bytes. */
 export function concat(start: Uint8Array, end: Uint8Array): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(start.length + end.length);
   bytes.set(start);

@@ -1,5 +1,5 @@
 /**
- * SHA-256, and a pad made of it.
+ * SHA-256, and a pad that is made with it.
  *
  * @module
  */
@@ -33,11 +33,11 @@ interface NodeCipher {
 let found: NodeCrypto | null | undefined;
 
 /**
- * Node's crypto, which Deno, Bun and Workers with `nodejs_compat` have as well; null where it is absent. It answers at once, where WebCrypto
- * costs a promise and, on Node, the work of another thread.
+ * Node's crypto, which Deno, Bun and Workers with `nodejs_compat` also have; null where it is absent. It returns its
+ * result without a promise. WebCrypto needs a promise and, on Node, another thread.
  */
 export function nodeCrypto(): NodeCrypto | null {
-  // Not on import: loading it takes longer than the rest of this package.
+  // It is loaded on first use and not on import, because loading it takes longer than the rest of this package.
   return found === undefined ? (found = findNodeCrypto()) : found;
 }
 
@@ -45,7 +45,7 @@ function findNodeCrypto(): NodeCrypto | null {
   try {
     const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => NodeCrypto | undefined } };
     const crypto = process?.getBuiltinModule?.("node:crypto");
-    // Some bundlers put functions there that only throw, and some runtimes hash texts alone.
+    // Some bundlers replace it by functions that only throw, and some runtimes can hash only texts.
     return crypto?.hash("sha256", new Uint8Array(BLOCK * 2), "base64url").startsWith(DIGEST_OF_ZEROS) === true
       ? crypto
       : null;
@@ -54,7 +54,7 @@ function findNodeCrypto(): NodeCrypto | null {
   }
 }
 
-/** How the hash of 64 zero bytes begins. That is enough to tell another function apart. */
+/** How the hash of 64 zero bytes begins. That is enough to recognise another function. */
 const DIGEST_OF_ZEROS = "9aX9QtFqIDAnmO9u";
 
 /** A hash in each of its forms. */
@@ -91,10 +91,10 @@ const TAG_LENGTH = 16;
 const BLOCK = 32;
 
 /**
- * Hides a text of `A-Z a-z 0-9 - _`, such as an id, so that only `secret` yields it, with two hashes instead of a cipher. The result has the
- * same alphabet. `secret` must have 128 bits of entropy or more, which ids have.
+ * Hides a text of `A-Z a-z 0-9 - _`, such as an id, so that it can be read only with `secret`. This takes two hashes
+ * and no cipher. The result has the same alphabet. `secret` must have 128 bits of entropy or more, which ids have.
  *
- * The result begins with a tag of secret and text. The pad depends on the tag, so no pad serves two texts.
+ * The result begins with a tag of secret and text. The pad depends on the tag, so that no pad is used for two texts.
  */
 export function pad(text: string, secret: string): MaybePromise<string> {
   return chain(tagOf(text, secret), (tag) => chain(combine(text, `${tag} ${secret}`, 0), (padded) => tag + padded));
@@ -114,7 +114,7 @@ function tagOf(text: string, secret: string): MaybePromise<string> {
   return chain(sha256(`with-session tag ${secret} ${text}`), (hex) => hex.slice(0, TAG_LENGTH));
 }
 
-/** Each character's number, exclusive-or six bits of the pad. Doing it twice gives the text again. */
+/** Combines the number of each character with six bits of the pad, by exclusive or. Doing it twice gives the text again. */
 function combine(text: string, secret: string, from: number): MaybePromise<string> {
   if (from >= text.length) return "";
   return chain(sha256(`with-session pad ${from} ${secret}`, "buffer"), (bytes) => {

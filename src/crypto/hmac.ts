@@ -1,5 +1,5 @@
 /**
- * HMAC-SHA-256 (RFC 2104), and comparing without a hint.
+ * HMAC-SHA-256 (RFC 2104), and a comparison that does not leak by its time.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { sha256 } from "./hash.ts";
 export type Signer = (text: string) => MaybePromise<string>;
 
 /**
- * A signer for a key of 32 bytes. It answers at once where the runtime has Node's crypto, and with a promise otherwise. Two hashes behind
- * prepared pads take an eighth of the time that an object of Node's HMAC takes.
+ * A signer for a key of 32 bytes. It returns its result without a promise if the runtime has Node's crypto. Two hashes
+ * over prepared pads take an eighth of the time of Node's HMAC object.
  */
 export function signer(key: Uint8Array): Signer {
   const inner = padded(key, 0x36, ROOM);
@@ -30,7 +30,7 @@ export function signer(key: Uint8Array): Signer {
   };
 }
 
-/** Compares in a time that does not show where two texts of one length differ. */
+/** Compares two texts. If they have the same length, the time does not show where they differ. */
 export function isEqual(left: string, right: string): boolean {
   let difference = left.length ^ right.length;
   for (let at = 0; at < left.length; at++) difference |= left.charCodeAt(at) ^ right.charCodeAt(at);

@@ -6,7 +6,7 @@ import { sha256 } from "./hash.ts";
  * does not work for another, and no key is the store key of an id, because its input begins with a bracket.
  *
  * @param purpose What the key is for, such as `"record"`
- * @param secrets Texts that have 128 bits of entropy or more together
+ * @param secrets Texts that together have 128 bits of entropy or more
  */
 export function deriveKey(purpose: string, ...secrets: readonly string[]): MaybePromise<Uint8Array<ArrayBuffer>> {
   return sha256(JSON.stringify([`with-session ${purpose}`, ...secrets]), "buffer");

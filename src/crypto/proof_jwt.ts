@@ -1,5 +1,6 @@
 /**
- * JWTs by which a client proves that it holds a private key: `dpop+jwt` (RFC 9449) and `dbsc+jwt` (Device Bound Session Credentials).
+ * JWTs with which a client proves that it holds a private key: `dpop+jwt` (RFC 9449) and `dbsc+jwt` (Device Bound
+ * Session Credentials).
  *
  * @module
  */
@@ -28,7 +29,7 @@ export type PublicJwk = Readonly<Record<string, string>> & { readonly kty: strin
 /** Why a text is not a proof. */
 export type ProofFault = "malformed" | "type" | "algorithm" | "key" | "signature";
 
-/** A proof whose signature is right. Nothing is known about its claims yet. */
+/** A proof with a valid signature. Its claims are not checked yet. */
 interface ProofJwt {
   readonly algorithm: string;
   readonly claims: Readonly<Record<string, unknown>>;
@@ -37,7 +38,7 @@ interface ProofJwt {
   readonly thumbprint: string;
 }
 
-/** What a proof must be. */
+/** The requirements for a proof. */
 interface ProofRules {
   /** The `typ` of its header, such as `dpop+jwt`. */
   readonly type: string;
@@ -46,9 +47,9 @@ interface ProofRules {
   readonly key?: PublicJwk;
 }
 
-/** In characters. A proof with an RSA key of 4 096 bits has about 2 000; what is longer is not even parsed. */
+/** In characters. A proof with an RSA key of 4 096 bits has about 2 000; a longer text than this is not even parsed. */
 export const LONGEST_PROOF = 8192;
-/** In base64url characters: 4 096 bits. What a larger key costs to verify grows with the square of its size. */
+/** In base64url characters: 4 096 bits. The cost of verifying grows with the square of the key's size. */
 const LONGEST_MODULUS = 683;
 /** In base64url characters: 32 bits, which is more than the usual exponent 65 537 needs. */
 const LONGEST_EXPONENT = 6;
@@ -61,7 +62,7 @@ const MEMBERS: Readonly<Record<string, readonly string[]>> = {
 /** The members of a private or a symmetric key (RFC 7518, 6). */
 const PRIVATE = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
-/** Reads a proof and verifies its signature, or says what is wrong with it. Whatever a client sends, this does not throw. */
+/** Reads a proof and verifies its signature, or returns what is wrong with it. It does not throw, whatever a client sends. */
 export async function verifyProofJwt(
   text: string,
   { type, algorithms, key: known }: ProofRules,
@@ -82,7 +83,10 @@ export async function verifyProofJwt(
     : { algorithm: alg, claims, key, thumbprint: await calculateJwkThumbprint({ ...key }) };
 }
 
-/** Null also for a key of another kind than the algorithm's, a point off the curve, and a critical header that is unknown. */
+/**
+ * The payload, if the signature is valid; null otherwise. It is also null if the key does not fit the algorithm, if a
+ * point is not on the curve, or if a critical header is unknown.
+ */
 async function verifiedPayload(text: string, key: PublicJwk, algorithm: string): Promise<string | null> {
   try {
     const { payload } = await compactVerify(text, await importJWK({ ...key }, algorithm), { algorithms: [algorithm] });
@@ -97,7 +101,9 @@ export function unverifiedClaims(text: string): Readonly<Record<string, unknown>
   return partOf(text, 1);
 }
 
-/** The public key that a value is; null if it is not one, holds a private key as well, or is larger than any real key. */
+/**
+ * Reads a value as a public key. Null if it is not one, if it holds a private key as well, or if it is larger than any real key.
+ */
 export function publicJwk(value: unknown): PublicJwk | null {
   if (!isObject(value) || PRIVATE.some((name) => name in value)) return null;
   const { kty } = value;

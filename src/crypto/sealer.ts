@@ -3,7 +3,7 @@ import { decrypt, encrypt } from "./aes_gcm.ts";
 import { deriveKey } from "./keys.ts";
 import { keyring, type Secrets, withAny } from "./secrets.ts";
 
-/** Encrypts and authenticates texts for one purpose: the first secret seals, all of them open. */
+/** Encrypts and authenticates texts for one purpose. The first secret seals; each of them opens. */
 export interface Sealer {
   /** The sealed text, which is bound to `context`. */
   seal(text: string, context: string, runtimeArguments: readonly unknown[]): MaybePromise<string>;
@@ -14,7 +14,7 @@ export interface Sealer {
 /**
  * A sealer for one purpose.
  *
- * @throws {TypeError} If a secret is not a string, or the list is not one or is empty
+ * @throws {TypeError} If `secrets` is not a list or is empty, or a secret is not a string
  * @throws {RangeError} If a secret has fewer than 32 bytes
  */
 export function sealerFor(purpose: string, secrets: Secrets): Sealer {

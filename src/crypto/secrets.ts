@@ -1,5 +1,5 @@
 /**
- * Secrets as a program gives them, and the keys that are made of them.
+ * Secrets as a program gives them, and the keys that are derived from them.
  *
  * @module
  */
@@ -7,11 +7,11 @@ import { kindOf } from "../core/kind_of.ts";
 import { chain, isPromise, type MaybePromise } from "../core/maybe_promise.ts";
 
 /**
- * At least 32 bytes each, the current one first: it signs and encrypts, all of them verify and decrypt. To change a secret, put the new one in
- * front, and remove the old one when what was made with it has expired.
+ * At least 32 bytes each, the current one first. The current secret signs and encrypts; all of them verify and decrypt.
+ * To change a secret, put the new one in front, and remove the old one when everything that was made with it has expired.
  *
- * A function gets what the runtime passes beside the request, such as a Worker's `env`. It is called once if it takes no argument, and
- * otherwise once for each first argument.
+ * A function gets the arguments that the runtime passes beside the request, such as a Worker's `env`. It is called once
+ * if it takes no argument, and otherwise once for each first argument.
  */
 export type Secrets = readonly string[] | ((...rest: never[]) => readonly string[] | Promise<readonly string[]>);
 
@@ -21,10 +21,10 @@ const LEAST_BYTES = 32;
 /**
  * Makes the keys of secrets, once for each list.
  *
- * @param secrets What the program gave
+ * @param secrets The secrets, as the program gave them
  * @param derive Makes the key of one secret
- * @returns A function that gives the keys, the current one first; without a promise once they were made
- * @throws {TypeError} If a secret is not a string, or the list is not one or is empty
+ * @returns A function that returns the keys, the current one first; without a promise once they were made
+ * @throws {TypeError} If `secrets` is not a list or is empty, or a secret is not a string
  * @throws {RangeError} If a secret has fewer than 32 bytes
  */
 export function keyring<Key>(
@@ -32,12 +32,12 @@ export function keyring<Key>(
   derive: (secret: string) => MaybePromise<Key>,
 ): (runtimeArguments: readonly unknown[]) => MaybePromise<readonly Key[]> {
   const give = typeof secrets === "function" ? secrets : giving(checkedSecrets(secrets));
-  // Keys are kept as values: some runtimes bind a promise to one request.
+  // The keys are kept as values and not as promises, because some runtimes bind a promise to one request.
   const known = new WeakMap<object, readonly Key[]>();
   return (runtimeArguments) => {
     const [first] = runtimeArguments;
     const owner = give.length === 0 || first === undefined ? known : first;
-    // Keys for a primitive argument could only be kept for ever.
+    // Keys for a primitive argument are not kept, because nothing would remove them.
     const isKept = typeof owner === "object" && owner !== null;
     const keys = isKept ? known.get(owner) : undefined;
     if (keys !== undefined) return keys;
@@ -52,9 +52,9 @@ export function keyring<Key>(
 }
 
 /**
- * The secrets among options that can do without.
+ * The secrets of options in which secrets are optional.
  *
- * @throws {TypeError} If they were given and are undefined, as those of an unset environment variable are
+ * @throws {TypeError} If they were given and are undefined, as with an unset environment variable
  */
 export function optionalSecrets(options: { readonly secrets?: Secrets }): Secrets | undefined {
   if ("secrets" in options && options.secrets === undefined) throw new TypeError(wrong("secrets", "undefined"));
@@ -65,7 +65,7 @@ function giving(list: readonly string[]): () => readonly string[] {
   return () => list;
 }
 
-/** Tries keys in their order. Gives the first result that is not null; null if there is none. */
+/** Tries keys in their order. Returns the first result that is not null, or null. */
 export function withAny<Key, Result>(
   keys: readonly Key[],
   attempt: (key: Key) => MaybePromise<Result | null>,
@@ -75,14 +75,16 @@ export function withAny<Key, Result>(
   return chain(attempt(key), (result) => result ?? withAny(keys.slice(1), attempt));
 }
 
-/** A copy: a list that is changed later would leave keys of other secrets, or of none. */
+/**
+ * Checks the secrets and copies their list. If the program changed its list later, keys would be made of other secrets, or of none.
+ */
 function checkedSecrets(given: unknown): readonly string[] {
   if (typeof given === "string") throw new TypeError(wrong("secrets", "one string", "Put it into a list."));
   if (!Array.isArray(given)) throw new TypeError(wrong("secrets", kindOf(given)));
   if (given.length === 0) throw new TypeError(wrong("secrets", "an empty list"));
   return Array.from(given, (secret: unknown, at) => {
     const name = `secrets[${at}]`;
-    // UTF-8 has no half of a pair, so secrets that differ only there would be the same.
+    // UTF-8 cannot hold half of a surrogate pair, so secrets that differ only there would be the same.
     if (typeof secret !== "string") throw new TypeError(wrong(name, kindOf(secret)));
     if (!secret.isWellFormed())
       throw new TypeError(wrong(name, "not well-formed", "Half of a surrogate pair is missing."));
