@@ -18,7 +18,7 @@ export interface Policy {
   readonly hasOwnTransports: boolean;
   /** The name of the cookie or header, if it does not depend on the request. */
   readonly name: string;
-  /** The cookie's name without its prefix; undefined if there is no cookie, or each request decides. */
+  /** The cookie's name without its prefix; undefined if there is no cookie, or if the name depends on the request. */
   readonly claimedCookie: string | undefined;
   /** The option `store`, to tell whether two managers share it. */
   readonly storeOption: unknown;

@@ -13,7 +13,7 @@ const HEAD_LENGTH = 1 + INSTANT_DIGITS;
 /**
  * The text of a record. {@linkcode parseRecord} reads it.
  *
- * @param record The record, as `save` of a store is given it
+ * @param record The record, as `save` of a store gets it
  * @returns The text, of any length
  *
  * @example

@@ -30,7 +30,7 @@ export interface Found extends Contents {
   readonly token: string;
   /** The version of the stored session. It differs after every write. */
   readonly version: RecordVersion;
-  /** Set if the session must be stored although nobody changed it, because the store has lost a part of it. */
+  /** Set if the session must be stored although no request changed it, because the store has lost a part of it. */
   readonly needsStoring?: boolean;
   /** Private to the repository that found the session. */
   readonly stored?: unknown;

@@ -30,7 +30,7 @@ export type PlainHandler<Data extends object, Rest extends unknown[]> = (
 // oxlint-disable-next-line no-invalid-void-type -- a Bun handler that returns nothing
 export type Answer = Response | undefined | void;
 
-/** A handler without a session, as runtimes call it: what `withSession` returns. */
+/** A handler without a session, as runtimes call it. `withSession` returns it. */
 export type FetchHandler<Rest extends unknown[]> = (request: Request, ...rest: Rest) => Promise<Response>;
 
 /**

@@ -138,7 +138,7 @@ export class WorkingCopy {
       touches: this.#touches,
     };
     this.#clear();
-    // The commit keeps this view. Until it is stored, reads see what it will be.
+    // The commit keeps this view. Until the commit is stored, reads see its changes.
     this.#view = new FieldsView(commit.view.fields);
     return commit;
   }
