@@ -28,19 +28,19 @@ interface Row extends Cell {
 
 const INTRODUCTION = `# What happens when a call of a store fails
 
-Written by \`test/faults/single.test.ts\` from what it observed; \`UPDATE_FAULTS=1 npx vitest run test/faults/single.test.ts\` writes it anew.
+\`test/faults/single.test.ts\` writes this page from what it observed: \`UPDATE_FAULTS=1 npx vitest run test/faults/single.test.ts\` writes it again.
 
-A client with a session (n = 1, and the flash value "hi") sends one request, one call of the store goes wrong, and the client tries again where it got an error, or a response
-whose changes were not stored. The table is that of a store in memory. The same promises are kept on files, SQLite, Redis, Upstash and a simulated Workers KV, and by servers whose clocks are five minutes wrong.
+A client with a session (n = 1, and the flash value "hi") sends one request, and one store call of that request fails. If the client got an error, or a response
+whose changes were not stored, it tries again. The table is for a store in memory. The same promises are tested on files, SQLite, Redis, Upstash and a simulated Workers KV, and with servers whose clocks are five minutes wrong.
 
-- **Client, throw** and **Client, anonymous**: what it gets under each \`onStoreError\`. Where two things stand with a slash between them, so do the other columns.
-- **The store holds** what can be found under any id of the client. "Later" is when what was under way for long has arrived.
-- **Another try** is what the same request comes to on another server. A write that was done without an answer counts there as well: nobody can tell it from one that was not done.
+- **Client, throw** and **Client, anonymous**: the response under each \`onStoreError\`. If a cell has two parts with a slash between them, the first is for "throw" and the second for "anonymous".
+- **The store holds**: the sessions that can be found under any id of the client. "Later" is the state after a delayed call has arrived.
+- **Another try**: the result of the same request on another server. A write that was done without an answer counts as well, because the client cannot tell it from a write that was not done.
 
-The faults are those of \`faultyStore\`. A creation that arrives later than everything else leaves a session whose id nobody was told; it goes when it expires.
-A busy store gets a touch with the next request. \`update()\` commits at once, so its caller hears of a failure under "anonymous" as well.
+The faults are those of \`faultyStore\`. If a creation arrives after everything else, it leaves a session whose id no client knows. That session is removed when it expires.
+If the store is busy, "last seen" is written with the next request. \`update()\` commits at once, so its caller gets an error under "anonymous" as well.
 `;
-const TABLE_HEAD = `| Call | Fault | Client, throw | Client, anonymous | The store holds | onEvent hears | Another try |
+const TABLE_HEAD = `| Call | Fault | Client, throw | Client, anonymous | The store holds | onEvent gets | Another try |
 | --- | --- | --- | --- | --- | --- | --- |`;
 
 let giveBack: () => void;
