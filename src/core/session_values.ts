@@ -49,7 +49,7 @@ export async function pull(active: ActiveSession, key: string): Promise<unknown>
   return value;
 }
 
-/** Records values, for so many seconds or for as long as the session lives; none if one of them cannot be stored. */
+/** Records values. `ttl` is in seconds; undefined for as long as the session lives. If one value cannot be encoded, none is recorded. */
 export function setAll(
   active: ActiveSession,
   pairs: readonly (readonly [key: string, value: unknown])[],
