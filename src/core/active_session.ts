@@ -101,8 +101,10 @@ export class ActiveSession {
   // The id that comes next.
   /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
-  /** Whether the handler has got `nextId`, so that another id can no longer replace it. */
+  /** Whether `nextId` was disclosed, as itself or by a value that is made from it. This request makes no other id then. */
   isIdDisclosed = false;
+  /** Whether `session.id()` returned `nextId` to the handler. The changes must not be stored under another id then. */
+  isIdReturned = false;
 
   // The `update` that is under way.
   /** The key of an `update` whose function has not returned yet. */
@@ -254,10 +256,10 @@ export class ActiveSession {
   /** Forgets the id that was made for a new session or a rotation: it was used, or is not needed. */
   forgetNextId(): void {
     this.nextId = undefined;
-    this.isIdDisclosed = false;
+    this.isIdDisclosed = this.isIdReturned = false;
   }
 
-  /** Answers the id of the session for the handler or the client. From now on it cannot change. */
+  /** Answers the id of the session for the handler or the client. From now on this request makes no other id. */
   discloseId(): MaybePromise<string> {
     const { base, rotation } = this.copy;
     const successor = this.unconfirmedRotation?.successor;

@@ -86,10 +86,10 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   active.unconfirmedRotation = undefined;
   if (answer === true) {
     noteRetired(active, current, successor, rotation);
-    const { nextId, isIdDisclosed } = active;
+    const { nextId, isIdDisclosed, isIdReturned } = active;
     await active.settle(successor, op);
     // The handler may have got the id of the next rotation already, so that id is kept.
-    if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed });
+    if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed, isIdReturned });
     return op.emit({ type: "regenerated" });
   }
   copy.restore(commit);
@@ -140,7 +140,7 @@ async function retireAgain(
     const newest = await newestOf(active, current, op);
     // Another request has renewed the id with a grace. This request must not renew the old id a second time.
     if (newest.id !== current.id) {
-      if (rotation.untilUsed && !active.isIdDisclosed) return newest;
+      if (rotation.untilUsed && !active.isIdReturned) return newest;
       throw sessionGone();
     }
     current = newest;

@@ -18,5 +18,6 @@ export async function tokenOf(active: ActiveSession): Promise<string | null> {
     return copy.base?.token ?? null;
   }
   const op = await beginOperation(active);
+  active.isIdReturned = true;
   return await repository.tokenFor(await active.discloseId(), op);
 }

@@ -10,6 +10,7 @@ import {
   type SessionStore,
   withSession,
 } from "../../mod.ts";
+import { csrfToken } from "../../src/csrf.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
@@ -449,6 +450,22 @@ describe("rotateEvery", () => {
       expect(living(records)).toHaveLength(1);
     },
   );
+
+  test("keeps what a request changes that made a token for its forms when two requests overlap that would both give a new id", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const options = { store, now: clock.now, rotateEvery: 600 };
+    const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
+    clock.advance(600);
+    const { cookies } = await visitor(options)(async (session) => {
+      await csrfToken(session);
+      await visitor(options)((same) => same.set("a", 1), old);
+      session.set("b", 1);
+    }, old);
+    const again = { headers: { Cookie: cookieOf({ cookies }) } };
+    expect({ ...(await visitor(options)((session) => session.all(), again)).result }).toEqual({ n: 1, a: 1, b: 1 });
+    expect(living(records)).toHaveLength(1);
+  });
 
   test("keeps an id that the handler was told from standing for nothing: its changes are refused", async () => {
     const clock = fakeClock();
