@@ -50,8 +50,9 @@ export interface MigratingStoreOptions {
  * - Those of `to`. A session that is too large for it cannot be written until less is kept in it.
  * - Until a session was moved, each load is one in each store, and looking for an unknown one is three. A move is two calls of each store, a
  *   creation is one call more than in `to` alone, and a logout is three or four.
- * - If the process crashes in the middle of a move or a logout, the older state may stay in `from`. The next write or logout removes it. If `to`
- *   removes the record before that, the older state is found again, and ends by its own timeouts.
+ * - If the process crashes or `from` fails in the middle of a move, the older state may stay in `from`. The next write or logout removes it. If `to`
+ *   removes the record before that, the older state is found again, and ends by its own timeouts. After `regenerate()`, that is the state under the
+ *   old id, about twenty minutes later.
  *
  * @param from The store that has the sessions so far
  * @param to The store that the sessions move to
@@ -117,9 +118,8 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
   async function create(key: string, write: Write, signal?: AbortSignal): Promise<RecordVersion | "conflict"> {
     // Without compare-and-set, the core ends a session by a record without fields, over whatever is there.
     if (!compareAndSet) {
-      const answer = await to.save(key, write, signal);
       if (write.record.fields.size === 0) await from.delete(key, undefined, signal);
-      return tagged("to", answer);
+      return tagged("to", await to.save(key, write, signal));
     }
     const unmoved = await from.load(key, signal);
     const answer = unmoved === null ? await to.save(key, write, signal) : "conflict";
@@ -200,18 +200,19 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
   async function endAt(key: string, expected: RecordVersion, signal?: AbortSignal): Promise<void | "conflict"> {
     const { place, version } = untagged(expected);
     const there = await to.load(key, signal);
-    if (there !== null && locate(there).place !== "ended") {
-      if (place === "from" || there.version !== version) return "conflict";
-      if ((await to.save(key, ending(there), signal)) === "conflict") return "conflict";
-    }
-    if (there === null && place === "from") {
+    const isThere = there !== null && locate(there).place !== "ended";
+    if (isThere && (place === "from" || there.version !== version)) return "conflict";
+    const isUnmoved = there === null && place === "from";
+    if (isUnmoved) {
       const unmoved = await from.load(key, signal);
       // It may have been moved between the two reads.
       if (unmoved === null) return (await to.load(key, signal)) === null ? undefined : "conflict";
       if (unmoved.version !== version) return "conflict";
-      if ((await to.save(key, ending(null), signal)) === "conflict") return "conflict";
     }
+    // Before the marker: the session is found until it has ended, and a logout that failed can be tried again. A marker would hide what is left here
+    // until it is removed.
     await from.delete(key, undefined, signal);
+    if ((isThere || isUnmoved) && (await to.save(key, ending(there), signal)) === "conflict") return "conflict";
   }
 
   return {

@@ -501,21 +501,67 @@ describe("migratingStore() in every order of calls", () => {
     }
   });
 
+  it("lets a logout be tried again when one of the stores fails, and brings nothing back", async () => {
+    for (const [isMoved, to] of [
+      [false, memoryStore()],
+      [true, memoryStore()],
+      [false, kvStore()],
+    ] as const) {
+      for (const fault of ["rejects", "does it but rejects"] as const) {
+        const clock = fakeClock();
+        const from = faultyStore(memoryStore());
+        const options = { now: clock.now };
+        const begun = new SessionManager<{ n: number }>({ store: from, ...options });
+        const first = begun.open("");
+        first.set("n", 1);
+        const id = await first.create();
+        await first.save();
+        const faulty = faultyStore(to);
+        const sessions = new SessionManager<{ n: number }>({
+          store: migratingStore(from, faulty, options),
+          ...options,
+        });
+        from.plan({ delete: "rejects" });
+        // What is moved while `from` fails leaves the older state there.
+        if (isMoved) await sessions.open(id!).update("n", (n = 0) => n + 1);
+        const logOut = async (): Promise<unknown> => {
+          const session = sessions.open(id!);
+          await session.destroy();
+          return await session.save().then(
+            () => "done",
+            (error: unknown) => Object(error).code,
+          );
+        };
+        expect(await logOut()).toBe("ERR_STORE");
+        expect(await sessions.open(id!).get("n")).toBe(isMoved ? 2 : 1);
+        from.plan({});
+        faulty.plan({ save: [fault] });
+        expect(await logOut()).toBe("ERR_STORE");
+        expect(await logOut()).toBe("done");
+        clock.advance(3700);
+        await sessions.prune();
+        expect(await sessions.open(id!).get("n")).toBeUndefined();
+        expect(await from.load(KEY)).toBeNull();
+      }
+    }
+  });
+
   it("does not end a state that another request replaces by a newer one in the middle of that", async () => {
     for (const place of ["from", "to"] as const) {
       const [from, to] = [memoryStore(), memoryStore()];
       await (place === "from" ? from : to).save(KEY, writeOf(0));
       let meanwhile: (() => Promise<unknown>) | undefined;
+      // Before the first thing that ends something.
       const interrupted: SessionStore = {
-        ...to,
-        async save(key, write) {
+        ...from,
+        async delete(key, expected) {
           const act = meanwhile;
           meanwhile = undefined;
           await act?.();
-          return await to.save(key, write);
+          return await from.delete(key, expected);
         },
       };
-      const store = migratingStore(from, interrupted);
+      const store = migratingStore(interrupted, to);
       const { version } = await present(store);
       meanwhile = () => increment(migratingStore(from, to));
       expect(await store.delete(KEY, version), place).toBe("conflict");
