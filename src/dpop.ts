@@ -12,7 +12,7 @@ import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";
 import { assertHost, isHeader } from "./dpop/host.ts";
 import { ProofJudge } from "./dpop/judgement.ts";
-import { askForNonce, claimedInstant, CLOCK_ERROR, isRecent, writeNonce } from "./dpop/nonce.ts";
+import { askForNonce, claimedInstant, CLOCK_ERROR, isOurs, isRecent, writeNonce } from "./dpop/nonce.ts";
 import { type DpopOptions, settingsOf } from "./dpop/options.ts";
 import type { DpopFault } from "./dpop/proof.ts";
 
@@ -168,10 +168,11 @@ export function dpop(options: DpopOptions = {}): Dpop {
       const binding = found ? readBinding(found.metadata[FACTS]) : undefined;
       const secret = binding?.secret ?? rejections.get(session)?.secret;
       if (secret === undefined || !(request.headers.has("DPoP") || rejections.has(session))) return;
-      const proof = await judge.knownProofOf(request);
-      const madeAt = claimedInstant(proof?.nonce ?? "");
+      const { nonce = "" } = (await judge.knownProofOf(request)) ?? {};
       // Half of its life before it ends, so that a client in use always has one that serves.
-      if (now - madeAt < nonceLifetime * 500) return;
+      const isYoung = now - claimedInstant(nonce) < nonceLifetime * 500;
+      // One of an earlier session of the client, before a logout, say, does not serve.
+      if (isYoung && (await isOurs(nonce, secret))) return;
       await writeNonce(headers, secret, now);
     },
     answer(request, session) {

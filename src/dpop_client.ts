@@ -71,38 +71,50 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   const prefix = scheme === undefined ? "" : `${scheme} `;
   const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
   const storage = options.storage ?? defaultStorage(`${base} ${name}`);
-  let nonce: string | undefined;
+  /** The newest nonce, with the id of the session that gave it: no other session takes it. */
+  let known: { readonly nonce: string; readonly id: string } | undefined;
+  /** Counts calls of `forget`: what a request brings that began before one of them is not kept. */
+  let forgotten = 0;
+  let making: Promise<DpopState> | undefined;
   let beginning: Promise<unknown> = Promise.resolve();
 
-  const state = async (): Promise<DpopState> => {
-    const known = await storage.load();
-    if (known !== undefined) return known;
+  const make = async (): Promise<DpopState> => {
     const made = { keys: await createKeys(), id: null };
     await storage.save(made);
     return made;
   };
 
+  const state = async (): Promise<DpopState> =>
+    (await storage.load()) ?? (await (making ??= make().finally(() => (making = undefined))));
+
   const signed = async (request: Request, { keys, id }: DpopState): Promise<Request> => {
+    const nonce = known?.id === id ? known?.nonce : undefined;
     request.headers.set(name, id === null ? "" : prefix + id);
     request.headers.set("DPoP", await proof(request, keys, id, nonce, now()));
     return request;
   };
 
-  const learn = async (response: Response, { keys, id }: DpopState): Promise<void> => {
-    nonce = response.headers.get("DPoP-Nonce") ?? nonce;
+  const learn = async (response: Response, { keys, id }: DpopState, since: number): Promise<void> => {
+    if (since !== forgotten) return;
     const sent = response.headers.get(name);
-    if (sent === null) return;
-    const next = sent.slice(prefix.length).trim();
-    if (next !== (id ?? "")) await storage.save({ keys, id: next === "" ? null : next });
+    const next = sent === null ? id : sent.slice(prefix.length).trim() || null;
+    const nonce = response.headers.get("DPoP-Nonce") ?? (known?.id === id ? known?.nonce : undefined);
+    if (next !== null && nonce !== undefined) known = { nonce, id: next };
+    if (next === id) return;
+    const kept = await storage.load();
+    // Another page has forgotten the session, or it has another id by now, and only the older one has ended.
+    if (since !== forgotten || kept === undefined || (next === null && kept.id !== id)) return;
+    await storage.save({ keys, id: next });
   };
 
   const exchange = async (request: Request, current: DpopState): Promise<Response> => {
+    const since = forgotten;
     const response = await send(await signed(request.clone(), current));
-    await learn(response, current);
+    await learn(response, current, since);
     if (response.status !== 401 || !asksForNonce(response)) return response;
     await response.body?.cancel();
     const again = await send(await signed(request, current));
-    await learn(again, current);
+    await learn(again, current, since);
     return again;
   };
 
@@ -123,7 +135,8 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
     },
     thumbprint: async () => await calculateJwkThumbprint(await exportJWK((await state()).keys.publicKey)),
     async forget() {
-      nonce = undefined;
+      forgotten++;
+      known = undefined;
       await storage.save(undefined);
     },
   };

@@ -240,6 +240,21 @@ test("dpop() does not take a nonce of another session", async () => {
   expect(await response.json()).toMatchObject({ ended: "proof", fault: "nonce" });
 });
 
+test("dpop() gives a client that begins another session a nonce of that one, however young its last nonce is", async () => {
+  const { client, handler } = await signedIn();
+  const other = await HeaderClient.create(handler, clock);
+  await other.send("/login", { method: "POST" });
+  await client.send("/logout", { method: "POST" });
+  const before = client.nonce;
+  await client.send("/login", { method: "POST" });
+  expect(client.nonce).not.toBe(before);
+  expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
+  // Also where the session was rejected for it: the next request has the right one.
+  client.nonce = other.nonce;
+  expect(await (await client.send("/")).json()).toMatchObject({ fault: "nonce" });
+  expect(await (await client.send("/")).json()).toMatchObject({ user: "ada", fault: null });
+});
+
 test.each([-86_400 * 365, -301, 301, 86_400 * 365])(
   "dpop() lets in a client whose clock is %i seconds off, as the nonce decides",
   async (skew) => {

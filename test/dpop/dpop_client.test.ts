@@ -232,6 +232,106 @@ test("dpopClient() shares a session through a storage, whose private key cannot 
   expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 1 });
 });
 
+/** A storage, and what it keeps. */
+function openStorage(): { kept: DpopState | undefined; readonly storage: DpopStorage } {
+  const opened = {
+    kept: undefined as DpopState | undefined,
+    storage: {
+      load: async () => await Promise.resolve(opened.kept),
+      save: async (state: DpopState | undefined) => {
+        opened.kept = await Promise.resolve(state);
+      },
+    },
+  };
+  return opened;
+}
+
+test("dpopClient() goes on in a session that another page of the storage has begun after a logout", async () => {
+  const { storage } = openStorage();
+  const api = server();
+  const [here, there] = [client(api, { storage }), client(api, { storage })];
+  await here.fetch("/count");
+  await there.fetch("/count");
+  await here.fetch("/logout");
+  await here.fetch("/count");
+  expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 2 });
+  expect(await (await there.fetch("/count")).json()).toMatchObject({ n: 3 });
+  expect(await (await here.fetch("/count")).json()).toMatchObject({ n: 4 });
+});
+
+/** A client whose requests to an address that ends with `slow` get their answer when the test says so. */
+function slowClient(api: Server, storage: DpopStorage) {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const made = client(api, {
+    storage,
+    fetch: async (request) => {
+      const response = await api.send(request);
+      if (request.url.endsWith("slow")) await promise;
+      return response;
+    },
+  });
+  return { ...made, answer: resolve };
+}
+
+test("forget() keeps out what a request brings that was under way", async () => {
+  for (const isOther of [false, true]) {
+    const opened = openStorage();
+    const api = server({ rotateEvery: 60 });
+    const { fetch, forget, answer } = slowClient(api, opened.storage);
+    await fetch("/count");
+    await fetch("/count");
+    now += 61_000;
+    const slow = fetch("/slow");
+    await vi.waitFor(() => expect(api.statuses).toHaveLength(3));
+    // By another page as well.
+    await (isOther ? client(api, { storage: opened.storage }).forget() : forget());
+    answer();
+    expect((await slow).headers.get("X-Session-Id")).toMatch(/^[\w-]{32}$/);
+    expect(opened.kept).toBeUndefined();
+    expect(await (await fetch("/count")).json()).toMatchObject({ n: 1 });
+  }
+});
+
+test("forget() keeps out what a first request brings, also if the next client has a key already", async () => {
+  const opened = openStorage();
+  const api = server();
+  const { fetch, forget, thumbprint, answer } = slowClient(api, opened.storage);
+  const slow = fetch("/slow");
+  await vi.waitFor(() => expect(api.statuses).toHaveLength(1));
+  await forget();
+  const next = await thumbprint();
+  answer();
+  await slow;
+  expect([opened.kept?.id, await thumbprint()]).toEqual([null, next]);
+});
+
+test("dpopClient() keeps the id of a new session when the answer that the old one has ended arrives late", async () => {
+  const opened = openStorage();
+  const api = server();
+  const { fetch, answer } = slowClient(api, opened.storage);
+  const other = client(api, { storage: opened.storage });
+  await fetch("/count");
+  const first = opened.kept!;
+  await other.fetch("/logout");
+  opened.kept = first;
+  const slow = fetch("/echo?slow");
+  await vi.waitFor(() => expect(api.statuses).toHaveLength(3));
+  opened.kept = { ...first, id: null };
+  await other.fetch("/count");
+  answer();
+  expect((await slow).headers.get("X-Session-Id")).toBe("");
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 2 });
+});
+
+test("dpopClient() makes one key, however many first calls there are", async () => {
+  const opened = openStorage();
+  const api = server();
+  const { fetch, thumbprint } = client(api, { storage: opened.storage });
+  const calls = [thumbprint(), fetch("/count"), thumbprint(), fetch("/count"), thumbprint()] as const;
+  const [one, , two, , three] = await Promise.all(calls);
+  expect(new Set([one, two, three, await thumbprint()]).size).toBe(1);
+});
+
 test.each([
   ["", {}],
   ["api.example", {}],
