@@ -50,9 +50,10 @@ export interface MigratingStoreOptions {
  * - Those of `to`. A session that is too large for it cannot be written until less is kept in it.
  * - Until a session was moved, each load is one in each store, and looking for an unknown one is three. A move is two calls of each store, a
  *   creation is one call more than in `to` alone, and a logout is three or four.
- * - If the process crashes or `from` fails in the middle of a move, the older state may stay in `from`. The next write or logout removes it. If `to`
- *   removes the record before that, the older state is found again, and ends by its own timeouts. After `regenerate()`, that is the state under the
- *   old id, about twenty minutes later.
+ * - If `from` fails in the middle of a move, the older state stays there. The next write or logout removes it. Until then the record in `to` is kept
+ *   for up to 400 days.
+ * - If the process crashes or `from` hangs in the middle of a move, and `to` removes the record before the next write, the older state is found
+ *   again, and ends by its own timeouts. After `regenerate()`, that is the state under the old id, about twenty minutes later.
  *
  * @param from The store that has the sessions so far
  * @param to The store that the sessions move to
@@ -142,9 +143,11 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     const fields = withChanges(write.record.fields, MOVED);
     const record = { ...write.record, fields };
     const answer = await to.save(key, { ...write, record, changed: new Map(fields), expected: null }, signal);
-    // What is left in `from` if this fails, the next write of the session removes.
-    if (answer !== "conflict") await removed(key, signal);
-    return tagged("moved", answer);
+    if (answer === "conflict" || (await removed(key, signal))) return tagged("moved", answer);
+    // What is left in `from`, the next write of the session removes. There may be none: it may be a retired id.
+    const hiding = hidingWrite({ ...write, id: crypto.randomUUID(), record, changed: new Map(), expected: answer });
+    const hidden = await Promise.resolve(to.save(key, hiding, signal)).catch(() => answer);
+    return tagged("moved", hidden === "conflict" ? answer : hidden);
   }
 
   async function removed(key: string, signal?: AbortSignal): Promise<boolean> {
@@ -163,11 +166,12 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     expected: RecordVersion,
     signal?: AbortSignal,
   ): Promise<RecordVersion | "conflict"> {
-    const isRemoved = await removed(key, signal);
-    const record = isRemoved ? write.record : { ...write.record, fields: withChanges(write.record.fields, MOVED) };
-    const changed = isRemoved ? new Map(write.changed).set(MARK, null) : write.changed;
-    const answer = await to.save(key, { ...write, record, changed, expected }, signal);
-    return tagged(isRemoved ? "to" : "moved", answer);
+    if (await removed(key, signal)) {
+      const changed = new Map(write.changed).set(MARK, null);
+      return tagged("to", await to.save(key, { ...write, changed, expected }, signal));
+    }
+    const record = { ...write.record, fields: withChanges(write.record.fields, MOVED) };
+    return tagged("moved", await to.save(key, hidingWrite({ ...write, record, expected }), signal));
   }
 
   /** The write of the marker of an ended session, in place of a record in `to` or of none. */
@@ -273,6 +277,14 @@ const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
 const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
 /** In milliseconds. It must be longer than a call of a store takes: a move looks into `from` right before it writes. */
 const MARKER_LIFE = 600_000;
+
+/** In milliseconds: no browser keeps a cookie for longer. */
+const HIDDEN_LIFE = 400 * 86_400_000;
+
+/** A write of a record that must stay as long as there may be an older state in `from`. When the session ends is judged by what the record holds. */
+function hidingWrite(write: Write): Write {
+  return { ...write, expiresAt: Math.max(write.expiresAt, write.record.lastSeenAt + HIDDEN_LIFE) };
+}
 
 function locate(record: StoredRecord): LocatedRecord {
   const mark = record.fields.get(MARK);

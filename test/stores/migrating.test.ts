@@ -546,6 +546,30 @@ describe("migratingStore() in every order of calls", () => {
     }
   });
 
+  it("keeps a retired id from its session also if the old store fails when the session is moved, or after that", async () => {
+    for (const isMoved of [false, true]) {
+      const clock = fakeClock();
+      const options = { now: clock.now };
+      const from = faultyStore(memoryStore());
+      const first = new SessionManager<{ n: number }>({ store: from, ...options }).open("");
+      first.set("n", 1);
+      const id = await first.create();
+      await first.save();
+      const to = memoryStore();
+      const sessions = new SessionManager<{ n: number }>({ store: migratingStore(from, to, options), ...options });
+      from.plan({ delete: "rejects" });
+      const session = sessions.open(id!);
+      if (isMoved) await session.update("n", (n = 0) => n + 1);
+      await session.regenerate();
+      await session.save();
+      from.plan({});
+      clock.advance(3700);
+      await sessions.prune();
+      expect(await sessions.open(id!).get("n")).toBeUndefined();
+      expect(await sessions.open((await session.id())!).get("n")).toBe(isMoved ? 2 : 1);
+    }
+  });
+
   it("does not end a state that another request replaces by a newer one in the middle of that", async () => {
     for (const place of ["from", "to"] as const) {
       const [from, to] = [memoryStore(), memoryStore()];
