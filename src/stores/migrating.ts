@@ -143,7 +143,8 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     const fields = withChanges(write.record.fields, MOVED);
     const record = { ...write.record, fields };
     const answer = await to.save(key, { ...write, record, changed: new Map(fields), expected: null }, signal);
-    if (answer === "conflict" || (await removed(key, signal))) return tagged("moved", answer);
+    // Also after a conflict, which may be with a move of this request that got no answer: whatever is in `to` decides.
+    if ((await removed(key, signal)) || answer === "conflict") return tagged("moved", answer);
     // What is left in `from`, the next write of the session removes. There may be none: it may be a retired id.
     const hiding = hidingWrite({ ...write, id: crypto.randomUUID(), record, changed: new Map(), expected: answer });
     const hidden = await Promise.resolve(to.save(key, hiding, signal)).catch(() => answer);

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -541,7 +542,6 @@ describe("migratingStore() in every order of calls", () => {
         clock.advance(3700);
         await sessions.prune();
         expect(await sessions.open(id!).get("n")).toBeUndefined();
-        expect(await from.load(KEY)).toBeNull();
       }
     }
   });
@@ -568,6 +568,25 @@ describe("migratingStore() in every order of calls", () => {
       expect(await sessions.open(id!).get("n")).toBeUndefined();
       expect(await sessions.open((await session.id())!).get("n")).toBe(isMoved ? 2 : 1);
     }
+  });
+
+  it("leaves nothing in the old store when a move got no answer, so that a retired id stays retired", async () => {
+    const [from, to] = [memoryStore(), faultyStore(memoryStore())];
+    const options = { now: fakeClock().now };
+    const first = new SessionManager<{ n: number }>({ store: from, ...options }).open("");
+    first.set("n", 1);
+    const id = await first.create();
+    await first.save();
+    const key = createHash("sha256").update(id!).digest("hex");
+    expect(await from.load(key)).not.toBeNull();
+    const session = new SessionManager<{ n: number }>({ store: migratingStore(from, to, options), ...options }).open(
+      id!,
+    );
+    await session.regenerate();
+    // The first one stores the new session, the second one retires the old id.
+    to.plan({ save: ["none", "does it but rejects"] });
+    await session.save();
+    expect(await from.load(key)).toBeNull();
   });
 
   it("does not end a state that another request replaces by a newer one in the middle of that", async () => {
