@@ -107,8 +107,8 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
     await storage.save({ keys, id: next });
   };
 
-  const exchange = async (request: Request, current: DpopState): Promise<Response> => {
-    const since = forgotten;
+  /** `since`: how many calls of `forget` there were before the state was loaded. */
+  const exchange = async (request: Request, since: number, current: DpopState): Promise<Response> => {
     const response = await send(await signed(request.clone(), current));
     await learn(response, current, since);
     if (response.status !== 401 || !asksForNonce(response)) return response;
@@ -126,10 +126,11 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       // Workers have no credentials.
       const credentials = "credentials" in request ? { credentials: init?.credentials ?? "omit" } : {};
       const own = new Request(request, { ...credentials, redirect: "manual" });
+      const since = forgotten;
       const current = await state();
-      if (current.id !== null) return await exchange(own, current);
+      if (current.id !== null) return await exchange(own, since, current);
       // Of several first requests, one begins the session, and the others continue it.
-      const turn = beginning.then(async () => await exchange(own, await state()));
+      const turn = beginning.then(async () => await exchange(own, forgotten, await state()));
       beginning = turn.catch(() => {});
       return await turn;
     },

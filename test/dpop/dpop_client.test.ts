@@ -292,6 +292,28 @@ test("forget() keeps out what a request brings that was under way", async () => 
   }
 });
 
+test("forget() keeps out what a request brings whose state was being loaded", async () => {
+  const opened = openStorage();
+  const api = server();
+  await client(api, { storage: opened.storage }).fetch("/count");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { load, save } = opened.storage;
+  let isSlow = true;
+  const slow = async (): Promise<DpopState | undefined> => {
+    const state = await load();
+    if (isSlow) await promise;
+    return state;
+  };
+  const { fetch, forget, thumbprint } = client(api, { storage: { load: slow, save } });
+  const renewal = fetch("/renew");
+  await forget();
+  isSlow = false;
+  await thumbprint();
+  resolve();
+  await renewal;
+  expect(opened.kept?.id).toBeNull();
+});
+
 test("forget() keeps out what a first request brings, also if the next client has a key already", async () => {
   const opened = openStorage();
   const api = server();
