@@ -171,7 +171,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       const { nonce = "" } = (await judge.knownProofOf(request)) ?? {};
       // Half of its life before it ends, so that a client in use always has one that serves.
       const isYoung = now - claimedInstant(nonce) < nonceLifetime * 500;
-      // One of an earlier session of the client, before a logout, say, does not serve.
+      // A nonce of an earlier session of this client, for example from before a logout, is not valid for this one.
       if (isYoung && (await isOurs(nonce, secret))) return;
       await writeNonce(headers, secret, now);
     },

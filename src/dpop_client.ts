@@ -71,9 +71,9 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   const prefix = scheme === undefined ? "" : `${scheme} `;
   const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
   const storage = options.storage ?? defaultStorage(`${base} ${name}`);
-  /** The newest nonce, with the id of the session that gave it: no other session takes it. */
+  /** The newest nonce, with the id of the session that it belongs to. Other sessions reject it. */
   let known: { readonly nonce: string; readonly id: string } | undefined;
-  /** Counts calls of `forget`: what a request brings that began before one of them is not kept. */
+  /** The number of calls of `forget`. The response to a request that began before the last call is ignored. */
   let forgotten = 0;
   let making: Promise<DpopState> | undefined;
   let beginning: Promise<unknown> = Promise.resolve();
@@ -102,12 +102,12 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
     if (next !== null && nonce !== undefined) known = { nonce, id: next };
     if (next === id) return;
     const kept = await storage.load();
-    // Another page has forgotten the session, or it has another id by now, and only the older one has ended.
+    // Another page has called `forget`; or the session has a newer id by now, and only the older id has ended.
     if (since !== forgotten || kept === undefined || (next === null && kept.id !== id)) return;
     await storage.save({ keys, id: next });
   };
 
-  /** `since`: how many calls of `forget` there were before the state was loaded. */
+  /** `since` is the number of calls of `forget` before the state was loaded. */
   const exchange = async (request: Request, since: number, current: DpopState): Promise<Response> => {
     const response = await send(await signed(request.clone(), current));
     await learn(response, current, since);

@@ -143,9 +143,9 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     const fields = withChanges(write.record.fields, MOVED);
     const record = { ...write.record, fields };
     const answer = await to.save(key, { ...write, record, changed: new Map(fields), expected: null }, signal);
-    // Also after a conflict, which may be with a move of this request that got no answer: whatever is in `to` decides.
+    // A conflict can be with an earlier attempt of this request that got no answer. In both cases the record in `to` counts.
     if ((await removed(key, signal)) || answer === "conflict") return tagged("moved", answer);
-    // What is left in `from`, the next write of the session removes. There may be none: it may be a retired id.
+    // The next write of the session removes the record that is left in `from`. A retired id gets no further write.
     const hiding = hidingWrite({ ...write, id: crypto.randomUUID(), record, changed: new Map(), expected: answer });
     const hidden = await Promise.resolve(to.save(key, hiding, signal)).catch(() => answer);
     return tagged("moved", hidden === "conflict" ? answer : hidden);
@@ -214,8 +214,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
       if (unmoved === null) return (await to.load(key, signal)) === null ? undefined : "conflict";
       if (unmoved.version !== version) return "conflict";
     }
-    // Before the marker: the session is found until it has ended, and a logout that failed can be tried again. A marker would hide what is left here
-    // until it is removed.
+    // This comes before the marker, so that a logout that fails here can be tried again: a marker would hide the record in `from`.
     await from.delete(key, undefined, signal);
     if ((isThere || isUnmoved) && (await to.save(key, ending(there), signal)) === "conflict") return "conflict";
   }
@@ -279,10 +278,10 @@ const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
 /** In milliseconds. It must be longer than a call of a store takes: a move looks into `from` right before it writes. */
 const MARKER_LIFE = 600_000;
 
-/** In milliseconds: no browser keeps a cookie for longer. */
+/** In milliseconds. No browser keeps a cookie for longer (RFC 6265bis, 5.5). */
 const HIDDEN_LIFE = 400 * 86_400_000;
 
-/** A write of a record that must stay as long as there may be an older state in `from`. When the session ends is judged by what the record holds. */
+/** A write of a record that must stay as long as an older state may be in `from`. The session still ends by the timeouts in the record. */
 function hidingWrite(write: Write): Write {
   return { ...write, expiresAt: Math.max(write.expiresAt, write.record.lastSeenAt + HIDDEN_LIFE) };
 }
