@@ -1,27 +1,33 @@
 /**
- * Sessions without a server store: each session lies sealed in its client's cookie.
+ * Sessions without a store on the server: each session is kept, sealed, in its client's cookie.
  *
  * ## Setup
  * Give `secrets`. There is nothing to run, to open or to install.
  *
  * ## How expiry behaves
- * The token holds when the session began and was last used, and the server judges that: an old cookie is rejected
- * however long a client keeps it. "Last seen" moves with a new cookie, once in the touch interval.
+ * The sealed text says when the session began and when it was last used. The server checks the timeouts against that,
+ * so an expired cookie is rejected even if the client still keeps it. "Last seen" is renewed with a new cookie, at most
+ * once in each touch interval.
  *
  * ## Key format
- * AES-256-GCM under a key that is derived from the secret and the purpose, bound to the cookie's name: a token that was
- * sealed for another cookie or another purpose does not open. With a revocation store, at most one small record for
- * each id lies under a SHA-256 of the id, which is sealed in the cookie.
+ * The cookie is encrypted with AES-256-GCM. The key is derived from the secret and the purpose, and the text is bound
+ * to the cookie's name, so a token that was sealed for another cookie or another purpose is rejected. A revocation
+ * store holds at most one small record for each id. The key of that record is a SHA-256 of the id; the id itself is
+ * sealed in the cookie.
  *
  * ## Consistency
- * The client holds the only copy, and may present each one that it was given until that one expires. So nothing that
- * must not be rolled back belongs in it, and of two requests at once the later response wins. Without `revocation`,
- * `destroy` and `regenerate` only remove or replace the cookie of that client.
+ * The client holds the only copies of a session, and can present each of them until it expires. So do not keep anything
+ * in a session that must not be rolled back. If two requests change a session at once, the later response wins. Without
+ * `revocation`, `destroy` and `regenerate` only remove or replace the cookie of that client.
  *
- * With `revocation`, a session that was ended is rejected as soon as that store shows it. Of two requests that
- * regenerate one session, one wins. A request that is under way stores nothing more. During the grace of `regenerate({
- * grace })` the old copy can be read, not written, and it ends with its successor. After a rotation by age, what is
- * changed in an older copy is sealed under the new id, until the client has used that one, and for a minute in any case.
+ * With `revocation`:
+ *
+ * - A session that was ended is rejected as soon as the revocation store shows it.
+ * - If two requests regenerate one session, one of them wins.
+ * - After a session was ended or regenerated, other requests that are still under way store nothing.
+ * - During the grace of `regenerate({ grace })`, the old copy can be read but not written. It ends with its successor.
+ * - After a rotation by age, a change that arrives with an older copy is sealed under the new id. That is so for at
+ *   least a minute, and afterwards until the client has used the new id.
  *
  * | request | calls of the revocation store |
  * | --- | --- |
@@ -29,8 +35,9 @@
  * | writes | 2 loads |
  * | logs out, or regenerates | 1 load, 1 save |
  *
- * A note is kept for as long as a copy of the session can live, and ten minutes longer for skewed clocks. Where
- * `setTimeouts` lets a session live longer than the options do, that is noted as well, with one save more.
+ * The revocation store keeps a note for as long as a copy of the session can live, and ten minutes longer because of
+ * clock skew. If `setTimeouts` lets a session live longer than the options do, that is noted as well, which costs one
+ * more save.
  *
  * ## Limits
  * Browsers keep 4 096 octets of a cookie's name and value (RFC 6265bis, 5.7), which holds about 2 900 bytes of data.
@@ -54,20 +61,20 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** Options of {@linkcode cookieSessions}. */
 export interface CookieSessionsOptions {
   /**
-   * At least 32 bytes each, the current one first: a list, or a function of what the runtime passes beside the request.
-   * The first one seals, all of them open.
+   * At least 32 bytes each, the current one first: a list, or a function of the arguments that the runtime passes after
+   * the request. The first one encrypts, all of them decrypt.
    */
   readonly secrets: Secrets;
   /**
-   * A store, or a function of what the runtime passes beside the request that returns one. It is noted there that
-   * sessions were ended or regenerated, so that copies of their cookies are rejected. It never sees data.
+   * A store, or a function that returns one and gets the arguments that the runtime passes after the request. It
+   * records which sessions were ended or regenerated, so copies of their cookies are rejected. It never sees data.
    *
    * @default Nothing is noted: a copy is valid until it expires
    */
   readonly revocation?: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>);
   /**
-   * Over how many cookies one session may be split, 1 to 16. Each request carries them all, and most servers accept 8
-   * to 16 KiB of headers, so 3 is safe.
+   * The most cookies over which one session may be split, 1 to 16. Each request carries them all, and most servers
+   * accept 8 to 16 KiB of headers, so 3 is safe.
    *
    * @default {1}
    */
@@ -81,7 +88,7 @@ const MOST_CHUNKS = 16;
  * Keeps each session sealed in its client's cookie, in place of a store: give it as the option `store`.
  *
  * @param options Secrets, revocation store, number of cookies
- * @returns What the option `store` takes. Give it to one or several managers
+ * @returns The value of the option `store`, for one or several managers
  * @throws {TypeError} If an option is unknown, there are no secrets, a secret is not a string, or `revocation` is
  *   neither a store nor a function
  * @throws {RangeError} If a secret has fewer than 32 bytes, or `chunks` is not a whole number from 1 to 16

@@ -1,5 +1,5 @@
 /**
- * Refuses requests that pages of other origins cause, by what browsers say of a request and no page can forge.
+ * Rejects requests that pages of other origins cause. It relies on headers that browsers set and no page can forge.
  *
  * @example
  * ```ts
@@ -20,21 +20,24 @@
  */
 import { assertKnown } from "./core/known_options.ts";
 
-/** What may come from elsewhere. */
+/** Options of {@linkcode crossOriginProtection}. */
 export interface CrossOriginOptions {
   /** Origins whose pages may send any request, such as `https://app.example`; each with scheme, host and port. @default None */
   readonly trustedOrigins?: readonly string[];
 }
 
 /**
- * Wraps a handler so that a request which another origin's page caused, and which may change something, gets 403 and never reaches the handler.
+ * Wraps a handler. A request that a page of another origin caused, and that may change something, gets 403 and does not
+ * reach the handler.
  *
- * - `GET`, `HEAD` and `OPTIONS` pass (RFC 9110, 9.2.1): they must not change anything. A WebSocket's handshake is judged like a `POST`.
- * - `Sec-Fetch-Site` decides where it is there: `same-origin` and `none`, which is the user's own doing, pass; `same-site` and `cross-site` do not
- *   (https://www.w3.org/TR/fetch-metadata/).
- * - Otherwise `Origin` decides (RFC 6454, 7): its host must be that of the request, and it must not be `http` for a request over `https`.
- * - A request with neither header passes: all browsers send one of them with such a request since 2020 (the last was Firefox 70), so it comes
- *   from a program, which nobody can trick into sending a user's cookie.
+ * - `GET`, `HEAD` and `OPTIONS` pass (RFC 9110, 9.2.1): they must not change anything. A WebSocket's handshake is
+ *   treated like a `POST`.
+ * - If the request has `Sec-Fetch-Site`, that decides: `same-origin` and `none` (an action of the user) pass;
+ *   `same-site` and `cross-site` do not (https://www.w3.org/TR/fetch-metadata/).
+ * - Otherwise `Origin` decides (RFC 6454, 7): its host must be the request's host, and it must not be `http` for a
+ *   request over `https`.
+ * - A request with neither header passes. All browsers send one of the two with such a request since 2020 (the last was
+ *   Firefox 70), so this request comes from a program, and a program cannot be tricked into sending a user's cookie.
  * - A request whose `Origin` is trusted passes.
  *
  * @param handler Any handler of a request, such as `withSession` returns
@@ -68,7 +71,7 @@ export function crossOriginProtection<Incoming extends Request, Rest extends unk
 }
 
 function checkedOrigin(origin: unknown): string {
-  // An address may have an asterisk in its host. As an origin it would be that of no page.
+  // A URL may have an asterisk in its host, but no page has such an origin.
   const isOrigin = typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin;
   if (isOrigin && !origin.includes("*")) return origin;
   throw new TypeError(
@@ -85,9 +88,12 @@ function isRefused({ method, url, headers }: Request, trusted: ReadonlySet<strin
   return origin !== null && !isSameOrigin(origin, url);
 }
 
-/** A proxy in front may speak http to a client's https, but an http page is never of an https origin. */
+/**
+ * A proxy may forward an https page's request over http. The reverse does not occur: an http page never has the origin
+ * of an https request.
+ */
 function isSameOrigin(origin: string, url: string): boolean {
-  // A sandboxed page has the origin "null", which is no address.
+  // A sandboxed page has the origin "null", which is not a URL.
   if (!URL.canParse(origin)) return false;
   const [from, to] = [new URL(origin), new URL(url)];
   return from.host === to.host && (from.protocol === to.protocol || from.protocol === "https:");

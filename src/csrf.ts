@@ -42,8 +42,9 @@ export interface CsrfRequest {
 }
 
 /**
- * A token for the forms of a session, 86 characters of `A-Z a-z 0-9 - _`. It begins the session if there is none. It is another text each time, so that a
- * compressed page does not disclose it (BREACH); each of them is valid until the session ends or is regenerated.
+ * A token for the forms of a session, 86 characters of `A-Z a-z 0-9 - _`. It begins the session if there is none. Each
+ * call gives another text, so a compressed page does not disclose the token (BREACH). Each text is valid until the
+ * session ends or is regenerated.
  *
  * @param session The session of the request
  * @returns The token, for the form field `csrf-token` or the header `X-CSRF-Token`
@@ -72,13 +73,14 @@ export function csrfToken(session: object): Promise<string> {
 }
 
 /**
- * Whether a request, or a token that it brought, proves that it comes from a page of this session. The header `X-CSRF-Token` of a request counts, or else
- * the field `csrf-token` of its form, which is read from a copy; send a large upload with the header, because a copy of a form is kept in memory.
+ * Whether a request, or a token that was found in it, proves that the request comes from a page of this session. The
+ * token is the header `X-CSRF-Token`, or without that header the field `csrf-token` of the form. The form is read from
+ * a copy, which is kept in memory, so send a large upload with the header.
  *
  * @param session The session of the request
  * @param presented The request, or a token that was found in it
  * @returns Whether the token belongs to this session; false if there is no session or no token
- * @throws {TypeError} If the form must be read, and was read before; if it is given a promise, or a request of Node
+ * @throws {TypeError} If the form must be read, and was read before; if `presented` is a promise or a request of Node
  * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
  *
  * @example
@@ -97,7 +99,7 @@ export async function verifyCsrfToken(
 ): Promise<boolean> {
   const internals = internalsOf(session);
   await internals.load();
-  // A session that begins in this request, or gets a new id, has tokens before it is stored.
+  // A session that begins or gets a new id in this request has tokens before it is stored, so both ids count.
   const ids = [internals.found?.id, internals.disclosedId].filter((id) => id !== undefined);
   if (ids.length === 0) return false;
   const text = isRequest(presented) ? await tokenIn(presented) : presented;
@@ -108,7 +110,12 @@ export async function verifyCsrfToken(
   return false;
 }
 
-/** Whether a value is a request. It may be anything: a client may have sent the "token" as JSON, which has no functions. @throws {TypeError} If it is a promise, or a request of Node */
+/**
+ * Whether a value is a request. The value can be anything: a program may pass on what a client sent as JSON. JSON has
+ * no functions.
+ *
+ * @throws {TypeError} If it is a promise, or a request of Node
+ */
 function isRequest(value: unknown): value is CsrfRequest {
   if (typeof value !== "object" || value === null) return false;
   if ("then" in value && typeof value.then === "function")
@@ -128,7 +135,7 @@ async function tokenIn(request: CsrfRequest): Promise<unknown> {
   try {
     return (await request.clone().formData()).get("csrf-token");
   } catch {
-    // A client may send anything under the name of a form.
+    // A client may send any body with the content type of a form.
     return null;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Stolen cookies are useless: Device Bound Session Credentials (W3C Working Draft). The browser keeps a private key that cannot be copied, and
- * proves every few minutes that it holds it.
+ * Makes stolen cookies useless, with Device Bound Session Credentials (W3C Working Draft). The browser keeps a private
+ * key that cannot be copied, and every few minutes proves that it holds the key.
  *
  * @module
  */
@@ -21,13 +21,13 @@ import { answerWithoutProof, REASON } from "./device_bound/pages.ts";
 export type { DeviceBoundOptions } from "./device_bound/options.ts";
 export type { Secrets } from "./crypto/secrets.ts";
 
-/** The plugin, with what a program may ask of it. */
+/** The plugin, with the functions that a program can call. */
 export interface DeviceBound extends Plugin {
   /**
-   * Asks the browser, with this response, to bind the session, for programs whose sign-in neither begins a session nor regenerates its id. A session that is bound
-   * stays as it is.
+   * Makes the response of this request ask the browser to bind the session. It is for programs whose sign-in neither
+   * begins a session nor regenerates its id. A session that is bound already is not changed.
    *
-   * @throws {TypeError} If it is not a session of a manager with this plugin
+   * @throws {TypeError} If `session` does not belong to a manager with this plugin
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   offer(session: object): Promise<void>;
@@ -40,12 +40,14 @@ export interface DeviceBound extends Plugin {
 }
 
 /**
- * Binds sessions to the browser's device. A response that begins a session, or gives it a new id, asks the browser for a key. From the
- * moment at which the browser has registered one, a request without a fresh proof is without the session: it is rejected with the reason `"proof"`.
+ * Binds sessions to the browser's device. A response that begins a session, or gives it a new id, asks the browser for
+ * a key. Once the browser has registered a key, the session of a request without a fresh proof is rejected with the
+ * reason `"proof"`.
  *
  * @param options Mode, path, lifetime of a proof, and others
  * @returns A plugin for the option `plugins`
- * @throws {TypeError} If an option is unknown or of the wrong kind, or if sessions travel without cookies or lie in the cookie itself
+ * @throws {TypeError} If an option is unknown or of the wrong kind, or if sessions do not travel in cookies or are kept
+ *   in the cookie itself
  * @throws {RangeError} If `lifetime` is not a number of seconds from 2 to 86 400, or a secret is too short
  *
  * @example
@@ -74,11 +76,11 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
     ({ request, runtimeArguments }) =>
       offerOn === undefined || Reflect.apply(offerOn, undefined, [request, ...runtimeArguments]) === true,
   );
-  /** Sessions that are loaded without a proof, because the request is to give one. */
+  /** Sessions of requests to the endpoints. They are loaded without a proof, because the request gives one. */
   const proving = new WeakSet<object>();
-  /** Sessions that were let in: one that is loaded again in the same request stays in. */
+  /** Sessions that were admitted. A session that is loaded again in the same request is not checked again. */
   const admitted = new WeakSet<object>();
-  /** Sessions that this request has ended. */
+  /** Sessions that were ended in their request. */
   const ended = new WeakSet<object>();
   const repositories = new WeakSet<Repository>();
 
@@ -120,9 +122,11 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       const facts = found ? readFacts(found.metadata) : undefined;
       if (typeof facts === "object")
         return offers.has(session) ? offers.write(headers, facts, exchange, op) : undefined;
-      // The cookie stays: the page that the browser holds back learns by it why the session is not there.
+      // The session cookie stays. The request that the browser holds back presents it, and learns why the session has
+      // ended.
       if (!found && proving.has(session)) return keepSessionCookie(headers, exchange);
-      // Without its cookie the browser refreshes, and learns that the session has ended. After a failure of the store that is unknown, so the cookie stays.
+      // Without the bound cookie the browser refreshes, and learns that the session has ended. After a failure of the
+      // store it is unknown whether the session has ended, so the cookie stays.
       const isKnown =
         Boolean(found) || presented === null || ended.has(session) || rejected === REASON || isFinal(rejected, op);
       if (isKnown && presentedProof(exchange) !== undefined) {

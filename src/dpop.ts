@@ -1,6 +1,6 @@
 /**
- * Stolen ids are useless for clients without cookies: Demonstrating Proof of Possession (RFC 9449). Each request carries a proof that is signed with a key
- * which the client alone has.
+ * Makes stolen ids useless for clients without cookies, with Demonstrating Proof of Possession (RFC 9449). Each request
+ * carries a proof that is signed with a key which only the client has.
  *
  * @module
  */
@@ -20,14 +20,15 @@ export type { DpopOptions } from "./dpop/options.ts";
 export type { DpopFault } from "./dpop/proof.ts";
 export type { ProofFault } from "./crypto/proof_jwt.ts";
 
-/** The plugin, with what a program may ask of it. */
+/** The plugin, with the functions that a program can call. */
 export interface Dpop extends Plugin {
   /**
-   * Binds a session to a key, for programs that know it from elsewhere, such as from an OAuth token with `cnf.jkt`.
+   * Binds a session to a key that the program knows from elsewhere, such as from an OAuth token with `cnf.jkt`.
    *
    * @param session The session; it begins if there is none
    * @param thumbprint The thumbprint of the public key, SHA-256 in base64url (RFC 7638)
-   * @throws {TypeError} If it is not a session of a manager with this plugin, or the thumbprint is not one
+   * @throws {TypeError} If `session` does not belong to a manager with this plugin, or `thumbprint` is not a SHA-256 in
+   *   base64url
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   bind(session: object, thumbprint: string): Promise<void>;
@@ -48,16 +49,21 @@ export interface Dpop extends Plugin {
 /** SHA-256 in base64url. */
 const THUMBPRINT = /^[\w-]{43}$/;
 const REASON = "proof";
-/** In milliseconds: what is still good when a request comes must be good when its session is loaded. */
+/**
+ * In milliseconds. A nonce that expires within this time could expire before the handler loads the session, so the
+ * session is loaded at once.
+ */
 const JUST_IN_TIME = 10_000;
 
 /**
- * Binds the sessions of header clients to a key. A session that begins with a request with a proof is bound to the key of that proof. From then on it
- * is rejected with the reason `"proof"` unless the request carries a proof for itself. `with-session/dpop-client` makes the proofs.
+ * Binds the sessions of header clients to a key. A session that begins with a request that carries a proof is bound to
+ * the key of that proof. From then on the session is rejected with the reason `"proof"` unless the request carries a
+ * proof made for that request. `with-session/dpop-client` makes the proofs.
  *
  * @param options Mode, origin, lifetime of nonces, algorithms
  * @returns A plugin for the option `plugins`
- * @throws {TypeError} If an option is unknown or of the wrong kind; if no header carries the id; if the store cannot keep replays out
+ * @throws {TypeError} If an option is unknown or of the wrong kind; if no header carries the id; if the store cannot
+ *   detect replayed proofs
  * @throws {RangeError} If `nonceLifetime` is not a number of seconds from 1 to 3 600
  *
  * @example
@@ -82,18 +88,22 @@ export function dpop(options: DpopOptions = {}): Dpop {
   const judge = new ProofJudge(settings);
   /** Why a session was rejected, and the secret of its nonces. */
   const rejections = new WeakMap<object, { readonly fault: DpopFault; readonly secret?: string }>();
-  /** Sessions that were let in, with the key that the request proved: one that is loaded again in the same request stays in, unless it was bound to another key since. */
+  /**
+   * Sessions that were admitted, with the key that the request proved. A session that is loaded again in the same
+   * request is not checked again, unless it was bound to another key in between.
+   */
   const admitted = new WeakMap<object, string | undefined>();
   const repositories = new WeakSet<Repository>();
 
   const insideOf = (session: object): SessionInternals => internalsWith(session, "dpop", repositories);
 
-  /** What a session gets when a header client begins it. */
+  /** Adds a binding to a session that a header client begins. */
   const withBinding = async (contents: Contents, op: Operation): Promise<Contents> => {
     const { request, transport, now } = op;
     if (request === undefined || !isHeader(transport) || contents.metadata[FACTS] !== undefined) return contents;
     const proof = await judge.proofOf(request);
-    // No nonce can be known yet. A thief who replays a proof begins a session that he cannot use: the key is not his.
+    // The client cannot have a nonce yet. A thief who replays a proof begins a session that the thief cannot use,
+    // because it is bound to the client's key.
     const isUsable = typeof proof !== "string" && Math.abs(now / 1000 - proof.iat) <= CLOCK_ERROR;
     const facts = bindingToJson(isUsable ? { thumbprint: proof.thumbprint } : {});
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: facts } };
@@ -128,7 +138,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     internals.setMetadata(FACTS, bindingToJson({ ...binding, thumbprint }));
   };
 
-  /** Answers a request whose session is bound, and was rejected for its nonce alone. */
+  /** Answers a request whose session is bound, and was rejected only because of the nonce. */
   const answerOldNonce = async (session: object): Promise<Response | undefined> => {
     const internals = internalsOf(session);
     await internals.load();
@@ -145,7 +155,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     },
     wrap: (next) =>
       wrapRepository(next, {
-        // Under a new id a session keeps its binding: a thief must not bind it to his key.
+        // Under a new id a session keeps its binding: a thief must not be able to bind it to another key.
         create(id, contents, op, replaces) {
           if (op.session !== undefined && !admitted.has(op.session)) admitted.set(op.session, undefined);
           if (replaces !== undefined) return next.create(id, contents, op, replaces);
@@ -169,7 +179,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       const secret = binding?.secret ?? rejections.get(session)?.secret;
       if (secret === undefined || !(request.headers.has("DPoP") || rejections.has(session))) return;
       const { nonce = "" } = (await judge.knownProofOf(request)) ?? {};
-      // Half of its life before it ends, so that a client in use always has one that serves.
+      // A nonce is renewed after half of its lifetime, so an active client always has a valid one.
       const isYoung = now - claimedInstant(nonce) < nonceLifetime * 500;
       // A nonce of an earlier session of this client, for example from before a logout, is not valid for this one.
       if (isYoung && (await isOurs(nonce, secret))) return;
@@ -180,7 +190,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       if (header === null) return undefined;
       const nonce = unverifiedClaims(header)?.["nonce"];
       const soon = internalsOf(session).now() + JUST_IN_TIME;
-      // A nonce that looks right is checked when the session is loaded, if it ever is.
+      // The signature of a recent nonce is checked when the session is loaded, if the handler loads it at all.
       if (typeof nonce === "string" && isRecent(claimedInstant(nonce), soon, nonceLifetime)) return undefined;
       return answerOldNonce(session);
     },
@@ -189,7 +199,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
         throw new TypeError("dpop.bind takes the thumbprint of a key: SHA-256 in base64url, 43 characters (RFC 7638)");
       const internals = insideOf(session);
       await internals.track(bind(internals, thumbprint));
-      // The program's choice may replace the key of the request.
+      // The program may have chosen another key than the one that the request proved.
       admitted.set(session, undefined);
     },
     async thumbprint(session) {

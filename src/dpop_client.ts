@@ -12,9 +12,9 @@ import { hashOfToken } from "./dpop/token_hash.ts";
 
 export type { DpopKeyPair, DpopState, DpopStorage } from "./dpop/client_state.ts";
 
-/** How a client works. All are optional. */
+/** Options of {@linkcode dpopClient}. All are optional. */
 export interface DpopClientOptions {
-  /** The header in which the id travels, as the server's option `header` has it. @default {"X-Session-Id"} */
+  /** The header that carries the id: the same value as the server's option `header`. @default {"X-Session-Id"} */
   readonly header?: string | { readonly name: string; readonly scheme?: "Bearer" };
   /** Where key and id are kept. @default IndexedDB where the runtime has it, otherwise memory */
   readonly storage?: DpopStorage;
@@ -27,11 +27,11 @@ export interface DpopClientOptions {
 /** A client of one server. */
 export interface DpopClient {
   /**
-   * Sends a request with the session's id and a proof, and keeps the id that the response brings. A relative address is one of the server. A request to
-   * another origin is sent as it is, without either.
+   * Sends a request with the session's id and a proof, and keeps the id of the response. A relative address refers to
+   * the server. A request to another origin is sent unchanged, without id and proof.
    *
-   * - Redirects are not followed: the id would be sent to any address they name.
-   * - Cookies are left out, unless `credentials` is given: the server takes a session cookie before a header.
+   * - Redirects are not followed, because the id would be sent to any address that they name.
+   * - Cookies are not sent unless `credentials` is given, because the server prefers a session cookie to the header.
    */
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /** The thumbprint of the public key (RFC 7638), for `dpop.bind` on the server. */
@@ -129,7 +129,7 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       const since = forgotten;
       const current = await state();
       if (current.id !== null) return await exchange(own, since, current);
-      // Of several first requests, one begins the session, and the others continue it.
+      // If several first requests run at once, one begins the session and the others continue it.
       const turn = beginning.then(async () => await exchange(own, forgotten, await state()));
       beginning = turn.catch(() => {});
       return await turn;
@@ -176,7 +176,7 @@ async function proof(
     .sign(privateKey);
 }
 
-/** Whether the server refused the request for its nonce alone, and has given a new one (RFC 9449, 9). */
+/** Whether the server refused the request only because of its nonce, and sent a new one (RFC 9449, 9). */
 function asksForNonce({ headers }: Response): boolean {
   return headers.has("DPoP-Nonce") && headers.get("WWW-Authenticate")?.includes("use_dpop_nonce") === true;
 }

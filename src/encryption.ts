@@ -29,20 +29,25 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** How records are encrypted. */
 export interface EncryptionOptions {
   /**
-   * Secrets of at least 32 bytes each, the current one first, or a function that gives them: without them, a reader of the
-   * store who knows an id can read that record. The first one encrypts, all of them decrypt. @default The id alone
+   * Secrets of at least 32 bytes each, the current one first, or a function that returns them. The first one encrypts,
+   * all of them decrypt. Without secrets, a reader of the store who knows an id can read that record.
+   *
+   * @default None: the key is derived from the id alone
    */
   readonly secrets?: Secrets;
   /**
-   * Whether records that are not encrypted are accepted, for sessions that began before records were. They are encrypted when they are stored
-   * next. Set it for as long as such sessions last. @default {false}
+   * Whether records that are not encrypted are accepted, for sessions that began before encryption was turned on. They
+   * are encrypted when they are stored next. Keep it set until such sessions have expired.
+   *
+   * @default {false}
    */
   readonly acceptPlain?: boolean;
 }
 
 /**
- * Encrypts the data of a session and their names, for the option `encryption`: AES-256-GCM under a key that only the session id yields, which the store
- * never sees, and the secret if there is one. A record is bound to its key in the store and to its metadata, which stay readable.
+ * Encrypts the data of a session and their names with AES-256-GCM, for the option `encryption`. The key is derived from
+ * the session id, which the store never sees, and from the secret if there is one. A record is bound to its key in the
+ * store and to its metadata. The store key and the metadata stay readable.
  *
  * @param options The secrets, and whether plain records are accepted
  * @returns The value of the option `encryption`

@@ -20,27 +20,29 @@ export interface ExclusiveOptions {
 /**
  * Runs a function for one session and key in one request at a time, and stores its result under the key.
  *
- * Requests that call it meanwhile wait. A request that loaded the session before the result was stored gets the result. The others run the function
- * with the stored value, one after the other. Each of them reads `session.get(key)` as it was stored last.
+ * Other requests that call it for the same session and key wait. A waiting request that loaded the session before the
+ * result was stored gets the result. The others run the function with the stored value, one after the other. In each of
+ * them, `session.get(key)` returns the value that was stored last.
  *
- * - If a request ends without a result, because its process was killed, the others wait until they
- *   have seen its lease for its whole length. Then one of them runs the function. Clocks do not matter for that.
- * - A function that took longer than the lease, and was overtaken, cannot store its result.
- * - It is noted in the session who holds the lease. `clear()` does not end it: the result is stored afterwards. `destroy` ends it, and so does `regenerate` for a request with the old id:
- *   the result cannot be stored then.
+ * - If a request stores no result because its process was killed, the others wait until they have seen its lease for
+ *   the lease's whole length. Then one of them runs the function. This does not depend on clocks.
+ * - If a function takes longer than the lease and another request takes over, its result cannot be stored.
+ * - The lease is kept in the session. `clear()` does not end it: the result is stored afterwards. `destroy` ends it,
+ *   and so does `regenerate` for a request with the old id: the result cannot be stored then.
  * - The function may read and change the session, but must not call `exclusive` with the same key: it would wait for itself.
  *
- * It costs the store one save before and one after the function, and one load for each look of a request that waits.
+ * It costs one save before the function and one after it. A waiting request costs one load each time it checks.
  *
  * @param session The session of the request; it begins if there is none
- * @param key Which value it is about
- * @param fn Gets the stored value, and gives the one to store; undefined removes it
+ * @param key The key of the value
+ * @param fn Gets the stored value, and returns the value to store; undefined removes it
  * @param options The lease
- * @returns What is stored under the key
+ * @returns The value that is stored under the key
  * @throws {TypeError} If the key is not a string or `fn` not a function, the store cannot compare and set, or sessions are kept in cookies
  * @throws {RangeError} If the lease is not a positive number of seconds
- * @throws {SessionError} `ERR_CONFLICT` if the function took longer than the lease and another request has taken over; `ERR_SESSION_GONE`, `ERR_NOT_SERIALIZABLE`,
- * `ERR_SCHEMA`, `ERR_STORE`, `ERR_STORE_TIMEOUT`, and what the function throws
+ * @throws {SessionError} `ERR_CONFLICT` if the function took longer than the lease and another request has taken over;
+ *   `ERR_SESSION_GONE`, `ERR_NOT_SERIALIZABLE`, `ERR_SCHEMA`, `ERR_STORE`, `ERR_STORE_TIMEOUT`; and any error that the
+ *   function throws
  *
  * @example
  * ```ts
@@ -93,8 +95,9 @@ async function run(
       "exclusive needs a store that can compare and set, such as Redis, a database or a Durable Object",
     );
   }
-  // Never the field that holds an encrypted record. Its words are: the name of the run whose result is stored, the name of
-  // the run that holds the lease, the instant at which the lease ends, and its length in seconds.
+  // The quotes of JSON keep it different from the field that holds an encrypted record. The words of the field are: the
+  // name of the run whose result is stored, the name of the run that holds the lease, the instant at which the lease
+  // ends, and its length in seconds.
   const field = CAPABILITY + JSON.stringify(key);
   const wordsOf = (text = ""): string[] => text.split(" ");
   const [seen = ""] = wordsOf(internals.found?.fields.get(field));
@@ -108,7 +111,7 @@ async function run(
       const [result, other = "", until, seconds] = wordsOf(fields.get(field));
       if (other !== watched) since = performance.now();
       watched = other;
-      // Whether it has ended by every clock, or this request has seen it held for as long as a lease may last.
+      // The lease is over if it has ended by every server's clock, or if this request has seen it for its whole length.
       const isOver =
         internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
       holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;

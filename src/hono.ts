@@ -27,8 +27,9 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
 }
 
 /**
- * Gives each request its session. It is stored when the handler is done, also if the handler threw an `HTTPException`. A handler that throws
- * anything else stores nothing more; what `save()` and `update` have stored before reaches the client with the response of `onError`.
+ * Gives each request its session. It is stored when the handler is done, also if the handler threw an `HTTPException`.
+ * If the handler throws any other error, changes that are not stored yet are dropped. What `save()` and `update` have
+ * stored before reaches the client with the response of `onError`.
  *
  * @param options The options, or a `SessionManager` to be shared
  * @returns A middleware for `app.use`. It throws a `SessionError` if the session cannot be loaded or stored
@@ -50,7 +51,7 @@ export function session<Data extends object = DefaultData, As extends string = "
 ): MiddlewareHandler<SessionEnv<Data, As>> {
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
-  // Only that it is an object: SessionManager knows the names.
+  // This only checks that it is an object. SessionManager checks the names.
   assertKnown(options, Object.keys(Object(options)), "session");
   const isShared = isManager<Data>(options);
   const { as = "session", ...others } = isShared ? {} : options;
@@ -74,7 +75,8 @@ export function session<Data extends object = DefaultData, As extends string = "
       else c.res = instead;
       const response = await manager.finish(request, session, c.res, [waitUntilOf(c)]);
       if (response === c.res) return undefined;
-      // Hono copies the former response's cookies over a new one's, unless there is no former one.
+      // If a response replaces another one, Hono overwrites the cookies of the new one with those of the old one. So
+      // the old one is removed first.
       c.res = undefined;
       c.res = response;
       return undefined;
@@ -85,10 +87,13 @@ export function session<Data extends object = DefaultData, As extends string = "
   };
 }
 
-/** Calls `listener` when Hono notes an error, before it calls the application's own `onError`, which may use the session as well. */
+/**
+ * Calls `listener` when Hono sets `c.error`. Hono does so before it calls the application's own `onError`, which may
+ * use the session as well.
+ */
 function onError(c: Context, listener: (error: Error) => void): void {
   let noted = c.error;
-  // With several sessions, each one listens.
+  // With several sessions, each middleware adds its listener.
   const before = Object.getOwnPropertyDescriptor(c, "error");
   Object.defineProperty(c, "error", {
     configurable: true,
@@ -106,19 +111,21 @@ function isHttpException(error: Error): boolean {
   return "getResponse" in error && typeof error.getResponse === "function";
 }
 
-/** Refuses two middlewares with one cookie. That is found out with the first request, which is what they share. */
+/**
+ * Throws if two middlewares use one cookie. This is only known when a request comes, because they share nothing else.
+ */
 function noteCookie(c: Context, policy: Policy): void {
   c.set(COOKIES, withClaim(c.get(COOKIES), policy));
 }
 
-/** The variable of the context that has the cookies of its sessions. */
+/** The variable of the context that lists the cookies of its sessions. */
 const COOKIES = "with-session cookies";
 
 function waitUntilOf(c: Context): { waitUntil(promise: Promise<unknown>): void } | undefined {
   try {
     return c.executionCtx;
   } catch {
-    // Hono throws where the runtime has no such context.
+    // Hono throws if the runtime has no such context.
     return undefined;
   }
 }

@@ -26,17 +26,20 @@ export interface NextSession<Data extends object = DefaultData> {
     action: (session: Session<Data>, ...parameters: Parameters) => Promise<Result>,
   ): (...parameters: Parameters) => Promise<Result>;
   /**
-   * The session in a Server Component, to be read. Next.js sends no cookies from there, so a session cannot begin, be regenerated or end:
-   * `ERR_RESPONSE_SENT`. A change of a session that exists is stored at once.
+   * The session in a Server Component, for reading. Next.js sends no cookies from there, so a session cannot begin, be
+   * regenerated or end there: these calls throw `ERR_RESPONSE_SENT`. A change of a session that exists is stored at
+   * once.
    *
-   * It does not renew "last seen", because the cookie would have to be renewed with it: the browser would drop the cookie while the store keeps
-   * the session, and later requests would not renew a cookie whose session was just seen. Read the session in `proxy.ts` as well, which renews both.
-   * A flash value stays when it is read here, unless it is read with `pull`.
+   * It does not renew "last seen", because it cannot renew the cookie. If only "last seen" were renewed, later requests
+   * would not renew the cookie of a session that was just seen, and the browser would drop the cookie while the store
+   * keeps the session. Read the session in `proxy.ts` as well, which renews both. A flash value that is read here
+   * stays, unless it is read with `pull`.
    */
   current(): Promise<Session<Data>>;
   /**
-   * Wraps the function of `proxy.ts`: `export const proxy = sessions.proxy(async (request, session) => NextResponse.next())`. The page, route or
-   * action that the request goes on to finds the session as the proxy has left it, also if it began or got a new id there.
+   * Wraps the function of `proxy.ts`:
+   * `export const proxy = sessions.proxy(async (request, session) => NextResponse.next())`. The page, route or action
+   * that handles the request afterwards sees the session as the proxy left it, also if it began or got a new id there.
    */
   // oxlint-disable-next-line no-explicit-any -- as for routes
   proxy<Rest extends unknown[] = any[]>(handler: SessionHandler<Data, Rest>): FetchHandler<Rest>;
@@ -44,15 +47,16 @@ export interface NextSession<Data extends object = DefaultData> {
   readonly manager: SessionManager<Data>;
 }
 
-/** What the option `store` holds. */
+/** The value of the option `store`. */
 type StoreOption = NonNullable<SessionOptions["store"]>;
 
-/** Next.js bundles pages, routes and the proxy apart: their store is kept here, by the cookie's name. */
+/** The global property that holds the stores by cookie name. Next.js bundles pages, routes and the proxy separately. */
 const SHARED: unique symbol = Symbol.for("with-session.next.1");
 
 /**
- * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js bundles them apart and runs the module once for each
- * bundle, so the store, also a `memoryStore()`, is shared through `globalThis` under the cookie's name.
+ * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js
+ * bundles them separately and runs the module once for each bundle. So the store, also a `memoryStore()`, is shared
+ * through `globalThis` under the cookie's name.
  *
  * @param options The options of `withSession`, or a `SessionManager`, whose store is not shared
  * @returns Wrappers for routes, actions and the proxy, and the session of a Server Component
@@ -84,7 +88,7 @@ export function nextSession<Data extends object = DefaultData>(
   const requests = new WeakMap<Headers, Request>();
   const shown = new WeakMap<Request, Session<Data>>();
 
-  /** A request of Next.js: the same for all that render one response. */
+  /** The current request: the same object for everything that renders one response. */
   const currentRequest = async (): Promise<Request> => {
     const found = await headers();
     let request = requests.get(found);
@@ -111,7 +115,7 @@ export function nextSession<Data extends object = DefaultData>(
       (action) =>
       async (...parameters) => {
         const { session, isJoined } = internals.begin(await currentRequest(), [], true);
-        // The action that calls this one stores the session, also if this one fails.
+        // The action that called this one stores the session, also if this one fails.
         if (isJoined) return await action(session as Session<Data>, ...parameters);
         try {
           const result = await action(session as Session<Data>, ...parameters);
@@ -132,7 +136,7 @@ export function nextSession<Data extends object = DefaultData>(
       if (known !== undefined) return known;
       const begun = internals.begin(request, [], true);
       const session = begun.session as Session<Data>;
-      // The session of an action is not kept: what renders after the action sees what it has stored.
+      // The session of an action is not kept, so components that render after the action see what the action stored.
       if (!begun.isJoined) {
         internals.close(session);
         shown.set(request, session);
@@ -173,15 +177,16 @@ async function store(internals: ManagerInternals, session: object): Promise<void
 async function setCookies(lines: readonly string[]): Promise<void> {
   if (lines.length === 0) return;
   const jar = await cookies();
-  // Next.js keeps one cookie of a name: a new one must not give way to a stray of another scope that is expired.
+  // Next.js keeps the last cookie of each name. Expired cookies come first, so that the removal of a cookie in another
+  // scope does not replace the new cookie.
   const all = lines.map(cookieFrom);
   for (const cookie of [...all.filter(({ maxAge }) => maxAge === 0), ...all.filter(({ maxAge }) => maxAge !== 0)])
     jar.set(cookie);
 }
 
 /**
- * The manager of this bundle, with the store of the bundle that came first. Everything else is each bundle's own, so that a plugin that the module exports, such as
- * `userSessions`, belongs to the manager beside it.
+ * The manager of this bundle, with the store of the bundle that ran first. Nothing else is shared, so a plugin that the
+ * module exports, such as `userSessions`, belongs to the manager of its bundle.
  */
 function managerOf<Data extends object>(options: SessionOptions<Data>): SessionManager<Data> {
   const holder = globalThis as { [SHARED]?: Map<unknown, StoreOption> };
@@ -194,11 +199,11 @@ function managerOf<Data extends object>(options: SessionOptions<Data>): SessionM
   return manager;
 }
 
-/** A function of the user opens a store for one bundle, and the others get it. */
+/** Wraps the program's store function, so that the store is opened for one bundle and the others share it. */
 function openedOnce(store: StoreOption): StoreOption {
   if (typeof store !== "function") return store;
   const resolve = storeResolver(store);
-  // Managers look at the number of parameters, too.
+  // Managers also check the number of parameters.
   return store.length === 0 ? () => resolve([]) : (first: unknown, ...rest: unknown[]) => resolve([first, ...rest]);
 }
 

@@ -1,5 +1,6 @@
 /**
- * The session timeouts of NIST SP 800-63B-4 (July 2025), to be spread into options: https://pages.nist.gov/800-63-4/sp800-63b.html
+ * The session timeouts of NIST SP 800-63B-4 (July 2025), for spreading into options:
+ * https://pages.nist.gov/800-63-4/sp800-63b.html
  *
  * @example
  * ```ts
@@ -14,9 +15,9 @@
 
 /** Timeouts in seconds, and the longest that `setTimeouts` can make them. */
 export interface AssuranceLevel {
-  /** The session ends after so long without a request. */
+  /** How long a session lasts without a request. */
   readonly idleTimeout: number;
-  /** The session ends so long after it began. */
+  /** How long a session lasts in all. */
   readonly absoluteTimeout: number;
   /** The longest that `setTimeouts` can make the two. */
   readonly timeoutLimits: { readonly idle: number; readonly absolute: number };
@@ -27,7 +28,8 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /**
- * Authentication assurance level 1: 30 days in all (2.1.3). The level asks for no inactivity timeout, so it is as long.
+ * Authentication assurance level 1: 30 days in all (2.1.3). The level requires no inactivity timeout, so that is 30
+ * days as well.
  *
  * @example
  * ```ts

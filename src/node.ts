@@ -19,24 +19,26 @@ export type RequestWithSession<Data extends object = DefaultData> = NodeRequest 
 /**
  * A middleware for Node's requests and responses.
  *
- * `next` is called without an argument to go on, and with an error if the session cannot be loaded or stored. The session is stored when the response
- * is about to be sent, so that error comes in a second call. A `next` that takes no argument is not called with an error: the response is a 500 then.
+ * `next` is called without an argument to go on, and with an error if the session cannot be loaded or stored. The
+ * session is stored when the response is about to be sent, so an error of storing is passed to `next` in a second call.
+ * If `next` takes no argument, it is not called with an error, and the response is a 500.
  */
 export type NodeMiddleware = (request: NodeRequest, response: NodeResponse, next?: NodeNext) => void;
 
 /**
- * What a middleware calls to go on: the `next` of Express, the `done` of Fastify, or a function of your own. It is written as a method, because the
- * parameter of one may be narrower: Fastify's is an `Error`.
+ * The function that a middleware calls to go on: the `next` of Express, the `done` of Fastify, or a function of your
+ * own. The type is that of a method, because a method's parameter may be narrower: Fastify's is an `Error`.
  */
 export type NodeNext = { next(error?: unknown): void }["next"];
 
-/** What is known of a request: several middlewares on one request share it. */
+/** The web request of each Node request. Several middlewares on one request share it. */
 const webRequests = new WeakMap<NodeRequest, Request>();
 
 /**
- * Gives each request its session, as `req.session`. It is stored before the first byte of the response is sent, so that the response carries the
- * cookie; a response with a status of 500 or more stores nothing but what `save()` and `update` have stored. If the session cannot be stored, the
- * handler's response is dropped and `next` gets the error. Put a middleware that compresses before this one.
+ * Gives each request its session, as `req.session`. It is stored before the first byte of the response is sent, so that
+ * the response carries the cookie. With a status of 500 or more, changes that `save()` and `update` have not stored yet
+ * are dropped. If the session cannot be stored, the handler's response is dropped and `next` gets the error. Put a
+ * compressing middleware before this one.
  *
  * @param options The options of `withSession`, or a `SessionManager` to be shared. Functions among them get Node's request and response
  * @returns A middleware `(req, res, next)`. It throws a TypeError if it is called with anything else, such as Koa's context
@@ -94,10 +96,10 @@ export function nodeSession<Data extends object = DefaultData>(
     const webRequest = webRequests.get(request) ?? toRequest(request);
     webRequests.set(request, webRequest);
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
-    // `req.session.user = …` is how other middlewares work. Here it would be lost in silence.
+    // Other middlewares are used as `req.session.user = …`. Here that would be lost silently, so it throws.
     Object.preventExtensions(session);
     Object.defineProperty(request, "session", { value: session, configurable: true, enumerable: true, writable: true });
-    // The middleware that came first stores it.
+    // The first middleware of the request stores it.
     if (isJoined) return next?.();
     const fail = (error: unknown): void => {
       if (response.headersSent) return void response.destroy?.(error);
@@ -138,7 +140,7 @@ function assertNodeMessages(request: unknown, response: unknown): void {
   );
 }
 
-/** A response that could not be stored becomes an error. What described the former body goes. */
+/** Turns a response whose session could not be stored into an error, without the headers that described its body. */
 function dropBody(response: NodeResponse): void {
   response.statusCode = 500;
   for (const name of [
@@ -154,7 +156,7 @@ function dropBody(response: NodeResponse): void {
     response.removeHeader(name);
 }
 
-/** Sends what a plugin answers in place of the handler. */
+/** Sends the response that a plugin gives in place of the handler's. */
 async function answer(response: NodeResponse, instead: Response): Promise<void> {
   response.statusCode = instead.status;
   for (const [name, value] of instead.headers) if (name !== "set-cookie") response.setHeader(name, value);

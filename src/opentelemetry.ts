@@ -9,13 +9,13 @@ import { assertKnown } from "./core/known_options.ts";
 /** Attributes of a span or a measurement. */
 export type TelemetryAttributes = Record<string, string | number | boolean>;
 
-/** What is used of an OpenTelemetry `Tracer` (`@opentelemetry/api` 1.x). */
+/** The part of an OpenTelemetry `Tracer` that is used (`@opentelemetry/api` 1.x). */
 export interface TelemetryTracer {
   /** Begins a span. */
   startSpan(name: string, options?: { startTime?: number; attributes?: TelemetryAttributes }): TelemetrySpan;
 }
 
-/** What is used of an OpenTelemetry `Span`. */
+/** The part of an OpenTelemetry `Span` that is used. */
 export interface TelemetrySpan {
   /** Sets the outcome; code 2 is an error. */
   setStatus(status: { code: number; message?: string }): unknown;
@@ -23,7 +23,7 @@ export interface TelemetrySpan {
   end(endTime?: number): void;
 }
 
-/** What is used of an OpenTelemetry `Meter`. */
+/** The part of an OpenTelemetry `Meter` that is used. */
 export interface TelemetryMeter {
   /** Makes a counter. */
   createCounter(
@@ -47,14 +47,16 @@ export interface OpenTelemetryOptions {
 
 /** `SpanStatusCode.ERROR` of the API. */
 const ERROR = 2;
-/** The spans that belong to loading; the others that took time belong to storing. */
+/** The events that belong to loading. All other events with a duration belong to storing. */
 const LOADING: ReadonlySet<string> = new Set(["loaded", "rejected"]);
 
 /**
- * A listener for the option `onEvent`. A span has the name `session load` or `session store`, begins when the operation began, and is a child of
- * the span that is active then. Metrics are `with_session.events` (a counter) and `with_session.operation.duration` (a histogram in seconds, as
- * the semantic conventions have it: https://opentelemetry.io/docs/specs/semconv/general/metrics/). The attributes are `session.event`, `session.name`, `session.reason`,
- * `session.attempts`, `session.count`, and `error.type` with the error's code. No id and no data are recorded.
+ * A listener for the option `onEvent`. A span has the name `session load` or `session store`, begins when the operation
+ * began, and is a child of the span that is active at the event. Metrics are `with_session.events` (a counter) and
+ * `with_session.operation.duration` (a histogram in seconds, as in the semantic conventions:
+ * https://opentelemetry.io/docs/specs/semconv/general/metrics/). The attributes are `session.event`, `session.name`,
+ * `session.reason`, `session.attempts`, `session.count`, and `error.type` with the error's code. No id and no data are
+ * recorded.
  *
  * @param options A tracer, a meter, or both
  * @returns The value of the option `onEvent`
@@ -90,7 +92,7 @@ export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEve
     events?.add(1, attributes);
     const { durationMs = 0 } = event;
     if (event.durationMs !== undefined) durations?.record(durationMs / 1000, attributes);
-    // A failure is shown even if it is unknown how long it took.
+    // A failure gets a span even if its duration is unknown.
     if (tracer === undefined || (event.durationMs === undefined && event.type !== "failed")) return;
     const endTime = Date.now();
     const isLoading = event.type === "failed" ? event.during === "load" : LOADING.has(event.type);

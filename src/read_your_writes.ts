@@ -1,6 +1,6 @@
 /**
  * Read-your-writes on an eventually consistent store, such as Workers KV: a client sees its own writes in every place,
- * and never an older state than it saw.
+ * and never an older state than it has seen.
  *
  * @module
  */
@@ -17,36 +17,36 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** Options of {@linkcode readYourWrites}. */
 export interface ReadYourWritesOptions {
   /**
-   * At least 32 bytes each, the current one first: a list, or a function of what the runtime passes beside the request.
-   * The first one seals, all of them open.
+   * At least 32 bytes each, the current one first: a list, or a function of the arguments that the runtime passes after
+   * the request. The first one encrypts, all of them decrypt.
    */
   readonly secrets: Secrets;
 }
 
 /**
- * Merges what an eventually consistent store shows with what the client has seen, which a sealed cookie beside the
- * session cookie holds for two minutes.
+ * Merges the record that an eventually consistent store shows with the changes that the client has seen. A sealed
+ * cookie beside the session cookie holds these changes for two minutes.
  *
  * ## Consistency
- * The last change of each key counts. A client sees its own writes, and never an older state than it saw, in whatever
- * place its requests arrive. A change that another writer has overwritten, because it did not see it, is stored again
- * with the next request of the client. After a logout, or after `regenerate` without a grace, no place shows the old
- * session to this client. The clocks of the servers may each be five minutes off.
+ * The last change of each key wins. A client sees its own writes, and never an older state than it has seen, in every
+ * place where its requests arrive. If another writer does not see a change and overwrites it, the client's next request
+ * stores the change again. After a logout, or after `regenerate` without a grace, no place shows the old session to
+ * this client. The clock of each server may be five minutes off.
  *
  * ## Costs
- * No call of the store more, except where the store shows a state that is too old, which is read up to three times. One
- * `Set-Cookie` more with each response after a write.
+ * No additional store call, unless the store shows a state that is too old. Then the record is read up to three times.
+ * Each response after a write has one more `Set-Cookie`.
  *
  * ## Limits
  * - The window of two minutes is twice the store's `traits.staleness`, or twice 60 seconds
- *   (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency). What takes longer to arrive is seen
- *   late.
+ *   (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency). A write that takes longer to reach a
+ *   place is seen there late.
  * - The cookie has at most 3 072 characters, and holds changes of the last twelve minutes, because the clocks may
- *   differ. The largest values are left out first. Where the store does not show one of those yet, the client sees the
- *   older value, and the event `stale` says so.
- * - A session that has begun within the window, and that neither the store nor the cookie has in full, fails with
+ *   differ. The largest values are left out first. If the store does not show such a value yet, the client sees the
+ *   older value, and the event `stale` is emitted.
+ * - A session that began within the window, and that neither the store nor the cookie holds completely, fails with
  *   `ERR_STORE`.
- * - Clients that hold their token in a header keep no cookie and get nothing.
+ * - A client that sends its token in a header has no such cookie, so this plugin does nothing for it.
  *
  * @param options The secrets
  * @returns A plugin. Give it to one or several managers
@@ -87,7 +87,7 @@ export function readYourWrites(options: ReadYourWritesOptions): Plugin {
         throw new TypeError("readYourWrites needs a store: cookieSessions keeps each session in its token");
       return readYourWritesRepository(next, (op) => {
         const { session, request, transport } = op;
-        // Clients without a session cookie keep none beside it either.
+        // A client without a session cookie has no cookie beside it either.
         if (session === undefined || request === undefined || !isCookieTransport(transport)) return undefined;
         const known = cookies.get(session);
         if (known !== undefined) return known;

@@ -29,19 +29,20 @@ export type { Secrets } from "./crypto/secrets.ts";
 /** How ids are signed. */
 export interface SignedIdsOptions {
   /**
-   * Secrets of at least 32 bytes each, the current one first, or a function that gives them. The first one signs, all of them verify. A client whose
-   * id was signed with an older one gets the new signature.
+   * Secrets of at least 32 bytes each, the current one first, or a function that returns them. The first one signs, all
+   * of them verify. A client whose id was signed with an older secret gets the new signature.
    */
   readonly secrets: Secrets;
   /**
-   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients get the signature. Set it for
-   * as long as such sessions last. @default {false}
+   * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients get the
+   * signature. Keep it set until such sessions have expired. @default {false}
    */
   readonly acceptUnsigned?: boolean;
 }
 
 /**
- * Makes session ids travel signed, for the option `ids`: HMAC-SHA-256 (RFC 2104), bound to the name of the cookie or header.
+ * Signs the session ids that clients hold, for the option `ids`: HMAC-SHA-256 (RFC 2104), bound to the name of the
+ * cookie or header.
  *
  * @param options The secrets, and whether unsigned ids are accepted
  * @returns The value of the option `ids`
@@ -63,7 +64,7 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
   const { secrets, acceptUnsigned = false } = options;
   if (typeof acceptUnsigned !== "boolean") throw new TypeError("signedIds: acceptUnsigned must be a boolean");
   const signers = keyring(secrets, (secret) => chain(deriveKey("id", secret), signer));
-  /** The token that was verified last: the core asks for the token of its id next. */
+  /** The token that was verified last. The core asks for the token of the same id next, so it is not signed again. */
   let last: { readonly token: string; readonly id: string; readonly name: string; readonly sign: Signer } | undefined;
 
   return {
@@ -95,7 +96,7 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
   };
 }
 
-/** No name has `=`, so no two pairs have one text. */
+/** A name has no `=`, so two different pairs never have the same text. */
 function signedText(name: string, id: string): string {
   return `${name}=${id}`;
 }

@@ -1,11 +1,12 @@
 /**
- * What tests of sessions need, for any test runner, in any runtime.
+ * Tools for tests of sessions, for any test runner, in any runtime.
  *
  * - {@linkcode storeCases} proves a store, and {@linkcode faultyStore} makes one fail.
  * - {@linkcode fakeClock} is a clock that a test moves.
  * - {@linkcode cookieJar} is the browser's side of cookies.
  * - {@linkcode seedSession} gives a signed-in client to tests of your own program.
- * - {@linkcode kvSimulator} is Workers KV at its worst: several places, each of which sees the others' writes late.
+ * - {@linkcode kvSimulator} behaves like Workers KV at its worst: it has several places, and each sees the others'
+ *   writes late.
  *
  * @module
  */

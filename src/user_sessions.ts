@@ -1,5 +1,6 @@
 /**
- * Which sessions belong to which user: to list a user's devices, to end one or all of them, and to limit how many there are.
+ * Records which sessions belong to which user. A program can list a user's devices, end one or all of their sessions,
+ * and limit their number.
  *
  * @module
  */
@@ -23,68 +24,79 @@ export type {
 
 /** One session of a user, as a page about a user's devices shows it. */
 export interface UserSession<Metadata = unknown> {
-  /** Names the session for {@linkcode UserSessions.revoke}. It is no id, and stays the same when the id changes. */
+  /**
+   * Names the session for {@linkcode UserSessions.revoke}. It is not the session's id, and stays the same when the id
+   * changes.
+   */
   readonly handle: string;
   /** When the session began, in epoch milliseconds. */
   readonly createdAt: number;
   /** When it was last used, in epoch milliseconds, exact to the touch interval. */
   readonly lastSeenAt: number;
-  /** What `bind` was given. */
+  /** The metadata that was given to `bind`. */
   readonly metadata: Metadata;
 }
 
 /** The metadata of `bind`, which can be left out if its type allows it. */
 export type BindArguments<Metadata> = undefined extends Metadata ? [metadata?: Metadata] : [metadata: Metadata];
 
-/** What {@linkcode UserSessions.revokeAll} leaves alone. */
+/** Options of {@linkcode UserSessions.revokeAll}. */
 export interface RevokeAllOptions {
   /** A session that stays, such as the caller's own. @default None: all end */
   readonly except?: object | undefined;
 }
 
-/** The sessions of users: a plugin, and what a program does with it. */
+/** The sessions of users: a plugin, with the functions that a program calls. */
 export interface UserSessions<Metadata = unknown> extends Plugin {
   /**
-   * Binds a session to a user, in place of the one that it belonged to. Call it at login, beside `regenerate`. It is stored with everything else, and
-   * waited for also if nobody awaits it. It begins the session if there is none.
+   * Binds a session to a user. The session no longer belongs to the user that it was bound to before. Call it at login,
+   * beside `regenerate`. It begins the session if there is none. The binding is stored with the other changes of the
+   * request, also if the call is not awaited.
    *
    * @param session The session of the request
-   * @param userId The user, by a text that names them for good: the number of an account, not a name that can change
-   * @param metadata What `list` shows of the session, such as a browser's name: any value that a session takes, of at most 16 384 bytes when encoded, which is the
-   * most that Node accepts for all headers of a request (https://nodejs.org/api/cli.html#--max-http-header-sizesize)
-   * @throws {TypeError} If `userId` is not a string, or is empty; if the session's manager does not have this plugin; if a function of `indexes` gives something else
-   * than a text or a number
-   * @throws {SessionError} `ERR_NOT_SERIALIZABLE` if the metadata cannot be stored or is too large, `ERR_RESPONSE_SENT`, and as loading the session does. When it is
-   * stored, `ERR_SESSION_LIMIT` with `onLimit: "refuse"`
+   * @param userId A text that always identifies the user: the number of an account, not a name that can change
+   * @param metadata The metadata that `list` shows, such as a browser's name. Any value that a session takes, of at
+   *   most 16 384 bytes when encoded: Node accepts no more for all headers of a request
+   *   (https://nodejs.org/api/cli.html#--max-http-header-sizesize)
+   * @throws {TypeError} If `userId` is not a string, or is empty; if the session's manager does not have this plugin;
+   *   if a function of `indexes` returns a value that is neither a text nor a number
+   * @throws {SessionError} `ERR_NOT_SERIALIZABLE` if the metadata cannot be stored or is too large,
+   *   `ERR_RESPONSE_SENT`, and the errors of loading the session. Storing the binding throws `ERR_SESSION_LIMIT` with
+   *   `onLimit: "refuse"`
    */
   bind(session: object, userId: string, ...metadata: BindArguments<Metadata>): Promise<void>;
   /**
-   * Takes a session from its user. The session lives on and is not listed any more.
+   * Unbinds a session from its user. The session continues, and is no longer listed.
    *
-   * @throws {SessionError} `ERR_RESPONSE_SENT`, and as loading the session does
+   * @throws {SessionError} `ERR_RESPONSE_SENT`, and the errors of loading the session
    */
   unbind(session: object): Promise<void>;
   /**
    * The live sessions of a user, last seen first.
    *
-   * @param rest What functions among the options are called with, such as that of the store
+   * @param rest Arguments for the functions among the options, such as the one that opens the store
    * @throws {TypeError} If `userId` is not a string, or is empty
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
   list(userId: string, ...rest: unknown[]): Promise<UserSession<Metadata>[]>;
-  /** What names a session in `list`, so that a page can mark "this browser"; null if the store holds no binding of it. */
+  /**
+   * The handle of a session in `list`, so that a page can mark "this browser"; null if the store holds no binding of
+   * it.
+   */
   handle(session: object): Promise<string | null>;
   /**
-   * Ends one session: that of a lost telephone, say. Look for a handle that a client sent in the list of that client's user first: a handle alone is enough to end its session.
+   * Ends one session, such as that of a lost telephone. If a client sent the handle, check first that it is in the list
+   * of that client's user: a handle alone is enough to end its session.
    *
-   * @param handle As `list` gave it. Anything else names no session
+   * @param handle A handle from `list`. Any other value matches no session
    * @param rest What functions among the options are called with
    * @returns Whether there was such a session
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`
    */
   revoke(handle: string, ...rest: unknown[]): Promise<boolean>;
   /**
-   * Ends all sessions of a user: "sign out everywhere". A login that is stored after the call has read the list counts as a later one, and stays.
+   * Ends all sessions of a user: "sign out everywhere". A login that is stored after the call has read the list is not
+   * ended.
    *
    * @param options `except` is a session that stays
    * @param rest What functions among the options are called with
@@ -94,10 +106,11 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    */
   revokeAll(userId: string, options?: RevokeAllOptions, ...rest: unknown[]): Promise<number>;
   /**
-   * Ends all sessions with one value of an index, of any user: those of an identity provider's session, for OpenID Connect Back-Channel Logout.
+   * Ends all sessions that have one value of an index, of any user. With it a program ends the sessions of an identity
+   * provider's session, for OpenID Connect Back-Channel Logout.
    *
    * @param index A name among `indexes`
-   * @param value What its function gave of the metadata
+   * @param value The value that the index's function returned for the metadata
    * @param rest What functions among the options are called with
    * @returns How many sessions have ended
    * @throws {TypeError} If there is no such index, or the value is neither a text nor a number
@@ -107,20 +120,22 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
 }
 
 /**
- * Keeps lists of whose sessions are whose, as records in the store of the sessions.
+ * Keeps a list of each user's sessions, as records in the store of the sessions.
  *
  * - A session is listed before it is stored, so `revokeAll` finds it even if the process ends in between.
- * - An engine that has lost a list, by eviction or a flush, gets it back from the sessions that are used, at the latest when a touch of theirs is written. Until then `credentialVersion` ends them.
- * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys that are derived from them. A reader of the store who knows
- *   a user id can find its list and its metadata.
+ * - If an engine loses a list, by eviction or a flush, the sessions that are used rebuild it, at the latest when their
+ *   next touch is written. Until then `credentialVersion` ends them.
+ * - The store sees neither user ids nor metadata: it holds hashes of the user ids, and metadata encrypted with keys
+ *   that are derived from the user ids. A reader of the store who knows a user id can find its list and its metadata.
  * - On a store without compare-and-set, such as Workers KV, a list that two places change at once can lose an entry until that session is touched, and the limit is not exact.
  *
  * It costs the store one load and one save at login for each list, one load when a touch is written, and nothing when a session is read or changed.
  *
- * @typeParam Metadata What `list` shows of a session
+ * @typeParam Metadata The metadata of a session in `list`
  * @param options Limit, credentials and indexes
  * @returns A plugin with functions. Its managers must share one store
- * @throws {TypeError} If an option is unknown or of the wrong kind; when a manager is made with it, if the sessions are kept in cookies or another manager with another store has it
+ * @throws {TypeError} If an option is unknown or of the wrong kind; when a manager is made with it, if the sessions are
+ *   kept in cookies or the plugin belongs to a manager with another store
  * @throws {RangeError} If `limit` is not a whole number of at least 1
  *
  * @example
