@@ -22,17 +22,17 @@ import {
   unexpectedEndOf,
 } from "./notes.ts";
 
-/** How long, in milliseconds, a logout with a retired id ends the successor, by whichever clock. */
+/** How long, in milliseconds, a logout with a retired id also ends the successor; it includes the clock skew. */
 const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
-/** The characters that mark, nonce and tag take in a token. The text takes four for three bytes (RFC 4648, 5). */
+/** The number of characters that mark, nonce and tag take in a token. In the rest, four characters hold three bytes (RFC 4648, 5). */
 const BESIDE_TEXT = 39;
-/** What `encrypt` gives begins with the mark of its format. */
+/** A text from `encrypt` begins with the mark of its format. */
 const TOKEN_SHAPE = /^1[\w-]{38,}$/;
 const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
 
 /**
- * Keeps each session in its token: what the client presents is the session itself, sealed. A store of revocations, if
- * there is one, holds which sessions were ended and which ids were renewed.
+ * Keeps each session in its token: the client presents the session itself, sealed. If there is a revocation store, it
+ * records which sessions were ended and which ids were replaced.
  */
 export class CookieRepository implements Repository {
   readonly tokenHoldsSession = true;
@@ -57,12 +57,13 @@ export class CookieRepository implements Repository {
     if (typeof place === "string") return place;
     const { id, note, isUnderWay } = place;
     const isFollowed = id !== found.id;
-    // Nothing is due under an id that the client does not have yet. A request that was under way must not replace, by a touch alone,
-    // what the response with the new id holds.
+    // While the client does not have the new id yet, no rotation is due. A request that was under way must not send a
+    // cookie for a touch alone: that cookie would replace the cookie of the response with the new id.
     const metadata = isFollowed ? { ...confirmed(found.metadata), rotatedAt: op.now } : found.metadata;
     const lastSeenAt = isUnderWay === true ? Math.max(op.now, found.lastSeenAt) : found.lastSeenAt;
     const opened = { ...found, id, metadata, lastSeenAt, stored: { note, isFollowed } satisfies Stored };
-    // What is sealed is bound to the name: a token that came under a previous name is sealed and sent again.
+    // A token is bound to the cookie's name. A token that came under a previous name is sealed for the current name and
+    // sent again.
     const renewed = op.presentedName === op.name ? token : await this.#seal(id, contentsFor(opened, opened), op);
     return { ...opened, token: renewed, version: renewed };
   }
@@ -83,7 +84,7 @@ export class CookieRepository implements Repository {
     const { id } = current;
     const before = await this.#noteOf(id, op);
     if (isRotatedByAge(before)) return "conflict";
-    // The data are with the client under another id: there is no newer state to which the changes could be applied.
+    // The client holds the data under another id, so there is no newer state to which the changes could be applied.
     if (isRevoked(before)) throw sessionGone();
     const sealed = contentsFor(current, contents);
     const token = await this.#seal(id, sealed, op);
@@ -93,7 +94,7 @@ export class CookieRepository implements Repository {
     return { ...contents, id, token, version: token, stored: { ...storedOf(current), note } satisfies Stored };
   }
 
-  /** Of two requests that renew one id, the store of revocations lets one be the first. */
+  /** If two requests replace one id, the revocation store lets only the first one do so. */
   async retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): Promise<true | "conflict"> {
     if (!this.#hasRevocation) return true;
     const key = await noteKey(current.id);
@@ -114,12 +115,12 @@ export class CookieRepository implements Repository {
       try {
         if ((await saveNote(key, note, before, until, op)) !== "conflict") return true;
       } catch (error) {
-        // It may have been done although the answer was an error.
+        // The note may have been stored although the store returned an error.
         if (isOutage(error) && (await this.#noteOf(current.id, op).then(leadsThere, () => false))) return true;
         throw error;
       }
       before = await this.#noteOf(current.id, op);
-      // The client of the store may have sent the write twice, and given the answer to the second one.
+      // The store's client may have sent the write twice, and returned the answer to the second attempt.
       if (leadsThere(before)) return true;
       await op.backOff();
     }
@@ -129,7 +130,7 @@ export class CookieRepository implements Repository {
     if (!this.#hasRevocation) return;
     const [key, successorKey] = [await noteKey(retired.id), await noteKey(successor.id)];
     const note = await loadNote(key, op);
-    // If a logout came in between, the note is one of an end.
+    // If a logout came in between, the note says that the session has ended, and it stays.
     if (note?.successor?.key === successorKey) {
       const { longest } = note;
       const isUsed = noteIn(retired)?.isUsed ?? false;
@@ -147,8 +148,8 @@ export class CookieRepository implements Repository {
   }
 
   /**
-   * Notes that a session was ended, and first that the one that took its place was: after a failure in between, the
-   * note still leads there.
+   * Notes that a session was ended. Its successor, if it has one, is ended first: after a failure in between, the note
+   * still names the successor.
    */
   async #end(key: string, lifetime: Lifetime, known: StoredNote | null, op: Operation, hops: number): Promise<void> {
     for (let note = known; note?.state !== "ended";) {
@@ -166,9 +167,11 @@ export class CookieRepository implements Repository {
   }
 
   /**
-   * The session to which an id leads by what is noted of it, or why there is none. In a grace, what became of the successor decides. After a
-   * rotation by age, the old copy is used under the new id. In the grace of `regenerate({ grace })` it can only be read, so that it
-   * leads to itself.
+   * Finds the session that a presented id stands for, or the reason why the id is rejected.
+   *
+   * - In a grace, the state of the successor decides.
+   * - After a rotation by age, the old copy is used under the new id.
+   * - In the grace of `regenerate({ grace })`, the old copy can only be read, so it keeps the old id.
    */
   async #follow(id: string, note: StoredNote | null, op: Operation, hops: number): Promise<Place | RejectReason> {
     if (note === null || note.state === "alive") return { id, note };
@@ -182,15 +185,15 @@ export class CookieRepository implements Repository {
     if (typeof place === "string") return place;
     if (grace.untilUsed !== true) return { id, note };
     if (isUnderWay(retiredAt, op.now)) return { ...place, isUnderWay: true };
-    // Only an id that the client has used is renewed by age.
+    // An id is rotated by age only after the client has used it, so a successor that was rotated was used as well.
     if (next?.isUsed !== true && !isRotatedByAge(next)) return place;
     if (this.#endsOnReuse && op.isOwnToken !== true) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }
 
   /**
-   * Notes what other copies must know of this one: that it may live longer than they would expect, or that the client
-   * has used its id.
+   * Notes the facts about this copy that other copies do not hold: that it may live longer than they would expect, or
+   * that the client has used its id.
    */
   async #noteUse(
     id: string,
@@ -223,8 +226,8 @@ export class CookieRepository implements Repository {
   }
 
   /**
-   * Throws if the token does not fit into the cookie. `rotateEvery` makes the metadata longer when it renews the id, also in a
-   * request that only reads. So there must be room for that.
+   * Throws if the token does not fit into the cookie. With `rotateEvery`, it must also fit after a renewal of the id,
+   * which makes the metadata longer and also happens in requests that only read.
    */
   #assertFits(token: string, metadata: Metadata, op: Operation): void {
     const renewed = this.#rotates ? { ...metadata, rotatedAt: op.now, unconfirmed: true as const } : metadata;
@@ -254,7 +257,10 @@ export class CookieRepository implements Repository {
   }
 }
 
-/** What is sealed of a session that was found. The client has not used an id that it gets only now. */
+/**
+ * The contents to seal for a loaded session. If the client presented an older id, it gets the new id only now, so it
+ * has not used that id yet.
+ */
 function contentsFor(current: Found, contents: Contents): Contents {
   const { metadata } = contents;
   return storedOf(current).isFollowed ? { ...contents, metadata: { ...metadata, unconfirmed: true } } : contents;
@@ -276,7 +282,7 @@ function aliveNote(lifetime: Lifetime): Note {
   return { ...endedNote(lifetime), state: "alive" };
 }
 
-/** Whether a session goes on under a new id, because the old one was due. */
+/** Whether a session continues under a new id because the old one was due for rotation. */
 function isRotatedByAge(note: StoredNote | null): boolean {
   return note?.successor?.grace?.untilUsed === true;
 }
@@ -285,11 +291,11 @@ function confirmed({ unconfirmed: _, ...metadata }: Metadata): Metadata {
   return metadata;
 }
 
-/** The session to which an id leads. */
+/** The session that a presented id stands for. */
 interface Place {
   readonly id: string;
   readonly note: StoredNote | null;
-  /** Whether the id may have been renewed while the request was under way. */
+  /** Whether the id may have been replaced while the request was under way. */
   readonly isUnderWay?: true;
 }
 

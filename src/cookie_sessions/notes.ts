@@ -1,6 +1,6 @@
 /**
- * What the revocation store holds of sessions that lie in cookies. A note lies under a hash of the session's id and
- * never holds data. Most sessions have none.
+ * Notes: the records of the revocation store about sessions that are kept in cookies. The key of a note is a hash of
+ * the session's id. A note never holds data. Most sessions have no note.
  *
  * @module
  */
@@ -16,40 +16,43 @@ import { sha256 } from "../crypto/hash.ts";
 /** The parts of a session's metadata that decide how long its copies may live. */
 export type Lifetime = Pick<Metadata, "createdAt" | "absoluteSince" | "timeouts">;
 
-/** What is noted of a session. */
+/** The note about a session. */
 export interface Note {
   /**
    * - `"alive"`: nothing was revoked; the note holds more about a session in use.
-   * - `"retired"`: the id was renewed, and `successor` took over.
+   * - `"retired"`: the id was replaced, and `successor` took over.
    * - `"ended"`: the session was ended.
    */
   readonly state: "alive" | "retired" | "ended";
-  /** Of a retired session: that of its successor. */
+  /** For a retired session, this is the lifetime of its successor. */
   readonly lifetime: Lifetime;
   readonly successor?: Successor | undefined;
-  /** An instant that some copy may live to, in epoch milliseconds, although the others do not know of it. */
+  /**
+   * An instant in epoch milliseconds until which some copy may live although the other copies do not show it; 0 for
+   * none.
+   */
   readonly longest: number;
   /** Whether the client has used the session under this id. */
   readonly isUsed: boolean;
 }
 
-/** A note as it was found. */
+/** A note as the store returned it. */
 export interface StoredNote extends Note {
   readonly version: RecordVersion;
 }
 
 /**
- * What a note of a session in use holds beside its lifetime. A note without it, and without a successor, is one of an
- * end.
+ * The name in the metadata of a note about a session in use. A note that has neither this nor a successor says that the
+ * session has ended.
  */
 const ALIVE = "+alive";
 
-/** The store key of a session's note. No id has a space, so it is never the key of a session. */
+/** The store key of a session's note. No id has a space, so this is never the key of a session. */
 export function noteKey(id: string): MaybePromise<string> {
   return sha256(`with-session revoked ${id}`);
 }
 
-/** Finds a note; null if nothing was noted. A note that cannot be read is one of an end. */
+/** Finds a note; null if there is none. A note that cannot be read says that the session has ended. */
 export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | null> {
   return chain(op.store.load(key), (record) => {
     if (record === null) return null;
@@ -69,9 +72,9 @@ export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | 
 const ENDED: Note = { state: "ended", lifetime: { createdAt: 0, absoluteSince: 0 }, longest: 0, isUsed: false };
 
 /**
- * Stores a note in place of another one, null for none.
+ * Stores a note in place of `before`, which is null if there was no note.
  *
- * @param until When the engine may sweep it, in epoch milliseconds
+ * @param until When the engine may remove it, in epoch milliseconds
  */
 export function saveNote(
   key: string,
@@ -87,22 +90,22 @@ export function saveNote(
   return chain(op.store.save(key, write), (version) => (version === "conflict" ? version : { ...note, version }));
 }
 
-/** The note of an end. */
+/** The note that a session has ended. */
 export function endedNote(lifetime: Lifetime): Note {
   return { ...ENDED, lifetime };
 }
 
 /**
- * The last instant at which some copy of a session may live, by the clock of any server. Another copy may have another idle
- * timeout, and it may have been used a moment ago. So the absolute timeout counts, if there is one.
+ * The last instant at which some copy of a session may live, by the clock of any server. Another copy may have another
+ * idle timeout, or may have been used a moment ago. So the absolute timeout counts, if there is one.
  */
 export function lastEndOf(lifetime: Lifetime, op: Operation): number {
   return Math.max(ownEndOf(lifetime, op), commonEndOf(lifetime, op)) + CLOCK_SKEW;
 }
 
 /**
- * An instant that a copy may live to, and that another copy would not expect, because `setTimeouts` gave
- * this one other timeouts; 0 if there is no such instant.
+ * The instant until which this copy may live, if another copy would expect an earlier one because `setTimeouts` gave
+ * this copy other timeouts; otherwise 0.
  */
 export function unexpectedEndOf(lifetime: Lifetime, op: Operation): number {
   if (lifetime.timeouts === undefined) return 0;

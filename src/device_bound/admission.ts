@@ -1,5 +1,5 @@
 /**
- * Whether the request that presents a session may have it.
+ * Whether a request may use the session that it presents.
  *
  * @module
  */
@@ -26,8 +26,8 @@ export function isProven(
 }
 
 /**
- * Whether a request was sent before the login, and so without a proof: it presents the id that was renewed a moment ago, and the session was bound since. The grace of
- * that login lets it in.
+ * Whether a request was sent before the login, and so without a proof. Such a request presents the id that was replaced
+ * a moment ago, and the session has no key yet or got one since. The grace of that login admits the request.
  */
 function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
   const { rotatedAt = 0 } = metadata;

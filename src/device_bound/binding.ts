@@ -2,7 +2,7 @@ import { jwkToJson, publicJwk, type PublicJwk } from "../crypto/proof_jwt.ts";
 import type { JsonValue } from "../core/metadata.ts";
 import { createId } from "../core/session_id.ts";
 
-/** The name of the plugin, and with a `+` that of its facts. */
+/** The name of the plugin, and the name of its facts in the metadata. */
 export const NAME = "device-bound";
 export const FACTS = "+device-bound";
 
@@ -14,17 +14,20 @@ export interface BoundKey {
   readonly thumbprint: string;
   /** How often the browser has proved that it holds the key: the number that the next challenge must have. */
   readonly proofs: number;
-  /** When it did so last, in epoch milliseconds. Before the first proof, it is when the session that was bound got its id. */
+  /**
+   * When the browser proved that last, in epoch milliseconds. Before the first proof, it is when the bound session got
+   * its id.
+   */
   readonly provedAt: number;
 }
 
-/** What the metadata of a session holds of its device. */
+/** The binding of a session to a device, as its metadata hold it. */
 export interface Binding {
   /** The session's name for the browser. It is not secret. */
   readonly id: string;
   /** Signs challenges and bound cookies of this session. It never leaves the server. */
   readonly secret: string;
-  /** Absent until the browser has registered one. */
+  /** Absent until the browser has registered a key. */
   readonly key?: BoundKey | undefined;
 }
 
@@ -51,7 +54,7 @@ export function readFacts(metadata: { readonly [plugin: `+${string}`]: JsonValue
   return { id, secret, key: { jwk: key, algorithm: alg, thumbprint: jkt, proofs, provedAt: at } };
 }
 
-/** Whether facts tie a session to a key, or may do so. */
+/** Whether a session is bound to a key. Facts that cannot be read count as a binding. */
 export function isBound(facts: Facts): boolean {
   return facts === "unreadable" || (typeof facts === "object" && facts.key !== undefined);
 }

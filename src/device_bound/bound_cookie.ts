@@ -1,5 +1,6 @@
 /**
- * The cookie by which a browser shows that it has proved lately that it holds the key. It holds the instant at which the proof ends, signed.
+ * The bound cookie. It shows that the browser has recently proved that it holds the key. It contains the instant at
+ * which the proof expires, signed.
  *
  * @module
  */
@@ -23,14 +24,15 @@ export interface ProofLifetime {
 }
 
 /**
- * The lifetimes for a proof that is valid for so many seconds. The browser drops the cookie earlier by as much as the clocks of servers may be apart, and asks for a new
- * one then: it must not present one that a server whose clock is ahead takes for an old one.
+ * The lifetimes for a proof that is valid for a number of seconds. The browser drops the cookie earlier, because the
+ * clocks of servers may differ, and asks for a new one then. Otherwise a server whose clock is ahead would reject a
+ * cookie that the browser still presents.
  */
 export function proofLifetime(validFor: number): ProofLifetime {
   return { validFor, maxAge: Math.ceil(Math.max(validFor - CLOCK_ERROR, validFor / 2)) };
 }
 
-/** What a response by cookie needs. */
+/** The parts of an operation that are needed to read and write its cookies. */
 export interface CookieExchange {
   readonly transport: CookieTransport;
   readonly request: Request;
@@ -47,12 +49,12 @@ export function boundCookieName({ transport, request, runtimeArguments }: Cookie
   return transport.cookieName(request, runtimeArguments) + SUFFIX;
 }
 
-/** What the client presented as the bound cookie. */
+/** The value of the bound cookie that the client presented. */
 export function presentedProof(exchange: CookieExchange): string | undefined {
   return exchange.transport.readBeside(exchange.request, exchange.runtimeArguments, boundCookieName(exchange)).get("");
 }
 
-/** Whether a request may carry a bound cookie, of whatever name. */
+/** Whether a request may carry a bound cookie of any name. */
 export function mayCarryProof(request: Request): boolean {
   return request.headers.get("Cookie")?.includes(`${SUFFIX}=`) === true;
 }
@@ -99,7 +101,7 @@ export function keepSessionCookie(headers: Headers, { transport, request, runtim
   for (const line of cookies) headers.append("Set-Cookie", line);
 }
 
-/** The attributes of the bound cookie, as the browser expects them: without those of its age. */
+/** The attributes of the bound cookie, as the browser expects them: without `Max-Age` and `Expires`. */
 export function boundCookieAttributes(exchange: CookieExchange): string {
   const headers = new Headers();
   write(headers, "", exchange, 0);

@@ -1,5 +1,6 @@
 /**
- * What a browser must sign. A challenge is a number with a signature of the server, so it needs no store.
+ * Challenges, which the browser must sign. A challenge is a number with a signature of the server, so it needs no
+ * store.
  *
  * @module
  */
@@ -10,7 +11,10 @@ const REGISTRATION = "registration";
 const REFRESH = "refresh";
 /** In milliseconds. A browser registers within seconds; the clocks of two servers may be five minutes apart. */
 const REGISTRATION_LIFE = 600_000;
-/** How long, in milliseconds, the challenge before the last one is accepted: an answer may be lost, and a request be sent twice. */
+/**
+ * How long, in milliseconds, the challenge of the last proof is accepted once more: a response may be lost, or a
+ * request sent twice.
+ */
 const TOLERANCE = 60_000;
 
 /** The challenge of an offer that is made now. */
@@ -18,24 +22,25 @@ export function registrationChallenge(signatures: Signatures, now: number): Mayb
   return signatures.seal(REGISTRATION, now.toString(36));
 }
 
-/** Whether a challenge is of an offer that was made a short while ago. */
+/** Whether a challenge belongs to an offer that was made a short while ago. */
 export function isRegistrationChallenge(signatures: Signatures, challenge: string, now: number): MaybePromise<boolean> {
   return chain(signatures.open(REGISTRATION, challenge), (offeredAt) => {
     return offeredAt !== null && now - Number.parseInt(offeredAt, 36) < REGISTRATION_LIFE;
   });
 }
 
-/** The challenge for the next proof of a session that has given so many. */
+/** The challenge for the next proof of a session that has given a number of proofs. */
 export function refreshChallenge(signatures: Signatures, proofs: number): MaybePromise<string> {
   return signatures.seal(REFRESH, proofs.toString(36));
 }
 
-/** What became of a challenge: the one that is due, the one before it a short while ago, or another. */
+/** The state of a challenge: it is due, it is that of a proof a short while ago, or it is another one. */
 type ChallengeState = "due" | "repeated" | "old";
 
 /**
- * Judges the challenge of a proof. Each is accepted for one proof, so a proof that was signed in advance or intercepted is soon rejected.
- * A number that is higher than the session knows is one of a newer state, which an eventually consistent store does not show yet.
+ * Checks the challenge of a proof. Each challenge is accepted for one proof, so a proof that was signed in advance or
+ * intercepted is soon rejected. A number that is higher than the session's belongs to a newer state, which an
+ * eventually consistent store does not show yet.
  */
 export function judgeChallenge(
   signatures: Signatures,

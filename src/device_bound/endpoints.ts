@@ -32,13 +32,13 @@ export async function register(request: Request, session: object, settings: Devi
   const { signaturesOf, lifetime, scope } = settings;
   const proof = await verifyProofJwt(readProof(request) ?? "", { type: PROOF_TYPE, algorithms: ALGORITHMS });
   if (typeof proof === "string") return refused(proof);
-  // A second key would replace the one of the browser that signed in, so it is refused from any client.
+  // A second key would replace the key of the browser that signed in, so it is refused from any client.
   if (binding.key !== undefined && binding.key.thumbprint !== proof.thumbprint) return refused("key");
   const signatures = await signaturesOf(binding, op.runtimeArguments);
   const { jti } = proof.claims;
   if (typeof jti !== "string" || !(await isRegistrationChallenge(signatures, jti, op.now))) return refused("challenge");
   const { algorithm, key: jwk, thumbprint } = proof;
-  // The login, as the session dates it: this server's clock may differ.
+  // When the login happened, as the session records it: this server's clock may differ.
   const provedAt = internals.found?.metadata.rotatedAt ?? 0;
   const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt };
   const bound = { ...binding, key };
@@ -49,12 +49,12 @@ export async function register(request: Request, session: object, settings: Devi
   return new Response(sessionConfiguration(binding.id, exchange, scope), { headers });
 }
 
-/** Gives a browser that proves that it holds the key a new bound cookie. */
+/** Gives a new bound cookie to a browser that proves that it holds the key. */
 export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
   const { internals, op, exchange, binding, isLate, mayBeStale } = await open(session);
   if (isLate || (binding !== null && binding.key === undefined && mayBeStale)) return later();
-  // Also a session of an earlier login, which the browser still knows.
+  // This also ends a session of an earlier login that the browser still knows.
   if (exchange === null || binding?.id !== id || binding.key === undefined) return ended(id);
   const { key } = binding;
   const { signaturesOf, lifetime } = settings;
@@ -92,7 +92,7 @@ interface Opened {
   readonly exchange: CookieExchange | null;
   /** Null if there is no session, or it has no binding. */
   readonly binding: Binding | null;
-  /** Whether the session may be there although it was not found: the endpoints answer 503 then. */
+  /** Whether the session may exist although it was not found. The endpoints then answer 503. */
   readonly isLate: boolean;
   /** Whether the store may show an older state than it keeps. */
   readonly mayBeStale: boolean;
@@ -106,20 +106,26 @@ async function open(session: object): Promise<Opened> {
   const facts = found ? readFacts(found.metadata) : undefined;
   const binding = typeof facts === "object" ? facts : null;
   const mayBeStale = op.store.traits.consistency === "eventual";
-  // Without a reason the store has failed, which is no logout.
+  // If there is no reason, the store has failed. That is not a logout.
   const isLate = !found && typeof presented === "string" && !isFinal(rejected, op);
   return { internals, op, exchange: exchangeOf(op), binding, isLate, mayBeStale };
 }
 
-/** Reasons that are final. With any other one the session may be found again, by a newer program, another request or a later read. */
+/**
+ * Reasons that are final. With any other reason, the session may be found again by a newer program, another request or
+ * a later read.
+ */
 const FINAL = /^(?:malformed|forged|unknown|expired|retired|revoked|credentials|corrupt|reuse)$/;
 
-/** Whether a session that was rejected will never be there again. */
+/** Whether a rejected session will never be found again. */
 export function isFinal(rejected: RejectReason | null, op: Operation): boolean {
   return rejected !== null && FINAL.test(rejected) && !mayBeLate(rejected, op);
 }
 
-/** Stores a binding at once, so that the response says nothing that the store does not know. False if the session has ended meanwhile. */
+/**
+ * Stores a binding at once, so that the response is not sent before the store has it. False if the session has ended
+ * meanwhile.
+ */
 async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<boolean> {
   internals.setMetadata(FACTS, factsToJson(binding));
   try {
@@ -132,7 +138,10 @@ async function stored(session: object, internals: SessionInternals, binding: Bin
   }
 }
 
-/** A registration that is refused leaves the session without a key, and a refresh ends the browser's part of it. The body names the reason, for debugging. */
+/**
+ * After a refused registration, the session has no key. After a refused refresh, the browser ends its part of the
+ * session. The body names the reason, for debugging.
+ */
 function refused(reason: string): Response {
   return new Response(reason, { status: 403, headers: { "Cache-Control": "no-store" } });
 }
@@ -141,7 +150,7 @@ function ended(id: string): Response {
   return new Response(sessionEnd(id), { headers: { "Cache-Control": "no-store", "Content-Type": "application/json" } });
 }
 
-/** The browser keeps its key, and tries again. */
+/** Makes the browser keep its key and try again. */
 function later(): Response {
   return new Response(null, { status: 503, headers: { "Cache-Control": "no-store", "Retry-After": "1" } });
 }

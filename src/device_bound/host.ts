@@ -11,7 +11,10 @@ export function assertHost({ repository, transports }: PluginHost): void {
     throw new TypeError("deviceBound() needs the session cookie; for header clients there is dpop()");
 }
 
-/** @throws {TypeError} If browsers would not bind a session with this cookie, or not send it to the endpoints */
+/**
+ * @throws {TypeError} If browsers would not bind a session with this cookie, or would not send the cookie to the
+ *   endpoints
+ */
 export function assertCookie(path: string, attributes: string): void {
   if (/; Partitioned\b/i.test(attributes))
     throw new TypeError("deviceBound() cannot work with a partitioned cookie: browsers refuse to bind it");

@@ -8,9 +8,9 @@ import { boundCookieAttributes, boundCookieName, type CookieExchange } from "./b
 /** Algorithms that browsers may use (the draft names these two). */
 export const ALGORITHMS: readonly string[] = ["ES256", "RS256"];
 
-/** What the browser gets beside the facts of the session. */
+/** The settings that the browser gets beside the facts of the session. */
 export interface SessionScope {
-  /** Under which path registration and refresh are served. */
+  /** The path under which registration and refresh are served. */
   readonly path: string;
   /** Hosts other than the session's own whose pages may make the browser refresh. */
   readonly refreshInitiators: readonly string[];
@@ -36,7 +36,7 @@ export function readProof(request: Request): string | null {
   return request.headers.get("Secure-Session-Response");
 }
 
-/** What the browser calls the session that it refreshes. */
+/** The browser's name for the session that it refreshes. */
 export function readSessionId(request: Request): string {
   return (request.headers.get("Sec-Secure-Session-Id") ?? "").replaceAll('"', "");
 }
@@ -58,7 +58,7 @@ export function sessionConfiguration(
     session_identifier: id,
     refresh_url: `${path}/refresh`,
     scope: {
-      // Browsers let only the host that gives the site its name speak for all of it.
+      // Browsers accept a scope for the whole site only from the host that has the site's name.
       include_site: domain === new URL(exchange.request.url).hostname,
       scope_specification: exclude.map((each) => ({ type: "exclude", domain: "*", path: each })),
     },

@@ -19,7 +19,10 @@ export class Offers {
   readonly #mayOffer: (op: Operation) => boolean;
   /** Sessions whose response asks the browser for a key. */
   readonly #offered: WeakSet<object> = new WeakSet();
-  /** The binding that a commit gives to what it creates, also if it must store it again. */
+  /**
+   * The binding that a commit gives to the session that it creates. A repeated attempt to store the session uses the
+   * same binding.
+   */
   readonly #given: WeakMap<Operation, Binding> = new WeakMap();
 
   /** `mayOffer` decides whether the request of an operation may lead to an offer. */
@@ -33,18 +36,19 @@ export class Offers {
     return this.#offered.has(session);
   }
 
-  /** What is stored of a session that begins, or continues under a new id. */
+  /** The contents to store for a session that begins or continues under a new id. */
   onCreate(contents: Contents, op: Operation, replaces: Found | undefined): Contents {
     const { metadata } = contents;
     const known = this.#given.get(op);
     if (known !== undefined) return withFacts(contents, known);
     const facts = readFacts(metadata);
     const isOffered = op.session !== undefined && this.#offered.has(op.session);
-    // A new login needs a new key: somebody else may have planted the session, and its key with it.
+    // A new login needs a new key: an attacker may have planted the session together with its key.
     const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
     const asks = isLogin || (!isBound(facts) && metadata.unconfirmed !== true);
     if (asks && !isOffered && exchangeOf(op) !== null && this.#mayOffer(op)) {
-      // The browser replaces what it calls by the same id, and requests under way with the old proof stay in.
+      // With the same id, the browser replaces its old session. With the same secret, the old proof of requests under
+      // way stays valid.
       const binding = typeof facts === "object" ? { id: facts.id, secret: facts.secret } : newBinding();
       this.#given.set(op, binding);
       if (op.session !== undefined) this.#offered.add(op.session);
@@ -53,7 +57,7 @@ export class Offers {
     return facts === undefined && this.#settings.isRequired ? withFacts(contents, "exempt") : contents;
   }
 
-  /** What is stored of a session that changes in the operation that created it. */
+  /** The contents to store for a session that changes in the operation that created it. */
   onUpdate(contents: Contents, op: Operation): Contents {
     const binding = this.#given.get(op);
     return binding === undefined ? contents : withFacts(contents, binding);
@@ -69,7 +73,10 @@ export class Offers {
     this.#offered.add(session);
   }
 
-  /** Asks the browser for a key. Its first proof is the login itself, so that no request comes between login and registration without one. */
+  /**
+   * Asks the browser for a key. The login itself counts as the first proof, so requests between login and registration
+   * have a proof as well.
+   */
   write(headers: Headers, binding: Binding, exchange: CookieExchange, op: Operation): MaybePromise<void> {
     if (binding.key !== undefined) return undefined;
     const { signaturesOf, lifetime, scope } = this.#settings;
@@ -79,7 +86,7 @@ export class Offers {
     return chain(writeProof(headers, binding, exchange, op.now, signaturesOf, lifetime), () =>
       chain(signaturesOf(binding, op.runtimeArguments), (signatures) =>
         chain(registrationChallenge(signatures, op.now), (challenge) => {
-          // Browsers bind sessions over https alone.
+          // Browsers bind sessions over https only.
           if (/; Secure\b/i.test(`; ${attributes}`)) offerRegistration(headers, challenge, scope.path);
         }),
       ),

@@ -8,31 +8,38 @@ import { type SignaturesOf, signaturesUnder } from "./signatures.ts";
 /** How sessions are bound to the browser's device. All are optional. */
 export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
   /**
-   * Whether browsers that cannot bind a session keep it as before (`"offer"`), or lose it when the first proof, which each gets at login, is no longer
-   * valid (`"require"`).
+   * With `"offer"`, browsers that cannot bind a session keep it as before. With `"require"`, they lose it when the
+   * first proof, which each browser gets at login, is no longer valid.
    *
    * @default {"offer"}
    */
   readonly mode?: "offer" | "require";
-  /** Under which path the browser registers and refreshes, as the browser sees it: `/dbsc/start` and `/dbsc/refresh`. @default {"/dbsc"} */
+  /**
+   * The path under which the browser registers and refreshes, as the browser sees it: `/dbsc/start` and
+   * `/dbsc/refresh`.
+   *
+   * @default {"/dbsc"}
+   */
   readonly path?: string;
   /**
-   * How long a proof is valid, in seconds: a copied cookie is rejected afterwards. The bound cookie's `Max-Age` is 300 seconds less, for servers whose clocks differ, or half
-   * of it if that is more. Below 420, a page in constant use needs more than the six signatures in nine minutes that Chromium allows a site.
+   * How long a proof is valid, in seconds: a copied cookie is rejected afterwards. The bound cookie's `Max-Age` is 300
+   * seconds less because servers' clocks may differ, or half the lifetime if that is more. Below 420, a page in
+   * constant use needs more than the six signatures in nine minutes that Chromium allows a site.
    *
    * @default {600}
    */
   readonly lifetime?: number;
   /**
-   * Secrets that sign challenges and bound cookies beside the one that each record keeps: at least 32 bytes each, the current one first. With them, a reader of the
-   * store who has also stolen a session cookie cannot make a bound cookie.
+   * Secrets that sign challenges and bound cookies, in addition to the secret that each record keeps: at least 32 bytes
+   * each, the current one first. With them, a reader of the store who has also stolen a session cookie cannot make a
+   * bound cookie.
    *
    * @default None
    */
   readonly secrets?: Secrets;
   /**
-   * Which requests may lead to an offer, when they begin a session or give it a new id: `(request) => new URL(request.url).pathname === "/login"`. Sessions of other requests need no proof in
-   * either mode.
+   * Whether a request that begins a session or gives it a new id may lead to an offer:
+   * `(request) => new URL(request.url).pathname === "/login"`. Sessions of other requests need no proof in either mode.
    *
    * @default All
    */

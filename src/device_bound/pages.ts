@@ -1,5 +1,5 @@
 /**
- * Answers to page loads whose browser holds the key and has no fresh proof.
+ * Answers to page loads of a browser that holds the key and has no fresh proof.
  *
  * @module
  */
@@ -7,13 +7,14 @@ import { internalsOf } from "../core/session_internals.ts";
 import { mayCarryProof } from "./bound_cookie.ts";
 import { isSkipped } from "./messages.ts";
 
-/** Why a bound session is rejected whose request shows no fresh proof. */
+/** The reason for rejecting a bound session if its request shows no fresh proof. */
 export const REASON = "proof";
 
 /**
  * Answers a request in place of the handler, which would find no session:
  *
- * - A link on another site leads here, and browsers do not refresh before a request of another site. The answer is a page that loads the address again, which is a request of this site.
+ * - The user follows a link on another site: browsers do not refresh before a request that another site causes. The
+ *   answer is a page that loads the address again, as a request of this site.
  * - The browser says that it could not refresh now: the answer is 503 with `Retry-After`.
  */
 export async function answerWithoutProof(request: Request, session: object): Promise<Response | undefined> {
@@ -25,7 +26,9 @@ export async function answerWithoutProof(request: Request, session: object): Pro
   return skipped ? comeAgain() : loadAgain(request);
 }
 
-/** Whether a page of another origin has led the browser here: no request of a script, no frame, no prefetch. */
+/**
+ * Whether the user came from a page of another origin. Requests of scripts and frames, and prefetches, do not count.
+ */
 function comesFromOutside({ method, headers }: Request): boolean {
   return (
     method === "GET" &&
@@ -36,7 +39,7 @@ function comesFromOutside({ method, headers }: Request): boolean {
   );
 }
 
-/** The address is relative: a proxy in front may have taken a part of the path away. */
+/** The address is relative, because a proxy may have removed a part of the path. */
 function loadAgain(request: Request): Response {
   const { pathname, search } = new URL(request.url);
   const address = `./${pathname.slice(pathname.lastIndexOf("/") + 1)}${search}`;

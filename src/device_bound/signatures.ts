@@ -4,11 +4,11 @@ import { deriveKey } from "../crypto/keys.ts";
 import { keyring, type Secrets, withAny } from "../crypto/secrets.ts";
 import { type Binding, NAME } from "./binding.ts";
 
-/** What the server signs for one session: no client can make it, and it serves no other session. */
+/** The server's signatures for one session. No client can make them, and they are not valid for another session. */
 export interface Signatures {
   /** A text with its signature, for one purpose. */
   seal(purpose: string, text: string): MaybePromise<string>;
-  /** The text that was sealed for this purpose; null if it was not. */
+  /** The text that was sealed for this purpose; null if the signature is wrong. */
   open(purpose: string, sealed: string): MaybePromise<string | null>;
 }
 
@@ -19,8 +19,9 @@ export type SignaturesOf = (binding: Binding, runtimeArguments: readonly unknown
 const LONGEST_TEXT = 20;
 
 /**
- * Signs under the secret of each session, which its record keeps, and under those of the program as well if it has some. A reader of the
- * store knows the secret of a session and not its id. A thief of the cookie knows the id and not the secret.
+ * Signs with the secret of each session, which its record keeps, and also with the program's secrets if it has any. A
+ * reader of the store knows the secret of a session but not its id. A thief of the cookie knows the id but not the
+ * secret.
  */
 export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
   const resolve = secrets === undefined ? undefined : keyring(secrets, (secret) => secret);

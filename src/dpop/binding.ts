@@ -1,11 +1,11 @@
 import type { JsonValue } from "../core/metadata.ts";
 import { createId } from "../core/session_id.ts";
 
-/** The name of the plugin, and with a `+` that of its facts. */
+/** The name of the plugin, and the name of its facts in the metadata. */
 export const NAME = "dpop";
 export const FACTS = "+dpop";
 
-/** What the metadata of a session holds of the key of its client. */
+/** The binding of a session to its client's key, as the metadata hold it. */
 export interface Binding {
   /** The thumbprint of the key (RFC 7638); absent until the first proof of a session that a header client began without one. */
   readonly thumbprint?: string | undefined;

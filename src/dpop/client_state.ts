@@ -1,12 +1,12 @@
 /** A key pair of the platform, for ECDSA on P-256. */
 export interface DpopKeyPair {
-  /** The key that signs proofs. It need not be extractable, and should not be: then a script in the page can use it but not take it away. */
+  /** The key that signs proofs. It should not be extractable: then a script in the page can use it but not read it. */
   readonly privateKey: CryptoKey;
   /** The key that each proof carries as a JWK (RFC 9449, section 4.2). It must be extractable. */
   readonly publicKey: CryptoKey;
 }
 
-/** What a client keeps between requests. The server rejects the id without a proof of the key. */
+/** The state that a client keeps between requests. The server rejects the id without a proof of the key. */
 export interface DpopState {
   /** The key pair to which the server binds the session. */
   readonly keys: DpopKeyPair;
@@ -16,7 +16,10 @@ export interface DpopState {
 
 /** Where a client keeps its state. */
 export interface DpopStorage {
-  /** The state that was saved last, or undefined. It is asked before each request, so that several pages share one session. */
+  /**
+   * The state that was saved last, or undefined. The client calls it before each request, so that several pages share
+   * one session.
+   */
   load(): Promise<DpopState | undefined>;
   /** Keeps a state; undefined removes it. */
   save(state: DpopState | undefined): Promise<void>;

@@ -11,7 +11,10 @@ import { checkProof, type DpopFault, type DpopProof } from "./proof.ts";
 import { useOnce } from "./replay.ts";
 import { hashOfToken } from "./token_hash.ts";
 
-/** Checks the proofs of requests. One proof is verified once, and used once, however often its request is judged. */
+/**
+ * Checks the proofs of requests. Each proof is verified once and used once, even if its request is checked several
+ * times.
+ */
 export class ProofJudge {
   readonly #settings: DpopSettings;
   readonly #proofs: WeakMap<Request, Promise<DpopProof | DpopFault>> = new WeakMap();
@@ -21,7 +24,7 @@ export class ProofJudge {
     this.#settings = settings;
   }
 
-  /** The proof of a request, or what is wrong with it. The session is not known yet. */
+  /** The proof of a request, or its fault. The session is not known yet. */
   proofOf(request: Request): Promise<DpopProof | DpopFault> {
     const { algorithms, origin } = this.#settings;
     const known = this.#proofs.get(request) ?? checkProof(request, { algorithms, address: addressOf(request, origin) });
@@ -29,7 +32,7 @@ export class ProofJudge {
     return known;
   }
 
-  /** The proof of a request if somebody has asked for it already. */
+  /** The proof of a request if `proofOf` was called for it before. */
   async knownProofOf(request: Request): Promise<DpopProof | undefined> {
     const proof = await this.#proofs.get(request);
     return typeof proof === "object" ? proof : undefined;

@@ -1,5 +1,6 @@
 /**
- * Nonces: how old a proof is, by the clock of the server instead of the client's. A nonce is an instant with a signature, so it needs no store.
+ * Nonces show how old a proof is by the server's clock instead of the client's. A nonce is an instant with a signature,
+ * so it needs no store.
  *
  * @module
  */
@@ -23,7 +24,7 @@ export function claimedInstant(nonce: string): number {
   return dot < 1 || dot > LONGEST_INSTANT ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
 }
 
-/** Whether a nonce that was made at an instant still serves. */
+/** Whether a nonce that was made at an instant is still valid. */
 export function isRecent(madeAt: number, now: number, lifetime: number): boolean {
   return now - madeAt < (lifetime + CLOCK_ERROR) * 1000;
 }

@@ -5,21 +5,22 @@ import { PROOF_ALGORITHMS } from "../crypto/proof_jwt.ts";
 /** How sessions of header clients are bound to a key. All are optional. */
 export interface DpopOptions {
   /**
-   * Whether a session that is presented in a header must be bound to a key (`"require"`), or may be without one, as long as no proof came with the request
-   * that began it (`"offer"`). A bound session needs a proof in both modes.
+   * With `"require"`, a session that is presented in a header must be bound to a key. With `"offer"`, it may be without
+   * a key if no proof came with the request that began it. A bound session needs a proof in both modes.
    *
    * @default {"require"}
    */
   readonly mode?: "offer" | "require";
   /**
-   * The origin of the server as clients know it, such as `https://api.example.com`, where a proxy in front changes the address of requests. No header
-   * of a request is believed about it.
+   * The origin of the server as clients know it, such as `https://api.example.com`, if a proxy changes the address of
+   * requests. Headers of a request are not trusted for this.
    *
    * @default The origin of each request
    */
   readonly origin?: string;
   /**
-   * How long a nonce serves, in seconds, and 300 seconds more for servers whose clocks differ. A proof that was made in advance, or intercepted, is rejected afterwards.
+   * How long a nonce is valid, in seconds; 300 seconds are added because servers' clocks may differ. Afterwards, a
+   * proof that was made in advance or intercepted is rejected.
    *
    * @default {300}
    */

@@ -1,7 +1,7 @@
 import { type ProofFault, verifyProofJwt } from "../crypto/proof_jwt.ts";
 import { normalizeAddress } from "./address.ts";
 
-/** Why a request proves nothing. */
+/** Why the proof of a request is rejected. */
 export type DpopFault =
   /** It has no `DPoP` header. */
   | "missing"
@@ -12,13 +12,16 @@ export type DpopFault =
   | "address"
   /** The proof has no nonce, or one that is too old or not of this session. */
   | "nonce"
-  /** The proof was made too long ago, or its clock is wrong, where no nonce shows its age. */
+  /**
+   * No nonce shows the age of the proof, and the proof was made too long ago by the server's clock, or the client's
+   * clock is wrong.
+   */
   | "time"
   /** The proof is for another token. */
   | "token"
   /** The session is bound to another key. */
   | "binding"
-  /** The session is bound to no key, and must be. */
+  /** The session is not bound to a key, but must be. */
   | "unbound"
   | "replay";
 
@@ -34,7 +37,7 @@ export interface DpopProof {
   readonly iat: number;
 }
 
-/** What a proof must be, beside its signature. */
+/** The rules for a proof, beside its signature. */
 interface DpopRules {
   readonly algorithms: readonly string[];
   /** The address of the request as the client knows it. */
@@ -44,7 +47,7 @@ interface DpopRules {
 /** In characters. A UUID has 36. */
 const LONGEST_JTI = 256;
 
-/** Checks what a proof says of its request: the numbers 1 to 9 of RFC 9449, section 4.3. */
+/** Checks the claims of a proof about its request: the numbers 1 to 9 of RFC 9449, section 4.3. */
 export async function checkProof(request: Request, { algorithms, address }: DpopRules): Promise<DpopProof | DpopFault> {
   const header = request.headers.get("DPoP");
   if (header === null) return "missing";

@@ -7,7 +7,7 @@ import type { DpopProof } from "./proof.ts";
 const FIELD = "proof";
 
 /**
- * Notes in the store that a proof was used. One write; nobody ever reads it again, and the engine sweeps it.
+ * Notes in the store that a proof was used. That is one write. The engine removes the record when it has expired.
  *
  * @param until When no server accepts the proof any more, in epoch milliseconds
  * @returns False if the proof was used before
@@ -16,7 +16,7 @@ const FIELD = "proof";
 export async function useOnce({ thumbprint, jti }: DpopProof, until: number, op: Operation): Promise<boolean> {
   const { store, now } = op;
   if (!store.traits.compareAndSet) throw weakStore();
-  // No id begins with a bracket, so this is the key of no session.
+  // No id begins with a bracket, so this is never the key of a session.
   const key = await sha256(JSON.stringify(["with-session dpop", thumbprint, jti]));
   const id = createWriteId();
   const fields = new Map([[FIELD, id]]);
@@ -28,11 +28,11 @@ export async function useOnce({ thumbprint, jti }: DpopProof, until: number, op:
     expiresAt: until + SWEEP_MARGIN,
   };
   if ((await store.save(key, write)) !== "conflict") return true;
-  // The client of the store may have sent the write twice, and given the answer to the second one.
+  // The store's client may have sent the write twice, and returned the answer to the second attempt.
   return (await store.load(key))?.fields.get(FIELD) === id;
 }
 
-/** The error of a store that cannot keep replays out. */
+/** The error for a store that cannot detect replays. */
 export function weakStore(): TypeError {
   return new TypeError(
     "dpop() needs a store that can compare and set, to keep replayed proofs out, such as Redis, a database or a Durable Object",

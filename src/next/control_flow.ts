@@ -1,4 +1,7 @@
-/** Whether an error is how Next.js leaves a function on purpose: `redirect()`, `notFound()`, `forbidden()` and `unauthorized()`. */
+/**
+ * Whether Next.js throws an error to leave a function on purpose: `redirect()`, `notFound()`, `forbidden()` and
+ * `unauthorized()`.
+ */
 export function isControlFlow(error: unknown): boolean {
   if (typeof error !== "object" || error === null || !("digest" in error)) return false;
   return /^NEXT_(?:REDIRECT|NOT_FOUND|HTTP_ERROR_FALLBACK)/.test(String(error.digest));

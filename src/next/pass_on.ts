@@ -1,19 +1,23 @@
 /**
- * What a request carries after `proxy.ts` has answered: the cookies that the proxy has set, as the browser will send them next time.
+ * Passes the cookies that `proxy.ts` has set on to the page: the request then carries them as the browser will send
+ * them next time.
  *
  * @module
  */
 import { cookieFrom } from "./control_flow.ts";
 
-/** How Next.js marks the request headers with which a request goes on. */
+/** The response header in which Next.js lists the headers with which a request continues. */
 export const OVERRIDDEN: string = "x-middleware-override-headers";
 
-/** Whether a response of the proxy sends the request on, to the page that it is for or to another one. */
+/** Whether a response of the proxy lets the request continue to its page or to another one. */
 export function goesOn({ headers }: Response): boolean {
   return headers.has("x-middleware-next") || headers.has("x-middleware-rewrite");
 }
 
-/** The headers with which the request goes on: its own, or those that the proxy has chosen, with the cookies of the response. */
+/**
+ * The headers with which the request continues: the request's headers, or those that the proxy has chosen, with the
+ * cookies of the response.
+ */
 export function headersAfter(request: Request, response: Response): Headers {
   const chosen = response.headers.get(OVERRIDDEN);
   const headers = new Headers(chosen === null ? request.headers : {});

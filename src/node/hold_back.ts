@@ -8,22 +8,25 @@ const SENDING = ["writeHead", "flushHeaders", "write", "end"] as const;
 type Sending = (typeof SENDING)[number];
 type Call = (...args: unknown[]) => unknown;
 
-/** What a response does when its first byte is to be sent. */
+/** The steps before the first byte of a response is sent. */
 interface HoldBackSteps {
-  /** Stores the session; undefined if nobody has used it. */
+  /** Stores the session; undefined if it was not used. */
   finish(): MaybePromise<Headers | undefined>;
-  /** Called when the response carries what `finish` has answered. */
+  /** Called when the response carries the headers that `finish` returned. */
   sent(): void;
-  /** Gets the error if that failed: what was held back is dropped, and the response can be answered in another way. */
+  /** Gets the error if `finish` failed. The calls that were held back are dropped, so another response can be sent. */
   fail(error: unknown): void;
-  /** Called if nothing of what `finish` has answered can be sent: the connection was closed, or the headers are out. */
+  /**
+   * Called if the headers that `finish` returned cannot be sent: the connection was closed, or headers were sent
+   * already.
+   */
   abort(): void;
 }
 
 /**
- * Holds back the calls that would send headers until the session is stored, and adds the session's headers then. If storing takes no time, or nobody
- * has used the session, nothing is held back. While something is held back, the response says that its headers are sent: a framework would
- * answer a second time otherwise.
+ * Holds back the calls that would send headers until the session is stored, and then adds the session's headers. If
+ * storing takes no time, or the session was not used, nothing is held back. While calls are held back, the response
+ * says that its headers are sent. Otherwise a framework would answer a second time.
  */
 export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: HoldBackSteps): void {
   let state: "open" | "storing" | "done" = "open";
@@ -75,7 +78,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
         failed(error);
         return name === "write" ? false : response;
       }
-      // It may have been stored just now.
+      // `finish` may have stored it already.
       if ((state as string) === "done") return send(name, rest);
       held.push({ name, args: rest });
       showAsSent(response, () => held.some((call) => call.name === "end"));
@@ -90,7 +93,10 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   });
 }
 
-/** Wakes the writers that wait. A compressing middleware keeps their listeners on its own stream, which `on` returns then. */
+/**
+ * Wakes the writers that wait. With a compressing middleware, `on` returns that middleware's stream, which has the
+ * listeners.
+ */
 function emitDrain(response: NodeResponse): void {
   const nothing = (): void => {};
   const emitter = response.on("drain", nothing);
@@ -98,7 +104,10 @@ function emitDrain(response: NodeResponse): void {
   for (const each of new Set([response as unknown as { emit(event: string): void }, emitter])) each.emit("drain");
 }
 
-/** Lets a response say that its headers are sent, and whether it is ended; without `isEnded`, it says again what is true. */
+/**
+ * Makes a response say that its headers are sent, and whether it has ended. Without `isEnded`, it shows its real state
+ * again.
+ */
 function showAsSent(response: NodeResponse, isEnded: (() => boolean) | undefined): void {
   if (isEnded === undefined) {
     Reflect.deleteProperty(response, "headersSent");
@@ -109,7 +118,10 @@ function showAsSent(response: NodeResponse, isEnded: (() => boolean) | undefined
   Object.defineProperty(response, "writableEnded", { configurable: true, get: isEnded });
 }
 
-/** Notes what `writeHead` was given in the response itself, where ours can be added to it. Answers what is left of its arguments. */
+/**
+ * Moves the arguments of `writeHead` into the response itself, where the session's headers can be added. Returns the
+ * remaining arguments.
+ */
 function takeHead(response: NodeResponse, [status, ...others]: unknown[]): unknown[] {
   response.statusCode = Number(status);
   const [reason, second] = others;
@@ -133,7 +145,7 @@ function takeHead(response: NodeResponse, [status, ...others]: unknown[]): unkno
   return typeof reason === "string" ? [response.statusCode, reason] : [response.statusCode];
 }
 
-/** The headers of Node's response, as far as the session's are added to them. */
+/** The headers of Node's response, so that the session's headers can be added. */
 function headersOf(response: NodeResponse): HeaderTarget {
   const list = (name: string): string[] => {
     const value = response.getHeader(name);

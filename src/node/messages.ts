@@ -1,4 +1,4 @@
-/** What is used of Node's `IncomingMessage`. */
+/** The part of Node's `IncomingMessage` that is used. */
 export interface NodeRequest {
   /** The method, such as `GET`. Absent counts as `GET`. */
   readonly method?: string | undefined;
@@ -12,31 +12,31 @@ export interface NodeRequest {
   readonly socket?: object | undefined;
 }
 
-/** What is used of Node's `ServerResponse`. */
+/** The part of Node's `ServerResponse` that is used. */
 export interface NodeResponse {
   /** The status that the response will have. With 500 and above, changes that are not stored yet are dropped. */
   statusCode: number;
-  /** Whether the header fields are on their way, so that no cookie can be added. */
+  /** Whether the header fields were sent, so that no cookie can be added. */
   readonly headersSent: boolean;
   /** The value of a field that was set, or undefined. */
   getHeader(name: string): string | number | readonly string[] | undefined;
-  /** Sets a field in place of any that has the name. A list is one line for each value. */
+  /** Sets a field, and replaces a field of the same name. A list is one line for each value. */
   setHeader(name: string, value: string | readonly string[]): unknown;
-  /** Removes a field. One that is not set is ignored. */
+  /** Removes a field. A field that is not set is ignored. */
   removeHeader(name: string): void;
   /** The names of the fields that are set, in lower case. */
   getHeaderNames(): string[];
   /** Sends the last part of the body. The middleware calls it when the session is stored. */
   // oxlint-disable-next-line no-explicit-any -- Node's overloads, which are passed on as they are
   end(...args: any[]): any;
-  /** Breaks off the connection: for a session that cannot be stored when the header fields are already sent. */
+  /** Closes the connection. It is called if a session cannot be stored after the header fields were sent. */
   destroy?(error?: unknown): unknown;
   /** Listens for the end of the connection, and for room in its buffer. */
   // oxlint-disable-next-line no-explicit-any -- as above
   on(event: "close" | "drain", listener: () => void): any;
 }
 
-/** The part of a request that transports and options look at, as the Web has it. */
+/** The parts of a request that transports and options read, as a web `Request`. */
 export function toRequest(request: NodeRequest): Request {
   const { socket } = request;
   const isEncrypted = socket !== undefined && "encrypted" in socket && socket.encrypted === true;

@@ -6,15 +6,15 @@
 import { byteLength } from "../core/record_size.ts";
 import type { FieldChange, RecentWrites, Subject, Tombstone } from "./recent_writes.ts";
 
-/** What one cookie holds of one session. */
+/** The content of one cookie about one session. */
 export interface CookieContent extends Subject {
   readonly writes?: RecentWrites;
   readonly tombstone?: Tombstone;
 }
 
 /**
- * In characters. Browsers keep 4 096 octets of a cookie (RFC 6265bis, 5.7). This one comes with each request beside the
- * session's own, so it is smaller.
+ * In characters. Browsers keep 4 096 octets of a cookie (RFC 6265bis, 5.7). The client sends this cookie with each
+ * request beside the session cookie, so it is smaller.
  */
 const MOST_SEALED = 3072;
 /** In bytes: four characters hold three bytes. Mark, nonce and tag take 39 characters. */
@@ -41,14 +41,15 @@ export function cookieText({ token, id, writes, tombstone }: CookieContent, now:
   if (writes === undefined) return JSON.stringify({ ...subject, tombstone });
   const head = { ...subject, seen: writes.lastSeenAt - now, versions: writes.versions };
   const fields = fieldRows(writes, now, MOST_TEXT - sizeOf({ ...head, complete: false, fields: [] }));
-  // Where a name has found no room, no text has either.
+  // If a name had no room, no text had room either.
   const complete = writes.isComplete && fields.every(({ length }) => length === 3);
   return JSON.stringify({ ...head, complete, fields } satisfies CookieText);
 }
 
 /**
- * Changes as rows that fit. The largest texts are left out first. If there are none left, the oldest changes are left
- * out: a place that lacks one of those lacks later ones as well, so the lack is noticed by those.
+ * Changes as rows that fit into the cookie. The largest texts are left out first. If no texts are left, the oldest
+ * changes are left out: a place that lacks an old change lacks later ones as well, and the later ones show that its
+ * state is too old.
  */
 function fieldRows({ changes }: RecentWrites, now: number, space: number): FieldRow[] {
   let room = space;
@@ -56,7 +57,7 @@ function fieldRows({ changes }: RecentWrites, now: number, space: number): Field
   const named = newestFirst.flatMap(([name, { at, text }]) => {
     const row: [string, number] = [name, at - now];
     const bare = sizeOf(row);
-    // A text that is too long for certain need not be measured.
+    // A text that is certainly too long need not be measured.
     const isLong = text === undefined || (text !== null && text.length > MOST_TEXT);
     room -= bare;
     return room < 0 ? [] : [{ row, text, more: isLong ? Infinity : sizeOf([...row, text]) - bare }];
@@ -69,15 +70,15 @@ function fieldRows({ changes }: RecentWrites, now: number, space: number): Field
   });
 }
 
-/** With the comma that follows. */
+/** The size of the JSON text, with the comma that follows. */
 function sizeOf(value: unknown): number {
   return byteLength(JSON.stringify(value)) + 1;
 }
 
 /**
- * What a cookie holds; null if it is too old. Its shape is not checked: it was sealed here.
+ * The content of a cookie; null if it is too old. The shape is not checked, because this library has sealed the text.
  *
- * @param accepted How old it may seem, in milliseconds
+ * @param accepted The age up to which it is accepted, in milliseconds
  */
 export function parseCookieText(text: string, now: number, accepted: number): CookieContent | null {
   const parsed: CookieText = JSON.parse(text);

@@ -1,5 +1,5 @@
 /**
- * When the fields of a record were recently changed. The marks lie in a field of the record, so that `encryption()`
+ * Marks: when the fields of a record were recently changed. They are kept in a field of the record, so `encryption()`
  * hides the names in them.
  *
  * @module
@@ -31,19 +31,19 @@ export function readMarks(fields: Fields): Marks {
       for (const name of names) at.set(name, Number(instant));
     return { at, unsentAt };
   } catch {
-    // Another program has written there. The record counts as one without marks.
+    // Another program has written the field. The record counts as one without marks.
     return NO_MARKS;
   }
 }
 
-/** Fields with marks. A write that changes many fields is one instant. */
+/** Fields with marks. All fields that one write changes have the same instant. */
 export function withMarks(fields: Fields, { at, unsentAt }: Marks): Fields {
   const namesByInstant: Record<string, string[]> = {};
   for (const [name, instant] of at) (namesByInstant[instant] ??= []).push(name);
   return withChanges(fields, new Map([[MARKS_FIELD, JSON.stringify([unsentAt, namesByInstant])]]));
 }
 
-/** Fields as the core may see them; the very same if there are no marks. */
+/** Fields as the core may see them; the same object if there are no marks. */
 export function withoutMarks(fields: Fields): Fields {
   return fields.has(MARKS_FIELD) ? withChanges(fields, new Map([[MARKS_FIELD, null]])) : fields;
 }
@@ -53,7 +53,7 @@ export function latestOf({ at }: Marks): number {
   return [...at.values()].reduce((latest, instant) => Math.max(latest, instant), 0);
 }
 
-/** The names of the fields that differ, without those that belong to the record. */
+/** The names of the fields that differ, without the metadata and the marks. */
 export function changedNames(before: Fields, after: Fields): string[] {
   return [...difference(before, after).keys()].filter((name) => name !== METADATA_FIELD && name !== MARKS_FIELD);
 }

@@ -1,5 +1,6 @@
 /**
- * A session as its client is to see it: what the store showed, and what the store does not show yet.
+ * A session as its client sees it: the record that the store showed, merged with the changes that the store does not
+ * show yet.
  *
  * @module
  */
@@ -10,7 +11,7 @@ import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
 import { isLater, type PresentedWrites } from "./recent_writes.ts";
 import type { RecentWindow } from "./window.ts";
 
-/** What this repository keeps in `Found.stored` of a session that was found or written. */
+/** The value that this repository keeps in `Found.stored` of a session that was found or written. */
 export interface MergedSession {
   /** The session as the store showed it, or as it was stored since. */
   readonly shown: Found;
@@ -19,7 +20,10 @@ export interface MergedSession {
   /** Whether the store lacks a part of what the client has seen. */
   readonly isMerged: boolean;
   readonly marks: Marks;
-  /** The latest instant of any change that is known. The next change comes after it, even if the clock is behind. */
+  /**
+   * The latest instant of all known changes. The next change gets a later instant, even if this server's clock is
+   * behind.
+   */
   readonly clock: number;
 }
 
@@ -30,7 +34,7 @@ export interface Merged {
   readonly isStale: boolean;
 }
 
-/** What this repository keeps of a session that it gave. */
+/** The value that this repository keeps in a session that it returned. */
 export function mergedOf(found: Found): MergedSession {
   return found.stored as MergedSession;
 }
@@ -59,15 +63,15 @@ export function merge(
       continue;
     }
     at.set(name, change.at);
-    // A record that is only late will be replaced by itself. One that another writer has stored without the change
-    // needs it again.
+    // If the record is only late, the store will show the newer one by itself. If another writer has stored the record
+    // without the change, the change must be stored again.
     needsStoring ||= !isKnown || presented.cookies > 1;
     if (name === METADATA_FIELD)
       metadata = { ...parseMetadata(change.text ?? "{}"), writes: metadata.writes, writtenAt: metadata.writtenAt };
     else changed.set(name, change.text);
   }
   const isMerged = isMissing || changed.size > 0 || metadata !== shown.metadata;
-  // To store a record that lacks a text would remove it everywhere.
+  // Storing a record that lacks the text of a change would remove that text everywhere.
   needsStoring &&= !isStale && !isMissing;
   const stored: MergedSession = { shown, isMissing, isMerged, marks: { at, unsentAt: all.unsentAt }, clock };
   const lastSeenAt = Math.max(shown.lastSeenAt, presented.lastSeenAt);
@@ -76,7 +80,7 @@ export function merge(
   return { found: { ...shown, fields, metadata, lastSeenAt, needsStoring, stored }, isStale };
 }
 
-/** A session that the client knows of, and that the store does not show. */
+/** A session that the client presents recent writes of, and that the store does not show. */
 export function missingSession(
   token: string,
   { id = token, changes, lastSeenAt }: PresentedWrites,
@@ -87,17 +91,19 @@ export function missingSession(
   return { id, token, version: "", fields: new Map(), metadata, lastSeenAt };
 }
 
-/** What a client can see of metadata. The rest is about one record, and written anew with each. */
+/**
+ * The part of the metadata that a client can see. The rest is about one record, and is written anew with each record.
+ */
 export function metadataText(metadata: Metadata): string {
   return JSON.stringify({ ...metadata, writes: undefined, writtenAt: undefined, successor: undefined });
 }
 
-/** Its shape is not checked: it was sealed here. */
+/** The shape is not checked, because this library has sealed the text. */
 function parseMetadata(text: string): Metadata {
   return JSON.parse(text);
 }
 
-/** Enough of a version to tell those apart that one client sees within the window. */
+/** The end of a version. It is enough to distinguish the versions that one client sees within the window. */
 export function shortVersion({ version }: Found): string {
   return String(version).slice(-12);
 }

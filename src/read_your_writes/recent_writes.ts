@@ -1,46 +1,47 @@
 /**
- * What a client has recently seen of a session, and how several cookies are merged.
+ * Recent writes: the changes of a session that a client has recently seen. Several cookies of them are merged.
  *
  * @module
  */
 
 /** The last change of a field. */
 export interface FieldChange {
-  /** The instant of the change, in epoch milliseconds. It is later than every change that its writer had seen. */
+  /** The instant of the change, in epoch milliseconds. It is later than all changes that its writer had seen. */
   readonly at: number;
   /** The text of the field; null if it was removed; undefined if the text had no room in the cookie. */
   readonly text: string | null | undefined;
 }
 
-/** What a client has recently seen of a session. */
+/** The changes of a session that a client has recently seen. */
 export interface RecentWrites {
   readonly changes: ReadonlyMap<string, FieldChange>;
   readonly lastSeenAt: number;
-  /** Whether nothing of the session is older: it began recently, and each of its fields is among the changes. */
+  /** Whether the changes hold the whole session: it began recently, and each of its fields is among them. */
   readonly isComplete: boolean;
   /**
-   * The versions of the record that the client has seen, the last one first. A record of such a version is only late.
+   * The versions of the record that the client has seen, the last one first. A record with one of them is only late: no
+   * other writer has overwritten the client's changes.
    */
   readonly versions: readonly string[];
 }
 
-/** What a client knows of an id that is over. */
+/** The note that an id is no longer valid for a client. */
 export interface Tombstone {
   /** When the session was ended, or its id retired, in epoch milliseconds. */
   readonly at: number;
   /** Whether the id was retired, so that the session goes on under another one. */
   readonly isRetired: boolean;
-  /** With a grace: the token that took over, and the last instant at which the old one leads there. */
+  /** With a grace: the token of the successor, and the instant until which the old token stands for it. */
   readonly successor?: { readonly token: string; readonly until: number };
 }
 
-/** The session that something is about. The id is unknown if the session was ended without being loaded. */
+/** Names a session. The id is unknown if the session was ended without being loaded. */
 export interface Subject {
   readonly token: string;
   readonly id?: string | undefined;
 }
 
-/** What a client presented of one session, in one recent-writes cookie or several. */
+/** The recent writes that a client presented for one session, in one cookie or several. */
 export interface PresentedWrites extends RecentWrites {
   readonly id?: string | undefined;
   /** The number of cookies: more than one if several responses were under way at once. */
@@ -48,7 +49,7 @@ export interface PresentedWrites extends RecentWrites {
   readonly tombstone?: Tombstone | undefined;
 }
 
-/** What a client presents that has seen nothing recently. */
+/** The recent writes of a client that presents none. */
 export const NO_WRITES: PresentedWrites = {
   changes: new Map(),
   lastSeenAt: 0,
@@ -58,21 +59,24 @@ export const NO_WRITES: PresentedWrites = {
 };
 
 /**
- * As many versions as one client sees within the window. A version that is dropped costs a write that was not needed.
+ * About as many versions as one client sees within the window. A dropped version costs a write that was not needed.
  */
 const MOST_VERSIONS = 12;
 
-/** Whether a change comes after another one. Of two at one instant, any may win if all places agree. */
+/**
+ * Whether a change is later than another one. If both have the same instant, it does not matter which one wins, as long
+ * as all places agree.
+ */
 export function isLater(one: FieldChange, two: FieldChange): boolean {
   return one.at === two.at ? rank(one.text) > rank(two.text) : one.at > two.at;
 }
 
-/** Unknown, then removed, then the texts in their order. */
+/** The order of changes with the same instant: unknown texts, then removed ones, then texts in their order. */
 function rank(text: string | null | undefined): string {
   return text === undefined ? "" : text === null ? "0" : `1${text}`;
 }
 
-/** Merges what several cookies hold of one session. The later change of each field counts. */
+/** Merges the recent writes of several cookies about one session. The later change of each field wins. */
 export function mergeWrites(all: readonly RecentWrites[]): RecentWrites {
   const changes = new Map<string, FieldChange>();
   let lastSeenAt = 0;

@@ -15,41 +15,47 @@ import { windowOf } from "./window.ts";
 
 /** A cookie that the client presented. It has no content if it cannot be opened or is too old. */
 interface PresentedCookie {
-  /** Its name, without that of the session cookie. */
+  /** Its name, without the name of the session cookie. */
   readonly suffix: string;
   readonly content: CookieContent | null;
 }
 
-/** Stands between the name of the session cookie and the rest. No prefix of another session's cookie ends so. */
+/**
+ * Separates the name of the session cookie from the rest, so that cookies of another session are not taken for this
+ * one's.
+ */
 const SEPARATOR = "~";
-/** What {@linkcode createWriteId} gives. A cookie of another name belongs to somebody else and is left alone. */
+/** The shape of {@linkcode createWriteId}. A cookie with another name was not set here and is ignored. */
 const NAME_SHAPE = /^[\w-]{16}$/;
-/** Hardly more responses are under way at once. A client that presents more must not cost more. */
+/**
+ * More responses are hardly ever under way at once. Further cookies are not decrypted, so that a client cannot cause
+ * more work.
+ */
 const MOST_COOKIES = 64;
 
-/** What the client of one request knows of its recent writes. */
+/** The recent writes of one request's client. */
 export interface RecentWritesCookie {
-  /** Whether a response can still bring the client what is noted now. */
+  /** Whether the response can still bring the client a write that is noted now. */
   canSend(): boolean;
-  /** What the client presented of a session, with what is noted since. */
+  /** The writes that the client presented for a session, merged with those noted since. */
   of(subject: Subject): Promise<PresentedWrites>;
-  /** Notes what the client's next cookie holds of a session. */
+  /** Notes the writes that the client's next cookie holds for a session. */
   note(subject: Subject, writes: RecentWrites): void;
-  /** Notes that a session has begun in this request, so that the client knows of it by its response alone. */
+  /** Notes that a session began in this request, so the client knows it only after the response. */
   begin(subject: Subject): void;
-  /** Notes that an id is over for this client, even if the store shows it. */
+  /** Notes that an id is no longer valid for this client, even if the store shows it. */
   noteEnd(subject: Subject, tombstone: Tombstone): void;
-  /** Drops what was noted of a session, as it did not happen after all. */
+  /** Drops the notes about a session, because the change did not happen after all. */
   drop(subject: Subject): void;
-  /** Sends the client what was noted, and expires the cookies that this replaces. */
+  /** Sends the noted writes to the client, and expires the cookies that they replace. */
   respond(headers: Headers, op: Operation): Promise<void>;
 }
 
 /**
- * Takes what the client presented with the request of an operation, sealed in cookies beside the session cookie. Responses
- * that are under way at once must not replace each other's cookies. So each response sets a cookie with a new name. It holds
- * everything that its request presented, and replaces that. Merging is harmless in any order: the
- * later change of each field counts.
+ * Reads the sealed recent-writes cookies that the client presented beside the session cookie, and sets the next one.
+ * Responses that are under way at once must not replace each other's cookies. So each response sets a cookie with a new
+ * name. The new cookie holds everything that its request presented, and replaces those cookies. They can be merged in
+ * any order, because the later change of each field wins.
  */
 export function recentWritesCookie(
   transport: CookieTransport,
@@ -76,7 +82,7 @@ export function recentWritesCookie(
     ));
   }
 
-  /** What is sealed beside one session cookie does not open beside another one. */
+  /** A cookie that was sealed beside one session cookie does not open beside another one. */
   function contextOf(suffix: string): string {
     return `${name} ${suffix}`;
   }
@@ -115,7 +121,7 @@ export function recentWritesCookie(
 
     noteEnd(subject, tombstone) {
       const { token, id } = subject;
-      // The successor of a rotation that failed, say: no client knows of it.
+      // No client knows a session that began in this request, such as the successor of a failed rotation.
       if (begun.has(token) && !isSent) drop(subject);
       else unsent.set(token, { token, id, tombstone });
     },
@@ -138,11 +144,12 @@ export function recentWritesCookie(
         );
       }
       for (const { suffix, content } of presented) {
-        // That another id has ended stays true. Everything else is in the new cookie, or cannot be used.
+        // A cookie that says that another id has ended stays valid. All other content is in the new cookie, or cannot
+        // be used.
         const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
         if (isReplaced) write(headers, suffix, "", 0);
       }
-      // No cache may keep what was sent to one client.
+      // No cache may keep a response that was meant for one client.
       headers.set("Cache-Control", "no-store");
     },
   };

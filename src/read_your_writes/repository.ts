@@ -21,26 +21,27 @@ import type { RecentWritesCookie } from "./recent_writes_cookie.ts";
 import { windowOf } from "./window.ts";
 
 /**
- * A record that is older than the client has seen is read so many times. A request does not wait longer for an engine that is
- * late.
+ * How often a record is read if it is older than the state that the client has seen. A request does not wait longer for
+ * a late engine.
  */
 const MOST_READS = 3;
 
 /**
- * A repository whose clients see their own writes, and never an older state than they saw, although the store is
- * eventually consistent. A session is a map in which the last change of each field counts. The instants of changes are
- * a hybrid logical clock: they never run behind what their writer had seen. A record keeps the marks of its recent
- * changes, and the client brings what it has seen of them in its cookie. Both are merged whenever the session is
- * loaded.
+ * A repository whose clients see their own writes, and never an older state than they have seen, although the store is
+ * eventually consistent. A session is a map in which the last change of each field wins. The instants of changes are a
+ * hybrid logical clock: a change is later than all changes that its writer had seen. A record keeps the marks of its
+ * recent changes, and the client's cookie holds the changes that the client has seen. Both are merged whenever the
+ * session is loaded.
  *
  * @param next The repository on the store
- * @param cookieOf Finds what the client of an operation presented; undefined if it has no client that keeps cookies
+ * @param cookieOf Finds the recent-writes cookies of an operation; undefined if the operation has no client that keeps
+ *   cookies
  */
 export function readYourWritesRepository(
   next: Repository,
   cookieOf: (op: Operation) => RecentWritesCookie | undefined,
 ): Repository {
-  /** What was stored of a session that the store did not show, so that it could be retired. */
+  /** For a session that the store did not show: the record that was stored so that the session could be retired. */
   const storedToRetire = new WeakMap<Found, Found>();
   const presentedOf = async (subject: Subject, op: Operation): Promise<PresentedWrites> =>
     (await cookieOf(op)?.of(subject)) ?? NO_WRITES;
@@ -66,8 +67,8 @@ export function readYourWritesRepository(
   }
 
   /**
-   * Reads a session and merges it with what the client presents. It is read again if the client has seen a newer state
-   * that cannot be merged.
+   * Reads a session and merges it with the writes that the client presents. It is read again if the client has seen a
+   * newer state that cannot be merged.
    */
   async function find(
     read: () => MaybePromise<Found | RejectReason>,
@@ -97,7 +98,7 @@ export function readYourWritesRepository(
     }
   }
 
-  /** Stores contents in place of `before`, if there is a session before, together with the marks of what changes. */
+  /** Stores contents together with the marks of their changes, in place of `before` if that is given. */
   async function store(
     before: Found | undefined,
     contents: Contents,
@@ -111,13 +112,16 @@ export function readYourWritesRepository(
     for (const name of changedNames(before?.fields ?? NO_FIELDS, contents.fields)) at.set(name, clock);
     if (before === undefined || metadataText(before.metadata) !== metadataText(contents.metadata))
       at.set(METADATA_FIELD, clock);
-    // No response can bring the write of a job to a client.
+    // A job has no response that could bring its write to a client.
     const marks = { at, unsentAt: cookieOf(op)?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };
     const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
     return stored === "conflict" ? stored : await written(stored, marks, latestOf(marks), op, known?.shown);
   }
 
-  /** What was stored in place of `before` as the core holds it. It is noted for the client. */
+  /**
+   * Turns the record that was stored in place of `before` into the session that the core holds, and notes it for the
+   * client.
+   */
   async function written(
     shown: Found,
     marks: Marks,
@@ -134,7 +138,10 @@ export function readYourWritesRepository(
     return found;
   }
 
-  /** Notes for the client what it sees. Changes that it knows without their texts stay in what it knows. */
+  /**
+   * Notes the state that the client sees for its next cookie. Changes that the client presented without their texts are
+   * kept.
+   */
   function note(found: Found, presented: RecentWrites, op: Operation): void {
     const { lastSeenAt, metadata, fields, needsStoring } = found;
     const { shown, marks } = mergedOf(found);
@@ -144,7 +151,7 @@ export function readYourWritesRepository(
       const text = name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
       if (op.now - at < accepted) changes.set(name, { at, text });
     }
-    // A record that lacks a change and must be written again is not only late.
+    // A record that lacks a change and must be stored again is more than late, so its version is not noted.
     const versions = needsStoring === true ? [] : [shortVersion(shown)];
     const isComplete = [METADATA_FIELD, ...fields.keys()].every((name) => changes.has(name));
     cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete, versions }, presented]));
@@ -152,7 +159,8 @@ export function readYourWritesRepository(
 
   async function update(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
     const { shown, isMerged, isMissing, marks, clock } = mergedOf(current);
-    // A touch of a record that lacks a change stores that change as well. Otherwise the last touch would remove it.
+    // If the record lacks a change, a touch stores that change as well. Otherwise the touch, as the last write, would
+    // remove it.
     if (!isMerged && contents.fields === current.fields && contents.metadata === current.metadata) {
       const touched = await next.update(shown, { ...shown, lastSeenAt: contents.lastSeenAt }, op);
       return touched === "conflict" ? touched : await written(touched, marks, clock, op, shown);
@@ -169,7 +177,7 @@ export function readYourWritesRepository(
       store(undefined, contents, op, (marked) => next.create(id, marked, op, replaces && mergedOf(replaces).shown)),
     update,
     async retire(current, successor, graceUntil, op) {
-      // Only a record can lead to the successor.
+      // The successor is named in a record, so a session that the store does not show is stored first.
       const stored = mergedOf(current).isMissing ? await update(current, current, op) : current;
       if (stored === "conflict") return stored;
       storedToRetire.set(current, stored);
@@ -182,7 +190,7 @@ export function readYourWritesRepository(
     ...(next.reinstate && {
       async reinstate(retired, successor, op) {
         const { shown, isMissing } = mergedOf(storedToRetire.get(retired) ?? retired);
-        // Of a session that the store did not show, and that could not be stored, nothing was retired.
+        // A session that the store did not show, and that could not be stored, was not retired.
         if (isMissing) await next.end(mergedOf(successor).shown, op);
         else await next.reinstate?.(shown, mergedOf(successor).shown, op);
         const cookie = cookieOf(op);
@@ -206,21 +214,21 @@ function isNews(found: Found, presented: PresentedWrites, { now, store }: Operat
   if (lastSeenAt > presented.lastSeenAt && now - lastSeenAt < length) return true;
   const { at, unsentAt } = mergedOf(found).marks;
   return [...at].some(([name, instant]) => {
-    // A job has no client that could be given its write, and its clock may be another one.
+    // The write of a job was not sent to any client, and the job's clock may differ.
     const isRecent = now - instant < (instant <= unsentAt ? accepted : length);
     return isRecent && instant > (presented.changes.get(name)?.at ?? -Infinity);
   });
 }
 
 /**
- * Whether a session that the store does not show must be there. Where the core leaves no tombstone, a late session cannot be
- * told from one that was ended: it counts as ended.
+ * Whether a session that the store does not show is only late. If the core leaves no tombstones in the store, a late
+ * session cannot be distinguished from an ended one, and it counts as ended.
  */
 function isLate({ changes }: PresentedWrites, { store }: Operation): boolean {
   return changes.size > 0 && leavesTombstones(store);
 }
 
-/** Waits before the next read; false if no time is left, which is no conflict here. */
+/** Waits before the next read; false if no time is left. Here that is not a conflict. */
 async function backOff(op: Operation): Promise<boolean> {
   try {
     await op.backOff();

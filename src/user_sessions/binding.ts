@@ -1,5 +1,5 @@
 /**
- * The binding of one session to a user, and what names the session in that user's list.
+ * The binding of one session to a user, and the name of the session in that user's list.
  *
  * @module
  */
@@ -15,7 +15,10 @@ import { type IndexedMetadata, indexText, type UserSessionsOptions } from "./opt
 /** The most that metadata may take when encoded, in bytes. */
 const MOST_METADATA = 16_384;
 
-/** Records a binding, which is stored with everything else. If nothing must be waited for, it is recorded at once. */
+/**
+ * Records a binding, which is stored with the other changes of the request. If nothing must be awaited, it is recorded
+ * before the call returns.
+ */
 export async function bind<Metadata>(
   internals: SessionInternals,
   userId: string,
@@ -41,23 +44,23 @@ export async function bind<Metadata>(
   );
 }
 
-/** Records that a session belongs to nobody. */
+/** Records that a session belongs to no user. */
 export async function unbind(internals: SessionInternals): Promise<void> {
   await chain(internals.load(), () => {
     if (internals.metadata(FACTS) !== undefined) internals.setMetadata(FACTS, null);
   });
 }
 
-/** What names the session in its user's list; null if the store holds no binding of it. */
+/** The handle of the session in its user's list; null if the store holds no binding of it. */
 export async function handleOf(internals: SessionInternals): Promise<string | null> {
   const facts = await storedFacts(internals);
   return facts === undefined ? null : `${facts.lists[0].list}.${facts.token}`;
 }
 
 /**
- * The tokens of a session that must stay: as it is stored, and as it is bound in this request.
+ * The tokens of a session that must not be revoked: the stored one, and that of a binding in this request.
  *
- * @throws {SessionError} `ERR_STORE` if it could not be loaded: it must not end because it is unknown which one it is
+ * @throws {SessionError} `ERR_STORE` if the session could not be loaded: without its token, it would be revoked
  */
 export async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
   const facts = await storedFacts(internals);
@@ -67,15 +70,15 @@ export async function tokensOf(internals: SessionInternals): Promise<unknown[]> 
   return [facts?.token, Object(recorded).token];
 }
 
-/** What the store has of a session's user. */
+/** The facts about a session's user as they are stored. */
 async function storedFacts(internals: SessionInternals): Promise<Facts | undefined> {
   await internals.load();
-  // If its binding was stored together with changes of other requests, this request knows the session as it was before.
+  // If the binding was stored together with changes of other requests, this request does not have the stored facts yet.
   if (internals.found && pendingOf(internals.found.metadata) !== undefined) await internals.refresh();
   return internals.found ? factsOf(internals.found.metadata) : undefined;
 }
 
-/** Refuses an id that names no user: to end the sessions of `undefined` would look like success. */
+/** Throws if an id names no user. Ending the sessions of `undefined` would look like a success. */
 export function assertUserId(userId: unknown): asserts userId is string {
   if (typeof userId === "string" && userId !== "" && userId.isWellFormed()) return;
   throw new TypeError("The id of a user must be a well-formed string that is not empty; make a string of a number");
@@ -96,7 +99,7 @@ function encoded({ encode }: Codec, metadata: unknown): string {
   );
 }
 
-/** Metadata as `bind` was given them. If they cannot be read, the session is listed without them. */
+/** The metadata that were given to `bind`. If they cannot be read, the session is listed without them. */
 export function decoded({ decode }: Codec, text: string | null): unknown {
   try {
     return text === null ? undefined : decode(text);

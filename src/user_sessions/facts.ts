@@ -14,7 +14,7 @@ export type ListPlace = {
   readonly page?: number;
 };
 
-/** What a session's metadata says of its user. */
+/** The facts about its user in a session's metadata. */
 export type Facts = {
   /** Names the session in its lists. It stays the same when the id changes. */
   readonly token: string;
@@ -24,15 +24,15 @@ export type Facts = {
   readonly order?: number | undefined;
   /** A hash of the version of the user's credentials. */
   readonly version?: string | undefined;
-  /** The user's id, hidden by the id of the session. */
+  /** The user's id, hidden with the id of the session. */
   readonly user: string;
-  /** The text of the metadata, hidden by the id of the user. */
+  /** The text of the metadata, hidden with the id of the user. */
   readonly shown?: string | undefined;
 };
 
-/** What was bound and is not stored yet, in the clear. */
+/** A binding that is not stored yet, in the clear. */
 export type Pending = {
-  /** The token, unless the session belongs to the same user already. */
+  /** A new token. It is not used if the session belongs to the same user already. */
   readonly token: string;
   readonly userId: string;
   /** The values of the indexes. */
@@ -42,13 +42,13 @@ export type Pending = {
   readonly shown?: string | undefined;
 };
 
-/** What metadata says of a session's user; undefined if it belongs to nobody. */
+/** The facts about a session's user in its metadata; undefined if it belongs to no user. */
 export function factsOf(metadata: Metadata): Facts | undefined {
   const value = metadata[FACTS];
   return isFacts(value) ? value : undefined;
 }
 
-/** What metadata says was bound and is not stored yet. */
+/** The binding in the metadata that is not stored yet. */
 export function pendingOf(metadata: Metadata): Pending | undefined {
   const value = metadata[FACTS];
   return typeof Object(value).userId === "string" ? (value as Pending) : undefined;
@@ -76,12 +76,15 @@ export function listOf(name: string, value: string): MaybePromise<string> {
   return sha256(`with-session list ${JSON.stringify([name, value])}`);
 }
 
-/** A hash of credentials: enough to compare, and not the version, which may be the hash of a password. */
+/**
+ * A hash of the version of credentials. It is enough to compare, and does not show the version, which may be the hash
+ * of a password.
+ */
 export function versionHash(list: string, version: string | number): MaybePromise<string> {
   return chain(sha256(`with-session credentials ${list} ${JSON.stringify(version)}`), (hex) => hex.slice(0, 32));
 }
 
-/** Hides a text from readers who do not know the owner's id: that of a session or of a user. */
+/** Hides a text from readers who do not know the id of its owner, which is a session or a user. */
 export function hide(text: string, token: string, owner: string): MaybePromise<string> {
   return pad(toBase64Url(new TextEncoder().encode(text)), `user session ${token} ${owner}`);
 }
@@ -94,7 +97,10 @@ export function reveal(hidden: string | undefined, token: string, owner: string)
   );
 }
 
-/** What is stored under an id of what was bound. The same user keeps token and lists. */
+/**
+ * The facts to store for a binding, under an id. If the user is the same as before, the session keeps its token and
+ * lists.
+ */
 export async function factsFor(
   { userId, values, version, shown, ...pending }: Pending,
   before: Facts | undefined,

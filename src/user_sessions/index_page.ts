@@ -12,7 +12,10 @@ export interface Entry {
   readonly key: string;
   /** Names the session in handles. When its id changes, another entry has the same token. */
   readonly token: string;
-  /** The place in the order of logins: later than that of each session that was in the list before, whatever the clocks say. */
+  /**
+   * The place in the order of logins: later than that of each session that was in the list before, even if clocks
+   * differ.
+   */
   readonly order: number;
   /** When the entry was written, in epoch milliseconds. */
   readonly writtenAt: number;
@@ -29,17 +32,17 @@ export interface Page {
   readonly before: Fields;
   /** The entries, by {@linkcode nameOf}. */
   readonly entries: Map<string, Entry>;
-  /** How many pages there are. Only the first page knows. */
+  /** How many pages there are. Only the first page has this. */
   pages: number;
   /** Until when the engine must keep the page, in epoch milliseconds. */
   until: number;
-  /** The place of the last login that was counted. Only the first page knows. */
+  /** The place of the last login that was counted. Only the first page has this. */
   order: number;
 }
 
 /** A damaged record must not ask for more pages than this. */
 const MOST_PAGES = 4096;
-/** The mark of a page of a newer format: to read it as a damaged one would lose its sessions. */
+/** The mark of a page of a newer format. If such a page were read as a damaged one, its sessions would be lost. */
 const NEWER = /^list\d+$/;
 
 /**
@@ -77,7 +80,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
   };
 }
 
-/** Names an entry on its page. The sign of data makes the text of a page like that of a session. */
+/** Names an entry on its page. With the sign of data, a page has the same text format as a session. */
 export function nameOf({ key, token }: Pick<Entry, "key" | "token">): string {
   return `${DATA}${key} ${token}`;
 }

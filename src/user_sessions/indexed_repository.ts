@@ -11,16 +11,22 @@ import { enforceLimit, type LimitRule, register, unregister } from "./user_index
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
 
 /**
- * A repository that keeps lists of whose sessions are whose. An entry is written before its session is stored, and removed after the session
- * has ended, so there is never a session that no list knows.
+ * A repository that keeps a list of each user's sessions. An entry is written before its session is stored, and removed
+ * after the session has ended, so every stored session is in its list.
  */
 export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Repository {
-  /** The id that the successor of an operation is about to replace: the facts of the one are hidden by the id of the other. */
+  /**
+   * The id that an operation replaces. The session's facts are hidden with that id, and must be hidden again with the
+   * new id.
+   */
   const replacedIds: WeakMap<Operation, string> = new WeakMap();
-  /** What is to be enforced when a session is stored, which may take its request several operations. */
+  /** The limit to enforce when a session is stored. Storing it may take its request several operations. */
   const rules: WeakMap<object, LimitRule | undefined> = new WeakMap();
 
-  /** Lists a session that is about to be stored under an id. Answers the contents to store; the very same if they say so already. */
+  /**
+   * Lists a session that is about to be stored under an id. Returns the contents to store; the same object if they
+   * already say so.
+   */
   async function registered(
     id: string,
     contents: Contents,
@@ -49,7 +55,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       const listed = await register(list, page, { key, token, order }, contents, op, rule);
       lists.push({ list, page: listed.page });
       order ??= listed.order;
-      // The first list is that of the user, and only there sessions are counted.
+      // The first list is the user's. Sessions are counted only there.
       rule = undefined;
     }
     const stored = { ...facts, lists, order, user };
@@ -57,7 +63,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: stored } };
   }
 
-  /** Takes a session from the lists in which it is not any more. If that fails, a reader of the lists does it. */
+  /** Removes a session from the lists to which it no longer belongs. If that fails, a reader of the lists does it. */
   async function unregisterFrom({ id, metadata }: Found, op: Operation, after?: Facts): Promise<void> {
     const facts = factsOf(metadata);
     const kept = facts?.token === after?.token ? after : undefined;
@@ -127,7 +133,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   });
 }
 
-/** Answers what a task answers. If the store fails, that is reported, and the request goes on. */
+/** Returns the result of a task. If the store fails, the failure is reported and the request continues. */
 function tolerate<Answer>(op: Operation, task: Promise<Answer>): Promise<Answer | undefined> {
   return task.catch((error: unknown) => {
     if (!isSessionError(error)) throw error;

@@ -2,7 +2,7 @@ import { assertKnown } from "../core/known_options.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import { oneOf } from "../core/option_checks.ts";
 
-/** What changes when a user's credentials do: a counter, a date, the hash of a password. */
+/** A value that changes when a user's credentials change: a counter, a date, the hash of a password. */
 export type CredentialVersion = string | number;
 
 /** Metadata as the functions of `indexes` get it. */
@@ -11,22 +11,29 @@ export type IndexedMetadata<Metadata> = Metadata & { readonly [name: string]: un
 /** Options of {@linkcode userSessions}. */
 export interface UserSessionsOptions<Metadata = unknown> {
   /**
-   * How many sessions one user may have at a time, at least 1: a number, or a function of the user and of what the runtime passes beside the request.
+   * How many sessions one user may have at a time, at least 1: a number, or a function of the user id and the arguments
+   * that the runtime passes after the request.
    *
    * @default No limit
    */
   readonly limit?: number | LimitFunction;
-  /** Whether one session more ends the oldest one, or is refused with `ERR_SESSION_LIMIT`. @default {"revoke-oldest"} */
+  /**
+   * Whether a session beyond the limit ends the oldest one, or is refused with `ERR_SESSION_LIMIT`.
+   *
+   * @default {"revoke-oldest"}
+   */
   readonly onLimit?: "revoke-oldest" | "refuse";
   /**
-   * The version of a user's credentials. It is noted by `bind`, and compared with each load of a bound session, without a call of the store: a session with
-   * another version is rejected with the reason `"credentials"`. Null or undefined is not compared, and neither is a session that was bound without a version.
+   * The version of a user's credentials. `bind` notes it, and each load of a bound session compares it, without a store
+   * call. A session with another version is rejected with the reason `"credentials"`. Nothing is compared if the
+   * function returns null or undefined, or if the session was bound without a version.
    *
    * @default Sessions outlive a change of the credentials
    */
   credentialVersion?(userId: string, ...rest: unknown[]): MaybePromise<CredentialVersion | null | undefined>;
   /**
-   * Other keys by which sessions are found, for `revokeBy`: a function of the metadata for each, which gives a text or a number, or undefined for no key.
+   * Other keys by which `revokeBy` finds sessions. Each is a function of the metadata, which returns a text or a
+   * number, or undefined for no key.
    *
    * @default None
    */
@@ -42,7 +49,7 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
   const { limit, onLimit, credentialVersion, indexes = {} } = options;
   if (limit !== undefined && typeof limit !== "function") checkedLimit(limit);
   oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
-  // Only that it is an object: the program chooses the names.
+  // This only checks that it is an object: the program chooses the names.
   assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
   for (const each of [credentialVersion, ...Object.values(indexes)])
     if (each !== undefined && typeof each !== "function")

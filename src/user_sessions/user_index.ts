@@ -4,10 +4,10 @@ import type { ListPlace } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
 import { inspect, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
 
-/** How many sessions a user may have, and what happens to one more. */
+/** How many sessions a user may have, and whether a further one is refused. */
 export interface LimitRule {
   readonly limit: number;
-  /** Whether the new session is refused; otherwise the oldest ends. */
+  /** Whether the new session is refused. Otherwise the oldest session is ended. */
   readonly refuses: boolean;
   /** Sessions of other credentials are not counted. */
   readonly version: string | undefined;
@@ -17,11 +17,15 @@ export interface LimitRule {
 const PAGE_BYTES = 32_000;
 /** What an entry takes, in bytes, rounded up. */
 const ENTRY_BYTES = 160;
-/** How many pages a list has at least after two logins at once. Listing the sessions of such a user costs one more read for each. */
+/**
+ * The least number of pages that a list has after two logins at once. Listing the sessions of such a user costs one
+ * more read for each page.
+ */
 const SCATTERED = 16;
 
 /**
- * Lists a session, or finds that it is listed. It is called before the session is stored, so no session says that it is listed and is not.
+ * Lists a session, or finds that it is listed already. It is called before the session is stored, so no stored session
+ * claims wrongly to be listed.
  *
  * @returns Its page, and its place in the order of logins
  * @throws {SessionError} `ERR_SESSION_LIMIT`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
@@ -54,7 +58,7 @@ export async function register(
     const inspected = counts && (rule.refuses || first.pages > 1) ? await survey(list, op) : [];
     if (counts && rule.refuses) {
       const { limit, version } = rule;
-      // A login that is under way counts: of two at once for the last place, one is refused.
+      // A login that is under way counts. So if two logins at once want the last place, one of them is refused.
       const counted = inspected.filter(
         ([other, target]) =>
           other.token !== token && (typeof target === "string" ? target === "absent" : isCurrent(target, version, op)),
@@ -65,15 +69,16 @@ export async function register(
           `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
         );
     }
-    // Later than every session in the list, whatever the clocks say.
+    // Later than every session in the list, even if clocks differ.
     const others = [first, ...page.entries.values(), ...inspected.map(([other]) => other)];
     const order = entry?.order ?? place ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
-    // Unless the session names this list already, its entry is what an earlier binding has left, and too old to wait for the session.
+    // If the session does not name this list yet, an earlier binding has left this entry, and it may be too old to be
+    // kept until the session is stored.
     const isKept = entry !== undefined && known !== undefined;
     page.entries.set(name, isKept ? entry : { key, token, order, writtenAt: op.now });
-    // The first page alone knows how many there are.
+    // Only the first page has the number of pages.
     while (first.pages <= page.number) first.pages *= 2;
-    // Each login that is counted changes the first page, so that no two can count the same.
+    // Each login that is counted changes the first page, so that two logins cannot both take the last place.
     if (counts) first.order = order;
     for (const each of [page, first]) keepFor(each, contents, op);
     const isOnPage = page === first || (await savePage(page, op));
@@ -90,7 +95,7 @@ function random(from: number, to: number): number {
   return from + Math.floor(Math.random() * (to - from));
 }
 
-/** A page fits into every engine, the smallest value being Deno KV's of 65 536 bytes. */
+/** A page must fit into every engine. The smallest limit for a value is Deno KV's, 65 536 bytes. */
 function isFull({ entries }: Page, op: Operation): boolean {
   return (entries.size + 1) * ENTRY_BYTES > Math.min(PAGE_BYTES, op.store.traits.maxBytes / 2);
 }
@@ -114,7 +119,10 @@ async function makeRoom(page: Page, op: Operation): Promise<void> {
   await savePage(first, op);
 }
 
-/** Removes a session that has ended, or belongs to somebody else by now, from a list. `mayReturn`: another request may list it under the same token. */
+/**
+ * Removes from a list a session that has ended or now belongs to another user. With `mayReturn`, another request may
+ * list the session again under the same token, so only ended sessions are removed.
+ */
 export async function unregister(
   { list, page: number = 0 }: ListPlace,
   key: string,
@@ -125,14 +133,17 @@ export async function unregister(
   for (;;) {
     const page = await loadPage(list, number, op);
     if (!mayReturn) page.entries.delete(nameOf({ key, token }));
-    // With it goes what earlier ids have left.
+    // Entries that earlier ids of the session have left are removed as well.
     await inspect(page, op, (entry) => entry.token === token);
     if (await savePage(page, op)) return;
     await op.backOff();
   }
 }
 
-/** Ends sessions of a list. What takes their place meanwhile ends as well; a later login stays. Answers how many have ended. */
+/**
+ * Ends sessions of a list. Sessions that take their place meanwhile are ended as well; a later login is not. Returns
+ * how many have ended.
+ */
 export async function revoke(list: string, isMeant: (token: string) => boolean, op: Operation): Promise<number> {
   const ended = new Set<string>();
   for (let number = 0, pages = 1; number < pages; number++) {
@@ -147,17 +158,17 @@ export async function revoke(list: string, isMeant: (token: string) => boolean, 
         ({ token }) => meant?.has(token) === true,
         ({ token }) => ended.add(token),
       );
-      // If the page is as it was, it has named what took the place of a session meanwhile.
+      // If the page has not changed meanwhile, it has named every successor of its sessions.
       if (await savePage(page, op)) break;
     }
   }
   return ended.size;
 }
 
-/** Ends the sessions that a new one has put over the limit, the oldest first. Answers how many have ended. */
+/** Ends the oldest sessions until the user is within the limit again. Returns how many have ended. */
 export async function enforceLimit(list: string, { limit, version }: LimitRule, op: Operation): Promise<number> {
   const live = await liveSessions(list, version, op);
-  // In an order on which all agree. The new session itself ends only if there are enough later ones.
+  // All requests use the same order. The new session itself is ended only if there are enough later ones.
   live.sort((a, b) => b.order - a.order || (a.token < b.token ? -1 : 1));
   const over = live.slice(limit).map(({ token }) => token);
   return over.length === 0 ? 0 : await revoke(list, (token) => over.includes(token), op);
