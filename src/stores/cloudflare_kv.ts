@@ -9,11 +9,11 @@ import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 
-/** What the store needs of a Workers KV binding: a part of Cloudflare's `KVNamespace`. */
+/** The part of a Workers KV binding (Cloudflare's `KVNamespace`) that the store needs. */
 export interface CloudflareKvNamespace {
   /** Reads a value; null if there is no value. */
   get(key: string, options: { type: "text"; cacheTtl?: number }): Promise<string | null>;
-  /** Writes a value, which is removed after so many seconds. */
+  /** Writes a value, which is removed after `expirationTtl` seconds. */
   put(key: string, value: string, options: { expirationTtl: number }): Promise<void>;
   /** Removes a value. */
   delete(key: string): Promise<void>;
@@ -21,10 +21,10 @@ export interface CloudflareKvNamespace {
 
 /** Options of {@linkcode cloudflareKvStore}. */
 export interface CloudflareKvStoreOptions {
-  /** What every key begins with, at most 448 bytes. @default `"session:"` */
+  /** The prefix of every key, at most 448 bytes. @default `"session:"` */
   readonly prefix?: string;
   /**
-   * For how many seconds a place may answer from its cache, at least 30. A higher value makes reads faster and staler.
+   * How long, in seconds, a place may answer from its cache; at least 30. A higher value makes reads faster and staler.
    *
    * @default 60, that of Workers KV (https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter)
    */
@@ -39,28 +39,31 @@ export interface CloudflareKvStoreOptions {
  * `"kv_namespaces": [{ "binding": "SESSIONS", "id": "<of the namespace>" }]`.
  *
  * ## How expiry behaves
- * Workers KV removes a record when its time is up, but at the earliest 60 seconds after its last write
- * (https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys). A session ends on time nevertheless, because
- * that is judged by the record.
+ * Workers KV removes an expired record, but at the earliest 60 seconds after its last write
+ * (https://developers.cloudflare.com/kv/api/write-key-value-pairs/#expiring-keys). The session ends on time
+ * nevertheless, because the core checks the times in the record.
  *
  * ## Key format
  * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the name of the last write, a space, and the record as text.
  *
  * ## Consistency
- * Eventual, without compare-and-set. For 60 seconds or more, another place than the one that wrote may see the older state
- * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency): an ended session may still be there, and a new one may be missing.
+ * Eventual, without compare-and-set. For 60 seconds or more after a write, other places may see the older state
+ * (https://developers.cloudflare.com/kv/concepts/how-kv-works/#consistency): an ended session may still be there, and a
+ * new one may be missing.
  * - `readYourWrites` makes each client see its own writes.
  * - If two requests change one session at once, the last write wins, with all its fields.
- * - A change is preceded by a read. It is refused if that shows no session, or one that has ended. A session that was ended in another place
- *   meanwhile may come back.
- * - A creation is not preceded by a read, which would make this place believe for a minute that there is no session.
+ * - The store reads before a change, and refuses the change if it finds no session or an ended one. A session that was
+ *   ended in another place meanwhile may come back.
+ * - The store does not read before a creation. Such a read would make this place believe for a minute that there is no
+ *   session.
  * - An ended session leaves a record without fields, so that other places learn of its end.
  *
  * `durableObjectStore` has none of these limits.
  *
  * ## Limits
- * A record takes at most 25 MiB, and one key accepts one write a second (https://developers.cloudflare.com/kv/platform/limits/). An earlier write
- * is tried again within `storeTimeout`. A load is one read, a creation one write, and a change one read and one write.
+ * A record takes at most 25 MiB, and one key accepts one write a second
+ * (https://developers.cloudflare.com/kv/platform/limits/). A write that comes earlier is tried again within
+ * `storeTimeout`. A load is one read, a creation one write, and a change one read and one write.
  *
  * @param namespace The binding
  * @param options The key prefix, and how stale a read may be
@@ -111,7 +114,7 @@ export function cloudflareKvStore(
   async function find(key: string): Promise<StoredRecord | null> {
     const value = await namespace.get(prefix + key, getOptions);
     if (value === null) return null;
-    // Without the name of a write, nothing of the value is a record.
+    // A value without the name of a write holds no record.
     const [head = value, version = UNKNOWN] = VALUE.exec(value) ?? [];
     return { ...parseRecord(value.slice(head.length)), version };
   }
@@ -150,7 +153,7 @@ const MAX_BYTES = 25 * 1024 * 1024;
 const MAX_KEY_BYTES = 512;
 const KEY_LENGTH = 64;
 
-/** How the values of this store begin: with the name of a write. */
+/** The beginning of this store's values: the name of a write. */
 const VALUE = /^([\w-]{16,}) /;
 /** The version of a value that this store has not written. */
 const UNKNOWN = "?";
@@ -159,7 +162,7 @@ async function writing(done: Promise<void>): Promise<void> {
   try {
     await done;
   } catch (error) {
-    // The binding gives the status in the message alone.
+    // The binding gives the status only in the message.
     throw /\b429\b/.test(String(error)) ? new StoreBusyError() : error;
   }
 }

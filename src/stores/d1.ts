@@ -12,7 +12,7 @@ export { type SqlDialect, sqlSchema } from "./sql/schema.ts";
 export type { SqlValue } from "./sql/sql_store.ts";
 export type { SqlStoreOptions } from "./sql/table.ts";
 
-/** A binding of Cloudflare D1, or what its `withSession()` gives. */
+/** A binding of Cloudflare D1, or the result of its `withSession()`. */
 export interface D1Client {
   /** Prepares a statement. */
   prepare(statement: string): D1Statement;
@@ -45,17 +45,19 @@ export interface D1Statement {
  * (https://developers.cloudflare.com/d1/best-practices/read-replication/). Each verb is one statement in one round trip. Only a `delete`
  * that meets a changed row needs two.
  *
- * D1's Sessions API reads from a replica near the user. Pass `env.DB.withSession(bookmark)` for it, where the bookmark is what the user's last
- * request left. Its reads are never older than the bookmark, but they may be older than what other requests wrote since: another device
- * that ended this session is noticed late. The traits then say `"eventual"`. Writes still compare and set on the primary, so no update is lost.
+ * D1's Sessions API reads from a replica near the user. Pass `env.DB.withSession(bookmark)` for it, where the bookmark
+ * comes from the user's last request. Its reads are never older than the bookmark, but they may be older than writes of
+ * other requests since then: if another device ended this session, that is noticed late. The traits then say
+ * `"eventual"`. Writes still compare and set on the primary, so no update is lost.
  *
  * ## Limits
  * A record has at most 1 MiB; D1 accepts rows of 2 MB (https://developers.cloudflare.com/d1/platform/limits/). D1 has one writer at a
  * time, and its errors have no codes: a write that an overloaded database refuses is not tried again.
  *
- * @param database The binding, or what its `withSession()` gives
+ * @param database The binding, or the result of its `withSession()`
  * @param options The table's name. Default: `sessions`
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. An answer that it does not understand is
+ *   an `ERR_STORE`
  * @throws {TypeError} If the binding is missing, an option is unknown, or a name has other characters than letters, digits and underscores
  *
  * @example

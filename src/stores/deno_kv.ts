@@ -12,7 +12,10 @@ import type { SessionStore } from "../core/store.ts";
 /** One part of a key of Deno KV. */
 export type DenoKvKeyPart = Uint8Array | string | number | bigint | boolean;
 
-/** What the store needs of a `Deno.Kv`, which Deno opens with `Deno.openKv()` and Node with `openKv()` of `@deno/kv`. */
+/**
+ * The part of a `Deno.Kv` that the store needs. Deno opens one with `Deno.openKv()`, Node with `openKv()` of
+ * `@deno/kv`.
+ */
 export interface DenoKv {
   /** Reads an entry, with strong consistency. */
   get(key: readonly DenoKvKeyPart[]): Promise<{ readonly value: unknown; readonly versionstamp: string | null }>;
@@ -20,11 +23,11 @@ export interface DenoKv {
   atomic(): DenoKvAtomicOperation;
 }
 
-/** What the store needs of a `Deno.AtomicOperation`. */
+/** The part of a `Deno.AtomicOperation` that the store needs. */
 export interface DenoKvAtomicOperation {
   /** Demands that the entry has this versionstamp, or with `null` that it does not exist. */
   check(check: { readonly key: readonly DenoKvKeyPart[]; readonly versionstamp: string | null }): this;
-  /** Adds a write of an entry, which may be removed so many milliseconds later. */
+  /** Adds a write of an entry, which may be removed after `expireIn` milliseconds. */
   set(key: readonly DenoKvKeyPart[], value: unknown, options: { readonly expireIn: number }): this;
   /** Adds a deletion. */
   delete(key: readonly DenoKvKeyPart[]): this;
@@ -34,7 +37,7 @@ export interface DenoKvAtomicOperation {
 
 /** Options of {@linkcode denoKvStore}. */
 export interface DenoKvStoreOptions {
-  /** What every key begins with: the parts, or the only one. @default `["with-session"]` */
+  /** The prefix of every key: its parts, or its only part. @default `["with-session"]` */
   readonly prefix?: string | readonly DenoKvKeyPart[];
 }
 
@@ -45,8 +48,8 @@ export interface DenoKvStoreOptions {
  * Deno needs `--unstable-kv`. Node needs the package `@deno/kv`. Open the database once for the process.
  *
  * ## How expiry behaves
- * Deno KV removes a record some time after its end, locally up to a minute or so: `expireIn` is the earliest moment
- * (https://docs.deno.com/deploy/kv/key_expiration/). Each write sets it anew.
+ * Deno KV removes a record some time after it has expired, locally up to a minute or so: `expireIn` is the earliest
+ * moment (https://docs.deno.com/deploy/kv/key_expiration/). Each write sets it anew.
  *
  * ## Key format
  * The parts of the prefix, then 64 hexadecimal digits: `["with-session", "9f86d0…"]`. The value is a `Uint8Array`, the record as text in
@@ -114,7 +117,7 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
       const removal = kv.atomic().delete(path);
       if (expected !== undefined) removal.check({ key: path, versionstamp: String(expected) });
       const { ok } = await committed(removal);
-      // The check fails for a missing record as well, which is what a deletion is for.
+      // The check fails for a missing record as well. The deletion has succeeded then.
       if (!ok && (await kv.get(path)).versionstamp !== null) return "conflict";
     },
   };

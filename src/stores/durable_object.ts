@@ -8,7 +8,7 @@ import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { RecordVersion, SessionStore } from "../core/store.ts";
 
-/** What the store needs of a Durable Object binding: a part of Cloudflare's `DurableObjectNamespace`. */
+/** The part of a Durable Object binding (Cloudflare's `DurableObjectNamespace`) that the store needs. */
 export interface SessionObjectNamespace<Id = unknown> {
   /** The id of the object with a name. */
   idFromName(name: string): Id;
@@ -18,7 +18,7 @@ export interface SessionObjectNamespace<Id = unknown> {
   jurisdiction?(name: SessionJurisdiction): SessionObjectNamespace<Id>;
 }
 
-/** What the store needs of a stub of a Durable Object. */
+/** The part of a stub of a Durable Object that the store needs. */
 export interface SessionObjectStub {
   /** Calls the object. */
   fetch(
@@ -37,11 +37,11 @@ export type SessionLocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "a
 /** A jurisdiction (https://developers.cloudflare.com/durable-objects/reference/data-location/#restrict-durable-objects-to-a-jurisdiction). */
 export type SessionJurisdiction = "eu" | "fedramp";
 
-/** What {@linkcode SessionObject} needs of the state of a Durable Object: a part of Cloudflare's `DurableObjectState`. */
+/** The part of a Durable Object's state (Cloudflare's `DurableObjectState`) that {@linkcode SessionObject} needs. */
 export interface SessionObjectState {
-  /** What the object stores, in SQLite. */
+  /** The storage of the object, in SQLite. */
   readonly storage: {
-    /** Keys and values, without a wait in between. */
+    /** Keys and values. The calls return at once, without a promise. */
     readonly kv: {
       get<Value>(key: string): Value | undefined;
       put(key: string, value: unknown): void;
@@ -54,10 +54,10 @@ export interface SessionObjectState {
 
 /** Options of {@linkcode durableObjectStore}. */
 export interface DurableObjectStoreOptions {
-  /** What the name of every object begins with. @default Nothing */
+  /** The prefix of every object's name. @default Nothing */
   readonly prefix?: string;
   /**
-   * Where new objects are placed. Cloudflare follows it as well as it can, and an object does not move afterwards.
+   * Where new objects are placed. Cloudflare follows it as far as possible, and an object does not move afterwards.
    *
    * @default Near the request that creates the session
    */
@@ -84,8 +84,9 @@ export interface DurableObjectStoreOptions {
  * (https://developers.cloudflare.com/workers/runtime-apis/context/#exports).
  *
  * ## How expiry behaves
- * An alarm removes what an object stores when its session's time is up. After the alarm, and after a logout, nothing is left: an object
- * without storage ceases to exist (https://developers.cloudflare.com/durable-objects/concepts/durable-object-lifecycle/).
+ * An alarm removes the data of an object when its session has expired. After the alarm, and after a logout, nothing is
+ * left: an object without storage ceases to exist
+ * (https://developers.cloudflare.com/durable-objects/concepts/durable-object-lifecycle/).
  *
  * ## Key format
  * The object's name is the prefix and the key, 64 hexadecimal digits. It has one row with the record as text.
@@ -139,7 +140,7 @@ export function durableObjectStore<Id>(
     const id = objects.idFromName(prefix + key);
     const object = locationHint === undefined ? objects.get(id) : objects.get(id, { locationHint });
     const init = { method: "POST", body: JSON.stringify(call), ...(signal && { signal }) } as const;
-    // The request goes to the object, whatever the host is.
+    // The request goes to the object. The host has no meaning.
     const response = await object.fetch("http://session/", init);
     if (!response.ok) throw new Error(`The Durable Object answered with status ${response.status}`);
     const answer: unknown = JSON.parse(await response.text());
@@ -183,7 +184,7 @@ export function durableObjectStore<Id>(
  * It is a plain class with a `fetch`, not one of `cloudflare:workers`, so that this module can be imported in every runtime.
  */
 export class SessionObject {
-  /** Cloudflare's types recognise the class of a Durable Object by it. It has no value. */
+  /** Cloudflare's types recognise the class of a Durable Object by this field. It has no value. */
   declare readonly __DURABLE_OBJECT_BRAND: never;
   readonly #storage: SessionObjectState["storage"];
 
@@ -228,7 +229,8 @@ export class SessionObject {
     const endsAt = Date.now() + lifetime;
     // Bytes, because a string with a character beyond Latin-1 would be stored with two bytes for each.
     this.#storage.kv.put(ROW, { version, endsAt, text: utf8Encoder.encode(text) } satisfies Row);
-    // Setting the alarm costs a second row. One that comes too early looks when the session ends by now, and is set again.
+    // Setting the alarm costs a second row, so it is not set anew when the session is extended. An alarm that comes too
+    // early is set again, for the present end of the session.
     if (before === undefined || endsAt < before.endsAt) await this.#storage.setAlarm(endsAt);
     return { is: "saved", version };
   }
@@ -239,7 +241,7 @@ export class SessionObject {
   }
 }
 
-/** What the store asks of an object. */
+/** A call of the store to an object. */
 type Call =
   | { readonly verb: "load" }
   | Saving
@@ -253,13 +255,13 @@ interface Saving {
   readonly expected: RecordVersion | null;
 }
 
-/** What an object answers. */
+/** The answer of an object. */
 type Answer =
   | { readonly is: "found"; readonly version: string; readonly text: string }
   | { readonly is: "saved"; readonly version: string }
   | { readonly is: "missing" | "conflict" };
 
-/** What an object stores. */
+/** The row that an object stores. */
 interface Row {
   readonly version: string;
   /** In epoch milliseconds, on the engine's clock. */
@@ -272,7 +274,10 @@ const ROW = "record";
 const MISSING: Answer = { is: "missing" };
 const CONFLICT: Answer = { is: "conflict" };
 
-/** https://developers.cloudflare.com/durable-objects/platform/limits/, less what a row needs beside the record. */
+/**
+ * https://developers.cloudflare.com/durable-objects/platform/limits/, less the bytes that a row needs beside the
+ * record.
+ */
 const MAX_BYTES = 2_000_000 - 1_000;
 
 const utf8Encoder = new TextEncoder();

@@ -12,7 +12,7 @@ import type { SessionStore } from "../core/store.ts";
 
 /** A `DynamoDBClient`, a `DynamoDB` or a `DynamoDBDocumentClient` of the AWS SDK for JavaScript 3. It is recognised by its method. */
 export interface DynamoDbClient {
-  /** Sends a command, and answers its output. */
+  /** Sends a command, and returns its output. */
   send(
     command: GetItemCommand | PutItemCommand | DeleteItemCommand,
     options?: { abortSignal?: AbortSignal },
@@ -38,20 +38,21 @@ export interface DynamoDbStoreOptions {
  *   --time-to-live-specification Enabled=true,AttributeName=expires_at
  * ```
  *
- * The program needs the permissions `dynamodb:GetItem`, `dynamodb:PutItem` and `dynamodb:DeleteItem` on it.
+ * The program needs the permissions `dynamodb:GetItem`, `dynamodb:PutItem` and `dynamodb:DeleteItem` on the table.
  *
  * ## How expiry behaves
  * With time to live turned on for `expires_at`, DynamoDB deletes expired items within a few days
- * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html). A session ends on time nevertheless, because that is judged by
- * the record. Without it, expired items stay for ever.
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html). The session ends on time nevertheless,
+ * because the core checks the times in the record. Without time to live, expired items are never deleted.
  *
  * ## Key format
  * The attribute `key` holds 64 hexadecimal digits. The others are `value`, the record's text in bytes, `version`, and `expires_at` in seconds.
  * Give each application its own table.
  *
  * ## Consistency
- * Strong, with compare-and-set, within one region. In a global table, the regions overwrite each other's writes: use one that is strongly
- * consistent, or keep each user in one region. Each verb is one request. A write that the SDK sends again because its answer was lost is done once.
+ * Strong, with compare-and-set, within one region. In a global table, the regions overwrite each other's writes: use a
+ * global table that is strongly consistent, or keep each user in one region. Each verb is one request. If the SDK sends
+ * a write again because the answer was lost, the write is done only once.
  *
  * ## Limits
  * An item has at most 400 KB, names included
@@ -59,8 +60,8 @@ export interface DynamoDbStoreOptions {
  *
  * @param client A client of the AWS SDK. The store never destroys it
  * @param options The table
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. A throttled write throws a `StoreBusyError` after the SDK's own
- *   attempts. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. A throttled write throws a
+ *   `StoreBusyError` after the SDK's own attempts. An answer that it does not understand is an `ERR_STORE`
  * @throws {TypeError} If the client has no `send`, the table has no name, or an option is unknown
  *
  * @example
@@ -92,7 +93,8 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
     const answer = await client.send(command, signal === undefined ? {} : { abortSignal: signal });
-    // Each answer of the SDK has it. An object without it must not pass for a missing item, or for a write that was done.
+    // Each answer of the SDK has `$metadata`. An object without it must not be taken for a missing item or for a
+    // successful write.
     if (detailOf(answer, "$metadata") === undefined) throw invalidAnswer();
     return answer;
   }
@@ -117,7 +119,7 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
     async save(key, { record, expected, expiresAt }, signal) {
       const bytes = toUtf8.encode(serializeRecord(record));
       assertRecordSize("DynamoDB", bytes.length, MAX_BYTES);
-      // No version ever comes back, not even after the record was deleted and created anew.
+      // A version is never used twice, not even after the record was deleted and created anew.
       const version = crypto.randomUUID();
       const Item = {
         key: { S: key },
@@ -125,7 +127,8 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
         version: { S: version },
         expires_at: { N: `${Math.ceil(expiresAt / 1000)}` },
       };
-      // The SDK sends a write again if its answer was lost. The version shows that this one came first.
+      // The SDK sends a write again if its answer was lost. If the item has this write's version, the first attempt has
+      // succeeded.
       const condition: Condition =
         expected === null
           ? {

@@ -2,21 +2,23 @@
  * Sessions in a folder, for Node, Deno and Bun. They outlive the process, and any number of processes on one machine can share them.
  * There are no locks, so nothing can stay locked after a crash.
  *
- * A session is a small folder named by its key. It holds one folder, the *head*, whose name is the version. The head holds one file, the
- * data. **rename(2) of the head is the compare-and-set**: of all that rename one version, exactly one succeeds. Names have a random
- * part and never return, so a late one cannot succeed either.
+ * A session is a small folder named by its key. It holds one folder, the *head*, whose name is the version. The head
+ * holds one file, the data. **rename(2) of the head is the compare-and-set**: if several writers rename one version,
+ * exactly one of them succeeds. Names have a random part and are never used twice, so a late writer cannot succeed
+ * either.
  *
  * ```text
  * <directory>/<key>/<data>_<touches>_<lastSeenAt>_<expiresAt>/<data>
  * ```
  *
- * - A creation builds the folder under another name and renames it to `<key>`, which fails if there is one.
- * - A change writes a new data file beside the old one, then renames the head so that it names the new one.
+ * - A creation builds the folder under another name and renames it to `<key>`, which fails if that folder exists.
+ * - A change writes a new data file beside the old one, then renames the head so that it names the new file.
  * - A touch renames the head. The data stay as they are.
- * - A deletion renames the head out of the folder, and then removes it. A write with its version is too late from then on.
+ * - A deletion renames the head out of the folder, and then removes it. From then on, a write with its version fails.
  *
- * Each step leaves a whole record, the older or the newer one, if it is interrupted at any point. What a crash may leave beside it is removed by
- * the next change or by `prune`. A rename is acknowledged when its folder is on the disk; until then the older data stay.
+ * If a step is interrupted at any point, it leaves a whole record, either the older or the newer one. The next change
+ * or `prune` removes all other remains of a crash. A rename is acknowledged when its folder is on the disk; until then
+ * the older data stay.
  *
  * @module
  */
@@ -40,7 +42,7 @@ export interface FileStoreOptions {
   /** The folder for the sessions, and for nothing else. It is created if it is missing. */
   readonly directory: string;
   /**
-   * What an acknowledged write survives.
+   * The failures that an acknowledged write survives.
    *
    * - `"power-loss"`, the default: a crash of the process or of the machine. Each write waits for the disk twice, a touch and a deletion once.
    * - `"process"`: a crash of the process. Nothing waits for the disk. After a power failure, the sessions of the last seconds may be in an
@@ -53,7 +55,7 @@ export interface FileStoreOptions {
  * Keeps sessions in a folder.
  *
  * ## Setup
- * None. The folder is created at the first write, with modes that let only this user in (0700, files 0600).
+ * None. The folder is created at the first write, with modes that give access to this user only (0700, files 0600).
  *
  * ## How expiry behaves
  * Files do not expire by themselves: call `prune()` of the manager now and then. It reads names, not data.
@@ -62,14 +64,15 @@ export interface FileStoreOptions {
  * One folder a session, named by its key, 64 lowercase hexadecimal digits.
  *
  * ## Consistency
- * Strong, with compare-and-set, among all processes of one machine. What was acknowledged survives a power failure, unless
- * `durability` says otherwise.
+ * Strong, with compare-and-set, among all processes of one machine. An acknowledged write survives a power failure,
+ * unless `durability` says otherwise.
  *
  * ## Limits
- * A local POSIX file system. Nothing is promised on a network, where renames may be seen late or run twice. Windows cannot write folders to
- * the disk: use `durability: "process"` there. A small session takes about 12 KiB on disk.
+ * A local POSIX file system. Nothing is promised on a network file system, where renames may be seen late or run twice.
+ * Windows cannot write folders to the disk: use `durability: "process"` there. A small session takes about 12 KiB on
+ * disk.
  *
- * @param options The folder, and what a write survives
+ * @param options The folder, and the failures that a write survives
  * @returns The store
  * @throws {TypeError} If `directory` is not a path, `durability` is not one of the two, or an option is unknown
  *
@@ -106,14 +109,17 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     if (isDurable) await Promise.all(folders.map((folder) => unlessMissing(syncFolder(folder))));
   }
 
-  /** Writes a file, and waits until it and its folders are on the disk: no head may name data that a power failure can take. */
+  /**
+   * Writes a file, and waits until it and its folders are on the disk: a head must not name data that a power failure
+   * can remove.
+   */
   async function writeData(path: string, text: string, folders: readonly string[]): Promise<void> {
     const file = await open(path, "wx", 0o600);
     try {
       await file.writeFile(text);
       if (isDurable) await Promise.all([file.sync(), ...folders.map(syncFolder)]);
     } catch (error) {
-      // On a full disk, a part of the data may be there.
+      // On a full disk, a part of the data may have been written.
       await rm(path, { force: true });
       throw error;
     } finally {
@@ -155,7 +161,8 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     const head = `${folder}/${before.name}`;
     const data = randomName();
     const version = headName(data, 0, record.lastSeenAt, expiresAt);
-    // The old data, and what is left of writers that lost or crashed. Once this one wins, none of them still can.
+    // The old data, and files of writers that lost or crashed. Once this writer has won, none of the others can win, so
+    // the files can be removed.
     const past = await unlessMissing(readdir(head));
     if (past === null) return "conflict";
     const writing = writeData(`${head}/${data}`, serializeRecord(record), [head]);
@@ -198,7 +205,7 @@ export function fileStore(options: FileStoreOptions): SessionStore {
         const { name: version, data, lastSeenAt } = head;
         const text = await unlessMissing(readFile(`${folder}/${version}/${data}`, "utf8"));
         if (text === null && version !== missing) {
-          // The head moved on, and its data are under the next head. If it did not, they are lost.
+          // If the head was renamed, its data are under the new name. If it was not renamed, the data are lost.
           missing = version;
           continue;
         }
@@ -223,7 +230,7 @@ export function fileStore(options: FileStoreOptions): SessionStore {
         if (head !== null && expected !== undefined && head.name !== expected) return "conflict";
         const isGone = head === null || (await takeOut(folder, head.name));
         if (!isGone) continue;
-        // Also if another process took it out: it may not be on the disk yet.
+        // This is needed also if another process took the head out: its rename may not be on the disk yet.
         await sync(folder);
         return await (head === null ? removeIfEmpty(folder) : removeTaken(folder, head.name));
       }
@@ -235,14 +242,15 @@ export function fileStore(options: FileStoreOptions): SessionStore {
         const entry = `${directory}/${name}`;
         if (KEY.test(name) || FRESH.test(name)) {
           const head = await findHead(entry);
-          // Empty: a crash between the two steps of a deletion, or before the first of a creation.
+          // An empty folder: a process crashed between the two steps of a deletion, or before the first step of a
+          // creation.
           if (head === null) await removeIfEmpty(entry);
           else if (head.expiresAt < now && (await takeOut(entry, head.name))) {
             await removeTaken(entry, head.name);
             if (KEY.test(name)) pruned++;
           }
         } else if (parseHead(name) !== null) {
-          // Deleted already, but a crash came before its removal.
+          // The session was deleted, but a process crashed before it removed the head.
           await rm(entry, { recursive: true, force: true });
         }
       }

@@ -38,18 +38,20 @@ export interface LibsqlClient {
  * The column `key` holds 64 hexadecimal digits. Give each application its own `table`.
  *
  * ## Consistency
- * Strong, with compare-and-set, on a server's primary and on a local file. An embedded replica (`syncUrl`) reads from its own file, which may
- * be older than the primary: use a client without one for sessions. Each verb is one statement in one round trip. Only a `delete` that meets a
- * changed row needs two. A write that finds a local file locked for longer than the client waits throws a `StoreBusyError`, and the core tries
- * it again within `storeTimeout`. The store makes the client reconnect then, because a local client of libSQL does not let go of a statement that
- * met a lock; transactions that the program has open on this client are rolled back.
+ * Strong, with compare-and-set, on a server's primary and on a local file. An embedded replica (`syncUrl`) reads from
+ * its own file, which may be older than the primary: use a client without one for sessions. Each verb is one statement
+ * in one round trip. Only a `delete` that meets a changed row needs two. A write that finds a local file locked for
+ * longer than the client waits throws a `StoreBusyError`, and the core tries it again within `storeTimeout`. The store
+ * then makes the client reconnect, because a local client of libSQL does not end a statement that met a lock.
+ * Transactions that the program has open on this client are rolled back.
  *
  * ## Limits
  * A record has at most 1 MiB.
  *
  * @param client A client of `@libsql/client`. The store never closes it
  * @param options The table's name, and an attached database as `schema`. Default: `sessions`, in the main database
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. An answer that it does not understand is
+ *   an `ERR_STORE`
  * @throws {TypeError} If the client has no `execute`, an option is unknown, or a name has other characters than letters, digits and underscores
  *
  * @example
@@ -81,8 +83,8 @@ export function libsqlStore(client: LibsqlClient, options: SqlStoreOptions = {})
         try {
           return detailOf(await client.execute({ sql, args: values }), "rows");
         } catch (error) {
-          // libsql 0.5 never ends a statement that met a lock. Until the garbage collector does, the connection would commit nothing that it
-          // acknowledges, and lock out all others.
+          // libsql 0.5 never ends a statement that met a lock. Until the garbage collector ends it, the connection
+          // commits none of the writes that it acknowledges, and locks out all other connections.
           if (client.protocol === "file" && isLocked(error)) await client.reconnect?.();
           throw error;
         }

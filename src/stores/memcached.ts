@@ -9,14 +9,14 @@ import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize, byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 
-/** What a client of Memcached calls: with an error, if there was one, and the answer. */
+/** The callback of a call of Memcached. It gets an error, if there was one, and the answer. */
 export type MemcachedCallback = (error: unknown, answer: unknown) => void;
 
 /** A client of Memcached, as `memcached` from npm makes it. */
 export interface MemcachedClient {
   /** Reads an item and its number. */
   gets(key: string, callback: MemcachedCallback): void;
-  /** Stores an item that is not there yet. */
+  /** Stores an item if its key is not in use. */
   add(key: string, value: string, lifetime: number, callback: MemcachedCallback): void;
   /** Replaces an item that still has this number. */
   cas(key: string, value: string, cas: string, lifetime: number, callback: MemcachedCallback): void;
@@ -26,7 +26,11 @@ export interface MemcachedClient {
 
 /** Options of {@linkcode memcachedStore}. */
 export interface MemcachedStoreOptions {
-  /** What every key begins with: at most 186 visible ASCII characters. Give each application its own. @default `"session:"` */
+  /**
+   * The prefix of every key: at most 186 visible ASCII characters. Give each application its own.
+   *
+   * @default `"session:"`
+   */
   readonly prefix?: string;
 }
 
@@ -37,16 +41,17 @@ interface StoredItem {
 }
 
 /**
- * Keeps sessions in Memcached, which is fast but keeps nothing for certain: sessions are gone after a restart of the server, and the least recently used ones
- * when its memory is full. Users are then signed out. Use another store where that matters.
+ * Keeps sessions in Memcached. It is fast, but it loses all sessions when the server restarts, and the least recently
+ * used ones when its memory is full. The users are then signed out. Use another store if that matters.
  *
  * ## Setup
- * Memcached 1.4 or newer (tested on 1.6), and the package `memcached` 2. Give the server enough memory for all sessions (`-m`), and watch
- * `evictions` in its statistics. Give the client the options of the example: by default it avoids a server that failed for 30 seconds, after
- * five failures for five hours, and then runs the program `ping`, without which the process ends.
+ * Memcached 1.4 or newer (tested on 1.6), and the package `memcached` 2. Give the server enough memory for all sessions
+ * (`-m`), and watch `evictions` in its statistics. Give the client the options of the example: by default, it avoids a
+ * failed server for 30 seconds, and after five failures for five hours. Then it also runs the program `ping`, and if
+ * that is missing, the process ends.
  *
  * ## How expiry behaves
- * Memcached removes an item up to a second after its time is up, and earlier if it needs the memory.
+ * Memcached removes an item up to a second after it has expired, and earlier if it needs the memory.
  *
  * ## Key format
  * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the name of the last write, a line break, and the record as text.
@@ -61,7 +66,8 @@ interface StoredItem {
  *
  * @param client A client of `memcached`. The store never ends it
  * @param options The key prefix
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. An answer that it does not understand is
+ *   an `ERR_STORE`
  * @throws {TypeError} If the client is not one of `memcached`, the prefix has other characters, or an option is unknown
  *
  * @example
@@ -80,7 +86,7 @@ interface StoredItem {
 export function memcachedStore(client: MemcachedClient, options: MemcachedStoreOptions = {}): SessionStore {
   assertKnown(options, ["prefix"], "memcachedStore");
   const { prefix = "session:" } = options;
-  // A longer key is hashed by the client, and one with a space would be read as another command.
+  // The client hashes a longer key, and a key with a space would be read as another command.
   if (typeof prefix !== "string" || !/^[!-~]{0,186}$/.test(prefix)) {
     throw new TypeError("memcachedStore: prefix must be at most 186 visible ASCII characters");
   }
@@ -101,7 +107,10 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
     return { value: typeof value === "string" ? value : "", cas };
   }
 
-  /** Replaces the item if it has a version. It is compared by name and not by number: a restarted server counts from 1 again. */
+  /**
+   * Replaces the item if it has a version. The version is the name of a write and not the number of the item, because a
+   * restarted server counts from 1 again.
+   */
   async function replace(
     key: string,
     version: string,
@@ -112,7 +121,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
     if (found === null) return "missing";
     if (versionOf(found) !== version) return "conflict";
     if (await call((done) => client.cas(prefix + key, value, found.cas, lifetime, done))) return "replaced";
-    // The client says the same of a conflict, of a missing item and of an error of the server.
+    // The client returns the same for a conflict, a missing item and an error of the server.
     const now = await find(key);
     if (now?.cas === found.cas) throw invalidAnswer();
     return now === null ? "missing" : "conflict";
@@ -132,7 +141,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
       const text = serializeRecord(record);
       // The client writes a backslash before each line break.
       assertRecordSize("Memcached", byteLength(text) + text.split(/[\r\n]/).length - 1, MAX_BYTES);
-      // No version ever comes back, not even after the record was deleted and created anew.
+      // A version is never used twice, not even after the record was deleted and created anew.
       const version = crypto.randomUUID();
       const value = `${version}\n${text}`;
       const lifetime = lifetimeOf(expiresAt, record.lastSeenAt);
@@ -154,7 +163,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
         return (await replace(key, `${expected}`, "", -1)) === "conflict" ? "conflict" : undefined;
       }
       const isDeleted = await call((done) => client.del(prefix + key, done));
-      // The client says the same of a missing item and of an error of the server.
+      // The client returns the same for a missing item and an error of the server.
       if (isDeleted !== true && (await find(key)) !== null) throw invalidAnswer();
       return undefined;
     },
@@ -163,7 +172,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
 
 /** An item has at most 1 MiB, with its key, its header and the name of its write. */
 const MAX_BYTES = 1_000_000;
-/** A longer lifetime is an instant: https://docs.memcached.org/protocols/basic/#expiration-times. */
+/** Memcached reads a longer lifetime as an instant: https://docs.memcached.org/protocols/basic/#expiration-times. */
 const LONGEST_LIFETIME = 30 * 86_400;
 
 const NAME_LENGTH = 36;
@@ -175,7 +184,10 @@ function lifetimeOf(expiresAt: number, now: number): number {
   return seconds > LONGEST_LIFETIME ? Math.ceil(expiresAt / 1000) : seconds;
 }
 
-/** The name of the last write; of an item that this store has not written, the number that Memcached gave it. */
+/**
+ * The name of the last write. For an item that this store has not written, it is the number that Memcached gave the
+ * item.
+ */
 function versionOf({ value, cas }: StoredItem): string {
   return NAMED.test(value) ? value.slice(0, NAME_LENGTH) : cas;
 }

@@ -18,7 +18,7 @@ export interface MemoryStoreOptions {
   readonly maxSessions?: number;
 }
 
-/** A record as it is kept. Nothing in it can be changed, so nobody can hold a live part of it. */
+/** A record as it is kept. Nothing in it can be changed, so no caller can change a stored record. */
 interface Entry {
   readonly text: string;
   readonly version: number;
@@ -32,8 +32,8 @@ interface Entry {
  * None.
  *
  * ## How expiry behaves
- * Each creation looks at two records and removes those that have expired. Under steady traffic, expired records therefore never
- * outnumber live ones. There is no timer. `prune()` of the manager removes all expired records.
+ * Each creation checks two records and removes those that have expired. Under steady traffic, expired records therefore
+ * never outnumber live ones. There is no timer. `prune()` of the manager removes all expired records.
  *
  * ## Key format
  * The key as it is, in a `Map`.
@@ -71,7 +71,8 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
   const entries = new Map<string, Entry>();
   let cursor = entries.entries();
   let writes = 0;
-  // The instants of the last two creations. Expiry is judged by the earlier one: a clock that was ahead for a moment removes nothing.
+  // The instants of the last two creations. Expiry is checked by the earlier one, so a clock that was ahead for a
+  // moment removes nothing.
   let latest = -Infinity;
   let previous = -Infinity;
 
@@ -141,8 +142,8 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
 }
 
 /**
- * The same text in one piece. Engines keep a text that was put together as a tree of its parts, each of which may keep a larger text alive.
- * Reading a character makes one piece of it, if the answer is used.
+ * Returns the same text in one piece. JavaScript engines keep a concatenated text as a tree of its parts, and each part
+ * may keep a larger text in memory. Reading a character turns the tree into one piece, if the result is used.
  */
 function flat(text: string): string {
   return text.charCodeAt(0) > 0 ? text : "";

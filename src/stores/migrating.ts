@@ -1,9 +1,10 @@
 /**
  * Moves live sessions from one store to another, each one when it is next written.
  *
- * `to` decides what a session is: there, gone, or not moved yet. A session that was not moved yet is read from `from`, where nobody writes any
- * more. The move is a creation in `to`, so of two requests that move one session, one is refused and reads again. A deletion leaves a
- * *marker* in `to` for some time, so that a request which read the session in `from` before cannot bring it back.
+ * `to` decides the state of a session: it was moved, it has ended, or it was not moved yet. A session that was not
+ * moved yet is read from `from`, where nothing is written any more. The move is a creation in `to`. If two requests
+ * move one session, one of them is refused and reads again. A deletion leaves a *marker* in `to` for some time, so that
+ * a request that read the session in `from` before cannot bring it back.
  *
  * @module
  */
@@ -28,18 +29,19 @@ export interface MigratingStoreOptions {
 }
 
 /**
- * Moves sessions from one store to another while they are used, so that nobody is signed out.
+ * Moves sessions from one store to another while they are used, so that no user is signed out.
  *
  * ## Setup
- * The two stores. Replace the program on all servers at once: one that still uses `from` alone does not find sessions that were moved.
- * Sessions that are not used stay in `from`. When the longest timeout has passed, use `to` alone and drop `from`.
+ * The two stores. Replace the program on all servers at once: a server that still uses `from` alone does not find
+ * sessions that were moved. Sessions that are not used stay in `from`. When the longest timeout has passed, use `to`
+ * alone and drop `from`.
  *
  * ## How expiry behaves
  * As in each of the stores. `prune()` of the manager prunes both.
  *
  * ## Key format
- * That of each store. A record in `to` has the field `*with-session.migrating` from its move until its next write. After a logout it is the only
- * field, for ten minutes.
+ * The same as in each store. A record in `to` has the field `*with-session.migrating` from its move until its next
+ * write. After a logout it is the only field, for ten minutes.
  *
  * ## Consistency
  * Compare-and-set if `to` has it: no update is lost and no ended session comes back, also in the request that moves it. Otherwise the last
@@ -47,13 +49,14 @@ export interface MigratingStoreOptions {
  * moved in an older state.
  *
  * ## Limits
- * - Those of `to`. A session that is too large for it cannot be written until less is kept in it.
- * - Until a session was moved, each load is one in each store, and looking for an unknown one is three. A move is two calls of each store, a
- *   creation is one call more than in `to` alone, and a logout is three or four.
- * - If `from` fails in the middle of a move, the older state stays there. The next write or logout removes it. Until then the record in `to` is kept
- *   for up to 400 days.
- * - If the process crashes or `from` hangs in the middle of a move, and `to` removes the record before the next write, the older state is found
- *   again, and ends by its own timeouts. After `regenerate()`, that is the state under the old id, about twenty minutes later.
+ * - Those of `to`. A session that is too large for `to` cannot be written until it holds less.
+ * - Until a session was moved, a load costs one call of each store. Looking for an unknown session costs three calls. A
+ *   move costs two calls of each store, a creation one call more than in `to` alone, and a logout three or four.
+ * - If `from` fails in the middle of a move, the older state stays there until the next write or logout removes it. The
+ *   record in `to` is kept until then, for up to 400 days.
+ * - If the process crashes or `from` hangs in the middle of a move, and `to` removes the record before the next write,
+ *   the older state is found again and ends by its own timeouts. After `regenerate()`, that is the state under the old
+ *   id, about twenty minutes later.
  *
  * @param from The store that has the sessions so far
  * @param to The store that the sessions move to
@@ -92,7 +95,10 @@ export function migratingStore(
   return movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
 }
 
-/** A store whose answers have a meaning: this store looks into them. The time limit and the retries are those of the operation. */
+/**
+ * A store whose answers are checked, because this store reads them. The time limit and the retries are those of the
+ * operation.
+ */
 function withCheckedAnswers(store: SessionStore): SessionStore {
   return {
     traits: store.traits,
@@ -117,7 +123,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
   }
 
   async function create(key: string, write: Write, signal?: AbortSignal): Promise<RecordVersion | "conflict"> {
-    // Without compare-and-set, the core ends a session by a record without fields, over whatever is there.
+    // Without compare-and-set, the core ends a session by writing a record without fields over the existing one.
     if (!compareAndSet) {
       if (write.record.fields.size === 0) await from.delete(key, undefined, signal);
       return tagged("to", await to.save(key, write, signal));
@@ -137,7 +143,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     expected: RecordVersion,
     signal?: AbortSignal,
   ): Promise<RecordVersion | "conflict"> {
-    // It may have been ended long ago, so that the other store may have no marker of that any more.
+    // The session may have been ended long ago, so that `to` no longer has a marker of it.
     const unmoved = await from.load(key, signal);
     if (unmoved === null || unmoved.version !== expected) return "conflict";
     const fields = withChanges(write.record.fields, MOVED);
@@ -160,7 +166,9 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     }
   }
 
-  /** The first write after the move: it sees to it that nothing is left in `from`, and takes the field of the move away. */
+  /**
+   * The first write after the move. It removes the record in `from` if it is still there, and the field of the move.
+   */
   async function settle(
     key: string,
     write: Write,
@@ -175,7 +183,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     return tagged("moved", await to.save(key, hidingWrite({ ...write, record, expected }), signal));
   }
 
-  /** The write of the marker of an ended session, in place of a record in `to` or of none. */
+  /** The write of the marker of an ended session, in place of the record in `to` if there is one. */
   function ending(record: StoredRecord | null): Write {
     const changed = new Map<string, string | null>();
     for (const name of record?.fields.keys() ?? []) changed.set(name, null);
@@ -190,7 +198,7 @@ function movingStore(from: SessionStore, to: SessionStore, now: () => number): S
     };
   }
 
-  /** Ends whatever is there. Moves that are under way can come in between, but no new one begins. */
+  /** Ends the session in both stores. Moves that are under way can come in between, but no new move begins. */
   async function end(key: string, signal?: AbortSignal): Promise<void> {
     await from.delete(key, undefined, signal);
     if (!compareAndSet) return void (await to.delete(key, undefined, signal));
@@ -259,7 +267,7 @@ function traitsOf(from: StoreTraits, to: StoreTraits): StoreTraits {
   return { consistency: "eventual", compareAndSet, maxBytes, staleness };
 }
 
-/** In seconds: that of `StoreTraits.staleness`. */
+/** In seconds: the default of `StoreTraits.staleness`. */
 const DEFAULT_STALENESS = 60;
 
 /** Where a session is: not moved yet, moved a moment ago, or in the new store alone. */
@@ -275,7 +283,7 @@ const MARK = `${CAPABILITY}with-session.migrating`;
 const ENDED = "ended";
 const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
 const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
-/** In milliseconds. It must be longer than a call of a store takes: a move looks into `from` right before it writes. */
+/** In milliseconds. It must be longer than a call of a store takes: a move reads `from` right before it writes. */
 const MARKER_LIFE = 600_000;
 
 /** In milliseconds. No browser keeps a cookie for longer (RFC 6265bis, 5.5). */
@@ -291,7 +299,7 @@ function locate(record: StoredRecord): LocatedRecord {
   return { place: mark === undefined ? "to" : mark === ENDED ? "ended" : "moved", record };
 }
 
-// A version also says which store it is from, and whether the store's own one is a number.
+// A version also says which store it comes from, and whether the version of that store is a number.
 
 const LETTERS = { from: "f", moved: "m", to: "t" } as const;
 

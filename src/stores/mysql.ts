@@ -15,7 +15,7 @@ export type { SqlStoreOptions } from "./sql/table.ts";
 
 /** A pool or a connection of `mysql2/promise`. */
 export interface MysqlClient {
-  /** Runs a prepared statement, and answers a list of the result and its columns. */
+  /** Runs a prepared statement, and returns a list of the result and its columns. */
   execute(statement: string, values: SqlValue[]): Promise<readonly unknown[]>;
 }
 
@@ -23,8 +23,9 @@ export interface MysqlClient {
  * Keeps sessions in a table of MySQL or MariaDB.
  *
  * ## Setup
- * MySQL 5.7 or MariaDB 10.2 or newer (tested on MariaDB 10.11), and a pool of `mysql2/promise`. The first call creates the table if it is
- * missing. If the database user must not create tables, run what {@linkcode sqlSchema} prints in a migration.
+ * MySQL 5.7 or MariaDB 10.2 or newer (tested on MariaDB 10.11), and a pool of `mysql2/promise`. The first call creates
+ * the table if it is missing. If the database user must not create tables, run the statements that
+ * {@linkcode sqlSchema} prints in a migration.
  *
  * ## How expiry behaves
  * The database keeps expired rows until `prune()` of the manager deletes them. Call it now and then, for example once an hour. It deletes
@@ -34,17 +35,19 @@ export interface MysqlClient {
  * The column `key` holds 64 hexadecimal digits. Give each application its own `table`.
  *
  * ## Consistency
- * Strong, with compare-and-set, as long as the client reaches the primary. A replica that only reads shows old sessions. Each verb is one
- * prepared statement in one round trip, after the first of its kind on a connection. Two are needed to create a session whose id is in
- * use, and to delete one that has changed. The flags, the character set and the isolation level of the pool do not matter.
+ * Strong, with compare-and-set, as long as the client reaches the primary. A read-only replica shows old sessions. Each
+ * verb is one prepared statement in one round trip, after the first of its kind on a connection. Two are needed to
+ * create a session whose id is in use, and to delete one that has changed. The flags, the character set and the
+ * isolation level of the pool do not matter.
  *
  * ## Limits
  * A record has at most 1 MiB. A server whose `max_allowed_packet` is smaller accepts less.
  *
  * @param pool A pool or a connection of `mysql2/promise`. The store never closes it
  * @param options The table's name, and the database as `schema`. Default: `sessions`, in the database of the connection
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O, and a `StoreBusyError` after a deadlock, a lock that was
- *   not free in time, or while the server has no free connection. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O, and a `StoreBusyError` after a deadlock,
+ *   a lock that was not free in time, or while the server has no free connection. An answer that it does not understand
+ *   is an `ERR_STORE`
  * @throws {TypeError} If the pool is not one of `mysql2/promise`, an option is unknown, or a name has other characters than letters,
  *   digits and underscores
  *
@@ -85,18 +88,20 @@ export function mysqlStore(pool: MysqlClient, options: SqlStoreOptions = {}): Se
     statements: {
       load: `SELECT value, version FROM ${name} ${condition}`,
       create: insert,
-      // The version always changes, so the rows that were found and those that were changed are as many, whatever the pool counts.
+      // The version always changes, so the number of rows that were found is the number of rows that were changed. The
+      // pool may count either.
       update: `UPDATE ${name} SET value = ?, version = ?, expires_at = ? ${condition} AND version = ?`,
       remove: `DELETE FROM ${name} ${condition}`,
       removeVersion: `DELETE FROM ${name} ${condition} AND version = ?`,
       sweep: `DELETE FROM ${name} WHERE expires_at < ? ORDER BY expires_at LIMIT ${SWEEP_BATCH}`,
     },
-    // mysql2 knows no other bytes than a Buffer.
+    // mysql2 accepts bytes only as a Buffer.
     encode: (_text, bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
     async run(statement, values) {
       if (statement !== insert) return await run(statement, values);
       const [key, row, now] = [values.slice(0, 1), values.slice(1, 4), values.slice(4)];
-      // Not ON DUPLICATE KEY UPDATE: with the flag FOUND_ROWS, which mysql2 sets, it answers the same for a new row and for one that it left.
+      // Not ON DUPLICATE KEY UPDATE: with the flag FOUND_ROWS, which mysql2 sets, it returns the same for a new row and
+      // for a row that it did not change.
       return await run(statement, [...key, ...row]).catch((error: unknown) => {
         if (detailOf(error, "errno") !== DUPLICATE) throw error;
         return run(replaceExpired, [...row, ...key, ...now]);
@@ -109,7 +114,7 @@ export function mysqlStore(pool: MysqlClient, options: SqlStoreOptions = {}): Se
 /** ER_DUP_ENTRY */
 const DUPLICATE = 1062;
 
-/** What errors mean (https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html). */
+/** The meaning of errors (https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html). */
 const MEANINGS: ReadonlyMap<unknown, ErrorMeaning> = new Map<unknown, ErrorMeaning>([
   // ER_NO_SUCH_TABLE
   [1146, "missing"],

@@ -7,7 +7,7 @@ import { SessionError, StoreBusyError } from "../core/errors.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { SessionStore } from "../core/store.ts";
 
-/** A store of Netlify Blobs: what `getStore()` or `getDeployStore()` of `@netlify/blobs` gives. */
+/** A store of Netlify Blobs: the result of `getStore()` or `getDeployStore()` of `@netlify/blobs`. */
 export interface NetlifyBlobs {
   /** Reads a blob; null if there is none. */
   getWithMetadata(key: string, options: { type: "text"; consistency: "strong" }): Promise<NetlifyBlob | null>;
@@ -25,13 +25,13 @@ export interface NetlifyBlobs {
   list(options: { paginate: true }): AsyncIterable<{ blobs: { key: string }[] }>;
 }
 
-/** A blob as the client gives it. */
+/** A blob as the client returns it. */
 export interface NetlifyBlob {
   /** The text. */
   data: string;
   /** Names the state of the blob. */
   etag?: string | undefined;
-  /** What was stored beside the text. */
+  /** The metadata that were stored beside the text. */
   metadata: Record<string, unknown>;
 }
 
@@ -40,9 +40,14 @@ interface StoredBlob extends NetlifyBlob {
   etag: string;
 }
 
-/** What the data begin with: a random name, so that equal records have different etags, and a line break. */
+/**
+ * The length of the beginning of the data: a random name, so that equal records have different etags, and a line break.
+ */
 const NAME_LENGTH = 37;
-/** In milliseconds: how long a blob counts as being deleted by a sweep. After it, a sweep that crashed is taken up. */
+/**
+ * In milliseconds: how long a blob counts as being deleted by a sweep. After that time, another sweep continues one
+ * that crashed.
+ */
 const SWEEP_LIFE = 60_000;
 
 /**
@@ -66,12 +71,13 @@ const SWEEP_LIFE = 60_000;
  * is refused, and a `delete` that expects a version, need two.
  *
  * ## Limits
- * A blob may have 5 GB (https://docs.netlify.com/build/data-and-storage/netlify-blobs/#limitations), so the store sets no limit. The client
- * waits for seconds before it repeats a request that was refused for too many requests, which is longer than the default `storeTimeout`.
+ * A blob may have 5 GB (https://docs.netlify.com/build/data-and-storage/netlify-blobs/#limitations), so the store sets
+ * no limit. If a request is refused because there were too many, the client waits for seconds before it repeats the
+ * request. That is longer than the default `storeTimeout`.
  *
- * @param store What `getStore()` gives
- * @returns The store. It throws a `StoreBusyError` if a sweep is just deleting the blob. Answers that it does not understand are `ERR_STORE`:
- *   the client reports many failures of a conditional write as a success without an etag
+ * @param store The result of `getStore()`
+ * @returns The store. It throws a `StoreBusyError` if a sweep is just deleting the blob. An answer that it does not
+ *   understand is an `ERR_STORE`: the client reports many failures of a conditional write as a success without an etag
  * @throws {TypeError} If the store is not one of `@netlify/blobs`
  *
  * @example
@@ -101,7 +107,7 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
     return { data, etag, metadata };
   }
 
-  /** Writes under a condition, and answers the new etag. */
+  /** Writes under a condition, and returns the new etag. */
   async function put(
     key: string,
     data: string,
@@ -113,7 +119,8 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
     const answer = await store.set(key, data, { metadata, ...condition });
     if (answer.modified === false) return "conflict";
     if (answer.modified === true && isEtag(answer.etag)) return answer.etag;
-    // The client takes any refusal but 412 for a success. Only an etag proves one, so what became of the write must be read.
+    // The client takes any refusal but 412 for a success. Only an etag proves a success, so without one the blob must
+    // be read to find out whether the write was done.
     const found = await find(key);
     if (found?.data === data) return found.etag;
     if (found === null && "onlyIfMatch" in condition) return "conflict";
@@ -136,7 +143,7 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
       const etag = await put(key, data, { expiresAt }, { onlyIfNew: true });
       const found = etag === "conflict" ? await find(key) : null;
       if (found === null) return etag;
-      // Its deletion is under way, and would take what is written now as well.
+      // A sweep is deleting the blob. The deletion would also remove a session that is written now.
       if (isSwept(found.metadata)) throw new StoreBusyError();
       if (!isDeleted(found) && !isExpired(found.metadata, record.lastSeenAt)) return "conflict";
       return await put(key, data, { expiresAt }, { onlyIfMatch: found.etag });
@@ -147,7 +154,8 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
         await store.delete(key);
         return;
       }
-      // Netlify Blobs deletes without conditions only. What is written in its place can be overwritten by a new session.
+      // Netlify Blobs cannot delete under a condition. So a blob without a record is written instead, which a new
+      // session can overwrite.
       if ((await put(key, named(""), { expiresAt: 0 }, { onlyIfMatch: `${expected}` })) !== "conflict") return;
       const found = await find(key);
       return found === null || isDeleted(found) ? undefined : "conflict";
@@ -159,7 +167,8 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
         for (const { key } of blobs) {
           const found = await store.getMetadata(key, { consistency: "strong" });
           if (found === null || !isExpired(found.metadata, now) || !isEtag(found.etag)) continue;
-          // A session that was just extended has another etag. After this, nobody overwrites the blob, and it can be deleted without a condition.
+          // A session that was just extended has another etag. After this write, no session overwrites the blob, so it
+          // can be deleted without a condition.
           const metadata = { expiresAt: now + SWEEP_LIFE, swept: true };
           if ((await put(key, named(""), metadata, { onlyIfMatch: found.etag })) === "conflict") continue;
           await store.delete(key);

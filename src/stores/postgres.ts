@@ -31,12 +31,12 @@ export type PostgresClient =
  * Keeps sessions in a table of PostgreSQL.
  *
  * ## Setup
- * PostgreSQL 9.5 or newer (tested on 15), and the client that the program has anyway: `pg`, postgres.js, `@neondatabase/serverless`, PGlite or
- * Bun's `SQL`. The first call creates the table if it is missing. If the database user must not create tables, run what
- * {@linkcode sqlSchema} prints in a migration.
+ * PostgreSQL 9.5 or newer (tested on 15), and the client that the program already uses: `pg`, postgres.js,
+ * `@neondatabase/serverless`, PGlite or Bun's `SQL`. The first call creates the table if it is missing. If the database
+ * user must not create tables, run the statements that {@linkcode sqlSchema} prints in a migration.
  *
- * Behind PgBouncer in transaction mode, nothing has to be set for `pg`: the statements have no names. Open postgres.js with `prepare: false`
- * there, as it says itself.
+ * Behind PgBouncer in transaction mode, `pg` needs no setting, because the statements have no names. Open postgres.js
+ * with `prepare: false` there, as its documentation says.
  *
  * Listen to the event `error` of a `pg` pool: without a listener, `pg` ends the process when an idle connection breaks.
  *
@@ -48,18 +48,18 @@ export type PostgresClient =
  * The column `key` holds 64 hexadecimal digits. Give each application its own `table`.
  *
  * ## Consistency
- * Strong, with compare-and-set, as long as the client reaches the primary. A replica that only reads shows old sessions. A failover to a
- * replica that had not received the last writes loses them: use `synchronous_commit` with a synchronous standby where that matters.
- * Each verb is one statement in one round trip. Only a `delete` that meets a changed row needs two. `REPEATABLE READ` and `SERIALIZABLE` as
- * default isolation levels are allowed.
+ * Strong, with compare-and-set, as long as the client reaches the primary. A read-only replica shows old sessions. A
+ * failover to a replica that had not received the last writes loses them: use `synchronous_commit` with a synchronous
+ * standby if that matters. Each verb is one statement in one round trip. Only a `delete` that meets a changed row needs
+ * two. `REPEATABLE READ` and `SERIALIZABLE` as default isolation levels are allowed.
  *
  * ## Limits
  * A record has at most 1 MiB.
  *
  * @param client A pool or a client that is connected. The store never closes it
  * @param options The table's name and schema. Default: `sessions`, where the connection's `search_path` looks first
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O, and a `StoreBusyError` after a deadlock or while the
- *   server has no free connection. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O, and a `StoreBusyError` after a deadlock
+ *   or while the server has no free connection. An answer that it does not understand is an `ERR_STORE`
  * @throws {TypeError} If the client has neither `query` nor `unsafe`, an option is unknown, or a name has other characters than letters,
  *   digits and underscores
  *
@@ -86,7 +86,8 @@ export function postgresStore(client: PostgresClient, options: SqlStoreOptions =
     schema: postgresSchema(table),
     statements: {
       ...standardStatements(table),
-      // The outer condition is judged again on a row that another statement has just extended; the inner one is not.
+      // PostgreSQL checks the outer condition again on a row that another statement has just extended; the inner one is
+      // not.
       sweep:
         `DELETE FROM ${name} WHERE expires_at < ? AND key = ANY(ARRAY(SELECT key FROM ${name} WHERE expires_at < $1 ` +
         `LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED)) RETURNING 1 AS done`,
@@ -104,7 +105,7 @@ export function postgresStore(client: PostgresClient, options: SqlStoreOptions =
   });
 }
 
-/** What SQLSTATE codes mean (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
+/** The meaning of SQLSTATE codes (https://www.postgresql.org/docs/current/errcodes-appendix.html). */
 const MEANINGS: ReadonlyMap<unknown, ErrorMeaning> = new Map<unknown, ErrorMeaning>([
   // undefined_table
   ["42P01", "missing"],

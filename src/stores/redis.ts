@@ -20,15 +20,17 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
 /**
  * Sessions in Redis or Valkey over TCP.
  *
- * A load is one command, and so is each write: `SET NX` for a new session, `SET IFEQ` where the server has it (Valkey 8.1, Redis 8.4), a
- * script otherwise. The store finds out with the first change, and falls back if the server changes.
+ * A load is one command, and so is each write: `SET NX` for a new session, `SET IFEQ` if the server has it (Valkey 8.1,
+ * Redis 8.4), otherwise a script. The store tries `SET IFEQ` with the first change, and uses scripts from the moment a
+ * server does not have it.
  *
  * ## Setup
  * Redis 7 or newer, Valkey, or a server that speaks their protocol and runs Lua. There is nothing to create. Give it one of:
- * - node-redis 5 or 6: `createClient`, `createClientPool`, `createCluster`, `createSentinel`. Connect it first, and listen for its errors:
- *   without a listener, a broken connection ends the process. node-redis 6 sets a timer for each command, which costs a third of the
- *   processor time of a session's read and write; `commandOptions: { timeout: 0 }` turns it off, since `storeTimeout` limits the wait anyway.
- *   Then commands also wait, in memory, for as long as the server is away.
+ * - node-redis 5 or 6: `createClient`, `createClientPool`, `createCluster`, `createSentinel`. Connect it first, and
+ *   listen for its errors: without a listener, a broken connection ends the process. node-redis 6 sets a timer for each
+ *   command, which costs a third of the processor time of a session's read and write; `commandOptions: { timeout: 0 }`
+ *   turns it off, since `storeTimeout` limits the wait anyway. Then commands also wait, in memory, for as long as the
+ *   server is unreachable.
  * - ioredis 5: `Redis`, also through Sentinel, or `Cluster` with `scaleReads: "master"`, the default.
  * - Bun's `RedisClient`.
  * - Valkey GLIDE, with `readFrom: "primary"`, the default. It logs a warning when a server does not know a script or `IFEQ` yet.
@@ -41,41 +43,48 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * Each write sets the time to live of the key anew, to the millisecond. Redis removes the key when that time is over.
  *
  * ## Eviction
- * Use `maxmemory-policy noeviction` (https://redis.io/docs/latest/develop/reference/eviction/): when memory is full, writes fail with
- * `OOM`. Sessions can still be read, and `destroy` ends them. `regenerate`, `revoke` and `revokeAll` need a write: they throw `ERR_STORE`, and
- * end nothing. Every session has a time to live, so `volatile-*` removes sessions and spares keys without one; `volatile-ttl` takes those that would end next. `allkeys-*` removes sessions and everything else. A removed session is
- * signed out. A removed list of `userSessions()` costs more: until its sessions are used again, `revokeAll` does not reach them.
+ * Use `maxmemory-policy noeviction` (https://redis.io/docs/latest/develop/reference/eviction/): when memory is full,
+ * writes fail with `OOM`. Sessions can still be read, and `destroy` ends them. `regenerate`, `revoke` and `revokeAll`
+ * need a write: they throw `ERR_STORE`, and end nothing. Every session has a time to live, so `volatile-*` removes
+ * sessions and spares keys without one; `volatile-ttl` removes those that would expire next. `allkeys-*` removes
+ * sessions and everything else. The user of a removed session is signed out. A removed list of `userSessions()` costs
+ * more: until its sessions are used again, `revokeAll` does not reach them.
  *
  * ## Key format
- * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. A key that holds something else is no session. It is never overwritten.
+ * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. A key that holds something else is not a session, and is
+ * never overwritten.
  *
- * With `layout: "value"`, a string: the version, a space, the record. With `layout: "hash"`, a hash: the field `=name` holds the session's
- * `name`, encoded by the `codec`; `~name` a flash value; `!`, `@` and others what the library needs. A change writes only its own fields.
- * Another program can change a field with `HSET`, and the next request reads it; a request that changes the same field meanwhile overwrites
- * it. If the session has expired before the `HSET`, the program creates a hash that is no session: it is ignored, and gets an hour to
- * live when a client presents its id. To create none, write in a script that looks first:
+ * With `layout: "value"`, a string: the version, a space, the record. With `layout: "hash"`, a hash: the field `=name`
+ * holds the session's `name`, encoded by the `codec`; `~name` holds a flash value; `!`, `@` and others are for the
+ * library. A change writes only its own fields. Another program can change a field with `HSET`, and the next request
+ * reads it; a request that changes the same field meanwhile overwrites it. If the session has expired before the
+ * `HSET`, the program creates a hash that is not a session. Such a hash is ignored, and expires an hour after a client
+ * presents its id. To avoid it, write in a script that first checks that the key exists:
  * `EVAL "return redis.call('EXISTS',KEYS[1])>0 and redis.call('HSET',KEYS[1],ARGV[1],ARGV[2])" 1 session:9f86d0… =name '"Ann"'`.
  *
  * Sessions of one layout do not exist in the other.
  *
  * ## Consistency
- * Strong, with compare-and-set, as long as the primary lives. Reads are sent to the primary. A write that the client sends twice is done once.
+ * Strong, with compare-and-set, as long as the primary runs. Reads are sent to the primary. If the client sends a write
+ * twice, it is done once.
  *
- * Replication is asynchronous (https://redis.io/docs/latest/operate/oss_and_stack/management/replication/): after a failover to a
- * replica, in a cluster or by Sentinel, the newest acknowledged writes can be missing, logouts included. `min-replicas-to-write` bounds
- * that time. So does a crash of a server without `appendonly yes` and `appendfsync always`
+ * Replication is asynchronous (https://redis.io/docs/latest/operate/oss_and_stack/management/replication/): after a
+ * failover to a replica, in a cluster or by Sentinel, the newest acknowledged writes can be missing, logouts included.
+ * `min-replicas-to-write` limits that time. The newest writes can also be missing after a crash of a server without
+ * `appendonly yes` and `appendfsync always`
  * (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/).
  *
  * ## Limits
  * A record takes at most 512 MB less 8 KB (https://redis.io/docs/latest/develop/data-types/strings/#limits); with `layout: "hash"`, all
  * its names and values together.
  *
- * @param client A client, or a function that opens one or promises to; after a failure it is called again
+ * @param client A client, or a function that returns one or a promise of one. The function is called again after a
+ *   failure
  * @param options The prefix of the keys, and the layout
- * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record exceeds the limit. All
- *   methods reject with `ERR_STORE` while a client that was given as it is is closed
- * @throws {TypeError} If `client` is another one, reads from replicas, or an option is unknown or of the wrong kind. If the function
- *   opens no client, the first use rejects with it
+ * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record
+ *   exceeds the limit. While a client that was passed directly is closed, all methods reject with `ERR_STORE`
+ * @throws {TypeError} If `client` is not one of these, or reads from replicas, or an option is unknown or of the wrong
+ *   kind. If the function does not return a client, the first use rejects with this error
  *
  * @example
  * ```ts

@@ -16,11 +16,11 @@ export type { SqlStoreOptions } from "./sql/table.ts";
 export interface SqliteDatabase {
   /** Runs statements without parameters. */
   exec(statements: string): unknown;
-  /** Prepares a statement. Its `all` answers the rows at once. */
+  /** Prepares a statement. Its `all` returns the rows at once. */
   prepare(statement: string): { all(...values: SqlValue[]): unknown };
 }
 
-/** In milliseconds. The driver holds the event loop meanwhile, so the core's own retries do the longer waiting. */
+/** In milliseconds. The driver blocks the event loop while it waits, so the core's retries do the longer waiting. */
 const SHORTEST_WAIT = 500;
 
 /**
@@ -39,16 +39,18 @@ const SHORTEST_WAIT = 500;
  * The column `key` holds 64 hexadecimal digits. Give each application its own `table`.
  *
  * ## Consistency
- * Strong, with compare-and-set, among all processes that have opened the file. Calls answer at once, without a promise. A write that finds
- * the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries it again within `storeTimeout`.
- * What a power failure leaves is decided by `PRAGMA synchronous`: with write-ahead logging, only `FULL` keeps the last writes.
+ * Strong, with compare-and-set, among all processes that have opened the file. Calls return at once, without a promise.
+ * A write that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
+ * it again within `storeTimeout`. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
+ * logging, only `FULL` keeps the last writes.
  *
  * ## Limits
  * A record has at most 1 MiB. The file must lie on a local disk (https://sqlite.org/useovernet.html).
  *
  * @param database The open database. The store never closes it
  * @param options The table's name, and an attached database as `schema`. Default: `sessions`, in the main database
- * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. Answers that it does not understand are `ERR_STORE`
+ * @returns The store. Its `save` throws `ERR_RECORD_TOO_LARGE` before any I/O. An answer that it does not understand is
+ *   an `ERR_STORE`
  * @throws {TypeError} If the database has no `exec` and `prepare`, an option is unknown, or a name has other characters than letters, digits
  *   and underscores
  *
@@ -94,7 +96,7 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
         try {
           return values.length === 0 ? database.exec(statement) : statementOf(statement).all(...values);
         } catch (error) {
-          // A statement of a connection that was closed and opened again would fail for ever.
+          // After a connection was closed and opened again, its old statements would always fail.
           prepared.clear();
           throw error;
         }

@@ -7,7 +7,7 @@ import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { SessionStore, StoredRecord, StoreTraits, Write } from "../core/store.ts";
 
-/** What the store needs of a `Storage` of `unstorage`. */
+/** The part of a `Storage` of `unstorage` that the store needs. */
 export interface UnstorageStorage {
   /** Reads an item; null if there is no item. */
   getItem(key: string): Promise<unknown>;
@@ -21,22 +21,26 @@ export interface UnstorageStorage {
 
 /** Options of {@linkcode unstorageStore}. */
 export interface UnstorageStoreOptions {
-  /** What every key begins with, without the colon that follows. @default `"session"` */
+  /** The prefix of every key, without the colon that follows. @default `"session"` */
   readonly prefix?: string;
-  /** Whether a read always sees the write before it, as with most drivers. Only you know the driver. @default `"eventual"` */
+  /**
+   * Whether a read always sees the write before it, as with most drivers. The store cannot find that out.
+   *
+   * @default `"eventual"`
+   */
   readonly consistency?: StoreTraits["consistency"];
 }
 
 /**
- * Keeps sessions in any storage that `unstorage` has a driver for, such as MongoDB or S3. If there is a store of this library for an
- * engine, that one promises more.
+ * Keeps sessions in any storage that `unstorage` has a driver for, such as MongoDB or S3. If this library has a store
+ * for an engine, use that store: it promises more.
  *
  * ## Setup
  * A storage of `unstorage` 1 with a driver that can write.
  *
  * ## How expiry behaves
- * The driver gets the time that a record has left as `ttl`, in seconds. Drivers for files and memory ignore it: call `prune()` of the
- * manager now and then. It reads every record.
+ * The driver gets the remaining lifetime of a record as `ttl`, in seconds. Drivers for files and memory ignore it: call
+ * `prune()` of the manager now and then. It reads every record.
  *
  * ## Key format
  * The prefix, a colon, and 64 hexadecimal digits: `session:9f86d0…`. The value is text: `!`, the version, a space, the instant at which the
@@ -44,14 +48,16 @@ export interface UnstorageStoreOptions {
  *
  * ## Consistency
  * That of the driver, without compare-and-set: a change reads, compares and writes.
- * - In one process, and through one store, nothing comes in between.
- * - Another process may come in between. Then the last write wins, an update may be lost, and an ended session may come back.
- * - A creation with `consistency: "strong"` looks whether its key is in use. Otherwise it does not, because some engines would answer for
- *   a while that there is no record.
+ * - Within one process, and through one store, no other call comes in between.
+ * - A write of another process may come in between. Then the last write wins, an update may be lost, and an ended
+ *   session may come back.
+ * - With `consistency: "strong"`, a creation checks whether its key is in use. With `"eventual"` it does not, because
+ *   some engines would report for a while that there is no record.
  *
  * ## Limits
- * Those of the driver, which are not known here. The driver for files writes in place, so a crash may cut off a record. A load is one call
- * of the driver, and a change two. A creation and a deletion are one or two, a deletion at a version up to three.
+ * Those of the driver, which the store does not know. The driver for files writes in place, so a crash may cut off a
+ * record. A load is one call of the driver, and a change two. A creation and a deletion are one or two, a deletion at a
+ * version up to three.
  *
  * @param storage The storage
  * @param options The key prefix, and what the driver can promise
@@ -93,13 +99,13 @@ export function unstorageStore(storage: UnstorageStorage, options: UnstorageStor
   async function find(item: string): Promise<StoredItem | null> {
     const value = await storage.getItem(item);
     if (value === null || value === undefined) return null;
-    // The drivers for files answer with an error when a file cannot be read.
+    // The drivers for files return an error when a file cannot be read.
     if (isError(value)) throw value;
     const [, version = UNKNOWN, expiresAt = "Infinity", text = ""] = VALUE.exec(String(value)) ?? [];
     return { ...parseRecord(text), version, expiresAt: Number(expiresAt) };
   }
 
-  /** Whether the record is as a write expects it, as far as this store looks. */
+  /** Whether the record is as a write expects it, as far as this store checks that. */
   async function isExpected(item: string, expected: Write["expected"]): Promise<boolean> {
     if (expected === null) return !isStrong || (await find(item)) === null;
     const found = await find(item);
@@ -160,14 +166,14 @@ interface StoredItem extends StoredRecord {
   readonly expiresAt: number;
 }
 
-/** Whether a value is an error, also one of another realm. Nobody stores one. */
+/** Whether a value is an error, also one of another realm. The store never writes one. */
 function isError(value: unknown): boolean {
   return typeof value === "object" && value !== null && "stack" in value && "message" in value;
 }
 
 /**
- * Lets one step at a time run for each key, so that within this process nothing comes between a read and its write, and no read finds a
- * file half written.
+ * Runs one step at a time for each key. So within this process, no other step comes between a read and its write, and
+ * no read finds a half-written file.
  */
 function turns(): <Result>(key: string, step: () => Promise<Result>) => Promise<Result> {
   const last = new Map<string, Promise<unknown>>();

@@ -13,15 +13,18 @@ import { hasCode } from "./redis/reply.ts";
 
 export type { RedisStoreOptions as UpstashRedisStoreOptions } from "./redis/record_store.ts";
 
-/** What is needed of the `Redis` class of `@upstash/redis`, from 1.35.3 on: before, its automatic pipelines took `exec` for their own. */
+/**
+ * The part of the `Redis` class of `@upstash/redis` that the store needs, from 1.35.3 on. Earlier versions confuse this
+ * `exec` with that of their automatic pipelines.
+ */
 export interface UpstashRedisClient {
   /** Sends one command in one request. */
   exec(command: [command: string, ...args: string[]]): Promise<unknown>;
-  /** Runs a script. Those of one tick share a request if automatic pipelining is on. */
+  /** Runs a script. Scripts of one tick share a request if automatic pipelining is on. */
   evalsha(digest: string, keys: string[], args: string[]): Promise<unknown>;
 }
 
-/** A request takes 10 MB. What is in it beside the record takes less than 10 KB. */
+/** A request takes 10 MB. Everything in it but the record takes less than 10 KB. */
 const MAX_BYTES = 10_000_000 - 10_000;
 /** Up to 1 000 commands share a request. A command with more characters is sent in a separate request, so that they fit into 10 MB. */
 const LONGEST_SHARED = 4096;
@@ -34,8 +37,8 @@ const LONGEST_SHARED = 4096;
  * own settings are respected. With automatic pipelining, which is on by default, commands of one tick share a request: with 64
  * requests at once, a server did three times as many as without it.
  *
- * If you give the client a `signal`, give it as a function. With a plain one, the client takes an aborted request for an answer. The store
- * refuses that answer, too.
+ * If you give the client a `signal`, give it as a function. With a plain signal, the client takes an aborted request
+ * for an answer. The store refuses that answer as well.
  *
  * ## How expiry behaves
  * Each write sets the time to live of the key anew. Upstash removes the key when that time is over.
@@ -44,13 +47,15 @@ const LONGEST_SHARED = 4096;
  * As for `redisStore()`. Both stores can use one database at once.
  *
  * ## Consistency
- * Strong while the primary region lives, with compare-and-set: all commands, reads too, run in scripts that may write, and Upstash sends writes to the
- * primary region (https://upstash.com/docs/redis/features/globaldatabase), so a read from another region takes the way there and back. Upstash
- * copies writes to its other replicas asynchronously. If it has to choose a new leader, the newest writes can be lost
+ * Strong while the primary region runs, with compare-and-set. All commands, also reads, run in scripts that may write,
+ * and Upstash sends writes to the primary region (https://upstash.com/docs/redis/features/globaldatabase). So a read
+ * from another region takes a round trip to the primary region. Upstash copies writes to its other replicas
+ * asynchronously. If it has to choose a new leader, the newest writes can be lost
  * (https://upstash.com/docs/redis/features/consistency).
  *
- * A write whose answer was lost is sent again by the client. It is done once: the repeated one is refused, and the core finds its own write.
- * The client waits up to 4 s in between (https://upstash.com/docs/redis/sdks/ts/retries). Make it less than `storeTimeout`, for example by
+ * If the answer to a write is lost, the client sends the write again. It is done once: the repeated write is refused,
+ * and the core recognises its own write. The client waits up to 4 s in between
+ * (https://upstash.com/docs/redis/sdks/ts/retries). Make it less than `storeTimeout`, for example by
  * `retry: { retries: 3 }`.
  *
  * Databases with eviction remove sessions when they are full, and `userSessions()` loses lists; see `redisStore()`.
@@ -66,7 +71,7 @@ const LONGEST_SHARED = 4096;
  * @param redis The client
  * @param options The prefix of the keys, and the layout
  * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any request, if a record exceeds the limit
- * @throws {TypeError} If `redis` is no client, or an option is unknown or of the wrong kind
+ * @throws {TypeError} If `redis` is not a client, or an option is unknown or of the wrong kind
  *
  * @example
  * ```ts
@@ -104,12 +109,12 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
     send,
     read: send,
     measure: (text) => byteLength(JSON.stringify(text)),
-    // Without `known`: it knows SET … IFEQ, but to send the old value too takes longer than the script.
+    // Without `known`: Upstash knows SET … IFEQ, but sending the old value as well takes longer than the script.
   });
 }
 
 /**
- * The client gives no status. Its message has the server's text, then the command, which is ignored. To take another failure for this
- * one would do no harm: each command can be repeated.
+ * The client gives no status. Its message has the server's text, then the command, which is ignored. A false match does
+ * no harm, because each command can be repeated.
  */
 const TOO_MANY_REQUESTS = /^(?:(?!, command was:).)*(?:\b429\b|too many requests|rate.limit|requests? limit)/is;

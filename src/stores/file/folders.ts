@@ -6,7 +6,10 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { mode: 0o700 });
 }
 
-/** The folders in which something was created, down from the parent of the first one that was. */
+/**
+ * The folders in which a folder was created: the parents of `directory`, up to the parent of the first folder that was
+ * created.
+ */
 export function parentsOf(directory: string, first: string | undefined): string[] {
   const parents: string[] = [];
   for (let path = resolve(directory); path !== dirname(path); path = dirname(path)) {
@@ -26,7 +29,7 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Renames; false if there is nothing of the old name. */
+/** Renames; false if the old name does not exist. */
 export async function renamed(from: string, to: string): Promise<boolean> {
   return (await unlessMissing(rename(from, to))) !== null;
 }
@@ -40,7 +43,7 @@ export async function removeIfEmpty(folder: string): Promise<void> {
   }
 }
 
-/** What a call answers; null if what it needs is missing. */
+/** The result of a call; null if a file or folder that it needs is missing. */
 export async function unlessMissing<Result>(outcome: Promise<Result>): Promise<Result | null> {
   try {
     return await outcome;

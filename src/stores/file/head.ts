@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { unlessMissing } from "./folders.ts";
 
-/** What the name of a head holds. */
+/** The parts of a head's name. */
 export interface Head {
   readonly name: string;
   readonly data: string;
@@ -16,7 +16,7 @@ export function headName(data: string, touches: number, lastSeenAt: number, expi
   return `${data}_${touches}_${lastSeenAt}_${expiresAt}`;
 }
 
-/** What a name holds; null if it is not one of a head. */
+/** The parts of a name; null if it is not the name of a head. */
 export function parseHead(name: string): Head | null {
   const [, data, touches, lastSeenAt, expiresAt] = HEAD.exec(name) ?? [];
   if (data === undefined) return null;

@@ -1,6 +1,6 @@
 /**
- * How commands are given to each client of Redis. Raw commands are sent where the client can send them: they are not changed by what the
- * user has set for typed ones, and their reads are not sent to replicas, which may be behind.
+ * Sends commands through each client of Redis. If the client can send raw commands, those are used: settings of the
+ * user for typed commands do not change them, and their reads are not sent to replicas, which may be behind.
  *
  * @module
  */
@@ -25,7 +25,7 @@ export type RedisClient =
 /** A client, or a function that opens one. */
 export type RedisClientSource = RedisClient | (() => RedisClient | Promise<RedisClient>);
 
-/** What is looked at in a client. Each has only some of it. */
+/** The members of a client that are read. Each client has only some of them. */
 type AnyClient = { readonly [name in Lowercase<Command>]?: unknown } & {
   /** node-redis; a cluster has slots, and Sentinel a master node. */
   sendCommand?(...args: unknown[]): Promise<unknown>;
@@ -80,7 +80,8 @@ export function senderOf(source: RedisClientSource): Send {
   function sendThrough(used: AnyClient, ...words: Parameters<Send>): Promise<unknown> {
     const sent = Promise.resolve(call(used, ...words));
     if (used.connected !== false) return sent;
-    // Bun's client does not say whether it is closed for good: one that is fails at once, and one that reconnects waits.
+    // Bun's client does not say whether it is closed for good. On a closed client, a command fails at once; on a client
+    // that reconnects, it waits.
     return sent.catch((error: unknown) => {
       lost = used;
       throw error;
@@ -101,12 +102,13 @@ function call(
   script?: string,
 ): unknown {
   const wordsFor = (name: string): string[] => (script === undefined ? [name, ...args] : [script, "1", name, ...args]);
-  // Named methods, since `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a cluster.
+  // Named methods are called, because `call` of ioredis before 5.9 leaves out the prefix of keys and the slots of a
+  // cluster.
   const method = client.call && client[command.toLowerCase() as Lowercase<Command>];
   if (typeof method === "function") return Reflect.apply(method, client, wordsFor(key));
   if (client.call) return client.call(command, wordsFor(key));
   if (client.send) return client.send(command, wordsFor(key));
-  // node-redis puts its prefix before the keys of typed commands alone.
+  // node-redis puts its prefix only before the keys of typed commands.
   const { _keyPrefix: prefix = client.options?.keyPrefix ?? "" } = client;
   const name = `${prefix}${key}`;
   const words = [command, ...wordsFor(name)];

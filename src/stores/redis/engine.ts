@@ -10,13 +10,13 @@ export type Command = "GET" | "HGETALL" | "SET" | "DEL" | "PEXPIRE" | "EVALSHA" 
 /** Sends one command; `script` is the digest or the text of one to evaluate. Rejects with the client's error. */
 export type Send = (command: Command, key: string, args?: readonly string[], script?: string) => Promise<unknown>;
 
-/** A script, and its SHA-1, under which Redis keeps it. Its answer is 1 if it did what it is for, and else 0. */
+/** A script, and its SHA-1, under which Redis keeps it. Its reply is 1 if it succeeded, otherwise 0. */
 export interface Script {
   readonly digest: string;
   readonly text: string;
 }
 
-/** What differs between the servers and clients that speak Redis. */
+/** The parts that differ between the servers and clients that speak Redis. */
 export interface Engine {
   /** For messages. */
   readonly name: string;
@@ -27,23 +27,23 @@ export interface Engine {
   read(command: "GET" | "HGETALL", key: string): Promise<unknown>;
   /** The size of a text in a command, in bytes. */
   measure(text: string): number;
-  /** Where `SET … IFEQ` is worth a try. */
+  /** Given if the server may have `SET … IFEQ`. */
   readonly known?: KnownValues;
 }
 
-/** How a record lies in Redis. It begins with a head: its version, a space and a digit. */
+/** The form of a record in Redis. It begins with a head: its version, a space and a digit. */
 export interface Layout {
   load(key: string): Promise<StoredRecord | null>;
-  /** Stores a record under a version, and answers whether it did. */
+  /** Stores a record under a version, and returns whether it was stored. */
   save(key: string, write: Write, version: string, life: string): MaybePromise<boolean>;
   /** The field of the head, as the first argument of {@linkcode SCRIPT}; empty if the key itself begins with the head. */
   readonly head: "!" | "";
 }
 
-/** What a read answers for a key of another type. No layout finds a head in it. */
+/** The reply of a read for a key of another type. No layout finds a head in it. */
 export const OTHER_TYPE: readonly string[] = ["", ""];
 
-/** The version of what has no head. It is no record: it can be removed, and is never overwritten. */
+/** The version of a value without a head. Such a value is not a record: it can be removed, and is never overwritten. */
 export const CORRUPT = "?";
 
 /** The version in the head with which a text begins. */
@@ -52,13 +52,19 @@ export function versionOf(text: string): string {
 }
 
 /**
- * Writes or removes a record, in either layout. The arguments: the field of the head, or nothing; the version that must be there and a space,
- * or nothing if there must be no key; the new head or value, and the time to live. With a field come how many fields to remove, their
- * names, then a name and a value for each field to set. The head is written first: if memory is short, the server refuses that, and nothing
- * was written. With the first two alone, the record is removed if it has this version, and it is a success if there is none.
+ * Writes or removes a record, in either layout. The arguments are:
  *
- * `v` is the version of what is there and a space: `? ` for what is no record, and nothing if there is no key. No head is longer than what
- * is read here.
+ * 1. the field of the head, or an empty text,
+ * 2. the version that the record must have and a space, or an empty text if the key must not exist,
+ * 3. the new head or value,
+ * 4. the time to live,
+ * 5. with a field: how many fields to remove, their names, then a name and a value for each field to set.
+ *
+ * The head is written first: if memory is short, the server refuses that, and nothing was written. With the first two
+ * arguments alone, the script removes the record if it has this version. It also succeeds if there is no record.
+ *
+ * In the script, `v` is the present version and a space: `? ` for a value that is not a record, and an empty text if
+ * there is no key. No head is longer than the part that the script reads.
  */
 export const SCRIPT: Script = {
   digest: "a747c34ee68e45dcaf0e9b000a36803bf3883cf4",
@@ -79,26 +85,26 @@ end
 return 1`,
 };
 
-/** A control character in JSON, `\u0000`. */
+/** The longest character: a control character in JSON, `\u0000`. */
 const MOST_BYTES_OF_CHARACTER = 6;
 
 /** Refuses a record that is larger than the engine takes, before any I/O. */
 export function assertSize({ name, maxBytes, measure }: Engine, text: string): void {
-  // To measure a text takes longer than to see that it is short.
+  // Measuring a text takes longer than seeing that it is short.
   if (text.length * MOST_BYTES_OF_CHARACTER > maxBytes) assertRecordSize(name, measure(text), maxBytes);
 }
 
-/** Sets a key under a condition, and answers whether it was met. */
+/** Sets a key under a condition, and returns whether the condition was met. */
 export function set(send: Send, key: string, ...args: string[]): Promise<boolean> {
   return send("SET", key, args).then((reply) => isDone(reply, "OK", null));
 }
 
-/** Runs {@linkcode SCRIPT}, and answers whether it did what it is for. */
+/** Runs {@linkcode SCRIPT}, and returns whether it succeeded. */
 export function run(send: Send, key: string, args: readonly string[]): Promise<boolean> {
   return evaluate(send, SCRIPT, key, args).then((reply) => isDone(reply, "1", "0"));
 }
 
-/** Runs a script by its digest, and by its text where the server does not have it yet. Gives its answer. */
+/** Runs a script by its digest, or by its text if the server does not have it yet. Returns its reply. */
 export function evaluate(send: Send, { digest, text }: Script, key: string, args: readonly string[]): Promise<unknown> {
   return send("EVALSHA", key, args, digest).catch((error: unknown) => {
     if (!hasCode(error, NO_SCRIPT)) throw error;
@@ -106,5 +112,8 @@ export function evaluate(send: Send, { digest, text }: Script, key: string, args
   });
 }
 
-/** GLIDE writes it in its own way, and Upstash's client puts words before it. A script may be sent as text at any time. */
+/**
+ * The error of a missing script. GLIDE spells it in another way, and Upstash's client puts words before it. A false
+ * match does no harm, because a script may always be sent as text.
+ */
 const NO_SCRIPT = /noscript/i;

@@ -5,7 +5,7 @@ import { fieldsOf } from "./reply.ts";
 /** The field of the head: the version, and when the session was last used. No field of a session has this name. */
 const HEAD = "!";
 
-/** In milliseconds: an hour, in which an operator may look at what another program has left behind. */
+/** In milliseconds: an hour, in which an operator may look at a hash that another program has left behind. */
 const LIFE_OF_REMAINS = "3600000";
 
 /** A record as one hash: one field for the head, and one for each field of the session. */
@@ -19,7 +19,7 @@ export function hashLayout(engine: Engine): Layout {
       const head = found.get(HEAD) ?? "";
       const version = versionOf(head);
       if (version === CORRUPT) {
-        // Another program has written a field of a session that had expired. Without this, the key would live for ever.
+        // Another program has written a field of a session that had expired. Without this, the key would never expire.
         await send("PEXPIRE", key, [LIFE_OF_REMAINS, "NX"]).catch(() => {});
         return { fields, lastSeenAt: 0, version };
       }
@@ -46,8 +46,9 @@ export function hashLayout(engine: Engine): Layout {
 }
 
 /**
- * The names that the core gives to fields are stored as they are, so that other programs find them. Any other text is stored as `#` and JSON: so no name is the head's, none means something in a JavaScript object (some clients build one),
- * and no text holds half a surrogate pair, for which UTF-8 has no bytes.
+ * The names that the core gives to fields are stored as they are, so that other programs find them. Any other text is
+ * stored as `#` and JSON. So no name is the head's, no name has a meaning in a JavaScript object (some clients build
+ * one), and no text holds half a surrogate pair, for which UTF-8 has no bytes.
  */
 function encode(text: string, isPlain: boolean): string {
   return isPlain && text.isWellFormed() ? text : `#${JSON.stringify(text)}`;

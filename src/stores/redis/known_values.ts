@@ -3,8 +3,8 @@ import { type Send, set } from "./engine.ts";
 import { hasCode } from "./reply.ts";
 
 /**
- * `SET … IFEQ` compares the whole value, so the last values that were seen are kept: those of so many keys at least, and none that is longer. A
- * longer one costs more to send twice than a script costs.
+ * `SET … IFEQ` compares the whole value, so the values that were seen last are kept: at least those of `LEAST_VALUES`
+ * keys, and none longer than `LONGEST_VALUE`. Sending a longer value twice costs more than a script.
  */
 const LEAST_VALUES = 500;
 const LONGEST_VALUE = 4096;
@@ -12,20 +12,24 @@ const LONGEST_VALUE = 4096;
 /** The values that this process has seen last, and the command that replaces one. */
 export interface KnownValues {
   keep(key: string, value: string): void;
-  /** Replaces the value that begins with a head, and answers whether it was there; undefined, now or later, if a script must find out. */
+  /**
+   * Replaces the value that begins with a head, and returns whether it was there; undefined, or a promise of it, if a
+   * script must find out.
+   */
   replace(key: string, head: string, value: string, life: string): MaybePromise<boolean | undefined>;
 }
 
 /** For servers that may know `SET … IFEQ`. */
 export function knownValues(send: Send): KnownValues {
   let isSupported = true;
-  // Two halves, of which the older one is dropped as a whole: to remove the oldest value each time costs more than the rest of a write.
+  // There are two halves, and the older one is dropped as a whole, because removing the oldest value each time costs
+  // more than the rest of a write.
   let values = new Map<string, string>();
   let older = values;
   return {
     keep(key, value) {
       if (!isSupported) return;
-      // Bytes that are no text were read as this character, so the value is not known.
+      // Bytes that are not text were read as this character, so the stored value is not known.
       if (value.length > LONGEST_VALUE || value.includes("\ufffd")) {
         values.delete(key);
         older.delete(key);
@@ -40,7 +44,7 @@ export function knownValues(send: Send): KnownValues {
 
     replace(key, head, value, life) {
       const present = values.get(key) ?? older.get(key);
-      // A value of another version was kept before the present one.
+      // A kept value with another version is not the value to replace.
       if (!isSupported || !present?.startsWith(head)) return undefined;
       return set(send, key, value, "IFEQ", present, "PX", life).catch((error: unknown) => {
         if (hasCode(error, /^WRONGTYPE/)) return false;

@@ -2,9 +2,10 @@ import type { Script } from "./engine.ts";
 import { invalidAnswer } from "./reply.ts";
 
 /**
- * Runs a command, and answers with an array of strings that begin with `!`. The client parses each string of a reply as JSON and drops a
- * byte order mark: none of these is JSON, and none begins with such a mark. The client also takes the reason why a request was aborted
- * for the reply: that is no such array. A read of a key of another type gives what is no record.
+ * Runs a command, and replies with an array of strings that begin with `!`. The client parses each string of a reply as
+ * JSON and drops a byte order mark. A string that begins with `!` is not JSON and has no such mark. If a request was
+ * aborted, the client returns the reason as the reply, and that is not such an array. A read of a key of another type
+ * returns a value that is not a record.
  */
 export const CALL: Script = {
   digest: "88ae11f611a1150730efd570c4e26c389c876e6e",

@@ -1,7 +1,7 @@
 /**
- * What the stores on Redis and on Upstash share. Each write gives a record a version that no other write has, compares the present one
- * and writes in one step: by one command, or by a script, which no other command can enter
- * (https://redis.io/docs/latest/develop/programmability/eval-intro/).
+ * The common part of the stores on Redis and on Upstash. Each write gives a record a version that no other write has.
+ * It compares the present version and writes in one step: by one command, or by a script, which no other command can
+ * interrupt (https://redis.io/docs/latest/develop/programmability/eval-intro/).
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { valueLayout } from "./value_layout.ts";
 
 /** Options of `redisStore` and `upstashRedisStore`. */
 export interface RedisStoreOptions {
-  /** What every key begins with. @default `"session:"` */
+  /** The prefix of every key. @default `"session:"` */
   readonly prefix?: string | undefined;
   /** `"value"`: one string for each session, the default. `"hash"`: one hash for each session, with a field for each key. */
   readonly layout?: "value" | "hash" | undefined;
@@ -40,7 +40,7 @@ export function recordStore(owner: string, options: RedisStoreOptions, engine: E
 
     save(key, write) {
       if (write.expected === CORRUPT) return "conflict";
-      // One operation may write a record twice under one name.
+      // One operation may write a record twice with one write id, so a number is added.
       const version = `${write.id}.${(writes++).toString(36)}`;
       const life = Math.min(LONGEST_LIFE, Math.max(1, Math.ceil(write.expiresAt - write.record.lastSeenAt)));
       return chain(save(prefix + key, write, version, String(life)), (isStored) => (isStored ? version : "conflict"));

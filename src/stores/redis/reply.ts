@@ -1,13 +1,17 @@
 /**
- * What clients of Redis answer. The same reply is a string, a number or bytes, a map, an object or a list, by client and settings.
+ * Reads the replies of Redis clients. Depending on the client and its settings, the same reply is a string, a number or
+ * bytes, a map, an object or a list.
  *
  * @module
  */
 
-/** The text of a reply, or null for the reply that there is nothing. Any other answer is a failure: to guess its meaning could lose data. */
+/**
+ * The text of a reply, or null if the reply says that there is nothing. Any other reply is a failure, because guessing
+ * its meaning could lose data.
+ */
 export function textOf(reply: unknown): string | null {
   if (reply === null || typeof reply === "string") return reply;
-  // Bytes are Node's buffers in each client that answers with some.
+  // All clients that reply with bytes use Node's buffers.
   if (typeof reply === "number" || ArrayBuffer.isView(reply)) return String(reply);
   throw invalidAnswer();
 }

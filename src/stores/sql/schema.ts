@@ -1,6 +1,9 @@
 import { type SqlStoreOptions, type Table, tableOf } from "./table.ts";
 
-/** The statements that create the table of PostgreSQL. Keys are compared byte by byte, so the order of a language is not needed. */
+/**
+ * The statements that create the table of PostgreSQL. Keys are compared byte by byte, which needs no collation of a
+ * language.
+ */
 export function postgresSchema({ name, index }: Table): string[] {
   return [
     `CREATE TABLE IF NOT EXISTS ${name} (
@@ -13,7 +16,10 @@ export function postgresSchema({ name, index }: Table): string[] {
   ];
 }
 
-/** The statement that creates the table of MySQL. Its texts are bytes: a collation takes `abc`, `Abc` and `Ábc` for one key. */
+/**
+ * The statement that creates the table of MySQL. Its texts are bytes, because a collation would take `abc`, `Abc` and
+ * `Ábc` for one key.
+ */
 export function mysqlSchema({ name, index }: Table): string[] {
   return [
     `CREATE TABLE IF NOT EXISTS ${name} (

@@ -1,9 +1,10 @@
 /**
- * What all SQL stores share. A session is one row: `key`, `value`, which is the record's text in UTF-8 bytes, `version`, which is random
- * and new with each write, and `expires_at`, after which `prune` may delete the row.
+ * The common part of all SQL stores. A session is one row: `key`, `value`, which is the record's text in UTF-8 bytes,
+ * `version`, which is random and new with each write, and `expires_at`, after which `prune` may delete the row.
  *
- * Each verb is one statement, so it needs no transaction and no state of the connection. Values are bytes because texts are not safe:
- * PostgreSQL refuses a NUL in one, libSQL cuts the text there, and MySQL changes texts with the character set of the connection.
+ * Each verb is one statement, so it needs no transaction and no state of the connection. Values are bytes because texts
+ * are not safe: PostgreSQL refuses a NUL in a text, libSQL cuts the text there, and MySQL changes texts with the
+ * character set of the connection.
  *
  * @module
  */
@@ -17,9 +18,12 @@ import type { Table } from "./table.ts";
 /** A parameter of a statement. */
 export type SqlValue = string | number | Uint8Array;
 
-/** The statements of one table, with a `?` for each parameter. A statement that writes answers a row `done` for each row that it wrote. */
+/**
+ * The statements of one table, with a `?` for each parameter. A statement that writes returns a row `done` for each row
+ * that it wrote.
+ */
 export interface Statements {
-  /** Parameters: key. Answers `value` and `version`. */
+  /** Parameters: key. Returns `value` and `version`. */
   readonly load: string;
   /** Parameters: key, value, version, expires_at, now. Creates the row, or replaces one whose `expires_at` is before now. */
   readonly create: string;
@@ -34,8 +38,8 @@ export interface Statements {
 }
 
 /**
- * What an error of a client means: the table is `"missing"`; the statement has changed nothing and can be repeated (`"busy"`), or it has
- * changed nothing because of another write (`"conflict"`).
+ * The meaning of a client's error: the table is `"missing"`; the statement has changed nothing and can be repeated
+ * (`"busy"`), or it has changed nothing because of another write (`"conflict"`).
  */
 export type ErrorMeaning = "missing" | "busy" | "conflict" | undefined;
 
@@ -49,16 +53,16 @@ export interface SqlEngine {
   readonly consistency?: StoreTraits["consistency"];
   /** The parameter that stands for a record; its bytes by default. */
   encode?(text: string, bytes: Uint8Array<ArrayBuffer>): SqlValue;
-  /** Runs a statement, and answers its rows. The answer to the statements of the schema means nothing. */
+  /** Runs a statement, and returns its rows. The result of the statements of the schema is ignored. */
   run(statement: string, values: SqlValue[]): MaybePromise<unknown>;
   meaningOf(error: unknown): ErrorMeaning;
 }
 
 /** The largest record, in bytes. All databases accept it with their default settings: MySQL 5.7 takes packets of 4 MiB, D1 rows of 2 MB. */
 const MAX_BYTES = 1_048_576;
-/** So many rows are deleted at once, so that locks are held for milliseconds. */
+/** The most rows that are deleted at once, so that locks are held only for milliseconds. */
 export const SWEEP_BATCH = 1000;
-/** Each conflict means that another write has succeeded, so more are rare. */
+/** Each conflict means that another write has succeeded, so more attempts are rarely needed. */
 const ATTEMPTS = 5;
 /** The last instant of JavaScript. Larger integers lose digits or are refused. */
 const LAST_INSTANT = 8.64e15;
@@ -67,12 +71,12 @@ const toUtf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
 
 /**
- * The statements for databases that have `RETURNING` and `ON CONFLICT`: PostgreSQL and SQLite. Clients do not agree on the number of affected
- * rows, and libSQL answers 0 after RETURNING. All of them answer rows.
+ * The statements for databases that have `RETURNING` and `ON CONFLICT`: PostgreSQL and SQLite. Clients do not agree on
+ * the number of affected rows, and libSQL returns 0 after RETURNING. All of them return rows.
  *
  * @param table The table
- * @param parameter What stands for the value where it is written
- * @param column What reads the value
+ * @param parameter The expression that writes the value
+ * @param column The expression that reads the value
  */
 export function standardStatements(
   { name, alone }: Table,
@@ -94,7 +98,7 @@ export function standardStatements(
 
 /** Keeps sessions in one table. */
 export function sqlStore({ owner, consistency = "strong", statements, schema, ...engine }: SqlEngine): SessionStore {
-  /** Runs a statement, and creates the table if that is what the statement lacks. */
+  /** Runs a statement, and creates the table if it is missing. */
   function run<Answer>(
     statement: string,
     values: SqlValue[],
@@ -108,7 +112,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     return recovering(attempt, (error) => {
       if (engine.meaningOf(error) !== "missing") throw error;
       return createTable().then(attempt, (failure: unknown) =>
-        // Two processes that create the table at once disturb each other, and afterwards it is there.
+        // If two processes create the table at once, one of them can fail, and the table exists afterwards.
         recovering(attempt, () => {
           throw failure;
         }),
@@ -121,8 +125,9 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
   }
 
   /**
-   * Runs a statement that writes, and answers how many rows it wrote. After a conflict, no row was as expected. A statement that expects
-   * nothing is run again instead, up to `attempts` times.
+   * Runs a statement that writes, and returns how many rows it wrote. A conflict counts as 0 rows, because no row was
+   * as expected. A statement that expects no version is given a number of `attempts`, and is run again after a
+   * conflict.
    */
   function write(statement: string, values: SqlValue[], attempts: number = 0): MaybePromise<number> {
     return recovering(
@@ -181,7 +186,8 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     delete(key, expected) {
       if (expected === undefined) return chain(write(statements.remove, [key], ATTEMPTS), () => undefined);
       return chain(write(statements.removeVersion, [key, `${expected}`]), (count) => {
-        // Only then is it worth a second statement to tell a missing row, which is a success, from a changed one.
+        // Only in this case does a second statement find out whether the row is missing, which is a success, or has
+        // changed.
         return count > 0
           ? undefined
           : run(statements.load, [key], (rows) => (rows.length === 0 ? undefined : "conflict"));
@@ -220,7 +226,7 @@ export function hasMethod<Client, Name extends string>(
   return typeof detailOf(client, name) === "function";
 }
 
-/** A property of a client, of what it answered or of its error; undefined if there is none. */
+/** A property of a client, of its answer or of its error; undefined if there is none. */
 export function detailOf(value: unknown, name: string): unknown {
   return Reflect.get(Object(value), name);
 }

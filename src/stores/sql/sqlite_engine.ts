@@ -3,7 +3,7 @@ import { sqliteSchema } from "./schema.ts";
 import { detailOf, type SqlEngine, type Statements, SWEEP_BATCH } from "./sql_store.ts";
 import type { Table } from "./table.ts";
 
-/** What differs between SQLite, D1 and libSQL. */
+/** The parts that differ between SQLite, D1 and libSQL. */
 interface SqliteClient extends Omit<SqlEngine, "statements" | "schema" | "meaningOf"> {
   readonly table: Table;
   readonly statements: Omit<Statements, "sweep">;
@@ -12,7 +12,7 @@ interface SqliteClient extends Omit<SqlEngine, "statements" | "schema" | "meanin
 /** The primary result codes SQLITE_BUSY and SQLITE_LOCKED (https://sqlite.org/rescode.html). Extended codes have them in their lowest byte. */
 const BUSY: readonly number[] = [5, 6];
 
-/** What SQLite, D1 and libSQL share. */
+/** The common part of SQLite, D1 and libSQL. */
 export function sqliteEngine({ table, ...client }: SqliteClient): SqlEngine {
   const { name } = table;
   let isTableThere = false;
