@@ -10,7 +10,7 @@ export function sectionOf(changelog: string, title: string): string | undefined 
     .trim();
 }
 
-/** Whether a section says anything: headings alone, as in a new `Unreleased`, say nothing. */
+/** Whether a section has text. Headings alone, as in a new `Unreleased`, do not count. */
 export function saysAnything(section: string): boolean {
   return section.split("\n").some((line) => line.trim() !== "" && !line.startsWith("#") && !/^\s*[-*]\s*$/.test(line));
 }

@@ -1,8 +1,8 @@
 /**
- * `npm run release`: everything that a release does. It publishes to npm by a tarball, and to JSR by the sources.
+ * `npm run release`: all steps of a release. npm gets a tarball, and JSR gets the sources.
  *
- * - `npm run release -- --dry-run` does all short of publishing, and leaves nothing behind.
- * - `npm run release -- --pack <folder>` does the same, and leaves the tarball in the folder, for `npm publish`.
+ * - `npm run release -- --dry-run` does everything except publishing, and leaves no files.
+ * - `npm run release -- --pack <folder>` does the same, and puts the tarball into the folder, for `npm publish`.
  * - `npm run release -- --jsr` does the same, and publishes to JSR.
  *
  * @module
@@ -14,7 +14,7 @@ import { type Finished, ROOT, run } from "../test/setup/command.ts";
 import { saysAnything, sectionOf } from "./changelog.ts";
 import { type Manifest, readManifest, stage, withAbsoluteLinks } from "./stage.ts";
 
-/** Something that stops the release. The message says what to do. */
+/** An error that stops the release. Its message says what to do. */
 class Refused extends Error {}
 
 const [mode = "", target] = process.argv.slice(2);
@@ -72,7 +72,7 @@ async function checkVersion({ version }: Manifest): Promise<void> {
 async function checkChangelog({ version }: Manifest): Promise<void> {
   const changelog = await readFile(join(ROOT, "CHANGELOG.md"), "utf8");
   const released = sectionOf(changelog, version);
-  // Before the release is prepared, its changes stand under "Unreleased".
+  // Before the release is prepared, its changes are under "Unreleased".
   const section = released ?? (isDryRun ? sectionOf(changelog, "Unreleased") : undefined);
   if (section === undefined) throw new Refused(`CHANGELOG.md has no section "## ${version}". Rename "## Unreleased".`);
   if (!saysAnything(section)) {
@@ -88,13 +88,13 @@ async function checkTree(): Promise<void> {
   done("everything is committed");
 }
 
-/** JSR takes the sources as they lie here: the README gets its links for as long as it takes. */
+/** JSR takes the sources from this checkout, so the README has absolute links while they are published. */
 async function publishToJsr(manifest: Manifest): Promise<void> {
   const readme = join(ROOT, "README.md");
   const before = await readFile(readme, "utf8");
   await writeFile(readme, withAbsoluteLinks(before, manifest));
   try {
-    // A version that JSR has already is no error to it.
+    // JSR does not report an error for a version that it already has.
     await must("deno publish", await run("deno", ["publish", "--allow-dirty"], { live: true }));
   } finally {
     await writeFile(readme, before);

@@ -1,6 +1,7 @@
 /**
- * `npm run rename -- <owner>/<name>`: moves the project to another repository. It changes the addresses of `package.json`, and each text of the
- * checkout that leads to the old address, to the sponsors' page of the old owner, or to the old scope on JSR. The name on npm stays.
+ * `npm run rename -- <owner>/<name>`: moves the project to another repository. It changes the addresses in
+ * `package.json`. In all texts of the checkout it changes the old address, the sponsors' page of the old owner and the
+ * old scope on JSR. The name on npm stays.
  *
  * @module
  */
@@ -11,10 +12,10 @@ import { fileURLToPath } from "node:url";
 import { ROOT } from "../test/setup/command.ts";
 import { addressOf, type Manifest } from "./stage.ts";
 
-/** What is changed: text files that tell addresses. */
+/** The files that are changed: text files that can hold addresses. */
 const TEXT = /\.(?:md|json|ya?ml|ts|svg)$|CODEOWNERS$/;
 
-/** From where to where. */
+/** The old and the new repository, as `<owner>/<name>`. */
 export interface Move {
   readonly from: string;
   readonly to: string;
@@ -42,7 +43,7 @@ function escaped(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
-/** Changes each file of git's index under `root`, and answers which ones differ now. */
+/** Changes the files under `root` that git knows or does not ignore. Returns the files that were changed. */
 export async function renameAll(root: string, to: string): Promise<string[]> {
   if (!/^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\/[\w.-]+$/.test(to)) {
     throw new TypeError("The new place must be <owner>/<name>, as in: npm run rename -- octocat/with-session");

@@ -1,6 +1,6 @@
 /**
- * The folder that is published: what was built, with a manifest that names only what a user needs, and texts whose links lead to the
- * repository.
+ * The folder that is published. It has the build, a manifest with only the fields that a user needs, and texts whose
+ * links lead to the repository.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export interface Manifest {
   readonly [field: string]: unknown;
 }
 
-/** What only this checkout needs. */
+/** The fields that only this checkout needs. */
 const NOT_PUBLISHED = ["scripts", "workspaces", "devDependencies", "overrides", "allowScripts"];
 /** Texts beside the code. Their relative links are made absolute. */
 const TEXTS = ["README.md", "CHANGELOG.md", "SECURITY.md"];
@@ -24,7 +24,7 @@ const TEXTS = ["README.md", "CHANGELOG.md", "SECURITY.md"];
 /**
  * Builds the package into a new folder, which `npm pack` and `npm publish` take.
  *
- * @param folder Where to. It is created; nothing else should be in it
+ * @param folder The new folder. It is created; nothing else should be in it
  * @throws {Error} If the build fails
  */
 export async function stage(folder: string): Promise<Manifest> {
@@ -46,7 +46,7 @@ export async function readManifest(): Promise<Manifest> {
   return JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
 }
 
-/** A manifest without what only the checkout needs. */
+/** A manifest without the fields that only the checkout needs. */
 export function published(manifest: Manifest): Record<string, unknown> {
   return Object.fromEntries(Object.entries(manifest).filter(([field]) => !NOT_PUBLISHED.includes(field)));
 }

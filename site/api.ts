@@ -1,5 +1,5 @@
 /**
- * The API reference: a page for each entry of the package, made of what `deno doc` reads in the docstrings.
+ * The API reference: a page for each entry of the package, made from the docstrings that `deno doc` reads.
  *
  * @module
  */
@@ -28,7 +28,7 @@ import {
   typeText,
 } from "./types.ts";
 
-/** A page, and how the navigation calls it. */
+/** A page, and its name in the navigation. */
 export interface ApiPage {
   readonly text: string;
   /** From the root of the site, such as `/api/stores/file.html`. */
@@ -79,7 +79,7 @@ interface Modules {
   };
 }
 
-/** Where the exports of the package are documented, for links. */
+/** The links to the documentation of the package's exports. */
 interface Links {
   /** The link to a type from a page of the reference, or undefined if the package does not export it. */
   to(name: string, from: string): string | undefined;
@@ -174,7 +174,7 @@ function listOfEntries(modules: readonly { readonly entry: Entry; readonly docum
   return { text: "All entries", address: "/api/", markdown };
 }
 
-/** The page of one entry. What the main entry exports as well is documented there. */
+/** The page of one entry. If the main entry exports a symbol as well, that symbol is documented there. */
 function pageOf(
   { path, source }: Entry,
   documentation: Documentation,
@@ -196,14 +196,14 @@ function pageOf(
       );
       continue;
     }
-    // The signature that implements overloads has no docstring of its own, and cannot be called.
+    // The signature that implements overloads has no docstring, and cannot be called.
     const shown = declarations.length > 1 ? declarations.filter(({ jsDoc }) => jsDoc !== undefined) : declarations;
     for (const declaration of shown) parts.push(...declarationParts(name, declaration, address, links));
   }
   return { text: importOf(path), address, markdown: `${parts.filter((part) => part !== "").join("\n\n")}\n` };
 }
 
-/** What a program needs of the main entry comes first, then what one calls, then what one passes. */
+/** The most important exports of the main entry come first, then functions and classes, then types. */
 function rankOf({ name, declarations: [first] }: ExportedSymbol): number {
   const place = FIRST.indexOf(name);
   if (place !== -1 || first === undefined) return place;
@@ -373,14 +373,14 @@ function examplesOf({ tags = [] }: Documentation = {}, address: string, links: L
     });
 }
 
-/** The text of a docstring without its tags. Its own headings go below that of the export. */
+/** The text of a docstring without its tags. Its headings are put one level below the heading of the export. */
 function proseOf({ doc = "" }: Documentation = {}, address: string, links: Links): string {
   return linked(doc.replace(INLINE_DEFAULT, ""), address, links)
     .replaceAll(/^(#+ )/gm, "#$1")
     .trim();
 }
 
-/** Deno takes a default on the line of the sentence for text, and one in words for an unknown tag. */
+/** Deno takes a default on the line of the sentence for text, and a default in words for an unknown tag. */
 const INLINE_DEFAULT = /\s*@default (.*)$/;
 
 function defaultOf({ doc = "", tags = [] }: Documentation = {}): string | undefined {
@@ -388,11 +388,11 @@ function defaultOf({ doc = "", tags = [] }: Documentation = {}): string | undefi
   const value = tag?.value?.replace(/^@default /, "") ?? INLINE_DEFAULT.exec(doc)?.[1];
   if (value === undefined) return undefined;
   const code = value.trim().replace(/^\{(.*)\}$/s, "$1");
-  // Values are code, words are words.
+  // Values are shown as code, words as text.
   return /^[A-Z][^"(]* [a-z]|`|^[A-Z][a-z]+$/.test(code) ? lowered(code) : `\`${code}\``;
 }
 
-/** `{@linkcode Name}` as a link, or as code where there is nothing to link to. */
+/** `{@linkcode Name}` as a link, or as code if the name has no documentation. */
 function linked(text: string, address: string, links: Links): string {
   return text.replaceAll(/\{@link(?:code)? ([^}\s|]+)(?:[\s|]+([^}]+))?\}/g, (_all, name: string, shown?: string) => {
     if (/^https?:/.test(name)) return `[${shown ?? name}](${name})`;

@@ -1,6 +1,7 @@
 /**
- * `npm run docs`: builds the documentation as a site, in `site/dist/`. It installs the generator first, in `site/` alone. What
- * stands behind `--` goes to VitePress, such as `--base /with-session/`; `-- --open` then serves the site on this machine.
+ * `npm run docs`: builds the documentation as a site, in `site/dist/`. It installs the generator first, only in
+ * `site/`. The arguments after `--` are passed to VitePress, such as `--base /with-session/`; `-- --open` then serves
+ * the site on this machine.
  *
  * @module
  */
@@ -12,7 +13,7 @@ import { writePages } from "./pages.ts";
 /** The folder of the built site. */
 export const SITE: string = join(ROOT, "site", "dist");
 
-/** Builds the site. Throws with what the generator said if it fails, as it does when a link leads nowhere. */
+/** Builds the site. If that fails, the error has the generator's output. A broken link is such a failure. */
 export async function buildSite(args: readonly string[] = []): Promise<void> {
   await install();
   await writePages();

@@ -1,16 +1,16 @@
 /**
- * Where each page of the site comes from, in the order in which a reader needs them.
+ * The source of each page of the site, in the order in which a reader needs them.
  *
  * @module
  */
 import manifest from "../package.json" with { type: "json" };
 
-/** Where the repository is, for what has no page. */
+/** The address of the repository, for files that have no page. */
 export const REPOSITORY: string = manifest.repository.url.replace(/^git\+(.*)\.git$/, "$1");
 
 /** A page of the site. */
 export interface Page {
-  /** How the navigation calls it. */
+  /** Its name in the navigation. */
   readonly text: string;
   /** The file in the repository. */
   readonly file: string;

@@ -1,5 +1,5 @@
 /**
- * What VitePress builds: the repository's pages under the addresses of the site, and the API reference.
+ * The pages that VitePress builds: the repository's pages under the addresses of the site, and the API reference.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { ROOT } from "../test/setup/command.ts";
 import { apiPages } from "./api.ts";
 import { addressOf, REPOSITORY, SECTIONS } from "./navigation.ts";
 
-/** What VitePress reads. The folder is written anew with each build. */
+/** The folder that VitePress reads. It is written anew with each build. */
 export const PAGES: string = join(ROOT, "site", "pages");
 
 /** Writes all pages. */
@@ -26,7 +26,7 @@ export async function writePages(): Promise<void> {
   await writeFile(join(PAGES, "api", "entries.json"), JSON.stringify(items));
 }
 
-/** Each file with a page: what the navigation lists, and the decisions. */
+/** Each file with a page: the files that the navigation lists, and the decisions. */
 export async function pagesOfRepository(): Promise<string[]> {
   const files = new Set(SECTIONS.flatMap(({ pages }) => pages.map(({ file }) => file)));
   for await (const file of glob("docs/**/*.md", { cwd: ROOT })) files.add(file.replaceAll("\\", "/"));
@@ -39,9 +39,9 @@ async function write(address: string, markdown: string): Promise<void> {
   await writeFile(file, markdown);
 }
 
-/** A page with its links as the site has them. What has no page is linked to where the repository is. */
+/** A page with its links as the site has them. A file without a page is linked to the repository. */
 export async function onSite(file: string, markdown: string): Promise<string> {
-  // Code keeps what looks like a link.
+  // In code, a text that looks like a link is not changed.
   const parts = markdown.split(/(^```.*?^```$|`[^`\n]*`)/gms);
   const linked: string[] = [];
   for (const part of parts) linked.push(part.startsWith("`") ? part : await withLinks(file, part));

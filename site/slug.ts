@@ -1,10 +1,12 @@
 /**
- * The anchors of headings, as GitHub gives them, so that one link serves the repository and the site.
+ * The anchors of headings, as GitHub makes them, so that one link works in the repository and on the site.
  *
  * @module
  */
 
-/** The anchor of a heading without markup. The second heading of the name gets `-1` behind it, the third `-2`. */
+/**
+ * The anchor of a heading without markup. The second heading with the same text gets `-1` at its end, the third `-2`.
+ */
 export function slugOf(title: string): string {
   return title
     .toLowerCase()

@@ -1,10 +1,13 @@
 /**
- * A type as `deno doc --json` tells it, written as TypeScript again.
+ * Writes a type of `deno doc --json` as TypeScript again.
  *
  * @module
  */
 
-/** The kinds of types that the package's exports use. An unknown kind throws, so that the reference is never wrong in silence. */
+/**
+ * The kinds of types that the package's exports use. An unknown kind throws, so that the reference is never silently
+ * wrong.
+ */
 export type TypeNode =
   | { readonly kind: "keyword"; readonly value: string }
   | { readonly kind: "this" }
@@ -33,14 +36,14 @@ export interface TypeParameter {
   readonly default?: TypeNode;
 }
 
-/** A parameter of a function. One with a default is `assign`; what the default is, Deno does not always tell. */
+/** A parameter of a function. A parameter with a default is `assign`. Deno does not always give the default. */
 export type Parameter =
   | { readonly kind: "identifier"; readonly name: string; readonly optional?: boolean; readonly tsType?: TypeNode }
   | { readonly kind: "assign"; readonly left: Parameter; readonly tsType?: TypeNode }
   | { readonly kind: "rest"; readonly arg: Parameter; readonly tsType?: TypeNode }
   | { readonly kind: "object"; readonly optional?: boolean; readonly tsType?: TypeNode };
 
-/** What a function, a method and a constructor have in common. */
+/** The parts that a function, a method and a constructor have in common. */
 export interface Callable {
   readonly params?: readonly Parameter[];
   readonly typeParams?: readonly TypeParameter[];
@@ -80,7 +83,7 @@ export interface Method extends Callable {
   readonly jsDoc?: Documentation;
 }
 
-/** What an interface, a class or a literal type holds. */
+/** The members of an interface, a class or a literal type. */
 export interface Members {
   readonly properties?: readonly Property[];
   readonly methods?: readonly Method[];
@@ -141,7 +144,7 @@ export function typeText(type: TypeNode): string {
   }
 }
 
-/** The names of the types that a type is made of, without its type parameters. */
+/** The names of the types in a type, without its type parameters. */
 export function namesIn(node: unknown, names: Set<string> = new Set()): Set<string> {
   if (typeof node !== "object" || node === null) return names;
   if ("typeName" in node && typeof node.typeName === "string" && !isTypeParameter(node)) {
@@ -172,13 +175,13 @@ export function parametersText({ params = [], typeParams }: Callable): string {
   return `${typeParametersText(typeParams)}(${list})`;
 }
 
-/** A property, as it is declared. */
+/** A property in the form of its declaration. */
 export function propertyText({ name, readonly, optional, tsType }: Property): string {
   const type = tsType === undefined ? "unknown" : typeText(tsType);
   return `${readonly === true ? "readonly " : ""}${nameText(name)}${optional === true ? "?" : ""}: ${type};`;
 }
 
-/** A method, as it is declared. */
+/** A method in the form of its declaration. */
 export function methodText({ name, optional, isStatic, functionDef, ...own }: Method): string {
   const callable = functionDef ?? own;
   const result = callable.returnType === undefined ? "" : `: ${typeText(callable.returnType)}`;
@@ -186,7 +189,7 @@ export function methodText({ name, optional, isStatic, functionDef, ...own }: Me
   return `${before}${nameText(name)}${optional === true ? "?" : ""}${parametersText(callable)}${result};`;
 }
 
-/** All members of an interface or a class, as they are declared. */
+/** All members of an interface or a class in the form of their declarations. */
 export function membersText({ indexSignatures = [], properties = [], methods = [] }: Members): string[] {
   return [...indexSignatures.map(indexText), ...properties.map(propertyText), ...methods.map(methodText)];
 }
@@ -217,7 +220,7 @@ function optionalText(parameter: Parameter): string {
   return parameterText(parameter.kind === "identifier" ? { ...parameter, optional: true } : parameter);
 }
 
-/** In characters: what stands on one line of a narrow page without being cut off too soon. */
+/** In characters: the width that fits on one line of a narrow page. */
 const WIDTH = 56;
 
 function unionText(texts: readonly string[]): string {
@@ -249,7 +252,7 @@ function listOf(types: readonly TypeNode[] = []): string {
   return types.length === 0 ? "" : `<${types.map(typeText).join(", ")}>`;
 }
 
-/** Names that are no identifiers, such as `"@"`, stand in quotes; `[Symbol.hasInstance]` does not. */
+/** Names that are not identifiers, such as `"@"`, are quoted; `[Symbol.hasInstance]` is not. */
 function nameText(name: string): string {
   return /^(?:[\w$]+|\[.*\])$/.test(name) ? name : JSON.stringify(name);
 }

@@ -32,7 +32,7 @@ export interface EncryptionOptions {
    * Secrets of at least 32 bytes each, the current one first, or a function that returns them. The first one encrypts,
    * all of them decrypt. Without secrets, a reader of the store who knows an id can read that record.
    *
-   * @default None: the key is derived from the id alone
+   * @default Only the id is used
    */
   readonly secrets?: Secrets;
   /**

@@ -25,7 +25,7 @@ export default defineConfig({
   outDir: "dist",
   cacheDir: "node_modules/.cache/vitepress",
   markdown: {
-    // The pages are for GitHub as well: the same anchors, and no markup of VitePress.
+    // GitHub shows the pages as well, so they have the same anchors and no markup of VitePress.
     anchor: { slugify: slugOf },
     attrs: { disable: true },
     html: false,
@@ -34,7 +34,7 @@ export default defineConfig({
   themeConfig: {
     search: {
       provider: "local",
-      // The index needs no colours: code is set as plain text, which takes a third off the build.
+      // The index needs no colours: code is rendered as plain text, which shortens the build by a third.
       options: {
         _render: (source, env, markdown) => markdown.render(source.replaceAll(/^```\w+$/gm, "```text"), env),
       },

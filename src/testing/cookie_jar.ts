@@ -11,15 +11,15 @@ export interface JarCookie {
   readonly value: string;
   /** The host that set it, or the Domain that it gave. */
   readonly domain: string;
-  /** Whether it is sent to that host alone, because it was set without Domain. */
+  /** Whether it is sent only to that host, because it was set without Domain. */
   readonly hostOnly: boolean;
   /** The Path; without one, the folder of the address that set the cookie. */
   readonly path: string;
-  /** Whether it is sent over https alone. */
+  /** Whether it is sent only over https. */
   readonly secure: boolean;
   /** Whether scripts of a page cannot read it. */
   readonly httpOnly: boolean;
-  /** Whether it is kept apart for each top-level site. */
+  /** Whether each top-level site has a separate cookie. */
   readonly partitioned: boolean;
   /** `"Default"`, without the attribute, is treated as `"Lax"`. */
   readonly sameSite: "Strict" | "Lax" | "None" | "Default";
@@ -33,7 +33,7 @@ export interface CookieJarOptions {
   readonly now?: () => number;
 }
 
-/** What `fetch` of a jar takes beside the address. */
+/** Options of {@linkcode CookieJar.fetch}, beside the address. */
 export interface JarRequestInit extends RequestInit {
   /** Who causes the request. @default `"same-site"` */
   readonly context?: SiteContext;
@@ -58,11 +58,11 @@ export interface CookieJar {
 }
 
 /**
- * A cookie jar for tests, which refuses what browsers refuse: the rules of RFC 6265bis, sections 5.6 to 5.8
+ * A cookie jar for tests. It refuses the cookies that browsers refuse, by the rules of RFC 6265bis, sections 5.6 to 5.8
  * (https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis).
  *
- * It follows the prefixes `__Host-` and `__Secure-`, Secure, Domain, Path, SameSite, Max-Age, Expires and Partitioned, the limit of 4 096 octets for
- * name and value, and the limit of 400 days. It is simpler than a browser:
+ * It implements the prefixes `__Host-` and `__Secure-`, Secure, Domain, Path, SameSite, Max-Age, Expires and
+ * Partitioned, the limit of 4 096 octets for name and value, and the limit of 400 days. It is simpler than a browser:
  * - A public suffix is any domain of one label.
  * - Secure needs https on loopback too, as in Safari.
  * - All pages have one top-level site.
@@ -133,14 +133,14 @@ export function cookieJar(options: CookieJarOptions = {}): CookieJar {
   return jar;
 }
 
-/** Reads one Set-Cookie line (section 5.6); `null` if it is to be ignored. Characters of a header are octets. */
+/** Reads one Set-Cookie line (section 5.6); `null` if browsers ignore it. Characters of a header are octets. */
 function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
   if (hasControls(line)) return null;
   const [pair = "", ...attributes] = line.split(";");
   const [name, value] = pair.includes("=") ? splitAtEquals(pair) : ["", trim(pair)];
   if (name + value === "" || name.length + value.length > 4096) return null;
 
-  // The last attribute of a name counts. One of more than 1 024 octets is ignored.
+  // The last attribute of a name counts. An attribute with more than 1 024 octets is ignored.
   const given = new Map(
     attributes
       .map(splitAtEquals)
@@ -153,7 +153,7 @@ function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
     name,
     value,
     domain: domain === "" ? url.hostname : domain,
-    // A public suffix may be named by the host that is one, and then means that host.
+    // A host that is a public suffix may give itself as Domain. The cookie is then for that host only.
     hostOnly: domain === "" || (domain === url.hostname && !domain.includes(".")),
     path: path.startsWith("/") ? path : defaultPath(url),
     secure: given.has("secure"),
@@ -165,7 +165,7 @@ function parseSetCookie(line: string, url: URL, now: number): JarCookie | null {
   return keepsPrefix(cookie, path) ? cookie : null;
 }
 
-/** Whether a cookie is what the prefix of its name, in letters of either case, says it is. */
+/** Whether a cookie satisfies the prefix of its name. The prefix may be in letters of either case. */
 function keepsPrefix({ name, value, secure, hostOnly }: JarCookie, givenPath: string): boolean {
   const prefix = /^__(host|secure)-/i.exec(name === "" ? value : name)?.[1]?.toLowerCase();
   if (prefix === undefined) return true;
@@ -213,7 +213,7 @@ function isSecure({ protocol }: URL): boolean {
 }
 
 function domainMatches(host: string, domain: string): boolean {
-  // One of IPv6 has no dots.
+  // An IPv6 address has no dots.
   const isAddress = /^[\d.]+$/.test(host);
   return host === domain || (!isAddress && host.endsWith(`.${domain}`));
 }
@@ -251,7 +251,7 @@ function splitAtEquals(text: string): [string, string] {
   return at < 0 ? [trim(text), ""] : [trim(text.slice(0, at)), trim(text.slice(at + 1))];
 }
 
-/** Removes spaces and tabs alone. Other blanks are part of a name, or else prefixes could be forged. */
+/** Removes only spaces and tabs. Other blanks are part of a name; otherwise prefixes could be forged. */
 function trim(text: string): string {
   return text.replace(/^[ \t]+|[ \t]+$/g, "");
 }

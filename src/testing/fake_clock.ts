@@ -2,12 +2,12 @@
 export interface FakeClock {
   /** The time in epoch milliseconds. Pass it as the option `now`. */
   readonly now: () => number;
-  /** Moves the time forward by so many seconds, or back if they are negative. */
+  /** Moves the time forward by a number of seconds, or back if it is negative. */
   readonly advance: (seconds: number) => void;
 }
 
 /**
- * A clock for tests, which need not wait for a session to expire.
+ * A clock for tests. With it, a test need not wait for a session to expire.
  *
  * @param start The first time, in epoch milliseconds. Default: the current time
  * @returns The clock

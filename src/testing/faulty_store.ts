@@ -9,16 +9,17 @@ import type { SessionStore, StoredRecord } from "../core/store.ts";
 export type StoreVerb = "load" | "save" | "delete";
 
 /**
- * What goes wrong with one call of a store.
+ * The fault of one call of a store.
  *
  * - `"none"`: nothing.
  * - `"rejects"`: nothing is done, and the answer is an error.
  * - `"is busy"`: nothing is done, and the answer is a `StoreBusyError`.
  * - `"hangs"`: nothing is done, and there is never an answer.
  * - `"does it but rejects"`: it is done, and the answer is an error.
- * - `"does it twice"`: it is done, then sent once more, and the answer is the second one: a client did not get the first answer.
+ * - `"does it twice"`: it is done, then sent once more, and the answer is that of the second attempt, as if a client
+ *   did not get the first answer.
  * - `"answers late"`: it is done, and the answer comes at `release()`.
- * - `"does it late"`: it is done at `release()`, like a command that was on its way for long.
+ * - `"does it late"`: it is done at `release()`, like a command that was delayed on its way.
  * - `"wrong type"`: nothing is done, and the answer is an object that has no meaning.
  */
 export type StoreFault =
@@ -33,16 +34,16 @@ export type StoreFault =
   | "wrong type";
 
 /**
- * What can be wrong with a record that `load` finds, without an error.
+ * The fault of a record that `load` finds without an error.
  *
  * - `"truncated"`: only the first half of each value is there.
- * - `"another key's"`: it is the record of another session, one that this wrapper saw created.
+ * - `"another key's"`: it is the record of another session that was created through this wrapper.
  * - `"newer schema"`: it has the format of a later version of this library.
  * - `"future times"`: it was begun and used in a year's time, by a clock that is ahead.
  */
 export type RecordFault = "truncated" | "another key's" | "newer schema" | "future times";
 
-/** What goes wrong with the calls of each verb: a list for its next calls in turn, or one word for all of them. */
+/** The faults of each verb's calls: a list for its next calls in turn, or one word for all of them. */
 export interface FaultPlan {
   /** For `load`. The record that it finds may be wrong as well. */
   readonly load?: StoreFault | RecordFault | readonly (StoreFault | RecordFault)[];
@@ -57,22 +58,22 @@ export interface FaultyStore extends SessionStore {
   /** How often each verb was called since the last `plan`. */
   readonly calls: Readonly<Record<StoreVerb, number>>;
   /**
-   * Decides what goes wrong from now on, in place of the former plan; `{}` for nothing. The counts start at 0 again.
+   * Sets the faults from now on, in place of the former plan; `{}` for none. The counts start at 0 again.
    *
    * @throws {TypeError} If the plan has an unknown verb or fault
    */
   plan(faults: FaultPlan): void;
-  /** Continues the calls that are late. Resolves when they are done and answered. */
+  /** Continues the delayed calls. Resolves when they are done and answered. */
   release(): Promise<void>;
 }
 
 /**
- * Wraps a store so that its calls fail as planned, to show what an application does then.
+ * Wraps a store so that its calls fail as planned, to show how an application behaves then.
  *
- * Nothing sleeps. What is late comes when the test calls `release()`. What hangs ends with `storeTimeout`, which may be a fraction of a second.
- * A call without a fault answers as the store does, with or without a promise.
+ * Nothing sleeps. A delayed call continues when the test calls `release()`. A call that hangs ends with `storeTimeout`,
+ * which may be a fraction of a second. A call without a fault answers as the store does, with or without a promise.
  *
- * @param store The store that does what does not fail
+ * @param store The store that gets the calls that do not fail
  * @param faults The plan to begin with. Default: nothing goes wrong
  * @returns The store that fails
  * @throws {TypeError} If `store` is not a store, or a plan has an unknown verb or fault
@@ -122,7 +123,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
         return Promise.resolve(act()).then(act);
       case "answers late": {
         const done = Promise.resolve(act());
-        // A failure is for the one who waits for the answer, and waits until it comes.
+        // A failure is reported to the caller, together with the delayed answer.
         done.catch(() => {});
         return delayed(() => done);
       }
@@ -149,7 +150,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
   }
 
   return {
-    // Its answers are lost, and its writes done twice.
+    // Answers of this store can be lost, and its writes can be done twice.
     traits: { ...store.traits, exact: false },
     calls,
 
@@ -198,7 +199,7 @@ const STORE_FAULTS: readonly StoreFault[] = [
 ];
 const RECORD_FAULTS: readonly RecordFault[] = ["truncated", "another key's", "newer schema", "future times"];
 
-/** A plan that says what it means: with a word that is misspelt, nothing would go wrong, and the test would show nothing. */
+/** Checks a plan: with a misspelt word, nothing would go wrong, and the test would show nothing. */
 function checkedPlan(plan: FaultPlan): FaultPlan {
   assertKnown(plan, VERBS, "faultyStore");
   for (const verb of VERBS) {
@@ -212,7 +213,7 @@ async function failure(): Promise<never> {
   throw new Error("The store was told to fail");
 }
 
-/** What no type lets a store answer, but a confused client does. */
+/** An answer that the types exclude, but that a confused client can give. */
 function withoutMeaning<Answer>(): Answer {
   return JSON.parse('{ "aborted": true }');
 }
@@ -244,7 +245,7 @@ const FORMAT = 0;
 const CREATED_AT = 2;
 const ABSOLUTE_SINCE = 3;
 
-/** The record with other numbers in its metadata; as it is, if it has none. */
+/** The record with other numbers in its metadata; unchanged if its metadata has no such numbers. */
 function withWords(found: StoredRecord, places: readonly number[], edit: (word: number) => number): StoredRecord {
   const words = found.fields.get(METADATA_FIELD)?.split(" ") ?? [];
   if (places.some((place) => !/^\d+$/.test(words[place] ?? ""))) return found;

@@ -4,21 +4,29 @@ import { assertKnown } from "../core/known_options.ts";
 export interface KvSimulatorOptions {
   /** The time in epoch milliseconds, such as that of a fake clock. @default `Date.now` */
   readonly now?: () => number;
-  /** For how many seconds a place answers from what it has read, misses included, unless a read says otherwise. @default 60 */
+  /**
+   * How long, in seconds, a place answers from its cache, misses included, unless a read gives another time.
+   *
+   * @default 60
+   */
   readonly cacheTtl?: number;
-  /** After how many seconds a write reaches the other places. Until then they read the state before it. @default 0 */
+  /**
+   * The number of seconds after which a write reaches the other places. Until then they read the state before it.
+   *
+   * @default 0
+   */
   readonly delay?: number;
   /** The same for deletions. @default 10 */
   readonly deleteDelay?: number;
-  /** The least number of seconds between two writes of one key. An earlier one fails with 429. @default 1 */
+  /** The least number of seconds between two writes of one key. An earlier write fails with 429. @default 1 */
   readonly writeInterval?: number;
 }
 
 /** Options of a read. */
 export interface KvGetOptions {
-  /** Text is all that the simulator keeps. */
+  /** The simulator keeps only text. */
   readonly type?: "text";
-  /** For how many seconds this place may answer from what it has read: at least 30. */
+  /** How long, in seconds, this place may answer from its cache: at least 30. */
   readonly cacheTtl?: number;
 }
 
@@ -26,17 +34,17 @@ export interface KvGetOptions {
 export interface KvPutOptions {
   /** When the value is removed, in epoch seconds. */
   readonly expiration?: number;
-  /** After how many seconds the value is removed: at least 60. */
+  /** The number of seconds after which the value is removed: at least 60. */
   readonly expirationTtl?: number;
-  /** What is kept beside the value: at most 1 024 bytes of JSON. */
+  /** Metadata beside the value: at most 1 024 bytes of JSON. */
   readonly metadata?: unknown;
 }
 
 /** Options of a listing. */
 export interface KvListOptions {
-  /** What the names begin with. */
+  /** The prefix of the names. */
   readonly prefix?: string | null;
-  /** How many names come at once: at most 1 000. */
+  /** How many names are returned at once: at most 1 000. */
   readonly limit?: number;
   /** Where the listing before this one ended. */
   readonly cursor?: string | null;
@@ -44,7 +52,7 @@ export interface KvListOptions {
 
 /** A part of a listing. */
 export interface KvListing {
-  /** Names in the order of their bytes, each with what else is known. */
+  /** Names in the order of their bytes, each with its expiration and metadata. */
   readonly keys: { name: string; expiration?: number; metadata?: unknown }[];
   /** Whether that was all. */
   readonly list_complete: boolean;
@@ -60,7 +68,7 @@ export interface SimulatedNamespace {
   getWithMetadata(key: string, type?: "text"): Promise<{ value: string | null; metadata: unknown }>;
   /** Writes a value. */
   put(key: string, value: string, options?: KvPutOptions): Promise<void>;
-  /** Removes a value. A missing one is a success. */
+  /** Removes a value. If it is missing, that is a success. */
   delete(key: string): Promise<void>;
   /** Lists names, as this place sees them. */
   list(options?: KvListOptions): Promise<KvListing>;
@@ -75,13 +83,13 @@ export interface KvSimulator {
 /**
  * Workers KV at its worst, on a clock that a test moves.
  *
- * - Each of several places has a cache of what it has read, misses included.
+ * - Each of several places has a cache of its reads, misses included.
  * - Writes and deletions reach the other places late, and the last one wins.
  * - Each key accepts one write a second.
- * - Its limits are the real ones (https://developers.cloudflare.com/kv/platform/limits/). It fails like the real one, with an `Error` that names
- *   the status.
+ * - It has the limits of Workers KV (https://developers.cloudflare.com/kv/platform/limits/). It fails like Workers KV,
+ *   with an `Error` that names the status.
  *
- * @param options The clock, and how late everything is
+ * @param options The clock and the delays
  * @returns The simulator
  *
  * @example
@@ -100,7 +108,7 @@ export interface KvSimulator {
 export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
   assertKnown(options, ["now", "cacheTtl", "delay", "deleteDelay", "writeInterval"], "kvSimulator");
   const { now = () => Date.now(), cacheTtl = 60, delay = 0, deleteDelay = 10, writeInterval = 1 } = options;
-  /** By key, every write that some place may still not see, the oldest first. */
+  /** For each key, the writes that some place may not see yet, the oldest first. */
   const history = new Map<string, Write[]>();
   const places = new Map<string, SimulatedNamespace>();
 
@@ -109,7 +117,7 @@ export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
     const last = writes.at(-1);
     if (last !== undefined && now() - last.at < writeInterval * 1000) throw failure("PUT", 429, "Too Many Requests");
     const arrives = now() + seconds * 1000;
-    // Nothing arrives before what was written earlier.
+    // A write does not arrive before an earlier one.
     writes.push({ kept, place, at: now(), arrives: Math.max(arrives, last?.arrives ?? 0) });
     const lastArrived = writes.findLastIndex((each) => each.arrives <= now());
     history.set(key, writes.slice(Math.max(0, lastArrived)));
@@ -128,12 +136,12 @@ export function kvSimulator(options: KvSimulatorOptions = {}): KvSimulator {
       return cached !== undefined && now() - cached.readAt < seconds * 1000 ? cached : undefined;
     }
 
-    /** A place sees its own writes at once, and the writes of others no later than without them. */
+    /** A place sees its own writes at once. They do not delay the writes of other places. */
     function noteWritten(key: string, kept: Kept | null): void {
       cache.set(key, { kept, readAt: fresh(key, cacheTtl)?.readAt ?? now() });
     }
 
-    // A read with a shorter time looks for newer data behind what an earlier one has cached for longer:
+    // A read with a shorter time looks for newer data, also if an earlier read has cached a value for longer:
     // https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter
     function read(key: string, seconds: number = cacheTtl): Kept | null {
       assertKey(key);

@@ -12,19 +12,20 @@ export interface SeedOptions {
    * @default {"https://localhost/"}
    */
   readonly url?: string;
-  /** What the runtime passes beside the request, such as a Worker's `env`. @default Nothing */
+  /** The arguments that the runtime passes after the request, such as a Worker's `env`. @default Nothing */
   readonly rest?: readonly unknown[];
 }
 
 /**
- * Stores a session with data, and answers the cookie with which a test of your own program has it: signed in, with a full basket.
+ * Stores a session with data, and returns its cookie. With it, a test of your own program begins with that session:
+ * signed in, with a full basket.
  *
- * @param options The options of the program under test, with the same store, or its `SessionManager`. Without a store, no other handler knows the
- *   session
- * @param data What the session holds
+ * @param options The options of the program under test, with the same store, or its `SessionManager`. Without a store,
+ *   no other handler finds the session
+ * @param data The data of the session
  * @returns The value of a `Cookie` header, `name=value`
  * @throws {TypeError} If the options have no cookie
- * @throws {SessionError} As `session.save()` does
+ * @throws {SessionError} The errors of `session.save()`
  *
  * @example
  * ```ts

@@ -9,9 +9,9 @@ import { textCases } from "./cases/text.ts";
 /** Opens the store under test. Every case calls it once. */
 export type OpenStore = () => SessionStore | OpenedStore | Promise<SessionStore | OpenedStore>;
 
-/** One thing that a store must do. */
+/** One requirement of a store. */
 export interface StoreCase {
-  /** What the store must do. It is the same in every version, so that a list of known failures can name it. */
+  /** The requirement. The name is the same in every version, so that a list of known failures can use it. */
   readonly name: string;
   /** Resolves if the store does it. Rejects with an `Error` that says what the store did instead. */
   run(openStore: OpenStore): Promise<void>;
@@ -20,11 +20,12 @@ export interface StoreCase {
 const CASES: Readonly<Record<string, Check>> = { ...saveCases, ...deleteCases, ...textCases, ...engineCases };
 
 /**
- * Everything that a store must do, as data for any test runner.
+ * All requirements of a store, as data for any test runner.
  *
- * The traits of a store decide what it need not promise. Cases whose names end in `[compareAndSet]` ask less of a store without it. Those
- * that end in `[prune]` ask nothing of a store without that method. Cases can run one after the other or at once, on one engine or on a
- * new one each. A read must see the write before it, so test an eventually consistent store where that holds, such as on its local simulator.
+ * The traits of a store decide which requirements apply. Cases whose names end in `[compareAndSet]` require less of a
+ * store without it. Cases whose names end in `[prune]` check nothing if the store lacks that method. Cases can run one
+ * after the other or at once, on one engine or on a new one each. A read must see the write before it, so test an
+ * eventually consistent store in a place where that is so, such as its local simulator.
  *
  * @returns The cases, always in the same order
  *

@@ -1,5 +1,6 @@
 /**
- * The steps and checks that the cases of a store share. Each failure is a plain `Error` that says what was expected and what came.
+ * The steps and checks that the cases of a store share. Each failure is a plain `Error` that names the expected and the
+ * actual value.
  *
  * @module
  */
@@ -9,7 +10,7 @@ import type { RecordVersion, SessionRecord, SessionStore, StoredRecord, Write } 
 /** Fields, as a record or as a map. */
 type FieldsLike<Value = string> = Readonly<Record<string, Value>> | ReadonlyMap<string, Value>;
 
-/** An instant of the engine's own expiry that no case reaches. */
+/** An expiry for the engine that no case reaches. */
 export function inAnHour(): number {
   return Date.now() + 3_600_000;
 }
@@ -23,7 +24,7 @@ export function upTo(count: number): number[] {
   return Array.from({ length: count }, (_, i) => i);
 }
 
-/** Some changes, and then none: a write without changes may be written in another way. */
+/** Some changes, and then no changes, because a store may implement a write without changes in another way. */
 export function andNone(changes: Record<string, string>): readonly Record<string, string>[] {
   return [changes, {}];
 }
@@ -80,7 +81,7 @@ export async function created(
   return { key, found: await holds(store, key, record) };
 }
 
-/** Saves, and demands that it is not refused. */
+/** Saves, and fails if the store refuses that. */
 export async function saved(
   store: SessionStore,
   key: string,
@@ -90,15 +91,15 @@ export async function saved(
   return version(await store.save(key, write), what);
 }
 
-/** Saves, and demands a refusal. */
+/** Saves, and fails unless the store refuses that. */
 export async function refused(store: SessionStore, key: string, write: Write, what: string): Promise<void> {
   equal(await store.save(key, write), "conflict", what);
 }
 
-/** Creates a record, changes all its values, changes them back, and demands that each state is found as it was written. */
+/** Creates a record, changes all its values, and changes them back. Each state must be found as it was written. */
 export async function comesBack(store: SessionStore, fields: ReadonlyMap<string, string>): Promise<string> {
   const { key, found } = await created(store, fields);
-  // Once more by a change, which may be written in another way than a creation.
+  // Once more by a change, which a store may implement in another way than a creation.
   const changed = changing(found, new Map([...fields].map(([name, value]) => [name, `${value}!`])));
   await saved(store, key, changed);
   const between = await holds(store, key, changed.record);
@@ -164,7 +165,7 @@ export function version(answer: unknown, what: string): RecordVersion {
   throw new Error(`${what} gave ${show(answer)} where a version was expected`);
 }
 
-/** The error of a call, which must fail: it may throw, or reject. */
+/** The error of a call that must fail. The call may throw or reject. */
 export async function fails(what: string, call: () => MaybePromise<unknown>): Promise<unknown> {
   let answer: unknown;
   try {

@@ -16,7 +16,7 @@ import {
 } from "../store_checks.ts";
 import type { Check } from "./case.ts";
 
-/** What `delete` must do. */
+/** The requirements of `delete`. */
 export const deleteCases: Readonly<Record<string, Check>> = {
   async "delete() removes the record"(store) {
     const { key } = await created(store, { a: "1" });
@@ -56,7 +56,7 @@ export const deleteCases: Readonly<Record<string, Check>> = {
     const { key } = await created(store, { count: "0" });
     let over = false;
     const untilOver = async (changes: (found: StoredRecord) => Record<string, string>): Promise<void> => {
-      // Not for ever: writers that never wait for anything real would keep a deletion from its turn.
+      // The number of rounds is limited: if the writers never wait for the engine, the deletion would never run.
       for (let round = 0; round < 200 && !over; round++) {
         const found = await store.load(key);
         if (found === null) return;
@@ -64,10 +64,10 @@ export const deleteCases: Readonly<Record<string, Check>> = {
       }
     };
     const writing = Promise.all([...upTo(3).map((i) => untilOver(() => ({ count: `${i}` }))), untilOver(() => ({}))]);
-    // A failure before the deletion is done would be one that nobody handles, which ends some test runners.
+    // A failure before the deletion is done would be an unhandled rejection, which ends some test runners.
     writing.catch(() => {});
     try {
-      // A few rounds' start for the others, so that the deletion falls between a load and its write.
+      // The writers start a few rounds earlier, so that the deletion falls between a load and its write.
       for (let round = 0; round < 3; round++) await store.load(key);
       await store.delete(key);
     } finally {

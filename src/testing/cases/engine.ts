@@ -22,11 +22,11 @@ import {
 } from "../store_checks.ts";
 import type { Check } from "./case.ts";
 
-/** What a store must do with its engine's limits, expiry and failures. */
+/** The requirements for an engine's limits, expiry and failures. */
 export const engineCases: Readonly<Record<string, Check>> = {
   async "a record over traits.maxBytes is refused before it is sent, and what was stored stays"(store, { calls }) {
     const { maxBytes } = store.traits;
-    // Filling the memory of the machine would prove nothing about an engine that accepts that much.
+    // Filling the memory of the machine would prove nothing about an engine with such a limit.
     if (maxBytes > 2 ** 26) return;
     const { key, found } = await created(store, { a: "1" });
     const large = "x".repeat(maxBytes + 1);
@@ -72,7 +72,7 @@ export const engineCases: Readonly<Record<string, Check>> = {
       const key = randomKey();
       const record = recordOf({ a: "1", b: "2" }, now);
       const version = await saved(store, key, creation(record, now + 1));
-      // Some engines sweep by now and some later. In both cases the record must stay whole, or stay away.
+      // Some engines have removed the record by now, others remove it later. Either it is whole, or it stays missing.
       const found = (await store.load(key)) ?? { ...record, version };
       that(sameFields(found.fields, record.fields), `load() found a part of an expired record: ${show(found.fields)}`);
       const write = changing({ ...record, version: found.version }, changes, now, inAnHour());
@@ -90,7 +90,7 @@ export const engineCases: Readonly<Record<string, Check>> = {
   async "a record that expires in a second is accepted"(store) {
     const key = randomKey();
     const record = recordOf({ a: "1" });
-    // Engines have a shortest time to live, of up to a minute. The core judges by the record when a session ends.
+    // Engines have a shortest time to live, of up to a minute. The core decides by the record when a session ends.
     version(
       await store.save(key, creation(record, record.lastSeenAt + 1000)),
       "save() of a record that expires in 1 s",
@@ -109,7 +109,7 @@ export const engineCases: Readonly<Record<string, Check>> = {
     const { key, found: before } = await created(store, { a: "1" });
     await spoil(key);
     const found = await holds(store, key, { fields: new Map(), lastSeenAt: 0 });
-    // A value that was damaged in its place may keep its version.
+    // A value that was damaged in place may keep its version.
     if (found.version !== before.version) {
       await refused(store, key, changing(before, { a: "2" }), "save() of a change over a foreign value");
     }

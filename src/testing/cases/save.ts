@@ -22,7 +22,7 @@ import {
 } from "../store_checks.ts";
 import type { Check } from "./case.ts";
 
-/** What `load` and `save` must do. */
+/** The requirements of `load` and `save`. */
 export const saveCases: Readonly<Record<string, Check>> = {
   async "traits are plausible"({ traits }) {
     equal(typeof traits.compareAndSet, "boolean", "the type of traits.compareAndSet");
@@ -131,7 +131,7 @@ export const saveCases: Readonly<Record<string, Check>> = {
 
   async "every write makes a new version"(store) {
     const key = randomKey();
-    // The same content and instants over and over: a version must not be made of them alone.
+    // Content and instants are the same each time: a version must not be made of these alone.
     const record = recordOf({ a: "1" });
     const expiresAt = inAnHour();
     const seen: RecordVersion[] = [];
@@ -162,7 +162,10 @@ export const saveCases: Readonly<Record<string, Check>> = {
     await saved(store, key, third);
     await isHarmless("an overtaken change", second);
 
-    /** It is refused or recognised, the record stays as it is, and what it answered does not pass for the version of a later write. */
+    /**
+     * The write is refused or recognised, and the record stays as it is. The version that it returned is not taken for
+     * the version of a later write.
+     */
     async function isHarmless(what: string, write: typeof first): Promise<void> {
       const before = await present(store, key);
       const answer = await store.save(key, write);

@@ -2,7 +2,7 @@ import type { StoredRecord } from "../../core/store.ts";
 import { changing, comesBack, created, creation, holds, present, randomKey, saved, upTo } from "../store_checks.ts";
 import type { Check } from "./case.ts";
 
-/** Names that a store might want for itself, or that mean something elsewhere. */
+/** Names that a store might use itself, or that have a meaning elsewhere. */
 const NAMES: readonly string[] = [
   "",
   " ",
@@ -102,11 +102,11 @@ const SCRIPTS: readonly string[] = [
   "\ufffd",
 ];
 
-/** What must come back as it went. */
+/** The requirements for texts: each one must be found as it was stored. */
 export const textCases: Readonly<Record<string, Check>> = {
   async "values that look like JSON, numbers or nothing come back as they went"(store) {
     await comesBack(store, new Map(VALUES.map((value, i) => [`f${i}`, value])));
-    // Under the names that the core gives, for which a store may have a shorter form.
+    // Under names such as the core gives, for which a store may have a shorter form.
     await comesBack(store, new Map(VALUES.map((value, i) => [`=f${i}`, value])));
   },
 
@@ -136,7 +136,7 @@ export const textCases: Readonly<Record<string, Check>> = {
   },
 
   async "a value of 64 KiB comes back as it went"(store) {
-    // Half of the largest record where that is less.
+    // Half of the largest record if that is less.
     const size = Math.min(65_536, Math.floor(store.traits.maxBytes / 2));
     const value = "0123456789abcdef".repeat(Math.ceil(size / 16)).slice(0, size);
     await comesBack(store, new Map(Object.entries({ large: value, small: "x" })));
@@ -173,7 +173,7 @@ export const textCases: Readonly<Record<string, Check>> = {
     const before = { ...found, fields: new Map(found.fields) };
     await saved(store, key, changing(found, { a: "2", b: "added" }));
     await store.delete(key);
-    // It may be read late: it must not show what was written since.
+    // The record may be read late, and must not show later writes.
     const { fields } = found;
     if (fields.get("a") !== before.fields.get("a") || fields.size !== 1) {
       throw new Error("A record that load() had answered changed when another one was saved");
