@@ -111,7 +111,8 @@ async function run(
       const [result, other = "", until, seconds] = wordsOf(fields.get(field));
       if (other !== watched) since = performance.now();
       watched = other;
-      // The lease is over if it has ended by every server's clock, or if this request has seen it for its whole length.
+      // The lease has ended if its end has passed by every server's clock, or if this request has seen it for its whole
+      // length.
       const isOver =
         internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
       holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;

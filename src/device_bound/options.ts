@@ -50,7 +50,7 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
   readonly exclude?: readonly string[];
 }
 
-/** Options with their defaults, and what is made of them. */
+/** Options with their defaults, and the values that are computed from them. */
 export interface DeviceBoundSettings {
   readonly isRequired: boolean;
   readonly scope: SessionScope;

@@ -47,7 +47,10 @@ export async function writeNonce(headers: Headers, secret: string, now: number):
   headers.set("Cache-Control", "no-store");
 }
 
-/** The answer to a request whose proof has no nonce, or an old one: the client tries again with the new one (RFC 9449, 9). */
+/**
+ * The answer to a request whose proof has no nonce or an old one. The client tries again with the new nonce (RFC 9449,
+ * 9).
+ */
 export async function askForNonce(secret: string, now: number): Promise<Response> {
   const headers = new Headers({
     "WWW-Authenticate": 'DPoP error="use_dpop_nonce", error_description="Sign again with the nonce of DPoP-Nonce"',

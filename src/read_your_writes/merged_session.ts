@@ -17,7 +17,7 @@ export interface MergedSession {
   readonly shown: Found;
   /** Whether the store did not show it at all. */
   readonly isMissing: boolean;
-  /** Whether the store lacks a part of what the client has seen. */
+  /** Whether the store lacks a change that the client has seen. */
   readonly isMerged: boolean;
   readonly marks: Marks;
   /**
@@ -39,7 +39,7 @@ export function mergedOf(found: Found): MergedSession {
   return found.stored as MergedSession;
 }
 
-/** Merges what the store showed with the later changes that the client has seen. */
+/** Merges the record that the store showed with the later changes that the client has seen. */
 export function merge(
   shown: Found,
   isMissing: boolean,
@@ -63,8 +63,8 @@ export function merge(
       continue;
     }
     at.set(name, change.at);
-    // If the record is only late, the store will show the newer one by itself. If another writer has stored the record
-    // without the change, the change must be stored again.
+    // If the record is an older state that the client knows, the store will show the newer one by itself. If another
+    // writer has stored the record without the change, the change must be stored again.
     needsStoring ||= !isKnown || presented.cookies > 1;
     if (name === METADATA_FIELD)
       metadata = { ...parseMetadata(change.text ?? "{}"), writes: metadata.writes, writtenAt: metadata.writtenAt };

@@ -19,8 +19,8 @@ export interface RecentWrites {
   /** Whether the changes hold the whole session: it began recently, and each of its fields is among them. */
   readonly isComplete: boolean;
   /**
-   * The versions of the record that the client has seen, the last one first. A record with one of them is only late: no
-   * other writer has overwritten the client's changes.
+   * The versions of the record that the client has seen, the last one first. A record with one of them is an older
+   * state that the store still shows: no other writer has overwritten the client's changes.
    */
   readonly versions: readonly string[];
 }

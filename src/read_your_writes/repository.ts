@@ -22,7 +22,7 @@ import { windowOf } from "./window.ts";
 
 /**
  * How often a record is read if it is older than the state that the client has seen. A request does not wait longer for
- * a late engine.
+ * the store to catch up.
  */
 const MOST_READS = 3;
 
@@ -151,7 +151,7 @@ export function readYourWritesRepository(
       const text = name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
       if (op.now - at < accepted) changes.set(name, { at, text });
     }
-    // A record that lacks a change and must be stored again is more than late, so its version is not noted.
+    // If a record lacks a change and must be stored again, its version is not noted: it is not merely an older state.
     const versions = needsStoring === true ? [] : [shortVersion(shown)];
     const isComplete = [METADATA_FIELD, ...fields.keys()].every((name) => changes.has(name));
     cookieOf(op)?.note(found, mergeWrites([{ changes, lastSeenAt, isComplete, versions }, presented]));
@@ -221,7 +221,7 @@ function isNews(found: Found, presented: PresentedWrites, { now, store }: Operat
 }
 
 /**
- * Whether a session that the store does not show is only late. If the core leaves no tombstones in the store, a late
+ * Whether a session exists that the store does not show yet. If the core leaves no tombstones in the store, such a
  * session cannot be distinguished from an ended one, and it counts as ended.
  */
 function isLate({ changes }: PresentedWrites, { store }: Operation): boolean {

@@ -98,7 +98,7 @@ export function postgresStore(client: PostgresClient, options: SqlStoreOptions =
         statement.replace(/\?/g, () => `$${++parameter}`),
         values,
       );
-      // For Neon and postgres.js, the rows are the answer. For other clients, they are in it.
+      // Neon and postgres.js return the rows. Other clients return an object that has them.
       return Array.isArray(answer) ? answer : detailOf(answer, "rows");
     },
     meaningOf: (error) => MEANINGS.get(detailOf(error, "code")),

@@ -40,7 +40,8 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * A client's `keyPrefix` comes before the store's `prefix`. In a cluster each session is one key, so any prefix will do.
  *
  * ## How expiry behaves
- * Each write sets the time to live of the key anew, to the millisecond. Redis removes the key when that time is over.
+ * Each write sets the time to live of the key anew, to the millisecond. Redis removes the key when that time has
+ * passed.
  *
  * ## Eviction
  * Use `maxmemory-policy noeviction` (https://redis.io/docs/latest/develop/reference/eviction/): when memory is full,

@@ -45,7 +45,7 @@ const SHORTEST_WAIT = 500;
  * logging, only `FULL` keeps the last writes.
  *
  * ## Limits
- * A record has at most 1 MiB. The file must lie on a local disk (https://sqlite.org/useovernet.html).
+ * A record has at most 1 MiB. The file must be on a local disk (https://sqlite.org/useovernet.html).
  *
  * @param database The open database. The store never closes it
  * @param options The table's name, and an attached database as `schema`. Default: `sessions`, in the main database

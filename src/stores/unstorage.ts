@@ -60,7 +60,7 @@ export interface UnstorageStoreOptions {
  * version up to three.
  *
  * @param storage The storage
- * @param options The key prefix, and what the driver can promise
+ * @param options The key prefix, and the consistency of the driver
  * @returns The store
  * @throws {TypeError} If `storage` is not a storage, or `prefix` is empty or holds a question mark, which cuts off the key, or `consistency`
  *   is another word, or an option is unknown

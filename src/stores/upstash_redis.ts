@@ -41,7 +41,7 @@ const LONGEST_SHARED = 4096;
  * for an answer. The store refuses that answer as well.
  *
  * ## How expiry behaves
- * Each write sets the time to live of the key anew. Upstash removes the key when that time is over.
+ * Each write sets the time to live of the key anew. Upstash removes the key when that time has passed.
  *
  * ## Key format
  * As for `redisStore()`. Both stores can use one database at once.

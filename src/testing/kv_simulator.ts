@@ -84,7 +84,7 @@ export interface KvSimulator {
  * Workers KV at its worst, on a clock that a test moves.
  *
  * - Each of several places has a cache of its reads, misses included.
- * - Writes and deletions reach the other places late, and the last one wins.
+ * - Writes and deletions reach the other places with a delay, and the last one wins.
  * - Each key accepts one write a second.
  * - It has the limits of Workers KV (https://developers.cloudflare.com/kv/platform/limits/). It fails like Workers KV,
  *   with an `Error` that names the status.

@@ -13,7 +13,7 @@ export type OpenStore = () => SessionStore | OpenedStore | Promise<SessionStore 
 export interface StoreCase {
   /** The requirement. The name is the same in every version, so that a list of known failures can use it. */
   readonly name: string;
-  /** Resolves if the store does it. Rejects with an `Error` that says what the store did instead. */
+  /** Resolves if the store does it. Rejects with an `Error` that describes what the store did instead. */
   run(openStore: OpenStore): Promise<void>;
 }
 

@@ -110,8 +110,8 @@ async function follow(
     const end = op.endsAt({ metadata, lastSeenAt });
     let found: Target = "moved";
     if (successor !== undefined) {
-      // A session that was retired with a grace is not reinstated. Its entry is kept for calls that end sessions: if
-      // such a call began before the rotation, the entry leads it to a successor that it has not seen.
+      // A session that was retired with a grace is not reinstated. Its entry is kept for calls that end sessions: a
+      // call that began before the rotation has not seen the successor, and finds it through this entry.
       const isLeft = successor.grace !== undefined && Math.abs(op.now - successor.retiredAt) >= PENDING;
       if (isLeft && onEnd === undefined) return "ended";
       const next =

@@ -5,7 +5,7 @@ export interface SqlStoreOptions {
   /** The table of the sessions: at most 48 letters, digits and underscores. Give each application its own. @default `"sessions"` */
   readonly table?: string;
   /**
-   * Where the table lies: a schema of PostgreSQL, a database of MySQL, an attached database of SQLite. It must exist.
+   * The place of the table: a schema of PostgreSQL, a database of MySQL, an attached database of SQLite. It must exist.
    * By default, it is the place where the connection looks first.
    */
   readonly schema?: string;
