@@ -12,8 +12,8 @@ const REFRESH = "refresh";
 /** In milliseconds. A browser registers within seconds; the clocks of two servers may be five minutes apart. */
 const REGISTRATION_LIFE = 600_000;
 /**
- * How long, in milliseconds, the challenge of the last proof is accepted once more: a response may be lost, or a
- * request sent twice.
+ * How long, in milliseconds, the challenge of the last proof is still accepted: a response may be lost, or a request
+ * sent twice.
  */
 const TOLERANCE = 60_000;
 

@@ -144,8 +144,8 @@ export function recentWritesCookie(
         );
       }
       for (const { suffix, content } of presented) {
-        // A cookie that says that another id has ended stays valid. All other content is in the new cookie, or cannot
-        // be used.
+        // A cookie that says that another id has ended is kept. The content of all other cookies is in the new cookie,
+        // or cannot be used.
         const isReplaced = content?.tombstone === undefined || noted.some((each) => isSame(each, content));
         if (isReplaced) write(headers, suffix, "", 0);
       }
