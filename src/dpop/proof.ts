@@ -12,11 +12,6 @@ export type DpopFault =
   | "address"
   /** The proof has no nonce, or one that is too old or not of this session. */
   | "nonce"
-  /**
-   * No nonce shows the age of the proof, and the proof was made too long ago by the server's clock, or the client's
-   * clock is wrong.
-   */
-  | "time"
   /** The proof is for another token. */
   | "token"
   /** The session is bound to another key. */
