@@ -140,20 +140,29 @@ function assertNodeMessages(request: unknown, response: unknown): void {
   );
 }
 
-/** Turns a response whose session could not be stored into an error, without the headers that described its body. */
+/**
+ * Turns a response whose session could not be stored into an error, without the headers that described its body, and
+ * without those that let caches keep it.
+ */
 function dropBody(response: NodeResponse): void {
   response.statusCode = 500;
   for (const name of [
-    "Content-Length",
-    "Content-Type",
+    "Cache-Control",
+    "Content-Disposition",
     "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Location",
     "Content-Range",
-    "Transfer-Encoding",
+    "Content-Type",
     "ETag",
+    "Expires",
     "Last-Modified",
     "Location",
+    "Transfer-Encoding",
   ])
-    response.removeHeader(name);
+    // If a length that is not set is removed, Node sends none, and closes the connection.
+    if (response.getHeader(name) !== undefined) response.removeHeader(name);
 }
 
 /** Sends the response that a plugin gives in place of the handler's. */

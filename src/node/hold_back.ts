@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { isPromise, type MaybePromise } from "../core/maybe_promise.ts";
 import { type HeaderTarget, mergeHeaders } from "../core/response.ts";
 import type { NodeResponse } from "./messages.ts";
@@ -7,6 +8,15 @@ const SENDING = ["writeHead", "flushHeaders", "write", "end"] as const;
 
 type Sending = (typeof SENDING)[number];
 type Call = (...args: unknown[]) => unknown;
+
+/** A call that is held back until the session is stored. */
+interface HeldCall {
+  readonly name: Sending;
+  readonly args: unknown[];
+}
+
+/** In the async context of code that answers an error of storing: the response that it answers. */
+const answering: AsyncLocalStorage<NodeResponse> = new AsyncLocalStorage();
 
 /** The steps before the first byte of a response is sent. */
 interface HoldBackSteps {
@@ -27,11 +37,17 @@ interface HoldBackSteps {
  * Holds back the calls that would send headers until the session is stored, and then adds the session's headers. If
  * storing takes no time, or the session was not used, nothing is held back. While calls are held back, the response
  * says that its headers are sent. Otherwise a framework would answer a second time.
+ *
+ * If storing fails, the handler may still be writing, such as a stream. Its calls are dropped. Otherwise its writes would
+ * be part of the response to the error, or would send the headers before that response sets its own.
  */
 export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: HoldBackSteps): void {
-  let state: "open" | "storing" | "done" = "open";
+  let state: "open" | "storing" | "failed" | "done" = "open";
   let isClosed = false;
-  let held: { readonly name: Sending; readonly args: unknown[] }[] = [];
+  let isAnswered = false;
+  /** The error of storing, and the look of the response when `fail` had returned. */
+  let failure: { readonly error: unknown; readonly look: string } | undefined;
+  let held: HeldCall[] = [];
   const originals = new Map<Sending, Call>();
   const target = response as unknown as Record<Sending, Call>;
 
@@ -50,19 +66,43 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     for (const { name, args } of calls) send(name, args);
     if (calls.some(({ name }) => name === "write")) emitDrain(response);
   };
-  const failed = (error: unknown): void => {
+  const failed = (error: unknown, calls: readonly HeldCall[] = held): void => {
+    const isEnded = calls.some(({ name }) => name === "end");
     state = "done";
     held = [];
     showAsSent(response, undefined);
-    if (!isClosed) fail(error);
+    drop(calls, error);
+    if (isClosed) return;
+    failure = { error, look: "" };
+    answering.run(response, () => fail(error));
+    if (isEnded || isAnswered || response.headersSent) return;
+    state = "failed";
+    failure = { error, look: lookOf(response) };
   };
+  /**
+   * Whether a call belongs to the response to the error. Code without the async context is recognised by the status or
+   * the headers that it has set: a handler does not set them while it writes.
+   */
+  const isAnswer = (name: Sending): boolean =>
+    name === "writeHead" || answering.getStore() === response || lookOf(response) !== failure?.look;
 
   for (const name of SENDING) {
     const original = target[name];
     if (typeof original !== "function") continue;
     originals.set(name, original);
     target[name] = (...args: unknown[]): unknown => {
-      if (state === "done") return send(name, args);
+      if (failure !== undefined && (isAnswered || (state === "failed" && !isAnswer(name)))) {
+        drop([{ name, args }], failure.error);
+        // The handler makes no call after its `end`.
+        if (name === "end") state = "done";
+        return name === "write" ? true : response;
+      }
+      if (state === "failed") state = "done";
+      if (state === "done") {
+        const sent = send(name, args);
+        isAnswered ||= name === "end";
+        return sent;
+      }
       if (state === "storing") {
         held.push({ name, args });
         return name === "write" ? false : response;
@@ -75,7 +115,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
         else if (isPromise(stored)) stored.then(release).catch(failed);
         else release(stored);
       } catch (error) {
-        failed(error);
+        failed(error, [{ name, args }]);
         return name === "write" ? false : response;
       }
       // `finish` may have stored it already.
@@ -89,8 +129,25 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     if (state === "open") abort();
     isClosed = true;
     state = "done";
+    drop(held, new Error("Cannot send the response: the connection is closed"));
     held = [];
   });
+}
+
+/** Calls the callbacks of calls that are dropped with the error, as Node does. */
+function drop(calls: readonly HeldCall[], error: unknown): void {
+  for (const { args } of calls) {
+    const callback = args.at(-1);
+    if (typeof callback === "function") queueMicrotask(() => callback(error));
+  }
+}
+
+/** The parts of a response that are set before it is sent. */
+function lookOf(response: NodeResponse): string {
+  return JSON.stringify([
+    response.statusCode,
+    response.getHeaderNames().map((name) => [name, response.getHeader(name)]),
+  ]);
 }
 
 /**

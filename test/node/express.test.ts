@@ -1,8 +1,9 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import compression from "compression";
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { nodeSession } from "../../src/node.ts";
 import { brokenStore, browser, type Data, listen, sessionOf, STORES } from "./setup.ts";
 
@@ -168,6 +169,51 @@ describe("nodeSession() in Express", () => {
         null,
       ]);
     }
+  });
+
+  test("answers the error, and nothing of a handler that goes on writing, when the session cannot be stored", async () => {
+    const failures: unknown[] = [];
+    const note = (error: unknown): void => void failures.push(error);
+    process.on("uncaughtException", note);
+    onTestFinished(() => void process.off("uncaughtException", note));
+    for (const hasHandler of [true, false]) {
+      const { promise: done, resolve } = Promise.withResolvers<void>();
+      const app = express();
+      app.set("env", "test");
+      app.use(nodeSession<Data>({ store: brokenStore() }));
+      app.post("/stream", async (request, response) => {
+        sessionOf(request).set("user", "Ada");
+        for (const part of ["a", "b", "c"]) {
+          response.write(part);
+          await sleep(20);
+        }
+        response.end("d");
+        resolve();
+      });
+      if (hasHandler)
+        app.use(async (error: { code: string }, _request: Request, response: Response, _next: NextFunction) => {
+          await sleep(30);
+          response.status(503).json({ code: error.code });
+        });
+      // Express's own handler waits for the whole body of the request.
+      const body = Readable.from(
+        (async function* () {
+          yield "begin";
+          await done;
+          yield "end";
+        })(),
+      );
+      const answer = await fetch(`${await listen(app)}/stream`, {
+        method: "POST",
+        body: Readable.toWeb(body),
+        duplex: "half",
+      });
+      const text = await answer.text();
+      if (hasHandler) expect([answer.status, text]).toEqual([503, '{"code":"ERR_STORE"}']);
+      else expect([answer.status, text.includes("<!DOCTYPE html>")]).toEqual([500, true]);
+      await done;
+    }
+    expect(failures).toEqual([]);
   });
 
   test("answers 500 by Express's own handler when the application has none", async () => {

@@ -3,13 +3,13 @@ import { holdBack } from "../../src/node/hold_back.ts";
 import { FullResponse } from "./bare_response.ts";
 
 /** A response that is held back until `store` or `refuse` is called, and a list of the calls meanwhile. */
-function held(response: FullResponse = new FullResponse()) {
+function held(response: FullResponse = new FullResponse(), answer: (response: FullResponse) => void = () => {}) {
   const { promise, resolve, reject } = Promise.withResolvers<Headers>();
   const done: unknown[] = [];
   holdBack(response, {
     finish: () => (done.push("finish"), promise),
     sent: () => done.push("sent"),
-    fail: (error) => done.push(error),
+    fail: (error) => (done.push(error), answer(response)),
     abort: () => done.push("abort"),
   });
   const settled = async (): Promise<void> => void (await new Promise(setImmediate));
@@ -45,12 +45,14 @@ test("holdBack() hands on what is thrown at once, and nothing of the response go
       throw new RangeError("no");
     },
     sent() {},
-    fail: (error) => failures.push(error),
+    fail(error) {
+      failures.push(error, [...response.calls]);
+      expect(response.end("Internal Server Error")).toBe(response);
+    },
     abort() {},
   });
   expect(response.write("body")).toBe(false);
-  expect([failures, response.calls]).toEqual([[new RangeError("no")], []]);
-  expect(response.end("Internal Server Error")).toBe(response);
+  expect(failures).toEqual([new RangeError("no"), []]);
   expect(response.calls).toEqual([["end", "Internal Server Error"]]);
   const other = new FullResponse();
   holdBack(other, {
@@ -128,13 +130,95 @@ test("holdBack() lets the response say that it is sent, and ended, while it is h
 });
 
 test("holdBack() drops what was held back when storing fails, and the response can be answered in another way", async () => {
-  const { response, done, refuse } = held();
+  for (const answer of ["at once", "later"]) {
+    const { response, done, refuse } = held(new FullResponse(), (response) => {
+      if (answer === "at once") response.end("sorry");
+      else setImmediate(() => setImmediate(() => response.end("sorry")));
+    });
+    response.write("a");
+    await refuse(new RangeError("no"));
+    expect([done, response.emitted]).toEqual([["finish", new RangeError("no")], []]);
+    expect(Object.hasOwn(response, "headersSent")).toBe(false);
+    await expect.poll(() => response.calls).toEqual([["end", "sorry"]]);
+  }
+});
+
+test("holdBack() drops what a handler sends that goes on after storing failed, until its end, and all of it after the error's answer", async () => {
+  for (const isSoon of [true, false]) {
+    const { response, refuse } = held();
+    response.write("a");
+    await refuse(new RangeError("no"));
+    expect(response.write("b")).toBe(true);
+    expect(response.flushHeaders()).toBe(response);
+    if (isSoon) {
+      expect(response.end("c")).toBe(response);
+      expect(response.calls).toEqual([]);
+      response.end("sorry");
+    } else {
+      // It has lost its context, and is known by its status.
+      response.statusCode = 503;
+      response.end("sorry");
+      expect(response.write("c")).toBe(true);
+      expect(response.end("d")).toBe(response);
+    }
+    expect(response.calls).toEqual([["end", "sorry"]]);
+  }
+});
+
+test("holdBack() knows an answer that comes later by its headers, and by writeHead()", async () => {
+  const { response, refuse } = held();
   response.write("a");
   await refuse(new RangeError("no"));
-  expect([done, response.calls, response.emitted]).toEqual([["finish", new RangeError("no")], [], []]);
-  expect(Object.hasOwn(response, "headersSent")).toBe(false);
-  response.end("sorry");
-  expect(response.calls).toEqual([["end", "sorry"]]);
+  response.setHeader("Content-Type", "text/html");
+  response.write("sorry");
+  expect(response.calls).toEqual([["write", "sorry"]]);
+  const other = held();
+  other.response.write("a");
+  await other.refuse(new RangeError("no"));
+  other.response.writeHead(500);
+  other.response.write("sorry");
+  expect(other.response.calls).toEqual([
+    ["writeHead", 500],
+    ["write", "sorry"],
+  ]);
+});
+
+test("holdBack() takes what follows for the error's answer when the handler had ended its response", async () => {
+  const { response, refuse } = held();
+  response.write("a");
+  response.end();
+  await refuse(new RangeError("no"));
+  response.write("sorry");
+  expect(response.calls).toEqual([["write", "sorry"]]);
+  const atOnce = new FullResponse();
+  holdBack(atOnce, {
+    finish() {
+      throw new RangeError("no");
+    },
+    sent() {},
+    fail() {},
+    abort() {},
+  });
+  atOnce.end("body");
+  atOnce.write("sorry");
+  expect(atOnce.calls).toEqual([["write", "sorry"]]);
+});
+
+test("holdBack() calls back who waits for a call that was dropped, with an error", async () => {
+  const { response, refuse } = held();
+  const told: unknown[] = [];
+  response.write("a", (error: unknown) => told.push(error));
+  response.write("b", "utf8", (error: unknown) => told.push(error));
+  await refuse(new RangeError("no"));
+  expect(told).toEqual([new RangeError("no"), new RangeError("no")]);
+  response.end((error: unknown) => told.push(error));
+  await new Promise(setImmediate);
+  expect(told).toHaveLength(3);
+  const left = held();
+  left.response.write("a", (error: unknown) => told.push(error));
+  left.response.emit("close");
+  await new Promise(setImmediate);
+  expect(told[3]).toEqual(new Error("Cannot send the response: the connection is closed"));
 });
 
 test("holdBack() takes what fails when the headers are set for a failure of storing", async () => {

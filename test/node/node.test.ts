@@ -202,14 +202,19 @@ test("a session that cannot be stored becomes an error of next, and what describ
   nodeSession<Data>({ store: brokenStore() })(request, response, next);
   sessionOf(request).set("user", "Ada");
   const described = [
-    "Content-Length",
-    "Content-Type",
+    "Cache-Control",
+    "Content-Disposition",
     "Content-Encoding",
+    "Content-Language",
+    "Content-Length",
+    "Content-Location",
     "Content-Range",
-    "Transfer-Encoding",
+    "Content-Type",
     "ETag",
+    "Expires",
     "Last-Modified",
     "Location",
+    "Transfer-Encoding",
   ];
   for (const name of [...described, "X-Own"]) response.setHeader(name, "1");
   response.end("body");

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer as createHttp2Server, connect } from "node:http2";
 import { get, type IncomingMessage, request as send, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect as connectTcp } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -378,6 +378,24 @@ describe("nodeSession() on node:http", () => {
       [],
       null,
     ]);
+  });
+
+  test("keeps the connection when the session cannot be stored", async () => {
+    const middleware = nodeSession<Data>({ store: brokenStore() });
+    const origin = await listen((request, response) =>
+      middleware(request, response, () => {
+        sessionOf(request).set("user", "Ada");
+        response.end("saved");
+      }),
+    );
+    const socket = connectTcp(Number(new URL(origin).port), "127.0.0.1");
+    let received = "";
+    socket.on("data", (part) => (received += String(part)));
+    // Both on one connection.
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2));
+    await expect.poll(() => received.match(/HTTP\/1.1 500/g)?.length).toBe(2);
+    expect(received.match(/Content-Length: 22/g)).toHaveLength(2);
+    socket.destroy();
   });
 
   test("gives the error to next, so that the program answers, when the session cannot be stored", async () => {
