@@ -20,7 +20,13 @@ export function closesUpgradedRequests(): boolean {
 
 /** The part of `node:async_hooks` that is used. */
 interface AsyncHooks {
-  readonly AsyncLocalStorage?: { snapshot?(): <T>(run: () => T) => T };
+  readonly AsyncLocalStorage?: { new <Value>(): AsyncVariable<Value>; snapshot?(): <T>(run: () => T) => T };
+}
+
+/** A variable that keeps its value in a function, and in all async work that the function starts. */
+export interface AsyncVariable<Value> {
+  run(value: Value, run: () => void): void;
+  getStore(): Value | undefined;
 }
 
 let asyncHooks: AsyncHooks | null | undefined;
@@ -29,6 +35,14 @@ let asyncHooks: AsyncHooks | null | undefined;
 export function keepContext(): <T>(run: () => T) => T {
   asyncHooks ??= findAsyncHooks();
   return asyncHooks?.AsyncLocalStorage?.snapshot?.() ?? ((run) => run());
+}
+
+/** A variable of the async context. In runtimes without async contexts it never has a value. */
+export function asyncVariable<Value>(): AsyncVariable<Value> {
+  asyncHooks ??= findAsyncHooks();
+  const { AsyncLocalStorage } = asyncHooks ?? {};
+  if (typeof AsyncLocalStorage === "function") return new AsyncLocalStorage<Value>();
+  return { run: (_value, run) => run(), getStore: () => undefined };
 }
 
 function findAsyncHooks(): AsyncHooks | null {

@@ -1,6 +1,6 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import { isPromise, type MaybePromise } from "../core/maybe_promise.ts";
 import { type HeaderTarget, mergeHeaders } from "../core/response.ts";
+import { type AsyncVariable, asyncVariable } from "../core/runtime.ts";
 import type { NodeResponse } from "./messages.ts";
 
 /** The calls by which Node sends headers. */
@@ -15,8 +15,11 @@ interface HeldCall {
   readonly args: unknown[];
 }
 
-/** In the async context of code that answers an error of storing: the response that it answers. */
-const answering: AsyncLocalStorage<NodeResponse> = new AsyncLocalStorage();
+/**
+ * In the async context of code that answers an error of storing: the response that it answers. It is made with the
+ * first failure.
+ */
+let answering: AsyncVariable<NodeResponse> | undefined;
 
 /** The steps before the first byte of a response is sent. */
 interface HoldBackSteps {
@@ -74,6 +77,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     drop(calls, error);
     if (isClosed) return;
     failure = { error, look: "" };
+    answering ??= asyncVariable();
     answering.run(response, () => fail(error));
     if (isEnded || isAnswered || response.headersSent) return;
     state = "failed";
@@ -84,7 +88,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
    * the headers that it has set: a handler does not set them while it writes.
    */
   const isAnswer = (name: Sending): boolean =>
-    name === "writeHead" || answering.getStore() === response || lookOf(response) !== failure?.look;
+    name === "writeHead" || answering?.getStore() === response || lookOf(response) !== failure?.look;
 
   for (const name of SENDING) {
     const original = target[name];

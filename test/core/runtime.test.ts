@@ -31,6 +31,18 @@ test.each<[string, (() => unknown) | undefined]>([
   vi.spyOn(runtime, "getBuiltinModule", "get").mockReturnValue(getBuiltinModule);
   const fresh = await import("../../src/core/runtime.ts");
   expect(fresh.keepContext()(() => "done")).toBe("done");
+  const variable = fresh.asyncVariable<number>();
+  const seen: unknown[] = [];
+  variable.run(1, () => void seen.push(variable.getStore()));
+  expect(seen).toEqual([undefined]);
+});
+
+test("asyncVariable() has its value in a function and in what it starts, and nowhere else", async () => {
+  const { asyncVariable } = await import("../../src/core/runtime.ts");
+  const variable = asyncVariable<number>();
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  variable.run(1, () => void setImmediate(() => resolve(variable.getStore())));
+  expect([variable.getStore(), await promise]).toEqual([undefined, 1]);
 });
 
 test.each<[unknown, { readonly sharesPromises: boolean; readonly closesUpgradedRequests: boolean }]>([
