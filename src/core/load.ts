@@ -51,8 +51,8 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
 /**
  * Reasons after which the token never opens a session again, so its cookie is cleared. With any other reason, the
  * token may be accepted later: by a newer program, after a proof, by a later read, or by another server. For
- * example, a server with wrong secrets must not sign everybody out. `retired` is not in the list, because another
- * response may be under way that sets the cookie of the new id.
+ * example, a server with wrong secrets must not sign everybody out. `retired` and `reuse` are not in the list, because
+ * the client may have the cookie of the new id already, or another response may be under way that sets it.
  */
 const FINAL: ReadonlySet<RejectReason> = new Set([
   "malformed",
@@ -60,7 +60,6 @@ const FINAL: ReadonlySet<RejectReason> = new Set([
   "expired",
   "revoked",
   "credentials",
-  "reuse",
 ]);
 
 function reject(active: ActiveSession, reason: RejectReason, op: Operation): MaybePromise<void> {

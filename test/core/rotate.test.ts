@@ -498,6 +498,24 @@ describe("rotateEvery", () => {
     expect((await visitor(options)((session) => session.get("n"), old)).result).toBeUndefined();
     expect((await visit((session) => session.get("n"))).result).toBe(1);
   });
+
+  test("leaves the browser its new id when a long request with the old one reads its session late", async () => {
+    const clock = fakeClock();
+    const jar = cookieJar();
+    const visit = visitor({ store: memoryStore(), now: clock.now, rotateEvery: 600 }, { jar });
+    await visit((session) => session.set("n", 1));
+    clock.advance(600);
+    const { promise: uploaded, resolve } = Promise.withResolvers<void>();
+    const upload = visit(async (session) => {
+      await uploaded;
+      return (await session.info()).ended;
+    });
+    for (let requests = 0; requests < 2; requests++) await visit((session) => session.get("n"));
+    clock.advance(61);
+    resolve();
+    expect(await upload).toMatchObject({ result: "reuse", cookies: [] });
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+  });
 });
 
 describe("the successor of a rotation that the store refuses", () => {
