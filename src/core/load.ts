@@ -77,12 +77,13 @@ function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
 /** For `rotateEvery`: the first use of a new id ends the grace of the old one, and an id that is old enough is rotated. */
 function noteFirstUse(active: ActiveSession, found: Found, token: string): void {
   const { policy, copy, transport, isSent } = active;
-  if (found.token !== token) return;
+  // A server that opens the id, for a job say, does not show that the client has it.
+  if (found.token !== token || transport === undefined) return;
   if (found.metadata.unconfirmed === true) {
     copy.recordMetadata(({ unconfirmed: _, ...metadata }) => metadata);
     return;
   }
-  if (policy.rotateEvery === undefined || transport === undefined || isSent || !policy.countsAsUse(transport.request))
+  if (policy.rotateEvery === undefined || isSent || !policy.countsAsUse(transport.request))
     return;
   const { createdAt, rotatedAt = createdAt } = found.metadata;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)

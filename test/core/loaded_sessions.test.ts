@@ -184,6 +184,17 @@ describe("rotateEvery", () => {
     }
   });
 
+  test("does not take a new id for used that a server opens: its response may be lost", async () => {
+    const { clock, options, first } = await aged(600);
+    const old = { headers: { Cookie: `__Host-session=${first}` } };
+    const { result: id } = await visitor(options)((session) => session.id(), old);
+    const session = new SessionManager(options).open(id ?? "");
+    session.set("b", 2);
+    await session.save();
+    clock.advance(61);
+    expect({ ...(await visitor(options)((late) => late.all(), old)).result }).toEqual({ a: 1, b: 2 });
+  });
+
   test("gives none to a request that does not count as use, nor where there is no request", async () => {
     const idle = await aged(600, { touch: () => false });
     expect((await idle.visit(get)).cookies).toEqual([]);
