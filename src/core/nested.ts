@@ -14,7 +14,12 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   const { request } = transport;
   const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   const headers = new Headers(request.headers);
-  headers.set("Cookie", pairs.join("; "));
+  // A line without a value expires a cookie, perhaps one of the same name in another scope.
+  headers.set("Cookie", pairs.filter((pair) => pair.indexOf("=") < pair.length - 1).join("; "));
+  for (const { requestHeader, responseHeader = "" } of policy.transports) {
+    const told = responseHeader === "" ? null : response.headers.get(responseHeader);
+    if (told !== null && requestHeader !== undefined) headers.set(requestHeader, told);
+  }
   const token = await new RequestTransport(policy, new Request(request.url, { headers }), runtimeArguments).readToken();
   if (token === null || token === active.presented || token === copy.base?.token) return;
   const op = await beginOperation(active);
@@ -23,6 +28,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
 }
 
 /** Whether a response may come from a nested handler with a session of the same name. */
-export function mayBeNested({ request, copy }: ActiveSession, response: Response): boolean {
-  return request !== undefined && copy.isPending && response.headers.has("Set-Cookie");
+export function mayBeNested({ request, copy, policy }: ActiveSession, { headers }: Response): boolean {
+  if (request === undefined || !copy.isPending) return false;
+  const tells = (name: string | undefined): boolean => name !== undefined && headers.has(name);
+  return tells("Set-Cookie") || policy.transports.some(({ responseHeader }) => tells(responseHeader));
 }

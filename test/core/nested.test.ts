@@ -56,6 +56,37 @@ describe("a handler that answers with the response of another one", () => {
     });
   });
 
+  test("finds it beside a line that expires a cookie of the same name in another scope", async () => {
+    const { sessions, inner, all } = await nested({ cookie: { name: "s", previous: [{ domain: "shop.example" }] } });
+    const before = { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) };
+    const login = sessions.start(new Request(SHOP, { headers: before }));
+    await login.regenerate();
+    const renewed = await sessions.respond(login, new Response());
+    const [expired, token = ""] = renewed.headers.getSetCookie();
+    expect(expired).toContain("s=; Max-Age=0;");
+    const session = sessions.start(new Request(SHOP, { headers: before }));
+    set(session);
+    await sessions.respond(session, renewed);
+    expect(await all(new Response(null, { headers: { "Set-Cookie": token } }))).toEqual({ inner: 1, outer: 1 });
+  });
+
+  test.each<[string, SessionOptions<Data>]>([
+    ["a header", { header: "X-Id" }],
+    ["a header with a scheme", { header: { name: "Authorization", scheme: "Bearer" } }],
+    ["a header alone", { cookie: false, header: "X-Id" }],
+  ])("adds to the session which that one has begun for a client of %s", async (_what, options) => {
+    const { sessions } = await nested(options);
+    const name = typeof options.header === "object" ? options.header.name : "X-Id";
+    const start = (told: string): Session<Data> => sessions.start(new Request(SHOP, { headers: { [name]: told } }));
+    const begun = start("");
+    begun.set("inner", 1);
+    const inner = await sessions.respond(begun, new Response());
+    const session = start("");
+    set(session);
+    const response = await sessions.respond(session, inner);
+    expect({ ...(await start(response.headers.get(name) ?? "").all()) }).toEqual({ inner: 1, outer: 1 });
+  });
+
   test.each<[string, (inner: Response) => Response]>([
     ["tells of no session", () => new Response(null, { headers: { "Set-Cookie": "a=1" } })],
     ["sets no cookie", () => new Response()],
