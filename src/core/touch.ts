@@ -21,7 +21,9 @@ export function isTouchDue(
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
   if (elapsed < Math.min(touchInterval, (maxAgeOf(active, own) ?? Infinity) / 2) * 1000) return false;
-  return transport === undefined || policy.countsAsUse(transport.request);
+  // A session does not end because it got a shorter timeout, in whatever request.
+  const isShorter = timeouts?.idle !== undefined && timeouts.idle !== metadata.timeouts?.idle;
+  return isShorter || transport === undefined || policy.countsAsUse(transport.request);
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */

@@ -118,7 +118,9 @@ export class WorkingCopy {
 
   setTimeouts(timeouts: OwnTimeouts): void {
     this.revision++;
-    this.#timeouts = { ...this.#timeouts, ...timeouts };
+    // What is undefined was not given, and stays as it is.
+    const given = Object.fromEntries(Object.entries(timeouts).filter(([, value]) => value !== undefined));
+    this.#timeouts = { ...this.#timeouts, ...given };
   }
 
   rotate(rotation: Rotation): void {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
-import { cookieOf, counted, idIn, visitor } from "../setup/sessions.ts";
+import { cookieOf, counted, idIn, SHOP, visitor } from "../setup/sessions.ts";
 
 describe("times", () => {
   test("info() tells when the session began, was last seen and ends", async () => {
@@ -178,6 +178,30 @@ describe("times", () => {
     await visit((session) => session.setTimeouts({ idle: 1800 }));
     clock.advance(1600);
     expect((await visit((session) => session.get("a"))).result).toBe(1);
+  });
+
+  test("[54] setTimeouts({ idle }) leaves it that long also in a request that does not count as use", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now, touch: ({ url }) => !url.endsWith("/poll") });
+    await visit((session) => session.set("a", 1));
+    clock.advance(3600);
+    await visit((session) => session.setTimeouts({ idle: 1800 }), { url: `${SHOP}poll` });
+    clock.advance(1600);
+    expect((await visit((session) => session.get("a"))).result).toBe(1);
+  });
+
+  test("setTimeouts() leaves a timeout as it is that is undefined", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => (session.set("a", 1), session.setTimeouts({ idle: 1000, cookie: 60 })));
+    const remembers = false;
+    const { cookies, result } = await visit((session) => {
+      session.setTimeouts({ idle: remembers ? 1 : undefined, absolute: undefined, cookie: 90 } as object);
+      return session.info();
+    });
+    expect(cookies[0]).toContain("Max-Age=90;");
+    expect(result.expiresAt).toBe(clock.now() + 1_000_000);
+    expect((await visit((session) => session.info())).result.expiresAt).toBe(clock.now() + 1_000_000);
   });
 
   test("[54] setTimeouts({ absolute: false }) lets a session in use live for ever", async () => {

@@ -78,6 +78,16 @@ describe("isTouchDue()", () => {
   });
 });
 
+test("isTouchDue() is true for a session that gets another idle timeout, whatever counts as use: it could end at once", () => {
+  const asked = active({ touch: () => false });
+  expect(isTouchDue(asked, seen(50_000), false, { idle: 40 })).toBe(true);
+  expect(isTouchDue(asked, seen(50_000, { idle: 60 }), false, { idle: 40 })).toBe(true);
+  expect(isTouchDue(asked, seen(3_999), false, { idle: 40 })).toBe(false);
+  // The same once more, or another one, prolongs nothing.
+  expect(isTouchDue(asked, seen(30_000, { idle: 40 }), false, { idle: 40 })).toBe(false);
+  expect(isTouchDue(asked, seen(50_000), false, { absolute: 40, cookie: 40 })).toBe(false);
+});
+
 describe("maxAgeOf()", () => {
   test.each<[SessionOptions, Metadata["timeouts"], number | null]>([
     [{}, undefined, 100],
