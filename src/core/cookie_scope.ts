@@ -38,10 +38,12 @@ export function guessedStrays(own: CookieScope, request: Request, isSecure: bool
   // such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
   const { hostname, pathname } = new URL(request.url);
+  // What stands behind a semicolon would be further attributes, of the client's choice.
+  if (hostname.includes(";")) return partitions;
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
   const domains = labels.slice(1).map((_, at) => labels.slice(at).join("."));
   const folders = pathname.split("/").slice(1, MOST_VARIANTS + 1);
-  const paths = folders.map((_, at) => `/${folders.slice(0, at + 1).join("/")}`);
+  const paths = folders.map((_, at) => `/${folders.slice(0, at + 1).join("/")}`).filter((path) => !path.includes(";"));
   return distinct(own, [
     ...[undefined, ...domains.slice(-MOST_VARIANTS)].map((domain) => ({ ...own, domain })),
     ...["/", ...paths].map((path) => ({ ...own, path })),

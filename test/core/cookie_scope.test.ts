@@ -104,6 +104,16 @@ describe("guessedStrays()", () => {
     ]);
   });
 
+  test("tries no domain and no folder with a semicolon, behind which a link would write attributes of its own", () => {
+    expect(guesses(own, "https://www.shop.example/app/x;Max-Age=9;Path=/page")).toEqual([
+      "www.shop.example /",
+      "shop.example /",
+      "host /app",
+      "host / partitioned",
+    ]);
+    expect(guesses(own, "https://x;domain=www.shop.example/app")).toEqual(["host / partitioned"]);
+  });
+
   test.each(["http://127.0.0.1/", "http://[::1]/", "http://localhost/"])("tries no domain on %s", (url) => {
     expect(guesses(own, url)).toEqual(["host / partitioned"]);
   });
