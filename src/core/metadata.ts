@@ -121,7 +121,7 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   };
   if (!hasOthers) return metadata;
   const found = parse(text.slice(others));
-  return found === null ? "corrupt" : { ...metadata, ...found };
+  return found === null ? "corrupt" : { ...found, ...metadata };
 }
 
 /** The successor that a record names; undefined if the record is not of a retired session, or cannot be read. */

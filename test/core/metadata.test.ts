@@ -93,6 +93,11 @@ describe("readMetadata()", () => {
     expect(readMetadata(record(worded(1, "")), KEY)).toBe("misplaced");
   });
 
+  test("takes from the JSON nothing that the words say", () => {
+    const text = `${stored({})} {"createdAt":null,"absoluteSince":"x","writtenAt":{},"writes":5,"rotatedAt":4}`;
+    expect(readMetadata(record(text), KEY)).toEqual({ ...METADATA, writtenAt: 0, writes: "", rotatedAt: 4 });
+  });
+
   test("takes nothing from what all objects have", () => {
     const text = `${stored({})} {"__proto__":{"timeouts":{"idle":1}}}`;
     const metadata = readMetadata(record(text), KEY);
