@@ -1,11 +1,11 @@
 import { createHmac, hash } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { memoryStore, type SessionStore, withSession } from "../mod.ts";
+import { memoryStore, SessionManager, type SessionOptions, type SessionStore, withSession } from "../mod.ts";
 import type { Operation } from "../src/core/repository.ts";
 import { signedIds, type SignedIdsOptions } from "../src/signed_ids.ts";
 import { faultyStore } from "../src/testing.ts";
 import { client } from "./setup/client.ts";
-import { cookieOf, living, openStore, visitor } from "./setup/sessions.ts";
+import { cookieOf, living, openStore, SHOP, visitor } from "./setup/sessions.ts";
 
 const SECRET = "a secret of at least thirty-two bytes";
 const OLDER = "an older secret of thirty-two bytes or more";
@@ -221,6 +221,38 @@ describe("withSession({ ids })", () => {
     }, init);
     await expect(failed).rejects.toThrow("Cannot store");
     expect(living(records)).toHaveLength(1);
+  });
+
+  test.each<[string, SessionOptions]>([
+    ["a header beside the cookie", { header: "X-Id" }],
+    ["a header beside a cookie that each request decides", { header: { name: "X-Id" }, cookie: () => ({}) }],
+    ["a header alone", { header: "X-Id", cookie: false }],
+  ])("gives an id that open() takes to a client of %s", async (_what, options) => {
+    const names: string[] = [];
+    const ids = signedIds({ secrets: [SECRET] });
+    const sessions = new SessionManager({ ids, onEvent: ({ name }) => names.push(name), ...options });
+    let id: string | null = null;
+    const handle = withSession(async (_request, session) => {
+      session.set("a", 1);
+      id = await session.id();
+      return new Response();
+    }, sessions);
+    await handle(new Request(SHOP, { headers: { "X-Id": "" } }));
+    names.length = 0;
+    const opened = sessions.open(id ?? "");
+    await opened.update("a", (n: number) => n + 1);
+    expect(await opened.id()).toBe(id);
+    expect(names).toEqual(["X-Id", "X-Id"]);
+    const forged = sessions.open(`${String(id)}A`);
+    expect([await forged.get("a"), (await forged.info()).ended]).toEqual([undefined, "forged"]);
+    expect(await sessions.open(id ?? "").get("a")).toBe(2);
+  });
+
+  test("gives a client of the cookie an id that open() takes as that of the cookie, where there is a header as well", async () => {
+    const sessions = new SessionManager({ ids: signedIds({ secrets: [SECRET] }), header: "X-Id" });
+    const { cookies } = await visitor(sessions)((session) => session.set("a", 1));
+    const opened = sessions.open(cookieOf({ cookies }).split("=")[1] ?? "");
+    expect([await opened.get("a"), await opened.id()]).toEqual([1, cookieOf({ cookies }).split("=")[1]]);
   });
 
   test("takes secrets from what the runtime passes, once for each environment", async () => {

@@ -61,6 +61,8 @@ export class ActiveSession {
   // The result of loading.
   /** The token that the client presented; null if there is none, undefined before it was read. */
   presented: string | null | undefined;
+  /** Without a request: the header for whose name the id was signed; undefined for the cookie's name. */
+  openedName: string | undefined;
   /** Why the token that the client presented was rejected; null if it was not. */
   rejected: RejectReason | null = null;
   /** Whether the presented token will never open a session again, so that its cookie can be cleared. */
@@ -151,7 +153,8 @@ export class ActiveSession {
 
   emit(event: SessionHappening): void {
     const { onEvent, name } = this.policy;
-    if (onEvent !== undefined) notify(onEvent, { ...event, name: this.transport?.name ?? name, request: this.request });
+    if (onEvent !== undefined)
+      notify(onEvent, { ...event, name: this.transport?.name ?? this.openedName ?? name, request: this.request });
   }
 
   /** Stores changes at once if the response was sent. A failure is reported to `onEvent`, or by `await save()`. */

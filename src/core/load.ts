@@ -28,7 +28,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
     () =>
       chain(beginOperation(active), (op) => {
         begun = op;
-        return chain(active.policy.repository.open(token, op), (opened) =>
+        return chain(open(active, token, op), (opened) =>
           chain(admit(active, opened, op), (found) => {
             if (typeof found === "string") return reject(active, found, op);
             op.emit({ type: "loaded" });
@@ -49,18 +49,29 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
 }
 
 /**
+ * Opens a token. A signature is bound to the name of the cookie or header. Without a request that name is unknown, so both
+ * are tried.
+ */
+function open(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
+  const { transport, policy } = active;
+  const { repository, headerName } = policy;
+  return chain(repository.open(token, op), (opened) => {
+    if (opened !== "forged" || transport !== undefined || headerName === undefined) return opened;
+    active.openedName = headerName;
+    return chain(repository.open(token, op), (again) => {
+      if (again === "forged") active.openedName = undefined;
+      return again;
+    });
+  });
+}
+
+/**
  * Reasons after which the token never opens a session again, so its cookie is cleared. With any other reason, the
  * token may be accepted later: by a newer program, after a proof, by a later read, or by another server. For
  * example, a server with wrong secrets must not sign everybody out. `retired` and `reuse` are not in the list, because
  * the client may have the cookie of the new id already, or another response may be under way that sets it.
  */
-const FINAL: ReadonlySet<RejectReason> = new Set([
-  "malformed",
-  "unknown",
-  "expired",
-  "revoked",
-  "credentials",
-]);
+const FINAL: ReadonlySet<RejectReason> = new Set(["malformed", "unknown", "expired", "revoked", "credentials"]);
 
 function reject(active: ActiveSession, reason: RejectReason, op: Operation): MaybePromise<void> {
   active.rejected = reason;
@@ -83,8 +94,7 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
     copy.recordMetadata(({ unconfirmed: _, ...metadata }) => metadata);
     return;
   }
-  if (policy.rotateEvery === undefined || isSent || !policy.countsAsUse(transport.request))
-    return;
+  if (policy.rotateEvery === undefined || isSent || !policy.countsAsUse(transport.request)) return;
   const { createdAt, rotatedAt = createdAt } = found.metadata;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });

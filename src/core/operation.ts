@@ -15,6 +15,7 @@ interface OperationScope {
   readonly runtimeArguments: readonly unknown[];
   readonly request?: Request | undefined;
   readonly transport?: RequestTransport | undefined;
+  readonly openedName?: string | undefined;
   readonly session?: object | undefined;
 }
 
@@ -54,11 +55,12 @@ class StoreOperation implements Operation {
   }
 
   get name(): string {
-    return this.#scope.transport?.name ?? this.#scope.policy.name;
+    const { transport, openedName, policy } = this.#scope;
+    return transport?.name ?? openedName ?? policy.name;
   }
 
   get presentedName(): string {
-    return this.#scope.transport?.presentedName ?? this.#scope.policy.name;
+    return this.#scope.transport?.presentedName ?? this.name;
   }
 
   get writeId(): string {

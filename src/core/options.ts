@@ -34,7 +34,7 @@ import { StoreRepository } from "./store_repository.ts";
 import { storeResolver } from "./store_resolver.ts";
 import type { TokenFormat } from "./token_format.ts";
 import type { Transport } from "./transport.ts";
-import { assertCookieAge, nameOf, transportsOf } from "./transport_options.ts";
+import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "./transport_options.ts";
 
 /** The options for the sessions of one wrapper, manager or middleware. All durations are in seconds. */
 export interface SessionOptions<
@@ -214,6 +214,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     transports,
     hasOwnTransports: options.transports !== undefined,
     name: nameOf(cookie, header),
+    headerName: options.transports === undefined ? headerNameOf(cookie, header) : undefined,
     claimedCookie:
       options.transports === undefined && typeof cookie === "object"
         ? withoutPrefix(cookie.name ?? DEFAULT_NAME)

@@ -18,6 +18,8 @@ export interface Policy {
   readonly hasOwnTransports: boolean;
   /** The name of the cookie or header, if it does not depend on the request. */
   readonly name: string;
+  /** The name of the header if there is a cookie as well; undefined otherwise. */
+  readonly headerName: string | undefined;
   /** The cookie's name without its prefix; undefined if there is no cookie, or if the name depends on the request. */
   readonly claimedCookie: string | undefined;
   /** The option `store`, to tell whether two managers share it. */

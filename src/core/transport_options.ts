@@ -25,6 +25,15 @@ export function nameOf(cookie: SessionOptions["cookie"], header: SessionOptions[
   return typeof header === "object" ? header.name : String(header);
 }
 
+/** The name of the header, where {@linkcode nameOf} gives that of the cookie. */
+export function headerNameOf(
+  cookie: SessionOptions["cookie"],
+  header: SessionOptions["header"] = false,
+): string | undefined {
+  if (cookie === false || header === false) return undefined;
+  return typeof header === "object" ? header.name : header;
+}
+
 export function transportsOf(
   transports: readonly Transport[] | undefined,
   cookie: SessionOptions["cookie"],

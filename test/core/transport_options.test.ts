@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Transport } from "../../mod.ts";
-import { assertCookieAge, nameOf, transportsOf } from "../../src/core/transport_options.ts";
+import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "../../src/core/transport_options.ts";
 
 const own: Transport = { read: () => null, write() {}, clear() {} };
 const REQUEST = new Request("https://shop.example/");
@@ -30,6 +30,16 @@ test("nameOf() is the name of the cookie, or else of the header, to which what i
     nameOf(false, "X-Id"),
     nameOf(false, { name: "Authorization" }),
   ]).toEqual(["shop", "__Host-session", "__Host-session", "X-Id", "Authorization"]);
+});
+
+test("headerNameOf() is the name of the header that stands beside a cookie", () => {
+  expect([
+    headerNameOf({}, "X-Id"),
+    headerNameOf(() => ({}), { name: "Authorization", scheme: "Bearer" }),
+    headerNameOf(false, "X-Id"),
+    headerNameOf({}, false),
+    headerNameOf({}, undefined),
+  ]).toEqual(["X-Id", "Authorization", undefined, undefined, undefined]);
 });
 
 describe("transportsOf()", () => {
