@@ -99,8 +99,9 @@ export async function verifyCsrfToken(
 ): Promise<boolean> {
   const internals = internalsOf(session);
   await internals.load();
-  // A session that begins or gets a new id in this request has tokens before it is stored, so both ids count.
-  const ids = [internals.found?.id, internals.disclosedId].filter((id) => id !== undefined);
+  // A session that begins or gets a new id in this request has tokens before it is stored, so both ids count. If the id was
+  // renewed by age, the form has a token of the old one.
+  const ids = [internals.found?.id, internals.disclosedId, internals.renewedId].filter((id) => id !== undefined);
   if (ids.length === 0) return false;
   const text = isRequest(presented) ? await tokenIn(presented) : presented;
   if (typeof text !== "string" || !SHAPE.test(text)) return false;

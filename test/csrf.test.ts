@@ -81,6 +81,25 @@ describe.each<[string, () => SessionOptions]>([
     for (const token of tokens) expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
   });
 
+  test.each<[string, (session: Session) => unknown]>([
+    ["asked for the id", (session) => session.id()],
+    ["asked for a token", (session) => csrfToken(session)],
+    ["updated a value", (session) => session.update("a", (n: number) => n + 1)],
+    ["saved", (session) => session.save()],
+  ])(
+    "gives a token that serves the request in which rotateEvery renews the id, also after it %s",
+    async (_what, use) => {
+      const clock = fakeClock();
+      const visit = visitor({ now: clock.now, rotateEvery: 60 });
+      const { result: token } = await visit((session) => (session.set("a", 1), csrfToken(session)));
+      await visit((session) => session.get("a"));
+      clock.advance(60);
+      const { result, cookies } = await visit(async (session) => (await use(session), verifyCsrfToken(session, token)));
+      expect([result, cookies.length]).toEqual([true, 1]);
+      expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(false);
+    },
+  );
+
   test("gives a token that serves the request in which rotateEvery renews the id, and none after it", async () => {
     const clock = fakeClock();
     const visit = visitor({ now: clock.now, rotateEvery: 60 });
@@ -89,6 +108,26 @@ describe.each<[string, () => SessionOptions]>([
     const verify = async (): Promise<boolean> => (await visit((session) => verifyCsrfToken(session, token))).result;
     expect([await verify(), await verify()]).toEqual([true, false]);
   });
+
+  test.each<[string, (session: Session) => unknown]>([
+    ["destroy()", (session) => session.destroy()],
+    ["regenerate() and save()", async (session) => (await session.regenerate(), await session.save())],
+  ])(
+    "gives a token that is worth nothing after %s in the request in which rotateEvery renews the id",
+    async (_what, use) => {
+      const clock = fakeClock();
+      const visit = visitor({ now: clock.now, rotateEvery: 60 });
+      const { result: token } = await visit((session) => csrfToken(session));
+      clock.advance(60);
+      const { result } = await visit(async (session) => {
+        await session.id();
+        const before = await verifyCsrfToken(session, token);
+        await use(session);
+        return [before, await verifyCsrfToken(session, token)];
+      });
+      expect(result).toEqual([true, false]);
+    },
+  );
 
   test("gives a token that is worth nothing to another client or after regenerate()", async () => {
     const options = open();

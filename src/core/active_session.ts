@@ -103,6 +103,8 @@ export class ActiveSession {
   // The id that comes next.
   /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
+  /** The id that this request has renewed by age. */
+  renewedId: string | undefined;
   /** Whether `nextId` was disclosed, as itself or by a value that is made from it. This request makes no other id then. */
   isIdDisclosed = false;
   /** Whether `session.id()` returned `nextId` to the handler. The changes must not be stored under another id then. */
@@ -232,7 +234,7 @@ export class ActiveSession {
     // A session that may have been stored without an answer ends as well.
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
-    this.unconfirmed = this.unconfirmedRotation = undefined;
+    this.unconfirmed = this.unconfirmedRotation = this.renewedId = undefined;
     this.forgetNextId();
     this.isGone = this.isRenewed = false;
     this.isNew = true;

@@ -4,9 +4,10 @@ import { newestOf } from "./admission.ts";
 import { begin } from "./create.ts";
 import type { RejectReason } from "./events.ts";
 import type { FieldsView } from "./fields.ts";
-import type { MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
 import type { JsonValue } from "./metadata.ts";
 import { beginOperation } from "./operation.ts";
+import { renewByAge } from "./renew_by_age.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
 import type { SessionInternals } from "./session_internals.ts";
 import { commitComputed } from "./update_key.ts";
@@ -68,12 +69,16 @@ export class ActiveInternals implements SessionInternals {
   }
 
   discloseId(): MaybePromise<string> {
-    return this.#active.discloseId();
+    return chain(renewByAge(this.#active), () => this.#active.discloseId());
   }
 
   get disclosedId(): string | undefined {
     const { isIdDisclosed, nextId } = this.#active;
     return isIdDisclosed ? nextId : undefined;
+  }
+
+  get renewedId(): string | undefined {
+    return this.#active.renewedId;
   }
 
   metadata(name: `+${string}`): JsonValue | undefined {

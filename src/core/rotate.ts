@@ -23,6 +23,7 @@ export async function rotate(
 ): Promise<void> {
   const { rotation } = commit;
   if (active.isSent) throw responseSent("regenerate");
+  active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
   const replayed = viewOf(commit, origin);
   const view = isPromise(replayed) ? await replayed : replayed;
   const metadata = rotatedMetadata(origin.metadata, commit, op.now);

@@ -40,6 +40,8 @@ export interface SessionInternals {
   discloseId(): MaybePromise<string>;
   /** The id of a session that begins or gets a new id in this request, if `discloseId` or the program has made it known. */
   readonly disclosedId: string | undefined;
+  /** The id that the session had until this request renewed it by age. */
+  readonly renewedId?: string | undefined;
   /** A plugin's facts as this request sees them, with recorded changes. */
   metadata(name: `+${string}`): JsonValue | undefined;
   /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */

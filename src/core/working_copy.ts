@@ -128,6 +128,12 @@ export class WorkingCopy {
     this.#rotation = bothRotations(this.#rotation, rotation);
   }
 
+  /** Drops the rotation after the id was renewed. */
+  forgetRotation(): void {
+    this.revision++;
+    this.#rotation = undefined;
+  }
+
   /** Takes out everything that was recorded. Later changes belong to the next commit. */
   take(): Commit {
     const commit = {

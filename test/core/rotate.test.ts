@@ -467,12 +467,29 @@ describe("rotateEvery", () => {
     expect(living(records)).toHaveLength(1);
   });
 
-  test("keeps an id that the handler was told from standing for nothing: its changes are refused", async () => {
+  test("keeps what a request of cookieSessions() changes that made a token for its forms, when another renewed the id first", async () => {
     const clock = fakeClock();
-    const options = { store: openStore().store, now: clock.now, rotateEvery: 600 };
+    const store = cookieSessions({ secrets, revocation: openStore().store });
+    const options = { store, now: clock.now, rotateEvery: 600 };
+    const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
+    clock.advance(600);
+    const { cookies } = await visitor(options)(async (session) => {
+      await csrfToken(session);
+      await visitor(options)((same) => same.set("a", 1), old);
+      session.set("b", 1);
+    }, old);
+    const again = { headers: { Cookie: cookieOf({ cookies }) } };
+    expect({ ...(await visitor(options)((session) => session.all(), again)).result }).toEqual({ n: 1, b: 1 });
+  });
+
+  test("keeps an id that the handler was told from standing for nothing: where it could not be stored, its changes are refused", async () => {
+    const clock = fakeClock();
+    const store = faultyStore(openStore().store);
+    const options = { store, now: clock.now, rotateEvery: 600 };
     const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
     clock.advance(600);
     await visitor(options)(async (session) => {
+      store.plan({ save: ["rejects"] });
       await session.id();
       await visitor(options)((same) => same.set("a", 1), old);
       session.set("b", 1);

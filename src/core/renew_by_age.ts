@@ -1,0 +1,42 @@
+import type { ActiveSession } from "./active_session.ts";
+import { isSessionError } from "./errors.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
+import { beginOperation } from "./operation.ts";
+import { rotate } from "./rotate.ts";
+
+/**
+ * Renews an id that is due by age before the program gets it, and stores nothing else. Of requests that overlap, the first one chooses the new id: one that was
+ * told before it is stored, or a token that was derived from it, would be worthless in the others.
+ */
+export function renewByAge(active: ActiveSession): MaybePromise<void> {
+  return isDue(active) ? active.exclusively(() => renew(active)) : undefined;
+}
+
+function isDue({ copy, policy, isIdDisclosed, isSent }: ActiveSession): boolean {
+  if (copy.rotation?.untilUsed !== true || isIdDisclosed || isSent) return false;
+  // Where the token holds the session, it is stored whole before it is told.
+  return Boolean(copy.base) && policy.repository.tokenHoldsSession !== true;
+}
+
+async function renew(active: ActiveSession): Promise<void> {
+  const { copy } = active;
+  const { base, rotation } = copy;
+  // Another call of this request has renewed it.
+  if (!base || rotation === undefined || !isDue(active)) return;
+  const nothing = {
+    changes: [],
+    view: undefined,
+    metadataChanges: [],
+    timeouts: undefined,
+    begins: false,
+    touches: false,
+  };
+  try {
+    await (active.rotating = rotate(active, base, { ...nothing, rotation }, await beginOperation(active)));
+    copy.forgetRotation();
+  } catch (error) {
+    // The end of the request tries again, and reports what fails then.
+    if (!isSessionError(error)) throw error;
+    if (active.unconfirmedRotation !== undefined) copy.forgetRotation();
+  }
+}

@@ -1,0 +1,157 @@
+import { describe, expect, test } from "vitest";
+import { SessionManager, type SessionOptions } from "../../mod.ts";
+import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
+import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
+import { codeOf, cookieOf, counted, idIn, living, openStore, visitor } from "../setup/sessions.ts";
+
+/** A session `{ a: 1 }` whose id is due, and clients that hold it. `old` is that id. */
+async function due(options: SessionOptions = {}) {
+  const clock = fakeClock();
+  const { store: inner, records } = openStore();
+  const store = faultyStore(inner);
+  const { store: watched, calls } = counted(store);
+  const all: SessionOptions = { store: watched, now: clock.now, rotateEvery: 600, ...options };
+  const sessions = new SessionManager(all);
+  const begun = await visitor(sessions)((session) => session.set("a", 1));
+  const headers = { Cookie: cookieOf(begun) };
+  clock.advance(600);
+  calls.length = 0;
+  const visit = visitor(sessions);
+  const read = (Cookie: string) =>
+    visitor(sessions)(async (session) => ({ ...(await session.all()) }), { headers: { Cookie } });
+  return { clock, store, records, calls, sessions, headers, old: idIn(begun.cookies), visit, read };
+}
+
+describe("an id that is due by age", () => {
+  test("is renewed when the program asks for it, with the writes of any other request that renews it", async () => {
+    const { calls, visit, headers, old } = await due();
+    const { result, cookies } = await visit((session) => Promise.all([session.id(), session.id()]), { headers });
+    expect([result[0], result[1], idIn(cookies)]).toEqual([idIn(cookies), idIn(cookies), idIn(cookies)]);
+    expect(idIn(cookies)).not.toBe(old);
+    expect(calls).toEqual(["load", "create", "change"]);
+  });
+
+  test("is the same for requests that overlap, and neither loses its changes", async () => {
+    const { visit, headers, read, records } = await due();
+    const met = Promise.withResolvers<void>();
+    let waiting = 2;
+    const request = (key: string) =>
+      visit(
+        async (session) => {
+          await session.get("a");
+          if (--waiting === 0) met.resolve();
+          await met.promise;
+          const id = await session.id();
+          session.set(key, 2);
+          return id;
+        },
+        { headers },
+      );
+    const [one, two] = await Promise.all([request("b"), request("c")]);
+    expect(new Set([one.result, two.result, idIn(one.cookies), idIn(two.cookies)]).size).toBe(1);
+    expect((await read(cookieOf(one))).result).toEqual({ a: 1, b: 2, c: 2 });
+    expect(living(records)).toHaveLength(1);
+  });
+
+  test("gives a CSRF token that the client's next request can use, also if another request was first", async () => {
+    const { visit, headers, sessions } = await due();
+    const { result: token, cookies } = await visit(
+      async (session) => {
+        await session.get("a");
+        await visit((other) => other.get("a"), { headers });
+        return await csrfToken(session);
+      },
+      { headers },
+    );
+    const next = { headers: { Cookie: cookieOf({ cookies }) } };
+    expect((await visitor(sessions)((session) => verifyCsrfToken(session, token), next)).result).toBe(true);
+  });
+
+  test("is renewed without what was recorded, which a handler that throws does not store", async () => {
+    const { visit, headers, read } = await due();
+    const failed = visit(
+      async (session) => {
+        session.set("a", 2);
+        await session.id();
+        throw new Error("failed");
+      },
+      { headers },
+    );
+    await expect(failed).rejects.toThrow("failed");
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1 });
+  });
+
+  test("is told also if the store fails then: it is the one under which the end of the request stores the session", async () => {
+    const { store, visit, headers, read, records } = await due();
+    store.plan({ save: ["rejects"] });
+    const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
+    expect(idIn(cookies)).toBe(result);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+    expect(living(records)).toHaveLength(1);
+  });
+
+  test.each(["rejects", "does it but rejects"] as const)(
+    "is told also if the store gives no answer when the old one is to be retired: it %s",
+    async (fault) => {
+      const { store, visit, headers, read, records } = await due();
+      // The second one finds out what became of the first.
+      store.plan({ save: ["none", fault, "rejects"] });
+      const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
+      expect(idIn(cookies)).toBe(result);
+      expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+      expect(living(records)).toHaveLength(1);
+    },
+  );
+
+  test("is given up where another request has ended the session", async () => {
+    const { visit, headers } = await due();
+    const code = await visit(
+      async (session) => {
+        await session.get("a");
+        await visit((other) => other.destroy(), { headers });
+        await session.id();
+        session.set("b", 2);
+        return await codeOf(() => session.save());
+      },
+      { headers },
+    );
+    expect([code.result, code.cookies]).toEqual(["ERR_SESSION_GONE", []]);
+  });
+
+  test("gives way to regenerate(), before and after it was asked for", async () => {
+    for (const asksFirst of [true, false]) {
+      const { visit, headers, read, old } = await due();
+      const { result, cookies } = await visit(
+        async (session) => {
+          const first = asksFirst ? await session.id() : old;
+          await session.regenerate();
+          return [first, await session.id()];
+        },
+        { headers },
+      );
+      expect(result[1]).toBe(idIn(cookies));
+      expect(result[0] === old).toBe(!asksFirst);
+      expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
+      expect((await read(headers.Cookie)).result).toEqual({});
+    }
+  });
+
+  test("fails with the mistake of a generator", async () => {
+    let isBroken = false;
+    const generateId = (): string => (isBroken ? "short" : `${"x".repeat(30)}${Math.random().toString(36).slice(2)}`);
+    const { visit, headers } = await due({ generateId });
+    isBroken = true;
+    await expect(visit((session) => session.id(), { headers })).rejects.toThrow(TypeError);
+  });
+});
+
+test("an id that is not due is told without a call of the store", async () => {
+  const { clock, calls, sessions, headers } = await due();
+  const jar = cookieJar({ now: clock.now });
+  const visit = visitor(sessions, { jar });
+  await visit((session) => session.get("a"), { headers });
+  await visit((session) => session.get("a"));
+  calls.length = 0;
+  await visit((session) => session.id());
+  expect(calls).toEqual(["load"]);
+});
