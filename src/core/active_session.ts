@@ -6,28 +6,11 @@ import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
-import type { RotationCommit } from "./rotation.ts";
 import { failure } from "./store_client.ts";
 import { isTouchDue } from "./touch.ts";
+import type { UnconfirmedRotation, UnconfirmedWrite } from "./unconfirmed.ts";
 import { Values } from "./values.ts";
-import { type Change, type Commit, isEmpty, type KeyChange, WorkingCopy } from "./working_copy.ts";
-
-/** A write that the store did not answer: it may or may not be stored. */
-export interface UnconfirmedWrite {
-  readonly writeId: string;
-  /** The changes to record again if the write was not stored. */
-  readonly commit: Commit;
-  /** The state that the write was meant to replace; null for a new session. */
-  readonly current: Found | null;
-}
-
-/** A rotation whose successor is stored. The store did not answer the write that retires the old id: it may be retired. */
-interface UnconfirmedRotation {
-  readonly current: Found;
-  readonly successor: Found;
-  /** The changes that the successor already holds. They are recorded again if the old id was not retired. */
-  readonly commit: RotationCommit;
-}
+import { type Change, isEmpty, type KeyChange, WorkingCopy } from "./working_copy.ts";
 
 /** Where a session comes from: a request, or an id. */
 export interface SessionSource {

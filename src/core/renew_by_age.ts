@@ -5,8 +5,9 @@ import { beginOperation } from "./operation.ts";
 import { rotate } from "./rotate.ts";
 
 /**
- * Renews an id that is due by age before the program gets it, and stores nothing else. Of requests that overlap, the first one chooses the new id: one that was
- * told before it is stored, or a token that was derived from it, would be worthless in the others.
+ * Renews an id that is due by age before the handler gets it, and stores nothing else. If requests overlap, the first one
+ * to renew the id chooses the new one. An id that was disclosed before it was stored, and each token made from it, would
+ * then be worthless.
  */
 export function renewByAge(active: ActiveSession): MaybePromise<void> {
   return isDue(active) ? active.exclusively(() => renew(active)) : undefined;
@@ -14,7 +15,7 @@ export function renewByAge(active: ActiveSession): MaybePromise<void> {
 
 function isDue({ copy, policy, isIdDisclosed, isSent }: ActiveSession): boolean {
   if (copy.rotation?.untilUsed !== true || isIdDisclosed || isSent) return false;
-  // Where the token holds the session, it is stored whole before it is told.
+  // A token that holds the session must not be made before all changes are known.
   return Boolean(copy.base) && policy.repository.tokenHoldsSession !== true;
 }
 
@@ -35,7 +36,7 @@ async function renew(active: ActiveSession): Promise<void> {
     await (active.rotating = rotate(active, base, { ...nothing, rotation }, await beginOperation(active)));
     copy.forgetRotation();
   } catch (error) {
-    // The end of the request tries again, and reports what fails then.
+    // The end of the request tries again, and reports a failure.
     if (!isSessionError(error)) throw error;
     if (active.unconfirmedRotation !== undefined) copy.forgetRotation();
   }

@@ -40,7 +40,7 @@ export interface SessionInternals {
   discloseId(): MaybePromise<string>;
   /** The id of a session that begins or gets a new id in this request, if `discloseId` or the program has made it known. */
   readonly disclosedId: string | undefined;
-  /** The id that the session had until this request renewed it by age. */
+  /** The id that the session had before this request renewed it by age. */
   readonly renewedId?: string | undefined;
   /** A plugin's facts as this request sees them, with recorded changes. */
   metadata(name: `+${string}`): JsonValue | undefined;

@@ -21,7 +21,7 @@ export function isTouchDue(
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
   if (elapsed < Math.min(touchInterval, (maxAgeOf(active, own) ?? Infinity) / 2) * 1000) return false;
-  // A session does not end because it got a shorter timeout, in whatever request.
+  // A shorter timeout must not end the session at once, also in a request that does not count as use.
   const isShorter = timeouts?.idle !== undefined && timeouts.idle !== metadata.timeouts?.idle;
   return isShorter || transport === undefined || policy.countsAsUse(transport.request);
 }

@@ -118,7 +118,7 @@ export class WorkingCopy {
 
   setTimeouts(timeouts: OwnTimeouts): void {
     this.revision++;
-    // What is undefined was not given, and stays as it is.
+    // A timeout that is undefined stays as it is.
     const given = Object.fromEntries(Object.entries(timeouts).filter(([, value]) => value !== undefined));
     this.#timeouts = { ...this.#timeouts, ...given };
   }

@@ -10,6 +10,7 @@ import {
   type SessionStore,
   withSession,
 } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken } from "../../src/csrf.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
@@ -469,7 +470,10 @@ describe("rotateEvery", () => {
 
   test("keeps what a request of cookieSessions() changes that made a token for its forms, when another renewed the id first", async () => {
     const clock = fakeClock();
-    const store = cookieSessions({ secrets, revocation: openStore().store });
+    const store = cookieSessions({
+      secrets: ["a secret of at least thirty-two bytes"],
+      revocation: openStore().store,
+    });
     const options = { store, now: clock.now, rotateEvery: 600 };
     const old = { headers: { Cookie: cookieOf(await visitor(options)((session) => session.set("n", 1))) } };
     clock.advance(600);
