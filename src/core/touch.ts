@@ -31,6 +31,6 @@ export function maxAgeOf({ policy, transport }: ActiveSession, { timeouts: own }
   if (own?.cookie !== undefined) return own.cookie;
   const { timeouts, limits } = policy;
   const lifetime = transport?.lifetime?.maxAge;
-  if (own?.idle === undefined && lifetime !== undefined) return lifetime;
+  if (lifetime !== undefined) return lifetime;
   return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
 }

@@ -214,6 +214,15 @@ describe("times", () => {
     }
   });
 
+  test.each([
+    [null, undefined],
+    [600, "600"],
+  ])("setTimeouts({ idle }) leaves a cookie.maxAge of %j as the options say", async (maxAge, expected) => {
+    const visit = visitor({ cookie: { maxAge }, touchInterval: 60 });
+    const { cookies } = await visit((session) => (session.set("a", 1), session.setTimeouts({ idle: 3600 })));
+    expect(/Max-Age=(\d+)/.exec(cookies[0] ?? "")?.[1]).toBe(expected);
+  });
+
   test("setTimeouts() survives regenerate()", async () => {
     const visit = visitor();
     await visit((session) => (session.set("a", 1), session.setTimeouts({ idle: 1000 })));

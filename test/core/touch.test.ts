@@ -94,7 +94,9 @@ describe("maxAgeOf()", () => {
     [{ cookie: { maxAge: 50 } }, undefined, 50],
     [{ cookie: { maxAge: null } }, undefined, null],
     [{ cookie: { maxAge: 50 } }, { absolute: 7 }, 50],
-    [{ cookie: { maxAge: 50 } }, { idle: 20 }, 20],
+    // What setTimeouts() is not given stays as the options say.
+    [{ cookie: { maxAge: 50 } }, { idle: 20 }, 50],
+    [{ cookie: { maxAge: null } }, { idle: 20 }, null],
     [{ cookie: { maxAge: 50 } }, { cookie: 30, idle: 20 }, 30],
     [{ cookie: { maxAge: 50 } }, { cookie: null, idle: 20 }, null],
     [{ timeoutLimits: { idle: 150 } }, { idle: 200 }, 150],
