@@ -136,7 +136,7 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   [
     "session.set(…)",
     unchecked(stored.set.bind(stored)),
-    ["an empty text", "a text", "an empty object", "an unknown name"],
+    ["an empty object", "an unknown name"],
   ],
   ["session.set(key, …)", unchecked(stored.set.bind(stored), "key"), VALUES],
   ["session.set(key, value, …)", unchecked(stored.set.bind(stored), "key", 1), OPTIONS],
