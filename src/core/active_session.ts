@@ -24,6 +24,7 @@ export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
   commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void>;
+  renewByAge(active: ActiveSession): MaybePromise<void>;
 }
 
 /**
@@ -169,6 +170,11 @@ export class ActiveSession {
   /** Commits one change, and the earlier changes of its key, at once. */
   commitChange(change: KeyChange): MaybePromise<void> {
     return this.exclusively(() => this.#lifecycle.commitKey(this, change));
+  }
+
+  /** Renews an id that is due by age, before the handler gets it. */
+  renewByAge(): MaybePromise<void> {
+    return this.#lifecycle.renewByAge(this);
   }
 
   /** Runs tasks one after the other, because two commits of one session would conflict with each other. */

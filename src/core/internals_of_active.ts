@@ -7,7 +7,6 @@ import type { FieldsView } from "./fields.ts";
 import { chain, type MaybePromise } from "./maybe_promise.ts";
 import type { JsonValue } from "./metadata.ts";
 import { beginOperation } from "./operation.ts";
-import { renewByAge } from "./renew_by_age.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
 import type { SessionInternals } from "./session_internals.ts";
 import { commitComputed } from "./update_key.ts";
@@ -69,7 +68,7 @@ export class ActiveInternals implements SessionInternals {
   }
 
   discloseId(): MaybePromise<string> {
-    return chain(renewByAge(this.#active), () => this.#active.discloseId());
+    return chain(this.#active.renewByAge(), () => this.#active.discloseId());
   }
 
   get disclosedId(): string | undefined {

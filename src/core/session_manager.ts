@@ -8,6 +8,7 @@ import { beginOperation } from "./operation.ts";
 import { resolveOptions, type SessionOptions } from "./options.ts";
 import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
+import { renewByAge } from "./renew_by_age.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
@@ -232,7 +233,7 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 }
 
-const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey };
+const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };
 
 function isNames(required: ResponseHeaders | undefined): required is readonly string[] {
   return Array.isArray(required);

@@ -1,12 +1,11 @@
 import type { ActiveSession } from "./active_session.ts";
 import { storeForId } from "./create.ts";
 import { beginOperation } from "./operation.ts";
-import { renewByAge } from "./renew_by_age.ts";
 
 /** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
-  const renewing = renewByAge(active);
+  const renewing = active.renewByAge();
   if (renewing !== undefined) await renewing;
   if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;
   if (!copy.exists) return null;

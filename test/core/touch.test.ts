@@ -6,7 +6,8 @@ import { resolveOptions } from "../../src/core/options.ts";
 import type { Found } from "../../src/core/repository.ts";
 import { isTouchDue, maxAgeOf } from "../../src/core/touch.ts";
 
-const LIFECYCLE = { load: () => undefined, commitAll: () => undefined, commitKey: () => undefined };
+const nothing = (): undefined => undefined;
+const LIFECYCLE = { load: nothing, commitAll: nothing, commitKey: nothing, renewByAge: nothing };
 const NOW = 1_000_000;
 const request = new Request("https://shop.example/");
 
