@@ -55,7 +55,7 @@ import { isSessionStore } from "./core/store_answers.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
 
-export type { RepositorySource } from "./core/repository_source.ts";
+export type { RepositorySettings, RepositorySource } from "./core/repository_source.ts";
 export type { Secrets } from "./crypto/secrets.ts";
 
 /** Options of {@linkcode cookieSessions}. */

@@ -133,11 +133,7 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   ["session.get(…)", unchecked(stored.get.bind(stored)), TEXTS],
   ["session.get(…) without a session", (key) => fresh().get(key as never), TEXTS],
   ["session.has(…)", unchecked(stored.has.bind(stored)), TEXTS],
-  [
-    "session.set(…)",
-    unchecked(stored.set.bind(stored)),
-    ["an empty object", "an unknown name"],
-  ],
+  ["session.set(…)", unchecked(stored.set.bind(stored)), ["an empty object", "an unknown name"]],
   ["session.set(key, …)", unchecked(stored.set.bind(stored), "key"), VALUES],
   ["session.set(key, value, …)", unchecked(stored.set.bind(stored), "key", 1), OPTIONS],
   ["session.set(key, value, { ttl })", option(stored.set.bind(stored), "ttl", "key", 1), ["undefined"]],
