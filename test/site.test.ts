@@ -43,7 +43,7 @@ test("a page of the reference shows signature, sentence, parameters, result, err
   const page = pages.get("/api/signed-ids.html")?.markdown ?? "";
   const [, section = ""] = /^## `signedIds\(\)`\n(.*?)^## /ms.exec(page) ?? [];
   expect(section).toContain("function signedIds(options: SignedIdsOptions): TokenFormat");
-  expect(section).toMatch(/^Makes session ids travel signed, /m);
+  expect(section).toMatch(/^Signs the session ids that clients hold, /m);
   expect(section).toMatch(/^- `options`: \S/m);
   expect(section).toMatch(/^\*\*Returns\*\* \S/m);
   expect(section).toMatch(/^- `RangeError`: if a secret has fewer than 32 bytes\.$/m);
