@@ -167,6 +167,56 @@ describe("migratingStore()", () => {
     expect(await inner.load(KEY)).toBeNull();
   });
 
+  it("has moved a session also if the old store fails, whatever becomes of the write that keeps the record for longer", async () => {
+    for (const fault of ["none", "rejects"] as const) {
+      const from = faultyStore(memoryStore(), { delete: "rejects" });
+      await from.save(KEY, writeOf(1));
+      const store = migratingStore(from, faultyStore(memoryStore(), { save: ["none", fault] }));
+      const version = await store.save(KEY, writeOf(2, (await present(store)).version));
+      expect(await store.save(KEY, writeOf(3, version as RecordVersion)), fault).not.toBe("conflict");
+      expect(await countIn(store)).toBe(3);
+    }
+    const from = faultyStore(memoryStore(), { delete: "rejects" });
+    await from.save(KEY, writeOf(1));
+    const to = memoryStore();
+    let saves = 0;
+    const store = migratingStore(from, {
+      ...to,
+      async save(key, write) {
+        // Another request comes before the second write of the move.
+        if (++saves === 2) await increment(migratingStore(from, to));
+        return await to.save(key, write);
+      },
+    });
+    expect(await store.save(KEY, writeOf(2, (await present(store)).version))).not.toBe("conflict");
+    expect(await countIn(store)).toBe(3);
+  });
+
+  it("writes a record once if another request has moved the session, also if the old store fails", async () => {
+    const from = faultyStore(memoryStore(), { delete: "rejects" });
+    await from.save(KEY, writeOf(1));
+    const to = faultyStore(memoryStore());
+    const store = migratingStore(from, to);
+    const { version } = await present(store);
+    await increment(store);
+    to.plan({});
+    expect(await store.save(KEY, writeOf(3, version))).toBe("conflict");
+    expect(to.calls.save).toBe(1);
+  });
+
+  it("ends a session in the old store at once if the new store has lost its record", async () => {
+    const from = faultyStore(memoryStore(), { delete: "rejects" });
+    await from.save(KEY, writeOf(1));
+    const to = memoryStore();
+    const store = migratingStore(from, to);
+    await increment(store);
+    const { version } = await present(store);
+    await to.delete(KEY);
+    from.plan({});
+    expect(await store.delete(KEY, version)).toBeUndefined();
+    expect(await store.load(KEY)).toBeNull();
+  });
+
   it("refuses the move of a session that ended so long ago that no marker is left", async () => {
     const [from, to] = [memoryStore(), memoryStore()];
     await from.save(KEY, writeOf(1));
