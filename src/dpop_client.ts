@@ -88,7 +88,7 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
     (await storage.load()) ?? (await (making ??= make().finally(() => (making = undefined))));
 
   const signed = async (request: Request, { keys, id }: DpopState): Promise<Request> => {
-    const nonce = known?.id === id ? known?.nonce : undefined;
+    const nonce = known?.id === id ? known.nonce : undefined;
     request.headers.set(name, id === null ? "" : prefix + id);
     request.headers.set("DPoP", await proof(request, keys, id, nonce, now()));
     return request;
@@ -98,7 +98,7 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
     if (since !== forgotten) return;
     const sent = response.headers.get(name);
     const next = sent === null ? id : sent.slice(prefix.length).trim() || null;
-    const nonce = response.headers.get("DPoP-Nonce") ?? (known?.id === id ? known?.nonce : undefined);
+    const nonce = response.headers.get("DPoP-Nonce") ?? (known?.id === id ? known.nonce : undefined);
     if (next !== null && nonce !== undefined) known = { nonce, id: next };
     if (next === id) return;
     const kept = await storage.load();

@@ -177,8 +177,38 @@ test("dpopClient() follows a renewed id, and forgets it at logout", async () => 
   now += 100_000;
   for (const n of [3, 4, 5]) expect(await (await fetch("/count")).json()).toMatchObject({ n });
   await fetch("/logout");
+  // A nonce is valid for its session under each of its ids, and for no other one.
+  expect(api.statuses).not.toContain(401);
   expect(await (await fetch("/count")).json()).toMatchObject({ n: 1 });
   expect(api.seen.at(-1)?.headers.get("X-Session-Id")).toBe("");
+  expect(decodeJwt(api.seen.at(-1)?.headers.get("DPoP") ?? "")).not.toHaveProperty("nonce");
+});
+
+test("dpopClient() needs no session, and no nonce", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  expect(await (await fetch("/echo")).text()).toBe("none ");
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 1 });
+});
+
+test("dpopClient() takes the new id of a login that overlaps with a renewal by age", async () => {
+  const api = server({ rotateEvery: 60 });
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { fetch } = client(api, {
+    fetch: async (request) => {
+      if (request.url.endsWith("/renew")) await promise;
+      return await api.send(request);
+    },
+  });
+  await fetch("/count");
+  await fetch("/count");
+  now += 61_000;
+  const login = fetch("/renew");
+  await fetch("/count");
+  resolve();
+  await login;
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 5 });
+  expect(new Set(api.seen.map(({ headers }) => headers.get("X-Session-Id"))).size).toBe(3);
 });
 
 test("dpopClient() speaks Authorization with a scheme, if the server does", async () => {
@@ -314,6 +344,40 @@ test("forget() keeps out what a request brings whose state was being loaded", as
   expect(opened.kept?.id).toBeNull();
 });
 
+test("forget() keeps out the nonce that a request brings that was under way", async () => {
+  const api = server();
+  const { fetch, forget, answer } = slowClient(api, openStorage().storage);
+  await fetch("/count");
+  now += 200_000;
+  const slow = fetch("/slow");
+  await vi.waitFor(() => expect(api.statuses).toHaveLength(2));
+  await forget();
+  await fetch("/count");
+  answer();
+  expect((await slow).headers.has("DPoP-Nonce")).toBe(true);
+  await fetch("/count");
+  expect(api.statuses).toEqual([200, 200, 200, 200]);
+});
+
+test("forget() keeps out an id that is about to be stored", async () => {
+  const opened = openStorage();
+  const { load, save } = opened.storage;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let loads = 0;
+  const slow = async (): Promise<DpopState | undefined> => {
+    const state = await load();
+    if (++loads === 3) await promise;
+    return state;
+  };
+  const { fetch, forget } = client(server(), { storage: { load: slow, save } });
+  const first = fetch("/count");
+  await vi.waitFor(() => expect(loads).toBe(3));
+  await forget();
+  resolve();
+  expect((await first).headers.get("X-Session-Id")).toMatch(/^[\w-]{32}$/);
+  expect(opened.kept).toBeUndefined();
+});
+
 test("forget() keeps out what a first request brings, also if the next client has a key already", async () => {
   const opened = openStorage();
   const api = server();
@@ -343,6 +407,23 @@ test("dpopClient() keeps the id of a new session when the answer that the old on
   answer();
   expect((await slow).headers.get("X-Session-Id")).toBe("");
   expect(await (await fetch("/count")).json()).toMatchObject({ n: 2 });
+});
+
+test("dpopClient() stays in the session of another page, with its nonce, when an answer of the former session arrives late", async () => {
+  const [opened, second] = [openStorage(), openStorage()];
+  const api = server();
+  const { fetch, answer } = slowClient(api, opened.storage);
+  await fetch("/count");
+  const slow = fetch("/slow");
+  await vi.waitFor(() => expect(api.statuses).toHaveLength(2));
+  await client(api, { storage: second.storage }).fetch("/count");
+  opened.kept = second.kept;
+  await fetch("/count");
+  expect(api.statuses).toEqual([200, 200, 200, 401, 200]);
+  answer();
+  await slow;
+  expect(await (await fetch("/count")).json()).toMatchObject({ n: 3 });
+  expect(api.statuses.slice(5)).toEqual([200]);
 });
 
 test("dpopClient() makes one key, however many first calls there are", async () => {
