@@ -48,8 +48,9 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   let state: "open" | "storing" | "failed" | "done" = "open";
   let isClosed = false;
   let isAnswered = false;
-  /** The error of storing, and the look of the response when `fail` had returned. */
-  let failure: { readonly error: unknown; readonly look: string } | undefined;
+  let failure: { readonly error: unknown } | undefined;
+  /** The look of the response when `fail` had returned. */
+  let look: string | undefined;
   let held: HeldCall[] = [];
   const originals = new Map<Sending, Call>();
   const target = response as unknown as Record<Sending, Call>;
@@ -76,19 +77,19 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     showAsSent(response, undefined);
     drop(calls, error);
     if (isClosed) return;
-    failure = { error, look: "" };
+    failure = { error };
     answering ??= asyncVariable();
     answering.run(response, () => fail(error));
     if (isEnded || isAnswered || response.headersSent) return;
     state = "failed";
-    failure = { error, look: lookOf(response) };
+    look = lookOf(response);
   };
   /**
    * Whether a call belongs to the response to the error. Code without the async context is recognised by the status or
    * the headers that it has set: a handler does not set them while it writes.
    */
   const isAnswer = (name: Sending): boolean =>
-    name === "writeHead" || answering?.getStore() === response || lookOf(response) !== failure?.look;
+    name === "writeHead" || answering?.getStore() === response || lookOf(response) !== look;
 
   for (const name of SENDING) {
     const original = target[name];

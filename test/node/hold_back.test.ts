@@ -73,11 +73,14 @@ test("holdBack() sends at once, as it was called, when nobody has used the sessi
     expect(response.write("a", "utf8")).toBe(true);
     response.flushHeaders();
     expect(response.end("b")).toBe(response);
+    // Node says what is wrong with it.
+    response.end("c");
     expect(response.calls).toEqual([
       ["writeHead", 201, "Made"],
       ["write", "a", "utf8"],
       ["flushHeaders"],
       ["end", "b"],
+      ["end", "c"],
     ]);
     expect(response.fields).toEqual({ "x-own": "1", ...(headers && { "x-session": "1" }) });
     expect(response.emitted).toEqual([]);
@@ -166,12 +169,16 @@ test("holdBack() drops what a handler sends that goes on after storing failed, u
 });
 
 test("holdBack() knows an answer that comes later by its headers, and by writeHead()", async () => {
-  const { response, refuse } = held();
-  response.write("a");
-  await refuse(new RangeError("no"));
-  response.setHeader("Content-Type", "text/html");
-  response.write("sorry");
-  expect(response.calls).toEqual([["write", "sorry"]]);
+  for (const before of [undefined, "text/plain"]) {
+    const { response, refuse } = held();
+    if (before !== undefined) response.setHeader("Content-Type", before);
+    response.write("a");
+    await refuse(new RangeError("no"));
+    response.write("b");
+    response.setHeader("Content-Type", "text/html");
+    response.write("sorry");
+    expect(response.calls).toEqual([["write", "sorry"]]);
+  }
   const other = held();
   other.response.write("a");
   await other.refuse(new RangeError("no"));
@@ -219,6 +226,12 @@ test("holdBack() calls back who waits for a call that was dropped, with an error
   left.response.emit("close");
   await new Promise(setImmediate);
   expect(told[3]).toEqual(new Error("Cannot send the response: the connection is closed"));
+  const answered = held(new FullResponse(), (response) => response.end("sorry"));
+  answered.response.write("a");
+  await answered.refuse(new RangeError("no"));
+  answered.response.write("b", (error: unknown) => told.push(error));
+  await new Promise(setImmediate);
+  expect(told[4]).toEqual(new RangeError("no"));
 });
 
 test("holdBack() takes what fails when the headers are set for a failure of storing", async () => {
