@@ -323,6 +323,12 @@ describe("resolveOptions()", () => {
     expect(policyOf({ cookie: false, header: "X-Session-Id" }).claimedCookie).toBeUndefined();
   });
 
+  test("knows the name of the header that stands beside the cookie, unless the program has transports of its own", () => {
+    const transports = [{ read: () => null, write() {}, clear() {} }];
+    const names = [{ header: "X-Id" }, {}, { header: "X-Id", transports }].map((each) => policyOf(each).headerName);
+    expect(names).toEqual(["X-Id", undefined, undefined]);
+  });
+
   test("puts writes of several requests together unless a plugin answers each client with its own", () => {
     const quiet = { name: "quiet", admit: () => undefined };
     const respond = { name: "respond", respond() {} };
