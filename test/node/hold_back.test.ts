@@ -220,6 +220,8 @@ test("holdBack() calls back who waits for a call that was dropped, with an error
   expect(told).toEqual([new RangeError("no"), new RangeError("no")]);
   response.end((error: unknown) => told.push(error));
   await new Promise(setImmediate);
+  response.emit("close");
+  await new Promise(setImmediate);
   expect(told).toHaveLength(3);
   const left = held();
   left.response.write("a", (error: unknown) => told.push(error));
