@@ -93,7 +93,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
       "test/core/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
-      "test/core/{nested,persist,recovery,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
+      "test/core/{nested,persist,recovery,renew_by_age,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
       "test/core/{session_manager,session_prototype,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
       "test/core/{with_session,working_copy}.test.ts",
       "test/cookie_sessions/cookie_sessions.test.ts",
@@ -101,10 +101,16 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_lifecycle: {
-    files: ["src/core/recovery.ts", "src/core/rotate.ts", "src/core/commit.ts", "src/core/steps.ts"],
+    files: [
+      "src/core/recovery.ts",
+      "src/core/rotate.ts",
+      "src/core/renew_by_age.ts",
+      "src/core/commit.ts",
+      "src/core/steps.ts",
+    ],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
-      "test/core/{group_commit,load,persist,recovery,rotate,session_handle,several_sessions,streaming}.test.ts",
+      "test/core/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
       "test/core/{timeouts,update,update_key,working_copy}.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
