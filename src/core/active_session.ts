@@ -182,11 +182,15 @@ export class ActiveSession {
     return this.calls.exclusively(task, this.computing);
   }
 
-  /** Loads the session, and waits until nothing is being stored. The caller of a commit that fails gets its error. */
-  async idle(): Promise<void> {
+  /**
+   * Loads the session, waits until nothing is being stored, and runs a task before anything else can begin. The caller
+   * of a commit that fails gets its error.
+   */
+  async whenIdle(task: () => void): Promise<void> {
     const loading = this.load();
     if (isPromise(loading)) await loading;
-    await this.calls.idle();
+    while (this.calls.isBusy) await this.calls.idle();
+    task();
   }
 
   /** Whether there is anything to store, even if only that the session was used. */

@@ -15,7 +15,7 @@ export class CallQueue {
 
   /** Whether a call of {@linkcode exclusively} is running. */
   get isBusy(): boolean {
-    return this.#last !== undefined;
+    return this.#isRunning || this.#last !== undefined;
   }
 
   /**

@@ -177,13 +177,14 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
       assertGrace(grace);
-      await active.idle();
-      if (active.isSent) throw responseSent("regenerate");
-      active.isAuthenticated = true;
-      if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
-      // A session that begins in this request gets a new id anyway.
-      const now = active.policy.now();
-      if (reauthenticated) active.copy.recordMetadata((metadata) => ({ ...metadata, authenticatedAt: now }));
+      await active.whenIdle(() => {
+        if (active.isSent) throw responseSent("regenerate");
+        active.isAuthenticated = true;
+        if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
+        // A session that begins in this request gets a new id anyway.
+        const now = active.policy.now();
+        if (reauthenticated) active.copy.recordMetadata((metadata) => ({ ...metadata, authenticatedAt: now }));
+      });
     });
   }
 
@@ -192,11 +193,12 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? []);
       // A save that is still under way would make the ended session the base again.
-      await active.idle();
-      if (active.isSent) throw responseSent("end");
-      if (active.rejected === "ambiguous") throw ambiguousCookie();
-      active.destroy();
-      this.#clearSiteData = words;
+      await active.whenIdle(() => {
+        if (active.isSent) throw responseSent("end");
+        if (active.rejected === "ambiguous") throw ambiguousCookie();
+        active.destroy();
+        this.#clearSiteData = words;
+      });
     });
   }
 

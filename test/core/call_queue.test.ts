@@ -47,6 +47,7 @@ describe("exclusively()", () => {
     const order: string[] = [];
     const inner: unknown[] = [];
     queue.exclusively(() => {
+      expect(queue.isBusy).toBe(true);
       inner.push(queue.exclusively(() => order.push("inner"), "key"));
       order.push("outer");
     });

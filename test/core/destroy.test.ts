@@ -43,6 +43,33 @@ describe("destroy()", () => {
     expect(cookies.join()).toContain("Max-Age=0");
   });
 
+  test.each([0, 1, 2, 3])("does so when a save() begins beside it, %d turns later", async (turns) => {
+    const { store, records } = openStore();
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 1));
+    const { cookies } = await visit(async (session) => {
+      await session.get("n");
+      session.set("n", 2);
+      const ending = session.destroy();
+      for (let turn = 0; turn < turns; turn++) await undefined;
+      await Promise.all([ending, session.save()]);
+    });
+    expect([records.size, cookies.length]).toEqual([0, 1]);
+    expect(cookies[0]).toContain("Max-Age=0");
+  });
+
+  test("does so when the function of an update() calls it", async () => {
+    const { store, records } = openStore();
+    const visit = visitor({ store });
+    await visit((session) => session.set("n", 1));
+    const { result, cookies } = await visit(async (session) => {
+      await session.update("n", (n) => (void session.destroy(), n + 1));
+      return await session.get("n");
+    });
+    expect([result, records.size, cookies.length]).toEqual([undefined, 0, 1]);
+    expect(cookies[0]).toContain("Max-Age=0");
+  });
+
   test("[42] deletes the record, expires the cookie, and the id is dead", async () => {
     const { store, records } = openStore();
     const jar = cookieJar();

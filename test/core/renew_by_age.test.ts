@@ -136,6 +136,21 @@ describe("an id that is due by age", () => {
     }
   });
 
+  test.each([0, 1, 2, 3])("gives way to regenerate() that was called %d turns later", async (turns) => {
+    const { visit, headers, read } = await due();
+    const { cookies } = await visit(
+      async (session) => {
+        await session.get("a");
+        const making = csrfToken(session);
+        for (let turn = 0; turn < turns; turn++) await undefined;
+        await Promise.all([making, session.regenerate()]);
+      },
+      { headers },
+    );
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
+    expect((await read(headers.Cookie)).result).toEqual({});
+  });
+
   test("fails with the mistake of a generator", async () => {
     let isBroken = false;
     const generateId = (): string => (isBroken ? "short" : `${"x".repeat(30)}${Math.random().toString(36).slice(2)}`);
