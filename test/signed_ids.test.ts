@@ -245,6 +245,7 @@ describe("withSession({ ids })", () => {
     expect(names).toEqual(["X-Id", "X-Id"]);
     const forged = sessions.open(`${String(id)}A`);
     expect([await forged.get("a"), (await forged.info()).ended]).toEqual([undefined, "forged"]);
+    expect(names.slice(2)).toEqual([options.cookie === false ? "X-Id" : "__Host-session"]);
     expect(await sessions.open(id ?? "").get("a")).toBe(2);
   });
 

@@ -2,7 +2,9 @@ import type { ActiveSession } from "./active_session.ts";
 import { isSessionError } from "./errors.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
+import type { Found } from "./repository.ts";
 import { rotate } from "./rotate.ts";
+import type { Rotation } from "./rotation.ts";
 
 /**
  * Renews an id that is due by age before the handler gets it, and stores nothing else. If requests overlap, the first one
@@ -10,20 +12,28 @@ import { rotate } from "./rotate.ts";
  * then be worthless.
  */
 export function renewByAge(active: ActiveSession): MaybePromise<void> {
-  return isDue(active) ? active.exclusively(() => renew(active)) : undefined;
+  return findDue(active) === undefined ? undefined : active.exclusively(() => renew(active));
 }
 
-function isDue({ copy, policy, isIdDisclosed, isSent }: ActiveSession): boolean {
-  if (copy.rotation?.untilUsed !== true || isIdDisclosed || isSent) return false;
+/** The session whose id must be renewed now, and how; undefined if there is none. */
+function findDue({ copy, policy, isIdDisclosed, isSent }: ActiveSession): Due | undefined {
+  const { base, rotation } = copy;
+  if (!base || rotation?.untilUsed !== true || isIdDisclosed || isSent) return undefined;
   // A token that holds the session must not be made before all changes are known.
-  return Boolean(copy.base) && policy.repository.tokenHoldsSession !== true;
+  return policy.repository.tokenHoldsSession === true ? undefined : { base, rotation };
+}
+
+interface Due {
+  readonly base: Found;
+  readonly rotation: Rotation;
 }
 
 async function renew(active: ActiveSession): Promise<void> {
   const { copy } = active;
-  const { base, rotation } = copy;
+  const due = findDue(active);
   // Another call of this request has renewed it.
-  if (!base || rotation === undefined || !isDue(active)) return;
+  if (due === undefined) return;
+  const { base, rotation } = due;
   const nothing = {
     changes: [],
     view: undefined,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SessionManager, type SessionOptions } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, idIn, living, openStore, visitor } from "../setup/sessions.ts";
@@ -54,7 +55,7 @@ describe("an id that is due by age", () => {
   });
 
   test("gives a CSRF token that the client's next request can use, also if another request was first", async () => {
-    const { visit, headers, sessions } = await due();
+    const { visit, headers, sessions, calls } = await due();
     const { result: token, cookies } = await visit(
       async (session) => {
         await session.get("a");
@@ -63,6 +64,7 @@ describe("an id that is due by age", () => {
       },
       { headers },
     );
+    expect(calls).not.toContain("touch");
     const next = { headers: { Cookie: cookieOf({ cookies }) } };
     expect((await visitor(sessions)((session) => verifyCsrfToken(session, token), next)).result).toBe(true);
   });
@@ -100,6 +102,8 @@ describe("an id that is due by age", () => {
       expect(idIn(cookies)).toBe(result);
       expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
       expect(living(records)).toHaveLength(1);
+      // It is renewed once: the other record is the retired one.
+      expect(records.size).toBe(2);
     },
   );
 
@@ -151,12 +155,39 @@ describe("an id that is due by age", () => {
     expect((await read(headers.Cookie)).result).toEqual({});
   });
 
+  test("leaves the token valid that a form has of the old one", async () => {
+    const { headers, clock, sessions } = await due();
+    const visit = visitor(sessions, { jar: cookieJar({ now: clock.now }) });
+    const { result: token } = await visit((session) => csrfToken(session), { headers });
+    await visit((session) => session.get("a"));
+    clock.advance(600);
+    const { result } = await visit(async (session) => {
+      const before = await verifyCsrfToken(session, token);
+      await session.id();
+      return [before, await verifyCsrfToken(session, token)];
+    });
+    expect(result).toEqual([true, true]);
+  });
+
+  test("is stored with all changes where the cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret of at least thirty-two bytes"], revocation: openStore().store });
+    const { visit, headers, read } = await due({ store });
+    const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
+    expect(cookieOf({ cookies })).toBe(`__Host-session=${result}`);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+  });
+
   test("fails with the mistake of a generator", async () => {
     let isBroken = false;
-    const generateId = (): string => (isBroken ? "short" : `${"x".repeat(30)}${Math.random().toString(36).slice(2)}`);
+    const generateId = (): string => {
+      if (!isBroken) return `${"x".repeat(30)}${Math.random().toString(36).slice(2)}`;
+      isBroken = false;
+      return "short";
+    };
     const { visit, headers } = await due({ generateId });
     isBroken = true;
-    await expect(visit((session) => session.id(), { headers })).rejects.toThrow(TypeError);
+    await visit((session) => expect(session.id()).rejects.toThrow(TypeError), { headers });
+    expect(isBroken).toBe(false);
   });
 });
 
