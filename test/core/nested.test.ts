@@ -113,6 +113,20 @@ describe("a handler that answers with the response of another one", () => {
     expect(response.headers.getSetCookie()).toEqual(inner.headers.getSetCookie());
   });
 
+  test("looks for no session when that response has no header of a transport", async () => {
+    const events: string[] = [];
+    const { sessions } = await nested({ header: "X-Id", onEvent: ({ type }) => events.push(type) });
+    const start = (told: string): Session<Data> => sessions.start(new Request(SHOP, { headers: { "X-Id": told } }));
+    const begun = start("");
+    set(begun);
+    const { headers } = await sessions.respond(begun, new Response());
+    events.length = 0;
+    const session = start(headers.get("X-Id") ?? "");
+    session.set("outer", 2);
+    await sessions.respond(session, new Response());
+    expect(events).toEqual(["loaded", "changed"]);
+  });
+
   test("looks for no session when that response tells of the one that it has", async () => {
     const { sessions, inner, calls } = await nested();
     const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
