@@ -128,9 +128,8 @@ export class WorkingCopy {
     this.#rotation = bothRotations(this.#rotation, rotation);
   }
 
-  /** Drops the rotation after the id was renewed. */
+  /** Drops the rotation after the id was renewed. The revision stays: changes that were refused must not be tried again. */
   forgetRotation(): void {
-    this.revision++;
     this.#rotation = undefined;
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { z } from "zod";
 import { SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
@@ -175,6 +176,19 @@ describe("an id that is due by age", () => {
     const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
     expect(cookieOf({ cookies })).toBe(`__Host-session=${result}`);
     expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+  });
+
+  test("is renewed beside a change that save() has refused, which the end of the request does not try again", async () => {
+    const { visit, headers, read } = await due({ schema: z.object({ a: z.number(), b: z.string().optional() }) });
+    const { result, cookies } = await visit(
+      async (session) => {
+        session.set("b", 2);
+        return [await codeOf(() => session.save()), await session.id()];
+      },
+      { headers },
+    );
+    expect(result).toEqual(["ERR_SCHEMA", idIn(cookies)]);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
   });
 
   test("fails with the mistake of a generator", async () => {
