@@ -72,7 +72,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: ["src/core/working_copy.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,flash,grace,group_commit}.test.ts",
-      "test/core/{persist,recovery,rotate,session_handle,several_sessions,streaming,timeouts,update,working_copy}.test.ts",
+      "test/core/{persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming,timeouts,update,working_copy}.test.ts",
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
@@ -133,7 +133,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
-    tests: ["test/core/{admission,destroy,grace,loaded_sessions}.test.ts"],
+    tests: ["test/core/{admission,destroy,grace,loaded_sessions}.test.ts", "test/signed_ids.test.ts"],
   },
   core_small: {
     files: [
