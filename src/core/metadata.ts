@@ -106,7 +106,8 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   const written = text.indexOf(" ", since + 1);
   const writes = text.indexOf(" ", written + 1);
   const others = text.indexOf(" ", writes + 1);
-  if (created < 0 || since < created || written < since || writes < written) return "corrupt";
+  // If a space is missing, these are not in order.
+  if (since < created || written < since || writes < written) return "corrupt";
   const createdAt = Number(text.slice(created, since));
   const absoluteSince = Number(text.slice(since, written));
   const writtenAt = Number(text.slice(written, writes));

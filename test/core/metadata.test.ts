@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Metadata, metadataText, readMetadata } from "../../src/core/metadata.ts";
+import { type Metadata, metadataText, readMetadata, successorOf } from "../../src/core/metadata.ts";
 import { METADATA_FIELD } from "../../src/core/record_fields.ts";
 
 const KEY = "0123456789abcdef0123456789abcdef";
@@ -70,6 +70,15 @@ describe("readMetadata()", () => {
     expect(readMetadata(record(text), KEY)).toBe("corrupt");
   });
 
+  test("calls a record corrupt when its metadata ends before the last word, also under a key that is a number", () => {
+    for (const key of [KEY, "1".repeat(32)]) {
+      const words = metadataText(METADATA, key).split(" ");
+      for (let count = 1; count < words.length; count++)
+        expect(readMetadata(record(words.slice(0, count).join(" ")), key)).toBe("corrupt");
+      expect(readMetadata(record(words.join(" ")), key)).toMatchObject(METADATA);
+    }
+  });
+
   test("calls a record corrupt when it has no metadata", () => {
     expect(readMetadata({ fields: new Map(), lastSeenAt: 3 }, KEY)).toBe("corrupt");
   });
@@ -85,6 +94,7 @@ describe("readMetadata()", () => {
   test("calls a record newer when its format is, whatever else is in it", () => {
     expect(readMetadata(record(worded(0, "2")), KEY)).toBe("newer");
     expect(readMetadata(record("17 and whatever else"), KEY)).toBe("newer");
+    expect(readMetadata(record("2"), KEY)).toBe("newer");
   });
 
   test("calls a record misplaced when it was stored under another key", () => {
@@ -104,6 +114,13 @@ describe("readMetadata()", () => {
     expect(metadata).toMatchObject(METADATA);
     expect(Object(metadata).timeouts).toBe(undefined);
   });
+});
+
+test("successorOf() is what the record of a retired session names, and undefined for any other record", () => {
+  expect(successorOf(record(stored({ successor: SUCCESSOR })), KEY)).toEqual(SUCCESSOR);
+  expect(successorOf(record(stored({})), KEY)).toBeUndefined();
+  expect(successorOf(record("{"), KEY)).toBeUndefined();
+  expect(successorOf(null, KEY)).toBeUndefined();
 });
 
 describe("the text of metadata", () => {

@@ -205,6 +205,15 @@ describe("an id that is due by age", () => {
   });
 });
 
+test("an id that is not due is told without waiting, so that the function of an update() can ask for it", async () => {
+  const { sessions, headers } = await due({ storeTimeout: 0.1, rotateEvery: 1000 });
+  const { result } = await visitor(sessions)(
+    (session) => session.update("a", async (n: number) => ((await session.id()) === null ? 0 : n + 1)),
+    { headers },
+  );
+  expect(result).toBe(2);
+});
+
 test("an id that is not due is told without a call of the store", async () => {
   const { clock, calls, sessions, headers } = await due();
   const jar = cookieJar({ now: clock.now });
