@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import { Request as UndiciRequest } from "undici";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
+import { exclusive } from "../src/exclusive.ts";
 import { fakeClock } from "../src/testing.ts";
 import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
 import { toBase64Url } from "../src/crypto/base64url.ts";
@@ -79,6 +80,18 @@ describe.each<[string, () => SessionOptions]>([
     const { result: tokens, cookies } = await visit((session) => Promise.all([csrfToken(session), csrfToken(session)]));
     expect(cookies).toHaveLength(1);
     for (const token of tokens) expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
+  });
+
+  test("gives a token of the new id after regenerate(), also if exclusive() loads the session again", async () => {
+    const visit = visitor(open());
+    await visit((session) => session.set("a", 1));
+    const { result: token } = await visit(async (session) => {
+      await session.regenerate();
+      const token = await csrfToken(session);
+      await exclusive(session, "a", () => 2);
+      return token;
+    });
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
   });
 
   test.each<[string, (session: Session) => unknown]>([

@@ -24,7 +24,7 @@ export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
   commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void>;
-  renewByAge(active: ActiveSession): MaybePromise<void>;
+  renewByAge(active: ActiveSession): Promise<void> | undefined;
 }
 
 /**
@@ -81,7 +81,10 @@ export class ActiveSession {
   unconfirmedRotation: UnconfirmedRotation | undefined;
   /** The session that this request has retired, and its successor, until the response carries the new id. */
   retired: { readonly current: Found; readonly successor: Found } | undefined;
-  /** The last rotation. A request that fails waits for it, because the handler may not have awaited it. */
+  /**
+   * The rotation that is under way. A request that fails waits for it, because the handler may not have awaited it. So
+   * does a call that tells the id.
+   */
   rotating: Promise<void> | undefined;
 
   // The id that comes next.
@@ -172,8 +175,8 @@ export class ActiveSession {
     return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
-  /** Renews an id that is due by age, before the handler gets it. */
-  renewByAge(): MaybePromise<void> {
+  /** Renews an id that is due by age before the handler gets it. Undefined if there is nothing to wait for. */
+  renewByAge(): Promise<void> | undefined {
     return this.#lifecycle.renewByAge(this);
   }
 
@@ -206,7 +209,8 @@ export class ActiveSession {
   /** Makes the state that an operation has stored or found the base of this request. */
   settle(stored: Found, op: Operation): MaybePromise<void> {
     this.settled = op;
-    this.forgetNextId();
+    // A rotation that is pending still needs the id. The handler may have got it.
+    if (this.copy.rotation === undefined) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
   }
 

@@ -106,7 +106,7 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     ({ drops } = copy);
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
-    else if (isRotation(commit)) await (active.rotating = rotate(active, copy.base, commit, op));
+    else if (isRotation(commit)) await rotate(active, copy.base, commit, op);
     else await update(active, copy.base, commit, op);
   } catch (error) {
     const isUnconfirmed = active.unconfirmedRotation !== undefined;

@@ -96,7 +96,8 @@ function attempt(
             active.transport?.assertFits(token, maxAgeOf(active, contents.metadata)),
           );
     return chain(chain(fitting, write), (created) => {
-      active.nextId = undefined;
+      // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
+      if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
       if (created !== "conflict") return created;
       // Another session uses this id, and the handler has got it. If this session got a new id, the
       // handler would hold the id of the other session.

@@ -4,7 +4,7 @@ import { newestOf } from "./admission.ts";
 import { begin } from "./create.ts";
 import type { RejectReason } from "./events.ts";
 import type { FieldsView } from "./fields.ts";
-import { chain, type MaybePromise } from "./maybe_promise.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
 import type { JsonValue } from "./metadata.ts";
 import { beginOperation } from "./operation.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
@@ -68,7 +68,8 @@ export class ActiveInternals implements SessionInternals {
   }
 
   discloseId(): MaybePromise<string> {
-    return chain(this.#active.renewByAge(), () => this.#active.discloseId());
+    const renewing = this.#active.renewByAge();
+    return renewing === undefined ? this.#active.discloseId() : renewing.then(() => this.discloseId());
   }
 
   get disclosedId(): string | undefined {

@@ -21,6 +21,14 @@ export async function rotate(
   commit: RotationCommit,
   op: Operation,
 ): Promise<void> {
+  try {
+    await (active.rotating = giveNewId(active, origin, commit, op));
+  } finally {
+    active.rotating = undefined;
+  }
+}
+
+async function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit, op: Operation): Promise<void> {
   const { rotation } = commit;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
@@ -62,6 +70,7 @@ export async function rotate(
     await abandonSuccessor(active, overtaken, op);
     return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
   }
+  active.forgetNextId();
   const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
   op.emit({ type: "regenerated" });
@@ -87,10 +96,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   active.unconfirmedRotation = undefined;
   if (answer === true) {
     noteRetired(active, current, successor, rotation);
-    const { nextId, isIdDisclosed, isIdReturned } = active;
     await active.settle(successor, op);
-    // The handler may have got the id of the next rotation already, so that id is kept.
-    if (copy.rotation !== undefined) Object.assign(active, { nextId, isIdDisclosed, isIdReturned });
     return op.emit({ type: "regenerated" });
   }
   copy.restore(commit);

@@ -5,8 +5,7 @@ import { beginOperation } from "./operation.ts";
 /** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
-  const renewing = active.renewByAge();
-  if (renewing !== undefined) await renewing;
+  for (let renewing = active.renewByAge(); renewing !== undefined; renewing = active.renewByAge()) await renewing;
   if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;
   if (!copy.exists) return null;
   if (!copy.base) {

@@ -128,8 +128,12 @@ export class WorkingCopy {
     this.#rotation = bothRotations(this.#rotation, rotation);
   }
 
-  /** Drops the rotation after the id was renewed. The revision stays: changes that were refused must not be tried again. */
-  forgetRotation(): void {
+  /**
+   * Drops a rotation by age after the id was renewed. A call of `regenerate` stays. The revision stays too: changes that were
+   * refused must not be tried again.
+   */
+  forgetRenewal(): void {
+    if (this.#rotation?.untilUsed !== true) return;
     this.#rotation = undefined;
   }
 
@@ -193,6 +197,8 @@ export class WorkingCopy {
    */
   setBase(base: Found | null, unanswered: readonly Change[] = []): MaybePromise<void> {
     const fields = base?.fields ?? NO_FIELDS;
+    // An id that was renewed meanwhile, by this request or another one, is not due.
+    if (this.base && this.base.id !== base?.id) this.forgetRenewal();
     if (unanswered.length > 0)
       return chain(replay(unanswered, fields), (view) => this.#rebase(base, new FieldsView(view.fields)));
     if (this.#changes.length > 0) return this.#rebase(base, new FieldsView(fields));

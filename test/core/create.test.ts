@@ -43,6 +43,21 @@ describe("create() and id()", () => {
     expect(next.result[0]).not.toBe(next.result[1]);
   });
 
+  test("id() tells the id of the new session at any moment while another call stores it", async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const store = altered(openStore().store, { save: async (save, ...args) => await save(...args) });
+      const { result: id, cookies } = await visitor({ store })(async (session) => {
+        session.set("a", 1);
+        const saving = session.save();
+        for (let turn = 0; turn < turns; turn++) await null;
+        const id = await session.id();
+        await saving;
+        return id;
+      });
+      expect(id).toBe(idIn(cookies));
+    }
+  });
+
   test("[60] ids are 32 characters of 64 kinds, and all different", async () => {
     const ids = await Promise.all(
       Array.from({ length: 200 }, async () => (await visitor()((session) => session.create())).result ?? ""),

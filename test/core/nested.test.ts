@@ -41,6 +41,32 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toEqual({ inner: 1, outer: 1 });
   });
 
+  test("keeps the id that the other one has renewed by age, which the client has not used yet", async () => {
+    let now = 0;
+    const { store } = openStore();
+    const sessions = new SessionManager<Data>({ store, now: () => now, rotateEvery: 600 });
+    const visit = async (Cookie: string, use: (session: Session<Data>) => void, response = new Response()) => {
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      await session.get("inner");
+      use(session);
+      return await sessions.respond(session, response);
+    };
+    const Cookie = cookieOf({ cookies: (await visit("", set)).headers.getSetCookie() });
+    now += 600_000;
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.get("inner");
+    session.set("more", 1);
+    const inner = await visit(Cookie, (session) => session.set("inner", 1));
+    const response = await sessions.respond(session, inner.clone());
+    expect(cookieOf({ cookies: response.headers.getSetCookie() })).toBe(
+      cookieOf({ cookies: inner.headers.getSetCookie() }),
+    );
+    // The response was lost.
+    now += 120_000;
+    const again = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    expect({ ...(await again.all()) }).toEqual({ inner: 1, outer: 1, more: 1 });
+  });
+
   test("finds it among other cookies of that response, whatever the client has sent", async () => {
     const { sessions, inner, all } = await nested();
     const headers = new Headers({ "Set-Cookie": "a=1; Path=/" });

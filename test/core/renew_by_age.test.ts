@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { SessionManager, type SessionOptions } from "../../mod.ts";
+import { type Session, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
+import { exclusive } from "../../src/exclusive.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, idIn, living, openStore, visitor } from "../setup/sessions.ts";
 
@@ -91,6 +92,20 @@ describe("an id that is due by age", () => {
     expect(idIn(cookies)).toBe(result);
     expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
     expect(living(records)).toHaveLength(1);
+  });
+
+  test("is told as one id by several calls, also if the store fails in the first one", async () => {
+    const { store, visit, headers, read } = await due();
+    store.plan({ save: ["rejects"] });
+    const { result, cookies } = await visit(
+      (session) => Promise.all([csrfToken(session), session.id(), session.id()]),
+      { headers },
+    );
+    const Cookie = cookieOf({ cookies });
+    const [token, ...ids] = result;
+    expect(ids).toEqual([idIn(cookies), idIn(cookies)]);
+    expect((await visit((session) => verifyCsrfToken(session, token), { headers: { Cookie } })).result).toBe(true);
+    expect((await read(Cookie)).result).toEqual({ a: 1 });
   });
 
   test.each(["rejects", "does it but rejects"] as const)(
@@ -189,6 +204,83 @@ describe("an id that is due by age", () => {
     );
     expect(result).toEqual(["ERR_SCHEMA", idIn(cookies)]);
     expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
+  });
+
+  test("gives way to regenerate() at any moment while it is renewed", async () => {
+    for (let turns = 0; turns < 40; turns++) {
+      const { visit, headers, read } = await due();
+      const { result, cookies } = await visit(
+        async (session) => {
+          await session.get("a");
+          const asking = session.id();
+          for (let turn = 0; turn < turns; turn++) await null;
+          await session.regenerate();
+          const token = await csrfToken(session);
+          await asking;
+          return { id: await session.id(), token };
+        },
+        { headers },
+      );
+      const next = { headers: { Cookie: cookieOf({ cookies }) } };
+      expect(result.id).toBe(idIn(cookies));
+      expect((await visit((session) => verifyCsrfToken(session, result.token), next)).result).toBe(true);
+      expect((await read(headers.Cookie)).result).toEqual({});
+    }
+  });
+
+  test.each([
+    ["update()", async () => {}, (session: Session) => session.update("n", () => 1)],
+    ["save()", async () => {}, (session: Session) => session.save()],
+    ["save() after regenerate()", (session: Session) => session.regenerate(), (session: Session) => session.save()],
+  ])("is the new one at any moment while another call of the request renews it: %s", async (_call, prepare, renew) => {
+    for (let turns = 0; turns < 20; turns++) {
+      const { visit, headers } = await due();
+      const { result: token, cookies } = await visit(
+        async (session) => {
+          await session.get("a");
+          await prepare(session);
+          const renewing = renew(session);
+          for (let turn = 0; turn < turns; turn++) await null;
+          const token = await csrfToken(session);
+          await renewing;
+          return token;
+        },
+        { headers },
+      );
+      const next = { headers: { Cookie: cookieOf({ cookies }) } };
+      expect((await visit((session) => verifyCsrfToken(session, token), next)).result).toBe(true);
+    }
+  });
+
+  test("is told in a function of update() while it is renewed, whose run the renewal may wait for", async () => {
+    const { visit, headers } = await due();
+    const { result } = await visit(
+      async (session) => {
+        let runs = 0;
+        const update = session.update("n", async () => {
+          if (++runs === 1) await visit((other) => other.set("b", 2), { headers });
+          return await session.id();
+        });
+        return { value: await update, id: await session.id(), runs };
+      },
+      { headers },
+    );
+    expect(result.value).toBe(result.id);
+  });
+
+  test("is not renewed a second time before the client has used it, after another request has renewed it", async () => {
+    const { clock, visit, headers, read } = await due({ rotateEvery: { seconds: 600, onReuse: "destroy" } });
+    await visit(
+      async (session) => {
+        await session.get("a");
+        await visit((other) => other.get("a"), { headers });
+        await exclusive(session, "b", () => 2);
+      },
+      { headers },
+    );
+    // Both responses were lost.
+    clock.advance(120);
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1, b: 2 });
   });
 
   test("fails with the mistake of a generator", async () => {
