@@ -49,7 +49,7 @@ describe("create() and id()", () => {
       const { result: id, cookies } = await visitor({ store })(async (session) => {
         session.set("a", 1);
         const saving = session.save();
-        for (let turn = 0; turn < turns; turn++) await null;
+        for (let turn = 0; turn < turns; turn++) await undefined;
         const id = await session.id();
         await saving;
         return id;

@@ -213,7 +213,7 @@ describe("an id that is due by age", () => {
         async (session) => {
           await session.get("a");
           const asking = session.id();
-          for (let turn = 0; turn < turns; turn++) await null;
+          for (let turn = 0; turn < turns; turn++) await undefined;
           await session.regenerate();
           const token = await csrfToken(session);
           await asking;
@@ -240,7 +240,7 @@ describe("an id that is due by age", () => {
           await session.get("a");
           await prepare(session);
           const renewing = renew(session);
-          for (let turn = 0; turn < turns; turn++) await null;
+          for (let turn = 0; turn < turns; turn++) await undefined;
           const token = await csrfToken(session);
           await renewing;
           return token;
