@@ -99,8 +99,9 @@ export function cookieTransport(
     expireStrays: (headers, context) =>
       expireStrays(headers, formFor(context.request, context.runtimeArguments), context),
     isStale(request, runtimeArguments) {
+      // Every request that uses its session asks this, and few programs have renamed their cookie.
+      if (cookieFor(request, runtimeArguments).settings.previous.length === 0) return false;
       const { scope, previous } = formFor(request, runtimeArguments);
-      if (previous.length === 0) return false;
       const header = request.headers.get("Cookie");
       return previous.some(({ name }) => name !== scope.name && readCookie(header, name).isPresent);
     },
