@@ -41,71 +41,65 @@ interface HoldBackSteps {
  * storing takes no time, or the session was not used, nothing is held back. While calls are held back, the response
  * says that its headers are sent. Otherwise a framework would answer a second time.
  *
- * If storing fails, the handler may still be writing, such as a stream. Its calls are dropped. Otherwise its writes would
- * be part of the response to the error, or would send the headers before that response sets its own.
+ * If storing fails, the handler may still be writing, such as a stream. Its calls are dropped until the response to the
+ * error begins. Otherwise they would be part of that response, or would send the headers before it sets its own.
  */
 export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: HoldBackSteps): void {
-  let state: "open" | "storing" | "failed" | "done" = "open";
-  let isClosed = false;
-  let isAnswered = false;
-  let failure: { readonly error: unknown } | undefined;
-  /** The look of the response when `fail` had returned. */
-  let look: string | undefined;
+  let state: "open" | "storing" | "sending" | "failed" | "answered" | "closed" = "open";
+  /** The error of storing, and the look of the response when `fail` had returned. */
+  let failure: { readonly error: unknown; look?: string } | undefined;
   let held: HeldCall[] = [];
   const originals = new Map<Sending, Call>();
   const target = response as unknown as Record<Sending, Call>;
 
   const send = (name: Sending, args: unknown[]): unknown => originals.get(name)?.apply(response, args);
   const release = (headers: Headers | undefined): void => {
-    if (isClosed) return abort();
-    state = "done";
-    const calls = held;
-    held = [];
+    if (state === "closed") return abort();
+    state = "sending";
     showAsSent(response, undefined);
     if (response.headersSent) abort();
     else {
       if (headers !== undefined) mergeHeaders(headersOf(response), headers);
       sent();
     }
+    const calls = held;
+    held = [];
     for (const { name, args } of calls) send(name, args);
     if (calls.some(({ name }) => name === "write")) emitDrain(response);
   };
   const failed = (error: unknown, calls: readonly HeldCall[] = held): void => {
-    const isEnded = calls.some(({ name }) => name === "end");
-    state = "done";
     held = [];
     showAsSent(response, undefined);
     drop(calls, error);
-    if (isClosed) return;
+    if (state === "closed") return;
     failure = { error };
+    // The handler makes no call after its `end`.
+    state = calls.some(({ name }) => name === "end") ? "sending" : "failed";
     answering ??= asyncVariable();
     answering.run(response, () => fail(error));
-    if (isEnded || isAnswered || response.headersSent) return;
-    state = "failed";
-    look = lookOf(response);
+    failure.look = lookOf(response);
   };
   /**
    * Whether a call belongs to the response to the error. Code without the async context is recognised by the status or
    * the headers that it has set: a handler does not set them while it writes.
    */
   const isAnswer = (name: Sending): boolean =>
-    name === "writeHead" || answering?.getStore() === response || lookOf(response) !== look;
+    name === "writeHead" || answering?.getStore() === response || lookOf(response) !== failure?.look;
 
   for (const name of SENDING) {
     const original = target[name];
     if (typeof original !== "function") continue;
     originals.set(name, original);
     target[name] = (...args: unknown[]): unknown => {
-      if (failure !== undefined && (isAnswered || (state === "failed" && !isAnswer(name)))) {
-        drop([{ name, args }], failure.error);
-        // The handler makes no call after its `end`.
-        if (name === "end") state = "done";
+      if (state === "failed" && isAnswer(name)) state = "sending";
+      if (state === "failed" || state === "answered") {
+        drop([{ name, args }], failure?.error);
+        if (state === "failed" && name === "end") state = "sending";
         return name === "write" ? true : response;
       }
-      if (state === "failed") state = "done";
-      if (state === "done") {
+      if (state === "sending" || state === "closed") {
         const sent = send(name, args);
-        isAnswered ||= name === "end";
+        if (failure !== undefined && name === "end") state = "answered";
         return sent;
       }
       if (state === "storing") {
@@ -116,7 +110,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
       state = "storing";
       try {
         const stored = finish();
-        if (stored === undefined) state = "done";
+        if (stored === undefined) state = "sending";
         else if (isPromise(stored)) stored.then(release).catch(failed);
         else release(stored);
       } catch (error) {
@@ -124,7 +118,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
         return name === "write" ? false : response;
       }
       // `finish` may have stored it already.
-      if ((state as string) === "done") return send(name, rest);
+      if ((state as string) === "sending") return send(name, rest);
       held.push({ name, args: rest });
       showAsSent(response, () => held.some((call) => call.name === "end"));
       return name === "write" ? false : response;
@@ -132,8 +126,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   }
   response.on("close", () => {
     if (state === "open") abort();
-    isClosed = true;
-    state = "done";
+    state = "closed";
     drop(held, new Error("Cannot send the response: the connection is closed"));
     held = [];
   });

@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { gzipSync } from "node:zlib";
 import fastify, { type FastifyInstance } from "fastify";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { nodeSession } from "../../src/node.ts";
@@ -95,6 +96,38 @@ describe("nodeSession() in Fastify", () => {
       expect([answer.status, answer.text, answer.cookies]).toEqual([503, '{"code":"ERR_STORE"}', []]);
     },
   );
+
+  test("answers 500 with the hook of the documentation after reply.hijack(), and without headers of the response that was dropped", async () => {
+    const app = fastify();
+    const middleware = nodeSession<Data>({ store: brokenStore() });
+    app.addHook("onRequest", (request, reply, done) =>
+      middleware(request.raw, reply.raw, (error) => {
+        if (error === undefined) return done();
+        if (reply.sent) return reply.raw.end("Internal Server Error\n");
+        for (const name of ["cache-control", "content-encoding", "etag", "location"]) reply.removeHeader(name);
+        return done(error as Error);
+      }),
+    );
+    app.get("/hijack", (request, reply) => {
+      sessionOf(request.raw).set("user", "Ada");
+      reply.hijack();
+      Readable.from(["one ", "two"]).pipe(reply.raw);
+    });
+    app.get("/gzip", (request, reply) => {
+      sessionOf(request.raw).set("user", "Ada");
+      reply.headers({ "Content-Encoding": "gzip", "Cache-Control": "public", "ETag": "1" }).send(gzipSync("body"));
+    });
+    const visit = browser(await app.listen({ port: 0, host: "127.0.0.1" }));
+    onTestFinished(() => app.close());
+    const hijacked = await visit("/hijack");
+    expect([hijacked.status, hijacked.text, hijacked.cookies]).toEqual([500, "Internal Server Error\n", []]);
+    const zipped = await visit("/gzip");
+    expect([zipped.status, JSON.parse(zipped.text).code, zipped.headers.get("Cache-Control")]).toEqual([
+      500,
+      "ERR_STORE",
+      null,
+    ]);
+  });
 
   test("answers 500 when the application has no error handler", async () => {
     const answer = await (await serve({ store: brokenStore() }))("/returns");

@@ -241,9 +241,13 @@ test("holdBack() takes what fails when the headers are set for a failure of stor
   response.setHeader = () => {
     throw new RangeError("no");
   };
-  response.end("a");
+  const told: unknown[] = [];
+  response.end("a", (error: unknown) => told.push(error));
   await store({ "X-Session": "1" });
-  expect(done).toEqual(["finish", new RangeError("no")]);
+  expect([done, told]).toEqual([["finish", new RangeError("no")], [new RangeError("no")]]);
+  // The handler has ended its response, so this is the error's.
+  response.end("sorry");
+  expect(response.calls).toEqual([["end", "sorry"]]);
 });
 
 test("holdBack() gives up when the connection closes, before or while the session is stored", async () => {

@@ -89,7 +89,7 @@ declare module "passport" {
 declare module "fastify" {
   import type { IncomingMessage, ServerResponse } from "node:http";
   interface Request { raw: IncomingMessage }
-  interface Reply { raw: ServerResponse; redirect(url: string, code?: number): Reply }
+  interface Reply { raw: ServerResponse; sent: boolean; removeHeader(name: string): Reply; redirect(url: string, code?: number): Reply }
   interface Fastify {
     addHook(name: "onRequest", hook: (request: Request, reply: Reply, done: (error?: Error) => void) => void): this;
     get(path: string, handler: (request: Request, reply: Reply) => unknown): this;
