@@ -163,6 +163,7 @@ test("holdBack() drops what a handler sends that goes on after storing failed, u
       response.end("sorry");
       expect(response.write("c")).toBe(true);
       expect(response.end("d")).toBe(response);
+      expect(response.end("e")).toBe(response);
     }
     expect(response.calls).toEqual([["end", "sorry"]]);
   }
