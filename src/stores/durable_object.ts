@@ -6,51 +6,22 @@
 import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize, byteLength } from "../core/record_size.ts";
-import type { RecordVersion, SessionStore } from "../core/store.ts";
+import type { SessionStore } from "../core/store.ts";
+import { type Answer, type Call, isAnswer } from "./durable_object/messages.ts";
+import {
+  type SessionJurisdiction,
+  type SessionLocationHint,
+  type SessionObjectNamespace,
+  within,
+} from "./durable_object/namespace.ts";
 
-/** The part of a Durable Object binding (Cloudflare's `DurableObjectNamespace`) that the store needs. */
-export interface SessionObjectNamespace<Id = unknown> {
-  /** The id of the object with a name. */
-  idFromName(name: string): Id;
-  /** A stub of the object, which begins to exist when it is first called. */
-  get(id: Id, options?: { locationHint?: SessionLocationHint }): SessionObjectStub;
-  /** The same namespace, whose objects stay within a jurisdiction. */
-  jurisdiction?(name: SessionJurisdiction): SessionObjectNamespace<Id>;
-}
-
-/** The part of a stub of a Durable Object that the store needs. */
-export interface SessionObjectStub {
-  /** Calls the object. */
-  fetch(
-    url: string,
-    init: { method: "POST"; body: string; signal?: AbortSignal },
-  ): Promise<{
-    readonly ok: boolean;
-    readonly status: number;
-    text(): Promise<string>;
-  }>;
-}
-
-/** A part of the world (https://developers.cloudflare.com/durable-objects/reference/data-location/#provide-a-location-hint). */
-export type SessionLocationHint = "wnam" | "enam" | "sam" | "weur" | "eeur" | "apac" | "oc" | "afr" | "me";
-
-/** A jurisdiction (https://developers.cloudflare.com/durable-objects/reference/data-location/#restrict-durable-objects-to-a-jurisdiction). */
-export type SessionJurisdiction = "eu" | "fedramp";
-
-/** The part of a Durable Object's state (Cloudflare's `DurableObjectState`) that {@linkcode SessionObject} needs. */
-export interface SessionObjectState {
-  /** The storage of the object, in SQLite. */
-  readonly storage: {
-    /** Keys and values. The calls return at once, without a promise. */
-    readonly kv: {
-      get<Value>(key: string): Value | undefined;
-      put(key: string, value: unknown): void;
-    };
-    setAlarm(instant: number): Promise<void>;
-    deleteAlarm(): Promise<void>;
-    deleteAll(): Promise<void>;
-  };
-}
+export type {
+  SessionJurisdiction,
+  SessionLocationHint,
+  SessionObjectNamespace,
+  SessionObjectStub,
+} from "./durable_object/namespace.ts";
+export { SessionObject, type SessionObjectState } from "./durable_object/session_object.ts";
 
 /** Options of {@linkcode durableObjectStore}. */
 export interface DurableObjectStoreOptions {
@@ -178,124 +149,7 @@ export function durableObjectStore<Id>(
 }
 
 /**
- * One session. A Worker that uses {@linkcode durableObjectStore} exports this class and names it in `new_sqlite_classes`. Nothing else
- * has to be done with it.
- *
- * It is a plain class with a `fetch`, not one of `cloudflare:workers`, so that this module can be imported in every runtime.
- */
-export class SessionObject {
-  /** Cloudflare's types recognise the class of a Durable Object by this field. It has no value. */
-  declare readonly __DURABLE_OBJECT_BRAND: never;
-  readonly #storage: SessionObjectState["storage"];
-
-  /** The runtime calls it. */
-  constructor(state: SessionObjectState) {
-    this.#storage = state.storage;
-  }
-
-  /** Answers one call of the store. */
-  async fetch(request: Request): Promise<Response> {
-    const call: Call = JSON.parse(await request.text());
-    return Response.json(await this.#answer(call));
-  }
-
-  /** Removes an expired session. The runtime calls it. */
-  async alarm(): Promise<void> {
-    const row = this.#storage.kv.get<Row>(ROW);
-    if (row === undefined || row.endsAt <= Date.now()) await this.#clear();
-    else await this.#storage.setAlarm(row.endsAt);
-  }
-
-  // The answers are data, because an error would lose its class on the way. Nothing is awaited between reading the row and writing it,
-  // so no other call can come in between.
-
-  async #answer(call: Call): Promise<Answer> {
-    const row = this.#storage.kv.get<Row>(ROW);
-    switch (call.verb) {
-      case "load":
-        return row === undefined ? MISSING : { is: "found", version: row.version, text: utf8Decoder.decode(row.text) };
-      case "save":
-        return (row?.version ?? null) === call.expected ? await this.#save(call, row) : CONFLICT;
-      case "delete":
-        if (row === undefined) return MISSING;
-        if (call.expected !== undefined && call.expected !== row.version) return CONFLICT;
-        await this.#clear();
-        return MISSING;
-    }
-  }
-
-  async #save({ text, lifetime }: Saving, before: Row | undefined): Promise<Answer> {
-    const version = crypto.randomUUID();
-    const endsAt = Date.now() + lifetime;
-    // Bytes, because a string with a character beyond Latin-1 would be stored with two bytes for each.
-    this.#storage.kv.put(ROW, { version, endsAt, text: utf8Encoder.encode(text) } satisfies Row);
-    // Setting the alarm costs a second row, so it is not set anew when the session is extended. An alarm that comes too
-    // early is set again, for the present end of the session.
-    if (before === undefined || endsAt < before.endsAt) await this.#storage.setAlarm(endsAt);
-    return { is: "saved", version };
-  }
-
-  async #clear(): Promise<void> {
-    // Before the compatibility date 2026-02-24, deleteAll leaves the alarm, and with it some storage.
-    await Promise.all([this.#storage.deleteAlarm(), this.#storage.deleteAll()]);
-  }
-}
-
-/** A call of the store to an object. */
-type Call =
-  | { readonly verb: "load" }
-  | Saving
-  | { readonly verb: "delete"; readonly expected?: RecordVersion | undefined };
-
-interface Saving {
-  readonly verb: "save";
-  readonly text: string;
-  /** In milliseconds. */
-  readonly lifetime: number;
-  readonly expected: RecordVersion | null;
-}
-
-/** The answer of an object. */
-type Answer =
-  | { readonly is: "found"; readonly version: string; readonly text: string }
-  | { readonly is: "saved"; readonly version: string }
-  | { readonly is: "missing" | "conflict" };
-
-/** The row that an object stores. */
-interface Row {
-  readonly version: string;
-  /** In epoch milliseconds, on the engine's clock. */
-  readonly endsAt: number;
-  /** In UTF-8. */
-  readonly text: Uint8Array;
-}
-
-const ROW = "record";
-const MISSING: Answer = { is: "missing" };
-const CONFLICT: Answer = { is: "conflict" };
-
-/**
  * https://developers.cloudflare.com/durable-objects/platform/limits/, less the bytes that a row needs beside the
  * record.
  */
 const MAX_BYTES = 2_000_000 - 1_000;
-
-const utf8Encoder = new TextEncoder();
-const utf8Decoder = new TextDecoder();
-
-function within<Id>(
-  namespace: SessionObjectNamespace<Id>,
-  jurisdiction: SessionJurisdiction | undefined,
-): SessionObjectNamespace<Id> {
-  if (jurisdiction === undefined) return namespace;
-  if (typeof namespace.jurisdiction === "function") return namespace.jurisdiction(jurisdiction);
-  throw new TypeError("durableObjectStore: this binding cannot be restricted to a jurisdiction; leave the option out");
-}
-
-function isAnswer(answer: unknown): answer is Answer {
-  if (typeof answer !== "object" || answer === null || !("is" in answer)) return false;
-  const { is } = answer;
-  const needed = { found: ["version", "text"], saved: ["version"], missing: [], conflict: [] };
-  const fields = typeof is === "string" && Object.hasOwn(needed, is) ? needed[is as Answer["is"]] : undefined;
-  return fields?.every((field) => typeof Reflect.get(answer, field) === "string") ?? false;
-}

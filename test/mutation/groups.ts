@@ -281,7 +281,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/stores/sql_clients.test.ts"],
   },
   stores_cloudflare: {
-    files: ["src/stores/cloudflare_kv.ts", "src/stores/durable_object.ts"],
+    files: ["src/stores/cloudflare_kv.ts", "src/stores/durable_object.ts", "src/stores/durable_object/*.ts"],
     tests: ["test/stores/{cloudflare_kv,durable_object}_calls.test.ts"],
   },
   stores_upstash: {
