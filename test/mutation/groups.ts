@@ -265,7 +265,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/stores/redis{,_clients,_commands,_known_values,_reply,_senders}.test.ts"],
   },
   stores_migrating: {
-    files: ["src/stores/migrating.ts"],
+    files: ["src/stores/migrating.ts", "src/stores/migrating/*.ts"],
     tests: ["test/stores/migrating{,_versions}.test.ts"],
   },
   stores_file: {
