@@ -9,6 +9,7 @@ import type { RecordVersion, SessionStore, StoredRecord, Write } from "../../src
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
+import { tagged } from "../../src/stores/migrating/versions.ts";
 import { fakeClock, type FaultPlan, faultyStore, kvSimulator, type OpenStore, storeCases } from "../../src/testing.ts";
 import { PATIENCE } from "../setup/sessions.ts";
 
@@ -57,7 +58,7 @@ function unmoved(from: SessionStore, to: SessionStore): SessionStore {
       if (write.expected !== null || begun.has(key)) return await store.save(key, write, signal);
       begun.add(key);
       const answer = await from.save(key, write, signal);
-      return answer === "conflict" ? answer : `f${typeof answer === "number" ? "n" : "s"}${answer}`;
+      return tagged("from", answer);
     },
   };
 }

@@ -1,5 +1,5 @@
-import type { RecordVersion, SessionStore, StoredRecord, Write } from "../../core/store.ts";
-import { ENDED, locate, MARK } from "./marks.ts";
+import type { RecordVersion, SessionStore } from "../../core/store.ts";
+import { isMarker, markerWrite } from "./marks.ts";
 import { untagged } from "./versions.ts";
 
 /** How sessions end. */
@@ -12,36 +12,21 @@ interface Ends {
 
 /** Ends sessions that may be in either store. A marker in `to` keeps a move that is under way from bringing one back. */
 export function endsOf(from: SessionStore, to: SessionStore, now: () => number): Ends {
-  /** The write of the marker of an ended session, in place of the record in `to` if there is one. */
-  function ending(record: StoredRecord | null): Write {
-    const changed = new Map<string, string | null>();
-    for (const name of record?.fields.keys() ?? []) changed.set(name, null);
-    changed.set(MARK, ENDED);
-    const lastSeenAt = Math.max(now(), record?.lastSeenAt ?? 0);
-    return {
-      id: crypto.randomUUID(),
-      record: { fields: new Map([[MARK, ENDED]]), lastSeenAt },
-      changed,
-      expected: record?.version ?? null,
-      expiresAt: lastSeenAt + MARKER_LIFE,
-    };
-  }
-
   async function end(key: string, signal?: AbortSignal): Promise<void> {
     await from.delete(key, undefined, signal);
     if (!to.traits.compareAndSet) return void (await to.delete(key, undefined, signal));
     for (;;) {
       const there = await to.load(key, signal);
-      if (there !== null && locate(there).place === "ended") return;
+      if (there !== null && isMarker(there)) return;
       if (there !== null) await to.delete(key, undefined, signal);
-      if ((await to.save(key, ending(null), signal)) !== "conflict") return;
+      if ((await to.save(key, markerWrite(null, now()), signal)) !== "conflict") return;
     }
   }
 
   async function endAt(key: string, expected: RecordVersion, signal?: AbortSignal): Promise<void | "conflict"> {
-    const { place, version } = untagged(expected);
+    const [place, version] = untagged(expected);
     const there = await to.load(key, signal);
-    const isThere = there !== null && locate(there).place !== "ended";
+    const isThere = there !== null && !isMarker(there);
     if (isThere && (place === "from" || there.version !== version)) return "conflict";
     const isUnmoved = there === null && place === "from";
     if (isUnmoved) {
@@ -52,11 +37,9 @@ export function endsOf(from: SessionStore, to: SessionStore, now: () => number):
     }
     // This comes before the marker, so that a logout that fails here can be tried again: a marker would hide the record in `from`.
     await from.delete(key, undefined, signal);
-    if ((isThere || isUnmoved) && (await to.save(key, ending(there), signal)) === "conflict") return "conflict";
+    if ((isThere || isUnmoved) && (await to.save(key, markerWrite(there, now()), signal)) === "conflict")
+      return "conflict";
   }
 
   return { end, endAt };
 }
-
-/** In milliseconds. It must be longer than a call of a store takes: a move reads `from` right before it writes. */
-const MARKER_LIFE = 600_000;

@@ -1,34 +1,55 @@
 /**
- * The field that marks a record of the new store: the session was moved a moment ago, or it has ended.
+ * The mark: a field of a record in the new store. It says that the session was moved a moment ago, or that it has ended.
  *
  * @module
  */
-import { CAPABILITY } from "../../core/record_fields.ts";
-import type { StoredRecord, Write } from "../../core/store.ts";
-import type { Place } from "./versions.ts";
+import { CAPABILITY, withChanges } from "../../core/record_fields.ts";
+import type { SessionRecord, StoredRecord, Write } from "../../core/store.ts";
 
-/** The field that this store adds to records. */
-export const MARK = `${CAPABILITY}with-session.migrating`;
-export const ENDED = "ended";
-export const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
-export const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
+const MARK = `${CAPABILITY}with-session.migrating`;
+const ENDED = "ended";
+const MOVED: ReadonlyMap<string, string> = new Map([[MARK, "moved"]]);
+const UNMARKED: ReadonlyMap<string, null> = new Map([[MARK, null]]);
 
-/** A record, and where its session is. */
-export interface LocatedRecord {
-  readonly place: Place | "ended";
-  readonly record: StoredRecord;
+/** Whether a record has a mark. */
+export function isMarked({ fields }: SessionRecord): boolean {
+  return fields.has(MARK);
 }
 
-/** Finds out from its mark what a record of the new store says. */
-export function locate(record: StoredRecord): LocatedRecord {
-  const mark = record.fields.get(MARK);
-  return { place: mark === undefined ? "to" : mark === ENDED ? "ended" : "moved", record };
+/** Whether a record is the marker of an ended session. */
+export function isMarker({ fields }: SessionRecord): boolean {
+  return fields.get(MARK) === ENDED;
 }
 
-/** In milliseconds. No browser keeps a cookie for longer (RFC 6265bis, 5.5). */
-const HIDDEN_LIFE = 400 * 86_400_000;
-
-/** A write of a record that must stay as long as an older state may be in `from`. The session still ends by the timeouts in the record. */
-export function hidingWrite(write: Write): Write {
-  return { ...write, expiresAt: Math.max(write.expiresAt, write.record.lastSeenAt + HIDDEN_LIFE) };
+/** The record of a session that was moved a moment ago. */
+export function movedRecord({ fields, lastSeenAt }: SessionRecord): SessionRecord {
+  return { fields: withChanges(fields, MOVED), lastSeenAt };
 }
+
+/** A record without its mark. */
+export function unmarkedRecord({ fields, lastSeenAt }: SessionRecord): SessionRecord {
+  return { fields: withChanges(fields, UNMARKED), lastSeenAt };
+}
+
+/** A write that also removes the mark. */
+export function unmarkingWrite(write: Write): Write {
+  return { ...write, changed: new Map([...write.changed, ...UNMARKED]) };
+}
+
+/** The write of the marker of an ended session, in place of a record if there is one. */
+export function markerWrite(before: StoredRecord | null, now: number): Write {
+  const changed = new Map<string, string | null>();
+  for (const name of before?.fields.keys() ?? []) changed.set(name, null);
+  changed.set(MARK, ENDED);
+  const lastSeenAt = Math.max(now, before?.lastSeenAt ?? 0);
+  return {
+    id: crypto.randomUUID(),
+    record: { fields: new Map([[MARK, ENDED]]), lastSeenAt },
+    changed,
+    expected: before?.version ?? null,
+    expiresAt: lastSeenAt + MARKER_LIFE,
+  };
+}
+
+/** In milliseconds. It must be longer than a call of a store takes: a move reads `from` right before it writes. */
+const MARKER_LIFE = 600_000;

@@ -1,15 +1,14 @@
-import { withChanges } from "../../core/record_fields.ts";
-import type { RecordVersion, SessionStore, StoreTraits, Write } from "../../core/store.ts";
+import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../../core/store.ts";
 import { endsOf } from "./ends.ts";
-import { hidingWrite, locate, type LocatedRecord, MARK, MOVED, UNMARKED } from "./marks.ts";
-import { tag, tagged, untagged } from "./versions.ts";
+import { isMarked, isMarker, movedRecord, unmarkedRecord, unmarkingWrite } from "./marks.ts";
+import { type Place, tag, tagged, untagged } from "./versions.ts";
 
 /** The store that moves each session when it is written. It trusts the answers of the two stores. */
 export function movingStore(from: SessionStore, to: SessionStore, now: () => number): SessionStore {
   const { compareAndSet } = to.traits;
   const { end, endAt } = endsOf(from, to, now);
 
-  async function find(key: string, signal?: AbortSignal): Promise<LocatedRecord | null> {
+  async function find(key: string, signal?: AbortSignal): Promise<Located | null> {
     const moved = await to.load(key, signal);
     if (moved !== null) return locate(moved);
     const unmoved = await from.load(key, signal);
@@ -29,9 +28,8 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
     const answer = unmoved === null ? await to.save(key, write, signal) : "conflict";
     if (answer !== "conflict") return tagged("to", answer);
     const there = await to.load(key, signal);
-    if (there === null || locate(there).place !== "ended") return "conflict";
-    const changed = new Map(write.changed).set(MARK, null);
-    return tagged("to", await to.save(key, { ...write, changed, expected: there.version }, signal));
+    if (there === null || !isMarker(there)) return "conflict";
+    return tagged("to", await to.save(key, unmarkingWrite({ ...write, expected: there.version }), signal));
   }
 
   async function move(
@@ -43,9 +41,8 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
     // The session may have been ended long ago, so that `to` no longer has a marker of it.
     const unmoved = await from.load(key, signal);
     if (unmoved === null || unmoved.version !== expected) return "conflict";
-    const fields = withChanges(write.record.fields, MOVED);
-    const record = { ...write.record, fields };
-    const answer = await to.save(key, { ...write, record, changed: new Map(fields), expected: null }, signal);
+    const record = movedRecord(write.record);
+    const answer = await to.save(key, { ...write, record, changed: new Map(record.fields), expected: null }, signal);
     // A conflict can be with an earlier attempt of this request that got no answer. In both cases the record in `to` counts.
     if ((await removed(key, signal)) || answer === "conflict") return tagged("moved", answer);
     // The next write of the session removes the record that is left in `from`. A retired id gets no further write.
@@ -73,10 +70,9 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
     signal?: AbortSignal,
   ): Promise<RecordVersion | "conflict"> {
     if (await removed(key, signal)) {
-      const changed = new Map(write.changed).set(MARK, null);
-      return tagged("to", await to.save(key, { ...write, changed, expected }, signal));
+      return tagged("to", await to.save(key, unmarkingWrite({ ...write, expected }), signal));
     }
-    const record = { ...write.record, fields: withChanges(write.record.fields, MOVED) };
+    const record = movedRecord(write.record);
     return tagged("moved", await to.save(key, hidingWrite({ ...write, record, expected }), signal));
   }
 
@@ -85,15 +81,14 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
 
     async load(key, signal) {
       const found = await find(key, signal);
-      if (found === null || found.place === "ended") return null;
+      if (found === null) return null;
       const { place, record } = found;
-      const fields = place === "moved" ? withChanges(record.fields, UNMARKED) : record.fields;
-      return { fields, lastSeenAt: record.lastSeenAt, version: tag(place, record.version) };
+      return { ...(place === "moved" ? unmarkedRecord(record) : record), version: tag(place, record.version) };
     },
 
     async save(key, write, signal) {
       if (write.expected === null) return await create(key, write, signal);
-      const { place, version } = untagged(write.expected);
+      const [place, version] = untagged(write.expected);
       if (place === "from") return await move(key, write, version, signal);
       if (place === "moved") return await settle(key, write, version, signal);
       return tagged("to", await to.save(key, { ...write, expected: version }, signal));
@@ -122,3 +117,22 @@ function traitsOf(from: StoreTraits, to: StoreTraits): StoreTraits {
 
 /** In seconds: the default of `StoreTraits.staleness`. */
 const DEFAULT_STALENESS = 60;
+
+/** A session that was found, with its place. */
+interface Located {
+  readonly place: Place;
+  readonly record: StoredRecord;
+}
+
+/** The session in a record of the new store; null if it has ended. */
+function locate(record: StoredRecord): Located | null {
+  return isMarker(record) ? null : { place: isMarked(record) ? "moved" : "to", record };
+}
+
+/** A write of a record that must stay as long as an older state may be in `from`. The session still ends by the timeouts in the record. */
+function hidingWrite(write: Write): Write {
+  return { ...write, expiresAt: Math.max(write.expiresAt, write.record.lastSeenAt + HIDDEN_LIFE) };
+}
+
+/** In milliseconds. No browser keeps a cookie for longer (RFC 6265bis, 5.5). */
+const HIDDEN_LIFE = 400 * 86_400_000;
