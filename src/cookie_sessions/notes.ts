@@ -59,8 +59,8 @@ export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | 
     const { version } = record;
     const metadata = readMetadata(record, key);
     if (typeof metadata === "string") return { ...ENDED, version };
-    const { createdAt, absoluteSince, timeouts, successor } = metadata;
-    const lifetime = { createdAt, absoluteSince, timeouts };
+    const { successor } = metadata;
+    const lifetime = lifetimeOf(metadata);
     const alive = metadata[ALIVE];
     const [longest, isUsed] = Array.isArray(alive) ? alive : [0];
     const kept = { ...ENDED, lifetime, longest: Number(longest), version };
@@ -93,6 +93,26 @@ export function saveNote(
 /** The note that a session has ended. */
 export function endedNote(lifetime: Lifetime): Note {
   return { ...ENDED, lifetime };
+}
+
+/** The note about a session in use. */
+export function aliveNote(lifetime: Lifetime): Note {
+  return { ...ENDED, state: "alive", lifetime };
+}
+
+/** Whether a note says that its id opens no session any more. */
+export function isRevoked(note: StoredNote | null): boolean {
+  return note !== null && note.state !== "alive";
+}
+
+/** Whether a session continues under a new id because the old one was due for rotation. */
+export function isRotatedByAge(note: StoredNote | null): boolean {
+  return note?.successor?.grace?.untilUsed === true;
+}
+
+/** The lifetime among metadata. */
+export function lifetimeOf({ createdAt, absoluteSince, timeouts }: Lifetime): Lifetime {
+  return { createdAt, absoluteSince, timeouts };
 }
 
 /**

@@ -1,0 +1,60 @@
+import type { RejectReason } from "../core/events.ts";
+import { type Metadata, readMetadata, withMetadata } from "../core/metadata.ts";
+import { NO_FIELDS } from "../core/record_fields.ts";
+import { parseRecord, serializeRecord } from "../core/record_text.ts";
+import type { Contents, Found, Operation } from "../core/repository.ts";
+import { isId } from "../core/session_id.ts";
+import type { Sealer } from "../crypto/sealer.ts";
+
+/** The number of characters that mark, nonce and tag take in a token. In the rest, four characters hold three bytes (RFC 4648, 5). */
+const BESIDE_TEXT = 39;
+/** A text from `encrypt` begins with the mark of its format. */
+const TOKEN_SHAPE = /^1[\w-]{38,}$/;
+const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
+
+/** Seals sessions into tokens, and opens the tokens that clients present. */
+export class SessionTokens {
+  readonly #sealer: Sealer;
+  readonly #rotates: boolean;
+
+  /** @param rotates Whether ids are renewed by age */
+  constructor(sealer: Sealer, rotates: boolean) {
+    this.#sealer = sealer;
+    this.#rotates = rotates;
+  }
+
+  async seal(id: string, { fields, metadata, lastSeenAt }: Contents, op: Operation): Promise<string> {
+    const whole = withMetadata(fields, metadata, "");
+    return await this.#sealer.seal(
+      `${id} ${serializeRecord({ fields: whole, lastSeenAt })}`,
+      op.name,
+      op.runtimeArguments,
+    );
+  }
+
+  async open(token: string, op: Operation): Promise<Found | RejectReason> {
+    if (!TOKEN_SHAPE.test(token)) return NEWER_SHAPE.test(token) ? "newer" : "malformed";
+    const text = await this.#sealer.open(token, op.presentedName, op.runtimeArguments);
+    if (text === null) return "forged";
+    const space = text.indexOf(" ");
+    const id = text.slice(0, space);
+    const { fields, lastSeenAt } = parseRecord(text.slice(space + 1));
+    const metadata = readMetadata({ fields, lastSeenAt }, "");
+    if (typeof metadata === "string") return metadata;
+    return isId(id) ? { id, token, version: token, fields, metadata, lastSeenAt } : "corrupt";
+  }
+
+  /**
+   * Throws if the token does not fit into the cookie. With `rotateEvery`, it must also fit after a renewal of the id,
+   * which makes the metadata longer and also happens in requests that only read.
+   */
+  assertFits(token: string, metadata: Metadata, op: Operation): void {
+    const renewed = this.#rotates ? { ...metadata, rotatedAt: op.now, unconfirmed: true as const } : metadata;
+    const bytes = Math.floor(((token.length - BESIDE_TEXT) * 3) / 4) + lengthOf(renewed) - lengthOf(metadata);
+    op.assertFits?.(token.padEnd(BESIDE_TEXT + Math.ceil((bytes * 4) / 3), "_"));
+  }
+}
+
+function lengthOf(metadata: Metadata): number {
+  return serializeRecord({ fields: withMetadata(NO_FIELDS, metadata, ""), lastSeenAt: 0 }).length;
+}
