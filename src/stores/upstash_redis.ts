@@ -6,7 +6,7 @@
 import { StoreBusyError } from "../core/errors.ts";
 import { byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
-import { evaluate, type Send } from "./redis/engine.ts";
+import { evaluate, type Send, type SendScript } from "./redis/engine.ts";
 import { CALL, unmark } from "./redis/marked_call.ts";
 import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
 import { hasCode } from "./redis/reply.ts";
@@ -90,14 +90,16 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
   if (typeof redis?.exec !== "function" || typeof redis.evalsha !== "function") {
     throw new TypeError("upstashRedisStore() needs the Redis client of @upstash/redis");
   }
-  const request: Send = (command, key, args = [], script = "") => {
+  const sendScript: SendScript = async (command, key, args, script) => {
     const isShort = command === "EVALSHA" && args.join("").length <= LONGEST_SHARED;
-    return isShort ? redis.evalsha(script, [key], [...args]) : redis.exec([command, script, "1", key, ...args]);
-  };
-  const sendScript: Send = (...command) =>
-    request(...command).catch((error: unknown) => {
+    try {
+      return await (isShort
+        ? redis.evalsha(script, [key], [...args])
+        : redis.exec([command, script, "1", key, ...args]));
+    } catch (error) {
       throw hasCode(error, TOO_MANY_REQUESTS) ? new StoreBusyError() : error;
-    });
+    }
+  };
   const send: Send = async (command, key, args = [], script) => {
     if (script !== undefined) return await sendScript(command, key, args, script);
     const found = unmark(await evaluate(sendScript, CALL, key, [command, ...args]));

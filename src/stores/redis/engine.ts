@@ -10,6 +10,9 @@ export type Command = "GET" | "HGETALL" | "SET" | "DEL" | "PEXPIRE" | "EVALSHA" 
 /** Sends one command; `script` is the digest or the text of one to evaluate. Rejects with the client's error. */
 export type Send = (command: Command, key: string, args?: readonly string[], script?: string) => Promise<unknown>;
 
+/** Sends one script. */
+export type SendScript = (command: Command, key: string, args: readonly string[], script: string) => Promise<unknown>;
+
 /** A script, and its SHA-1, under which Redis keeps it. Its reply is 1 if it succeeded, otherwise 0. */
 export interface Script {
   readonly digest: string;
@@ -105,7 +108,12 @@ export function run(send: Send, key: string, args: readonly string[]): Promise<b
 }
 
 /** Runs a script by its digest, or by its text if the server does not have it yet. Returns its reply. */
-export function evaluate(send: Send, { digest, text }: Script, key: string, args: readonly string[]): Promise<unknown> {
+export function evaluate(
+  send: SendScript,
+  { digest, text }: Script,
+  key: string,
+  args: readonly string[],
+): Promise<unknown> {
   return send("EVALSHA", key, args, digest).catch((error: unknown) => {
     if (!hasCode(error, NO_SCRIPT)) throw error;
     return send("EVAL", key, args, text);
