@@ -69,8 +69,8 @@ export interface StoreTraits {
  * Where sessions are kept. Keys are 64 lowercase hexadecimal digits, the SHA-256 of an id that the store never sees, so they are safe
  * as file names and in key spaces.
  *
- * - Each method returns its result with or without a promise.
- * - On a failure, the method throws or rejects with the client's own error. The core hides the error's message and cause,
+ * - Each verb, `load`, `save` or `delete`, returns its result with or without a promise.
+ * - On a failure, the verb throws or rejects with the client's own error. The core hides the error's message and cause,
  *   which may hold data.
  * - A write that the engine refuses for the moment throws a `StoreBusyError`. A record that is too large throws
  *   `ERR_RECORD_TOO_LARGE` before any I/O.

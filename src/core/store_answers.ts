@@ -34,7 +34,7 @@ export function isDeletion(answer: unknown): boolean {
   return answer === undefined || answer === "conflict";
 }
 
-/** Whether a value has the methods and the traits of a store. */
+/** Whether a value has the verbs and the traits of a store. */
 export function isSessionStore(value: unknown): value is SessionStore {
   if (typeof value !== "object" || value === null) return false;
   return ["load", "save", "delete"].every((verb) => typeof Reflect.get(value, verb) === "function") && hasTraits(value);

@@ -83,7 +83,7 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  *   failure
  * @param options The prefix of the keys, and the layout
  * @returns The store. Its `save` throws a `SessionError` with `ERR_RECORD_TOO_LARGE`, before any I/O, if a record
- *   exceeds the limit. While a client that was passed directly is closed, all methods reject with `ERR_STORE`
+ *   exceeds the limit. While a client that was passed directly is closed, all verbs reject with `ERR_STORE`
  * @throws {TypeError} If `client` is not one of these, or reads from replicas, or an option is unknown or of the wrong
  *   kind. If the function does not return a client, the first use rejects with this error
  *

@@ -23,7 +23,7 @@ const CASES: Readonly<Record<string, Check>> = { ...saveCases, ...deleteCases, .
  * All requirements of a store, as data for any test runner.
  *
  * The traits of a store decide which requirements apply. Cases whose names end in `[compareAndSet]` require less of a
- * store without it. Cases whose names end in `[prune]` check nothing if the store lacks that method. Cases can run one
+ * store without it. Cases whose names end in `[prune]` check nothing if the store does not have `prune`. Cases can run one
  * after the other or at once, on one engine or on a new one each. A read must see the write before it, so test an
  * eventually consistent store in a place where that is so, such as its local simulator.
  *
