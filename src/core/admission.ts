@@ -2,7 +2,7 @@ import type { ActiveSession } from "./active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
-import { forOwnToken } from "./own_token.ts";
+import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 
 /** Opens a token that this server made, and lets plugins and schema check the session. */

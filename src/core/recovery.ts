@@ -1,7 +1,7 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
-import { forOwnToken } from "./own_token.ts";
+import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 import { hasGrace } from "./rotation.ts";
 import { includesWrite, lastWrite } from "./write_names.ts";

@@ -3,6 +3,7 @@ import { isSessionError, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
+import { operationWith } from "../core/operation_with.ts";
 import { METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository_wrapper.ts";
@@ -241,12 +242,5 @@ async function backOff(op: Operation): Promise<boolean> {
 
 /** An operation for which no session expires: the client may have used a session since the store last showed it. */
 function withoutExpiry(op: Operation): Operation {
-  const { now, store, request, runtimeArguments, name, presentedName, isOwnToken, session, writeId } = op;
-  const parts = { now, store, request, runtimeArguments, name, presentedName, isOwnToken, session, writeId };
-  return {
-    ...parts,
-    endsAt: () => Infinity,
-    emit: (event) => op.emit(event),
-    backOff: () => op.backOff(),
-  };
+  return operationWith(op, { endsAt: () => Infinity });
 }

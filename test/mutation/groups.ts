@@ -143,9 +143,9 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/rotation.ts",
       "src/core/metadata_changes.ts",
       "src/core/fresh.ts",
-      "src/core/own_token.ts",
+      "src/core/operation_with.ts",
     ],
-    tests: ["test/core/{end_record,fresh,metadata_changes,own_token,retired_id,rotation,write_names}.test.ts"],
+    tests: ["test/core/{end_record,fresh,metadata_changes,operation_with,retired_id,rotation,write_names}.test.ts"],
   },
   core_values: {
     files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session_values.ts"],

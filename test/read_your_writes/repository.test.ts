@@ -11,7 +11,7 @@ import { SWEEP_MARGIN } from "../../src/core/expiry.ts";
 import type { Found } from "../../src/core/repository.ts";
 import { createId } from "../../src/core/session_id.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
-import type { CookieTransport } from "../../src/core/transport.ts";
+import type { CookieTransport, Transport } from "../../src/core/transport.ts";
 import { type CookieContent, cookieText } from "../../src/read_your_writes/cookie_text.ts";
 import { metadataText } from "../../src/read_your_writes/merged_session.ts";
 import type { FieldChange } from "../../src/read_your_writes/recent_writes.ts";
@@ -170,13 +170,13 @@ describe("readYourWritesRepository()", () => {
     await expect(Promise.resolve().then(() => repository.update(found, CONTENTS, op))).rejects.toThrow(TypeError);
   });
 
-  test("lets the inner repository tell events, wait, and know whose token it is, as without it", async () => {
+  test("lets the inner repository tell events, wait, and know whose token it is and how it travels, as without it", async () => {
     const { op, events } = openRequest();
     const waits: string[] = [];
     const own: unknown[] = [];
     const inner: Repository = {
       async open(_token, given) {
-        own.push(given.isOwnToken);
+        own.push(given.isOwnToken, given.transport);
         given.emit({ type: "revoked", sessions: 1 });
         await given.backOff();
         return "reuse";
@@ -188,11 +188,12 @@ describe("readYourWritesRepository()", () => {
       end() {},
     };
     const repository: Repository = readYourWritesRepository(inner, () => undefined);
-    const watched = { ...op, backOff: async () => void waits.push("backOff") };
+    const transport: Transport = { read: () => null, write() {}, clear() {} };
+    const watched = { ...op, transport, backOff: async () => void waits.push("backOff") };
     expect(await repository.open("token", watched)).toBe("reuse");
     expect([events, waits]).toEqual([["revoked"], ["backOff"]]);
     await repository.open("token", { ...op, isOwnToken: true });
-    expect(own).toEqual([undefined, true]);
+    expect(own).toEqual([undefined, transport, true, undefined]);
   });
 
   test("tells the client of no retirement that another request came before", async () => {
