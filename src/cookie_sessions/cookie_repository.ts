@@ -17,8 +17,10 @@ export class CookieRepository implements Repository {
   readonly #tokens: SessionTokens;
   readonly #revocation: Revocation | undefined;
 
-  constructor(sealer: Sealer, settings: RepositorySettings & { readonly hasRevocation: boolean }) {
-    const { hasRevocation, rotates = false, endsOnReuse = false } = settings;
+  constructor(
+    sealer: Sealer,
+    { hasRevocation, rotates, endsOnReuse }: RepositorySettings & { readonly hasRevocation: boolean },
+  ) {
     this.#tokens = new SessionTokens(sealer, rotates);
     this.#revocation = hasRevocation ? new Revocation(endsOnReuse) : undefined;
   }

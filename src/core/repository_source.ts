@@ -14,15 +14,15 @@ export interface RepositorySource {
    */
   readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
   /** Makes the repository of one manager. */
-  createRepository(settings?: RepositorySettings): Repository;
+  createRepository(settings: RepositorySettings): Repository;
 }
 
 /** What the manager's option `rotateEvery` asks of a repository. */
 export interface RepositorySettings {
-  /** Whether ids are renewed by age. @default false */
-  readonly rotates?: boolean;
-  /** Whether a session ends when a client presents its retired id although the new one was used. @default false */
-  readonly endsOnReuse?: boolean;
+  /** Whether ids are renewed by age. */
+  readonly rotates: boolean;
+  /** Whether a session ends when a client presents its retired id although the new one was used. */
+  readonly endsOnReuse: boolean;
 }
 
 /** Whether a value of the option `store` brings its own repository. It is recognised by its shape. */

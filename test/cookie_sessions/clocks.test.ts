@@ -222,7 +222,7 @@ describe("cookieSessions() with rotateEvery", () => {
       const { store } = openStore();
       const source = cookieSessions({ secrets, revocation: store });
       const options: Options = {
-        store: { ...source, createRepository: () => source.createRepository({ endsOnReuse }) },
+        store: { ...source, createRepository: () => source.createRepository({ rotates: true, endsOnReuse }) },
         now: clock.now,
         rotateEvery: 600,
       };
