@@ -17,8 +17,6 @@ export function assertHost({ repository, transports, store }: PluginHost): void 
     throw new TypeError(
       'dpop() needs a header in which the id travels, such as header: "X-Session-Id"; for cookies there is deviceBound()',
     );
-  if (typeof store !== "object" || store === null || !("traits" in store)) return;
-  const traits: unknown = store.traits;
-  if (typeof traits !== "object" || traits === null) return;
-  if (Reflect.get(traits, "compareAndSet") === false) throw weakStore();
+  // The option may also be a function, whose store is checked when it is used.
+  if (Object(Object(store).traits).compareAndSet === false) throw weakStore();
 }

@@ -13,11 +13,6 @@ export const CLOCK_ERROR = 300;
 /** In characters: an instant in base 36 with a sign, and more. */
 const LONGEST_INSTANT = 12;
 
-/** A nonce for a session with this secret, made now. */
-function createNonce(secret: string, now: number): MaybePromise<string> {
-  return sealed(secret, now.toString(36));
-}
-
 /** When a nonce was made, in epoch milliseconds; NaN if it holds no instant. It is not verified here: a client may have made it up. */
 export function claimedInstant(nonce: string): number {
   const dot = nonce.indexOf(".");
@@ -42,7 +37,7 @@ function sealed(secret: string, instant: string): MaybePromise<string> {
 
 /** Sends the client a new nonce (RFC 9449, 8.2). */
 export async function writeNonce(headers: Headers, secret: string, now: number): Promise<void> {
-  headers.set("DPoP-Nonce", await createNonce(secret, now));
+  headers.set("DPoP-Nonce", await sealed(secret, now.toString(36)));
   headers.append("Access-Control-Expose-Headers", "DPoP-Nonce");
   headers.set("Cache-Control", "no-store");
 }
