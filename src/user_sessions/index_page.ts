@@ -2,7 +2,7 @@ import { SessionError } from "../core/errors.ts";
 import { DATA, type Fields, METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
 import { writeOf } from "../core/record_write.ts";
 import type { Operation } from "../core/repository.ts";
-import type { RecordVersion, StoredRecord } from "../core/store.ts";
+import type { RecordVersion } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";
 import { isKey } from "./facts.ts";
 
@@ -52,9 +52,8 @@ const NEWER = /^list\d+$/;
  */
 export async function loadPage(list: string, number: number, op: Operation): Promise<Page> {
   const key = await sha256(`with-session page ${number} ${list}`);
-  const { fields: before, version }: Pick<StoredRecord, "fields"> & Partial<StoredRecord> = (await op.store.load(
-    key,
-  )) ?? { fields: NO_FIELDS };
+  const record = await op.store.load(key);
+  const before = record?.fields ?? NO_FIELDS;
   const [mark = "", pages, until, order] = (before.get(METADATA_FIELD) ?? "").split(" ");
   if (NEWER.test(mark))
     throw new SessionError(
@@ -71,7 +70,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
     list,
     number,
     key,
-    version: version ?? null,
+    version: record?.version ?? null,
     before,
     entries,
     pages: Math.min(Math.max(1, numberOf(pages)), MOST_PAGES),

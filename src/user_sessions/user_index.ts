@@ -2,7 +2,7 @@ import { SessionError } from "../core/errors.ts";
 import type { Contents, Operation } from "../core/repository.ts";
 import type { ListPlace } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
-import { inspect, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
+import { inspect, type Inspected, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
 
 /** How many sessions a user may have, and whether a further one is refused. */
 export interface LimitRule {
@@ -33,7 +33,7 @@ const SCATTERED = 16;
 export async function register(
   list: string,
   known: number | undefined,
-  { key, token, order: place }: Pick<Entry, "key" | "token"> & { readonly order: number | undefined },
+  { key, token, order: given }: Pick<Entry, "key" | "token"> & { readonly order: number | undefined },
   contents: Contents,
   op: Operation,
   rule?: LimitRule,
@@ -56,22 +56,10 @@ export async function register(
     }
     const counts = entry === undefined && rule !== undefined;
     const inspected = counts && (rule.refuses || first.pages > 1) ? await survey(list, op) : [];
-    if (counts && rule.refuses) {
-      const { limit, version } = rule;
-      // A login that is under way counts. So if two logins at once want the last place, one of them is refused.
-      const counted = inspected.filter(
-        ([other, target]) =>
-          other.token !== token && (typeof target === "string" ? target === "absent" : isCurrent(target, version, op)),
-      );
-      if (new Set(counted.map(([other]) => other.token)).size >= limit)
-        throw new SessionError(
-          "ERR_SESSION_LIMIT",
-          `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
-        );
-    }
+    if (counts && rule.refuses) assertRoom(inspected, token, rule, op);
     // Later than every session in the list, even if clocks differ.
     const others = [first, ...page.entries.values(), ...inspected.map(([other]) => other)];
-    const order = entry?.order ?? place ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
+    const order = entry?.order ?? given ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
     // If the session does not name this list yet, an earlier binding has left this entry, and it may be too old to be
     // kept until the session is stored.
     const isKept = entry !== undefined && known !== undefined;
@@ -89,6 +77,27 @@ export async function register(
     if (counts) await unregister({ list, page: page.number }, key, token, op);
     await op.backOff();
   }
+}
+
+/**
+ * Refuses one more session beside those of a list. A login that is under way counts, so if two logins at once want the
+ * last place, one of them is refused.
+ */
+function assertRoom(
+  inspected: readonly Inspected[],
+  token: string,
+  { limit, version }: LimitRule,
+  op: Operation,
+): void {
+  const counted = inspected.filter(
+    ([other, target]) =>
+      other.token !== token && (typeof target === "string" ? target === "absent" : isCurrent(target, version, op)),
+  );
+  if (new Set(counted.map(([other]) => other.token)).size >= limit)
+    throw new SessionError(
+      "ERR_SESSION_LIMIT",
+      `Cannot bind the session: its user has ${limit} already, which is the limit; revoke one first`,
+    );
 }
 
 function random(from: number, to: number): number {
