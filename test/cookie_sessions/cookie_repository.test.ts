@@ -317,6 +317,16 @@ describe("retire()", () => {
     expect([...records.values()].map(({ expiresAt }) => expiresAt)).toEqual([until + MARGIN]);
   });
 
+  test("knows what was noted when the session was created, so it needs one call", async () => {
+    const { repository, contents, op, calls } = scene();
+    const timeouts = { idle: 90 * DAY, absolute: 90 * DAY };
+    const session = await repository.create(idOf(0), contents({ timeouts }), op());
+    const successor = await repository.create(idOf(1), contents(), op());
+    calls.length = 0;
+    expect(await repository.retire(session, successor, null, op())).toBe(true);
+    expect(calls).toEqual(["save"]);
+  });
+
   test("goes on when something else was noted meanwhile", async () => {
     const { repository, contents, op, open, clock } = scene();
     const session = await repository.create(idOf(0), contents(), op());
@@ -341,20 +351,23 @@ describe("retire()", () => {
 });
 
 describe("reinstate()", () => {
-  test("puts back what was known of the session, and ends the successor", async () => {
-    const { repository, contents, op, noteOf, open, records, rotated } = scene();
-    const timeouts = { idle: 90 * DAY, absolute: 90 * DAY };
-    const { successor: before } = await rotated();
-    await repository.update(before, contents({ timeouts }), op());
-    const session = (await repository.refresh(before, op()))!;
-    const successor = await repository.create(idOf(2), contents(), op());
-    await repository.retire(session, successor, null, op());
-    await repository.reinstate(session, successor, op());
-    const longest = START + 90 * DAY * 1000 + MARGIN;
-    expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest, isUsed: true });
-    expect(records.get(await noteKey(session.id))?.expiresAt).toBe(longest);
-    expect([await open(session), await open(successor)]).toEqual(["open", "revoked"]);
-  });
+  test.each(["stored", "read again"])(
+    "puts back what was known of a session that was %s, and ends the successor",
+    async (how) => {
+      const { repository, contents, op, noteOf, open, records, rotated, update } = scene();
+      const timeouts = { idle: 90 * DAY, absolute: 90 * DAY };
+      const { successor: before } = await rotated();
+      const stored = await update(before, contents({ timeouts }));
+      const session = how === "stored" ? stored : (await repository.refresh(before, op()))!;
+      const successor = await repository.create(idOf(2), contents(), op());
+      await repository.retire(session, successor, null, op());
+      await repository.reinstate(session, successor, op());
+      const longest = START + 90 * DAY * 1000 + MARGIN;
+      expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest, isUsed: true });
+      expect(records.get(await noteKey(session.id))?.expiresAt).toBe(longest);
+      expect([await open(session), await open(successor)]).toEqual(["open", "revoked"]);
+    },
+  );
 
   test("notes no use of a session that had none", async () => {
     const { repository, contents, op, noteOf, records } = scene();
