@@ -31,8 +31,8 @@ export function assertStore(name: string, value: unknown): void {
 export function oneOf<const Word extends string>(
   name: string,
   value: Word | undefined,
-  words: readonly Word[],
-): Word | undefined {
+  words: readonly [Word, ...Word[]],
+): Word {
   if (value === undefined || words.includes(value)) return value ?? words[0];
   throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
 }

@@ -45,7 +45,7 @@ const LONGEST_NONCE = 3600;
 export function settingsOf(options: DpopOptions): DpopSettings {
   assertKnown(options, ["mode", "origin", "nonceLifetime", "algorithms"], "dpop");
   const { nonceLifetime = 300, algorithms = DEFAULT_ALGORITHMS, origin } = options;
-  const mode = oneOf("dpop: mode", options.mode, ["require", "offer"]) ?? "require";
+  const mode = oneOf("dpop: mode", options.mode, ["require", "offer"]);
   if (typeof nonceLifetime !== "number" || !(nonceLifetime >= 1 && nonceLifetime <= LONGEST_NONCE))
     throw new RangeError(`dpop: nonceLifetime must be a number of seconds from 1 to ${LONGEST_NONCE}`);
   const isList = Array.isArray(algorithms) && algorithms.length > 0;

@@ -97,7 +97,7 @@ export interface FaultyStore extends SessionStore {
  * ```
  */
 export function faultyStore(store: SessionStore, faults: FaultPlan = {}): FaultyStore {
-  assertMethods("faultyStore: store", store, ["load", "save", "delete"]);
+  assertMethods("faultyStore: store", store, VERBS);
   let plan = checkedPlan(faults);
   const calls = { load: 0, save: 0, delete: 0 };
   const keys = new Set<string>();
@@ -186,7 +186,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
 }
 
 const VERBS: readonly StoreVerb[] = ["load", "save", "delete"];
-const STORE_FAULTS: readonly StoreFault[] = [
+const STORE_FAULTS: readonly [StoreFault, ...StoreFault[]] = [
   "none",
   "rejects",
   "is busy",
@@ -203,7 +203,7 @@ const RECORD_FAULTS: readonly RecordFault[] = ["truncated", "another key's", "ne
 function checkedPlan(plan: FaultPlan): FaultPlan {
   assertKnown(plan, VERBS, "faultyStore");
   for (const verb of VERBS) {
-    const words = verb === "load" ? [...STORE_FAULTS, ...RECORD_FAULTS] : STORE_FAULTS;
+    const words = verb === "load" ? ([...STORE_FAULTS, ...RECORD_FAULTS] as const) : STORE_FAULTS;
     for (const fault of [plan[verb]].flat()) oneOf(`faultyStore: ${verb}`, fault, words);
   }
   return plan;
