@@ -1,4 +1,5 @@
 import { assertKnown } from "../core/known_options.ts";
+import { byteLength } from "../core/record_size.ts";
 
 /** Options of {@linkcode kvSimulator}. */
 export interface KvSimulatorOptions {
@@ -242,8 +243,9 @@ function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOpt
   if (expiration !== undefined && !(Math.trunc(expiration) >= seconds + MIN_TTL)) {
     throw failure("PUT", 400, `Invalid expiration of ${expiration}`);
   }
-  if (sizeOf(value) > MAX_VALUE_BYTES) throw failure("PUT", 413, `Value length exceeds limit of ${MAX_VALUE_BYTES}`);
-  if (metadata !== undefined && sizeOf(JSON.stringify(metadata)) > MAX_METADATA_BYTES) {
+  if (byteLength(value) > MAX_VALUE_BYTES)
+    throw failure("PUT", 413, `Value length exceeds limit of ${MAX_VALUE_BYTES}`);
+  if (metadata !== undefined && byteLength(JSON.stringify(metadata)) > MAX_METADATA_BYTES) {
     throw failure("PUT", 413, `Metadata length exceeds limit of ${MAX_METADATA_BYTES}`);
   }
   const end = expiration ?? (expirationTtl === undefined ? Infinity : seconds + expirationTtl);
@@ -252,13 +254,10 @@ function keptOf(value: string, { expiration, expirationTtl, metadata }: KvPutOpt
 
 function assertKey(key: string): void {
   if (key === "" || key === "." || key === "..") throw new TypeError(`Key name cannot be ${JSON.stringify(key)}`);
-  if (sizeOf(key) > MAX_KEY_BYTES) throw failure("GET", 414, `UTF-8 encoded length exceeds limit of ${MAX_KEY_BYTES}`);
+  if (byteLength(key) > MAX_KEY_BYTES)
+    throw failure("GET", 414, `UTF-8 encoded length exceeds limit of ${MAX_KEY_BYTES}`);
 }
 
 function failure(verb: "GET" | "PUT", status: number, reason: string): Error {
   return new Error(`KV ${verb} failed: ${status} ${reason}`);
-}
-
-function sizeOf(text: string): number {
-  return new TextEncoder().encode(text).length;
 }
