@@ -104,7 +104,7 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
 
     async save(key, { record, expected, expiresAt }) {
       const path = pathOf(key);
-      const value = utf8.encode(serializeRecord(record));
+      const value = toUtf8.encode(serializeRecord(record));
       assertRecordSize("Deno KV", value.length, MAX_BYTES);
       const expireIn = Math.max(1, Math.ceil(expiresAt - record.lastSeenAt));
       const check = { key: path, versionstamp: expected === null ? null : String(expected) };
@@ -126,12 +126,12 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
 /** https://docs.deno.com/deploy/kv/transactions/. Bytes are stored as they are, without a header. */
 const MAX_BYTES = 65_536;
 
-const utf8 = new TextEncoder();
-const utf8Decoder = new TextDecoder();
+const toUtf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder();
 
 /** The text of a value; empty if this store has not written it. */
 function textOf(value: unknown): string {
-  return isBytes(value) ? utf8Decoder.decode(value) : "";
+  return isBytes(value) ? fromUtf8.decode(value) : "";
 }
 
 function isBytes(value: unknown): value is Uint8Array {

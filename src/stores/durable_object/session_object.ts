@@ -50,7 +50,7 @@ export class SessionObject {
     const row = this.#storage.kv.get<Row>(ROW);
     switch (call.verb) {
       case "load":
-        return row === undefined ? MISSING : { is: "found", version: row.version, text: utf8Decoder.decode(row.text) };
+        return row === undefined ? MISSING : { is: "found", version: row.version, text: fromUtf8.decode(row.text) };
       case "save":
         return (row?.version ?? null) === call.expected ? await this.#save(call, row) : CONFLICT;
       case "delete":
@@ -65,7 +65,7 @@ export class SessionObject {
     const version = crypto.randomUUID();
     const endsAt = Date.now() + lifetime;
     // Bytes, because a string with a character beyond Latin-1 would be stored with two bytes for each.
-    this.#storage.kv.put(ROW, { version, endsAt, text: utf8Encoder.encode(text) } satisfies Row);
+    this.#storage.kv.put(ROW, { version, endsAt, text: toUtf8.encode(text) } satisfies Row);
     // Setting the alarm costs a second row, so it is not set anew when the session is extended. An alarm that comes too
     // early is set again, for the present end of the session.
     if (before === undefined || endsAt < before.endsAt) await this.#storage.setAlarm(endsAt);
@@ -91,5 +91,5 @@ const ROW = "record";
 const MISSING: Answer = { is: "missing" };
 const CONFLICT: Answer = { is: "conflict" };
 
-const utf8Encoder = new TextEncoder();
-const utf8Decoder = new TextDecoder();
+const toUtf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder();
