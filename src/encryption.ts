@@ -21,7 +21,7 @@ import type { RecordCodec } from "./core/record_codec.ts";
 import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./core/record_fields.ts";
 import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
-import { keyring, optionalSecrets, type Secrets, withAny } from "./crypto/secrets.ts";
+import { type Keys, keyring, optionalSecrets, type Secrets, withAny } from "./crypto/secrets.ts";
 
 export type { RecordCodec } from "./core/record_codec.ts";
 export type { Secrets } from "./crypto/secrets.ts";
@@ -75,7 +75,7 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
     seal(fields, id, key, { runtimeArguments }) {
       const metadata = fields.get(METADATA_FIELD) ?? "";
       const data = JSON.stringify([...fields].filter(([name]) => name !== METADATA_FIELD));
-      return chain(resolve(runtimeArguments), ([secret = ""]) =>
+      return chain(resolve(runtimeArguments), ([secret]) =>
         chain(keyOf(id, secret), (aesKey) =>
           chain(encrypt(aesKey, data, boundTo(key, metadata)), (sealed) =>
             withMetadata(metadata, [[SEALED_FIELD, sealed]]),
@@ -98,7 +98,7 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
   };
 }
 
-const WITHOUT_SECRETS: readonly string[] = [""];
+const WITHOUT_SECRETS: Keys<string> = [""];
 
 function keyOf(id: string, secret: string): MaybePromise<Uint8Array<ArrayBuffer>> {
   return deriveKey("record", id, secret);

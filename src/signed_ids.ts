@@ -70,7 +70,6 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
   return {
     toToken(id, { name, runtimeArguments }) {
       return chain(signers(runtimeArguments), ([sign]) => {
-        if (sign === undefined) return "";
         if (last?.id === id && last.name === name && last.sign === sign) return last.token;
         return chain(sign(signedText(name, id)), (signature) => `${id}.${signature}`);
       });

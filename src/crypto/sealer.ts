@@ -21,10 +21,7 @@ export function sealerFor(purpose: string, secrets: Secrets): Sealer {
   const keysOf = keyring(secrets, (secret) => deriveKey(purpose, secret));
   return {
     seal: (text, context, runtimeArguments) =>
-      chain(keysOf(runtimeArguments), ([current]) => {
-        if (current === undefined) throw new TypeError("There is no secret");
-        return encrypt(current, text, context);
-      }),
+      chain(keysOf(runtimeArguments), ([current]) => encrypt(current, text, context)),
     open: (sealed, context, runtimeArguments) =>
       chain(keysOf(runtimeArguments), (keys) => withAny(keys, (key) => decrypt(key, sealed, context))),
   };

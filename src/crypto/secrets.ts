@@ -15,6 +15,9 @@ import { chain, isPromise, type MaybePromise } from "../core/maybe_promise.ts";
  */
 export type Secrets = readonly string[] | ((...rest: never[]) => readonly string[] | Promise<readonly string[]>);
 
+/** The keys of secrets, the current one first. There is at least one, because an empty list of secrets is refused. */
+export type Keys<Key> = readonly [current: Key, ...older: Key[]];
+
 /** HMAC-SHA-256 can use 256 bits (RFC 2104, 3), and AES-256 needs as many. */
 const LEAST_BYTES = 32;
 
@@ -30,10 +33,10 @@ const LEAST_BYTES = 32;
 export function keyring<Key>(
   secrets: Secrets,
   derive: (secret: string) => MaybePromise<Key>,
-): (runtimeArguments: readonly unknown[]) => MaybePromise<readonly Key[]> {
+): (runtimeArguments: readonly unknown[]) => MaybePromise<Keys<Key>> {
   const give = typeof secrets === "function" ? secrets : giving(checkedSecrets(secrets));
   // The keys are kept as values and not as promises, because some runtimes bind a promise to one request.
-  const known = new WeakMap<object, readonly Key[]>();
+  const known = new WeakMap<object, Keys<Key>>();
   return (runtimeArguments) => {
     const [first] = runtimeArguments;
     const owner = give.length === 0 || first === undefined ? known : first;
@@ -44,8 +47,9 @@ export function keyring<Key>(
     const given: MaybePromise<readonly string[]> = Reflect.apply(give, undefined, [...runtimeArguments]);
     return chain(given, (list) =>
       chain(all(checkedSecrets(list).map(derive)), (made) => {
-        if (isKept) known.set(owner, made);
-        return made;
+        const keys = made as Keys<Key>;
+        if (isKept) known.set(owner, keys);
+        return keys;
       }),
     );
   };

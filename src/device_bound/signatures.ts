@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { isEqual, type Signer, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
-import { keyring, type Secrets, withAny } from "../crypto/secrets.ts";
+import { type Keys, keyring, type Secrets, withAny } from "../crypto/secrets.ts";
 import { type Binding, NAME } from "./binding.ts";
 
 /** The server's signatures for one session. No client can make them, and they are not valid for another session. */
@@ -24,29 +24,29 @@ const LONGEST_TEXT = 20;
  * secret.
  */
 export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
-  const resolve = secrets === undefined ? undefined : keyring(secrets, (secret) => secret);
+  const resolve = secrets === undefined ? () => WITHOUT_SECRETS : keyring(secrets, (each) => [each]);
   return ({ secret }, runtimeArguments) =>
-    chain(resolve?.(runtimeArguments), (list) => {
-      const inputs = list?.map((each) => [secret, each]) ?? [[secret]];
-      return {
-        seal: (purpose, text) =>
-          chain(deriveSigner(inputs[0] ?? []), (sign) =>
-            chain(sign(`${purpose} ${text}`), (signature) => `${text}.${signature}`),
+    chain(resolve(runtimeArguments), (inputs) => ({
+      seal: (purpose, text) =>
+        chain(signerOf(secret, inputs[0]), (sign) =>
+          chain(sign(`${purpose} ${text}`), (signature) => `${text}.${signature}`),
+        ),
+      open(purpose, sealed) {
+        const dot = sealed.indexOf(".");
+        if (dot < 1 || dot > LONGEST_TEXT) return null;
+        const text = sealed.slice(0, dot);
+        return withAny(inputs, (input) =>
+          chain(signerOf(secret, input), (sign) =>
+            chain(sign(`${purpose} ${text}`), (expected) => (isEqual(expected, sealed.slice(dot + 1)) ? text : null)),
           ),
-        open(purpose, sealed) {
-          const dot = sealed.indexOf(".");
-          if (dot < 1 || dot > LONGEST_TEXT) return null;
-          const text = sealed.slice(0, dot);
-          return withAny(inputs, (input) =>
-            chain(deriveSigner(input), (sign) =>
-              chain(sign(`${purpose} ${text}`), (expected) => (isEqual(expected, sealed.slice(dot + 1)) ? text : null)),
-            ),
-          );
-        },
-      };
-    });
+        );
+      },
+    }));
 }
 
-function deriveSigner(inputs: readonly string[]): MaybePromise<Signer> {
-  return chain(deriveKey(NAME, ...inputs), signer);
+/** The secret of a session is then the only one that signs. */
+const WITHOUT_SECRETS: Keys<readonly string[]> = [[]];
+
+function signerOf(secret: string, input: readonly string[]): MaybePromise<Signer> {
+  return chain(deriveKey(NAME, secret, ...input), signer);
 }
