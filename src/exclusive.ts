@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isSessionError, SessionError } from "./core/errors.ts";
+import { SessionError } from "./core/errors.ts";
 import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { CAPABILITY } from "./core/record_fields.ts";
@@ -143,9 +143,8 @@ async function run(
       const result = await fn(value);
       return await put(own, () => result);
     } catch (error) {
-      await put(seen, (value) => value).catch((failure: unknown) => {
-        if (!isSessionError(failure)) throw failure;
-      });
+      // This ends the lease. If that fails, the lease ends by itself, and the caller learns why the function failed.
+      await put(seen, (value) => value).catch(() => {});
       throw error;
     }
   }
