@@ -11,7 +11,7 @@ import { SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
-import { goesOn, headersAfter, OVERRIDDEN } from "./next/pass_on.ts";
+import { goesOn, headersAfter, OVERRIDDEN, withCookies } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
@@ -99,6 +99,14 @@ export function nextSession<Data extends object = DefaultData>(
     return request;
   };
 
+  /** Stores the session of an action. The components that render afterwards see the request with the cookies that it has set. */
+  const storeForPage = async (session: object): Promise<void> => {
+    const lines = await store(internals, session);
+    if (lines.length === 0) return;
+    const request = await currentRequest();
+    requests.set(await headers(), new Request(request, { headers: withCookies(new Headers(request.headers), lines) }));
+  };
+
   return {
     manager,
     route<Rest extends unknown[]>(handler: SessionHandler<Data, Rest>) {
@@ -119,10 +127,10 @@ export function nextSession<Data extends object = DefaultData>(
         if (isJoined) return await action(session as Session<Data>, ...parameters);
         try {
           const result = await action(session as Session<Data>, ...parameters);
-          await store(internals, session);
+          await storeForPage(session);
           return result;
         } catch (error) {
-          if (isControlFlow(error)) await store(internals, session);
+          if (isControlFlow(error)) await storeForPage(session);
           else {
             internals.dropRecorded(session);
             await internals.discard(session);
@@ -162,16 +170,21 @@ export function nextSession<Data extends object = DefaultData>(
   };
 }
 
-/** Stores a session, and lets Next.js set the cookies. If it cannot, the session is put back under the id that the client holds. */
-async function store(internals: ManagerInternals, session: object): Promise<void> {
-  const added = await internals.commit(session);
+/**
+ * Stores a session, and lets Next.js set the cookies. If it cannot, the session is put back under the id that the client holds.
+ *
+ * @returns The lines of Set-Cookie
+ */
+async function store(internals: ManagerInternals, session: object): Promise<readonly string[]> {
+  const lines = (await internals.commit(session))?.getSetCookie() ?? [];
   try {
-    await setCookies(added?.getSetCookie() ?? []);
+    await setCookies(lines);
   } catch (error) {
     await internals.discard(session);
     throw error;
   }
   internals.confirm(session);
+  return lines;
 }
 
 async function setCookies(lines: readonly string[]): Promise<void> {

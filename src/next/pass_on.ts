@@ -1,6 +1,6 @@
 /**
- * Passes the cookies that `proxy.ts` has set on to the page: the request then carries them as the browser will send
- * them next time.
+ * Passes the cookies that `proxy.ts` or an action has set on to the page: the request then carries them as the browser
+ * will send them next time.
  *
  * @module
  */
@@ -25,9 +25,13 @@ export function headersAfter(request: Request, response: Response): Headers {
     const value = response.headers.get(`x-middleware-request-${name.trim()}`);
     if (value !== null) headers.set(name.trim(), value);
   }
-  const pairs = (headers.get("Cookie") ?? "").split(";").flatMap((pair) => pair.trim() || []);
-  let kept = pairs;
-  for (const line of response.headers.getSetCookie()) {
+  return withCookies(headers, response.headers.getSetCookie());
+}
+
+/** Changes the headers of a request to those that the browser would send after a response with these lines of Set-Cookie. */
+export function withCookies(headers: Headers, lines: readonly string[]): Headers {
+  let kept = (headers.get("Cookie") ?? "").split(";").flatMap((pair) => pair.trim() || []);
+  for (const line of lines) {
     const { name, value, maxAge } = cookieFrom(line);
     kept = kept.filter((pair) => pair.slice(0, Math.max(0, pair.indexOf("="))) !== name);
     if (maxAge !== 0) kept.push(`${name}=${value}`);

@@ -62,11 +62,12 @@ export const NEXT_CHECKS: readonly Check[] = [
     },
   },
   {
-    name: "A Server Action without a session begins one",
+    name: "A Server Action without a session begins one, which is on the page that it answers",
     async run(origin) {
       const visitor = client(origin);
       const answer = await act(visitor, "like");
       assert.match(sessionCookie(answer) ?? "", /^session=[\w-]{32};/);
+      assert.match(answer.text, /Likes 1/);
       assert.match((await visitor.send("/page")).text, /Likes 1/);
     },
   },

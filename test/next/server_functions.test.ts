@@ -80,6 +80,54 @@ describe("action()", () => {
     expect(browser.set).toEqual([]);
   });
 
+  test("shows the page that is rendered after an action the session that it has begun, renewed or ended", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    const seen = await browser.visit(async () => {
+      await sessions.action(login)("ada");
+      return userOf(sessions)();
+    });
+    expect(seen).toBe("ada");
+    const renewed = await browser.visit(async () => {
+      expect(await userOf(sessions)()).toBe("ada");
+      await sessions.action(login)("eve");
+      return userOf(sessions)();
+    });
+    expect(renewed).toBe("eve");
+    const ended = await browser.visit(async () => {
+      await sessions.action((session) => session.destroy())();
+      return (await (await sessions.current()).info()).ended;
+    });
+    expect(ended).toBeNull();
+  });
+
+  test("shows a page the session of an action that has left by notFound()", async () => {
+    const sessions = application();
+    const seen = await new Browser().visit(async () => {
+      const leave = sessions.action(async (session) => {
+        await login(session, "ada");
+        throw Object.assign(new Error("missing"), { digest: "NEXT_HTTP_ERROR_FALLBACK;404" });
+      });
+      await leave().catch(() => {});
+      return userOf(sessions)();
+    });
+    expect(seen).toBe("ada");
+  });
+
+  test("gives the second of two actions, one after the other, the session of the first one", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    await browser.visit(async () => {
+      await sessions.action(login)("eve");
+      await sessions.action(async (session) => session.set("n", 1))();
+    });
+    expect(await browser.visit(async () => ({ ...(await (await sessions.current()).all()) }))).toEqual({
+      user: "eve",
+      n: 1,
+    });
+  });
+
   test("asks for no cookies in an action that does not use its session", async () => {
     const sessions = application();
     const browser = new Browser();
