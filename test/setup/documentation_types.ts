@@ -129,7 +129,7 @@ declare module "react-router" {
   ) => Result | Promise<Result | void> | void;
 }
 declare module "astro" {
-  export interface APIContext { readonly request: Request; locals: App.Locals }
+  export interface APIContext { readonly request: Request; readonly isPrerendered: boolean; locals: App.Locals }
   export type MiddlewareNext = () => Promise<Response>;
 }
 declare module "astro:middleware" {
