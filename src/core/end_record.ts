@@ -21,7 +21,11 @@ export async function endRecord(key: string, current: Found | undefined, op: Ope
     if (expected !== undefined && (await op.store.delete(key, expected)) !== "conflict") return;
     if (expected !== undefined) await op.backOff();
     const record = await op.store.load(key);
-    if (record === null) return;
+    if (record === null) {
+      // A replica may not show the record yet. A deletion goes to the primary.
+      if (op.store.traits.consistency === "eventual") await op.store.delete(key);
+      return;
+    }
     await endSuccessor(key, record, op);
     expected = record.version;
   }

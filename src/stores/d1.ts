@@ -47,8 +47,10 @@ export interface D1Statement {
  *
  * D1's Sessions API reads from a replica near the user. Pass `env.DB.withSession(bookmark)` for it, where the bookmark
  * comes from the user's last request. Its reads are never older than the bookmark, but they may be older than writes of
- * other requests since then: if another device ended this session, a request may still find it for a while. The traits
- * then say `"eventual"`. Writes still compare and set on the primary, so no update is lost.
+ * other requests since then: if another device ended this session, a request may still find it for a while, and the
+ * `revokeAll` of user sessions may miss a session that has just begun. The traits then say `"eventual"`. Writes still
+ * compare and set on the primary, so no update is lost. A store is opened once for each first argument of the handler, so
+ * pass a new `env` with each request: `handler(request, { ...env, DB: env.DB.withSession(bookmark) })`.
  *
  * ## Limits
  * A record has at most 1 MiB; D1 accepts rows of 2 MB (https://developers.cloudflare.com/d1/platform/limits/). D1 has one writer at a

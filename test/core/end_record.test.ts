@@ -92,6 +92,12 @@ describe("endRecord()", () => {
     expect(records.size).toBe(3);
   });
 
+  test("deletes a record that a replica does not show yet", async () => {
+    const { store, records, op } = scene({ consistency: "eventual" });
+    await endRecord(LAST, undefined, op(altered(store, { load: async () => null })));
+    expect([...records.keys()]).toEqual([OLD, NEXT]);
+  });
+
   test("tries again for as long as others write", async () => {
     const { store, records, op, found, lead } = scene();
     let conflicts = 0;
