@@ -11,7 +11,7 @@ import { SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
-import { goesOn, headersAfter, OVERRIDDEN, withCookies } from "./next/pass_on.ts";
+import { goesOn, headersAfter, NOT_KEPT, OVERRIDDEN, withCookies } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
@@ -155,7 +155,9 @@ export function nextSession<Data extends object = DefaultData>(
       const handle = withSession<Data, Rest>(handler, manager);
       return async (request: Request, ...rest: Rest) => {
         const response = await handle(request, ...rest);
-        if (!goesOn(response) || response.headers.getSetCookie().length === 0) return response;
+        if (!goesOn(response)) return response;
+        if (response.headers.get("Cache-Control") === "private") response.headers.set("Cache-Control", NOT_KEPT);
+        if (response.headers.getSetCookie().length === 0) return response;
         const passed = new Headers(response.headers);
         const names: string[] = [];
         for (const [name, value] of headersAfter(request, response)) {

@@ -9,6 +9,12 @@ import { cookieFrom } from "./control_flow.ts";
 /** The response header in which Next.js lists the headers with which a request continues. */
 export const OVERRIDDEN: string = "x-middleware-override-headers";
 
+/**
+ * The `Cache-Control` of a page that Next.js renders for one request. A header that the proxy sets replaces it, and
+ * `private` alone would let browsers keep the page.
+ */
+export const NOT_KEPT: string = "private, no-cache, no-store, max-age=0, must-revalidate";
+
 /** Whether a response of the proxy lets the request continue to its page or to another one. */
 export function goesOn({ headers }: Response): boolean {
   return headers.has("x-middleware-next") || headers.has("x-middleware-rewrite");

@@ -453,6 +453,23 @@ describe("proxy()", () => {
     expect(await page.visit(userOf(sessions))).toBe("ada");
   });
 
+  test("keeps what Next.js says about caches: no browser keeps a page whose proxy has read the session", async () => {
+    const sessions = application();
+    const cacheControl = async (answer: Response): Promise<string | null> => {
+      const proxy = sessions.proxy(async (_request, session) => {
+        await session.get("user");
+        return answer;
+      });
+      return (await proxy(request())).headers.get("Cache-Control");
+    };
+    expect(await cacheControl(next())).toBe("private, no-cache, no-store, max-age=0, must-revalidate");
+    const chosen = next();
+    chosen.headers.set("Cache-Control", "private, max-age=60");
+    expect(await cacheControl(chosen)).toBe("private, max-age=60");
+    expect(await cacheControl(new Response("Stop"))).toBe("private");
+    expect((await sessions.proxy(async () => next())(request())).headers.has("Cache-Control")).toBe(false);
+  });
+
   test("leaves a response alone that sets no cookie or does not go on", async () => {
     const sessions = application();
     for (const answer of [next(), new Response("Stop")]) {
