@@ -52,7 +52,7 @@ export function session<Data extends object = DefaultData, As extends string = "
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
   // This only checks that it is an object. SessionManager checks the names.
-  assertKnown(options, Object.keys(Object(options)), "session");
+  assertKnown(options, ["store", ...Object.keys(Object(options))], "session");
   const isShared = isManager<Data>(options);
   const { as = "session", ...others } = isShared ? {} : options;
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(others));

@@ -311,7 +311,7 @@ describe("session()", () => {
 
   test("throws a TypeError for what are no options, and for a variable without a name", () => {
     for (const wrong of [7, null, "options"])
-      expect(() => session(wrong as never)).toThrow("session must be an object");
+      expect(() => session(wrong as never)).toThrow("session must be an object, such as { store: … }");
     for (const as of ["", 7, null]) expect(() => session({ as } as never)).toThrow("as must be the name of a variable");
   });
 });

@@ -7,12 +7,12 @@ function isOptions(value: unknown): value is object {
  * Refuses options that have an unknown name, so that a misspelt option is not silently ignored.
  *
  * @param options What was given
- * @param known The names that are known
+ * @param known The names that are known. A message about what is no object shows the first one
  * @param owner The function or option that takes them, for the message: `withSession`, `cookie`
  * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
-  if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object`);
+  if (!isOptions(options)) throw new TypeError(`The options of ${owner} must be an object, such as { ${known[0]}: … }`);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     throw new TypeError(

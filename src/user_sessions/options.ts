@@ -50,7 +50,7 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
   if (limit !== undefined && typeof limit !== "function") checkedLimit(limit);
   oneOf("userSessions: onLimit", onLimit, ["revoke-oldest", "refuse"]);
   // This only checks that it is an object: the program chooses the names.
-  assertKnown(indexes, Object.keys(Object(indexes)), "userSessions.indexes");
+  assertKnown(indexes, ["sid", ...Object.keys(Object(indexes))], "userSessions.indexes");
   for (const each of [credentialVersion, ...Object.values(indexes)])
     if (each !== undefined && typeof each !== "function")
       throw new TypeError("userSessions: credentialVersion and each of the indexes must be a function");

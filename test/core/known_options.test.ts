@@ -13,7 +13,7 @@ describe("assertKnown()", () => {
     "throws a TypeError when it gets %j in place of an object",
     (options) => {
       expect(() => assertKnown(options, KNOWN, "withSession")).toThrow(
-        new TypeError("The options of withSession must be an object"),
+        new TypeError("The options of withSession must be an object, such as { idleTimeout: … }"),
       );
     },
   );

@@ -25,7 +25,7 @@ test("assertCallOptions() says of a callback that the call is to be awaited, and
   expect(assertCallOptions({ grace: 1 }, ["grace"], "session.regenerate")).toBeUndefined();
   const given = (options: unknown) => () => assertCallOptions(options, ["grace"], "session.regenerate");
   expect(given(() => {})).toThrow(new TypeError("session.regenerate takes no callback: await it"));
-  expect(given(7)).toThrow(new TypeError("The options of session.regenerate must be an object"));
+  expect(given(7)).toThrow(new TypeError("The options of session.regenerate must be an object, such as { grace: … }"));
   expect(given({ grcae: 1 })).toThrow('session.regenerate has no option "grcae": did you mean grace?');
 });
 

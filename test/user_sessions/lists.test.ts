@@ -232,6 +232,7 @@ describe("what a program gives", () => {
     expect(() => assertOptions({ limit: 1, onLimit: "refuse" })).not.toThrow();
     for (const indexes of [null, 7, "a", { a: 7 }, { a: () => 1, b: null }])
       expect(() => assertOptions({ indexes } as never), JSON.stringify(indexes)).toThrow(TypeError);
+    expect(() => assertOptions({ indexes: "sid" } as never)).toThrow("indexes must be an object, such as { sid: … }");
   });
 
   test("as the id of a user is a well-formed text that is not empty", () => {
