@@ -61,7 +61,9 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
   for (const plugin of plugins as readonly Partial<Plugin>[]) {
     const name = plugin?.name;
     if (typeof plugin !== "object" || typeof name !== "string" || name === "")
-      throw new TypeError("Each plugin must be an object with a name, such as userSessions() returns");
+      throw new TypeError(
+        "Each plugin must be an object with a name, such as userSessions() returns; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
+      );
     const steps = STEPS.map((step) => plugin[step]).filter((step) => step !== undefined);
     if (steps.length === 0 || steps.some((step) => typeof step !== "function"))
       throw new TypeError(`The plugin ${JSON.stringify(name)} needs one of the functions ${STEPS.join(", ")}`);

@@ -75,7 +75,10 @@ describe("assertPlugins()", () => {
     [{ name: "a", wrap }, /plugins must be a list/],
     [[undefined], /Each plugin must be an object with a name/],
     [[null], /Each plugin must be an object with a name/],
-    [[wrap], /Each plugin must be an object with a name/],
+    [
+      [wrap],
+      /Each plugin must be an object with a name.*; signedIds\(\), encryption\(\) and cookieSessions\(\) belong to/,
+    ],
     [["a"], /Each plugin must be an object with a name/],
     [[Object.assign(() => {}, { wrap })], /Each plugin must be an object with a name/],
     [[{ wrap }], /Each plugin must be an object with a name/],
