@@ -20,11 +20,10 @@ export interface SeedOptions {
  * Stores a session with data, and returns its cookie. With it, a test of your own program begins with that session:
  * signed in, with a full basket.
  *
- * @param options The options of the program under test, with the same store, or its `SessionManager`. Without a store,
- *   no other handler finds the session
+ * @param options The options of the program under test, with the same store, or its `SessionManager`
  * @param data The data of the session
  * @returns The value of a `Cookie` header, `name=value`
- * @throws {TypeError} If the options have no cookie
+ * @throws {TypeError} If the options have no store, or no cookie
  * @throws {SessionError} The errors of `session.save()`
  *
  * @example
@@ -47,7 +46,10 @@ export async function seedSession<Data extends object = DefaultData>(
   const { url = "https://localhost/", rest = [] } = where;
   if (typeof url !== "string" || !URL.canParse(url))
     throw new TypeError("seedSession: url must be an address, such as http://localhost:3000/");
-  const sessions = isManager<Data>(options) ? options : new SessionManager<Data>(options);
+  const isShared = isManager<Data>(options);
+  const sessions = isShared ? options : new SessionManager<Data>(options);
+  if (!isShared && Reflect.get(Object(options), "store") === undefined)
+    throw new TypeError("seedSession needs the store of the program under test: pass options with it, or the manager");
   const session = sessions.start(new Request(url), ...rest);
   await session.create();
   session.set(data);

@@ -508,7 +508,7 @@ describe.each(ENGINES)("asked for, on %s:", (name) => {
       user: "ada",
       basket: new Set(["pear"]),
     });
-    await expect(seedSession({ header: "X-Session-Id", cookie: false }, {})).rejects.toThrow(
+    await expect(seedSession({ store: memoryStore(), header: "X-Session-Id", cookie: false }, {})).rejects.toThrow(
       /needs options with a cookie/,
     );
     const local = await seedSession(options, { user: "bob" }, { url: "http://localhost:3000/" });

@@ -261,7 +261,7 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   ["fakeClock().advance(…)", unchecked(fakeClock().advance), ["zero", "minus one"]],
   ["faultyStore(…)", unchecked(faultyStore), []],
   ["faultyStore(store, …)", unchecked(faultyStore, store), OPTIONS],
-  ["seedSession(…)", (options) => unchecked(seedSession, options)({}), OPTIONS],
+  ["seedSession(…)", (options) => unchecked(seedSession, options)({}), []],
   ["seedSession(options, data, …)", unchecked(seedSession, { store }, {}), OPTIONS],
   ["seedSession(options, data, { url })", option(seedSession, "url", { store }, {}), ["undefined"]],
   ["cookieJar(…)", unchecked(cookieJar), OPTIONS],

@@ -35,7 +35,7 @@ describe("seedSession()", () => {
 
   test("answers all cookies that the response sets", async () => {
     const plugin = { name: "beside", respond: (headers: Headers) => headers.append("Set-Cookie", "beside=1; Path=/") };
-    const cookie = await seedSession({ plugins: [plugin] }, { user: "ada" });
+    const cookie = await seedSession({ store: memoryStore(), plugins: [plugin] }, { user: "ada" });
     expect(cookie).toMatch(/^__Host-session=[\w-]{32}; beside=1$/);
   });
 
@@ -48,8 +48,10 @@ describe("seedSession()", () => {
     expect(given).toEqual([[env, "context"], []]);
   });
 
-  test("throws a TypeError when there is no cookie, the address is none, or an option is unknown", async () => {
-    const header: SessionOptions = { header: "X-Session-Id", cookie: false };
+  test("throws a TypeError when there is no store, no cookie, the address is none, or an option is unknown", async () => {
+    for (const options of [{}, { idleTimeout: 60 }])
+      await expect(seedSession(options, {})).rejects.toThrow(/^seedSession needs the store of the program under test/);
+    const header: SessionOptions = { store: memoryStore(), header: "X-Session-Id", cookie: false };
     await expect(seedSession(header, {})).rejects.toThrow(/^seedSession needs options with a cookie/);
     for (const url of ["", "/path", 7, null, ["https://localhost/"]])
       await expect(seedSession({}, {}, { url: url as string })).rejects.toThrow(/^seedSession: url must be an address/);
