@@ -66,7 +66,12 @@ export interface SessionOptions<
   readonly transports?: readonly Transport[];
   /** The session ends after this many seconds without a request: by default after a day. @default {86_400} */
   readonly idleTimeout?: number;
-  /** The session ends this many seconds after it began, by default after 30 days; `false` for never. @default {2_592_000} */
+  /**
+   * The session ends this many seconds after it began, or after the last `regenerate({ reauthenticated: true })`: by
+   * default after 30 days; `false` for never.
+   *
+   * @default {2_592_000}
+   */
   readonly absoluteTimeout?: number | false;
   /** The longest that `setTimeouts` can make the timeouts of one session. @default No limits */
   readonly timeoutLimits?: TimeoutLimits;
