@@ -24,7 +24,7 @@ export interface Lifecycle {
   load(active: ActiveSession): MaybePromise<void>;
   commitAll(active: ActiveSession): MaybePromise<void>;
   commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void>;
-  renewByAge(active: ActiveSession): Promise<void> | undefined;
+  renewByAge(active: ActiveSession): Promise<void>;
 }
 
 /**
@@ -81,21 +81,16 @@ export class ActiveSession {
   unconfirmedRotation: UnconfirmedRotation | undefined;
   /** The session that this request has retired, and its successor, until the response carries the new id. */
   retired: { readonly current: Found; readonly successor: Found } | undefined;
-  /**
-   * The rotation that is under way. A request that fails waits for it, because the handler may not have awaited it. So
-   * does a call that tells the id.
-   */
+  /** The rotation that is under way. A request that fails waits for it, and so does a call that discloses the id. */
   rotating: Promise<void> | undefined;
 
   // The id that comes next.
   /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
-  /** The id that this request has renewed by age. */
+  /** The id that the session had before this request renewed it by age. */
   renewedId: string | undefined;
   /** Whether `nextId` was disclosed, as itself or by a value that is made from it. This request makes no other id then. */
   isIdDisclosed = false;
-  /** Whether `session.id()` returned `nextId` to the handler. The changes must not be stored under another id then. */
-  isIdReturned = false;
 
   // The `update` that is under way.
   /** The key of an `update` whose function has not returned yet. */
@@ -175,25 +170,16 @@ export class ActiveSession {
     return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
-  /** Renews an id that is due by age before the handler gets it. Undefined if there is nothing to wait for. */
-  renewByAge(): Promise<void> | undefined {
-    return this.#lifecycle.renewByAge(this);
-  }
-
   /** Runs tasks one after the other, because two commits of one session would conflict with each other. */
   exclusively<T>(task: () => MaybePromise<T>): MaybePromise<T> {
     return this.calls.exclusively(task, this.computing);
   }
 
-  /**
-   * Loads the session, waits until nothing is being stored, and runs a task before anything else can begin. The caller
-   * of a commit that fails gets its error.
-   */
-  async whenIdle(task: () => void): Promise<void> {
+  /** Loads the session, and runs a task between two commits. The caller of a commit that fails gets its error. */
+  async betweenCommits(task: () => void): Promise<void> {
     const loading = this.load();
     if (isPromise(loading)) await loading;
-    while (this.calls.isBusy) await this.calls.idle();
-    task();
+    await this.exclusively(task);
   }
 
   /** Whether there is anything to store, even if only that the session was used. */
@@ -204,6 +190,11 @@ export class ActiveSession {
     if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
     if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
     return isTouchDue(this, this.copy.base);
+  }
+
+  /** Whether the session gets a new id in this request, or may have got one. After the response, it gets none. */
+  get rotates(): boolean {
+    return !this.isSent && (this.copy.rotation !== undefined || this.unconfirmedRotation !== undefined);
   }
 
   /** Makes the state that an operation has stored or found the base of this request. */
@@ -258,17 +249,27 @@ export class ActiveSession {
   /** Forgets the id that was made for a new session or a rotation: it was used, or is not needed. */
   forgetNextId(): void {
     this.nextId = undefined;
-    this.isIdDisclosed = this.isIdReturned = false;
+    this.isIdDisclosed = false;
   }
 
-  /** Answers the id of the session for the handler or the client. From now on this request makes no other id. */
+  /**
+   * Answers the id of the session for the handler or the client. From now on this request makes no other id, so an id
+   * that is due by age is renewed first.
+   */
   discloseId(): MaybePromise<string> {
+    const { copy, rotating, computing, calls } = this;
+    const mustWait = rotating !== undefined || copy.rotation?.untilUsed === true;
+    // The function of an `update` cannot wait for a commit that may wait for the function.
+    if (!mustWait || (computing !== undefined && calls.isBusy)) return this.#finalId();
+    return this.exclusively(() => chain(this.#lifecycle.renewByAge(this), () => this.#finalId()));
+  }
+
+  #finalId(): MaybePromise<string> {
     const { base, rotation } = this.copy;
-    const successor = this.unconfirmedRotation?.successor;
-    if (base && rotation === undefined && successor === undefined) return base.id;
+    if (base && !this.rotates) return base.id;
     this.isIdDisclosed = true;
-    if (rotation === undefined && successor !== undefined) return successor.id;
-    return this.createId();
+    const successor = this.unconfirmedRotation?.successor;
+    return rotation === undefined && successor !== undefined ? successor.id : this.createId();
   }
 
   /**

@@ -60,11 +60,6 @@ export class CallQueue {
     });
   }
 
-  /** Waits until no call of {@linkcode exclusively} is running. */
-  async idle(): Promise<void> {
-    while (this.#last !== undefined) await this.#last;
-  }
-
   /** Notes that a call is under way, so that the end of the request waits for it. */
   enter(): void {
     this.#count++;

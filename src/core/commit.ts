@@ -2,11 +2,12 @@ import type { ActiveSession } from "./active_session.ts";
 import { mayBeLate } from "./admission.ts";
 import { create } from "./create.ts";
 import { commitTogether } from "./group_commit.ts";
-import { isSessionError, type SessionErrorCode, sessionGone } from "./errors.ts";
+import { isSessionError, sessionGone } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
+import { report } from "./report.ts";
 import { resolveRotation, rotate } from "./rotate.ts";
 import { isRotation } from "./rotation.ts";
 import { needsSteps } from "./steps.ts";
@@ -48,6 +49,7 @@ async function resolved(active: ActiveSession): Promise<void> {
     await resolveUnconfirmed(active, op);
   } catch (error) {
     report(active, error, false, op);
+    throw error;
   }
 }
 
@@ -68,7 +70,8 @@ function guarded(active: ActiveSession, commit: Commit, restored: Commit): Maybe
       }),
     (error) => {
       if (active.settled === settled) restore(active, restored, error, drops);
-      return report(active, error, commit === restored, begun);
+      report(active, error, commit === restored, begun);
+      throw error;
     },
   );
 }
@@ -112,33 +115,11 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     const isUnconfirmed = active.unconfirmedRotation !== undefined;
     if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error, drops);
     report(active, error, true, op);
+    throw error;
   }
 }
 
 const isGoneError = (error: unknown): boolean => isSessionError(error) && error.code === "ERR_SESSION_GONE";
-
-/** After these errors the commit is not tried again, because it can never be stored as it is. The handler gets the error. */
-const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
-  "ERR_SCHEMA",
-  "ERR_SESSION_LIMIT",
-  "ERR_RECORD_TOO_LARGE",
-  "ERR_COOKIE_TOO_LARGE",
-  "ERR_NOT_SERIALIZABLE",
-]);
-
-/** Reports why a commit failed, and throws the error. `isWhole`: the commit held all changes, so all of them are refused. */
-function report(active: ActiveSession, error: unknown, isWhole: boolean, op: Operation | undefined): never {
-  if (isSessionError(error)) {
-    if (error.code === "ERR_SESSION_GONE") {
-      active.isGone = true;
-      active.emit({ type: "gone" });
-    } else {
-      if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
-      active.emitFailure("store", error, op);
-    }
-  }
-  throw error;
-}
 
 /** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);

@@ -68,8 +68,7 @@ export class ActiveInternals implements SessionInternals {
   }
 
   discloseId(): MaybePromise<string> {
-    const renewing = this.#active.renewByAge();
-    return renewing === undefined ? this.#active.discloseId() : renewing.then(() => this.discloseId());
+    return this.#active.discloseId();
   }
 
   get disclosedId(): string | undefined {

@@ -1,6 +1,8 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isSessionError } from "./errors.ts";
 import { beginOperation } from "./operation.ts";
+import type { Operation } from "./repository.ts";
+import { report } from "./report.ts";
 import { rotate } from "./rotate.ts";
 
 /**
@@ -8,35 +10,23 @@ import { rotate } from "./rotate.ts";
  * to renew the id chooses the new one. An id that was disclosed before it was stored, and each token made from it, would
  * then be worthless.
  *
- * If another call of this request gives the session a new id, it waits for that. The function of an `update` does not
- * wait, because the rotation may wait for it. When the promise resolves, another rotation may have begun, so the caller
- * calls again until the answer is undefined.
+ * If that fails, the old id stays for the rest of the request, and the next request tries again.
  */
-export function renewByAge(active: ActiveSession): Promise<void> | undefined {
-  const { rotating, computing } = active;
-  if (rotating !== undefined && computing === undefined) return rotating.catch(() => {});
-  return isDue(active) ? Promise.resolve(active.exclusively(() => renew(active))) : undefined;
-}
-
-function isDue({ copy, policy, isIdDisclosed, isSent }: ActiveSession): boolean {
-  if (copy.rotation?.untilUsed !== true || isIdDisclosed || isSent) return false;
+export async function renewByAge(active: ActiveSession): Promise<void> {
+  const { copy, policy } = active;
   // A token that holds the session must not be made before all changes are known.
-  return Boolean(copy.base) && policy.repository.tokenHoldsSession !== true;
-}
-
-async function renew(active: ActiveSession): Promise<void> {
-  const { copy } = active;
+  if (active.isSent || policy.repository.tokenHoldsSession === true) return;
+  let op: Operation | undefined;
   try {
-    const op = await beginOperation(active);
+    op = await beginOperation(active);
     const { base, rotation } = copy;
-    // Another call of this request has renewed the id, or has called `regenerate`.
-    if (!base || rotation === undefined || !isDue(active)) return;
-    await rotate(active, base, { ...NOTHING, rotation }, op);
+    // Another call of this request may have renewed the id, or have called `regenerate`.
+    if (base && rotation?.untilUsed === true) await rotate(active, base, { ...NOTHING, rotation }, op);
   } catch (error) {
-    // The end of the request tries again, and reports a failure. No other call makes another id until then.
+    report(active, error, false, op);
     if (!isSessionError(error)) throw error;
-    if (active.unconfirmedRotation !== undefined) copy.forgetRenewal();
-    await active.discloseId();
+  } finally {
+    copy.forgetRenewal();
   }
 }
 

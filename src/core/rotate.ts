@@ -147,7 +147,7 @@ async function retireAgain(
     const newest = await newestOf(active, current, op);
     // Another request has renewed the id with a grace. This request must not renew the old id a second time.
     if (newest.id !== current.id) {
-      if (rotation.untilUsed && !active.isIdReturned) return newest;
+      if (rotation.untilUsed) return newest;
       throw sessionGone();
     }
     current = newest;

@@ -5,8 +5,6 @@ import { beginOperation } from "./operation.ts";
 /** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
-  for (let renewing = active.renewByAge(); renewing !== undefined; renewing = active.renewByAge()) await renewing;
-  if (copy.base && copy.rotation === undefined && active.unconfirmedRotation === undefined) return copy.base.token;
   if (!copy.exists) return null;
   if (!copy.base) {
     const { base } = await storeForId(active);
@@ -14,11 +12,15 @@ export async function tokenOf(active: ActiveSession): Promise<string | null> {
   }
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
-    active.detectChanges();
-    await active.save();
+    // The token holds the session, so it cannot be made before everything is stored.
+    if (!copy.base || active.rotates || active.rotating !== undefined) {
+      active.detectChanges();
+      await active.save();
+    }
     return copy.base?.token ?? null;
   }
-  const op = await beginOperation(active);
-  active.isIdReturned = true;
-  return await repository.tokenFor(await active.discloseId(), op);
+  const id = await active.discloseId();
+  // A call of `destroy` may have come first.
+  if (!copy.exists) return null;
+  return copy.base?.id === id ? copy.base.token : await repository.tokenFor(id, await beginOperation(active));
 }

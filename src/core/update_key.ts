@@ -28,7 +28,7 @@ export function updateKey(
   const { values, copy } = active;
   const compute = watched(active, key, change);
   values.detectChanges();
-  if (copy.base && (!rotates(active) || active.isSent)) return commitAtOnce(active, key, compute);
+  if (copy.base && !active.rotates) return commitAtOnce(active, key, compute);
   return recordUpdate(active, key, compute);
 }
 
@@ -58,14 +58,14 @@ async function recordUpdate(
 ): Promise<unknown> {
   const { values, flash, copy } = active;
   for (let attempt = 0; attempt < MOST_UPDATES; attempt++) {
-    if (copy.base && !rotates(active)) return await commitAtOnce(active, key, compute);
+    if (copy.base && !active.rotates) return await commitAtOnce(active, key, compute);
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);
     const computed = compute(before === undefined ? undefined : values.decode(before));
     const next = isPromise(computed) ? await computed : computed;
     values.detectChanges();
     // While the function was awaited, another call of this request may have written the key.
-    if (values.text(key) !== before || (copy.base && !rotates(active))) continue;
+    if (values.text(key) !== before || (copy.base && !active.rotates)) continue;
     active.assertWritable();
     const text = next === undefined ? undefined : values.encode(key, next);
     let outcome: Outcome = { value: next, text };
@@ -81,7 +81,7 @@ async function recordUpdate(
     flash.forget(key);
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
-    if (!rotates(active)) return next;
+    if (!active.rotates) return next;
     // A session that gets a new id is stored as a whole, so that no change of it is stored under the old id.
     try {
       const saving = active.save();
@@ -102,11 +102,6 @@ async function recordUpdate(
 function replacing(change: KeyChange, removal: KeyChange | undefined): KeyChange {
   if (removal === undefined) return change;
   return { key: change.key, run: (fields) => chain(change.run(fields), () => removal.run(fields)) };
-}
-
-/** Whether the session gets a new id in this request, or may have got one. */
-function rotates({ copy, unconfirmedRotation }: ActiveSession): boolean {
-  return copy.rotation !== undefined || unconfirmedRotation !== undefined;
 }
 
 /** The function of an `update`. While it runs, its key is noted, so that a call of the session from within is recognised. */

@@ -85,21 +85,6 @@ describe("exclusively()", () => {
   });
 });
 
-test("idle() waits for what runs and for what is begun meanwhile, and for nothing else", async () => {
-  const queue = new CallQueue(5);
-  await queue.idle();
-  const [first, second] = [gate(), gate()];
-  const calls = [queue.exclusively(() => first.opened)];
-  const idle = queue.idle();
-  const alsoIdle = first.opened.then(() => void calls.push(queue.exclusively(() => second.opened)));
-  first.open();
-  await alsoIdle;
-  expect(await soonest(idle)).toBe("is pending");
-  second.open();
-  await Promise.all([...calls, idle]);
-  expect(queue.isBusy).toBe(false);
-});
-
 test("done() waits for all calls that are under way, also for those that come meanwhile", async () => {
   const queue = new CallQueue(5);
   queue.enter();

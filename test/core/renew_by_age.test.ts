@@ -85,27 +85,62 @@ describe("an id that is due by age", () => {
     expect((await read(headers.Cookie)).result).toEqual({ a: 1 });
   });
 
-  test("is told also if the store fails then: it is the one under which the end of the request stores the session", async () => {
-    const { store, visit, headers, read, records } = await due();
+  test("stays in a request in which the store fails then, and the next request renews it", async () => {
+    const { store, visit, headers, old, read, records } = await due();
     store.plan({ save: ["rejects"] });
-    const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
-    expect(idIn(cookies)).toBe(result);
-    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+    const { result, cookies } = await visit(
+      (session) => (session.set("b", 2), Promise.all([csrfToken(session), session.id(), session.id()])),
+      { headers },
+    );
+    const [token, ...ids] = result;
+    expect([ids, cookies]).toEqual([[old, old], []]);
+    expect((await visit((session) => verifyCsrfToken(session, token), { headers })).result).toBe(true);
+    const next = await read(headers.Cookie);
+    expect(next.result).toEqual({ a: 1, b: 2 });
+    expect(idIn(next.cookies)).not.toBe(old);
     expect(living(records)).toHaveLength(1);
   });
 
-  test("is told as one id by several calls, also if the store fails in the first one", async () => {
-    const { store, visit, headers, read } = await due();
-    store.plan({ save: ["rejects"] });
+  test("that stays after a failure is one under which another request's renewal is found", async () => {
+    const { store, visit, headers, old, read } = await due();
     const { result, cookies } = await visit(
-      (session) => Promise.all([csrfToken(session), session.id(), session.id()]),
+      async (session) => {
+        await session.get("a");
+        store.plan({ save: ["rejects"] });
+        const id = await session.id();
+        await visit((other) => other.set("b", 2), { headers });
+        session.set("c", 3);
+        await session.save();
+        return id;
+      },
       { headers },
     );
-    const Cookie = cookieOf({ cookies });
-    const [token, ...ids] = result;
-    expect(ids).toEqual([idIn(cookies), idIn(cookies)]);
-    expect((await visit((session) => verifyCsrfToken(session, token), { headers: { Cookie } })).result).toBe(true);
-    expect((await read(Cookie)).result).toEqual({ a: 1 });
+    expect(result).toBe(old);
+    for (const Cookie of [headers.Cookie, cookieOf({ cookies })])
+      expect((await read(Cookie)).result).toEqual({ a: 1, b: 2, c: 3 });
+  });
+
+  test("that could not be renewed is reported", async () => {
+    const events: string[] = [];
+    const { store, visit, headers } = await due({ onEvent: ({ type }) => events.push(type) });
+    store.plan({ save: ["rejects"] });
+    events.length = 0;
+    await visit((session) => session.id(), { headers });
+    expect(events).toEqual(["loaded", "failed"]);
+  });
+
+  test("is null beside destroy() in a request that has just renewed it", async () => {
+    const { visit, headers } = await due();
+    const { result } = await visit(
+      async (session) => {
+        await session.get("a");
+        const saving = session.save();
+        const [, id] = await Promise.all([session.destroy(), session.id(), saving]);
+        return id;
+      },
+      { headers },
+    );
+    expect(result).toBeNull();
   });
 
   test.each(["rejects", "does it but rejects"] as const)(

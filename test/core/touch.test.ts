@@ -7,7 +7,7 @@ import type { Found } from "../../src/core/repository.ts";
 import { isTouchDue, maxAgeOf } from "../../src/core/touch.ts";
 
 const nothing = (): undefined => undefined;
-const LIFECYCLE = { load: nothing, commitAll: nothing, commitKey: nothing, renewByAge: nothing };
+const LIFECYCLE = { load: nothing, commitAll: nothing, commitKey: nothing, renewByAge: async () => {} };
 const NOW = 1_000_000;
 const request = new Request("https://shop.example/");
 

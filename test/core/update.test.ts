@@ -479,6 +479,18 @@ describe("update()", () => {
     },
   );
 
+  test.each(["save", "regenerate", "destroy"] as const)(
+    "fails when its function waits for %s(), instead of waiting for ever",
+    async (call) => {
+      const visit = visitor({ storeTimeout: 0.05 });
+      await visit((session) => session.set("n", 1));
+      await visit(async (session) => {
+        await expect(session.update("n", async () => (await session[call](), 2))).rejects.toThrow("does not return");
+      });
+      expect((await visit((session) => session.get("n"))).result).toBe(1);
+    },
+  );
+
   test("leaves what else was recorded to be stored when the schema refuses it", async () => {
     const schema = z.object({ n: z.number().max(10).optional(), other: z.number().optional() });
     const visit = visitor({ schema });
