@@ -106,6 +106,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/rotate.ts",
       "src/core/renew_by_age.ts",
       "src/core/commit.ts",
+      "src/core/report.ts",
       "src/core/steps.ts",
     ],
     tests: [
