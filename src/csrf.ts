@@ -100,7 +100,7 @@ export async function verifyCsrfToken(
   const internals = internalsOf(session);
   await internals.load();
   // A session that begins or gets a new id in this request has tokens before it is stored, so both ids count. If the id was
-  // renewed by age, the form has a token of the old one.
+  // renewed by age, the form may have a token of the old one.
   const ids = [internals.found?.id, internals.disclosedId, internals.renewedId].filter((id) => id !== undefined);
   if (ids.length === 0) return false;
   const text = isRequest(presented) ? await tokenIn(presented) : presented;

@@ -38,7 +38,7 @@ export function guessedStrays(own: CookieScope, request: Request, isSecure: bool
   // such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
   const { hostname, pathname } = new URL(request.url);
-  // What stands behind a semicolon would be further attributes, of the client's choice.
+  // In `Set-Cookie`, a text after a semicolon would be read as attributes. The address is chosen by the client.
   if (hostname.includes(";")) return partitions;
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
   const domains = labels.slice(1).map((_, at) => labels.slice(at).join("."));

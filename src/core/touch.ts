@@ -21,9 +21,10 @@ export function isTouchDue(
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
   if (elapsed < Math.min(touchInterval, (maxAgeOf(active, own) ?? Infinity) / 2) * 1000) return false;
-  // A shorter timeout must not end the session at once, also in a request that does not count as use.
-  const isShorter = timeouts?.idle !== undefined && timeouts.idle !== metadata.timeouts?.idle;
-  return isShorter || transport === undefined || policy.countsAsUse(transport.request);
+  // A shorter idle timeout could end the session at once. So a change of it also writes "last seen" in a request that
+  // does not count as use.
+  const changesIdle = timeouts?.idle !== undefined && timeouts.idle !== metadata.timeouts?.idle;
+  return changesIdle || transport === undefined || policy.countsAsUse(transport.request);
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */

@@ -47,7 +47,7 @@ interface ProofRules {
   readonly key?: PublicJwk;
 }
 
-/** In characters. A proof with an RSA key of 4 096 bits has about 2 000; a longer text than this is not even parsed. */
+/** In characters. A longer text is not parsed. A proof with an RSA key of 4 096 bits has about 2 000. */
 export const LONGEST_PROOF = 8192;
 /** In base64url characters: 4 096 bits. The cost of verifying grows with the square of the key's size. */
 const LONGEST_MODULUS = 683;

@@ -22,7 +22,7 @@ export interface NodeResponse {
   getHeader(name: string): string | number | readonly string[] | undefined;
   /** Sets a field, and replaces a field of the same name. A list is one line for each value. */
   setHeader(name: string, value: string | readonly string[]): unknown;
-  /** Removes a field. A field that is not set is ignored. */
+  /** Removes a field. Node then no longer sets the field itself, even if it was not set. */
   removeHeader(name: string): void;
   /** The names of the fields that are set, in lower case. */
   getHeaderNames(): string[];
