@@ -93,7 +93,7 @@ export class ActiveSession {
   isIdDisclosed = false;
 
   // The `update` that is under way.
-  /** The key of an `update` whose function has not returned yet. */
+  /** The key of an `update` whose function a commit runs, and which has not returned yet. */
   computing: string | undefined;
   /** The key of an `update` whose function is on the call stack. */
   insideUpdate: string | undefined;
@@ -258,7 +258,7 @@ export class ActiveSession {
    */
   discloseId(): MaybePromise<string> {
     const { copy, rotating, computing, calls } = this;
-    const mustWait = rotating !== undefined || copy.rotation?.untilUsed === true;
+    const mustWait = rotating !== undefined || (copy.rotation?.untilUsed === true && this.rotates);
     // The function of an `update` cannot wait for a commit that may wait for the function.
     if (!mustWait || (computing !== undefined && calls.isBusy)) return this.#finalId();
     return this.exclusively(() => chain(this.#lifecycle.renewByAge(this), () => this.#finalId()));

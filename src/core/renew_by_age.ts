@@ -13,9 +13,7 @@ import { rotate } from "./rotate.ts";
  * If that fails, the old id stays for the rest of the request, and the next request tries again.
  */
 export async function renewByAge(active: ActiveSession): Promise<void> {
-  const { copy, policy } = active;
-  // A token that holds the session must not be made before all changes are known.
-  if (active.isSent || policy.repository.tokenHoldsSession === true) return;
+  const { copy } = active;
   let op: Operation | undefined;
   try {
     op = await beginOperation(active);

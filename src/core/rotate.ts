@@ -70,7 +70,6 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
     await abandonSuccessor(active, overtaken, op);
     return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
   }
-  active.forgetNextId();
   const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
   op.emit({ type: "regenerated" });

@@ -41,7 +41,7 @@ function commitAtOnce(active: ActiveSession, key: string, compute: Compute): May
 export function commitComputed(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
   const { values, flash } = active;
   let outcome: Outcome = { value: undefined, text: undefined };
-  const computed = values.computeChange(key, compute, (value, text) => {
+  const computed = values.computeChange(key, committed(active, key, compute), (value, text) => {
     outcome = { value, text };
   });
   return chain(active.commitChange(replacing(computed, flash.removal(key))), () => {
@@ -77,7 +77,7 @@ async function recordUpdate(
       values.computeChange(key, () => next, note),
       removal,
     );
-    const recorded = replacing(values.computeChange(key, compute, note), removal);
+    const recorded = replacing(values.computeChange(key, committed(active, key, compute), note), removal);
     flash.forget(key);
     copy.record(recorded, (fields) => void known.run(fields));
     values.track(key, next, text ?? "");
@@ -104,23 +104,36 @@ function replacing(change: KeyChange, removal: KeyChange | undefined): KeyChange
   return { key: change.key, run: (fields) => chain(change.run(fields), () => removal.run(fields)) };
 }
 
-/** The function of an `update`. While it runs, its key is noted, so that a call of the session from within is recognised. */
+/** The function of an `update`. While it is on the call stack, its key is noted, so that an `update` within it is recognised. */
 function watched(active: ActiveSession, key: string, change: (value: unknown) => unknown): (value: unknown) => unknown {
   return (value) => {
     const outer = active.insideUpdate;
-    active.insideUpdate = active.computing = key;
-    let result: unknown;
+    active.insideUpdate = key;
     try {
-      result = change(value);
+      return change(value);
     } finally {
       active.insideUpdate = outer;
-      active.computing = undefined;
     }
-    if (!isPromise(result)) return result;
-    active.computing = key;
-    return Promise.resolve(result).finally(() => {
+  };
+}
+
+/** A function that a commit runs. Until it returns, its key is noted: the commit waits for it, so it must not wait for the commit. */
+function committed(active: ActiveSession, key: string, compute: Compute): Compute {
+  return (value, fields) => {
+    const done = (): void => {
       active.computing = undefined;
-    });
+    };
+    active.computing = key;
+    let result: unknown;
+    try {
+      result = compute(value, fields);
+    } catch (error) {
+      done();
+      throw error;
+    }
+    if (isPromise(result)) return Promise.resolve(result).finally(done);
+    done();
+    return result;
   };
 }
 

@@ -1,11 +1,11 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { type Session, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
 import { exclusive } from "../../src/exclusive.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
-import { codeOf, cookieOf, counted, idIn, living, openStore, visitor } from "../setup/sessions.ts";
+import { codeOf, cookieOf, counted, idIn, living, openStore, soon, visitor } from "../setup/sessions.ts";
 
 /** A session `{ a: 1 }` whose id is due, and clients that hold it. `old` is that id. */
 async function due(options: SessionOptions = {}) {
@@ -24,6 +24,9 @@ async function due(options: SessionOptions = {}) {
     visitor(sessions)(async (session) => ({ ...(await session.all()) }), { headers: { Cookie } });
   return { clock, store, records, calls, sessions, headers, old: idIn(begun.cookies), visit, read };
 }
+
+const sealed = () =>
+  cookieSessions({ secrets: ["a secret of at least thirty-two bytes"], revocation: openStore().store });
 
 describe("an id that is due by age", () => {
   test("is renewed when the program asks for it, with the writes of any other request that renews it", async () => {
@@ -220,8 +223,62 @@ describe("an id that is due by age", () => {
     expect(result).toEqual([true, true]);
   });
 
+  test("is the same for forms of requests that overlap where the cookie holds the session", async () => {
+    const { visit, headers, read, sessions } = await due({ store: sealed() });
+    const { result, cookies } = await visit(
+      async (session) => {
+        await session.get("a");
+        const first = await visit((other) => csrfToken(other), { headers });
+        session.set("b", 2);
+        return [first.result, await csrfToken(session)];
+      },
+      { headers },
+    );
+    const next = { headers: { Cookie: cookieOf({ cookies }) } };
+    for (const token of result)
+      expect((await visitor(sessions)((session) => verifyCsrfToken(session, token), next)).result).toBe(true);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2 });
+  });
+
+  test("is waited for at any moment where the cookie holds the session and another call renews it", async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const { visit, headers } = await due({ store: sealed() });
+      const { result, cookies } = await visit(
+        async (session) => {
+          await session.get("a");
+          const saving = session.save();
+          for (let turn = 0; turn < turns; turn++) await undefined;
+          const token = await session.id();
+          await saving;
+          return token;
+        },
+        { headers },
+      );
+      expect(cookieOf({ cookies })).toBe(`__Host-session=${result}`);
+    }
+  });
+
+  test("stays after the response, without another attempt", async () => {
+    const events: string[] = [];
+    const { store, visit, headers, old } = await due({
+      onStoreError: "anonymous",
+      onEvent: ({ type }) => events.push(type),
+    });
+    let kept: Session | undefined;
+    await visit(
+      async (session) => {
+        await session.get("a");
+        store.plan({ save: ["rejects"] });
+        kept = session;
+      },
+      { headers },
+    );
+    events.length = 0;
+    expect([await kept?.id(), events]).toEqual([old, []]);
+  });
+
   test("is stored with all changes where the cookie holds the session", async () => {
-    const store = cookieSessions({ secrets: ["a secret of at least thirty-two bytes"], revocation: openStore().store });
+    const store = sealed();
     const { visit, headers, read } = await due({ store });
     const { result, cookies } = await visit((session) => (session.set("b", 2), session.id()), { headers });
     expect(cookieOf({ cookies })).toBe(`__Host-session=${result}`);
@@ -266,6 +323,11 @@ describe("an id that is due by age", () => {
   test.each([
     ["update()", async () => {}, (session: Session) => session.update("n", () => 1)],
     ["save()", async () => {}, (session: Session) => session.save()],
+    [
+      "save() beside the function of an update()",
+      async (session: Session) => void session.update("n", () => soon(1)),
+      (session: Session) => session.save(),
+    ],
     ["save() after regenerate()", (session: Session) => session.regenerate(), (session: Session) => session.save()],
   ])("is the new one at any moment while another call of the request renews it: %s", async (_call, prepare, renew) => {
     for (let turns = 0; turns < 20; turns++) {
@@ -350,4 +412,10 @@ test("an id that is not due is told without a call of the store", async () => {
   calls.length = 0;
   await visit((session) => session.id());
   expect(calls).toEqual(["load"]);
+});
+
+test("id() makes no id where there is no session", async () => {
+  const generateId = vi.fn(() => "x".repeat(32));
+  expect((await visitor({ generateId })((session) => session.id())).result).toBeNull();
+  expect(generateId).not.toHaveBeenCalled();
 });
