@@ -415,7 +415,7 @@ test("an id that is not due is told without a call of the store", async () => {
 });
 
 test("id() makes no id where there is no session", async () => {
-  const generateId = vi.fn(() => "x".repeat(32));
+  const generateId = vi.fn<() => string>(() => "x".repeat(32));
   expect((await visitor({ generateId })((session) => session.id())).result).toBeNull();
   expect(generateId).not.toHaveBeenCalled();
 });
