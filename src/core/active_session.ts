@@ -200,8 +200,8 @@ export class ActiveSession {
   /** Makes the state that an operation has stored or found the base of this request. */
   settle(stored: Found, op: Operation): MaybePromise<void> {
     this.settled = op;
-    // A rotation that is pending still needs the id. The handler may have got it.
-    if (this.copy.rotation === undefined) this.forgetNextId();
+    // A rotation that is pending or got no answer still needs the id. The handler may have got it.
+    if (!this.rotates) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
   }
 

@@ -120,20 +120,18 @@ function watched(active: ActiveSession, key: string, change: (value: unknown) =>
 /** A function that a commit runs. Until it returns, its key is noted: the commit waits for it, so it must not wait for the commit. */
 function committed(active: ActiveSession, key: string, compute: Compute): Compute {
   return (value, fields) => {
-    const done = (): void => {
-      active.computing = undefined;
-    };
     active.computing = key;
     let result: unknown;
     try {
       result = compute(value, fields);
-    } catch (error) {
-      done();
-      throw error;
+    } finally {
+      active.computing = undefined;
     }
-    if (isPromise(result)) return Promise.resolve(result).finally(done);
-    done();
-    return result;
+    if (!isPromise(result)) return result;
+    active.computing = key;
+    return Promise.resolve(result).finally(() => {
+      active.computing = undefined;
+    });
   };
 }
 

@@ -161,6 +161,25 @@ describe("an id that is due by age", () => {
     },
   );
 
+  test("is told also if the store gives no answer, beside a call that loads the session again", async () => {
+    for (let turns = 0; turns < 20; turns++) {
+      const { store, visit, headers, sessions } = await due();
+      const { result: token, cookies } = await visit(
+        async (session) => {
+          await session.get("a");
+          store.plan({ save: ["none", "rejects"] });
+          const making = csrfToken(session);
+          for (let turn = 0; turn < turns; turn++) await undefined;
+          await exclusive(session, "b", () => 2);
+          return await making;
+        },
+        { headers },
+      );
+      const next = { headers: { Cookie: cookieOf({ cookies }) } };
+      expect((await visitor(sessions)((session) => verifyCsrfToken(session, token), next)).result).toBe(true);
+    }
+  });
+
   test("is given up where another request has ended the session", async () => {
     const { visit, headers } = await due();
     const code = await visit(
