@@ -1,11 +1,11 @@
 import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
-import { type Session, SessionManager, type SessionOptions } from "../../mod.ts";
+import { type Session, SessionError, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
 import { exclusive } from "../../src/exclusive.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
-import { codeOf, cookieOf, counted, idIn, living, openStore, soon, visitor } from "../setup/sessions.ts";
+import { altered, codeOf, cookieOf, counted, idIn, living, openStore, soon, visitor } from "../setup/sessions.ts";
 
 /** A session `{ a: 1 }` whose id is due, and clients that hold it. `old` is that id. */
 async function due(options: SessionOptions = {}) {
@@ -130,6 +130,21 @@ describe("an id that is due by age", () => {
     events.length = 0;
     await visit((session) => session.id(), { headers });
     expect(events).toEqual(["loaded", "failed"]);
+  });
+
+  test("that is refused does not keep the changes of the request from being stored", async () => {
+    let refuses = false;
+    const store = altered(openStore().store, {
+      create: (create, ...args) => {
+        if (refuses) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+        return create(...args);
+      },
+    });
+    const { visit, headers, old, read } = await due({ store });
+    refuses = true;
+    const { result } = await visit((session) => (session.set("b", 2), session.id()), { headers });
+    refuses = false;
+    expect([result, (await read(headers.Cookie)).result]).toEqual([old, { a: 1, b: 2 }]);
   });
 
   test("is null beside destroy() in a request that has just renewed it", async () => {
