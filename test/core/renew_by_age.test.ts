@@ -362,6 +362,24 @@ describe("an id that is due by age", () => {
       async (session: Session) => void session.update("n", () => soon(1)),
       (session: Session) => session.save(),
     ],
+    [
+      "save() after an update() and regenerate()",
+      async (session: Session) => {
+        await session.id();
+        await session.update("n", () => 1);
+        await session.regenerate();
+      },
+      (session: Session) => session.save(),
+    ],
+    [
+      "save() after an update() with an async function and regenerate()",
+      async (session: Session) => {
+        await session.id();
+        await session.update("n", () => soon(1));
+        await session.regenerate();
+      },
+      (session: Session) => session.save(),
+    ],
     ["save() after regenerate()", (session: Session) => session.regenerate(), (session: Session) => session.save()],
   ])("is the new one at any moment while another call of the request renews it: %s", async (_call, prepare, renew) => {
     for (let turns = 0; turns < 20; turns++) {

@@ -126,7 +126,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_update_key: {
     files: ["src/core/update_key.ts"],
-    tests: ["test/core/{after_the_response,changes_in_place,flash,update,update_key}.test.ts"],
+    tests: ["test/core/{after_the_response,changes_in_place,flash,renew_by_age,update,update_key}.test.ts"],
   },
   core_create: {
     files: ["src/core/create.ts"],
