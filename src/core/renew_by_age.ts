@@ -1,6 +1,7 @@
 import type { ActiveSession } from "./active_session.ts";
 import { isSessionError } from "./errors.ts";
 import { beginOperation } from "./operation.ts";
+import { endOrphan } from "./recovery.ts";
 import type { Operation } from "./repository.ts";
 import { report } from "./report.ts";
 import { rotate } from "./rotate.ts";
@@ -19,7 +20,10 @@ export async function renewByAge(active: ActiveSession): Promise<void> {
     op = await beginOperation(active);
     const { base, rotation } = copy;
     // Another call of this request may have renewed the id, or have called `regenerate`.
-    if (base && rotation?.untilUsed === true) await rotate(active, base, { ...NOTHING, rotation }, op);
+    if (!base || rotation?.untilUsed !== true) return;
+    // An attempt without an answer may have stored a session under the id that is used now.
+    if (active.orphan !== undefined) await endOrphan(active, op);
+    await rotate(active, base, { ...NOTHING, rotation }, op);
   } catch (error) {
     report(active, error, false, op);
     if (!isSessionError(error)) throw error;

@@ -104,6 +104,23 @@ describe("an id that is due by age", () => {
     expect(living(records)).toHaveLength(1);
   });
 
+  test("is the one of a failed attempt, whose remains are removed before and not after", async () => {
+    const { store, visit, headers, read, records } = await due();
+    const { result, cookies } = await visit(
+      async (session) => {
+        session.set("b", (await session.get("a")) ?? 0);
+        // The new session is not stored, and the library cannot find that out.
+        store.plan({ save: ["rejects"], load: ["rejects", "rejects"] });
+        const saved = await codeOf(() => session.save());
+        return [saved, await session.id()];
+      },
+      { headers },
+    );
+    expect(result).toEqual(["ERR_STORE", idIn(cookies)]);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 1 });
+    expect(living(records)).toHaveLength(1);
+  });
+
   test("that stays after a failure is one under which another request's renewal is found", async () => {
     const { store, visit, headers, old, read } = await due();
     const { result, cookies } = await visit(
@@ -330,6 +347,23 @@ describe("an id that is due by age", () => {
     );
     expect(result).toEqual(["ERR_SCHEMA", idIn(cookies)]);
     expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
+  });
+
+  test("is told as the new one at any moment before another call stores what regenerate() asked for", async () => {
+    for (let turns = 0; turns < 10; turns++) {
+      const { visit, headers } = await due();
+      const { result, cookies } = await visit(
+        async (session) => {
+          await session.regenerate();
+          const asking = session.id();
+          for (let turn = 0; turn < turns; turn++) await undefined;
+          await session.save();
+          return await asking;
+        },
+        { headers },
+      );
+      expect(result).toBe(idIn(cookies));
+    }
   });
 
   test("gives way to regenerate() at any moment while it is renewed", async () => {
