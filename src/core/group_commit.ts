@@ -65,13 +65,15 @@ export function commitTogether(
   if (!isPromise(first)) return first;
   const waiting: WriteQueue = [];
   queues.set(token, waiting);
-  const next = (): void => {
-    const { base } = active.copy;
-    // The next batch begins with the state that this request has stored.
+  const next = (stored: Found | null | undefined): void => {
     if (waiting.length === 0) queues.delete(token);
-    else void serve(queues, token, waiting, base?.id === current.id ? base : undefined);
+    else void serve(queues, token, waiting, stored?.id === current.id ? stored : undefined);
   };
-  first.then(next, next);
+  // The next batch begins with the state that this request has stored.
+  first.then(
+    () => next(active.copy.base),
+    () => next(undefined),
+  );
   return first;
 }
 
@@ -105,7 +107,7 @@ async function serve(
 ): Promise<void> {
   let last = stored;
   for (let count = 1; waiting.length > 0; count++)
-    last = await serveBatch(waiting.splice(0), last, count % BATCHES_BEFORE_LOAD === 0);
+    last = await serveBatch(waiting.splice(0), last, last === undefined || count % BATCHES_BEFORE_LOAD === 0);
   queues.delete(token);
 }
 

@@ -406,6 +406,23 @@ describe("requests of one process that change one session at once", () => {
     }
   });
 
+  test("are applied to no older state than they have seen when the request that came first fails", async () => {
+    const { gather, all, faulty, elsewhere } = await busyShop();
+    const { answers } = await gather(
+      [
+        async (session) => {
+          await elsewhere((other) => other.set("other", 1));
+          return await session.update("other", (other) => {
+            if (other !== 1) throw new Error("This is an older state");
+            return 2;
+          });
+        },
+      ],
+      () => faulty.plan({ save: ["rejects"] }),
+    );
+    expect([answers, await all()]).toEqual([[2], { n: 0, other: 2 }]);
+  });
+
   test("count once when the client of the store sends their write twice", async () => {
     const { gather, all, faulty } = await busyShop();
     const { answers } = await gather([increment, increment], () => faulty.plan({ save: ["none", "does it twice"] }));
