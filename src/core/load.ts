@@ -4,6 +4,7 @@ import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
+import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 
 /** Loads the session: reads the token, finds the record, and lets plugins and schema check it. */
@@ -48,17 +49,22 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
   );
 }
 
-/**
- * Opens a token. A signature is bound to the name of the cookie or header. Without a request that name is unknown, so both
- * are tried.
- */
 function open(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
-  const { transport, policy } = active;
-  const { repository, headerName } = policy;
-  return chain(repository.open(token, op), (opened) => {
-    if (opened !== "forged" || transport !== undefined || headerName === undefined) return opened;
+  if (active.transport !== undefined) return active.policy.repository.open(token, op);
+  // The program has kept the id, for a WebSocket say. If the client uses a newer id by now, that is not a sign of theft.
+  return chain(openKept(active, token, op), (opened) => (opened === "reuse" ? "retired" : opened));
+}
+
+/**
+ * Opens a token without a request. A signature is bound to the name of the cookie or header, which is unknown here, so
+ * both are tried.
+ */
+function openKept(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
+  const { repository, headerName } = active.policy;
+  return chain(repository.open(token, forOwnToken(op)), (opened) => {
+    if (opened !== "forged" || headerName === undefined) return opened;
     active.openedName = headerName;
-    return chain(repository.open(token, op), (again) => {
+    return chain(repository.open(token, forOwnToken(op)), (again) => {
       if (again === "forged") active.openedName = undefined;
       return again;
     });
@@ -90,12 +96,19 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
   const { policy, copy, transport, isSent } = active;
   // A server that opens the id, for a job say, does not show that the client has it.
   if (found.token !== token || transport === undefined) return;
-  if (found.metadata.unconfirmed === true) {
-    copy.recordMetadata(({ unconfirmed: _, ...metadata }) => metadata);
+  const { createdAt, unconfirmed, rotatedAt = createdAt } = found.metadata;
+  if (unconfirmed === true) {
+    // A token that holds the session has little room, and its repository notes the use elsewhere.
+    const use = policy.repository.tokenHoldsSession === true ? {} : { usedAt: policy.now() };
+    copy.recordMetadata((newest) => {
+      // Another request may have renewed the id meanwhile. The client has not used that new one.
+      if (newest.rotatedAt !== rotatedAt) return newest;
+      const { unconfirmed: _, ...metadata } = newest;
+      return { ...metadata, ...use };
+    });
     return;
   }
   if (policy.rotateEvery === undefined || isSent || !policy.countsAsUse(transport.request)) return;
-  const { createdAt, rotatedAt = createdAt } = found.metadata;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

@@ -52,6 +52,8 @@ export interface Metadata {
   readonly rotatedAt?: number | undefined;
   /** Set on the successor of a rotation by `rotateEvery`, until the client has presented the new id. */
   readonly unconfirmed?: true | undefined;
+  /** When the client first presented an id that was renewed by age. */
+  readonly usedAt?: number | undefined;
   /** The timeouts that `setTimeouts` gave this session. */
   readonly timeouts?: OwnTimeouts | undefined;
   /** Present in a retired record, which is no session. */
@@ -158,11 +160,12 @@ const isInstant = (value: unknown): boolean => Number.isFinite(value);
 const isOptional = (value: unknown, test: (value: unknown) => boolean): boolean => value === undefined || test(value);
 
 function isOthers(found: Record<string, unknown>): found is Record<string, unknown> & Partial<Metadata> {
-  const { authenticatedAt, rotatedAt, unconfirmed, timeouts, successor } = found;
+  const { authenticatedAt, rotatedAt, unconfirmed, usedAt, timeouts, successor } = found;
   return (
     isOptional(unconfirmed, isTrue) &&
     isOptional(authenticatedAt, isInstant) &&
     isOptional(rotatedAt, isInstant) &&
+    isOptional(usedAt, isInstant) &&
     isOptional(timeouts, isOwnTimeouts) &&
     isOptional(successor, isSuccessor)
   );

@@ -178,7 +178,7 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
 
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
   const { reauthenticated, untilUsed } = commit.rotation;
-  const { unconfirmed: _, ...changed } = changedMetadata(metadata, commit);
+  const { unconfirmed: _, usedAt: __, ...changed } = changedMetadata(metadata, commit);
   return {
     ...changed,
     rotatedAt: now,

@@ -56,20 +56,29 @@ export class StoreRepository implements Repository {
   }
 
   /**
-   * Finds the session of an id. `hops` counts the successors that were followed. `isLate`: one of these ids was retired
-   * by age, and so long ago that no request with it is still under way.
+   * Finds the session of an id. `hops` counts the successors that were followed. `late` says whether an id on the way
+   * was retired by age, and so long ago that no request that was under way then still runs.
    */
-  #find(id: string, op: Operation, token?: string, hops = 0, isLate = false): MaybePromise<Found | RejectReason> {
+  #find(id: string, op: Operation, token?: string, hops = 0, late?: Late): MaybePromise<Found | RejectReason> {
     return chain(keyOfId(id), (key) =>
       chain(op.store.load(key), (record) =>
         chain(this.#read(id, key, record, op, token), (found) => {
           if (typeof found === "string") return found;
           const { successor } = found.metadata;
-          // An id is renewed by age only after the client has used it. So the client has used this id, and now presents
-          // an older one.
-          if (isLate && successor?.grace?.untilUsed === true) return this.#reused(key, undefined, op);
-          if (successor !== undefined) return this.#follow(id, successor, op, hops + 1, isLate);
-          return op.endsAt(found) <= op.now ? "expired" : found;
+          const isUsed = late !== undefined && wasUsed(found.metadata, late, op.now);
+          if (successor === undefined) {
+            if (op.endsAt(found) <= op.now) return "expired";
+            return isUsed ? this.#reused(key, found, op) : found;
+          }
+          const { retiredAt, grace } = successor;
+          if (grace === undefined || grace.until <= op.now || hops >= LONGEST_CHAIN)
+            return reasonOfRetired(retiredAt, op.now);
+          if (isUsed) return this.#reused(key, undefined, op);
+          const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);
+          const next = isLate ? "last" : late && "earlier";
+          return chain(unpad(grace.id, id), (nextId) =>
+            nextId === null || !isId(nextId) ? "corrupt" : this.#find(nextId, op, undefined, hops + 1, next),
+          );
         }),
       ),
     );
@@ -96,25 +105,6 @@ export class StoreRepository implements Repository {
     return chain(this.#codec.open(fields, id, key, op), (opened) => {
       if (opened === null) return "corrupt";
       return token === undefined ? chain(this.tokenFor(id, op), (made) => found(made, opened)) : found(token, opened);
-    });
-  }
-
-  /** Finds the session of a retired id: during a grace its successor, otherwise none. */
-  #follow(
-    id: string,
-    { retiredAt, grace }: Successor,
-    op: Operation,
-    hops: number,
-    wasLate: boolean,
-  ): MaybePromise<Found | RejectReason> {
-    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
-    const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);
-    return chain(unpad(grace.id, id), (next) => {
-      if (next === null || !isId(next)) return "corrupt";
-      return chain(this.#find(next, op, undefined, hops, isLate || wasLate), (found) => {
-        if (typeof found === "string" || found.id !== next) return found;
-        return isLate && found.metadata.unconfirmed !== true ? this.#reused(storedOf(found).key, found, op) : found;
-      });
     });
   }
 
@@ -208,8 +198,8 @@ export class StoreRepository implements Repository {
 
   #retire(current: Found, successor: Successor, op: Operation): MaybePromise<true | "conflict"> {
     const { key, fields: before } = storedOf(current);
-    const { createdAt, absoluteSince } = current.metadata;
-    const metadata: Metadata = { createdAt, absoluteSince, successor };
+    const { createdAt, absoluteSince, unconfirmed, usedAt } = current.metadata;
+    const metadata: Metadata = { createdAt, absoluteSince, unconfirmed, usedAt, successor };
     const fields = withMetadata(NO_FIELDS, metadata, key);
     const end = Math.max(op.now + RETIRED_LIFE, successor.grace?.until ?? 0);
     const write = writeOf({ fields, lastSeenAt: op.now }, before, current.version, end + SWEEP_MARGIN);
@@ -263,6 +253,18 @@ export class StoreRepository implements Repository {
       return chain(keyOfId(id), (key) => endRecord(key, undefined, op));
     });
   }
+}
+
+/** Which id on the way to a session was retired by age long ago: the last one, or only an earlier one. */
+type Late = "last" | "earlier";
+
+/**
+ * Whether the client has used an id, and so long ago that no request that it sent with an older id still runs. An id is
+ * renewed by age only after the client has used it.
+ */
+function wasUsed({ unconfirmed, usedAt = 0, successor }: Metadata, late: Late, now: number): boolean {
+  const isUsed = successor?.grace?.untilUsed === true || (late === "last" && unconfirmed !== true);
+  return isUsed && !isUnderWay(usedAt, now);
 }
 
 /** The instant from which an engine may sweep a session, in epoch milliseconds. */

@@ -184,6 +184,82 @@ describe("rotateEvery", () => {
     }
   });
 
+  test("lets requests with the old id come until a minute after the client first used the new one", async () => {
+    const { clock, options, visit, first } = await aged(600, { rotateEvery: { seconds: 600, onReuse: "destroy" } });
+    const old = { headers: { Cookie: `__Host-session=${first}` } };
+    // The response of this request is lost.
+    await visitor(options)(get, old);
+    clock.advance(700);
+    // The client sends several requests at once. The response to one of them arrives before the others are answered.
+    await visit(get);
+    await visit(get);
+    clock.advance(59);
+    expect((await visitor(options)(get, old)).result).toBe(1);
+    // The new id may be renewed meanwhile.
+    expect((await visit((session) => session.id())).result).not.toBe(first);
+    expect((await visitor(options)(get, old)).result).toBe(1);
+    clock.advance(1);
+    expect((await visitor(options)((session) => session.info(), old)).result.ended).toBe("reuse");
+    expect((await visit(get)).result).toBeUndefined();
+  });
+
+  test("does not take a new id for used because a request with the one before is stored under it", async () => {
+    const { clock, options, visit } = await aged(600);
+    const headers = { Cookie: cookieOf(await visit(get)) };
+    clock.advance(600);
+    const { promise: renewed, resolve } = Promise.withResolvers<void>();
+    // The responses to these three are lost. The first of them is stored last.
+    const slow = visitor(options)(
+      async (session) => {
+        await session.get("a");
+        await renewed;
+      },
+      { headers },
+    );
+    await visitor(options)(get, { headers });
+    await visitor(options)(get, { headers });
+    resolve();
+    await slow;
+    clock.advance(60);
+    expect((await visitor(options)(get, { headers })).result).toBe(1);
+  });
+
+  test("takes an old id for none of theft that a program has kept, for a WebSocket say", async () => {
+    const events: SessionEvent[] = [];
+    const { clock, options, visit, first } = await aged(600, {
+      rotateEvery: { seconds: 600, onReuse: "destroy" },
+      header: "X-Session-Id",
+      onEvent: (event) => events.push(event),
+    });
+    for (let requests = 0; requests < 2; requests++) await visit(get);
+    clock.advance(60);
+    const kept = new SessionManager(options).open(first);
+    events.length = 0;
+    expect([await kept.id(), (await kept.info()).ended]).toEqual([null, "retired"]);
+    expect(bare(events)).toEqual([{ type: "rejected", reason: "retired" }]);
+    expect((await visit(get)).result).toBe(1);
+  });
+
+  test("rejects an old id also while a grace of the id after it lasts", async () => {
+    const { clock, options, visit, first } = await aged(600);
+    const old = { headers: { Cookie: `__Host-session=${first}` } };
+    for (let requests = 0; requests < 2; requests++) await visit(get);
+    clock.advance(60);
+    const ended = async () => (await visitor(options)((session) => session.info(), old)).result.ended;
+    expect(await ended()).toBe("reuse");
+    await visit((session) => session.regenerate({ grace: 30 }));
+    expect(await ended()).toBe("reuse");
+  });
+
+  test("lets an old id in during a grace of the id after it if the client did not have that one", async () => {
+    const { clock, options, first } = await aged(600);
+    const old = { headers: { Cookie: `__Host-session=${first}` } };
+    await visitor(options)(get, old);
+    clock.advance(60);
+    await visitor(options)((session) => session.regenerate({ grace: 30 }), old);
+    expect((await visitor(options)(get, old)).result).toBe(1);
+  });
+
   test("does not take a new id for used that a server opens: its response may be lost", async () => {
     const { clock, options, first } = await aged(600);
     const old = { headers: { Cookie: `__Host-session=${first}` } };
