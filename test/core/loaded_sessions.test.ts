@@ -5,6 +5,7 @@ import {
   type Session,
   type SessionEvent,
   SessionManager,
+  type SessionOptions,
   type SessionStore,
 } from "../../mod.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
@@ -134,7 +135,7 @@ describe("a session that was found", () => {
 
 describe("rotateEvery", () => {
   /** A session of the given age in seconds, and whether a request with it gets a new id. */
-  async function aged(seconds: number, more: { touch?: (request: Request) => boolean } = {}) {
+  async function aged(seconds: number, more: SessionOptions = {}) {
     const clock = fakeClock();
     const { store } = openStore();
     const options = { store, now: clock.now, rotateEvery: 600, ...more };
