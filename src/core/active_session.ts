@@ -257,10 +257,7 @@ export class ActiveSession {
    * that is due by age is renewed first.
    */
   discloseId(): MaybePromise<string> {
-    const { copy, rotating, computing, calls } = this;
-    const mustWait = rotating !== undefined || (copy.rotation?.untilUsed === true && this.rotates);
-    // The function of an `update` cannot wait for a commit that may wait for the function.
-    if (!mustWait || (computing !== undefined && calls.isBusy)) return this.#finalId();
+    if (this.rotating === undefined && !this.rotates) return this.#finalId();
     return this.exclusively(() => chain(this.#lifecycle.renewByAge(this), () => this.#finalId()));
   }
 

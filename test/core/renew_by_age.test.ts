@@ -451,6 +451,22 @@ describe("an id that is due by age", () => {
     expect(result.value).toBe(result.id);
   });
 
+  test("is told to no function of update() that a rotation waits for: it fails, instead of waiting for ever", async () => {
+    const { sessions, visit, headers, old } = await due({ storeTimeout: 0.1 });
+    await visit(
+      async (session) => {
+        await session.regenerate();
+        let runs = 0;
+        const update = session.update("n", async () => {
+          if (++runs === 1) await sessions.open(old ?? "").update("a", () => 2);
+          return await session.id();
+        });
+        await expect(update).rejects.toThrow("does not return");
+      },
+      { headers },
+    );
+  });
+
   test("is not renewed a second time before the client has used it, after another request has renewed it", async () => {
     const { clock, visit, headers, read } = await due({ rotateEvery: { seconds: 600, onReuse: "destroy" } });
     await visit(
