@@ -33,7 +33,7 @@ export interface Successor {
   readonly retiredAt: number;
   /**
    * Only with a grace: the new id under a pad that only the old id yields, and the instant until which the old id opens
-   * the session. With `untilUsed`, the old id does not open it any more once the client has used the new id.
+   * the session. With `untilUsed`, the old id opens it until a minute after the client first used the new id.
    */
   readonly grace?: { readonly id: string; readonly until: number; readonly untilUsed?: true };
   /** Whether the retired session must not be reinstated, even if the response with the new id fails. */

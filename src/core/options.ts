@@ -80,8 +80,8 @@ export interface SessionOptions<
   /** Whether a request counts as use of the session. @default Each request but a prefetch */
   readonly touch?: (request: Request) => boolean;
   /**
-   * Seconds after which a request that uses the session renews its id. The old id opens the session until the client
-   * has used the new one. Afterwards the old id is rejected with the reason `"reuse"`, a sign of theft. With
+   * Seconds after which a request that uses the session renews its id. The old id opens the session until a
+   * minute after the client first used the new one. Afterwards the old id is rejected with the reason `"reuse"`, a sign of theft. With
    * `onReuse: "destroy"`, the session ends then.
    *
    * @default Never

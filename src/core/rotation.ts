@@ -4,7 +4,7 @@ import type { Commit } from "./working_copy.ts";
 export interface Rotation {
   readonly grace: number;
   readonly reauthenticated: boolean;
-  /** Whether it is the grace of `rotateEvery`, which ends when the client has used the new id. */
+  /** Whether it is the grace of `rotateEvery`, which ends a minute after the client first used the new id. */
   readonly untilUsed: boolean;
 }
 
