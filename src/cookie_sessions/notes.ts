@@ -32,8 +32,8 @@ export interface Note {
    * none.
    */
   readonly longest: number;
-  /** Whether the client has used the session under this id. */
-  readonly isUsed: boolean;
+  /** When the client first used the session under this id, if the id was renewed by age; 0 otherwise. */
+  readonly usedAt: number;
 }
 
 /** A note as the store returned it. */
@@ -62,14 +62,14 @@ export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | 
     const { successor } = metadata;
     const lifetime = lifetimeOf(metadata);
     const alive = metadata[ALIVE];
-    const [longest, isUsed] = Array.isArray(alive) ? alive : [0];
-    const kept = { ...ENDED, lifetime, longest: Number(longest), version };
+    const [longest, usedAt] = Array.isArray(alive) ? alive : [0, 0];
+    const kept = { ...ENDED, lifetime, longest: Number(longest), usedAt: Number(usedAt), version };
     if (successor !== undefined) return { ...kept, state: "retired", successor };
-    return !Array.isArray(alive) ? kept : { ...kept, state: "alive", isUsed: isUsed === 1 };
+    return Array.isArray(alive) ? { ...kept, state: "alive" } : kept;
   });
 }
 
-const ENDED: Note = { state: "ended", lifetime: { createdAt: 0, absoluteSince: 0 }, longest: 0, isUsed: false };
+const ENDED: Note = { state: "ended", lifetime: { createdAt: 0, absoluteSince: 0 }, longest: 0, usedAt: 0 };
 
 /**
  * Stores a note in place of `before`, which is null if there was no note.
@@ -83,8 +83,9 @@ export function saveNote(
   until: number,
   op: Operation,
 ): MaybePromise<StoredNote | "conflict"> {
-  const { state, lifetime, successor, longest, isUsed } = note;
-  const alive = state === "alive" || (state === "retired" && longest > 0) ? { [ALIVE]: [longest, isUsed ? 1 : 0] } : {};
+  const { state, lifetime, successor, longest, usedAt } = note;
+  const alive =
+    state === "alive" || (state === "retired" && longest + usedAt > 0) ? { [ALIVE]: [longest, usedAt] } : {};
   const fields = withMetadata(NO_FIELDS, { ...lifetime, successor, ...alive }, key);
   const write = writeOf({ fields, lastSeenAt: op.now }, NO_FIELDS, before?.version ?? null, until);
   return chain(op.store.save(key, write), (version) => (version === "conflict" ? version : { ...note, version }));

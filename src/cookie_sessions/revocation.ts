@@ -28,7 +28,7 @@ const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
 export interface Place {
   readonly id: string;
   readonly note: StoredNote | null;
-  /** Whether the id may have been replaced while the request was under way. */
+  /** Whether the id may have been replaced, or the new one first used, while the request was under way. */
   readonly isUnderWay?: true;
 }
 
@@ -70,7 +70,9 @@ export class Revocation {
     if (grace.untilUsed !== true) return { id, note };
     if (isUnderWay(retiredAt, op.now)) return { ...place, isUnderWay: true };
     // An id is rotated by age only after the client has used it, so a successor that was rotated was used as well.
-    if (next?.isUsed !== true && !isRotatedByAge(next)) return place;
+    const usedAt = next?.usedAt ?? 0;
+    if (usedAt === 0 && !isRotatedByAge(next)) return place;
+    if (isUnderWay(usedAt, op.now)) return { ...place, isUnderWay: true };
     if (this.#endsOnReuse && op.isOwnToken !== true) await this.#end(key, note.lifetime, next, op, hops);
     return "reuse";
   }
@@ -87,14 +89,14 @@ export class Revocation {
     op: Operation,
   ): Promise<StoredNote | null> {
     const longest = unexpectedEndOf(metadata, op);
-    const isKnown = longest <= (before?.longest ?? 0) && (!isUsed || before?.isUsed === true);
+    const isKnown = longest <= (before?.longest ?? 0) && (!isUsed || (before?.usedAt ?? 0) > 0);
     if (isKnown) return before;
     const key = await noteKey(id);
     for (let known = before; ;) {
       const note: Note = {
         ...aliveNote(lifetimeOf(metadata)),
         longest: Math.max(longest, known?.longest ?? 0),
-        isUsed: isUsed || known?.isUsed === true,
+        usedAt: known?.usedAt || (isUsed ? op.now : 0),
       };
       const stored = await saveNote(key, note, known, Math.max(lastEndOf(metadata, op), note.longest), op);
       if (stored !== "conflict") return stored;
@@ -125,7 +127,13 @@ export class Revocation {
       if (isRotatedByAge(before)) return "conflict";
       if (isRevoked(before)) throw sessionGone();
       const longest = before?.longest ?? 0;
-      const note: Note = { ...endedNote(lifetime), state: "retired", successor: pointer, longest };
+      const note: Note = {
+        ...endedNote(lifetime),
+        state: "retired",
+        successor: pointer,
+        longest,
+        usedAt: before?.usedAt ?? 0,
+      };
       const until = Math.max(lastEndOf(current.metadata, op), longest, (graceUntil ?? 0) + CLOCK_SKEW);
       try {
         if ((await saveNote(key, note, before, until, op)) !== "conflict") return true;
@@ -154,8 +162,8 @@ export class Revocation {
     // If a logout came in between, the note says that the session has ended, and it stays.
     if (note?.successor?.key === successorKey) {
       const { longest } = note;
-      const isUsed = known?.isUsed ?? false;
-      const alive: Note = { ...aliveNote(lifetimeOf(retired.metadata)), longest, isUsed };
+      const usedAt = known?.usedAt ?? 0;
+      const alive: Note = { ...aliveNote(lifetimeOf(retired.metadata)), longest, usedAt };
       await saveNote(key, alive, note, Math.max(lastEndOf(retired.metadata, op), longest), op);
     }
     await this.#end(successorKey, successor.metadata, ofSuccessor, op, 1);

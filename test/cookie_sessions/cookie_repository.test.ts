@@ -136,6 +136,10 @@ describe("open()", () => {
       clock.now += UNDER_WAY;
       expect(await open(old)).toBe("open");
       const used = await update(successor, contents());
+      // Requests with the old id may have been under way when the client first used the new one.
+      clock.now += UNDER_WAY - 1;
+      expect(await open(old)).toBe("open");
+      clock.now += 1;
       expect(await open(old)).toBe("reuse");
       expect(await open(used)).toBe(endsOnReuse ? "revoked" : "open");
     },
@@ -188,7 +192,18 @@ describe("a copy of before a rotation by age", () => {
     const next = await repository.open(twice.token, op());
     if (typeof next === "string") throw new Error(next);
     await update(next, contents());
+    clock.now += UNDER_WAY;
     expect(await open(old)).toBe("reuse");
+  });
+
+  test("that is known as reused stays rejected during the grace of a later regenerate()", async () => {
+    const { repository, rotated, update, open, contents, op, clock } = scene();
+    const { old, successor } = await rotated();
+    const used = await update(successor, contents());
+    clock.now += UNDER_WAY;
+    const last = await repository.create(idOf(2), contents(), op());
+    await repository.retire(used, last, clock.now + 3_600_000, op());
+    expect([await open(old), await open(used)]).toEqual(["reuse", "open"]);
   });
 
   test("opens under the last of several new ids, none of which was used", async () => {
@@ -230,7 +245,7 @@ describe("refresh()", () => {
     expect(await repository.refresh(old, op())).toBeNull();
     await repository.update(successor, contents(), op());
     const note = await noteOf(successor.id);
-    expect(note).toMatchObject({ state: "alive", isUsed: true });
+    expect(note).toMatchObject({ state: "alive", usedAt: START });
     expect(await repository.refresh(successor, op())).toEqual({ ...successor, stored: { note, isFollowed: false } });
     await repository.end(successor, op());
     expect(await repository.refresh(successor, op())).toBeNull();
@@ -244,7 +259,7 @@ describe("create() and update()", () => {
     const { repository, contents, op, records, noteOf } = scene();
     await repository.create(idOf(0), contents({ timeouts }), op());
     const longest = START + 90 * DAY * 1000 + MARGIN;
-    expect(await noteOf(idOf(0))).toMatchObject({ state: "alive", longest, isUsed: false });
+    expect(await noteOf(idOf(0))).toMatchObject({ state: "alive", longest, usedAt: 0 });
     const [{ expiresAt, fields }] = [...records.values()] as [NonNullable<ReturnType<typeof records.get>>];
     expect(expiresAt).toBe(longest);
     expect(fields.get("@")).toContain(`"+alive":[${longest},0]`);
@@ -268,10 +283,10 @@ describe("create() and update()", () => {
     const longer = contents({ unconfirmed: true, timeouts });
     await repository.update(successor, longer, op({ store: interrupted(store, meanwhile) }));
     const longest = START + 90 * DAY * 1000 + MARGIN;
-    expect(await noteOf(successor.id)).toMatchObject({ state: "alive", longest, isUsed: true });
+    expect(await noteOf(successor.id)).toMatchObject({ state: "alive", longest, usedAt: START });
     // The earlier state of the note stays, too.
     await repository.update(successor, contents({ timeouts: { idle: 60 * DAY, absolute: 60 * DAY } }), op());
-    expect(await noteOf(successor.id)).toMatchObject({ longest, isUsed: true });
+    expect(await noteOf(successor.id)).toMatchObject({ longest, usedAt: START });
   });
 
   test("reject when the session was ended meanwhile", async () => {
@@ -363,7 +378,7 @@ describe("reinstate()", () => {
       await repository.retire(session, successor, null, op());
       await repository.reinstate(session, successor, op());
       const longest = START + 90 * DAY * 1000 + MARGIN;
-      expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest, isUsed: true });
+      expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest, usedAt: START });
       expect(records.get(await noteKey(session.id))?.expiresAt).toBe(longest);
       expect([await open(session), await open(successor)]).toEqual(["open", "revoked"]);
     },
@@ -375,7 +390,7 @@ describe("reinstate()", () => {
     const successor = await repository.create(idOf(1), contents(), op());
     await repository.retire(session, successor, null, op());
     await repository.reinstate(session, successor, op());
-    expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest: 0, isUsed: false });
+    expect(await noteOf(session.id)).toMatchObject({ state: "alive", longest: 0, usedAt: 0 });
     expect(records.get(await noteKey(session.id))?.expiresAt).toBe(START + 30 * DAY * 1000 + MARGIN);
   });
 
