@@ -162,6 +162,7 @@ describe("open()", () => {
       const { old, successor } = await rotated({ timeouts });
       clock.now += UNDER_WAY;
       await repository.update(successor, contents({ unconfirmed: true, timeouts }), op());
+      clock.now += UNDER_WAY;
       expect(await open(old)).toBe("open");
     }
   });
@@ -171,6 +172,7 @@ describe("open()", () => {
     const [old, successor] = await chain(1);
     clock.now += UNDER_WAY;
     await repository.update(successor!, contents({ timeouts: { idle: 90 * DAY, absolute: 90 * DAY } }), op());
+    clock.now += UNDER_WAY;
     expect(await open(old!)).toBe("open");
   });
 });
@@ -194,6 +196,15 @@ describe("a copy of before a rotation by age", () => {
     await update(next, contents());
     clock.now += UNDER_WAY;
     expect(await open(old)).toBe("reuse");
+  });
+
+  test("counts as used just now, so that no cookie is sent for a touch, while the client may just have used the new one", async () => {
+    const { repository, rotated, update, contents, op, clock } = scene();
+    const { old, successor } = await rotated();
+    clock.now += UNDER_WAY;
+    await update(successor, contents());
+    clock.now += UNDER_WAY - 1;
+    expect(await repository.open(old.token, op())).toMatchObject({ id: successor.id, lastSeenAt: clock.now });
   });
 
   test("that is known as reused stays rejected during the grace of a later regenerate()", async () => {
