@@ -66,9 +66,11 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
     throw error;
   }
   if (overtaken !== undefined) {
-    // Another request has already renewed the id by age. Only the changes must still be stored.
+    // Another request has already renewed the id by age.
     await abandonSuccessor(active, overtaken, op);
-    return await update(active, successor, { ...commit, view: undefined, rotation: undefined }, op);
+    const rest = { ...commit, view: undefined };
+    if (rotation.untilUsed) return await update(active, successor, { ...rest, rotation: undefined }, op);
+    return await giveNewId(active, successor, rest, op);
   }
   const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
@@ -125,8 +127,8 @@ function noteRetired(active: ActiveSession, current: Found, successor: Found, ro
 /**
  * Retires an id whose session another request has changed meanwhile. The changes of that request are stored in the successor too.
  *
- * Returns the successor. If this request renews the id only by age, and another request has renewed it already, it
- * returns the session under the id of that other request.
+ * Returns the successor. If another request has already renewed the id by age, it returns the session under the id of
+ * that other request.
  */
 async function retireAgain(
   active: ActiveSession,
@@ -146,7 +148,9 @@ async function retireAgain(
     const newest = await newestOf(active, current, op);
     // Another request has renewed the id with a grace. This request must not renew the old id a second time.
     if (newest.id !== current.id) {
-      if (rotation.untilUsed) return newest;
+      // If it was renewed by age and the client has not used it, a call of `regenerate` renews it once more.
+      const mayFollow = newest.metadata.unconfirmed === true && !active.isIdDisclosed;
+      if (rotation.untilUsed || mayFollow) return newest;
       throw sessionGone();
     }
     current = newest;

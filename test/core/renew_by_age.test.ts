@@ -140,6 +140,64 @@ describe("an id that is due by age", () => {
       expect((await read(Cookie)).result).toEqual({ a: 1, b: 2, c: 3 });
   });
 
+  test.each([{}, { grace: 30 }])(
+    "is no obstacle to regenerate(%j) beside another request that renews it",
+    async (options) => {
+      const { sessions, visit, headers, old, read, records } = await due();
+      let polled: string | undefined;
+      const { cookies } = await visit(
+        async (session) => {
+          await session.get("a");
+          polled = cookieOf(await visitor(sessions)((other) => other.set("b", 2), { headers }));
+          await session.regenerate(options);
+          session.set("user", "ada");
+        },
+        { headers },
+      );
+      const whole = { a: 1, b: 2, user: "ada" };
+      expect((await read(cookieOf({ cookies }))).result).toEqual(whole);
+      expect(new Set([old, polled && idIn([polled]), idIn(cookies)]).size).toBe(3);
+      for (const Cookie of [headers.Cookie, polled ?? ""])
+        expect((await read(Cookie)).result).toEqual(options.grace === undefined ? {} : whole);
+      expect(living(records)).toHaveLength(1);
+    },
+  );
+
+  test("leaves the session to the client if a request fails that had to regenerate() it a second time", async () => {
+    const { sessions, visit, headers, read, records } = await due();
+    const failing = visit(
+      async (session) => {
+        await session.get("a");
+        await visitor(sessions)((other) => other.set("b", 2), { headers });
+        await session.regenerate();
+        session.set("user", "ada");
+        await session.save();
+        throw new Error("after the save");
+      },
+      { headers },
+    );
+    await expect(failing).rejects.toThrow("after the save");
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1, b: 2 });
+    expect(living(records)).toHaveLength(1);
+  });
+
+  test("that regenerate() has disclosed is not replaced by another one: its changes are refused", async () => {
+    const { sessions, visit, headers, read } = await due();
+    const { result } = await visit(
+      async (session) => {
+        await session.get("a");
+        await visitor(sessions)((other) => other.set("b", 2), { headers });
+        await session.regenerate();
+        await session.id();
+        session.set("user", "ada");
+        return await codeOf(() => session.save());
+      },
+      { headers },
+    );
+    expect(result).toBe("ERR_SESSION_GONE");
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1, b: 2 });
+  });
+
   test("that could not be renewed is reported", async () => {
     const events: string[] = [];
     const { store, visit, headers } = await due({ onEvent: ({ type }) => events.push(type) });
