@@ -181,14 +181,18 @@ describe("an id that is due by age", () => {
     expect(living(records)).toHaveLength(1);
   });
 
-  test("that regenerate() has disclosed is not replaced by another one: its changes are refused", async () => {
+  test.each([
+    ["when the program knows the first one", true, false],
+    ["when the client has used the renewed one", false, true],
+  ])("is not renewed once more by regenerate() %s: its changes are refused", async (_when, isKnown, isUsed) => {
     const { sessions, visit, headers, read } = await due();
     const { result } = await visit(
       async (session) => {
         await session.get("a");
-        await visitor(sessions)((other) => other.set("b", 2), { headers });
+        const renewed = cookieOf(await visitor(sessions)((other) => other.set("b", 2), { headers }));
+        if (isUsed) await read(renewed);
         await session.regenerate();
-        await session.id();
+        if (isKnown) await session.id();
         session.set("user", "ada");
         return await codeOf(() => session.save());
       },
