@@ -7,7 +7,7 @@ function isOptions(value: unknown): value is object {
  * Refuses options that have an unknown name, so that a misspelt option is not silently ignored.
  *
  * @param options What was given
- * @param known The names that are known. A message about what is no object shows the first one
+ * @param known The names that are known. If `options` is not an object, the message shows the first one
  * @param owner The function or option that takes them, for the message: `withSession`, `cookie`
  * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
  */
