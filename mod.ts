@@ -21,7 +21,7 @@ export { SessionError, type SessionErrorCode, StoreBusyError } from "./src/core/
 export type { EventContext, RejectReason, SessionEvent, SessionHappening } from "./src/core/events.ts";
 export type { TimeoutLimits } from "./src/core/expiry.ts";
 export type { WaitUntil } from "./src/core/finish.ts";
-export { isFresh } from "./src/core/fresh.ts";
+export { isFresh } from "./src/core/session/fresh.ts";
 export type { HeaderOptions } from "./src/core/header_transport.ts";
 export type { MaybePromise } from "./src/core/maybe_promise.ts";
 export type { JsonValue, Metadata, OwnTimeouts, Successor } from "./src/core/metadata.ts";
@@ -32,8 +32,8 @@ export type { Fields } from "./src/core/record_fields.ts";
 export { parseRecord, serializeRecord } from "./src/core/record_text.ts";
 export { assertRecordSize } from "./src/core/record_size.ts";
 export type { Contents, Found, Operation, Repository } from "./src/core/repository.ts";
-export { wrapRepository } from "./src/core/repository_wrapper.ts";
-export type { RepositorySource } from "./src/core/repository_source.ts";
+export { wrapRepository } from "./src/core/repository/repository_wrapper.ts";
+export type { RepositorySource } from "./src/core/repository/repository_source.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
 export type {
   ClearSiteData,

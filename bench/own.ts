@@ -5,7 +5,7 @@
  */
 import { memoryStore, type Session, type SessionOptions, withSession } from "../mod.ts";
 import { cookieSessions } from "../src/cookie_sessions.ts";
-import { keyOfId } from "../src/core/store_key.ts";
+import { keyOfId } from "../src/core/store_repository/store_key.ts";
 import { encryption } from "../src/encryption.ts";
 import { signedIds } from "../src/signed_ids.ts";
 import { type Contender, type Handler, ofFetch, pathOf } from "./contender.ts";

@@ -49,13 +49,13 @@
 import { CookieRepository } from "./cookie_sessions/cookie_repository.ts";
 import { assertKnown } from "./core/known_options.ts";
 import type { MaybePromise } from "./core/maybe_promise.ts";
-import type { RepositorySource } from "./core/repository_source.ts";
+import type { RepositorySource } from "./core/repository/repository_source.ts";
 import type { SessionStore } from "./core/store.ts";
 import { isSessionStore } from "./core/store_answers.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
 
-export type { RepositorySettings, RepositorySource } from "./core/repository_source.ts";
+export type { RepositorySettings, RepositorySource } from "./core/repository/repository_source.ts";
 export type { Secrets } from "./crypto/secrets.ts";
 
 /** Options of {@linkcode cookieSessions}. */

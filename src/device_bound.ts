@@ -7,7 +7,7 @@
 import { chain } from "./core/maybe_promise.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
-import { wrapRepository } from "./core/repository_wrapper.ts";
+import { wrapRepository } from "./core/repository/repository_wrapper.ts";
 import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";

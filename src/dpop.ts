@@ -6,7 +6,7 @@
  */
 import type { Plugin } from "./core/plugin.ts";
 import type { Contents, Found, Operation, Repository } from "./core/repository.ts";
-import { wrapRepository } from "./core/repository_wrapper.ts";
+import { wrapRepository } from "./core/repository/repository_wrapper.ts";
 import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { withClaim } from "./core/cookie_claims.ts";
+import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";

@@ -8,7 +8,7 @@ import { isManager, type ManagerInternals, managerInternalsOf } from "./core/man
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { SessionManager } from "./core/session_manager.ts";
-import { storeResolver } from "./core/store_resolver.ts";
+import { storeResolver } from "./core/options/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
 import { goesOn, headersAfter, NOT_KEPT, OVERRIDDEN, withCookies } from "./next/pass_on.ts";

@@ -2,7 +2,7 @@ import { sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
-import type { RepositorySettings } from "../core/repository_source.ts";
+import type { RepositorySettings } from "../core/repository/repository_source.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 import { isRevoked, isRotatedByAge, type StoredNote } from "./notes.ts";
 import { Revocation } from "./revocation.ts";

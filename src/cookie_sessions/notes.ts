@@ -8,7 +8,7 @@ import { CLOCK_SKEW } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { type Metadata, readMetadata, type Successor, withMetadata } from "../core/metadata.ts";
 import { NO_FIELDS } from "../core/record_fields.ts";
-import { writeOf } from "../core/record_write.ts";
+import { writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import type { RecordVersion } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";

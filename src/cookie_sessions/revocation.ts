@@ -3,7 +3,7 @@ import type { RejectReason } from "../core/events.ts";
 import { CLOCK_SKEW } from "../core/expiry.ts";
 import type { Metadata, Successor } from "../core/metadata.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/retired_id.ts";
+import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
 import { pad, unpad } from "../crypto/hash.ts";
 import {
   aliveNote,

@@ -1,4 +1,4 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";

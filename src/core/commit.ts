@@ -1,18 +1,18 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { mayBeLate } from "./admission.ts";
-import { create } from "./create.ts";
-import { commitTogether } from "./group_commit.ts";
+import { create } from "./commit/create.ts";
+import { commitTogether } from "./commit/group_commit.ts";
 import { isSessionError, sessionGone } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
-import { report } from "./report.ts";
-import { resolveRotation, rotate } from "./rotate.ts";
-import { isRotation } from "./rotation.ts";
-import { needsSteps } from "./steps.ts";
-import { isTouchDue } from "./touch.ts";
-import { update } from "./update.ts";
+import { report } from "./commit/report.ts";
+import { resolveRotation, rotate } from "./commit/rotate.ts";
+import { isRotation } from "./commit/rotation.ts";
+import { needsSteps } from "./commit/steps.ts";
+import { isTouchDue } from "./commit/touch.ts";
+import { update } from "./commit/update.ts";
 import type { Commit, KeyChange } from "./working_copy.ts";
 
 /** Stores everything that is pending: ends the sessions that must end, then creates, updates or rotates the session. */

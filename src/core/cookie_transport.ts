@@ -1,11 +1,16 @@
-import { ABSENT, type CookieValue, readCookie, readCookies } from "./cookie_header.ts";
-import { type CookieOptions, type CookieSettings, resolveCookieOptions, withoutPrefix } from "./cookie_options.ts";
-import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_scope.ts";
+import { ABSENT, type CookieValue, readCookie, readCookies } from "./cookie_transport/cookie_header.ts";
+import {
+  type CookieOptions,
+  type CookieSettings,
+  resolveCookieOptions,
+  withoutPrefix,
+} from "./options/cookie_options.ts";
+import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_transport/cookie_scope.ts";
 import { SessionError } from "./errors.ts";
-import { isPlainLoopback } from "./loopback.ts";
+import { isPlainLoopback } from "./cookie_transport/loopback.ts";
 import type { CookieTransport, WriteContext } from "./transport.ts";
 
-export type { CookieOptions, PreviousCookie } from "./cookie_options.ts";
+export type { CookieOptions, PreviousCookie } from "./options/cookie_options.ts";
 
 /** The largest cookie that browsers keep, in octets of name and value (RFC 6265bis, 5.7). */
 const MAX_OCTETS = 4096;

@@ -1,4 +1,4 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { isOutage, isSessionError } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
@@ -6,9 +6,9 @@ import { beginOperation } from "./operation.ts";
 import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { ClearSiteData } from "./session.ts";
-import { argumentsOf } from "./store_resolver.ts";
-import { needsSteps } from "./steps.ts";
-import { isTouchDue, maxAgeOf } from "./touch.ts";
+import { argumentsOf } from "./options/store_resolver.ts";
+import { needsSteps } from "./commit/steps.ts";
+import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 
 /** Keeps the process alive until a promise settles. */
 export type WaitUntil = (promise: Promise<unknown>) => void;

@@ -1,4 +1,4 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { admit, mayBeLate, publicReason } from "./admission.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";

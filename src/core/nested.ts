@@ -1,4 +1,4 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { openAdmitted } from "./admission.ts";
 import { beginOperation } from "./operation.ts";
 import { RequestTransport } from "./request_transport.ts";

@@ -4,7 +4,7 @@ import { mistake } from "./errors.ts";
 import { kindOf } from "./kind_of.ts";
 import type { SessionEvent } from "./events.ts";
 import type { CookieOptions } from "./cookie_transport.ts";
-import { DEFAULT_NAME, withoutPrefix } from "./cookie_options.ts";
+import { DEFAULT_NAME, withoutPrefix } from "./options/cookie_options.ts";
 import type { TimeoutLimits } from "./expiry.ts";
 import type { HeaderOptions } from "./header_transport.ts";
 import { assertKnown } from "./known_options.ts";
@@ -19,22 +19,22 @@ import {
   checkedId,
   oneOf,
   rotationOf,
-} from "./option_checks.ts";
+} from "./options/option_checks.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { isPrefetch } from "./prefetch.ts";
 import type { RecordCodec } from "./record_codec.ts";
 import type { Repository } from "./repository.ts";
-import { isRepositorySource, type RepositorySource } from "./repository_source.ts";
+import { isRepositorySource, type RepositorySource } from "./repository/repository_source.ts";
 import { type Schema, validateChanges, validateLoaded } from "./schema.ts";
 import type { DefaultData } from "./session.ts";
 import { createId } from "./session_id.ts";
 import type { SessionStore } from "./store.ts";
 import { StoreRepository } from "./store_repository.ts";
-import { storeResolver } from "./store_resolver.ts";
+import { storeResolver } from "./options/store_resolver.ts";
 import type { TokenFormat } from "./token_format.ts";
 import type { Transport } from "./transport.ts";
-import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "./transport_options.ts";
+import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "./options/transport_options.ts";
 
 /** The options for the sessions of one wrapper, manager or middleware. All durations are in seconds. */
 export interface SessionOptions<

@@ -7,7 +7,7 @@ import type { Fields } from "./record_fields.ts";
 import type { Found, Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
-import type { WriteQueue } from "./group_commit.ts";
+import type { WriteQueue } from "./commit/group_commit.ts";
 
 /** The options of one manager, with their defaults filled in. They apply to each of its sessions. */
 export interface Policy {

@@ -1,10 +1,10 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
-import { hasGrace } from "./rotation.ts";
-import { includesWrite, lastWrite } from "./write_names.ts";
+import { hasGrace } from "./commit/rotation.ts";
+import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
 
 /**
  * Finds out whether a write that got no answer was done. This comes before anything else is stored: repeating the write

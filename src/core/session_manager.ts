@@ -1,4 +1,4 @@
-import { ActiveSession, type Lifecycle, type SessionSource } from "./active_session.ts";
+import { ActiveSession, type Lifecycle, type SessionSource } from "./session/active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
 import { finish, type ResponseHeaders, undoRotation, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
@@ -8,13 +8,13 @@ import { beginOperation } from "./operation.ts";
 import { resolveOptions, type SessionOptions } from "./options.ts";
 import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
-import { renewByAge } from "./renew_by_age.ts";
+import { renewByAge } from "./commit/renew_by_age.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import { SessionHandle } from "./session_handle.ts";
+import { SessionHandle } from "./session/session_handle.ts";
 import { cleanError } from "./store_client.ts";
-import { argumentsOf } from "./store_resolver.ts";
+import { argumentsOf } from "./options/store_resolver.ts";
 import { notify } from "./events.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { pad, unpad } from "../crypto/hash.ts";
-import { endRecord } from "./end_record.ts";
+import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { SWEEP_MARGIN } from "./expiry.ts";
@@ -7,14 +7,14 @@ import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { type Fields, NO_FIELDS } from "./record_fields.ts";
-import { isTombstone, type Stored, storedOf, writeOf } from "./record_write.ts";
+import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "./retired_id.ts";
+import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
-import { keyOfId } from "./store_key.ts";
+import { keyOfId } from "./store_repository/store_key.ts";
 import type { StoredRecord } from "./store.ts";
 import type { TokenFormat } from "./token_format.ts";
-import { includesWrite, withWrite } from "./write_names.ts";
+import { includesWrite, withWrite } from "./store_repository/write_names.ts";
 
 /** How the store repository is set up. */
 interface StoreRepositoryOptions {

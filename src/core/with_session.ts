@@ -1,6 +1,6 @@
 import { isManager, managerInternalsOf } from "./manager_internals.ts";
 import type { SessionOptions } from "./options.ts";
-import { assertOneCookieEach } from "./cookie_claims.ts";
+import { assertOneCookieEach } from "./cookie_transport/cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";

@@ -1,10 +1,10 @@
 import { FieldsView, replay } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
-import { applyChanges } from "./metadata_changes.ts";
+import { applyChanges } from "./commit/metadata_changes.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
-import type { Rotation } from "./rotation.ts";
+import type { Rotation } from "./commit/rotation.ts";
 
 /**
  * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the

@@ -5,7 +5,7 @@
  */
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import { isUnderWay } from "../core/retired_id.ts";
+import { isUnderWay } from "../core/store_repository/retired_id.ts";
 import { internalsOf } from "../core/session_internals.ts";
 import { type Binding, readFacts } from "./binding.ts";
 import { exchangeOf, hasProof } from "./bound_cookie.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { CAPABILITY, type Fields, METADATA_FIELD, withChanges } from "../core/record_fields.ts";
-import { difference } from "../core/record_write.ts";
+import { difference } from "../core/store_repository/record_write.ts";
 
 /** The field that holds the marks. */
 const MARKS_FIELD = `${CAPABILITY}recent`;

@@ -1,4 +1,4 @@
-import { leavesTombstones } from "../core/end_record.ts";
+import { leavesTombstones } from "../core/store_repository/end_record.ts";
 import { isSessionError, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
@@ -6,8 +6,8 @@ import type { MaybePromise } from "../core/maybe_promise.ts";
 import { operationWith } from "../core/operation_with.ts";
 import { METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
-import { wrapRepository } from "../core/repository_wrapper.ts";
-import { reasonOfRetired } from "../core/retired_id.ts";
+import { wrapRepository } from "../core/repository/repository_wrapper.ts";
+import { reasonOfRetired } from "../core/store_repository/retired_id.ts";
 import { changedNames, latestOf, type Marks, NO_MARKS, withMarks, withoutMarks } from "./marks.ts";
 import { merge, mergedOf, type MergedSession, metadataText, missingSession, shortVersion } from "./merged_session.ts";
 import {

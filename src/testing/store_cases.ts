@@ -1,4 +1,4 @@
-import { assertMethods } from "../core/option_checks.ts";
+import { assertMethods } from "../core/options/option_checks.ts";
 import type { SessionStore } from "../core/store.ts";
 import type { Check, OpenedStore } from "./cases/case.ts";
 import { deleteCases } from "./cases/delete.ts";

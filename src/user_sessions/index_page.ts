@@ -1,6 +1,6 @@
 import { SessionError } from "../core/errors.ts";
 import { DATA, type Fields, METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
-import { writeOf } from "../core/record_write.ts";
+import { writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import type { RecordVersion } from "../core/store.ts";
 import { sha256 } from "../crypto/hash.ts";

@@ -1,9 +1,9 @@
 import { isSessionError } from "../core/errors.ts";
 import { chain } from "../core/maybe_promise.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
-import { wrapRepository } from "../core/repository_wrapper.ts";
+import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
-import { keyOfId } from "../core/store_key.ts";
+import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import { enforceLimit, type LimitRule, register, unregister } from "./user_index.ts";
 

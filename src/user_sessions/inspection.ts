@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { endRecord, leavesTombstones } from "../core/end_record.ts";
+import { endRecord, leavesTombstones } from "../core/store_repository/end_record.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import { type Metadata, readMetadata, withMetadata } from "../core/metadata.ts";
 import { NO_FIELDS } from "../core/record_fields.ts";
-import { isTombstone, writeOf } from "../core/record_write.ts";
+import { isTombstone, writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
-import { LONGEST_CHAIN } from "../core/retired_id.ts";
+import { LONGEST_CHAIN } from "../core/store_repository/retired_id.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";
 import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
 

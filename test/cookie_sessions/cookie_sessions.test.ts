@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, serializeRecord, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { metadataText } from "../../src/core/metadata.ts";
-import { isRepositorySource } from "../../src/core/repository_source.ts";
+import { isRepositorySource } from "../../src/core/repository/repository_source.ts";
 import { createId } from "../../src/core/session_id.ts";
 import { sealerFor } from "../../src/crypto/sealer.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";

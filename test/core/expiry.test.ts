@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import type { ActiveSession } from "../../src/core/active_session.ts";
+import type { ActiveSession } from "../../src/core/session/active_session.ts";
 import { endOf, timeoutsOf } from "../../src/core/expiry.ts";
 import type { OwnTimeouts } from "../../src/core/metadata.ts";
-import { isTouchDue } from "../../src/core/touch.ts";
+import { isTouchDue } from "../../src/core/commit/touch.ts";
 
 const timeouts = { idle: 100, absolute: 1000, touchInterval: 10 };
 

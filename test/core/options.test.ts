@@ -13,7 +13,7 @@ import { structuredCodec } from "../../src/core/codec.ts";
 import { resolveOptions } from "../../src/core/options.ts";
 import type { Policy } from "../../src/core/policy.ts";
 import type { Repository } from "../../src/core/repository.ts";
-import type { RepositorySource } from "../../src/core/repository_source.ts";
+import type { RepositorySource } from "../../src/core/repository/repository_source.ts";
 import { createId } from "../../src/core/session_id.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { bare, codeOf, counted, openStore, visitor } from "../setup/sessions.ts";

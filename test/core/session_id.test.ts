@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { createId, createWriteId, isDefaultId, isId } from "../../src/core/session_id.ts";
-import { keyOfId } from "../../src/core/store_key.ts";
+import { keyOfId } from "../../src/core/store_repository/store_key.ts";
 
 afterEach(() => vi.restoreAllMocks());
 

@@ -2,7 +2,7 @@ import kept from "./kept_histories.json" with { type: "json" };
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Plugin, Repository, SessionStore } from "../../mod.ts";
-import { wrapRepository } from "../../src/core/repository_wrapper.ts";
+import { wrapRepository } from "../../src/core/repository/repository_wrapper.ts";
 import { type ClockPlan, RIGHT } from "../setup/clocks.ts";
 import { withOldAnswers, withoutComparing, withoutLooking } from "../setup/broken_stores.ts";
 import { type Breaking, type History, playHistory } from "./history_play.ts";

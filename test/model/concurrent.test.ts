@@ -7,7 +7,7 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import type { Plugin, Repository, SessionStore } from "../../mod.ts";
-import { wrapRepository } from "../../src/core/repository_wrapper.ts";
+import { wrapRepository } from "../../src/core/repository/repository_wrapper.ts";
 import { withOldAnswers, withoutComparing, withoutLooking } from "../setup/broken_stores.ts";
 import { RIGHT } from "../setup/clocks.ts";
 import type { Engine } from "./play.ts";

@@ -13,7 +13,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/session_id.ts",
       "src/core/metadata.ts",
       "src/core/expiry.ts",
-      "src/core/cookie_header.ts",
+      "src/core/cookie_transport/cookie_header.ts",
       "src/core/cookie_transport.ts",
       "src/core/header_transport.ts",
     ],
@@ -33,16 +33,16 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_finish: {
-    files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/touch.ts"],
+    files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/commit/touch.ts"],
     tests: ["test/core/{finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts"],
   },
   core_cookie_options: {
     files: [
-      "src/core/cookie_options.ts",
-      "src/core/cookie_scope.ts",
-      "src/core/loopback.ts",
+      "src/core/options/cookie_options.ts",
+      "src/core/cookie_transport/cookie_scope.ts",
+      "src/core/cookie_transport/loopback.ts",
       "src/core/http_token.ts",
-      "src/core/transport_options.ts",
+      "src/core/options/transport_options.ts",
     ],
     tests: [
       "test/core/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
@@ -54,9 +54,9 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/operation.ts",
       "src/core/store_answers.ts",
       "src/core/maybe_promise.ts",
-      "src/core/repository_wrapper.ts",
-      "src/core/repository_source.ts",
-      "src/core/store_key.ts",
+      "src/core/repository/repository_wrapper.ts",
+      "src/core/repository/repository_source.ts",
+      "src/core/store_repository/store_key.ts",
       "src/core/runtime.ts",
     ],
     tests: [
@@ -65,7 +65,11 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_handle: {
-    files: ["src/core/group_commit.ts", "src/core/session_arguments.ts", "src/core/manager_internals.ts"],
+    files: [
+      "src/core/commit/group_commit.ts",
+      "src/core/session/session_arguments.ts",
+      "src/core/manager_internals.ts",
+    ],
     tests: ["test/core/{group_commit,manager_internals,session_arguments,update}.test.ts"],
   },
   core_state: {
@@ -77,18 +81,18 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_queue: {
-    files: ["src/core/call_queue.ts"],
-    tests: ["test/core/call_queue.test.ts"],
+    files: ["src/core/session/call_queue.ts"],
+    tests: ["test/core/session/call_queue.test.ts"],
   },
   core_active: {
     files: [
-      "src/core/active_session.ts",
-      "src/core/internals_of_active.ts",
-      "src/core/session_handle.ts",
-      "src/core/session_info.ts",
+      "src/core/session/active_session.ts",
+      "src/core/session/internals_of_active.ts",
+      "src/core/session/session_handle.ts",
+      "src/core/session/session_info.ts",
       "src/core/session_internals.ts",
-      "src/core/session_prototype.ts",
-      "src/core/session_token.ts",
+      "src/core/session/session_prototype.ts",
+      "src/core/session/session_token.ts",
     ],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
@@ -103,11 +107,11 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_lifecycle: {
     files: [
       "src/core/recovery.ts",
-      "src/core/rotate.ts",
-      "src/core/renew_by_age.ts",
+      "src/core/commit/rotate.ts",
+      "src/core/commit/renew_by_age.ts",
       "src/core/commit.ts",
-      "src/core/report.ts",
-      "src/core/steps.ts",
+      "src/core/commit/report.ts",
+      "src/core/commit/steps.ts",
     ],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
@@ -117,7 +121,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_changes: {
-    files: ["src/core/update.ts"],
+    files: ["src/core/commit/update.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
       "test/core/{schema,timeouts,update,update_key,write_names}.test.ts",
@@ -125,11 +129,11 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_update_key: {
-    files: ["src/core/update_key.ts"],
+    files: ["src/core/commit/update_key.ts"],
     tests: ["test/core/{after_the_response,changes_in_place,flash,renew_by_age,update,update_key}.test.ts"],
   },
   core_create: {
-    files: ["src/core/create.ts"],
+    files: ["src/core/commit/create.ts"],
     tests: ["test/core/{create,recovery,rotate,schema,timeouts}.test.ts"],
   },
   core_access: {
@@ -138,18 +142,18 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_small: {
     files: [
-      "src/core/end_record.ts",
-      "src/core/retired_id.ts",
-      "src/core/write_names.ts",
-      "src/core/rotation.ts",
-      "src/core/metadata_changes.ts",
-      "src/core/fresh.ts",
+      "src/core/store_repository/end_record.ts",
+      "src/core/store_repository/retired_id.ts",
+      "src/core/store_repository/write_names.ts",
+      "src/core/commit/rotation.ts",
+      "src/core/commit/metadata_changes.ts",
+      "src/core/session/fresh.ts",
       "src/core/operation_with.ts",
     ],
     tests: ["test/core/{end_record,fresh,metadata_changes,operation_with,retired_id,rotation,write_names}.test.ts"],
   },
   core_values: {
-    files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session_values.ts"],
+    files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session/session_values.ts"],
     tests: [
       "test/core/{after_the_response,changes_in_place,flash,session_handle,session_values,update_key,with_session}.test.ts",
     ],
@@ -161,14 +165,14 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_options: {
     files: [
       "src/core/options.ts",
-      "src/core/option_checks.ts",
+      "src/core/options/option_checks.ts",
       "src/core/known_options.ts",
       "src/core/kind_of.ts",
       "src/core/prefetch.ts",
       "src/core/errors.ts",
       "src/core/events.ts",
-      "src/core/store_resolver.ts",
-      "src/core/cookie_claims.ts",
+      "src/core/options/store_resolver.ts",
+      "src/core/cookie_transport/cookie_claims.ts",
       "src/core/transport.ts",
     ],
     tests: [
@@ -180,7 +184,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: [
       "src/core/record_fields.ts",
       "src/core/record_text.ts",
-      "src/core/record_write.ts",
+      "src/core/store_repository/record_write.ts",
       "src/core/fields.ts",
       "src/core/record_codec.ts",
       "src/core/record_size.ts",

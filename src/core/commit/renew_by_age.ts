@@ -1,0 +1,43 @@
+import type { ActiveSession } from "../session/active_session.ts";
+import { isSessionError } from "../errors.ts";
+import { beginOperation } from "../operation.ts";
+import { endOrphan } from "../recovery.ts";
+import type { Operation } from "../repository.ts";
+import { report } from "./report.ts";
+import { rotate } from "./rotate.ts";
+
+/**
+ * Renews an id that is due by age before the handler gets it, and stores nothing else. If requests overlap, the first one
+ * to renew the id chooses the new one. An id that was disclosed before it was stored, and each token made from it, would
+ * then be worthless.
+ *
+ * If that fails, the old id stays for the rest of the request, and the next request tries again.
+ */
+export async function renewByAge(active: ActiveSession): Promise<void> {
+  const { copy } = active;
+  let op: Operation | undefined;
+  try {
+    op = await beginOperation(active);
+    const { base, rotation } = copy;
+    // Another call of this request may have renewed the id, or have called `regenerate`.
+    if (!base || rotation?.untilUsed !== true) return;
+    // An attempt without an answer may have stored a session under the id that is used now.
+    if (active.orphan !== undefined) await endOrphan(active, op);
+    await rotate(active, base, { ...NOTHING, rotation }, op);
+  } catch (error) {
+    report(active, error, false, op);
+    if (!isSessionError(error)) throw error;
+  } finally {
+    copy.forgetRenewal();
+  }
+}
+
+/** A commit without changes. */
+const NOTHING = {
+  changes: [],
+  view: undefined,
+  metadataChanges: [],
+  timeouts: undefined,
+  begins: false,
+  touches: false,
+};

@@ -1,0 +1,161 @@
+import { type CookieScope, isHostName } from "../cookie_transport/cookie_scope.ts";
+import { isToken } from "../http_token.ts";
+import { assertKnown } from "../known_options.ts";
+
+/** A scope that the session cookie had before: its name, domain, path and partition as they were in the options. */
+export interface PreviousCookie {
+  /** The name that the cookie had. @default The present name */
+  readonly name?: string;
+  /** The domain that it had; absent if it was for the host alone. */
+  readonly domain?: string;
+  /** The path that it had. @default {"/"} */
+  readonly path?: string;
+  /** Whether it was partitioned. @default {false} */
+  readonly partitioned?: boolean;
+}
+
+/** The attributes of the session cookie. */
+export interface CookieOptions {
+  /**
+   * The name. `__Host-` binds the cookie to this host and to https; with a `domain`, use another name.
+   *
+   * @default {"__Host-session"}
+   */
+  readonly name?: string;
+  /** The domain whose hosts all get the cookie; absent for this host alone. */
+  readonly domain?: string;
+  /** The path under which the cookie is sent. @default {"/"} */
+  readonly path?: string;
+  /**
+   * Whether the cookie is sent over https only. On plain http with a loopback address, the cookie has no `Secure` and
+   * its name no prefix, unless `true` is given.
+   *
+   * @default {true}
+   */
+  readonly secure?: boolean;
+  /** Whether scripts in the page cannot read the cookie. @default {true} */
+  readonly httpOnly?: boolean;
+  /** Whether the cookie is sent with requests that other sites cause. @default {"Lax"} */
+  readonly sameSite?: "Lax" | "Strict" | "None";
+  /** Whether the cookie is kept apart for each site that embeds this one (CHIPS). @default {false} */
+  readonly partitioned?: boolean;
+  /**
+   * How long the browser keeps the cookie, in seconds, at most 400 days (RFC 6265bis, 5.5); `null` for a cookie that ends with the
+   * browser.
+   *
+   * @default The idle timeout
+   */
+  readonly maxAge?: number | null;
+  /**
+   * When the cookie is sent: `"changed"` when something about it changed, or `"always"`, with every response whose session was used.
+   *
+   * @default {"changed"}
+   */
+  readonly refresh?: "changed" | "always";
+  /**
+   * Scopes that were used before. They are expired when the session cookie is written or cleared. A client that presents only a cookie of a
+   * previous name keeps its session.
+   *
+   * @default None
+   */
+  readonly previous?: readonly PreviousCookie[];
+}
+
+/** Cookie options with all defaults. */
+export interface CookieSettings {
+  readonly name: string;
+  readonly scope: CookieScope;
+  readonly secure: boolean;
+  /** Whether `secure: true` was given, so that the cookie is `Secure` on loopback as well. */
+  readonly alwaysSecure: boolean;
+  readonly httpOnly: boolean;
+  readonly sameSite: "Lax" | "Strict" | "None";
+  readonly maxAge: number | null | undefined;
+  readonly refresh: "changed" | "always" | undefined;
+  readonly previous: readonly CookieScope[];
+}
+
+/** The cookie's name, unless another one is given. */
+export const DEFAULT_NAME = "__Host-session";
+const PREFIX = /^__(?:Host-Http|Host|Secure|Http)-/i;
+
+/** The name of a cookie on plain-http loopback, where browsers accept no name with a prefix. */
+export function withoutPrefix(name: string): string {
+  return name.replace(PREFIX, "");
+}
+
+const OPTIONS = [
+  "name",
+  "domain",
+  "path",
+  "secure",
+  "httpOnly",
+  "sameSite",
+  "partitioned",
+  "maxAge",
+  "refresh",
+  "previous",
+];
+
+/**
+ * Cookie options with all defaults.
+ *
+ * @throws {TypeError} If an attribute is malformed or unknown, or contradicts another one or the name's prefix
+ * @throws {RangeError} If `maxAge` is not a positive number
+ */
+export function resolveCookieOptions(options: CookieOptions): CookieSettings {
+  assertKnown(options, OPTIONS, "cookie");
+  const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
+  const { httpOnly = true, partitioned = false, maxAge, refresh, previous = [] } = options;
+  for (const [option, value] of Object.entries({ secure, httpOnly, partitioned }))
+    if (typeof value !== "boolean") refuse(`${option} is not true or false`);
+  if (!["Lax", "Strict", "None"].includes(sameSite)) refuse('sameSite is not "Lax", "Strict" or "None"');
+  if (refresh !== undefined && refresh !== "changed" && refresh !== "always")
+    refuse('refresh is not "changed" or "always"');
+  if (maxAge !== undefined && maxAge !== null && !(Number.isFinite(maxAge) && maxAge > 0))
+    throw new RangeError("Cannot use the cookie: maxAge must be a positive number of seconds, or null");
+  if (!Array.isArray(previous)) refuse("previous is not a list");
+  const scope = { name, domain, path, partitioned };
+  assertScope(scope);
+  const prefix = PREFIX.exec(name)?.[0];
+  if (!secure && prefix !== undefined) refuse(`a name that begins with ${prefix} needs secure`);
+  if (!httpOnly && /http-$/i.test(prefix ?? "")) refuse(`a name that begins with ${prefix} needs httpOnly`);
+  if (!secure && sameSite === "None") refuse("SameSite=None needs secure");
+  if (!secure && partitioned) refuse("partitioned needs secure");
+  const alwaysSecure = options.secure === true;
+  return {
+    name,
+    scope,
+    secure,
+    alwaysSecure,
+    httpOnly,
+    sameSite,
+    maxAge,
+    refresh,
+    previous: previous.map((each) => previousScope(each, name)),
+  };
+}
+
+function previousScope(given: PreviousCookie, name: string): CookieScope {
+  assertKnown(given, ["name", "domain", "path", "partitioned"], "cookie.previous");
+  const { domain, path = "/", partitioned = false } = given;
+  if (typeof partitioned !== "boolean") refuse("partitioned of a previous one is not true or false");
+  const scope = { name: given.name ?? name, domain, path, partitioned };
+  assertScope(scope);
+  return scope;
+}
+
+function assertScope({ name, domain, path }: CookieScope): void {
+  if (typeof name !== "string" || !isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
+  if (!/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
+    refuse("its path does not begin with / or has a character that no path may have");
+  if (domain !== undefined && !(typeof domain === "string" && /^\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/.test(domain)))
+    refuse("its domain is not a host name");
+  if (!isHostName(name)) return;
+  if (domain !== undefined) refuse("a name that begins with __Host- cannot have a domain: give it another name");
+  if (path !== "/") refuse("a name that begins with __Host- must have the path /: give it another name");
+}
+
+function refuse(mistake: string): never {
+  throw new TypeError(`Cannot use the cookie: ${mistake}`);
+}

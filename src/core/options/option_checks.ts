@@ -1,0 +1,99 @@
+import type { TimeoutLimits } from "../expiry.ts";
+import { kindOf } from "../kind_of.ts";
+import { assertKnown } from "../known_options.ts";
+import { isPromise, type MaybePromise } from "../maybe_promise.ts";
+import type { SessionOptions } from "../options.ts";
+import type { Plugin } from "../plugin.ts";
+import { isId } from "../session_id.ts";
+import { hasTraits } from "../store_answers.ts";
+
+export function assertDuration(name: string, value: unknown): void {
+  if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
+  throw new RangeError(`${name} must be a positive number of seconds`);
+}
+
+export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
+  const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
+  if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
+  throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kindOf(value)}`);
+}
+
+/** @throws {TypeError} If a value is not a store, or has no traits */
+export function assertStore(name: string, value: unknown): void {
+  assertMethods(name, value, ["load", "save", "delete"]);
+  if (hasTraits(value)) return;
+  throw new TypeError(
+    `${name} must have traits, such as { consistency: "strong", compareAndSet: true, maxBytes: Infinity }: see StoreTraits`,
+  );
+}
+
+/** The chosen word, or the first one, which is the default. */
+export function oneOf<const Word extends string>(
+  name: string,
+  value: Word | undefined,
+  words: readonly [Word, ...Word[]],
+): Word {
+  if (value === undefined || words.includes(value)) return value ?? words[0];
+  throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
+}
+
+/** A program's clock, whose answers are checked: an invalid time would be stored, and no server could read the record. */
+export function checkedClock(now: () => number): () => number {
+  return () => {
+    const instant: unknown = now();
+    // Capabilities write instants as whole numbers.
+    if (typeof instant === "number" && Number.isFinite(instant)) return Math.floor(instant);
+    throw new TypeError(`now must return epoch milliseconds, as Date.now does; it returned ${kindOf(instant)}`);
+  };
+}
+
+export function checkedId(id: MaybePromise<string>): MaybePromise<string> {
+  if (isPromise(id)) return Promise.resolve(id).then(checkedId);
+  if (typeof id === "string" && isId(id)) return id;
+  throw new TypeError("generateId must give 22 or more characters of A-Z, a-z, 0-9, - and _");
+}
+
+const STEPS = ["wrap", "admit", "respond", "attach", "answer"] as const;
+
+export function assertPlugins(plugins: readonly Plugin[]): void {
+  if (!Array.isArray(plugins)) throw new TypeError("plugins must be a list");
+  const names = new Set<string>();
+  for (const plugin of plugins as readonly Partial<Plugin>[]) {
+    const name = plugin?.name;
+    if (typeof plugin !== "object" || typeof name !== "string" || name === "")
+      throw new TypeError(
+        "Each plugin must be an object with a name, such as userSessions() returns; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
+      );
+    const steps = STEPS.map((step) => plugin[step]).filter((step) => step !== undefined);
+    if (steps.length === 0 || steps.some((step) => typeof step !== "function"))
+      throw new TypeError(`The plugin ${JSON.stringify(name)} needs one of the functions ${STEPS.join(", ")}`);
+    if (names.has(name)) throw new TypeError(`There are two plugins of the name ${JSON.stringify(name)}`);
+    names.add(name);
+  }
+}
+
+export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absoluteTimeout: number | false): void {
+  assertKnown(limits, ["idle", "absolute"], "timeoutLimits");
+  const { idle, absolute } = limits;
+  if (idle !== undefined) assertDuration("timeoutLimits.idle", idle);
+  if (absolute !== undefined) assertDuration("timeoutLimits.absolute", absolute);
+  if (idle !== undefined && idleTimeout > idle)
+    throw new RangeError(`idleTimeout must be at most timeoutLimits.idle, ${idle} seconds`);
+  if (absolute !== undefined && (absoluteTimeout === false || absoluteTimeout > absolute)) {
+    throw new RangeError(`absoluteTimeout must be at most timeoutLimits.absolute, ${absolute} seconds`);
+  }
+}
+
+export function rotationOf(option: SessionOptions["rotateEvery"]): {
+  readonly seconds: number | undefined;
+  readonly onReuse?: string | undefined;
+} {
+  if (option === undefined) return { seconds: undefined };
+  if (typeof option !== "object") {
+    assertDuration("rotateEvery", option);
+    return { seconds: option };
+  }
+  assertKnown(option, ["seconds", "onReuse"], "rotateEvery");
+  assertDuration("rotateEvery.seconds", option.seconds);
+  return { seconds: option.seconds, onReuse: oneOf("rotateEvery.onReuse", option.onReuse, ["reject", "destroy"]) };
+}

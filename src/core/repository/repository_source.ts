@@ -1,0 +1,31 @@
+import type { MaybePromise } from "../maybe_promise.ts";
+import type { Repository } from "../repository.ts";
+import type { SessionStore } from "../store.ts";
+
+/** A value of the option `store` that is not a store, but brings its own repository. `cookieSessions()` is one. */
+export interface RepositorySource {
+  /** Marks a source. It is recognised even if another copy of this package made it. */
+  readonly repositorySource: true;
+  /** The largest number of cookies over which a token may be split. */
+  readonly chunks: number;
+  /**
+   * The store that records which sessions were ended or regenerated, or a function that returns one, as in the option
+   * `store`. Operations carry it as `op.store`. Undefined without revocation.
+   */
+  readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
+  /** Makes the repository of one manager. */
+  createRepository(settings: RepositorySettings): Repository;
+}
+
+/** What the manager's option `rotateEvery` asks of a repository. */
+export interface RepositorySettings {
+  /** Whether ids are renewed by age. */
+  readonly rotates: boolean;
+  /** Whether a session ends when a client presents its retired id although the new one was used. */
+  readonly endsOnReuse: boolean;
+}
+
+/** Whether a value of the option `store` brings its own repository. It is recognised by its shape. */
+export function isRepositorySource(value: unknown): value is RepositorySource {
+  return typeof value === "object" && value !== null && "repositorySource" in value && value.repositorySource === true;
+}

@@ -1,0 +1,297 @@
+import { CallQueue } from "./call_queue.ts";
+import { responseSent, type SessionError, sessionGone } from "../errors.ts";
+import { notify, type RejectReason, type SessionHappening } from "../events.ts";
+import { Flash } from "../flash.ts";
+import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
+import type { Policy } from "../policy.ts";
+import type { Found, Operation } from "../repository.ts";
+import { RequestTransport } from "../request_transport.ts";
+import { failure } from "../store_client.ts";
+import { isTouchDue } from "../commit/touch.ts";
+import type { UnconfirmedRotation, UnconfirmedWrite } from "./unconfirmed.ts";
+import { Values } from "../values.ts";
+import { type Change, isEmpty, type KeyChange, WorkingCopy } from "../working_copy.ts";
+
+/** Where a session comes from: a request, or an id. */
+export interface SessionSource {
+  readonly request?: Request | undefined;
+  readonly token?: string | undefined;
+  readonly runtimeArguments: readonly unknown[];
+}
+
+/** How a session is loaded and stored: by `load.ts` and `commit.ts`, passed in to keep the chain of imports short. */
+export interface Lifecycle {
+  load(active: ActiveSession): MaybePromise<void>;
+  commitAll(active: ActiveSession): MaybePromise<void>;
+  commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void>;
+  renewByAge(active: ActiveSession): Promise<void>;
+}
+
+/**
+ * The whole state of one session in one request. `load.ts` fills it, `commit.ts` stores it, `recovery.ts` repairs it
+ * after a failure, and `session_handle.ts` gives handlers access to it.
+ */
+export class ActiveSession {
+  readonly policy: Policy;
+  readonly session: object;
+  readonly request: Request | undefined;
+  readonly runtimeArguments: readonly unknown[];
+  readonly transport: RequestTransport | undefined;
+  readonly copy: WorkingCopy = new WorkingCopy();
+  readonly values: Values;
+  readonly flash: Flash;
+  readonly calls: CallQueue;
+
+  // The result of loading.
+  /** The token that the client presented; null if there is none, undefined before it was read. */
+  presented: string | null | undefined;
+  /** Without a request: the header for whose name the id was signed; undefined for the cookie's name. */
+  openedName: string | undefined;
+  /** Why the token that the client presented was rejected; null if it was not. */
+  rejected: RejectReason | null = null;
+  /** Whether the presented token will never open a session again, so that its cookie can be cleared. */
+  isDead = false;
+  /** Whether loading found no session, or `destroy` was called since. */
+  isNew = false;
+  /** The failure of the store that is tolerated (`onStoreError: "anonymous"`): the request goes on without a session. */
+  unavailable: SessionError | undefined;
+
+  // What the request has done, and what its response must carry.
+  /** Whether this request has proved who the user is. */
+  isAuthenticated = false;
+  /** Whether another request has destroyed or regenerated the session. */
+  isGone = false;
+  /** Whether this request has ended the session, so that its cookie must be cleared. */
+  isEnded = false;
+  /** Whether the response must carry the token although it stays the same. */
+  isRenewed = false;
+  /** Whether the response was sent, so that nothing more reaches the client. */
+  isSent = false;
+  /** The last operation whose result became the base of the working copy: see {@linkcode settle}. */
+  settled: Operation | undefined;
+  /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
+  refusedRevision = -1;
+
+  // Work that `destroy` or a failed commit has left.
+  /** The session that the next commit must end after `destroy`: itself, or its token. */
+  pendingDelete: Found | string | undefined;
+  /** A session to end, or its id: the successor of a failed rotation, or a session whose creation got no answer. */
+  orphan: Found | string | undefined;
+  unconfirmed: UnconfirmedWrite | undefined;
+  unconfirmedRotation: UnconfirmedRotation | undefined;
+  /** The session that this request has retired, and its successor, until the response carries the new id. */
+  retired: { readonly current: Found; readonly successor: Found } | undefined;
+  /** The rotation that is under way. A request that fails waits for it, and so does a call that discloses the id. */
+  rotating: Promise<void> | undefined;
+
+  // The id that comes next.
+  /** The id for the session that this request begins or regenerates; undefined until it is needed. */
+  nextId: string | undefined;
+  /** The id that the session had before this request renewed it by age. */
+  renewedId: string | undefined;
+  /** Whether `nextId` was disclosed, as itself or by a value that is made from it. This request makes no other id then. */
+  isIdDisclosed = false;
+
+  // The `update` that is under way.
+  /** The key of an `update` whose function a commit runs, and which has not returned yet. */
+  computing: string | undefined;
+  /** The key of an `update` whose function is on the call stack. */
+  insideUpdate: string | undefined;
+
+  readonly #lifecycle: Lifecycle;
+  #loading: Promise<void> | undefined;
+
+  constructor(policy: Policy, session: object, source: SessionSource, lifecycle: Lifecycle) {
+    const { request, token, runtimeArguments } = source;
+    this.policy = policy;
+    this.#lifecycle = lifecycle;
+    this.session = session;
+    this.request = request;
+    this.runtimeArguments = runtimeArguments;
+    this.transport = request && new RequestTransport(policy, request, runtimeArguments);
+    if (request === undefined) this.presented = token ?? null;
+    this.calls = new CallQueue(policy.storeTimeout);
+    this.values = new Values(this);
+    this.flash = new Flash(this);
+  }
+
+  /** Reports a value that cannot be read. */
+  emitCorrupt(): void {
+    this.emit({ type: "rejected", reason: "corrupt" });
+  }
+
+  /** Makes sure that the session is loaded. A failure is not kept: the next call tries again. */
+  load(): MaybePromise<void> {
+    if (this.copy.base !== undefined) return undefined;
+    if (this.#loading !== undefined) return this.#loading;
+    const loading = this.#lifecycle.load(this);
+    if (!isPromise(loading)) return undefined;
+    const done = (): void => {
+      this.#loading = undefined;
+    };
+    // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
+    loading.then(done, done);
+    this.#loading = loading;
+    return loading;
+  }
+
+  emit(event: SessionHappening): void {
+    const { onEvent, name } = this.policy;
+    if (onEvent !== undefined)
+      notify(onEvent, { ...event, name: this.transport?.name ?? this.openedName ?? name, request: this.request });
+  }
+
+  /** Stores changes at once if the response was sent. A failure is reported to `onEvent`, or by `await save()`. */
+  storeIfLate(): void {
+    if (!this.isSent) return;
+    this.emit({ type: "late" });
+    const ignore = (): void => {};
+    try {
+      const saving = this.save();
+      if (isPromise(saving)) saving.catch(ignore);
+    } catch {
+      // The failure was reported to `onEvent`.
+    }
+  }
+
+  /** Records changes that need no call: objects were changed in place, or flash values were read. */
+  detectChanges(): void {
+    this.values.detectChanges();
+    this.flash.recordRemovals();
+  }
+
+  /** Stores everything that is pending. */
+  save(): MaybePromise<void> {
+    return this.exclusively(() => this.#lifecycle.commitAll(this));
+  }
+
+  /** Commits one change, and the earlier changes of its key, at once. */
+  commitChange(change: KeyChange): MaybePromise<void> {
+    return this.exclusively(() => this.#lifecycle.commitKey(this, change));
+  }
+
+  /** Runs tasks one after the other, because two commits of one session would conflict with each other. */
+  exclusively<T>(task: () => MaybePromise<T>): MaybePromise<T> {
+    return this.calls.exclusively(task, this.computing);
+  }
+
+  /** Loads the session, and runs a task between two commits. The caller of a commit that fails gets its error. */
+  async betweenCommits(task: () => void): Promise<void> {
+    const loading = this.load();
+    if (isPromise(loading)) await loading;
+    await this.exclusively(task);
+  }
+
+  /** Whether there is anything to store, even if only that the session was used. */
+  get needsStoring(): boolean {
+    const isRefused = this.copy.revision === this.refusedRevision;
+    // An `update` that failed is not stored again, so it does not matter whether its write was done.
+    const isUnconfirmed = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
+    if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
+    if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
+    return isTouchDue(this, this.copy.base);
+  }
+
+  /** Whether the session gets a new id in this request, or may have got one. After the response, it gets none. */
+  get rotates(): boolean {
+    return !this.isSent && (this.copy.rotation !== undefined || this.unconfirmedRotation !== undefined);
+  }
+
+  /** Makes the state that an operation has stored or found the base of this request. */
+  settle(stored: Found, op: Operation): MaybePromise<void> {
+    this.settled = op;
+    // A rotation that is pending or got no answer still needs the id. The handler may have got it.
+    if (!this.rotates) this.forgetNextId();
+    return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
+  }
+
+  /** Removes a pending change that was not stored. Its caller gets the error. */
+  withdraw(change: Change): MaybePromise<void> {
+    const { unconfirmedRotation: rotation } = this;
+    if (rotation !== undefined) {
+      const changes = rotation.commit.changes.filter((each) => each !== change);
+      this.unconfirmedRotation = { ...rotation, commit: { ...rotation.commit, changes, view: undefined } };
+    }
+    return this.copy.withdraw(change, this.unconfirmed?.commit.changes);
+  }
+
+  /** Gives up the session. A change that is recorded afterwards begins a new one. */
+  destroy(): void {
+    const { base } = this.copy;
+    this.pendingDelete ??= base ?? this.presented ?? undefined;
+    // A session that may have been stored without an answer ends as well.
+    this.orphan ??=
+      this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
+    this.unconfirmed = this.unconfirmedRotation = this.renewedId = undefined;
+    this.forgetNextId();
+    this.isGone = this.isRenewed = false;
+    this.isNew = true;
+    // The retired session is not reinstated: it must end, and so must its successor.
+    this.retired = undefined;
+    this.copy.reset();
+    this.values.untrack();
+    this.flash.reset();
+  }
+
+  /** Drops the changes that a failed handler has recorded and not stored. */
+  dropRecorded(): void {
+    this.copy.drop();
+    this.values.untrack();
+    this.flash.reset();
+    this.pendingDelete = this.unconfirmed = undefined;
+  }
+
+  /** The id that the session will have, created once. */
+  createId(): MaybePromise<string> {
+    return this.nextId ?? chain(this.policy.generateId(this.request), (id) => (this.nextId ??= id));
+  }
+
+  /** Forgets the id that was made for a new session or a rotation: it was used, or is not needed. */
+  forgetNextId(): void {
+    this.nextId = undefined;
+    this.isIdDisclosed = false;
+  }
+
+  /**
+   * Answers the id of the session for the handler or the client. From now on this request makes no other id, so an id
+   * that is due by age is renewed first.
+   */
+  discloseId(): MaybePromise<string> {
+    if (this.rotating === undefined && !this.rotates) return this.#finalId();
+    return this.exclusively(() => chain(this.#lifecycle.renewByAge(this), () => this.#finalId()));
+  }
+
+  #finalId(): MaybePromise<string> {
+    const { base, rotation } = this.copy;
+    if (base && !this.rotates) return base.id;
+    this.isIdDisclosed = true;
+    const successor = this.unconfirmedRotation?.successor;
+    return rotation === undefined && successor !== undefined ? successor.id : this.createId();
+  }
+
+  /**
+   * Refuses a change that can no longer reach the client.
+   *
+   * @throws {SessionError} `ERR_RESPONSE_SENT`
+   */
+  assertWritable(): void {
+    if (!this.isSent) return;
+    const { base } = this.copy;
+    if (base && this.policy.repository.tokenHoldsSession !== true) return;
+    const presented = this.presented ?? this.transport?.readToken();
+    if (base || base === null || presented === null) throw responseSent(base ? "change" : "begin");
+  }
+
+  /** @throws {SessionError} `ERR_SESSION_GONE` if the client presented a recently retired id and did not prove who the user is */
+  assertMayBegin(): void {
+    if (this.isSent) throw responseSent("begin");
+    // After `destroy` the successor ends as well, so a new cookie cannot replace the cookie of a live session.
+    const mayReplace = this.isAuthenticated || this.isEnded || this.pendingDelete !== undefined;
+    if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
+  }
+
+  /** Reports a failure of the store, with the time that it took if an operation has begun. */
+  emitFailure(during: "load" | "store", error: SessionError, op: Operation | undefined): void {
+    (op ?? this).emit(failure(during, error));
+  }
+}

@@ -1,0 +1,81 @@
+import { isPromise, type MaybePromise } from "../maybe_promise.ts";
+
+/** Counts the calls that are under way for one session in one request, and decides which of them may run now. */
+export class CallQueue {
+  readonly #seconds: number;
+  #last: Promise<void> | undefined;
+  #isRunning = false;
+  #count = 0;
+  #onDone: (() => void)[] | undefined;
+
+  /** `seconds` is how long a call waits for a function of `update` to return. */
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
+
+  /** Whether a call of {@linkcode exclusively} is running. */
+  get isBusy(): boolean {
+    return this.#isRunning || this.#last !== undefined;
+  }
+
+  /**
+   * Runs one call after the other.
+   *
+   * @param computing The key of an `update` whose function has not returned. That
+   * function may wait for this very call: a deadlock
+   */
+  exclusively<T>(task: () => MaybePromise<T>, computing?: string): MaybePromise<T> {
+    // A function of `update` may call the session. That call waits until the function has returned.
+    if (this.#isRunning) return Promise.resolve().then(() => this.exclusively(task, computing));
+    const before = this.#last;
+    const result = before === undefined ? this.#run(task) : this.#inTime(before, computing).then(() => this.#run(task));
+    if (!isPromise(result)) return result;
+    const done = (): void => {
+      if (this.#last === settled) this.#last = undefined;
+    };
+    const settled: Promise<void> = result.then(done, done);
+    this.#last = settled;
+    return result;
+  }
+
+  #run<T>(task: () => MaybePromise<T>): MaybePromise<T> {
+    this.#isRunning = true;
+    try {
+      return task();
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  #inTime(call: Promise<void>, computing: string | undefined): Promise<void> {
+    if (computing === undefined) return call;
+    return new Promise((resolve, reject) => {
+      const name = `update(${JSON.stringify(computing)})`;
+      const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
+      const timer = setTimeout(() => reject(new TypeError(message)), this.#seconds * 1000);
+      void call.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Notes that a call is under way, so that the end of the request waits for it. */
+  enter(): void {
+    this.#count++;
+  }
+
+  /** Notes that a call has ended. */
+  leave(): void {
+    if (--this.#count > 0) return;
+    const waiting = this.#onDone ?? [];
+    this.#onDone = undefined;
+    for (const resolve of waiting) resolve();
+  }
+
+  /** Waits for the calls that are under way. */
+  done(): MaybePromise<void> {
+    if (this.#count === 0) return undefined;
+    return new Promise<void>((resolve) => (this.#onDone ??= []).push(resolve)).then(() => this.done());
+  }
+}

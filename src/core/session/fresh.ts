@@ -1,0 +1,29 @@
+import { internalsOf } from "../session_internals.ts";
+import type { Session } from "../session.ts";
+
+/**
+ * Whether the user of a session proved who they are within the last `seconds`, for pages that ask for a recent login.
+ *
+ * @param session The session of the request
+ * @param seconds How old the proof may be
+ * @returns False without a session, and for a session on which `regenerate({ reauthenticated: true })` was never called
+ * @throws {RangeError} If `seconds` is not a positive number
+ * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
+ *
+ * @example
+ * ```ts
+ * import { isFresh, withSession } from "with-session";
+ *
+ * export const handler = withSession(async (_request, session) =>
+ *   (await isFresh(session, 300))
+ *     ? new Response("Your bank details")
+ *     : new Response(null, { status: 303, headers: { Location: "/login" } }),
+ * );
+ * ```
+ */
+export async function isFresh<Data extends object>(session: Session<Data>, seconds: number): Promise<boolean> {
+  if (!(Number.isFinite(seconds) && seconds > 0)) throw new RangeError("isFresh: seconds must be a positive number");
+  const internals = internalsOf(session);
+  const { authenticatedAt } = await session.info();
+  return authenticatedAt !== null && internals.now() - authenticatedAt < seconds * 1000;
+}

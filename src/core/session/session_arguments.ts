@@ -1,0 +1,50 @@
+import { assertKnown } from "../known_options.ts";
+import type { OwnTimeouts } from "../metadata.ts";
+import { assertDuration } from "../options/option_checks.ts";
+import type { ClearSiteData, ValueOptions } from "../session.ts";
+
+/** The time to live among the options of a value, in seconds. @throws {RangeError} If it is not a positive number */
+export function ttlOf(options: unknown, owner: string): number | undefined {
+  if (options === undefined) return undefined;
+  assertKnown(options, ["ttl"], owner);
+  const { ttl }: ValueOptions = options as ValueOptions;
+  if (ttl !== undefined) assertDuration(`${owner}: ttl`, ttl);
+  return ttl;
+}
+
+/** Refuses unknown options, and a callback, which sessions of Express take. @throws {TypeError} */
+export function assertCallOptions(options: unknown, known: readonly string[], owner: string): void {
+  if (typeof options === "function") throw new TypeError(`${owner} takes no callback: await it`);
+  assertKnown(options, known, owner);
+}
+
+/** Refuses a call with a key alone, as `flash` of connect-flash reads. It would delete the value. @throws {TypeError} */
+export function assertValueGiven(given: number, owner: string): void {
+  if (given > 1) return;
+  throw new TypeError(`${owner} takes a key and a value: to read use session.get, to delete session.delete`);
+}
+
+const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
+
+/** The words for `Clear-Site-Data`, checked. @throws {TypeError} If they are not a list of known words */
+export function clearingWords(words: readonly ClearSiteData[]): readonly ClearSiteData[] {
+  if (Array.isArray(words) && words.every((word) => CLEARABLE.includes(word))) return words;
+  throw new TypeError(
+    `session.destroy: clearSiteData must be a list of ${CLEARABLE.map((word) => `"${word}"`).join(", ")}`,
+  );
+}
+
+/** @throws {RangeError} If it is not a number of seconds, 0 or more */
+export function assertGrace(grace: number): void {
+  if (Number.isFinite(grace) && grace >= 0) return;
+  throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
+}
+
+/** @throws {RangeError} If one of the timeouts is not a positive number of seconds */
+export function assertTimeouts(timeouts: OwnTimeouts): void {
+  assertKnown(timeouts, ["idle", "absolute", "cookie"], "session.setTimeouts");
+  const { idle, absolute, cookie } = timeouts;
+  const given = { idle, absolute: absolute === false ? undefined : absolute, cookie: cookie ?? undefined };
+  for (const [name, value] of Object.entries(given))
+    if (value !== undefined) assertDuration(`Cannot set timeouts: ${name}`, value);
+}

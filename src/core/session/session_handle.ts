@@ -1,0 +1,291 @@
+import type { ActiveSession } from "./active_session.ts";
+import { ambiguousCookie, responseSent } from "../errors.ts";
+import { kindOf } from "../kind_of.ts";
+import { infoOf } from "./session_info.ts";
+import { isPromise } from "../maybe_promise.ts";
+import type { OwnTimeouts } from "../metadata.ts";
+import { tokenOf } from "./session_token.ts";
+import {
+  assertCallOptions,
+  assertGrace,
+  assertTimeouts,
+  assertValueGiven,
+  clearingWords,
+  ttlOf,
+} from "./session_arguments.ts";
+import type {
+  ClearSiteData,
+  DestroyOptions,
+  KeyOf,
+  RegenerateOptions,
+  Session,
+  SessionInfo,
+  ValueOptions,
+} from "../session.ts";
+import { INTERNALS, type SessionInternals } from "../session_internals.ts";
+import { begin } from "../commit/create.ts";
+import { ActiveInternals } from "./internals_of_active.ts";
+import { protectPrototype } from "./session_prototype.ts";
+import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
+import { updateKey } from "../commit/update_key.ts";
+import { CLEAR } from "../values.ts";
+
+/** The session that handlers get. It holds no state. It makes an `ActiveSession` when it is first used. */
+export class SessionHandle<Data extends object> implements Session<Data> {
+  readonly #open: (session: object) => ActiveSession;
+  #active: ActiveSession | undefined;
+  #isClosed = false;
+  #clearSiteData: readonly ClearSiteData[] = [];
+
+  constructor(open: (session: object) => ActiveSession) {
+    this.#open = open;
+  }
+
+  get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
+  get<Key extends KeyOf<Data>>(
+    key: Key,
+    fallback: Exclude<Data[Key], undefined>,
+  ): Promise<Exclude<Data[Key], undefined>>;
+  get<Key extends KeyOf<Data>, Fallback>(
+    key: Key,
+    fallback: Fallback,
+  ): Promise<Exclude<Data[Key], undefined> | Fallback>;
+  async get(key: string, fallback?: unknown): Promise<unknown> {
+    const active = this.#used;
+    const loading = loadToRead(active);
+    if (loading !== undefined) await loading;
+    return read(active, key, fallback);
+  }
+
+  async has(key: KeyOf<Data>): Promise<boolean> {
+    const active = await this.#loaded();
+    return active.flash.peek(key) !== undefined || active.values.text(key) !== undefined;
+  }
+
+  async all(): Promise<Partial<Data>> {
+    const active = await this.#loaded();
+    active.values.detectChanges();
+    const all: Record<string, unknown> = Object.create(null);
+    for (const key of keysOf(active)) {
+      const text = active.flash.show(key) ?? active.values.text(key);
+      const value = text === undefined ? undefined : active.values.decode(text);
+      if (value !== undefined) all[key] = value;
+    }
+    return all as Partial<Data>;
+  }
+
+  async keys(): Promise<KeyOf<Data>[]> {
+    return [...keysOf(await this.#loaded())] as KeyOf<Data>[];
+  }
+
+  async size(): Promise<number> {
+    return keysOf(await this.#loaded()).size;
+  }
+
+  set<Key extends KeyOf<Data>>(key: Key, value: Data[Key] | undefined, options?: ValueOptions): void;
+  set(values: Partial<Data>, options?: ValueOptions): void;
+  set(keyOrValues: string | Partial<Data>, valueOrOptions?: unknown, options?: ValueOptions): void {
+    const active = this.#writable;
+    const isOne = typeof keyOrValues === "string";
+    // For a list, a Map or a promise, `Object.entries` gives indices or nothing.
+    if (!isOne && Object.prototype.toString.call(keyOrValues) !== "[object Object]") {
+      throw new TypeError(
+        `session.set takes a key and a value, or an object of values; it was given ${kindOf(keyOrValues)}`,
+      );
+    }
+    if (isOne) assertValueGiven(arguments.length, "session.set");
+    const pairs = isOne ? [[keyOrValues, valueOrOptions] as const] : Object.entries(keyOrValues);
+    const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
+    setAll(active, pairs, ttl);
+    active.storeIfLate();
+  }
+
+  delete(...keys: KeyOf<Data>[]): void {
+    const active = this.#writable;
+    for (const key of keys) remove(active, key);
+    active.storeIfLate();
+  }
+
+  clear(): void {
+    const active = this.#writable;
+    active.values.untrack();
+    active.flash.reset();
+    active.copy.record(CLEAR);
+    active.storeIfLate();
+  }
+
+  async update<Key extends KeyOf<Data>, Next extends Data[Key] | undefined>(
+    key: Key,
+    change: (value: Data[Key] | undefined) => Next | Promise<Next>,
+  ): Promise<Next> {
+    if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
+    const active = this.#used;
+    active.calls.enter();
+    try {
+      const loading = active.load();
+      if (loading !== undefined) await loading;
+      active.assertWritable();
+      const updated = updateKey(active, key, change as (value: unknown) => unknown);
+      return (isPromise(updated) ? await updated : updated) as Next;
+    } finally {
+      active.calls.leave();
+    }
+  }
+
+  pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
+    return this.#call((active) => pull(active, key) as Promise<Data[Key] | undefined>);
+  }
+
+  flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void {
+    const active = this.#writable;
+    assertValueGiven(arguments.length, "session.flash");
+    const ttl = ttlOf(options, "session.flash");
+    active.flash.set(key, value === undefined ? undefined : active.values.encode(key, value), ttl);
+    active.storeIfLate();
+  }
+
+  keepFlash(...keys: KeyOf<Data>[]): void {
+    const active = this.#writable;
+    active.flash.keep(keys);
+    active.storeIfLate();
+  }
+
+  create(): Promise<string | null> {
+    return this.#call(async (active) => {
+      if (active.isSent) throw responseSent("begin");
+      await begin(active);
+      return await tokenOf(active);
+    });
+  }
+
+  async id(): Promise<string | null> {
+    return await tokenOf(await this.#loaded());
+  }
+
+  save(callback?: never): Promise<void> {
+    return this.#call(async (active) => {
+      if (callback !== undefined) throw new TypeError("session.save takes no callback: await it");
+      active.detectChanges();
+      const saving = active.save();
+      if (isPromise(saving)) await saving;
+      active.values.dropStale();
+    });
+  }
+
+  regenerate(options: RegenerateOptions = {}): Promise<void> {
+    return this.#call(async (active) => {
+      assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
+      const { grace = 0, reauthenticated = false } = options;
+      assertGrace(grace);
+      await active.betweenCommits(() => {
+        if (active.isSent) throw responseSent("regenerate");
+        active.isAuthenticated = true;
+        if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
+        // A session that begins in this request gets a new id anyway.
+        const now = active.policy.now();
+        if (reauthenticated) active.copy.recordMetadata((metadata) => ({ ...metadata, authenticatedAt: now }));
+      });
+    });
+  }
+
+  destroy(options: DestroyOptions = {}): Promise<void> {
+    return this.#call(async (active) => {
+      assertCallOptions(options, ["clearSiteData"], "session.destroy");
+      const words = clearingWords(options.clearSiteData ?? []);
+      // A save that is still under way would make the ended session the base again.
+      await active.betweenCommits(() => {
+        if (active.isSent) throw responseSent("end");
+        if (active.rejected === "ambiguous") throw ambiguousCookie();
+        active.destroy();
+        this.#clearSiteData = words;
+      });
+    });
+  }
+
+  touch(): void {
+    const active = this.#writable;
+    active.copy.touch();
+    active.storeIfLate();
+  }
+
+  async info(): Promise<SessionInfo> {
+    return infoOf(await this.#loaded());
+  }
+
+  setTimeouts(timeouts: OwnTimeouts): void {
+    const active = this.#writable;
+    assertTimeouts(timeouts);
+    active.copy.setTimeouts(timeouts);
+    active.storeIfLate();
+  }
+
+  /** The state of a session; undefined if the session was not used. */
+  static activeOf<Data extends object>(session: SessionHandle<Data>): ActiveSession | undefined {
+    return session.#active;
+  }
+
+  /** The words for `Clear-Site-Data` that `destroy` was given. */
+  static clearSiteDataOf<Data extends object>(session: SessionHandle<Data>): readonly ClearSiteData[] {
+    return session.#clearSiteData;
+  }
+
+  /** Whether a value is a handle of this copy of the package. */
+  static isHandle(value: unknown): value is SessionHandle<object> {
+    return typeof value === "object" && value !== null && #isClosed in value;
+  }
+
+  static isClosed<Data extends object>(session: SessionHandle<Data>): boolean {
+    return session.#isClosed;
+  }
+
+  /** Notes that the response was sent, even if the session has not been used yet. */
+  static close<Data extends object>(session: SessionHandle<Data>): void {
+    session.#isClosed = true;
+    if (session.#active !== undefined) session.#active.isSent = true;
+  }
+
+  /** Notes that the client gets the new id, so that the old session is not put back any more. */
+  static confirmNewId<Data extends object>(session: SessionHandle<Data>): void {
+    if (session.#active !== undefined) session.#active.retired = undefined;
+  }
+
+  static {
+    const internals = function (this: SessionHandle<object>): SessionInternals {
+      return new ActiveInternals(this.#used);
+    };
+    Object.defineProperty(this.prototype, INTERNALS, { get: internals });
+    protectPrototype(this.prototype);
+  }
+
+  get #used(): ActiveSession {
+    if (this.#active === undefined) {
+      this.#active = this.#open(this);
+      this.#active.isSent = this.#isClosed;
+    }
+    return this.#active;
+  }
+
+  get #writable(): ActiveSession {
+    const active = this.#used;
+    active.assertWritable();
+    return active;
+  }
+
+  async #loaded(): Promise<ActiveSession> {
+    const active = this.#used;
+    const loading = loadToRead(active);
+    if (loading !== undefined) await loading;
+    return active;
+  }
+
+  /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
+  async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
+    const active = this.#used;
+    active.calls.enter();
+    try {
+      return await task(active);
+    } finally {
+      active.calls.leave();
+    }
+  }
+}

@@ -1,0 +1,26 @@
+import type { ActiveSession } from "./active_session.ts";
+import { storeForId } from "../commit/create.ts";
+import { beginOperation } from "../operation.ts";
+
+/** The token that the client holds or will hold; null if there is no session. */
+export async function tokenOf(active: ActiveSession): Promise<string | null> {
+  const { copy, policy } = active;
+  if (!copy.exists) return null;
+  if (!copy.base) {
+    const { base } = await storeForId(active);
+    if (base || active.unavailable !== undefined) return base?.token ?? null;
+  }
+  const { repository } = policy;
+  if (repository.tokenFor === undefined) {
+    // The token holds the session, so it cannot be made before everything is stored.
+    if (!copy.base || active.rotates || active.rotating !== undefined) {
+      active.detectChanges();
+      await active.save();
+    }
+    return copy.base?.token ?? null;
+  }
+  const id = await active.discloseId();
+  // A call of `destroy` may have come first.
+  if (!copy.exists) return null;
+  return copy.base?.id === id ? copy.base.token : await repository.tokenFor(id, await beginOperation(active));
+}

@@ -1,0 +1,58 @@
+import { successorOf } from "../metadata.ts";
+import { NO_FIELDS } from "../record_fields.ts";
+import { writeOf } from "./record_write.ts";
+import type { Found, Operation } from "../repository.ts";
+import type { SessionStore, StoredRecord } from "../store.ts";
+
+/** The shortest time, in milliseconds, for which an eventually consistent store keeps the tombstone of an ended session. */
+const TOMBSTONE_LIFE = 3_600_000;
+
+/**
+ * Ends the session under a key. If it was retired, its successor ends first: after a failure in between, the
+ * retired record still names the successor.
+ */
+export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
+  if (leavesTombstones(op.store)) {
+    if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
+    return await saveTombstone(key, op);
+  }
+  let expected = current?.version;
+  for (;;) {
+    if (expected !== undefined && (await op.store.delete(key, expected)) !== "conflict") return;
+    if (expected !== undefined) await op.backOff();
+    const record = await op.store.load(key);
+    if (record === null) {
+      // A replica may not show the record yet. A deletion goes to the primary.
+      if (op.store.traits.consistency === "eventual") await op.store.delete(key);
+      return;
+    }
+    await endSuccessor(key, record, op);
+    expected = record.version;
+  }
+}
+
+/**
+ * Whether an ended session leaves a tombstone in a store. If a store is eventually consistent and has no
+ * compare-and-set, another location may still read the session, or write it once more. A missing record would not show
+ * that location that the session has ended.
+ */
+export function leavesTombstones({ traits }: SessionStore): boolean {
+  return traits.consistency === "eventual" && !traits.compareAndSet;
+}
+
+async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
+  const successor = successorOf(record, key);
+  if (successor !== undefined) await endRecord(successor.key, undefined, op);
+}
+
+async function saveTombstone(key: string, op: Operation): Promise<void> {
+  await op.store.save(
+    key,
+    writeOf(
+      { fields: NO_FIELDS, lastSeenAt: op.now },
+      NO_FIELDS,
+      null,
+      op.now + Math.max(TOMBSTONE_LIFE, 2000 * (op.store.traits.staleness ?? 0)),
+    ),
+  );
+}

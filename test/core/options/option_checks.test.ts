@@ -1,0 +1,143 @@
+import { describe, expect, test } from "vitest";
+import type { Plugin } from "../../../mod.ts";
+import {
+  assertDuration,
+  assertLimits,
+  assertMethods,
+  assertPlugins,
+  checkedClock,
+  checkedId,
+  oneOf,
+  rotationOf,
+} from "../../../src/core/options/option_checks.ts";
+
+const NO_DURATION = [0, -1, Number.NaN, Infinity, "60", null, undefined, true, [60], 60n];
+const ID = "a".repeat(22);
+
+test("assertDuration() accepts positive numbers, and names what is none", () => {
+  for (const value of [0.001, 1, 1e9]) expect(assertDuration("idleTimeout", value)).toBeUndefined();
+  for (const value of NO_DURATION)
+    expect(() => assertDuration("idleTimeout", value)).toThrow(
+      new RangeError("idleTimeout must be a positive number of seconds"),
+    );
+});
+
+test("assertMethods() accepts an object or a function with these methods, and names what has not all of them", () => {
+  const own = { load() {}, save() {} };
+  class Store {
+    load(): void {}
+    save(): void {}
+  }
+  for (const value of [own, new Store(), Object.assign(() => {}, own)])
+    expect(assertMethods("store", value, ["load", "save"])).toBeUndefined();
+  for (const value of [undefined, null, 7, "store", {}, () => {}, { load() {} }, { ...own, save: true }, Store])
+    expect(() => assertMethods("store", value, ["load", "save"])).toThrow(/^store must be an object with load, save; /);
+});
+
+test("oneOf() gives the chosen word, or the first one", () => {
+  expect([oneOf("load", undefined, ["lazy", "eager"]), oneOf("load", "eager", ["lazy", "eager"])]).toEqual([
+    "lazy",
+    "eager",
+  ]);
+  for (const value of ["", "soon", null])
+    expect(() => oneOf<string>("load", value as string, ["lazy", "eager"])).toThrow(
+      new TypeError('load must be one of "lazy", "eager"'),
+    );
+});
+
+test("checkedClock() lets no instant through that the store could not keep", () => {
+  for (const instant of [0, -2, Date.now()])
+    for (const part of [0, 0.25]) expect(checkedClock(() => instant + part)()).toBe(instant);
+  for (const instant of [Number.NaN, Infinity, "0", new Date(), undefined, null, 0n])
+    expect(() => checkedClock(() => instant as number)()).toThrow(TypeError);
+});
+
+test("checkedId() lets no id through that could be guessed or not travel, at once or later", async () => {
+  expect([checkedId(ID), await checkedId(Promise.resolve(ID))]).toEqual([ID, ID]);
+  for (const id of ["", ID.slice(1), `${ID} `, undefined, null, 7, [ID]] as string[]) {
+    expect(() => checkedId(id)).toThrow(TypeError);
+    await expect(checkedId(Promise.resolve(id))).rejects.toThrow(TypeError);
+  }
+});
+
+describe("assertPlugins()", () => {
+  const wrap: Plugin["wrap"] = (next) => next;
+
+  test("accepts plugins of different names that each do something", () => {
+    const steps = ["wrap", "admit", "respond", "attach", "answer"];
+    const plugins = steps.map((step) => ({ name: step, [step]: () => {} }));
+    expect(assertPlugins([])).toBeUndefined();
+    expect(assertPlugins(plugins)).toBeUndefined();
+  });
+
+  test.each<[unknown, RegExp]>([
+    [undefined, /plugins must be a list/],
+    [{ name: "a", wrap }, /plugins must be a list/],
+    [[undefined], /Each plugin must be an object with a name/],
+    [[null], /Each plugin must be an object with a name/],
+    [
+      [wrap],
+      /Each plugin must be an object with a name.*; signedIds\(\), encryption\(\) and cookieSessions\(\) belong to/,
+    ],
+    [["a"], /Each plugin must be an object with a name/],
+    [[Object.assign(() => {}, { wrap })], /Each plugin must be an object with a name/],
+    [[{ wrap }], /Each plugin must be an object with a name/],
+    [[{ name: "", wrap }], /Each plugin must be an object with a name/],
+    [[{ name: 7, wrap }], /Each plugin must be an object with a name/],
+    [[{ name: "a" }], /"a" needs one of the functions wrap, admit, respond, attach, answer/],
+    [[{ name: "a", Wrap: wrap }], /"a" needs one of the functions/],
+    [[{ name: "a", wrap, answer: true }], /"a" needs one of the functions/],
+    [[{ name: "a", wrap, respond: null }], /"a" needs one of the functions/],
+    [
+      [
+        { name: "a", wrap },
+        { name: "b", wrap },
+        { name: "a", wrap },
+      ],
+      /two plugins of the name "a"/,
+    ],
+  ])("refuses %j, which would protect nothing", (plugins, message) => {
+    expect(() => assertPlugins(plugins as Plugin[])).toThrow(message);
+    expect(() => assertPlugins(plugins as Plugin[])).toThrow(TypeError);
+  });
+});
+
+test("assertLimits() accepts timeouts up to their limits, and refuses longer ones", () => {
+  for (const [limits, idle, absolute] of [
+    [{}, 60, false],
+    [{ idle: 60, absolute: 600 }, 60, 600],
+    [{ idle: 60 }, 59, false],
+    [{ absolute: 600 }, 601, 599],
+  ] as const)
+    expect(assertLimits(limits, idle, absolute)).toBeUndefined();
+  expect(() => assertLimits({ idle: 60 }, 61, 60)).toThrow(/^idleTimeout must be at most timeoutLimits.idle, 60 s/);
+  expect(() => assertLimits({ absolute: 60 }, 60, 61)).toThrow(
+    /^absoluteTimeout must be at most timeoutLimits.absolute, 60 s/,
+  );
+  expect(() => assertLimits({ absolute: 60 }, 60, false)).toThrow(RangeError);
+  for (const value of NO_DURATION.filter((each) => each !== undefined)) {
+    expect(() => assertLimits({ idle: value } as object, 60, 60)).toThrow(/^timeoutLimits.idle must be/);
+    expect(() => assertLimits({ absolute: value } as object, 60, 60)).toThrow(/^timeoutLimits.absolute must be/);
+  }
+  expect(() => assertLimits({ Idle: 60 } as object, 60, 60)).toThrow(TypeError);
+});
+
+test("rotationOf() takes seconds, alone or with what follows when an old id is used again", () => {
+  expect([
+    rotationOf(undefined),
+    rotationOf(60),
+    rotationOf({ seconds: 60 }),
+    rotationOf({ seconds: 60, onReuse: "destroy" }),
+  ]).toEqual([
+    { seconds: undefined },
+    { seconds: 60 },
+    { seconds: 60, onReuse: "reject" },
+    { seconds: 60, onReuse: "destroy" },
+  ]);
+  for (const value of NO_DURATION.filter((each) => typeof each !== "object" && each !== undefined))
+    expect(() => rotationOf(value as number)).toThrow(/^rotateEvery must be/);
+  for (const seconds of NO_DURATION)
+    expect(() => rotationOf({ seconds } as never)).toThrow(/^rotateEvery.seconds must be/);
+  for (const wrong of [null, [], { seconds: 60, onReuse: "ban" }, { seconds: 60, onreuse: "destroy" }])
+    expect(() => rotationOf(wrong as never)).toThrow(TypeError);
+});
