@@ -6,11 +6,10 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
 import { assertKnown } from "./core/known_options.ts";
-import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { Policy } from "./core/policy.ts";
 import type { DefaultData, Session } from "./core/session.ts";
-import { SessionManager } from "./core/session_manager.ts";
+import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
 export interface SessionEnv<Data extends object = DefaultData, As extends string = "session"> {

@@ -4,10 +4,10 @@
  * @module
  */
 import { cookies, headers } from "next/headers.js";
-import { isManager, type ManagerInternals, managerInternalsOf } from "./core/manager_internals.ts";
+import type { ManagerInternals } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
-import { SessionManager } from "./core/session_manager.ts";
+import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/options/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow } from "./next/control_flow.ts";

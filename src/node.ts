@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { isManager, managerInternalsOf } from "./core/manager_internals.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
-import { SessionManager } from "./core/session_manager.ts";
+import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 import { holdBack } from "./node/hold_back.ts";
 import { type NodeRequest, type NodeResponse, toRequest } from "./node/messages.ts";
 

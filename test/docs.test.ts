@@ -140,7 +140,7 @@ describe("docs/stores.md", () => {
 });
 
 test("docs/options.md has each option of the core", async () => {
-  const source = await readFile(join(ROOT, "src/core/options.ts"), "utf8");
+  const source = await readFile(join(ROOT, "src/core/options/resolve_options.ts"), "utf8");
   const list =
     /^const NAMES[^[]*\[\] = \[(.*?)\];$/ms.exec(source)?.[1] ??
     /keyof SessionOptions\)\[\] = \[(.*?)\];/s.exec(source)?.[1] ??

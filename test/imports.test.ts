@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ROOT } from "./setup/command.ts";
 import { entries } from "./setup/entries.ts";
-import { importsOfSource, longestChain } from "./setup/imports.ts";
+import { circlesIn, importsOfSource, longestChain } from "./setup/imports.ts";
 
 const imports = importsOfSource();
 const files = [...imports.keys()];
@@ -73,7 +73,11 @@ describe("imports", () => {
     expect(top.toSorted()).toEqual(exported.toSorted());
   });
 
-  test("no files import each other in a circle, and no chain of imports has more than 8 floors", () => {
+  test("no files import each other in a circle, not even for types", () => {
+    expect(circlesIn(imports).map((circle) => circle.join(" → "))).toEqual([]);
+  });
+
+  test("no chain of imports has more than 8 floors", () => {
     const longest = files.map((file) => longestChain(imports, file)).reduce((a, b) => (b.length > a.length ? b : a));
     expect(longest.length, longest.join(" → ")).toBeLessThanOrEqual(MOST_FLOORS);
   });

@@ -1,3 +1,4 @@
+import { type Commit, isRotation, type KeyChange } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { mayBeLate } from "./admission.ts";
 import { create } from "./commit/create.ts";
@@ -9,11 +10,9 @@ import { endOrphan, resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { report } from "./commit/report.ts";
 import { resolveRotation, rotate } from "./commit/rotate.ts";
-import { isRotation } from "./commit/rotation.ts";
 import { needsSteps } from "./commit/steps.ts";
 import { isTouchDue } from "./commit/touch.ts";
 import { update } from "./commit/update.ts";
-import type { Commit, KeyChange } from "./working_copy.ts";
 
 /** Stores everything that is pending: ends the sessions that must end, then creates, updates or rotates the session. */
 export function commitAll(active: ActiveSession): MaybePromise<void> {

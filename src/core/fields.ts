@@ -1,5 +1,4 @@
 import { kindOf } from "./kind_of.ts";
-import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import {
   type DATA,
   type Difference,
@@ -10,7 +9,6 @@ import {
   RecordFields,
   withChanges,
 } from "./record_fields.ts";
-import type { Change } from "./working_copy.ts";
 
 /** The signs of the fields that hold what a program stores. */
 export type Sign = typeof DATA | typeof EXPIRING | typeof FLASH;
@@ -101,30 +99,6 @@ export class FieldsView {
     for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
     return RecordFields.is(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
   }
-}
-
-/** Applies changes, in their order, to a record's fields. */
-export function replay(changes: readonly Change[], base: Fields): MaybePromise<FieldsView> {
-  const view = new FieldsView(base);
-  for (let next = 0; next < changes.length; next++) {
-    const running = changes[next]?.run(view);
-    if (isPromise(running)) return replayFrom(running, changes, next + 1, view);
-  }
-  return view;
-}
-
-async function replayFrom(
-  first: Promise<void>,
-  changes: readonly Change[],
-  next: number,
-  view: FieldsView,
-): Promise<FieldsView> {
-  await first;
-  for (let at = next; at < changes.length; at++) {
-    const running = changes[at]?.run(view);
-    if (isPromise(running)) await running;
-  }
-  return view;
 }
 
 /** Removes data whose time to live has passed. */

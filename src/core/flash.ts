@@ -1,7 +1,8 @@
+import type { KeyChange } from "./changes.ts";
 import { assertKey, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPrefetch } from "./prefetch.ts";
 import { FLASH } from "./record_fields.ts";
-import type { KeyChange, WorkingCopy } from "./working_copy.ts";
+import type { WorkingCopy } from "./working_copy.ts";
 
 /** The parts of the session that flash values use. */
 interface FlashOwner {

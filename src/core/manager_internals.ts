@@ -1,6 +1,5 @@
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
-import type { SessionManager } from "./session_manager.ts";
 
 /** The parts of a manager that wrappers and adapters use, also if another copy of this package made the manager. */
 export interface ManagerInternals {
@@ -48,13 +47,3 @@ export interface ManagerInternals {
 
 /** The key of a manager's internals. */
 export const MANAGER: unique symbol = Symbol.for("with-session.SessionManager.1");
-
-/** Whether a value is a manager, also one that another copy of this package made. */
-export function isManager<Data extends object>(value: object): value is SessionManager<Data> {
-  return typeof value === "object" && value !== null && MANAGER in value;
-}
-
-/** The parts of a manager that wrappers and adapters use. */
-export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals {
-  return Reflect.get(manager, MANAGER) as ManagerInternals;
-}

@@ -7,7 +7,6 @@ import type { Fields } from "./record_fields.ts";
 import type { Found, Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
-import type { WriteQueue } from "./commit/group_commit.ts";
 
 /** The options of one manager, with their defaults filled in. They apply to each of its sessions. */
 export interface Policy {
@@ -45,6 +44,6 @@ export interface Policy {
   readonly onEvent: ((event: SessionEvent) => unknown) | undefined;
   readonly generateId: (request: Request | undefined) => MaybePromise<string>;
   readonly now: () => number;
-  /** The requests of this process that wait to write to a session, by its token; undefined if writes must not be combined. */
-  readonly writeQueues: Map<string, WriteQueue> | undefined;
+  /** Whether the writes of several requests to one session may be stored as one. */
+  readonly combinesWrites: boolean;
 }

@@ -1,9 +1,9 @@
+import { hasGrace } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
-import { hasGrace } from "./commit/rotation.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
 
 /**

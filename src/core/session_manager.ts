@@ -5,7 +5,8 @@ import { loadSession } from "./load.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
 import { beginOperation } from "./operation.ts";
-import { resolveOptions, type SessionOptions } from "./options.ts";
+import type { SessionOptions } from "./options.ts";
+import { resolveOptions } from "./options/resolve_options.ts";
 import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { renewByAge } from "./commit/renew_by_age.ts";
@@ -231,6 +232,16 @@ export class SessionManager<Data extends object = DefaultData> {
       discard: (session) => discard(handleOf(session)),
     };
   }
+}
+
+/** Whether a value is a manager, also one that another copy of this package made. */
+export function isManager<Data extends object>(value: object): value is SessionManager<Data> {
+  return typeof value === "object" && value !== null && MANAGER in value;
+}
+
+/** The parts of a manager that wrappers and adapters use. */
+export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals {
+  return Reflect.get(manager, MANAGER) as ManagerInternals;
 }
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };

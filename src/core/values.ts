@@ -1,9 +1,10 @@
+import type { Change, KeyChange } from "./changes.ts";
 import type { Codec } from "./codec.ts";
 import { isMistake, notSerializable } from "./errors.ts";
 import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
-import type { Change, KeyChange, WorkingCopy } from "./working_copy.ts";
+import type { WorkingCopy } from "./working_copy.ts";
 
 /** The parts of the session in this request that `Values` needs. */
 interface ValuesOwner {

@@ -1,10 +1,9 @@
-import { isManager, managerInternalsOf } from "./manager_internals.ts";
 import type { SessionOptions } from "./options.ts";
 import { assertOneCookieEach } from "./cookie_transport/cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import { SessionManager } from "./session_manager.ts";
+import { isManager, managerInternalsOf, SessionManager } from "./session_manager.ts";
 
 /**
  * A handler with a session. `rest` holds the arguments that the runtime passes beside the request. The handler may

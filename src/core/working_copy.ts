@@ -1,36 +1,9 @@
-import { FieldsView, replay } from "./fields.ts";
+import { applyChanges, type Change, type Commit, replay, type Rotation } from "./changes.ts";
+import { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
-import { applyChanges } from "./commit/metadata_changes.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
-import type { Rotation } from "./commit/rotation.ts";
-
-/**
- * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the
- * newest record after each conflict.
- */
-export interface Change {
-  /** The key that it changes; undefined if it changes all of them. */
-  readonly key: string | undefined;
-  run(fields: FieldsView): MaybePromise<void>;
-}
-
-/** A change of one key. */
-export type KeyChange = Change & { readonly key: string };
-
-/** The changes that one request stores at one time. */
-export interface Commit {
-  readonly changes: readonly Change[];
-  /** The base's fields with the changes applied; undefined if the changes must run first. */
-  readonly view: FieldsView | undefined;
-  readonly metadataChanges: readonly ((metadata: Metadata) => Metadata)[];
-  readonly timeouts: OwnTimeouts | undefined;
-  readonly rotation: Rotation | undefined;
-  /** Whether a session must exist afterwards, even an empty one. */
-  readonly begins: boolean;
-  readonly touches: boolean;
-}
 
 /** The session as one request knows it, and the changes that the request has recorded. It calls no store and no client. */
 export class WorkingCopy {
@@ -200,7 +173,9 @@ export class WorkingCopy {
     // An id that was renewed meanwhile, by this request or another one, is not due.
     if (this.base && this.base.id !== base?.id) this.forgetRenewal();
     if (unanswered.length > 0)
-      return chain(replay(unanswered, fields), (view) => this.#rebase(base, new FieldsView(view.fields)));
+      return chain(replay(unanswered, new FieldsView(fields)), (view) =>
+        this.#rebase(base, new FieldsView(view.fields)),
+      );
     if (this.#changes.length > 0) return this.#rebase(base, new FieldsView(fields));
     this.base = base;
     if (this.#view.base !== fields || this.#view.changed.size > 0) this.#view = new FieldsView(fields);
@@ -250,12 +225,6 @@ export class WorkingCopy {
     this.#timeouts = this.#rotation = undefined;
     this.#begins = this.#touches = false;
   }
-}
-
-/** Whether a commit has nothing to store. */
-export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
-  const hasChanges = changes.length > 0 || metadataChanges.length > 0;
-  return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
 }
 
 /**

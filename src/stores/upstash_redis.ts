@@ -6,7 +6,7 @@
 import { StoreBusyError } from "../core/errors.ts";
 import { byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
-import { evaluate, type Send, type SendScript } from "./redis/engine.ts";
+import { evaluate, type Send, type SendScript } from "./redis/commands.ts";
 import { CALL, unmark } from "./redis/marked_call.ts";
 import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
 import { hasCode } from "./redis/reply.ts";

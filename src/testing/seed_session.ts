@@ -1,8 +1,7 @@
 import { assertKnown } from "../core/known_options.ts";
-import { isManager } from "../core/manager_internals.ts";
 import type { SessionOptions } from "../core/options.ts";
 import type { DefaultData } from "../core/session.ts";
-import { SessionManager } from "../core/session_manager.ts";
+import { isManager, SessionManager } from "../core/session_manager.ts";
 
 /** Where a seeded session is used. */
 export interface SeedOptions {

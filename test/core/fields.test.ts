@@ -1,9 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { FieldsView, fieldName, keyOf, replay, splitEnd, sweep, withEnd } from "../../src/core/fields.ts";
-import { isPromise } from "../../src/core/maybe_promise.ts";
+import { FieldsView, fieldName, keyOf, splitEnd, sweep, withEnd } from "../../src/core/fields.ts";
 import { DATA, EXPIRING, FLASH, RecordFields } from "../../src/core/record_fields.ts";
-import type { Change } from "../../src/core/working_copy.ts";
-import { soon } from "../setup/sessions.ts";
 
 const KEYS = [
   "",
@@ -151,40 +148,6 @@ describe("FieldsView", () => {
     expect(changed.mayHave(EXPIRING)).toBe(true);
     expect([new FieldsView(base).mayHave(FLASH), new FieldsView(new Map()).mayHave(FLASH)]).toEqual([true, false]);
   });
-});
-
-describe("replay()", () => {
-  const write = (key: string, text: string): Change => ({ key, run: (fields) => fields.set(`=${key}`, text) });
-  const append = (key: string, text: string, takesTime: boolean): Change => ({
-    key,
-    run: (fields) => {
-      const put = (): void => fields.set(`=${key}`, `${fields.get(`=${key}`) ?? ""}${text}`);
-      return takesTime ? soon(undefined).then(put) : put();
-    },
-  });
-
-  test("applies changes in their order, and answers at once if none takes time", () => {
-    const base = new Map([["=a", "0"]]);
-    const view = replay([write("a", "1"), append("a", "2", false), write("b", "3")], base);
-    if (isPromise(view)) throw new Error("It must not take time");
-    expect(view.changed).toEqual(
-      new Map([
-        ["=a", "12"],
-        ["=b", "3"],
-      ]),
-    );
-    expect(base.get("=a")).toBe("0");
-    expect(replay([], base)).toMatchObject({ changed: new Map() });
-  });
-
-  test.each([[[true, false, true, false]], [[false, true, true, false]], [[false, false, false, true]]])(
-    "waits for each change that takes time before the next one: %j",
-    async (taking) => {
-      const changes = taking.map((takesTime, at) => append("a", String(at), takesTime));
-      const view = await replay(changes, new Map([["=a", "-"]]));
-      expect(view.get("=a")).toBe("-0123");
-    },
-  );
 });
 
 test("sweep() removes the data whose time has come, and nothing else", () => {

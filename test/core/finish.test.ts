@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type Plugin, type Session, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { waitUntilFor } from "../../src/core/finish.ts";
-import { resolveOptions } from "../../src/core/options.ts";
+import { resolveOptions } from "../../src/core/options/resolve_options.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
 import { faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, openStore, SHOP, soon } from "../setup/sessions.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { SessionManager, withSession } from "../../mod.ts";
-import { isManager, MANAGER, managerInternalsOf } from "../../src/core/manager_internals.ts";
+import { MANAGER } from "../../src/core/manager_internals.ts";
+import { isManager, managerInternalsOf } from "../../src/core/session_manager.ts";
 import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
 test("a manager is known by its internals, also one that another copy of this package made", () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { memoryStore, type Session, type SessionOptions, type Transport, withSession } from "../../mod.ts";
-import { resolveOptions } from "../../src/core/options.ts";
+import { resolveOptions } from "../../src/core/options/resolve_options.ts";
 import { RequestTransport } from "../../src/core/request_transport.ts";
 import { cookieOf, counted, idIn, SHOP, visitor } from "../setup/sessions.ts";
 

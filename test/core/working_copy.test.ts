@@ -1,13 +1,11 @@
+import { type Change, isEmpty } from "../../src/core/changes.ts";
 import { describe, expect, test } from "vitest";
-import type { FieldsView } from "../../src/core/fields.ts";
 import type { Metadata } from "../../src/core/metadata.ts";
 import type { Found } from "../../src/core/repository.ts";
-import { type Change, isEmpty, WorkingCopy } from "../../src/core/working_copy.ts";
-import { replay, sweep } from "../../src/core/fields.ts";
+import { WorkingCopy } from "../../src/core/working_copy.ts";
 import { soon } from "../setup/sessions.ts";
 
 const put = (name: string, text: string): Change => ({ key: name, run: (fields) => fields.set(name, text) });
-const remove = (name: string): Change => ({ key: name, run: (fields) => fields.delete(name) });
 const append = (name: string, text: string): Change => ({
   key: name,
   run: (fields) => fields.set(name, (fields.get(name) ?? "") + text),
@@ -17,36 +15,6 @@ function found(fields: Record<string, string>, version = 1): Found {
   const metadata = { createdAt: 0, absoluteSince: 0 };
   return { id: "id", token: "id", fields: new Map(Object.entries(fields)), metadata, lastSeenAt: 0, version };
 }
-
-const whole = (view: FieldsView): Record<string, string> => Object.fromEntries(view.fields);
-
-describe("replay()", () => {
-  test("runs changes in their order, each when the one before is done", async () => {
-    const slow: Change = {
-      key: "a",
-      run: async (fields) => {
-        const text = fields.get("a");
-        await soon(0);
-        fields.set("a", `${text}1`);
-      },
-    };
-    const view = await replay(
-      [slow, append("a", "2"), slow, remove("b"), put("c", "3")],
-      new Map([
-        ["a", "0"],
-        ["b", "0"],
-      ]),
-    );
-    expect(whole(view)).toEqual({ a: "0121", c: "3" });
-  });
-
-  test("answers at once when no change takes time, and leaves the record's own fields as they were", () => {
-    const fields = new Map([["a", "1"]]);
-    const view = replay([remove("a"), put("b", "1")], fields);
-    expect("then" in view).toBe(false);
-    expect(fields).toEqual(new Map([["a", "1"]]));
-  });
-});
 
 describe("WorkingCopy", () => {
   test("take() takes everything out; reads see it until the answer comes, and what is recorded meanwhile is kept apart", async () => {
@@ -265,18 +233,4 @@ describe("WorkingCopy", () => {
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: false });
     expect(copy.take().rotation).toEqual({ grace: 0, reauthenticated: true, untilUsed: false });
   });
-});
-
-test("sweep() removes values whose time to live has passed, and no others", async () => {
-  const view = await replay(
-    [],
-    new Map([
-      ["=a", "1"],
-      ["%old", "10 1"],
-      ["%young", "11 1"],
-      ["~flash", "1 x"],
-    ]),
-  );
-  sweep(view, 10);
-  expect(Object.keys(whole(view))).toEqual(["=a", "%young", "~flash"]);
 });

@@ -18,7 +18,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/header_transport.ts",
     ],
     tests: [
-      "test/core/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
+      "test/core/**/{session_id,metadata,expiry,cookie_header,cookie_transport,cookie_scopes,session_cookie,header_transport,request_transport}.test.ts",
     ],
   },
   core_front: {
@@ -29,12 +29,12 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/with_session.ts",
     ],
     tests: [
-      "test/core/{caching,manager_internals,request_transport,response,session_manager,several_sessions,with_session}.test.ts",
+      "test/core/**/{caching,manager_internals,request_transport,response,session_manager,several_sessions,with_session}.test.ts",
     ],
   },
   core_finish: {
     files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/commit/touch.ts"],
-    tests: ["test/core/{finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts"],
+    tests: ["test/core/**/{finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts"],
   },
   core_cookie_options: {
     files: [
@@ -45,7 +45,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/options/transport_options.ts",
     ],
     tests: [
-      "test/core/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
+      "test/core/**/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
     ],
   },
   core_store_client: {
@@ -60,8 +60,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/runtime.ts",
     ],
     tests: [
-      "test/core/{maybe_promise,operation,repository_source,repository_wrapper,runtime,store_answers}.test.ts",
-      "test/core/{store_client,store_client_calls}.test.ts",
+      "test/core/**/{maybe_promise,operation,repository_source,repository_wrapper,runtime,store_answers}.test.ts",
+      "test/core/**/{store_client,store_client_calls}.test.ts",
     ],
   },
   core_handle: {
@@ -70,13 +70,13 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/session/session_arguments.ts",
       "src/core/manager_internals.ts",
     ],
-    tests: ["test/core/{group_commit,manager_internals,session_arguments,update}.test.ts"],
+    tests: ["test/core/**/{group_commit,manager_internals,session_arguments,update}.test.ts"],
   },
   core_state: {
     files: ["src/core/working_copy.ts"],
     tests: [
-      "test/core/{after_the_response,changes_in_place,commit,create,destroy,flash,grace,group_commit}.test.ts",
-      "test/core/{persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming,timeouts,update,working_copy}.test.ts",
+      "test/core/**/{after_the_response,changes_in_place,commit,create,destroy,flash,grace,group_commit}.test.ts",
+      "test/core/**/{persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming,timeouts,update,working_copy}.test.ts",
       "test/requirements/pitfalls/{losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
@@ -95,11 +95,11 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/session/session_token.ts",
     ],
     tests: [
-      "test/core/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
-      "test/core/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
-      "test/core/{nested,persist,recovery,renew_by_age,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
-      "test/core/{session_manager,session_prototype,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
-      "test/core/{with_session,working_copy}.test.ts",
+      "test/core/**/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
+      "test/core/**/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
+      "test/core/**/{nested,persist,recovery,renew_by_age,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
+      "test/core/**/{session_manager,session_prototype,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
+      "test/core/**/{with_session,working_copy}.test.ts",
       "test/cookie_sessions/cookie_sessions.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
@@ -114,57 +114,56 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/commit/steps.ts",
     ],
     tests: [
-      "test/core/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
-      "test/core/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
-      "test/core/{timeouts,update,update_key,working_copy}.test.ts",
+      "test/core/**/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
+      "test/core/**/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
+      "test/core/**/{timeouts,update,update_key,working_copy}.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
   core_changes: {
     files: ["src/core/commit/update.ts"],
     tests: [
-      "test/core/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
-      "test/core/{schema,timeouts,update,update_key,write_names}.test.ts",
+      "test/core/**/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
+      "test/core/**/{schema,timeouts,update,update_key,write_names}.test.ts",
       "test/requirements/pitfalls/losing_data.test.ts",
     ],
   },
   core_update_key: {
     files: ["src/core/commit/update_key.ts"],
-    tests: ["test/core/{after_the_response,changes_in_place,flash,renew_by_age,update,update_key}.test.ts"],
+    tests: ["test/core/**/{after_the_response,changes_in_place,flash,renew_by_age,update,update_key}.test.ts"],
   },
   core_create: {
     files: ["src/core/commit/create.ts"],
-    tests: ["test/core/{create,recovery,rotate,schema,timeouts}.test.ts"],
+    tests: ["test/core/**/{create,recovery,rotate,schema,timeouts}.test.ts"],
   },
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
-    tests: ["test/core/{admission,destroy,grace,loaded_sessions}.test.ts", "test/signed_ids.test.ts"],
+    tests: ["test/core/**/{admission,destroy,grace,loaded_sessions}.test.ts", "test/signed_ids.test.ts"],
   },
   core_small: {
     files: [
       "src/core/store_repository/end_record.ts",
       "src/core/store_repository/retired_id.ts",
       "src/core/store_repository/write_names.ts",
-      "src/core/commit/rotation.ts",
-      "src/core/commit/metadata_changes.ts",
+      "src/core/changes.ts",
       "src/core/session/fresh.ts",
       "src/core/operation_with.ts",
     ],
-    tests: ["test/core/{end_record,fresh,metadata_changes,operation_with,retired_id,rotation,write_names}.test.ts"],
+    tests: ["test/core/**/{changes,end_record,fresh,operation_with,retired_id,write_names}.test.ts"],
   },
   core_values: {
     files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session/session_values.ts"],
     tests: [
-      "test/core/{after_the_response,changes_in_place,flash,session_handle,session_values,update_key,with_session}.test.ts",
+      "test/core/**/{after_the_response,changes_in_place,flash,session_handle,session_values,update_key,with_session}.test.ts",
     ],
   },
   core_codec: {
     files: ["src/core/codec.ts", "src/core/value_table.ts", "src/core/schema.ts"],
-    tests: ["test/core/{codec,schema}.test.ts"],
+    tests: ["test/core/**/{codec,schema}.test.ts"],
   },
   core_options: {
     files: [
-      "src/core/options.ts",
+      "src/core/options/resolve_options.ts",
       "src/core/options/option_checks.ts",
       "src/core/known_options.ts",
       "src/core/kind_of.ts",
@@ -176,8 +175,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/transport.ts",
     ],
     tests: [
-      "test/core/{errors,events,kind_of,known_options,option_checks,options,prefetch}.test.ts",
-      "test/core/{several_sessions,store_resolver,transport}.test.ts",
+      "test/core/**/{errors,events,kind_of,known_options,option_checks,resolve_options,prefetch}.test.ts",
+      "test/core/**/{several_sessions,store_resolver,transport}.test.ts",
     ],
   },
   core_records: {
@@ -189,7 +188,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/record_codec.ts",
       "src/core/record_size.ts",
     ],
-    tests: ["test/core/{fields,record_codec,record_fields,record_size,record_text,record_write}.test.ts"],
+    tests: ["test/core/**/{fields,record_codec,record_fields,record_size,record_text,record_write}.test.ts"],
   },
   core_store: {
     files: ["src/core/store_repository.ts"],
@@ -261,6 +260,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/stores/redis.ts",
       "src/stores/redis/client.ts",
       "src/stores/redis/engine.ts",
+      "src/stores/redis/commands.ts",
       "src/stores/redis/hash_layout.ts",
       "src/stores/redis/known_values.ts",
       "src/stores/redis/record_store.ts",

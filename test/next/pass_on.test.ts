@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SessionManager, withSession } from "../../mod.ts";
-import { managerInternalsOf } from "../../src/core/manager_internals.ts";
+import { managerInternalsOf } from "../../src/core/session_manager.ts";
 import { goesOn, headersAfter } from "../../src/next/pass_on.ts";
 import { fakeClock } from "../../src/testing.ts";
 

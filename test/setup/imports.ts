@@ -50,22 +50,35 @@ function isTypesOnly(names: string): boolean {
   return named.length > 0 && named.every((name) => name.startsWith("type "));
 }
 
+/** The circles of imports, those of types alone included: each list of files ends with its first one. Of each circle, one way round is found. */
+export function circlesIn(imports: ReadonlyMap<string, Imports>): readonly string[][] {
+  const done = new Set<string>();
+  const circles: string[][] = [];
+  const visit = (file: string, above: readonly string[]): void => {
+    const from = above.indexOf(file);
+    if (from >= 0) circles.push([...above.slice(from), file]);
+    if (from >= 0 || done.has(file)) return;
+    const { values = [], types = [] } = imports.get(file) ?? {};
+    for (const each of [...values, ...types]) visit(each, [...above, file]);
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  return circles;
+}
+
 /**
  * The longest chain of imports that begins at a file: the number of levels that a reader, or a program that starts, must follow. Imports of
- * types alone do not count.
- *
- * @throws {TypeError} If files import each other in a circle
+ * types alone do not count. The files must have no circles.
  */
 export function longestChain(imports: ReadonlyMap<string, Imports>, from: string): readonly string[] {
   const known = new Map<string, readonly string[]>();
-  const chainOf = (file: string, above: readonly string[]): readonly string[] => {
-    if (above.includes(file)) throw new TypeError(`A circle of imports: ${[...above, file].join(" → ")}`);
+  const chainOf = (file: string): readonly string[] => {
     const found = known.get(file);
     if (found !== undefined) return found;
-    const below = (imports.get(file)?.values ?? []).map((each) => chainOf(each, [...above, file]));
+    const below = (imports.get(file)?.values ?? []).map(chainOf);
     const longest = below.reduce((best, each) => (each.length > best.length ? each : best), []);
     known.set(file, [file, ...longest]);
     return [file, ...longest];
   };
-  return chainOf(from, []);
+  return chainOf(from);
 }

@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import { createClient, createClientPool } from "redis";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
-import { SCRIPT } from "../../src/stores/redis/engine.ts";
+import { SCRIPT } from "../../src/stores/redis/commands.ts";
 import { CALL } from "../../src/stores/redis/marked_call.ts";
 
 import { storeCases } from "../../src/testing/store_cases.ts";

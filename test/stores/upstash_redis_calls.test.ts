@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { isBusy } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
-import { SCRIPT } from "../../src/stores/redis/engine.ts";
+import { SCRIPT } from "../../src/stores/redis/commands.ts";
 import { CALL, unmark } from "../../src/stores/redis/marked_call.ts";
 import { type UpstashRedisClient, upstashRedisStore } from "../../src/stores/upstash_redis.ts";
 import { failureOf } from "./databases/steps.ts";

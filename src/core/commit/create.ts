@@ -1,12 +1,12 @@
+import { changedMetadata, type Commit, replay } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, SessionError } from "../errors.ts";
 import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
+import { FieldsView } from "../fields.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
-import { changedMetadata } from "./metadata_changes.ts";
 import { maxAgeOf } from "./touch.ts";
-import type { Commit, WorkingCopy } from "../working_copy.ts";
-import { replay } from "../fields.ts";
+import type { WorkingCopy } from "../working_copy.ts";
 
 /** After this many generated ids that are already in use, the creation fails. Random ids are never in use. */
 const MOST_IDS = 5;
@@ -43,7 +43,8 @@ export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
   const { copy } = active;
   const { view } = commit;
-  const replayed = view !== undefined && view.base.size === 0 ? view : replay(commit.changes, NO_FIELDS);
+  const replayed =
+    view !== undefined && view.base.size === 0 ? view : replay(commit.changes, new FieldsView(NO_FIELDS));
   return chain(replayed, (changed) => {
     // Timeouts, for example, do not begin a session: they stay pending until it begins.
     if (!commit.begins && changed.changed.size === 0) return copy.restore(commit);

@@ -1,33 +1,16 @@
+import { changedMetadata, type Commit, replay } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, isSessionError, sessionGone, storeTimedOut } from "../errors.ts";
 import { admit, newestOf } from "../admission.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
-import { keepContext, sharesPromises } from "../runtime.ts";
+import { sharesPromises } from "../runtime.ts";
 import { isTouchDue } from "./touch.ts";
 import { viewOf, update } from "./update.ts";
-import { changedMetadata } from "./metadata_changes.ts";
-import type { Commit } from "../working_copy.ts";
-import { replay, sweep } from "../fields.ts";
+import { FieldsView, sweep } from "../fields.ts";
+import { enqueue, type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
-
-/** A request that waits to write to a session. */
-interface Job {
-  readonly active: ActiveSession;
-  readonly current: Found;
-  readonly commit: Commit;
-  readonly op: Operation;
-  /** When it began to wait, on the real clock. */
-  readonly since: number;
-  /** Runs something in the async context of the request. */
-  readonly within: <T>(run: () => T) => T;
-  readonly resolve: (settled: MaybePromise<void>) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** The requests of this process that wait to write to one session. Their clients hold the same token. */
-export type WriteQueue = Job[];
 
 /** A job, and the contents that its changes made of the state before it. */
 interface Applied {
@@ -49,8 +32,9 @@ export function commitTogether(
   commit: Commit,
   op: Operation,
 ): MaybePromise<void> {
-  const { writeQueues: queues } = active.policy;
-  if (queues === undefined || !sharesPromises()) return update(active, current, commit, op);
+  const { policy } = active;
+  if (!policy.combinesWrites || !sharesPromises()) return update(active, current, commit, op);
+  const queues = queuesOf(policy);
   // The key is the token, not the id: a token may be bound to the name of its cookie, and if the session gets a new id,
   // all requests of a queue get the same new token.
   const { token } = current;
@@ -75,18 +59,6 @@ export function commitTogether(
     () => next(undefined),
   );
   return first;
-}
-
-function enqueue(
-  queue: WriteQueue,
-  active: ActiveSession,
-  current: Found,
-  commit: Commit,
-  op: Operation,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    queue.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
-  });
 }
 
 /** The origin of the state to which a batch is applied: a request loaded it, the queue stored it, or it was just loaded. */
@@ -235,7 +207,7 @@ async function apply(
     const admitted = await admit(active, base, op);
     if (typeof admitted === "string") throw sessionGone();
   }
-  const view = replay(commit.changes, before.fields);
+  const view = replay(commit.changes, new FieldsView(before.fields));
   if (isPromise(view)) {
     // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
     // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest

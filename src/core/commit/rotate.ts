@@ -1,3 +1,5 @@
+import { FieldsView } from "../fields.ts";
+import { changedMetadata, hasGrace, replay, type Rotation, type RotationCommit } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
@@ -6,10 +8,7 @@ import type { Metadata } from "../metadata.ts";
 import { abandonSuccessor, endOrphan } from "../recovery.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update, viewOf } from "./update.ts";
-import { changedMetadata } from "./metadata_changes.ts";
 import { newestOf } from "../admission.ts";
-import { hasGrace, type Rotation, type RotationCommit } from "./rotation.ts";
-import { replay } from "../fields.ts";
 
 /**
  * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves
@@ -154,7 +153,7 @@ async function retireAgain(
       throw sessionGone();
     }
     current = newest;
-    const { fields } = await replay(commit.changes, current.fields);
+    const { fields } = await replay(commit.changes, new FieldsView(current.fields));
     await validateChanges?.(fields);
     const metadata = rotatedMetadata(current.metadata, commit, op.now);
     const lastSeenAt = Math.max(successor.lastSeenAt, current.lastSeenAt);

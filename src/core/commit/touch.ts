@@ -1,17 +1,25 @@
-import type { ActiveSession } from "../session/active_session.ts";
 import { timeoutsOf } from "../expiry.ts";
 import type { Metadata, OwnTimeouts } from "../metadata.ts";
+import type { Policy } from "../policy.ts";
 import type { Found } from "../repository.ts";
+import type { RequestTransport } from "../request_transport.ts";
+
+/** The parts of the session in this request that decide when it was last seen. */
+interface SeenSession {
+  readonly policy: Policy;
+  readonly transport: RequestTransport | undefined;
+  readonly copy: { readonly touches: boolean; readonly timeouts: OwnTimeouts | undefined };
+}
 
 /** Whether "last seen" must be written: the request asked for it, or it is old and the request counts as use. */
 export function isTouchDue(
-  active: ActiveSession,
+  session: SeenSession,
   current: Found | null | undefined,
-  touches: boolean = active.copy.touches,
-  timeouts: OwnTimeouts | undefined = active.copy.timeouts,
+  touches: boolean = session.copy.touches,
+  timeouts: OwnTimeouts | undefined = session.copy.timeouts,
 ): boolean {
   if (!current) return false;
-  const { policy, transport } = active;
+  const { policy, transport } = session;
   if (touches || current.needsStoring === true) return true;
   const { metadata, lastSeenAt } = current;
   const elapsed = policy.now() - lastSeenAt;
@@ -20,7 +28,7 @@ export function isTouchDue(
   const own = timeouts === undefined ? metadata : { ...metadata, timeouts: { ...metadata.timeouts, ...timeouts } };
   const { touchInterval } = timeoutsOf(own, policy.timeouts, policy.limits);
   // The token must be written again before the client drops it.
-  if (elapsed < Math.min(touchInterval, (maxAgeOf(active, own) ?? Infinity) / 2) * 1000) return false;
+  if (elapsed < Math.min(touchInterval, (maxAgeOf(session, own) ?? Infinity) / 2) * 1000) return false;
   // A shorter idle timeout could end the session at once. So a change of it also writes "last seen" in a request that
   // does not count as use.
   const changesIdle = timeouts?.idle !== undefined && timeouts.idle !== metadata.timeouts?.idle;
@@ -28,7 +36,7 @@ export function isTouchDue(
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */
-export function maxAgeOf({ policy, transport }: ActiveSession, { timeouts: own }: Metadata): number | null {
+export function maxAgeOf({ policy, transport }: Omit<SeenSession, "copy">, { timeouts: own }: Metadata): number | null {
   if (own?.cookie !== undefined) return own.cookie;
   const { timeouts, limits } = policy;
   const lifetime = transport?.lifetime?.maxAge;

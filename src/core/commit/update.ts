@@ -1,17 +1,16 @@
+import { changedMetadata, type Commit, replay } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
-import { type FieldsView, replay, sweep } from "../fields.ts";
+import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
-import { changedMetadata } from "./metadata_changes.ts";
 import type { Found, Operation } from "../repository.ts";
 import { isTouchDue } from "./touch.ts";
-import type { Commit } from "../working_copy.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
 
 /** The fields of a state with the changes of a commit applied. */
 export function viewOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
-  return view !== undefined && view.base === current.fields ? view : replay(changes, current.fields);
+  return view !== undefined && view.base === current.fields ? view : replay(changes, new FieldsView(current.fields));
 }
 
 /** Stores changes. After each conflict, it applies them again to the newest record. */

@@ -1,7 +1,7 @@
+import type { KeyChange } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import type { FieldsView } from "../fields.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
-import type { KeyChange } from "../working_copy.ts";
 
 /**
  * How often an `update` may run again within one request because another call wrote its key. More runs are taken for an

@@ -1,3 +1,4 @@
+import { type Change, isEmpty, type KeyChange } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
@@ -10,7 +11,7 @@ import { failure } from "../store_client.ts";
 import { isTouchDue } from "../commit/touch.ts";
 import type { UnconfirmedRotation, UnconfirmedWrite } from "./unconfirmed.ts";
 import { Values } from "../values.ts";
-import { type Change, isEmpty, type KeyChange, WorkingCopy } from "../working_copy.ts";
+import { WorkingCopy } from "../working_copy.ts";
 
 /** Where a session comes from: a request, or an id. */
 export interface SessionSource {

@@ -1,6 +1,5 @@
+import type { Commit, RotationCommit } from "../changes.ts";
 import type { Found } from "../repository.ts";
-import type { RotationCommit } from "../commit/rotation.ts";
-import type { Commit } from "../working_copy.ts";
 
 /** A write that the store did not answer: it may or may not be stored. */
 export interface UnconfirmedWrite {

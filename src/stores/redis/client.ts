@@ -5,7 +5,7 @@
  * @module
  */
 import { SessionError, mistake } from "../../core/errors.ts";
-import type { Command, Send } from "./engine.ts";
+import type { Command, Send } from "./commands.ts";
 
 /** A connected client of Redis or Valkey: node-redis, ioredis, Bun's `RedisClient` or Valkey GLIDE. */
 export type RedisClient =

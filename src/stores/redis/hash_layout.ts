@@ -1,5 +1,6 @@
 import { hasSign } from "../../core/record_fields.ts";
-import { assertSize, CORRUPT, type Engine, type Layout, run, versionOf } from "./engine.ts";
+import { run } from "./commands.ts";
+import { assertSize, CORRUPT, type Engine, type Layout, versionOf } from "./engine.ts";
 import { fieldsOf } from "./reply.ts";
 
 /** The field of the head: the version, and when the session was last used. No field of a session has this name. */

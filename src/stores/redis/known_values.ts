@@ -1,5 +1,5 @@
 import type { MaybePromise } from "../../core/maybe_promise.ts";
-import { type Send, set } from "./engine.ts";
+import { type Send, set } from "./commands.ts";
 import { hasCode } from "./reply.ts";
 
 /**

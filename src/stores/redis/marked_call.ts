@@ -1,4 +1,4 @@
-import type { Script } from "./engine.ts";
+import type { Script } from "./commands.ts";
 import { invalidAnswer } from "./reply.ts";
 
 /**

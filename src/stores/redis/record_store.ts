@@ -8,7 +8,8 @@
 import { assertKnown } from "../../core/known_options.ts";
 import { chain } from "../../core/maybe_promise.ts";
 import type { SessionStore } from "../../core/store.ts";
-import { CORRUPT, type Engine, run } from "./engine.ts";
+import { run } from "./commands.ts";
+import { CORRUPT, type Engine } from "./engine.ts";
 import { hashLayout } from "./hash_layout.ts";
 import { isDone } from "./reply.ts";
 import { valueLayout } from "./value_layout.ts";

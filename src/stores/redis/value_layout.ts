@@ -1,6 +1,7 @@
 import { chain, type MaybePromise } from "../../core/maybe_promise.ts";
 import { parseRecord, serializeRecord } from "../../core/record_text.ts";
-import { assertSize, CORRUPT, type Engine, type Layout, OTHER_TYPE, run, set, versionOf } from "./engine.ts";
+import { run, set } from "./commands.ts";
+import { assertSize, CORRUPT, type Engine, type Layout, OTHER_TYPE, versionOf } from "./engine.ts";
 import { textOf } from "./reply.ts";
 
 /** A record as one string: the head, then the text of the record. */

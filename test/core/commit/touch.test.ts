@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { SessionOptions } from "../../../mod.ts";
 import { ActiveSession, type SessionSource } from "../../../src/core/session/active_session.ts";
 import type { Metadata } from "../../../src/core/metadata.ts";
-import { resolveOptions } from "../../../src/core/options.ts";
+import { resolveOptions } from "../../../src/core/options/resolve_options.ts";
 import type { Found } from "../../../src/core/repository.ts";
 import { isTouchDue, maxAgeOf } from "../../../src/core/commit/touch.ts";
 

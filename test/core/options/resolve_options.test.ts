@@ -7,16 +7,16 @@ import {
   type SessionOptions,
   type SessionStore,
   withSession,
-} from "../../mod.ts";
-import { cookieSessions } from "../../src/cookie_sessions.ts";
-import { structuredCodec } from "../../src/core/codec.ts";
-import { resolveOptions } from "../../src/core/options.ts";
-import type { Policy } from "../../src/core/policy.ts";
-import type { Repository } from "../../src/core/repository.ts";
-import type { RepositorySource } from "../../src/core/repository/repository_source.ts";
-import { createId } from "../../src/core/session_id.ts";
-import { cookieJar, fakeClock } from "../../src/testing.ts";
-import { bare, codeOf, counted, openStore, visitor } from "../setup/sessions.ts";
+} from "../../../mod.ts";
+import { cookieSessions } from "../../../src/cookie_sessions.ts";
+import { structuredCodec } from "../../../src/core/codec.ts";
+import { resolveOptions } from "../../../src/core/options/resolve_options.ts";
+import type { Policy } from "../../../src/core/policy.ts";
+import type { Repository } from "../../../src/core/repository.ts";
+import type { RepositorySource } from "../../../src/core/repository/repository_source.ts";
+import { createId } from "../../../src/core/session_id.ts";
+import { cookieJar, fakeClock } from "../../../src/testing.ts";
+import { bare, codeOf, counted, openStore, visitor } from "../../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
@@ -171,7 +171,7 @@ describe("resolveOptions()", () => {
       storeTimeout: 5,
       generateId: createId,
       now: expect.any(Function),
-      writeQueues: new Map(),
+      combinesWrites: true,
     });
     const { rotateEvery, validateLoaded, validateChanges, waitUntil, onEvent } = policy;
     expect([rotateEvery, validateLoaded, validateChanges, waitUntil, onEvent]).toEqual(Array(5).fill(undefined));
@@ -266,7 +266,7 @@ describe("resolveOptions()", () => {
 
   test("takes cookieSessions() in place of a store, but no ids and no encryption beside it", () => {
     const store = cookieSessions({ secrets: SECRETS });
-    expect(policyOf({ store })).toMatchObject({ storeOption: store, writeQueues: undefined });
+    expect(policyOf({ store })).toMatchObject({ storeOption: store, combinesWrites: false });
     for (const more of [{ ids: IDS }, { encryption: CIPHER }, { ids: IDS, encryption: CIPHER }])
       expect(() => policyOf({ store, ...more })).toThrow(/^cookieSessions\(\) signs and encrypts/);
   });
@@ -332,8 +332,8 @@ describe("resolveOptions()", () => {
   test("puts writes of several requests together unless a plugin answers each client with its own", () => {
     const quiet = { name: "quiet", admit: () => undefined };
     const respond = { name: "respond", respond() {} };
-    expect(policyOf({ plugins: [quiet] }).writeQueues).toEqual(new Map());
-    expect(policyOf({ plugins: [respond, quiet] }).writeQueues).toBeUndefined();
+    expect(policyOf({ plugins: [quiet] }).combinesWrites).toBe(true);
+    expect(policyOf({ plugins: [respond, quiet] }).combinesWrites).toBe(false);
   });
 
   test("counts each request as use but a prefetch, unless the program decides", () => {

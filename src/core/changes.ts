@@ -1,0 +1,91 @@
+import type { FieldsView } from "./fields.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import type { Metadata, OwnTimeouts } from "./metadata.ts";
+
+/**
+ * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the
+ * newest record after each conflict.
+ */
+export interface Change {
+  /** The key that it changes; undefined if it changes all of them. */
+  readonly key: string | undefined;
+  run(fields: FieldsView): MaybePromise<void>;
+}
+
+/** A change of one key. */
+export type KeyChange = Change & { readonly key: string };
+
+/** How the id is renewed; `grace` in seconds. */
+export interface Rotation {
+  readonly grace: number;
+  readonly reauthenticated: boolean;
+  /** Whether it is the grace of `rotateEvery`, which ends a minute after the client first used the new id. */
+  readonly untilUsed: boolean;
+}
+
+/** The changes that one request stores at one time. */
+export interface Commit {
+  readonly changes: readonly Change[];
+  /** The base's fields with the changes applied; undefined if the changes must run first. */
+  readonly view: FieldsView | undefined;
+  readonly metadataChanges: readonly ((metadata: Metadata) => Metadata)[];
+  readonly timeouts: OwnTimeouts | undefined;
+  readonly rotation: Rotation | undefined;
+  /** Whether a session must exist afterwards, even an empty one. */
+  readonly begins: boolean;
+  readonly touches: boolean;
+}
+
+/** Whether a commit has nothing to store. */
+export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
+  const hasChanges = changes.length > 0 || metadataChanges.length > 0;
+  return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
+}
+
+/** A commit that gives the session a new id. */
+export type RotationCommit = Commit & { readonly rotation: Rotation };
+
+export function isRotation(commit: Commit): commit is RotationCommit {
+  return commit.rotation !== undefined;
+}
+
+/** Whether the old id still opens the session for a while. */
+export function hasGrace({ grace, untilUsed }: Rotation): boolean {
+  return untilUsed || grace > 0;
+}
+
+/** Applies changes, in their order, to the fields of a view. */
+export function replay(changes: readonly Change[], view: FieldsView): MaybePromise<FieldsView> {
+  for (let next = 0; next < changes.length; next++) {
+    const running = changes[next]?.run(view);
+    if (isPromise(running)) return replayFrom(running, changes, next + 1, view);
+  }
+  return view;
+}
+
+async function replayFrom(
+  first: Promise<void>,
+  changes: readonly Change[],
+  next: number,
+  view: FieldsView,
+): Promise<FieldsView> {
+  await first;
+  for (let at = next; at < changes.length; at++) {
+    const running = changes[at]?.run(view);
+    if (isPromise(running)) await running;
+  }
+  return view;
+}
+
+/** Metadata with changes applied; the same object if there are no changes. */
+export function applyChanges(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
+  return changes.reduce((changed, change) => change(changed), metadata);
+}
+
+/** Metadata with the changes of a commit; the same object if they change nothing. */
+export function changedMetadata(metadata: Metadata, { timeouts, metadataChanges }: Commit): Metadata {
+  const changed = applyChanges(metadata, metadataChanges);
+  if (timeouts === undefined) return changed;
+  const own = { ...changed.timeouts, ...timeouts };
+  return JSON.stringify(own) === JSON.stringify({ ...changed.timeouts }) ? changed : { ...changed, timeouts: own };
+}
