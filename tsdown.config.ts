@@ -19,7 +19,7 @@ const groups = [
     test: /src\/(core\/(known_options|errors|record_(fields|text|size)|maybe_promise)|crypto\/base64url)\.ts$/,
     priority: 2,
   },
-  { name: "core", test: /src\/(core\/\w+|crypto\/hash)\.ts$/, priority: 1 },
+  { name: "core", test: /src\/(core\/.+|crypto\/hash)\.ts$/, priority: 1 },
 ];
 
 export default defineConfig({
