@@ -16,10 +16,10 @@ const entry = Object.fromEntries(
 const groups = [
   {
     name: "records",
-    test: /src\/(core\/(known_options|errors|record_(fields|text|size)|maybe_promise)|crypto\/base64url)\.ts$/,
+    test: /src\/core\/(known_options|errors|record_(fields|text|size)|maybe_promise|base64url)\.ts$/,
     priority: 2,
   },
-  { name: "core", test: /src\/(core\/.+|crypto\/hash)\.ts$/, priority: 1 },
+  { name: "core", test: /src\/core\/.+\.ts$/, priority: 1 },
 ];
 
 export default defineConfig({

@@ -22,7 +22,7 @@
  * @module
  */
 import { internalsOf } from "./core/session_internals.ts";
-import { fromBase64Url, toBase64Url } from "./crypto/base64url.ts";
+import { fromBase64Url, toBase64Url } from "./core/base64url.ts";
 import { isEqual } from "./crypto/hmac.ts";
 import { deriveKey } from "./crypto/keys.ts";
 

@@ -6,7 +6,7 @@ import { memoryStore, type Session, SessionManager, type SessionOptions, withSes
 import { exclusive } from "../src/exclusive.ts";
 import { fakeClock } from "../src/testing.ts";
 import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
-import { toBase64Url } from "../src/crypto/base64url.ts";
+import { toBase64Url } from "../src/core/base64url.ts";
 import { deriveKey } from "../src/crypto/keys.ts";
 import { signedIds } from "../src/signed_ids.ts";
 import { client, SHOP } from "./setup/client.ts";

@@ -11,7 +11,7 @@ import { NO_FIELDS } from "../core/record_fields.ts";
 import { writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import type { RecordVersion } from "../core/store.ts";
-import { sha256 } from "../crypto/hash.ts";
+import { sha256 } from "../core/hash.ts";
 
 /** The parts of a session's metadata that decide how long its copies may live. */
 export type Lifetime = Pick<Metadata, "createdAt" | "absoluteSince" | "timeouts">;

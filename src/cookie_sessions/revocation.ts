@@ -4,7 +4,7 @@ import { CLOCK_SKEW } from "../core/expiry.ts";
 import type { Metadata, Successor } from "../core/metadata.ts";
 import type { Found, Operation } from "../core/repository.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
-import { pad, unpad } from "../crypto/hash.ts";
+import { pad, unpad } from "../core/hash.ts";
 import {
   aliveNote,
   endedNote,

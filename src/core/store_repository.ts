@@ -1,4 +1,4 @@
-import { pad, unpad } from "../crypto/hash.ts";
+import { pad, unpad } from "./hash.ts";
 import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { fromBase64Url, toBase64Url } from "../crypto/base64url.ts";
+import { fromBase64Url, toBase64Url } from "./base64url.ts";
 
 /** A deeper value could be encoded where the stack has room, and then not be decoded where the stack has less. */
 export const MOST_LEVELS = 1000;

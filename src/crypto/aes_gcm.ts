@@ -5,8 +5,8 @@
  * @module
  */
 import { type MaybePromise, recovering } from "../core/maybe_promise.ts";
-import { concat, fromBase64Url, toBase64Url } from "./base64url.ts";
-import { type NodeCrypto, nodeCrypto } from "./hash.ts";
+import { concat, fromBase64Url, toBase64Url } from "../core/base64url.ts";
+import { type NodeCrypto, nodeCrypto } from "../core/hash.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { concat } from "./base64url.ts";
-import { sha256 } from "./hash.ts";
+import { concat } from "../core/base64url.ts";
+import { sha256 } from "../core/hash.ts";
 
 /** Signs texts under one key: 43 characters of base64url. */
 export type Signer = (text: string) => MaybePromise<string>;

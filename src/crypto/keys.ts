@@ -1,5 +1,5 @@
 import type { MaybePromise } from "../core/maybe_promise.ts";
-import { sha256 } from "./hash.ts";
+import { sha256 } from "../core/hash.ts";
 
 /**
  * Derives a key of 32 bytes: one SHA-256 of the purpose and the secrets (the one-step derivation of NIST SP 800-56C, 4). A key for one purpose

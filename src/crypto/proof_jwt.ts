@@ -6,7 +6,7 @@
  */
 import { calculateJwkThumbprint, compactVerify, importJWK } from "jose";
 import type { JsonValue } from "../core/metadata.ts";
-import { fromBase64Url } from "./base64url.ts";
+import { fromBase64Url } from "../core/base64url.ts";
 
 /** Algorithms of signatures with a key pair, as JOSE names them (RFC 7518, 3.1; RFC 8037; RFC 9864). */
 export const PROOF_ALGORITHMS: readonly string[] = [

@@ -1,7 +1,7 @@
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
-import { sha256 } from "../crypto/hash.ts";
+import { sha256 } from "../core/hash.ts";
 import type { DpopProof } from "./proof.ts";
 
 const FIELD = "proof";

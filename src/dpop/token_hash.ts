@@ -1,4 +1,4 @@
-import { toBase64Url } from "../crypto/base64url.ts";
+import { toBase64Url } from "../core/base64url.ts";
 
 /** The claim `ath` of a proof: the SHA-256 of the token in base64url (RFC 9449, 4.2). */
 export async function hashOfToken(token: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Metadata } from "../core/metadata.ts";
-import { fromBase64Url, toBase64Url } from "../crypto/base64url.ts";
-import { pad, sha256, unpad } from "../crypto/hash.ts";
+import { fromBase64Url, toBase64Url } from "../core/base64url.ts";
+import { pad, sha256, unpad } from "../core/hash.ts";
 
 /** The name in a session's metadata under which its user is noted. */
 export const FACTS = "+users";

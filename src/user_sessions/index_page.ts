@@ -3,7 +3,7 @@ import { DATA, type Fields, METADATA_FIELD, NO_FIELDS } from "../core/record_fie
 import { writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import type { RecordVersion } from "../core/store.ts";
-import { sha256 } from "../crypto/hash.ts";
+import { sha256 } from "../core/hash.ts";
 import { isKey } from "./facts.ts";
 
 /** One session in a list. */

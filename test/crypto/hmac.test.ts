@@ -1,6 +1,6 @@
 import { createHmac, hash } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { fromBase64Url, toBase64Url } from "../../src/crypto/base64url.ts";
+import { fromBase64Url, toBase64Url } from "../../src/core/base64url.ts";
 import { isEqual, signer } from "../../src/crypto/hmac.ts";
 import { deriveKey } from "../../src/crypto/keys.ts";
 

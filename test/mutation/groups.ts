@@ -195,8 +195,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/core/store_repository.test.ts"],
   },
   crypto: {
-    files: ["src/crypto/*.ts", "src/signed_ids.ts", "src/encryption.ts"],
-    tests: ["test/crypto/*.test.ts", "test/{signed_ids,encryption}.test.ts"],
+    files: ["src/core/{hash,base64url}.ts", "src/crypto/*.ts", "src/signed_ids.ts", "src/encryption.ts"],
+    tests: ["test/core/hash.test.ts", "test/crypto/*.test.ts", "test/{signed_ids,encryption}.test.ts"],
   },
   cookie_sessions: {
     files: ["src/cookie_sessions.ts", "src/cookie_sessions/*.ts"],

@@ -7,7 +7,7 @@ vi.resetModules();
 const { SessionManager } = await import("../../mod.ts");
 const { userSessions } = await import("../../src/user_sessions.ts");
 const { exclusive } = await import("../../src/exclusive.ts");
-const { nodeCrypto } = await import("../../src/crypto/hash.ts");
+const { nodeCrypto } = await import("../../src/core/hash.ts");
 
 afterAll(() => void Object.assign(process, { getBuiltinModule: original }));
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
 import { toBase64Url } from "./base64url.ts";
 
 /** The part of `node:crypto` that this package uses. */

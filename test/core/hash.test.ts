@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { nodeCrypto, pad, sha256, unpad } from "../../src/crypto/hash.ts";
+import { nodeCrypto, pad, sha256, unpad } from "../../src/core/hash.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -12,14 +12,14 @@ async function freshWhere(getBuiltinModule: (() => unknown) | undefined) {
   vi.resetModules();
   const runtime: { getBuiltinModule?: unknown } = process;
   vi.spyOn(runtime, "getBuiltinModule", "get").mockReturnValue(getBuiltinModule);
-  return await import("../../src/crypto/hash.ts");
+  return await import("../../src/core/hash.ts");
 }
 
 describe("nodeCrypto()", () => {
   test("is Node's crypto, which is looked for once, and not on import", async () => {
     vi.resetModules();
     const look = vi.spyOn(process, "getBuiltinModule");
-    const fresh = await import("../../src/crypto/hash.ts");
+    const fresh = await import("../../src/core/hash.ts");
     expect(look).not.toHaveBeenCalled();
     const found = fresh.nodeCrypto();
     expect(found?.hash("sha256", "", "hex")).toBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
