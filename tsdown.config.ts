@@ -11,7 +11,8 @@ const entry = Object.fromEntries(
 
 /**
  * A process opens each file that it imports, and this takes longer than compiling it. So the core is one file. The code that clients and stores use
- * without the core is a second file. Otherwise a page's script for DPoP would contain the whole core.
+ * without the core is a second file. Otherwise a page's script for DPoP would contain the whole core. A pattern must not match declarations (`.d.ts`):
+ * they would be put into a chunk of code, and would be lost.
  */
 const groups = [
   {
@@ -19,7 +20,7 @@ const groups = [
     test: /src\/core\/(known_options|errors|record_(fields|text|size)|maybe_promise|base64url)\.ts$/,
     priority: 2,
   },
-  { name: "core", test: /src\/core\/.+\.ts$/, priority: 1 },
+  { name: "core", test: /src\/core\/[^.]+\.ts$/, priority: 1 },
 ];
 
 export default defineConfig({
