@@ -99,23 +99,26 @@ function perhapsRetired({ unconfirmedRotation }: ActiveSession): ActiveSession["
 }
 
 /**
- * Whether the old id opens the successor. A touch comes first, so that a write that is still under way cannot change the result.
+ * Whether the old id opens the successor, or has opened it for a request that has stored something since. A touch comes
+ * first, so that a write that is still under way cannot change the result.
  */
 async function isRetiredFor(
   active: ActiveSession,
   { current, successor }: { readonly current: Found; readonly successor: Found },
   op: Operation,
 ): Promise<boolean> {
+  const { repository } = active.policy;
   await newestAfterTouch(active, current, op);
-  const found = await openAdmitted(active, current.token, op);
-  return typeof found !== "string" && found.id === successor.id;
+  const found = await repository.open(current.token, forOwnToken(op));
+  if (typeof found !== "string" && found.id === successor.id) return true;
+  return (await repository.refresh(successor, op))?.version !== successor.version;
 }
 
 /** Puts back a session whose new id no response will carry, and ends its successor. */
 export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
-  const { policy, unconfirmedRotation: unconfirmed } = active;
+  const { policy, unconfirmedRotation: unconfirmed, retired: made } = active;
   const { base } = active.copy;
-  const retired = active.retired ?? perhapsRetired(active);
+  const retired = made ?? perhapsRetired(active);
   active.retired = active.unconfirmedRotation = undefined;
   if (!base) return;
   const putBack = async (): Promise<void> => {
@@ -123,8 +126,7 @@ export async function reinstate(active: ActiveSession, op: Operation): Promise<v
     if (retired !== undefined) await policy.repository.reinstate?.(retired.current, retired.successor, op);
     // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
     // so that session is ended through the plugins as well.
-    if (retired !== undefined && base !== retired.successor && base.id !== retired.current.id)
-      await policy.repository.end(base, op);
+    if (made !== undefined && base !== made.successor) await policy.repository.end(base, op);
     if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
     // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
     // or was retired in favour of another successor.

@@ -448,6 +448,17 @@ describe("a handler that fails after it has given the session a new id", () => {
     expect(await find(String(told)).get("n")).toBe(0);
   });
 
+  test("has not ended it either when another request has renewed the id once more since", async () => {
+    const { find, id, records } = await failing(async (session, { store, elsewhere }) => {
+      await session.regenerate({ grace: 60 });
+      store.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+      await elsewhere((other) => other.regenerate({ grace: 60 }));
+    });
+    expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+  });
+
   test.each([0, 60])("leaves one session when the old id was perhaps not retired (grace: %s)", async (grace) => {
     const { find, id, records } = await failing(async (session, { store }) => {
       await session.regenerate({ grace });

@@ -181,6 +181,23 @@ describe("an id that is due by age", () => {
     expect(living(records)).toHaveLength(1);
   });
 
+  test("leaves it to the client also if the store gives no answer when the id is renewed the second time", async () => {
+    const { store, sessions, visit, headers, read, records } = await due();
+    const failing = visit(
+      async (session) => {
+        await session.get("a");
+        await visitor(sessions)((other) => other.set("b", 2), { headers });
+        await session.regenerate({ reauthenticated: true });
+        // The first successor is created, its retirement conflicts, and the second successor is created.
+        store.plan({ save: ["none", "none", "none", "rejects"] });
+      },
+      { headers },
+    );
+    await expect(failing).rejects.toThrow("the store failed");
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1, b: 2 });
+    expect(living(records)).toHaveLength(1);
+  });
+
   test.each([
     ["when the program knows the first one", true, false],
     ["when the client has used the renewed one", false, true],
