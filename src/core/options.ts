@@ -97,7 +97,12 @@ export interface SessionOptions<
    * @default {"throw"}
    */
   readonly onStoreError?: "throw" | "anonymous";
-  /** How many seconds a store may take for one load or one commit, retries and repairs included. @default {5} */
+  /**
+   * How many seconds a store may take for one load or one commit, retries included. If the id of a session could not be
+   * renewed, or no response carries the new one, undoing that may take up to twice as long again.
+   *
+   * @default {5}
+   */
   readonly storeTimeout?: number;
   /** Called with each event. An error that it throws or rejects with is dropped. @default No function is called */
   readonly onEvent?: (event: SessionEvent) => unknown;

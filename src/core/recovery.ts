@@ -2,6 +2,7 @@ import { hasGrace } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError, sessionGone } from "./errors.ts";
 import { admit, openAdmitted } from "./admission.ts";
+import { beginOperation } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
@@ -69,18 +70,21 @@ async function newestAfterTouch(active: ActiveSession, current: Found, op: Opera
 }
 
 /**
- * Ends the successor of a rotation that failed, now or with the next commit. If this fails too, the first error is reported.
+ * Ends the successor of a rotation that failed, now or with the next commit. If this fails too, the first error is reported,
+ * and the successor expires; no client holds its id.
  */
-export async function abandonSuccessor(
-  active: ActiveSession,
-  orphan: Found | string | undefined,
-  op: Operation,
-): Promise<void> {
+export async function abandonSuccessor(active: ActiveSession, orphan: Found | string | undefined): Promise<void> {
   active.orphan = orphan;
-  // Two attempts are made now, because this request may have no further commit. If both fail, the successor expires; no
-  // client holds its id.
-  for (let attempts = 0; attempts < 2 && active.orphan !== undefined; attempts++)
-    await endOrphan(active, op).catch(() => {});
+  if (orphan !== undefined) await endAbandoned(active).catch(() => {});
+}
+
+/**
+ * Ends the successor of a rotation that failed. This is tried twice, because the request may have no further commit. Each
+ * attempt has a separate time limit, because the failed commit may have used up its limit.
+ */
+export async function endAbandoned(active: ActiveSession): Promise<void> {
+  const attempt = async (): Promise<void> => endOrphan(active, await beginOperation(active));
+  await attempt().catch(attempt);
 }
 
 export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
@@ -115,30 +119,31 @@ async function isRetiredFor(
 }
 
 /** Puts back a session whose new id no response will carry, and ends its successor. */
-export async function reinstate(active: ActiveSession, op: Operation): Promise<void> {
-  const { policy, unconfirmedRotation: unconfirmed, retired: made } = active;
+export async function reinstate(active: ActiveSession, begun: Operation): Promise<void> {
+  const { unconfirmedRotation: unconfirmed, retired: made } = active;
+  const { repository } = active.policy;
   const { base } = active.copy;
   const retired = made ?? perhapsRetired(active);
   active.retired = active.unconfirmedRotation = undefined;
   if (!base) return;
-  const putBack = async (): Promise<void> => {
+  const putBack = async (op: Operation): Promise<void> => {
     // After several rotations this is the first successor. Its record names the next one, so that all of them end.
-    if (retired !== undefined) await policy.repository.reinstate?.(retired.current, retired.successor, op);
+    if (retired !== undefined) await repository.reinstate?.(retired.current, retired.successor, op);
     // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
     // so that session is ended through the plugins as well.
-    if (made !== undefined && base !== made.successor) await policy.repository.end(base, op);
+    if (made !== undefined && base !== made.successor) await repository.end(base, op);
     if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
     // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
     // or was retired in favour of another successor.
     if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
-      await policy.repository.end(unconfirmed.successor, op);
+      await repository.end(unconfirmed.successor, op);
   };
-  // This is tried twice: nothing tries it later, and a failure leaves a second session. The request fails with the
-  // error of its handler, so a store error is reported as an event.
-  await putBack()
-    .catch(putBack)
+  // This is tried twice, the second time with another time limit: nothing tries it later, and a failure leaves a
+  // second session. The request fails with the error of its handler, so a store error is reported as an event.
+  await putBack(begun)
+    .catch(async () => putBack(await beginOperation(active)))
     .catch((error: unknown) => {
       if (!isSessionError(error)) throw error;
-      active.emitFailure("store", error, op);
+      active.emitFailure("store", error, begun);
     });
 }

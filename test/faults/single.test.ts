@@ -37,7 +37,7 @@ whose changes were not stored, it tries again. The table is for a store in memor
 - **The store holds**: the sessions that can be found under any id of the client. "Later" is the state after a delayed call has arrived.
 - **Another try**: the result of the same request on another server. A write that was done without an answer counts as well, because the client cannot tell it from a write that was not done.
 
-The faults are those of \`faultyStore\`. If a creation arrives after everything else, it leaves a session whose id no client knows. That session is removed when it expires.
+The faults are those of \`faultyStore\`. If a rotation fails, its new session is ended. That has a separate time limit, so a store call that takes too long leaves no second session. If a creation arrives after everything else, it leaves a session whose id no client knows. That session is removed when it expires.
 If the store is busy, "last seen" is written with the next request. \`update()\` commits at once, so its caller gets an error under "anonymous" as well.
 `;
 const TABLE_HEAD = `| Call | Fault | Client, throw | Client, anonymous | The store holds | onEvent gets | Another try |

@@ -5,7 +5,7 @@ import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
 import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
-import { abandonSuccessor, endOrphan } from "../recovery.ts";
+import { abandonSuccessor, endAbandoned } from "../recovery.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update, viewOf } from "./update.ts";
 import { newestOf } from "../admission.ts";
@@ -59,14 +59,14 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
       throw error;
     }
     // If the store gave no answer, the successor may be stored under the id that was made for it.
-    await abandonSuccessor(active, created ?? (isOutage(error) ? nextId : undefined), op);
+    await abandonSuccessor(active, created ?? (isOutage(error) ? nextId : undefined));
     // The handler has got the new id, so the next attempt must use the same id.
     if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
     throw error;
   }
   if (overtaken !== undefined) {
     // Another request has already renewed the id by age.
-    await abandonSuccessor(active, overtaken, op);
+    await abandonSuccessor(active, overtaken);
     const rest = { ...commit, view: undefined };
     if (rotation.untilUsed) return await update(active, successor, { ...rest, rotation: undefined }, op);
     return await giveNewId(active, successor, rest, op);
@@ -102,7 +102,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   copy.restore(commit);
   active.orphan = successor;
   if (active.isIdDisclosed) active.nextId ??= successor.id;
-  await endOrphan(active, op).catch(() => endOrphan(active, op));
+  await endAbandoned(active);
 }
 
 /**
