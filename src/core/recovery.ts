@@ -1,7 +1,8 @@
 import { hasGrace } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
-import { isSessionError, SessionError, sessionGone } from "./errors.ts";
-import { admit, openAdmitted } from "./admission.ts";
+import { isSessionError, SessionError } from "./errors.ts";
+import { newestOf, openAdmitted } from "./admission.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
@@ -18,7 +19,6 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
   if (unconfirmed === undefined) return;
   const { writeId, commit, current } = unconfirmed;
   const found = current === null ? await findCreated(active, op) : await newestAfterTouch(active, current, op);
-  if (found === null && current !== null) throw sessionGone();
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;
     active.isRenewed = true;
@@ -51,22 +51,21 @@ async function findCreated(active: ActiveSession, op: Operation): Promise<Found 
 }
 
 /**
- * The newest state of a session after a write that got no answer. A touch moves the version first, so that the write is
- * rejected if it arrives later.
+ * The newest state of a session after a write that got no answer.
+ *
+ * @throws {SessionError} `ERR_SESSION_GONE`
  */
-async function newestAfterTouch(active: ActiveSession, current: Found, op: Operation): Promise<Found | null> {
-  const { repository } = active.policy;
+async function newestAfterTouch(active: ActiveSession, current: Found, op: Operation): Promise<Found> {
+  const touched = await touch(active, current, op);
+  return touched === "conflict" ? await newestOf(active, current, op) : touched;
+}
+
+/** Moves the version of a session, so that a write that is still under way is rejected if it arrives later. */
+function touch({ policy }: ActiveSession, current: Found, op: Operation): MaybePromise<Found | "conflict"> {
   const { fields, metadata } = current;
   // If the clock of this server is behind, `lastSeenAt` must not move back.
-  const touched = await repository.update(
-    current,
-    { fields, metadata, lastSeenAt: Math.max(op.now, current.lastSeenAt) },
-    op,
-  );
-  if (touched !== "conflict") return touched;
-  const newest = await repository.refresh(current, op);
-  const admitted = newest === null ? null : await admit(active, newest, op);
-  return typeof admitted === "string" ? null : admitted;
+  const lastSeenAt = Math.max(op.now, current.lastSeenAt);
+  return policy.repository.update(current, { fields, metadata, lastSeenAt }, op);
 }
 
 /**
@@ -112,7 +111,7 @@ async function isRetiredFor(
   op: Operation,
 ): Promise<boolean> {
   const { repository } = active.policy;
-  await newestAfterTouch(active, current, op);
+  await touch(active, current, op);
   const found = await repository.open(current.token, forOwnToken(op));
   if (typeof found !== "string" && found.id === successor.id) return true;
   return (await repository.refresh(successor, op))?.version !== successor.version;

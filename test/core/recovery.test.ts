@@ -153,6 +153,21 @@ describe("after a write that may or may not have been done", () => {
     expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
   });
 
+  test.each(["rejects", "does it but rejects"] as const)(
+    "it is done once, under the new id, when another request has renewed the id with a grace (it %s)",
+    async (fault) => {
+      const { session, elsewhere, find, store, id, heard } = await opened();
+      store.plan({ save: [fault] });
+      session.set("n", 1);
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      await elsewhere((other) => other.regenerate({ grace: 60 }));
+      expect(await increment(session)).toBe(2);
+      expect([await find(id).get("n"), await find(id).id()]).toEqual([2, await session.id()]);
+      expect(await session.id()).not.toBe(id);
+      expect(heard).not.toContain("gone");
+    },
+  );
+
   test("a rotation afterwards has the id that id() has given", async () => {
     const { session, find, store, id } = await opened();
     store.plan({ save: ["does it but rejects"] });
