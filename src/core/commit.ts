@@ -33,7 +33,8 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
   // An unconfirmed write is resolved first: if it must be stored again, its changes come before this one.
   const isUnconfirmed = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
   return chain(isUnconfirmed ? resolved(active) : undefined, () => {
-    if (!copy.base) throw new Error("Only a session that exists can be updated at once");
+    // A call of `destroy` may have come first.
+    if (!copy.base) throw sessionGone();
     const earlier = copy.takeKey(change.key);
     const commit = { ...earlier, changes: [...earlier.changes, change] };
     return guarded(active, commit, earlier);

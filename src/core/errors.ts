@@ -5,7 +5,7 @@
  * - `ERR_STORE_TIMEOUT`: the store did not answer within `storeTimeout`.
  * - `ERR_CONFLICT`: other requests kept changing the session until `storeTimeout` had passed, or each id that the generator made
  *   was already in use.
- * - `ERR_SESSION_GONE`: another request has destroyed or regenerated the session.
+ * - `ERR_SESSION_GONE`: the session was destroyed or regenerated meanwhile.
  * - `ERR_RESPONSE_SENT`: the change can no longer reach the client, because the response was sent.
  * - `ERR_NOT_SERIALIZABLE`: a value cannot be stored; the message names its key and path.
  * - `ERR_SCHEMA`: the data fails the schema; the message names the paths and carries the schema's own messages.
@@ -125,12 +125,9 @@ export function storeTimedOut(action: string, seconds: number): SessionError {
   );
 }
 
-/** The error of a session that another request has ended or regenerated. */
+/** The error of a session that was destroyed or regenerated meanwhile. */
 export function sessionGone(): SessionError {
-  return new SessionError(
-    "ERR_SESSION_GONE",
-    "Cannot store the session: another request has destroyed or regenerated it",
-  );
+  return new SessionError("ERR_SESSION_GONE", "Cannot store the session: it was destroyed or regenerated meanwhile");
 }
 
 /** The error of a change that can no longer reach the client. */

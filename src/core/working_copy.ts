@@ -13,6 +13,8 @@ export class WorkingCopy {
   revision = 0;
   /** Counts how often recorded changes were dropped, so that a call that began earlier notices it. */
   drops = 0;
+  /** Counts how often the session was given up, so that an `update` that began earlier notices it. */
+  resets = 0;
 
   #changes: Change[] = [];
   #view: FieldsView = new FieldsView(NO_FIELDS);
@@ -214,6 +216,7 @@ export class WorkingCopy {
   /** Gives up the session and all changes that were recorded for it. */
   reset(): void {
     this.revision++;
+    this.resets++;
     this.#clear();
     this.base = null;
     this.#view = new FieldsView(NO_FIELDS);

@@ -1,5 +1,6 @@
 import type { KeyChange } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
+import { sessionGone } from "../errors.ts";
 import type { FieldsView } from "../fields.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 
@@ -57,12 +58,17 @@ async function recordUpdate(
   compute: (value: unknown) => unknown,
 ): Promise<unknown> {
   const { values, flash, copy } = active;
+  const { resets } = copy;
+  const assertAlive = (): void => {
+    if (copy.resets !== resets) throw sessionGone();
+  };
   for (let attempt = 0; attempt < MOST_UPDATES; attempt++) {
     if (copy.base && !active.rotates) return await commitAtOnce(active, key, compute);
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);
     const computed = compute(before === undefined ? undefined : values.decode(before));
     const next = isPromise(computed) ? await computed : computed;
+    assertAlive();
     values.detectChanges();
     // While the function was awaited, another call of this request may have written the key.
     if (values.text(key) !== before || (copy.base && !active.rotates)) continue;
@@ -86,6 +92,7 @@ async function recordUpdate(
     try {
       const saving = active.save();
       if (isPromise(saving)) await saving;
+      assertAlive();
     } catch (error) {
       values.track(key, undefined, "");
       await active.withdraw(recorded);
