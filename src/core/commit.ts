@@ -30,9 +30,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
 export function commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void> {
   const { copy } = active;
   if (active.isGone) throw sessionGone();
-  // An unconfirmed write is resolved first: if it must be stored again, its changes come before this one.
-  const isUnconfirmed = active.unconfirmed !== undefined || active.unconfirmedRotation !== undefined;
-  return chain(isUnconfirmed ? resolved(active) : undefined, () => {
+  return chain(settleEarlier(active), () => {
     // A call of `destroy` may have come first.
     if (!copy.base) throw sessionGone();
     const earlier = copy.takeKey(change.key);
@@ -41,11 +39,19 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
   });
 }
 
+/**
+ * Stores what comes before a change of one key. If the session gets a new id, the change must not be stored under the old
+ * one. If an unconfirmed write must be stored again, its changes come first.
+ */
+function settleEarlier(active: ActiveSession): MaybePromise<void> {
+  if (active.rotates) return commitAll(active);
+  return active.unconfirmed === undefined ? undefined : resolved(active);
+}
+
 async function resolved(active: ActiveSession): Promise<void> {
   let op: Operation | undefined;
   try {
     op = await beginOperation(active);
-    await resolveRotation(active, op);
     await resolveUnconfirmed(active, op);
   } catch (error) {
     report(active, error, false, op);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Session, SessionError, SessionManager } from "../../mod.ts";
 import { csrfToken } from "../../src/csrf.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
-import { cookieOf, gate, living, openStore, soon, visitor } from "../setup/sessions.ts";
+import { altered, cookieOf, gate, living, openStore, soon, visitor } from "../setup/sessions.ts";
 
 type Shop = Session<Record<string, number | undefined>>;
 
@@ -111,4 +111,48 @@ test("an update that destroy() overtakes fails, although its session gets a new 
   );
   expect(result[2]).toMatchObject({ status: "rejected", reason: { code: "ERR_SESSION_GONE" } });
   expect(cookies).toEqual([expect.stringContaining("Max-Age=0")]);
+});
+
+/** A session in a store that fails the first `failures` creations of a successor, and the keys under which the value 2 was written. */
+async function renewing(failures: number) {
+  const { store, records } = openStore();
+  const under: string[] = [];
+  let creations = 0;
+  const watched = altered(store, {
+    change: (change, key, write) => {
+      if ([...write.changed.values()].includes("2")) under.push(key);
+      return change(key, write);
+    },
+    create: async (create, ...args) => {
+      if (creations++ > 0 && creations <= failures + 1) throw new Error("down");
+      return await create(...args);
+    },
+  });
+  const sessions = new SessionManager<Record<string, number | undefined>>({ store: watched });
+  const begun = await visitor(sessions)((session) => session.set({ n: 1 }));
+  const [oldKey] = records.keys();
+  const visit = <Result>(use: (session: Shop) => Promise<Result>) =>
+    visitor(sessions)(use, { headers: { Cookie: cookieOf(begun) } });
+  return { visit, under, oldKey };
+}
+
+test("an update that waits for a call of regenerate() is stored under the new id only", async () => {
+  const { visit, under, oldKey } = await renewing(0);
+  const { result } = await visit((session) =>
+    Promise.all([session.update("m", () => 1), session.regenerate(), session.update("n", (n = 0) => n + 1)]),
+  );
+  expect(result).toEqual([1, undefined, 2]);
+  expect(under).toHaveLength(1);
+  expect(under).not.toContain(oldKey);
+});
+
+test("an update that waits for a new id whose creation fails is stored under the next new id only", async () => {
+  const { visit, under, oldKey } = await renewing(1);
+  const { result } = await visit(async (session) => {
+    await session.regenerate();
+    return await Promise.allSettled([session.save(), session.update("n", (n = 0) => n + 1)]);
+  });
+  expect(result).toMatchObject([{ reason: { code: "ERR_STORE" } }, { value: 2 }]);
+  expect(under).toHaveLength(1);
+  expect(under).not.toContain(oldKey);
 });

@@ -113,9 +113,10 @@ export class ActiveInternals implements SessionInternals {
     const { copy } = active;
     await active.load();
     if (active.unavailable !== undefined) throw active.unavailable;
-    if (!copy.base) await begin(active);
-    // A new session, and one that gets a new id, is stored first: the update must not go under the old id.
-    if (!copy.base || copy.rotation !== undefined) await active.save();
+    if (!copy.base) {
+      await begin(active);
+      await active.save();
+    }
     return await commitComputed(active, key, change);
   }
 
