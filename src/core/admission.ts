@@ -38,7 +38,11 @@ export function admit(
  */
 export async function newestOf(active: ActiveSession, current: Found, op: Operation): Promise<Found> {
   const newest = await active.policy.repository.refresh(current, op);
-  const admitted = newest === null ? await openAdmitted(active, current.token, op) : await admit(active, newest, op);
+  return alive(await (newest === null ? openAdmitted(active, current.token, op) : admit(active, newest, op)));
+}
+
+/** @throws {SessionError} `ERR_SESSION_GONE` if the session was rejected */
+export function alive(admitted: Found | RejectReason): Found {
   if (typeof admitted === "string") throw sessionGone();
   return admitted;
 }

@@ -1,7 +1,7 @@
 import { changedMetadata, type Commit, replay } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { isOutage, isSessionError, sessionGone, storeTimedOut } from "../errors.ts";
-import { admit, newestOf } from "../admission.ts";
+import { isOutage, isSessionError, storeTimedOut } from "../errors.ts";
+import { admit, alive, newestOf } from "../admission.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
@@ -11,6 +11,9 @@ import { viewOf, update } from "./update.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { enqueue, type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
+
+/** The state that a queue has stored last. If it is not known, the next batch loads the session. */
+type Last = Found | null | undefined;
 
 /** A job, and the contents that its changes made of the state before it. */
 interface Applied {
@@ -38,31 +41,23 @@ export function commitTogether(
   // The key is the token, not the id: a token may be bound to the name of its cookie, and if the session gets a new id,
   // all requests of a queue get the same new token.
   const { token } = current;
-  let queue = queues.get(token);
-  if (queue !== undefined) return enqueue(queue, active, current, commit, op);
-  const changed = viewOf(commit, current);
-  if (isPromise(changed)) return changed.then((view) => update(active, current, { ...commit, view }, op));
+  const view = queues.has(token) ? undefined : viewOf(commit, current);
+  if (isPromise(view)) return view.then((changed) => update(active, current, { ...commit, view: changed }, op));
   // The function of an `update` that has just run may have begun another request that writes to the same session.
-  queue = queues.get(token);
+  const queue = queues.get(token);
   if (queue !== undefined) return enqueue(queue, active, current, commit, op);
-  const first = update(active, current, { ...commit, view: changed }, op);
+  const first = update(active, current, { ...commit, view }, op);
   if (!isPromise(first)) return first;
   const waiting: WriteQueue = [];
   queues.set(token, waiting);
-  const next = (stored: Found | null | undefined): void => {
-    if (waiting.length === 0) queues.delete(token);
-    else void serve(queues, token, waiting, stored?.id === current.id ? stored : undefined);
-  };
   // The next batch begins with the state that this request has stored.
+  const next = (stored: Last): void => void serve(queues, token, waiting, stored);
   first.then(
     () => next(active.copy.base),
-    () => next(undefined),
+    () => next(null),
   );
   return first;
 }
-
-/** The origin of the state to which a batch is applied: a request loaded it, the queue stored it, or it was just loaded. */
-type Origin = "request" | "queue" | "store";
 
 /**
  * After this many batches a process loads the session again. Without a load it is faster than the other processes that
@@ -71,51 +66,49 @@ type Origin = "request" | "queue" | "store";
 const BATCHES_BEFORE_LOAD = 4;
 
 /** Serves a queue, one batch after the other. A batch holds all jobs that wait when it begins. */
-async function serve(
-  queues: Map<string, WriteQueue>,
-  token: string,
-  waiting: WriteQueue,
-  stored: Found | undefined,
-): Promise<void> {
+async function serve(queues: Map<string, WriteQueue>, token: string, waiting: WriteQueue, stored: Last): Promise<void> {
   let last = stored;
-  for (let count = 1; waiting.length > 0; count++)
-    last = await serveBatch(waiting.splice(0), last, last === undefined || count % BATCHES_BEFORE_LOAD === 0);
+  for (let count = 1; waiting.length > 0; count++) {
+    const jobs = waiting.splice(0).filter((job) => !isTooLate(job));
+    last = await storeBatch(jobs, count % BATCHES_BEFORE_LOAD === 0 ? null : last);
+  }
   queues.delete(token);
 }
 
-/** Stores the changes of a batch; with `loads`, after a load. Answers the newest state, if it is known. */
-async function serveBatch(batch: readonly Job[], last: Found | undefined, loads: boolean): Promise<Found | undefined> {
-  const jobs = batch.filter((job) => !isTooLate(job));
-  const youngest = jobs.at(-1);
-  return youngest === undefined ? last : await youngest.within(() => storeBatch(jobs, youngest, last, loads));
+/** Rejects a job that has waited longer than `storeTimeout`, and answers whether it did. */
+function isTooLate({ active, since, reject }: Job): boolean {
+  const { storeTimeout } = active.policy;
+  if (performance.now() - since < storeTimeout * 1000) return false;
+  reject(storeTimedOut("store the session", storeTimeout));
+  return true;
 }
 
-async function storeBatch(
-  batch: readonly Job[],
-  youngest: Job,
-  last: Found | undefined,
-  loads: boolean,
-): Promise<Found | undefined> {
+/** Stores the changes of a batch, in the async context and under the write id of the job that came last. */
+function storeBatch(batch: readonly Job[], last: Last): MaybePromise<Last> {
+  const youngest = batch.at(-1);
+  return youngest?.within(() => storeJobs(batch, youngest, last));
+}
+
+async function storeJobs(batch: readonly Job[], { active, op, current }: Job, last: Last): Promise<Last> {
+  const { repository } = active.policy;
   let jobs = batch;
-  const { op, active: leader } = youngest;
-  const { repository } = leader.policy;
-  let base = last ?? youngest.current;
-  let origin = (last === undefined ? "request" : "queue") as Origin;
+  let base = last ?? current;
+  let isLoaded = false;
   const load = async (): Promise<void> => {
-    base = await newestOf(leader, base, op);
-    origin = "store";
+    base = await newestOf(active, base, op);
+    isLoaded = true;
   };
   try {
-    if (loads) await load();
+    // A state that others have stored is checked like a loaded one.
+    if (last) base = alive(await admit(active, last, op));
+    else await load();
     for (let attempts = 1; ; attempts++) {
-      const applied = await applyJobs(jobs, base, op, origin !== "request");
+      const applied = await applyJobs(jobs, base, op);
       // A job that failed takes no part in another attempt.
       jobs = applied.map(({ job }) => job);
-      const final = applied.at(-1)?.contents;
-      if (final === undefined) return base;
+      const final = applied.at(-1)?.contents ?? base;
       if (isSame(final, base)) {
-        if (origin === "store" || jobs.every((job) => isNothing(job, base)))
-          return settleAll(applied, base, base, op, undefined);
+        if (isLoaded || jobs.every((job) => isNothing(job, base))) return settleAll(applied, base, base, op);
         await load();
         continue;
       }
@@ -130,12 +123,12 @@ async function storeBatch(
     }
   } catch (error) {
     // One of the jobs may be refused, for example because it is too large. Then each job is stored alone.
-    if (jobs.length > 1 && !isSharedFailure(error)) return await serveEach(jobs);
+    if (jobs.length > 1 && !isSharedFailure(error)) return await storeEach(jobs);
     for (const job of jobs) {
       if (isOutage(error)) job.active.unconfirmed = { writeId: op.writeId, commit: job.commit, current: base };
       job.reject(error);
     }
-    return undefined;
+    return null;
   }
 }
 
@@ -143,11 +136,8 @@ async function storeBatch(
  * Whether a job that does not change `base` has nothing to store: it saw the same version, or has no changes.
  * Otherwise it may have seen a newer state.
  */
-function isNothing({ current, commit }: Job, base: Found): boolean {
-  const { changes, metadataChanges, timeouts } = commit;
-  return (
-    current.version === base.version || (changes.length === 0 && metadataChanges.length === 0 && timeouts === undefined)
-  );
+function isNothing({ current, commit: { changes, timeouts } }: Job, base: Found): boolean {
+  return current.version === base.version || (changes.length === 0 && timeouts === undefined);
 }
 
 /** Whether the store or the session failed, so that each job of a batch would fail in the same way. */
@@ -157,34 +147,24 @@ function isSharedFailure(error: unknown): boolean {
   );
 }
 
-async function serveEach(jobs: readonly Job[]): Promise<undefined> {
-  for (const { active, current, commit, op, within, resolve, reject } of jobs) {
-    try {
-      resolve(await within(() => update(active, current, commit, op)));
-    } catch (error) {
-      reject(error);
-    }
+async function storeEach(jobs: readonly Job[]): Promise<null> {
+  for (const { active, current, commit, op, within, resolve } of jobs) {
+    const stored = within(async () => await update(active, current, commit, op));
+    resolve(stored);
+    await stored.catch(() => {});
   }
-}
-
-/** Rejects a job that has waited longer than `storeTimeout`, and answers whether it did. */
-function isTooLate({ active, since, reject }: Job): boolean {
-  const { storeTimeout } = active.policy;
-  if (performance.now() - since < storeTimeout * 1000) return false;
-  reject(storeTimedOut("store the session", storeTimeout));
-  return true;
+  return null;
 }
 
 /** Applies the changes of each job to the result of the jobs before it. A job that fails is rejected and left out. */
-async function applyJobs(jobs: readonly Job[], base: Found, op: Operation, isOthers: boolean): Promise<Applied[]> {
+async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Promise<Applied[]> {
   const applied: Applied[] = [];
-  let contents: Contents = base;
+  let before = base;
   for (const job of jobs) {
     try {
-      const before = { ...base, ...contents };
-      const next = await job.within(() => apply(job, before, base, op, isOthers));
-      if (next === undefined) continue;
-      contents = next;
+      const contents = await job.within(() => apply(job, before, op));
+      if (contents === undefined) continue;
+      before = { ...base, ...contents };
       applied.push({ job, contents });
     } catch (error) {
       job.reject(error);
@@ -195,34 +175,25 @@ async function applyJobs(jobs: readonly Job[], base: Found, op: Operation, isOth
 
 /** The contents that the changes of a job make of a state; undefined if a change is async, so that the job is stored alone. */
 async function apply(
-  job: Job,
+  { active, commit, current, resolve }: Job,
   before: Found,
-  base: Found,
   op: Operation,
-  isOthers: boolean,
 ): Promise<Contents | undefined> {
-  const { active, commit } = job;
-  const { plugins, validateLoaded, validateChanges } = active.policy;
-  if (isOthers && (plugins.length > 0 || validateLoaded !== undefined)) {
-    const admitted = await admit(active, base, op);
-    if (typeof admitted === "string") throw sessionGone();
-  }
   const view = replay(commit.changes, new FieldsView(before.fields));
   if (isPromise(view)) {
     // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
     // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest
     // of the batch may be stored under the write id of this job.
     const alone = (): MaybePromise<void> =>
-      chain(beginOperation(active), (own) => update(active, job.current, commit, own));
-    job.resolve(view.then(alone, alone));
+      chain(beginOperation(active), (own) => update(active, current, commit, own));
+    resolve(view.then(alone, alone));
     return undefined;
   }
   const metadata = changedMetadata(before.metadata, commit);
-  const isChange = view.changed.size > 0 || metadata !== before.metadata;
   const isTouch = isTouchDue(active, before, commit.touches, commit.timeouts);
-  if (isChange) {
+  if (view.changed.size > 0) {
     sweep(view, op.now);
-    await validateChanges?.(view.fields);
+    await active.policy.validateChanges?.(view.fields);
   }
   active.isRenewed ||= isTouch || metadata.timeouts !== before.metadata.timeouts;
   return {
@@ -232,40 +203,28 @@ async function apply(
   };
 }
 
-function isSame(contents: Contents, base: Found): boolean {
+function isSame(contents: Contents, base: Contents): boolean {
   return (
     contents.fields === base.fields && contents.metadata === base.metadata && contents.lastSeenAt === base.lastSeenAt
   );
 }
 
-/** Gives each request the state after its own changes. Only the last request gets the newest version. */
-function settleAll(
-  applied: readonly Applied[],
-  stored: Found,
-  base: Found,
-  op: Operation,
-  attempts: number | undefined,
-): Found {
+/**
+ * Gives each request the state after its own changes, with the token of the session, which may have a new id. Only the
+ * last request gets the newest version.
+ */
+function settleAll(applied: readonly Applied[], stored: Found, base: Found, op: Operation, attempts = 0): Found {
   let before: Contents = base;
-  for (const { job, contents } of applied) {
-    const { active, current } = job;
+  for (const [at, { job, contents }] of applied.entries()) {
     const isChange = contents.fields !== before.fields || contents.metadata !== before.metadata;
     const isTouch = contents.lastSeenAt !== before.lastSeenAt;
     before = contents;
-    const isLast = contents === applied.at(-1)?.contents;
-    // The session may have a new id, which must reach the client.
-    const token = stored.id === current.id ? current.token : stored.token;
-    const own = isLast ? { ...stored, token } : { ...base, ...contents, token };
-    job.within(() => {
-      if (attempts !== undefined && (isChange || isTouch))
-        job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-      try {
-        job.resolve(active.settle(own, op));
-      } catch (error) {
-        // The job was stored, but a later change of the same request cannot be applied to the new state.
-        job.reject(error);
-      }
-    });
+    const own = at === applied.length - 1 ? stored : { ...base, ...contents, token: stored.token };
+    const settle = async (): Promise<void> => {
+      if (isChange || isTouch) job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+      await job.active.settle(own, op);
+    };
+    job.resolve(job.within(settle));
   }
   return stored;
 }

@@ -465,6 +465,14 @@ describe("requests of one process that change one session at once", () => {
     expect((await elsewhere((session) => session.get("n"))).result).toBe(0);
   });
 
+  test("are checked by a plugin once for all of them", async () => {
+    let checks = 0;
+    const door = { name: "door", admit: () => void checks++ };
+    const { gather } = await busyShop({ plugins: [door] });
+    await gather([increment, increment, increment], () => (checks = 0));
+    expect(checks).toBe(1);
+  });
+
   test("send the cookie again only where it lasts for another time, or is used anew", async () => {
     const clock = fakeClock();
     const { gather } = await busyShop({ now: clock.now });
