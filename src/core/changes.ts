@@ -54,25 +54,11 @@ export function hasGrace({ grace, untilUsed }: Rotation): boolean {
   return untilUsed || grace > 0;
 }
 
-/** Applies changes, in their order, to the fields of a view. */
-export function replay(changes: readonly Change[], view: FieldsView): MaybePromise<FieldsView> {
-  for (let next = 0; next < changes.length; next++) {
+/** Applies changes, in their order and beginning with the one at `from`, to the fields of a view. */
+export function replay(changes: readonly Change[], view: FieldsView, from = 0): MaybePromise<FieldsView> {
+  for (let next = from; next < changes.length; next++) {
     const running = changes[next]?.run(view);
-    if (isPromise(running)) return replayFrom(running, changes, next + 1, view);
-  }
-  return view;
-}
-
-async function replayFrom(
-  first: Promise<void>,
-  changes: readonly Change[],
-  next: number,
-  view: FieldsView,
-): Promise<FieldsView> {
-  await first;
-  for (let at = next; at < changes.length; at++) {
-    const running = changes[at]?.run(view);
-    if (isPromise(running)) await running;
+    if (isPromise(running)) return running.then(() => replay(changes, view, next + 1));
   }
   return view;
 }
