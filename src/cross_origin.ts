@@ -18,6 +18,7 @@
  *
  * @module
  */
+import { urlOf } from "./core/address.ts";
 import { assertKnown } from "./core/known_options.ts";
 
 /** Options of {@linkcode crossOriginProtection}. */
@@ -95,7 +96,7 @@ function isRefused({ method, url, headers }: Request, trusted: ReadonlySet<strin
 function isSameOrigin(origin: string, url: string): boolean {
   // A sandboxed page has the origin "null", which is not a URL.
   if (!URL.canParse(origin)) return false;
-  const [from, to] = [new URL(origin), new URL(url)];
+  const [from, to] = [new URL(origin), urlOf(url)];
   return from.host === to.host && (from.protocol === to.protocol || from.protocol === "https:");
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { cookies, headers } from "next/headers.js";
+import { urlOf } from "./core/address.ts";
 import type { ManagerInternals } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -227,5 +228,5 @@ function toRequest(found: Headers): Request {
   const copy = new Headers([...found.entries()]);
   const protocol = copy.get("x-forwarded-proto")?.split(",")[0]?.trim() === "https" ? "https" : "http";
   const address = `${protocol}://${copy.get("x-forwarded-host") ?? copy.get("host") ?? "localhost"}/`;
-  return new Request(URL.canParse(address) ? address : "http://invalid.invalid/", { headers: copy });
+  return new Request(urlOf(address), { headers: copy });
 }

@@ -18,7 +18,7 @@ interface Result {
 }
 
 createServer(async (request, response) => {
-  const { pathname, search } = new URL(request.url ?? "/", "http://api.invalid");
+  const { pathname, search } = new URL(`http://api.invalid/${request.url?.replace(/^\//, "")}`);
   const { cookie, ...headers } = request.headers;
   const event = {
     version: "2.0",

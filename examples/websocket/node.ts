@@ -10,10 +10,9 @@ const server = createServer(getRequestListener(withSession<Data>(respond, sessio
 const sockets = new WebSocketServer({ noServer: true });
 
 server.on("upgrade", async (incoming, connection, head) => {
-  // Only the cookie is needed here.
-  const request = new Request(`http://${incoming.headers.host}/`, {
-    headers: { Cookie: incoming.headers.cookie ?? "" },
-  });
+  // Only the cookie is needed here. A client may send a host that makes no URL, so the host is passed as a header.
+  const { host = "", cookie = "" } = incoming.headers;
+  const request = new Request("http://localhost/", { headers: { Host: host, Cookie: cookie } });
   const id = await sessions.start(request).id();
   if (id === null) return void connection.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n");
   sockets.handleUpgrade(incoming, connection, head, (socket) => {

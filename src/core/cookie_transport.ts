@@ -6,6 +6,7 @@ import {
   withoutPrefix,
 } from "./options/cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_transport/cookie_scope.ts";
+import { urlOf } from "./address.ts";
 import { SessionError } from "./errors.ts";
 import { isPlainLoopback } from "./cookie_transport/loopback.ts";
 import type { CookieTransport, WriteContext } from "./transport.ts";
@@ -75,8 +76,9 @@ export function cookieTransport(
     const { isAmbiguous } = presented(request, runtimeArguments);
     if (previous.length === 0 && !isAmbiguous) return;
     const header = request.headers.get("Cookie");
-    const strays = previousStrays(scope, previous, request, (name) => readCookie(header, name).isPresent);
-    if (isAmbiguous) strays.push(...guessedStrays(scope, request, isSecure));
+    const url = urlOf(request.url);
+    const strays = previousStrays(scope, previous, url, (name) => readCookie(header, name).isPresent);
+    if (isAmbiguous) strays.push(...guessedStrays(scope, url, isSecure));
     for (const stray of distinct(scope, strays)) expire(headers, form, stray, request);
   };
 

@@ -1,4 +1,5 @@
 import type { ActiveSession } from "./session/active_session.ts";
+import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
 import { beginOperation } from "./operation.ts";
 import { RequestTransport } from "./request_transport.ts";
@@ -20,7 +21,11 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     const told = responseHeader === "" ? null : response.headers.get(responseHeader);
     if (told !== null && requestHeader !== undefined) headers.set(requestHeader, told);
   }
-  const token = await new RequestTransport(policy, new Request(request.url, { headers }), runtimeArguments).readToken();
+  const token = await new RequestTransport(
+    policy,
+    new Request(urlOf(request.url), { headers }),
+    runtimeArguments,
+  ).readToken();
   if (token === null || token === active.presented || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);

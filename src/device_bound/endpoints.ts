@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { urlOf } from "../core/address.ts";
 import { mayBeLate } from "../core/admission.ts";
 import { isSessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
@@ -20,7 +21,7 @@ const PROOF_TYPE = "dbsc+jwt";
 /** Which of the two endpoints a request is for. */
 export function endpointOf({ url }: Request, path: string): "start" | "refresh" | undefined {
   if (!url.includes(path)) return undefined;
-  const { pathname } = new URL(url);
+  const { pathname } = urlOf(url);
   return pathname === `${path}/start` ? "start" : pathname === `${path}/refresh` ? "refresh" : undefined;
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { urlOf } from "../core/address.ts";
 import { boundCookieAttributes, boundCookieName, type CookieExchange } from "./bound_cookie.ts";
 
 /** Algorithms that browsers may use (the draft names these two). */
@@ -59,7 +60,7 @@ export function sessionConfiguration(
     refresh_url: `${path}/refresh`,
     scope: {
       // Browsers accept a scope for the whole site only from the host that has the site's name.
-      include_site: domain === new URL(exchange.request.url).hostname,
+      include_site: domain === urlOf(exchange.request.url).hostname,
       scope_specification: exclude.map((each) => ({ type: "exclude", domain: "*", path: each })),
     },
     credentials: [{ type: "cookie", name: boundCookieName(exchange), attributes }],

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { urlOf } from "../core/address.ts";
 import { internalsOf } from "../core/session_internals.ts";
 import { mayCarryProof } from "./bound_cookie.ts";
 import { isSkipped } from "./messages.ts";
@@ -41,7 +42,7 @@ function comesFromOutside({ method, headers }: Request): boolean {
 
 /** The address is relative, because a proxy may have removed a part of the path. */
 function loadAgain(request: Request): Response {
-  const { pathname, search } = new URL(request.url);
+  const { pathname, search } = urlOf(request.url);
   const address = `./${pathname.slice(pathname.lastIndexOf("/") + 1)}${search}`;
   return new Response("<!doctype html><title>…</title>", {
     headers: { "Refresh": `0;url=${address}`, "Cache-Control": "no-store", "Content-Type": "text/html; charset=utf-8" },

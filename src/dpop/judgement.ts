@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { urlOf } from "../core/address.ts";
 import type { Operation } from "../core/repository.ts";
 import type { Binding } from "./binding.ts";
 import { claimedInstant, CLOCK_ERROR, isOurs, isRecent } from "./nonce.ts";
@@ -57,6 +58,6 @@ export class ProofJudge {
 /** The address that the client has signed. */
 function addressOf({ url }: Request, origin: string | undefined): string {
   if (origin === undefined) return url;
-  const { pathname } = new URL(url);
+  const { pathname } = urlOf(url);
   return origin + pathname;
 }

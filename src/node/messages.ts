@@ -1,3 +1,5 @@
+import { urlOf } from "../core/address.ts";
+
 /** The part of Node's `IncomingMessage` that is used. */
 export interface NodeRequest {
   /** The method, such as `GET`. Absent counts as `GET`. */
@@ -48,16 +50,12 @@ export function toRequest(request: NodeRequest): Request {
     else for (const each of value) headers.append(name, each);
   }
   const authority = request.headers[":authority"];
-  const host = headers.get("host") ?? (typeof authority === "string" ? authority : "localhost");
-  const origin = `${isEncrypted ? "https" : "http"}://${host}`;
+  const named = headers.get("host") ?? authority;
+  // An empty host, or one that contains a path, would move a part of the path into the host, or the reverse.
+  const host = typeof named !== "string" ? "localhost" : /^[^/?#\\]+$/.test(named) ? named : "invalid.invalid";
   const path = request.originalUrl ?? request.url ?? "/";
-  return new Request(addressOf(origin, path), { method: methodOf(request), headers });
-}
-
-/** A client may send any text as host and path. */
-function addressOf(origin: string, path: string): string {
-  const address = path.startsWith("/") ? `${origin}${path}` : path;
-  return URL.canParse(address) ? address : "http://invalid.invalid/";
+  const url = urlOf(path.startsWith("/") ? `${isEncrypted ? "https" : "http"}://${host}${path}` : path);
+  return new Request(url, { method: methodOf(request), headers });
 }
 
 /** Methods that the constructor of Request refuses count as GET. */

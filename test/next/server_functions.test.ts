@@ -263,6 +263,13 @@ describe("action()", () => {
 });
 
 describe("nextSession()", () => {
+  test.each(["user:pw@shop.example", "a b", "[", ""])("takes a request whose host is %j", async (host) => {
+    const sessions = application();
+    const browser = new Browser({ host });
+    await browser.visit(() => sessions.action(login)("ada"));
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
   test("calls a function of the store once, and in an action without arguments", async () => {
     const opened: unknown[][] = [];
     const store = memoryStore();

@@ -21,11 +21,9 @@ const MOST_VARIANTS = 3;
 export function previousStrays(
   own: CookieScope,
   previous: readonly CookieScope[],
-  request: Request,
+  { pathname }: URL,
   carries: (name: string) => boolean,
 ): CookieScope[] {
-  if (previous.length === 0) return [];
-  const { pathname } = new URL(request.url);
   return distinct(
     own,
     previous.filter(({ name, path }) => carries(name) || (path !== own.path && !isSent(path, pathname))),
@@ -33,11 +31,10 @@ export function previousStrays(
 }
 
 /** The scopes to try if two cookies have the name of `own`: other domains, other paths, with or without partition. */
-export function guessedStrays(own: CookieScope, request: Request, isSecure: boolean): CookieScope[] {
+export function guessedStrays(own: CookieScope, { hostname, pathname }: URL, isSecure: boolean): CookieScope[] {
   // These are tried for a `__Host-` name as well, because WebKitGTK 2.50 keeps
   // such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
-  const { hostname, pathname } = new URL(request.url);
   // In `Set-Cookie`, a text after a semicolon would be read as attributes. The address is chosen by the client.
   if (hostname.includes(";")) return partitions;
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");

@@ -9,7 +9,7 @@ import {
 
 const own: CookieScope = { name: "s", domain: undefined, path: "/", partitioned: false };
 const scope = (more: Partial<CookieScope>): CookieScope => ({ ...own, ...more });
-const at = (url: string): Request => new Request(url);
+const at = (url: string): URL => new URL(url);
 
 test("isHostName() knows a name that begins with __Host-, in any letter case, and no other", () => {
   const names = ["__Host-s", "__HOST-", "__host-Http-s", "__Hosts", "__Secure-__Host-s", "s__Host-", ""];
@@ -38,12 +38,12 @@ describe("previousStrays()", () => {
   test("gives those whose cookie the request carries, and those whose path it cannot show", () => {
     const older = scope({ name: "older" });
     const folder = scope({ path: "/app" });
-    const request = at("https://shop.example/login");
-    expect(previousStrays(own, [older, folder], request, all)).toEqual([older, folder]);
-    expect(previousStrays(own, [older, folder], request, (name) => name === "older")).toEqual([older, folder]);
-    expect(previousStrays(own, [older, folder], request, none)).toEqual([folder]);
-    expect(previousStrays(own, [], request, all)).toEqual([]);
-    expect(previousStrays(own, [own, older, older], request, all)).toEqual([older]);
+    const address = at("https://shop.example/login");
+    expect(previousStrays(own, [older, folder], address, all)).toEqual([older, folder]);
+    expect(previousStrays(own, [older, folder], address, (name) => name === "older")).toEqual([older, folder]);
+    expect(previousStrays(own, [older, folder], address, none)).toEqual([folder]);
+    expect(previousStrays(own, [], address, all)).toEqual([]);
+    expect(previousStrays(own, [own, older, older], address, all)).toEqual([older]);
   });
 
   test.each<[string, string, boolean]>([
