@@ -87,6 +87,9 @@ export interface Repository {
   /** The token of a session that will be stored under `id`. Absent if the token is known only after storing. */
   tokenFor?(id: string, op: Operation): MaybePromise<string>;
 
+  /** The id from which a token was made; null if the token is forged. Absent if tokens are not made from ids. */
+  idOf?(token: string, op: Operation): MaybePromise<string | null>;
+
   /** Finds the session of a token, or returns the reason why it has none. An unknown id is never adopted. */
   open(token: string, op: Operation): MaybePromise<Found | RejectReason>;
 

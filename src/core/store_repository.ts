@@ -46,13 +46,15 @@ export class StoreRepository implements Repository {
     return this.#ids === undefined ? id : this.#ids.toToken(id, op);
   }
 
-  open(token: string, op: Operation): MaybePromise<Found | RejectReason> {
-    if (this.#ids === undefined) return this.#open(token, op, token);
-    return chain(this.#ids.toId(token, op), (id) => (id === null ? "forged" : this.#open(id, op)));
+  idOf(token: string, op: Operation): MaybePromise<string | null> {
+    return this.#ids === undefined ? token : this.#ids.toId(token, op);
   }
 
-  #open(id: string, op: Operation, token?: string): MaybePromise<Found | RejectReason> {
-    return this.#isPossible(id) ? this.#find(id, op, token) : "malformed";
+  open(token: string, op: Operation): MaybePromise<Found | RejectReason> {
+    return chain(this.idOf(token, op), (id) => {
+      if (id === null) return "forged";
+      return this.#isPossible(id) ? this.#find(id, op, this.#ids === undefined ? token : undefined) : "malformed";
+    });
   }
 
   /**
@@ -247,8 +249,7 @@ export class StoreRepository implements Repository {
 
   end(session: Found | string, op: Operation): MaybePromise<void> {
     if (typeof session !== "string") return endRecord(storedOf(session).key, session, op);
-    const toId = this.#ids === undefined ? session : this.#ids.toId(session, op);
-    return chain(toId, (id) => {
+    return chain(this.idOf(session, op), (id) => {
       if (id === null || !this.#isPossible(id)) return undefined;
       return chain(keyOfId(id), (key) => endRecord(key, undefined, op));
     });

@@ -47,8 +47,14 @@ export function readYourWritesRepository(
   const presentedOf = async (subject: Subject, op: Operation): Promise<PresentedWrites> =>
     (await cookieOf(op)?.of(subject)) ?? NO_WRITES;
 
+  /** The client's cookie may name another token of the session, which was signed with another secret. */
+  const subjectOf = async (token: string, op: Operation): Promise<Subject> => ({
+    token,
+    id: (await next.idOf?.(token, op)) ?? undefined,
+  });
+
   async function open(token: string, op: Operation): Promise<Found | RejectReason> {
-    const { tombstone } = await presentedOf({ token }, op);
+    const { tombstone } = await presentedOf(await subjectOf(token, op), op);
     if (tombstone !== undefined) {
       const { at, isRetired, successor } = tombstone;
       if (successor !== undefined && successor.until > op.now) return await open(successor.token, op);
@@ -78,7 +84,7 @@ export function readYourWritesRepository(
   ): Promise<Found | RejectReason> {
     for (let reads = 1; ; reads++) {
       const answer = await read();
-      const presented = await presentedOf(typeof answer === "string" ? { token } : answer, op);
+      const presented = await presentedOf(typeof answer === "string" ? await subjectOf(token, op) : answer, op);
       const isMissing = answer === "unknown" && isLate(presented, op);
       if (typeof answer === "string" && !isMissing) return answer;
       const shown = typeof answer === "string" ? missingSession(token, presented, op.now) : answer;
@@ -200,7 +206,7 @@ export function readYourWritesRepository(
       },
     }),
     async end(session, op) {
-      const subject = typeof session === "string" ? { token: session } : session;
+      const subject = typeof session === "string" ? await subjectOf(session, op) : session;
       const known = typeof session === "string" ? undefined : mergedOf(session);
       await next.end(known === undefined || known.isMissing ? subject.token : known.shown, op);
       cookieOf(op)?.noteEnd(subject, { at: op.now, isRetired: false });

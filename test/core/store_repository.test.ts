@@ -130,6 +130,7 @@ describe("open()", () => {
     expect([await open(id), await open("junk.signed")]).toEqual(["forged", "malformed"]);
     expect(calls).toEqual(["load"]);
     expect(repository.tokenFor(id, op())).toBe(token);
+    expect([await repository.idOf(token, op()), await repository.idOf(id, op())]).toEqual([id, null]);
     expect(scene().repository.tokenFor(id, op())).toBe(id);
   });
 

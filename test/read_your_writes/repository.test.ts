@@ -140,6 +140,7 @@ describe("readYourWritesRepository()", () => {
   test("offers what the inner repository offers, and nothing else", () => {
     const { repository, op } = openRequest();
     expect(repository.tokenFor?.("id", op)).toBe("id");
+    expect(repository.idOf?.("token", op)).toBe("token");
     expect(repository.reinstate).toBeDefined();
     const least: Repository = {
       open: () => "unknown",
@@ -150,7 +151,7 @@ describe("readYourWritesRepository()", () => {
       end() {},
     };
     const bare: Repository = readYourWritesRepository(least, () => undefined);
-    expect([bare.tokenFor, bare.reinstate]).toEqual([undefined, undefined]);
+    expect([bare.tokenFor, bare.idOf, bare.reinstate]).toEqual([undefined, undefined, undefined]);
   });
 
   test("passes refusals on, and throws for a session that another repository gave", async () => {

@@ -30,6 +30,7 @@ export function wrapRepository(next: Repository, own: Partial<Repository>): Repo
   return {
     ...(tokenHoldsSession === undefined ? {} : { tokenHoldsSession }),
     ...(next.tokenFor && { tokenFor: next.tokenFor.bind(next) }),
+    ...(next.idOf && { idOf: next.idOf.bind(next) }),
     open: (token, op) => next.open(token, op),
     refresh: (current, op) => next.refresh(current, op),
     create: (id, contents, op, replaces) => next.create(id, contents, op, replaces),

@@ -6,6 +6,7 @@ class Spoken {
   readonly said: unknown[] = [];
   readonly tokenHoldsSession = true;
   tokenFor = this.#verb("tokenFor");
+  idOf = this.#verb("idOf");
   open = this.#verb("open");
   refresh = this.#verb("refresh");
   create = this.#verb("create");
@@ -25,6 +26,7 @@ class Spoken {
 
 const VERBS = {
   tokenFor: ["id", "op"],
+  idOf: ["token", "op"],
   open: ["token", "op"],
   refresh: ["current", "op"],
   create: ["id", "contents", "op", "replaces"],
