@@ -158,6 +158,7 @@ function dropBody(response: NodeResponse): void {
     "Expires",
     "Last-Modified",
     "Location",
+    "Trailer",
     "Transfer-Encoding",
   ])
     // If a length that is not set is removed, Node sends none, and closes the connection.

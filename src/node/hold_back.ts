@@ -3,8 +3,10 @@ import { type HeaderTarget, mergeHeaders } from "../core/response.ts";
 import { type AsyncVariable, asyncVariable } from "../core/runtime.ts";
 import type { NodeResponse } from "./messages.ts";
 
-/** The calls by which Node sends headers. */
-const SENDING = ["writeHead", "flushHeaders", "write", "end"] as const;
+/** The calls by which Node sends a part of the response. Trailers are sent last. */
+const SENDING = ["writeHead", "flushHeaders", "write", "addTrailers", "end"] as const;
+/** The calls that Node refuses when the headers are sent. */
+const SETTING = ["setHeader", "setHeaders", "appendHeader", "removeHeader"] as const;
 
 type Sending = (typeof SENDING)[number];
 type Call = (...args: unknown[]) => unknown;
@@ -49,8 +51,11 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   /** The error of storing, and the look of the response when `fail` had returned. */
   let failure: { readonly error: unknown; look?: string } | undefined;
   let held: HeldCall[] = [];
+  /** The status at the first call. Node ignores one that is set later. */
+  let status = 0;
+  let hasTrailers = false;
   const originals = new Map<Sending, Call>();
-  const target = response as unknown as Record<Sending, Call>;
+  const target = response as unknown as Record<Sending | (typeof SETTING)[number], Call>;
 
   const send = (name: Sending, args: unknown[]): unknown => originals.get(name)?.apply(response, args);
   const release = (headers: Headers | undefined): void => {
@@ -59,6 +64,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     showAsSent(response, undefined);
     if (response.headersSent) abort();
     else {
+      response.statusCode = status;
       if (headers !== undefined) mergeHeaders(headersOf(response), headers);
       sent();
     }
@@ -73,6 +79,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     drop(calls, error);
     if (state === "closed") return;
     failure = { error };
+    if (hasTrailers) send("addTrailers", [{}]);
     // The handler makes no call after its `end`.
     state = calls.some(({ name }) => name === "end") ? "sending" : "failed";
     answering ??= asyncVariable();
@@ -91,6 +98,10 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     if (typeof original !== "function") continue;
     originals.set(name, original);
     target[name] = (...args: unknown[]): unknown => {
+      if (state === "open" && name === "addTrailers") {
+        hasTrailers = true;
+        return send(name, args);
+      }
       if (state === "failed" && isAnswer(name)) state = "sending";
       if (state === "failed" || state === "answered") {
         drop([{ name, args }], failure?.error);
@@ -108,6 +119,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
       }
       const rest = name === "writeHead" ? takeHead(response, args) : args;
       state = "storing";
+      status = response.statusCode;
       try {
         const stored = finish();
         if (stored === undefined) state = "sending";
@@ -124,12 +136,26 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
       return name === "write" ? false : response;
     };
   }
+  for (const name of SETTING) {
+    const original = target[name];
+    if (typeof original !== "function") continue;
+    target[name] = (...args: unknown[]): unknown => {
+      if (state === "storing" && held.length > 0) throw headersSent();
+      return original.apply(response, args);
+    };
+  }
   response.on("close", () => {
     if (state === "open") abort();
     state = "closed";
     drop(held, new Error("Cannot send the response: the connection is closed"));
     held = [];
   });
+}
+
+/** The error that Node throws in this case. */
+function headersSent(): Error {
+  const error = new Error("Cannot change the headers: they are sent, or wait for the session to be stored");
+  return Object.assign(error, { code: "ERR_HTTP_HEADERS_SENT" });
 }
 
 /** Calls the callbacks of calls that are dropped with the error, as Node does. */

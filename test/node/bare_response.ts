@@ -57,6 +57,9 @@ export class FullResponse extends BareResponse {
     this.calls.push(["write", ...args]);
     return true;
   }
+  addTrailers(trailers: Record<string, string>): void {
+    this.calls.push(["addTrailers", trailers]);
+  }
   override end(...args: unknown[]): this {
     this.calls.push(["end", ...args]);
     return this;

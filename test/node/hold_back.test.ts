@@ -368,3 +368,30 @@ test("holdBack() exposes the header of an id to another origin that the handler 
     expect(response.getHeader("Access-Control-Expose-Headers")).toBe(origin && "X-Session-Id");
   }
 });
+
+test("holdBack() drops the trailers of a handler that goes on after storing failed", async () => {
+  const { response, refuse } = held();
+  response.addTrailers({ a: "1" });
+  response.write("a");
+  response.addTrailers({ b: "1" });
+  await refuse(new RangeError("no"));
+  response.addTrailers({ c: "1" });
+  response.end();
+  response.writeHead(500);
+  response.addTrailers({ d: "1" });
+  expect(response.calls).toEqual([
+    ["addTrailers", { a: "1" }],
+    ["addTrailers", {}],
+    ["writeHead", 500],
+    ["addTrailers", { d: "1" }],
+  ]);
+});
+
+test("holdBack() sends trailers in their turn", async () => {
+  const { response, store } = held();
+  response.write("a");
+  response.addTrailers({ b: "1" });
+  response.end();
+  await store();
+  expect(response.calls).toEqual([["write", "a"], ["addTrailers", { b: "1" }], ["end"]]);
+});

@@ -1,17 +1,6 @@
-import { once } from "node:events";
-import { connect } from "node:net";
-import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { nodeSession } from "../../src/node.ts";
-import { type Data, listen, sessionOf } from "./setup.ts";
-
-/** Sends a request as it is written, and returns the whole answer. */
-async function send(origin: string, lines: readonly string[]): Promise<string> {
-  const socket = connect(Number(new URL(origin).port), "127.0.0.1");
-  await once(socket, "connect");
-  socket.end([...lines, "Connection: close", "", ""].join("\r\n"));
-  return await text(socket);
-}
+import { type Data, listen, sendLines, sessionOf } from "./setup.ts";
 
 test.each([
   ["a blank in the host", "/account", ["Host: a b"]],
@@ -38,7 +27,7 @@ test.each([
   const origin = await listen((request, response) =>
     middleware(request, response, async () => response.end(String(await sessionOf(request).size()))),
   );
-  const answer = await send(origin, [
+  const answer = await sendLines(origin, [
     `GET ${address} HTTP/1.1`,
     ...lines,
     "Cookie: __Host-session=a; __Host-session=b",

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { memoryStore, type SessionStore } from "../../mod.ts";
@@ -49,6 +50,14 @@ export async function listen(listener: RequestListener | Server): Promise<string
     server.close();
   });
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Sends a request as it is written, and returns the whole answer. */
+export async function sendLines(origin: string, lines: readonly string[]): Promise<string> {
+  const socket = connect(Number(new URL(origin).port), "127.0.0.1");
+  await once(socket, "connect");
+  socket.write([...lines, "Connection: close", "", ""].join("\r\n"));
+  return await text(socket);
 }
 
 /** The session of Node's request. */
