@@ -11,7 +11,7 @@ import { RequestTransport } from "./request_transport.ts";
  */
 export async function joinNested(active: ActiveSession, response: Response): Promise<void> {
   const { policy, runtimeArguments, transport, copy } = active;
-  if (transport === undefined || policy.repository.tokenHoldsSession === true) return;
+  if (transport === undefined) return;
   const { request } = transport;
   const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   const headers = new Headers(request.headers);
@@ -32,9 +32,15 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (typeof found !== "string") await copy.setBase(found, active.unconfirmed?.commit.changes);
 }
 
-/** Whether a response may come from a nested handler with a session of the same name. */
-export function mayBeNested({ request, copy, policy }: ActiveSession, { headers }: Response): boolean {
-  if (request === undefined || !copy.isPending) return false;
+/**
+ * Whether a response may come from a nested handler with a session of the same name, and this request would change its
+ * own session, or write its token over the other one. An id that this request itself has made is written in any case.
+ */
+export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
+  const { request, copy, policy, transport } = active;
+  const mayReplace = active.isRenewed || active.needsStoring || transport?.lifetime?.refresh === "always";
+  const isOwn = active.isNew || active.retired !== undefined;
+  if (request === undefined || (!copy.isPending && (isOwn || !mayReplace))) return false;
   const tells = (name: string | undefined): boolean => name !== undefined && headers.has(name);
   return tells("Set-Cookie") || policy.transports.some(({ responseHeader }) => tells(responseHeader));
 }

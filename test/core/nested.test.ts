@@ -189,13 +189,59 @@ describe("a handler that answers with the response of another one", () => {
     expect([await all(first), await all(inner)]).toEqual([{ outer: 2 }, { inner: 1 }]);
   });
 
-  test("has a session of its own where the cookie holds the session", async () => {
+  test("adds to the session which that one has begun where the cookie holds the session", async () => {
     const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
     const { sessions, inner, all } = await nested({ store });
     const session = sessions.start(new Request(SHOP));
     set(session);
     const response = await sessions.respond(session, inner);
     expect(response.headers.getSetCookie()).toHaveLength(1);
-    expect(await all(response)).toEqual({ outer: 1 });
+    expect(await all(response)).toEqual({ inner: 1, outer: 1 });
   });
+
+  /** The response of a nested handler that signs in. */
+  async function login(sessions: SessionManager<Data>, Cookie: string): Promise<Response> {
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.regenerate();
+    session.set("inner", 2);
+    return await sessions.respond(session, new Response());
+  }
+
+  test.each<[string, SessionOptions<Data>, (session: Session<Data>) => unknown]>([
+    ["had only read", { cookie: { refresh: "always" } }, (session) => session.get("inner")],
+    ["was due for a touch", {}, (session) => session.get("inner")],
+    ["had called touch()", {}, (session) => session.touch()],
+    ["had stored a change", {}, (session) => session.update("outer", () => 1)],
+    ["had saved", {}, async (session) => (set(session), await session.save())],
+    ["had recorded a change", {}, set],
+  ])("keeps the id that a login in that one has made, when it %s", async (what, options, use) => {
+    let now = 0;
+    const { sessions, inner, all } = await nested({ ...options, now: () => now });
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    if (what !== "had only read") now += 20_000_000;
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.get("inner");
+    await use(session);
+    const signedIn = await login(sessions, Cookie);
+    const response = await sessions.respond(session, signedIn);
+    expect(cookieOf({ cookies: response.headers.getSetCookie() })).toBe(
+      cookieOf({ cookies: signedIn.headers.getSetCookie() }),
+    );
+    expect(await all(response)).toMatchObject({ inner: 2 });
+  });
+
+  test.each(["touch", "set"] as const)(
+    "keeps a login in that one after %s(), where the cookie holds the session",
+    async (way) => {
+      const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+      const { sessions, inner, all } = await nested({ store });
+      const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      await session.get("inner");
+      if (way === "set") set(session);
+      else session.touch();
+      const response = await sessions.respond(session, await login(sessions, Cookie));
+      expect(await all(response)).toEqual(way === "set" ? { inner: 2, outer: 1 } : { inner: 2 });
+    },
+  );
 });
