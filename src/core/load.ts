@@ -94,8 +94,9 @@ function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
 /** For `rotateEvery`: the first use of a new id ends the grace of the old one, and an id that is old enough is rotated. */
 function noteFirstUse(active: ActiveSession, found: Found, token: string): void {
   const { policy, copy, transport, isSent } = active;
-  // A server that opens the id, for a job say, does not show that the client has it.
-  if (found.token !== token || transport === undefined) return;
+  // A server that opens the id, for a job say, does not show that the client has it. After the response, the next request
+  // notes the use.
+  if (found.token !== token || transport === undefined || isSent) return;
   const { createdAt, unconfirmed, rotatedAt = createdAt } = found.metadata;
   if (unconfirmed === true) {
     // A token that holds the session has little room, and its repository notes the use elsewhere.
@@ -108,7 +109,7 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
     });
     return;
   }
-  if (policy.rotateEvery === undefined || isSent || !policy.countsAsUse(transport.request)) return;
+  if (policy.rotateEvery === undefined || !policy.countsAsUse(transport.request)) return;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

@@ -278,9 +278,11 @@ export class ActiveSession {
   assertWritable(): void {
     if (!this.isSent) return;
     const { base } = this.copy;
-    if (base && this.policy.repository.tokenHoldsSession !== true) return;
+    const travelsWithResponse = this.policy.repository.tokenHoldsSession === true;
+    if (base && !travelsWithResponse) return;
     const presented = this.presented ?? this.transport?.readToken();
-    if (base || base === null || presented === null) throw responseSent(base ? "change" : "begin");
+    if (base === null || presented === null) throw responseSent("begin");
+    if (travelsWithResponse) throw responseSent("change");
   }
 
   /** @throws {SessionError} `ERR_SESSION_GONE` if the client presented a recently retired id and did not prove who the user is */
