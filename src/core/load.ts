@@ -27,7 +27,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
   let begun: Operation | undefined;
   return recovering(
     () =>
-      chain(beginOperation(active), (op) => {
+      chain(beginOperation(active, active.isSent ? undefined : active.arrivedAt), (op) => {
         begun = op;
         return chain(open(active, token, op), (opened) =>
           chain(admit(active, opened, op), (found) => {

@@ -30,10 +30,10 @@ class StoreOperation implements Operation {
   readonly #startedAt: number;
   #writeId: string | undefined;
 
-  constructor(scope: OperationScope, store: SessionStore) {
+  constructor(scope: OperationScope, store: SessionStore, now: number | undefined) {
     const { policy } = scope;
     this.#scope = scope;
-    this.now = policy.now();
+    this.now = now ?? policy.now();
     this.store = new StoreClient(store, policy.storeTimeout);
     this.#startedAt = policy.onEvent === undefined ? 0 : performance.now();
   }
@@ -88,7 +88,7 @@ class StoreOperation implements Operation {
   }
 }
 
-/** Begins one load or one commit. */
-export function beginOperation(scope: OperationScope): MaybePromise<Operation> {
-  return chain(scope.policy.resolveStore(scope.runtimeArguments), (store) => new StoreOperation(scope, store));
+/** Begins one load or one commit. `now` is the instant for which it judges times, if that is not the present one. */
+export function beginOperation(scope: OperationScope, now?: number): MaybePromise<Operation> {
+  return chain(scope.policy.resolveStore(scope.runtimeArguments), (store) => new StoreOperation(scope, store, now));
 }

@@ -38,7 +38,10 @@ export interface Found extends Contents {
 
 /** The context of one load or one commit: the clock, the store, the request. */
 export interface Operation {
-  /** The clock, in epoch milliseconds, when the operation began. */
+  /**
+   * The clock, in epoch milliseconds, when the operation began. A load for a handler has the instant at which its request
+   * came, because the handler may have waited, for an upload say.
+   */
   readonly now: number;
   /** The store, with the time limit of this operation, retries, checked answers and clean errors. */
   readonly store: SessionStore;

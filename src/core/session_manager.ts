@@ -150,7 +150,7 @@ export class SessionManager<Data extends object = DefaultData> {
     const known = isShared ? this.#sessions.get(request) : undefined;
     if (known !== undefined && !SessionHandle.isClosed(known)) return { session: known, isJoined: true };
     takeUpgrade(request);
-    const session = this.#session({ request, runtimeArguments: argumentsOf(rest) });
+    const session = this.#session({ request, arrivedAt: this.#policy.now(), runtimeArguments: argumentsOf(rest) });
     if (isShared) this.#sessions.set(request, session);
     return { session, isJoined: false };
   }

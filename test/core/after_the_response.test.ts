@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../../mod.ts";
-import { faultyStore } from "../../src/testing.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
 
 describe("after the response", () => {
@@ -108,6 +108,15 @@ describe("after the response", () => {
       expect(await codeOf(() => late[0]!.set("a", 1))).toBe("ERR_RESPONSE_SENT");
     },
   );
+
+  test("a session is not found when it was first used then, and had expired meanwhile", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ idleTimeout: 60, now: clock.now });
+    await visit((session) => session.set("a", 1));
+    const { result } = await visit((session) => ({ session }));
+    clock.advance(60);
+    expect(await result.session.get("a")).toBeUndefined();
+  });
 
   test("save() throws ERR_RESPONSE_SENT when the id that was presented turns out to be no session", async () => {
     const { store, calls } = counted(memoryStore());

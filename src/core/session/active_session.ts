@@ -16,6 +16,8 @@ import { WorkingCopy } from "../working_copy.ts";
 /** Where a session comes from: a request, or an id. */
 export interface SessionSource {
   readonly request?: Request | undefined;
+  /** When the request came, in epoch milliseconds. */
+  readonly arrivedAt?: number | undefined;
   readonly token?: string | undefined;
   readonly runtimeArguments: readonly unknown[];
 }
@@ -36,6 +38,7 @@ export class ActiveSession {
   readonly policy: Policy;
   readonly session: object;
   readonly request: Request | undefined;
+  readonly arrivedAt: number | undefined;
   readonly runtimeArguments: readonly unknown[];
   readonly transport: RequestTransport | undefined;
   readonly copy: WorkingCopy = new WorkingCopy();
@@ -103,11 +106,12 @@ export class ActiveSession {
   #loading: Promise<void> | undefined;
 
   constructor(policy: Policy, session: object, source: SessionSource, lifecycle: Lifecycle) {
-    const { request, token, runtimeArguments } = source;
+    const { request, arrivedAt, token, runtimeArguments } = source;
     this.policy = policy;
     this.#lifecycle = lifecycle;
     this.session = session;
     this.request = request;
+    this.arrivedAt = arrivedAt;
     this.runtimeArguments = runtimeArguments;
     this.transport = request && new RequestTransport(policy, request, runtimeArguments);
     if (request === undefined) this.presented = token ?? null;
@@ -127,13 +131,10 @@ export class ActiveSession {
     if (this.#loading !== undefined) return this.#loading;
     const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
-    const done = (): void => {
-      this.#loading = undefined;
-    };
+    const done = (): void => void (this.#loading = undefined);
     // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
     loading.then(done, done);
-    this.#loading = loading;
-    return loading;
+    return (this.#loading = loading);
   }
 
   emit(event: SessionHappening): void {
@@ -278,11 +279,10 @@ export class ActiveSession {
   assertWritable(): void {
     if (!this.isSent) return;
     const { base } = this.copy;
-    const travelsWithResponse = this.policy.repository.tokenHoldsSession === true;
-    if (base && !travelsWithResponse) return;
-    const presented = this.presented ?? this.transport?.readToken();
-    if (base === null || presented === null) throw responseSent("begin");
-    if (travelsWithResponse) throw responseSent("change");
+    const isInToken = this.policy.repository.tokenHoldsSession === true;
+    if (base && !isInToken) return;
+    const isAbsent = base === null || (!base && (this.presented ?? this.transport?.readToken()) === null);
+    if (isAbsent || isInToken) throw responseSent(isAbsent ? "begin" : "change");
   }
 
   /** @throws {SessionError} `ERR_SESSION_GONE` if the client presented a recently retired id and did not prove who the user is */

@@ -498,22 +498,30 @@ describe("rotateEvery", () => {
     expect((await visit((session) => session.get("n"))).result).toBe(1);
   });
 
-  test("leaves the browser its new id when a long request with the old one reads its session late", async () => {
+  test.each([
+    { waits: "handler", result: 2 },
+    { waits: "client", result: "reuse" },
+  ])("leaves the browser its new id when a $waits with the old one takes long", async ({ waits, result }) => {
     const clock = fakeClock();
-    const jar = cookieJar();
-    const visit = visitor({ store: memoryStore(), now: clock.now, rotateEvery: 600 }, { jar });
-    await visit((session) => session.set("n", 1));
+    const options = { store: memoryStore(), now: clock.now, rotateEvery: 600 };
+    const visit = visitor(options);
+    const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("n", 1))) } };
     clock.advance(600);
     const { promise: uploaded, resolve } = Promise.withResolvers<void>();
-    const upload = visit(async (session) => {
-      await uploaded;
-      return (await session.info()).ended;
-    });
-    for (let requests = 0; requests < 2; requests++) await visit((session) => session.get("n"));
+    const upload = async () =>
+      visitor(options)(async (session) => {
+        await uploaded;
+        const { ended } = await session.info();
+        return ended ?? (await session.update("n", (n = 0) => n + 1));
+      }, old);
+    const uploading = waits === "handler" ? upload() : uploaded.then(upload);
+    const newest = idIn((await visit((session) => session.get("n"))).cookies);
+    await visit((session) => session.get("n"));
     clock.advance(61);
     resolve();
-    expect(await upload).toMatchObject({ result: "reuse", cookies: [] });
-    expect((await visit((session) => session.get("n"))).result).toBe(1);
+    const answer = await uploading;
+    expect([answer.result, idIn(answer.cookies)]).toEqual([result, waits === "handler" ? newest : null]);
+    expect((await visit((session) => session.get("n"))).result).toBe(waits === "handler" ? 2 : 1);
   });
 });
 

@@ -148,12 +148,16 @@ describe("an engine that removes records by itself", () => {
     },
   );
 
-  test.each<[string, (session: Session) => unknown]>([
+  const uses: [string, (session: Session) => unknown][] = [
     ["sets", (session) => session.set("late", true)],
     ["updates", (session) => session.update("late", () => true)],
     ["renews the id", async (session) => (await session.regenerate(), session.set("late", true))],
     ["saves", async (session) => (session.set("late", true), await session.save())],
-  ])("lets a request that came in time finish when it %s after the end of the idle timeout", async (_, use) => {
+  ];
+  test.each([
+    ...uses.map(([name, use]) => [name, use, (session: Session) => session.get("user")] as const),
+    ...uses.map(([name, use]) => [`first uses its session and ${name}`, use, () => 0] as const),
+  ])("lets a request that came in time finish when it %s after the end of the idle timeout", async (_, use, before) => {
     const clock = fakeClock();
     const options = { store: sweepingStore(clock.now), now: clock.now, idleTimeout: 1.5 };
     const jar = cookieJar();
@@ -161,7 +165,7 @@ describe("an engine that removes records by itself", () => {
     await visit((session) => session.set("user", "ada"));
     clock.advance(1.2);
     const { response } = await visit(async (session) => {
-      await session.get("user");
+      await before(session);
       clock.advance(0.6);
       await use(session);
     });
