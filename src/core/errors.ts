@@ -143,10 +143,7 @@ export function notSerializable(key: string, error: unknown): SessionError {
   const detail = typeof error === "object" && error !== null ? error : {};
   const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
   const place = JSON.stringify(key) + (path === "" ? "" : ` (at ${key}${/^[.[]/.test(path) ? path : `.${path}`})`);
-  const reason =
-    "reason" in detail && typeof detail.reason === "string"
-      ? detail.reason
-      : "it is a function, a symbol or an instance of a class, or holds one";
+  const reason = "reason" in detail && typeof detail.reason === "string" ? detail.reason : "codec.encode refused it";
   return new SessionError("ERR_NOT_SERIALIZABLE", `Cannot store ${place}: ${reason}; store plain data instead`);
 }
 

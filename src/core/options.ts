@@ -107,7 +107,7 @@ export interface SessionOptions<
   /** Called with each event. An error that it throws or rejects with is dropped. @default No function is called */
   readonly onEvent?: (event: SessionEvent) => unknown;
   /**
-   * Makes an unguessable id of at least 22 characters of `A-Z a-z 0-9 - _`. It gets the request, if there is one.
+   * Makes an unguessable id of 22 to 4 096 characters of `A-Z a-z 0-9 - _`. It gets the request, if there is one.
    *
    * @default 192 random bits
    */

@@ -50,7 +50,7 @@ export function checkedClock(now: () => number): () => number {
 export function checkedId(id: MaybePromise<string>): MaybePromise<string> {
   if (isPromise(id)) return Promise.resolve(id).then(checkedId);
   if (typeof id === "string" && isId(id)) return id;
-  throw new TypeError("generateId must give 22 or more characters of A-Z, a-z, 0-9, - and _");
+  throw new TypeError("generateId must give 22 to 4096 characters of A-Z, a-z, 0-9, - and _");
 }
 
 const STEPS = ["wrap", "admit", "respond", "attach", "answer"] as const;

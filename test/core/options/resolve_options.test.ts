@@ -349,7 +349,8 @@ describe("resolveOptions()", () => {
     const asked: unknown[] = [];
     const { generateId } = policyOf({ generateId: (given) => (asked.push(given), ID) });
     expect([generateId(request), generateId(undefined), asked]).toEqual([ID, ID, [request, undefined]]);
-    expect(() => policyOf({ generateId: () => "short" }).generateId(request)).toThrow(TypeError);
+    for (const id of ["short", "a".repeat(4097)])
+      expect(() => policyOf({ generateId: () => id }).generateId(request)).toThrow(/must give 22 to 4096 characters/);
     expect(() => policyOf({ now: () => NaN }).now()).toThrow(TypeError);
   });
 
