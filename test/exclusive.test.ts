@@ -49,6 +49,37 @@ describe("exclusive()", () => {
     expect(await again.size()).toBe(0);
   });
 
+  test("exclusive() gives the function what this request has changed in place, and stores it", async () => {
+    const sessions = new SessionManager<{ list: number[]; other: number[] }>();
+    const add = (list: number[] = []): number[] => [...list, 9];
+    const begun = sessions.open("");
+    (await begun.get("list", [1])).push(2);
+    expect(await exclusive(begun, "list", add)).toEqual([1, 2, 9]);
+    const session = sessions.open(String(await begun.id()));
+    (await session.get("list"))?.push(3);
+    (await session.get("other", [])).push(4);
+    expect(await exclusive(session, "list", add)).toEqual([1, 2, 9, 3, 9]);
+    await session.save();
+    const stored = sessions.open(String(await session.id()));
+    expect(await stored.all()).toEqual({ list: [1, 2, 9, 3, 9], other: [4] });
+  });
+
+  test("exclusive() keeps what was changed in place, although another request has replaced it meanwhile", async () => {
+    const sessions = new SessionManager<{ list: number[]; other: number }>();
+    const first = sessions.open("");
+    first.set({ list: [1], other: 1 });
+    await first.save();
+    const open = (): Session<{ list: number[]; other: number }> => sessions.open(id);
+    const id = String(await first.id());
+    const session = open();
+    const list = await session.get("list");
+    await open().update("list", () => [5]);
+    list?.push(2);
+    await exclusive(session, "other", (other = 0) => other + 1);
+    await session.save();
+    expect(await open().all()).toEqual({ list: [1, 2], other: 2 });
+  });
+
   test("exclusive() gives those who wait the result, and runs the function once", async () => {
     const { open } = await shared();
     let exchanges = 0;

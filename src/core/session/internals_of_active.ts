@@ -113,6 +113,7 @@ export class ActiveInternals implements SessionInternals {
     const { copy } = active;
     await active.load();
     if (active.unavailable !== undefined) throw active.unavailable;
+    active.values.detectChanges();
     if (!copy.base) {
       await begin(active);
       await active.save();
@@ -124,6 +125,7 @@ export class ActiveInternals implements SessionInternals {
     const active = this.#active;
     const { copy } = active;
     await active.load();
+    active.values.detectChanges();
     // After a rotation without an answer, the session may already have its new id.
     if (active.unconfirmedRotation !== undefined) await active.save();
     await active.exclusively(async () => {
