@@ -69,31 +69,6 @@ function touch({ policy }: ActiveSession, current: Found, op: Operation): MaybeP
 }
 
 /**
- * Ends the successor of a rotation that failed, now or with the next commit. If this fails too, the first error is reported,
- * and the successor expires; no client holds its id.
- */
-export async function abandonSuccessor(active: ActiveSession, orphan: Found | string | undefined): Promise<void> {
-  active.orphan = orphan;
-  if (orphan !== undefined) await endAbandoned(active).catch(() => {});
-}
-
-/**
- * Ends the successor of a rotation that failed. This is tried twice, because the request may have no further commit. Each
- * attempt has a separate time limit, because the failed commit may have used up its limit.
- */
-export async function endAbandoned(active: ActiveSession): Promise<void> {
-  const attempt = async (): Promise<void> => endOrphan(active, await beginOperation(active));
-  await attempt().catch(attempt);
-}
-
-export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
-  const { orphan, policy } = active;
-  const session = typeof orphan === "string" ? await policy.repository.tokenFor?.(orphan, op) : orphan;
-  if (session !== undefined) await policy.repository.end(session, forOwnToken(op));
-  active.orphan = undefined;
-}
-
-/**
  * The session that the request may have retired. With a grace, the old id opens the successor once it is retired, so
  * that nothing must be put back.
  */

@@ -90,7 +90,7 @@ describe("regenerate() with grace", () => {
     expect((await visit(told, (session) => session.get("user"))).seen).toBeUndefined();
   });
 
-  test("regenerate() makes one successor when many requests regenerate one id at once", async () => {
+  test("regenerate() makes one successor when many requests regenerate one id at once, and stores the changes of all", async () => {
     const { heard, visit, old } = await openShop();
     const allHere = meeting(10);
     const visits = await Promise.all(
@@ -98,14 +98,70 @@ describe("regenerate() with grace", () => {
         visit(old, async (session) => {
           await session.regenerate({ grace: 30 });
           await allHere();
+          await count(session);
         }),
       ),
     );
-    const successors = visits.flatMap(({ told }) => (told === undefined ? [] : [told]));
-    expect(successors).toHaveLength(1);
+    const successors = new Set(visits.map(({ told }) => told));
+    expect(successors.size).toBe(1);
     expect(heard.filter((type) => type === "regenerated")).toHaveLength(1);
-    expect(heard.filter((type) => type === "gone")).toHaveLength(9);
-    expect(await visit(old, (session) => session.id())).toMatchObject({ seen: successors[0] });
+    expect(heard).not.toContain("gone");
+    const [successor] = successors;
+    expect(await visit(old, (session) => session.id())).toMatchObject({ seen: successor });
+    expect(await visit(String(successor), (session) => session.get("n"))).toMatchObject({ seen: 10 });
+  });
+
+  /** A request that calls `regenerate`, and another one that renews the id with a grace before the first one stores. */
+  async function overtaken(renew: (session: Session<Data>) => unknown) {
+    const shop = await openShop();
+    const { visit, old } = shop;
+    let first: string | undefined;
+    const { seen, told } = await visit(old, async (session) => {
+      await session.get("n");
+      ({ told: first } = await visit(old, async (other) => {
+        await other.regenerate({ grace: 30 });
+        other.set("n", 7);
+      }));
+      const known = await renew(session);
+      session.set("user", "bob");
+      return known;
+    });
+    const leadTo = async (id: string | undefined) => (await visit(String(id), (session) => session.all())).seen;
+    return { ...shop, first, known: seen, told, leadTo };
+  }
+
+  test("regenerate() keeps the id that another request has given, and stores its own changes there", async () => {
+    const { first, told, old, leadTo, heard } = await overtaken((session) => session.regenerate({ grace: 10 }));
+    expect(told).toBe(first);
+    expect(await leadTo(told)).toEqual({ n: 7, user: "bob" });
+    expect(await leadTo(old)).toEqual({ n: 7, user: "bob" });
+    expect(heard.filter((type) => type === "regenerated")).toHaveLength(1);
+  });
+
+  test("regenerate() gives the id that the handler has got already, and the old id leads to it", async () => {
+    const { first, told, known, old, leadTo } = await overtaken(async (session) => {
+      await session.regenerate({ grace: 10 });
+      return await session.id();
+    });
+    expect(told).toBe(known);
+    for (const id of [old, first, told]) expect(await leadTo(id)).toEqual({ n: 7, user: "bob" });
+  });
+
+  test("regenerate() renews the id once more at a login, with the grace of the login", async () => {
+    const { clock, first, told, old, leadTo, visit } = await overtaken((session) =>
+      session.regenerate({ grace: 10, reauthenticated: true }),
+    );
+    expect(new Set([first, told, old]).size).toBe(3);
+    for (const id of [old, first, told]) expect(await leadTo(id)).toEqual({ n: 7, user: "bob" });
+    clock.advance(10);
+    for (const id of [old, first]) expect(await leadTo(id)).toEqual({});
+    expect((await visit(String(told), (session) => session.info())).seen?.authenticatedAt).toBe(0);
+  });
+
+  test("regenerate() renews the id once more without a grace, and no older id leads on", async () => {
+    const { first, told, old, leadTo } = await overtaken((session) => session.regenerate());
+    expect(await leadTo(told)).toEqual({ n: 7, user: "bob" });
+    for (const id of [old, first]) expect(await leadTo(id)).toEqual({});
   });
 
   test("regenerate() never leads to two successors when the old id is regenerated again within its grace", async () => {

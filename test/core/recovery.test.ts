@@ -391,6 +391,27 @@ describe("a rotation without an answer that another request overtakes", () => {
   });
 });
 
+describe("a rotation whose answer comes later", () => {
+  test.each([0, 60])(
+    "leads to the id of another request that has renewed it since, with a grace of %s",
+    async (grace) => {
+      const { session, elsewhere, find, store, id, records } = await opened();
+      await session.regenerate({ grace: 60 });
+      store.plan({ save: ["none", "does it but rejects", "rejects"], load: "rejects" });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      store.plan({});
+      await elsewhere((other) => other.regenerate({ grace }));
+      // Without a grace, the response must not carry the id that was renewed: it opens nothing any more.
+      if (grace === 0) expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+      else {
+        await session.save();
+        expect(await session.id()).toBe(await find(id).id());
+      }
+      expect(living(records)).toHaveLength(1);
+    },
+  );
+});
+
 describe("a rotation that another request overtakes", () => {
   test.each(["none", "does it twice"] as const)("takes along what that one has stored, once (%s)", async (fault) => {
     const { session, elsewhere, find, store, records, id } = await opened();

@@ -245,7 +245,7 @@ function* attempts(
   if (life === undefined) {
     yield* begun(before, who, view, stamped);
   } else if (view.rotation !== null) {
-    yield* rotated(before, who, life, view, stamped);
+    yield* rotated(before, who, life, view, judged, stamped, promised);
   } else {
     yield* changedLife(before, who, view, judged, stamped, promised);
   }
@@ -283,10 +283,35 @@ function leadsOn(life: Life, id: string | null, now: number): boolean {
   return life.ids.slice(from, -1).every(({ graceUntil }) => graceUntil !== null && graceUntil > now);
 }
 
-function* rotated(world: World, who: string, life: Life, view: View, now: number): Generator<Attempt> {
-  const isInForce = !isEnded(life) && currentId(life) === view.heldId;
-  if (!isInForce || endOf(life) + MARGIN <= now) yield { outcome: "gone", world };
-  if (!isInForce) return;
+function* rotated(
+  world: World,
+  who: string,
+  life: Life,
+  view: View,
+  judged: number,
+  now: number,
+  promised: Promised,
+): Generator<Attempt> {
+  const leads = leadsOn(life, view.heldId, now);
+  if (!leads || endOf(life) + MARGIN <= now) yield { outcome: "gone", world };
+  if (!leads) return;
+  const { grace = 0, reauthenticated = false } = view.rotation ?? {};
+  const at = life.ids.findIndex(({ id }) => id === view.heldId);
+  const overtaken = life.ids.length - 1 - at;
+  if (overtaken > 0 && grace > 0 && !reauthenticated && view.nextId === null) {
+    // The request keeps the id that another request has given. Its own id is not used.
+    mint(view);
+    return yield* changedLife(world, who, { ...view, rotation: null }, judged, now, promised);
+  }
+  if (overtaken === 0 || view.nextId !== null) return yield* renewed(world, who, life, view, now);
+  // The ids are not used that the request has made before it found out that another request was first.
+  for (let unused = 1; unused <= overtaken; unused++) {
+    mint(view);
+    yield* renewed(world, who, life, structuredClone(view), now);
+  }
+}
+
+function* renewed(world: World, who: string, life: Life, view: View, now: number): Generator<Attempt> {
   const { grace = 0, reauthenticated = false } = view.rotation ?? {};
   const graceUntil = grace > 0 ? now + grace * 1000 : null;
   const old = { id: currentId(life), retiredAt: now, graceUntil };

@@ -62,6 +62,24 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     expect(await userOn(phone)).toBeUndefined();
   });
 
+  test("bind() ends the oldest also beside another request that renews the id with a grace, and whose id this one keeps", async () => {
+    const { users, sessions, browser, logIn } = devices({}, { limit: 1 });
+    const phone = await logIn("phone");
+    const laptop = browser();
+    const { result: id } = await laptop((session) => session.create());
+    await laptop(async (session) => {
+      await session.get("n");
+      const other = sessions.open(String(id));
+      await other.regenerate({ grace: 60 });
+      await other.save();
+      await session.regenerate({ grace: 60 });
+      session.set("user", ADA);
+      await users.bind(session, ADA, "laptop");
+    });
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["laptop"]);
+    expect([await userOn(phone), await userOn(laptop)]).toEqual([undefined, ADA]);
+  });
+
   test("bind() never ends the new login where the list has several pages, which a server whose clock is ahead has filled", async () => {
     const now = Date.now();
     const { store: inner } = openStore();

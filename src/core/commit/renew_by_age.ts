@@ -1,10 +1,9 @@
 import type { ActiveSession } from "../session/active_session.ts";
 import { isSessionError } from "../errors.ts";
 import { beginOperation } from "../operation.ts";
-import { endOrphan } from "../recovery.ts";
 import type { Operation } from "../repository.ts";
 import { report } from "./report.ts";
-import { rotate } from "./rotate.ts";
+import { endOrphan, rotate } from "./rotate.ts";
 
 /**
  * Renews an id that is due by age before the handler gets it, and stores nothing else. If requests overlap, the first one

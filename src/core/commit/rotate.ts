@@ -5,7 +5,8 @@ import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
 import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
-import { abandonSuccessor, endAbandoned } from "../recovery.ts";
+import { beginOperation } from "../operation.ts";
+import { forOwnToken, operationWith } from "../operation_with.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update, viewOf } from "./update.ts";
 import { newestOf } from "../admission.ts";
@@ -29,58 +30,83 @@ export async function rotate(
 
 async function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit, op: Operation): Promise<void> {
   const { rotation } = commit;
+  const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
   const replayed = viewOf(commit, origin);
-  const view = isPromise(replayed) ? await replayed : replayed;
-  const metadata = rotatedMetadata(origin.metadata, commit, op.now);
-  const progress: Progress = { current: origin, successor: undefined, isRetiring: false };
-  let successor: Found;
-  let overtaken: Found | undefined;
-  try {
+  let { fields } = isPromise(replayed) ? await replayed : replayed;
+  let current = origin;
+  const contents = (): Contents => ({
+    fields,
+    metadata: rotatedMetadata(current.metadata, commit, op.now),
     // If the clock of this server is behind, `lastSeenAt` must not move back.
-    const lastSeenAt = Math.max(op.now, origin.lastSeenAt);
-    const created = createUnderNewId(active, { fields: view.fields, metadata, lastSeenAt }, op, commit, origin);
+    lastSeenAt: Math.max(op.now, current.lastSeenAt),
+  });
+  let successor: Found | undefined;
+  let isRetiring = false;
+  let others: Found | undefined;
+  try {
+    const created = createUnderNewId(active, contents(), op, commit, origin);
     successor = isPromise(created) ? await created : created;
-    Object.assign(progress, { successor, isRetiring: true });
-    const retired = active.policy.repository.retire(origin, successor, graceEnd(successor, rotation, op), op);
-    if ((isPromise(retired) ? await retired : retired) === true) noteRetired(active, origin, successor, rotation);
-    else {
-      const created = successor;
-      successor = await retireAgain(active, progress, created, commit, op);
-      overtaken = successor.id === created.id ? undefined : created;
+    for (let attempts = 1; ; attempts++) {
+      isRetiring = true;
+      const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+      if ((isPromise(retired) ? await retired : retired) === true) break;
+      isRetiring = false;
+      op.emit({ type: "conflict", attempts });
+      await op.backOff();
+      const newest = await newestOf(active, current, op);
+      if (newest.id !== current.id) {
+        others = newest;
+        break;
+      }
+      // Another request has changed the session. Its changes are stored in the successor too.
+      current = newest;
+      ({ fields } = await replay(commit.changes, new FieldsView(current.fields)));
+      await validateChanges?.(fields);
+      successor = await moveOver(repository, successor, contents(), op);
     }
   } catch (error) {
-    const { nextId } = active;
-    const { current, successor: created, isRetiring } = progress;
-    if (created !== undefined && isRetiring && isOutage(error)) {
+    if (successor !== undefined && isRetiring && isOutage(error)) {
       // The old id may have been retired. Then the successor is the only session left, so it is kept.
-      active.unconfirmedRotation = { current, successor: created, commit };
+      active.unconfirmedRotation = { current, successor, commit };
       throw error;
     }
     // If the store gave no answer, the successor may be stored under the id that was made for it.
-    await abandonSuccessor(active, created ?? (isOutage(error) ? nextId : undefined));
+    await abandonSuccessor(active, successor ?? (isOutage(error) ? active.nextId : undefined));
     // The handler has got the new id, so the next attempt must use the same id.
-    if (active.isIdDisclosed && created !== undefined) active.nextId = created.id;
+    if (active.isIdDisclosed && successor !== undefined) active.nextId = successor.id;
     throw error;
   }
-  if (overtaken !== undefined) {
-    // Another request has already renewed the id by age.
-    await abandonSuccessor(active, overtaken);
-    const rest = { ...commit, view: undefined };
-    if (rotation.untilUsed) return await update(active, successor, { ...rest, rotation: undefined }, op);
-    return await giveNewId(active, successor, rest, op);
-  }
+  if (others !== undefined) return await follow(active, successor, others, commit, op);
+  noteRetired(active, current, successor, rotation);
   const settling = active.settle(successor, op);
   if (isPromise(settling)) await settling;
   op.emit({ type: "regenerated" });
 }
 
-/** The progress of a rotation. */
-interface Progress {
-  current: Found;
-  successor: Found | undefined;
-  isRetiring: boolean;
+/**
+ * Another request has renewed the id with a grace, so the old id must not be renewed a second time. A request that also
+ * leaves a grace keeps the new id of the other request, unless the handler has got its own new id. Any other request
+ * renews the id once more.
+ */
+async function follow(
+  active: ActiveSession,
+  successor: Found,
+  newest: Found,
+  commit: RotationCommit,
+  op: Operation,
+): Promise<void> {
+  await abandonSuccessor(active, successor);
+  const { rotation } = commit;
+  const rest = { ...commit, view: undefined };
+  if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed)) {
+    // Plugins must not take this operation for the one that has created a session.
+    const own = operationWith(op, { assertFits: (token) => op.assertFits?.(token) });
+    return await update(active, newest, { ...rest, rotation: undefined }, own);
+  }
+  if (active.isIdDisclosed) active.nextId = successor.id;
+  await giveNewId(active, newest, rest, op);
 }
 
 /**
@@ -93,16 +119,44 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   const { current, successor, commit } = unconfirmedRotation;
   const { rotation } = commit;
   const answer = await policy.repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+  // Other requests may have followed the old id and have renewed the new one since.
+  const newest = answer === true ? await newestOf(active, successor, op) : undefined;
   active.unconfirmedRotation = undefined;
-  if (answer === true) {
-    noteRetired(active, current, successor, rotation);
-    await active.settle(successor, op);
+  if (newest !== undefined) {
+    noteRetired(active, current, newest, rotation);
+    await active.settle(newest, op);
     return op.emit({ type: "regenerated" });
   }
   copy.restore(commit);
   active.orphan = successor;
   if (active.isIdDisclosed) active.nextId ??= successor.id;
   await endAbandoned(active);
+}
+
+/**
+ * Ends the successor of a rotation that failed, now or with the next commit. If this fails too, the first error is reported,
+ * and the successor expires; no client holds its id.
+ */
+async function abandonSuccessor(active: ActiveSession, orphan: Found | string | undefined): Promise<void> {
+  active.orphan = orphan;
+  if (orphan !== undefined) await endAbandoned(active).catch(() => {});
+}
+
+/**
+ * Ends the successor of a rotation that failed. This is tried twice, because the request may have no further commit. Each
+ * attempt has a separate time limit, because the failed commit may have used up its limit.
+ */
+async function endAbandoned(active: ActiveSession): Promise<void> {
+  const attempt = async (): Promise<void> => endOrphan(active, await beginOperation(active));
+  await attempt().catch(attempt);
+}
+
+/** Ends the session that a failed attempt has left. */
+export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
+  const { orphan, policy } = active;
+  const session = typeof orphan === "string" ? await policy.repository.tokenFor?.(orphan, op) : orphan;
+  if (session !== undefined) await policy.repository.end(session, forOwnToken(op));
+  active.orphan = undefined;
 }
 
 /**
@@ -121,49 +175,6 @@ function graceEnd(successor: Found, rotation: Rotation, op: Operation): number |
  */
 function noteRetired(active: ActiveSession, current: Found, successor: Found, rotation: Rotation): void {
   if (!hasGrace(rotation)) active.retired ??= { current, successor };
-}
-
-/**
- * Retires an id whose session another request has changed meanwhile. The changes of that request are stored in the successor too.
- *
- * Returns the successor. If another request has already renewed the id by age, it returns the session under the id of
- * that other request.
- */
-async function retireAgain(
-  active: ActiveSession,
-  progress: Progress,
-  created: Found,
-  commit: RotationCommit,
-  op: Operation,
-): Promise<Found> {
-  const { rotation } = commit;
-  const { repository, validateChanges } = active.policy;
-  let { current } = progress;
-  let successor = created;
-  for (let attempts = 1; ; attempts++) {
-    progress.isRetiring = false;
-    op.emit({ type: "conflict", attempts });
-    await op.backOff();
-    const newest = await newestOf(active, current, op);
-    // Another request has renewed the id with a grace. This request must not renew the old id a second time.
-    if (newest.id !== current.id) {
-      // If it was renewed by age and the client has not used it, a call of `regenerate` renews it once more.
-      const mayFollow = newest.metadata.unconfirmed === true && !active.isIdDisclosed;
-      if (rotation.untilUsed || mayFollow) return newest;
-      throw sessionGone();
-    }
-    current = newest;
-    const { fields } = await replay(commit.changes, new FieldsView(current.fields));
-    await validateChanges?.(fields);
-    const metadata = rotatedMetadata(current.metadata, commit, op.now);
-    const lastSeenAt = Math.max(successor.lastSeenAt, current.lastSeenAt);
-    successor = await moveOver(repository, successor, { fields, metadata, lastSeenAt }, op);
-    Object.assign(progress, { current, successor, isRetiring: true });
-    if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) {
-      noteRetired(active, current, successor, rotation);
-      return successor;
-    }
-  }
 }
 
 /**
