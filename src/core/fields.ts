@@ -83,8 +83,8 @@ export class FieldsView {
   names(sign: Sign): string[] {
     const names = [];
     for (const name of this.base.keys()) if (name.startsWith(sign) && this.changed.get(name) !== null) names.push(name);
-    for (const [name, text] of this.changed)
-      if (text !== null && name.startsWith(sign) && !this.base.has(name)) names.push(name);
+    // A field is marked as removed only if the base has it.
+    for (const name of this.changed.keys()) if (name.startsWith(sign) && !this.base.has(name)) names.push(name);
     return names;
   }
 

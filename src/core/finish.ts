@@ -5,6 +5,7 @@ import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
 import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
+import type { RequestTransport } from "./request_transport.ts";
 import type { ClearSiteData } from "./session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { needsSteps } from "./commit/steps.ts";
@@ -129,12 +130,12 @@ function responseHeaders(
 ): MaybePromise<ResponseHeaders> {
   const { transport, policy } = active;
   if (transport === undefined) return [];
-  const writeToken = tokenWriter(active, isStored);
+  const writeToken = tokenWriter(active, transport, isStored);
   const clears = active.isEnded && isStored && clearSiteData.length > 0;
   const mayRespond = writeToken !== undefined || isStored;
   const responders = mayRespond ? policy.plugins.filter((plugin) => plugin.respond !== undefined) : [];
   // Most responses carry nothing, and creating `Headers` is expensive.
-  if (writeToken === undefined && !clears && responders.length === 0) return transport.varyHeaders;
+  if (writeToken === undefined && responders.length === 0) return transport.varyHeaders;
   const headers = new Headers();
   writeToken?.(headers);
   if (clears) headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
@@ -147,10 +148,13 @@ function responseHeaders(
 }
 
 /** The function that writes or clears the token, or expires stray ones; undefined if the response carries none of this. */
-function tokenWriter(active: ActiveSession, isStored: boolean): ((headers: Headers) => void) | undefined {
-  const { transport, copy, presented, isGone } = active;
+function tokenWriter(
+  active: ActiveSession,
+  transport: RequestTransport,
+  isStored: boolean,
+): ((headers: Headers) => void) | undefined {
+  const { copy, presented, isGone } = active;
   const { base } = copy;
-  if (transport === undefined) return undefined;
   // A stored id must reach the client even if a later commit failed, because the id that the client holds may be retired.
   const isNewToClient = base && !isGone && base.token !== presented;
   if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {

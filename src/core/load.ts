@@ -10,9 +10,8 @@ import type { Found, Operation } from "./repository.ts";
 /** Loads the session: reads the token, finds the record, and lets plugins and schema check it. */
 export function loadSession(active: ActiveSession): MaybePromise<void> {
   const { transport } = active;
-  const presented =
-    active.presented === undefined && transport !== undefined ? transport.readToken() : (active.presented ?? null);
-  return chain(presented, (token) => {
+  const presented = transport === undefined ? active.presented : transport.readToken();
+  return chain(presented ?? null, (token) => {
     active.presented = token;
     if (token !== null) return find(active, token);
     if (transport?.isAmbiguous === true) {

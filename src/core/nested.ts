@@ -37,10 +37,10 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
  * own session, or write its token over the other one. An id that this request itself has made is written in any case.
  */
 export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
-  const { request, copy, policy, transport } = active;
+  const { copy, policy, transport } = active;
   const mayReplace = active.isRenewed || active.needsStoring || transport?.lifetime?.refresh === "always";
   const isOwn = active.isNew || active.retired !== undefined;
-  if (request === undefined || (!copy.isPending && (isOwn || !mayReplace))) return false;
+  if (!copy.isPending && (isOwn || !mayReplace)) return false;
   const tells = (name: string | undefined): boolean => name !== undefined && headers.has(name);
   return tells("Set-Cookie") || policy.transports.some(({ responseHeader }) => tells(responseHeader));
 }

@@ -14,7 +14,6 @@ const MOST_IDS = 5;
 /** Makes sure that a session will be stored, even an empty one. */
 export async function begin(active: ActiveSession): Promise<void> {
   await active.load();
-  active.assertWritable();
   if (active.copy.base !== null || active.unavailable !== undefined) return;
   active.assertMayBegin();
   active.copy.begin();
@@ -34,7 +33,6 @@ export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
     // The request goes on without a session, as after a failure to load it.
     active.unavailable = error;
     active.unconfirmed = undefined;
-    active.forgetNextId();
   }
   return copy;
 }

@@ -90,8 +90,7 @@ async function recordUpdate(
     if (!active.rotates) return next;
     // A session that gets a new id is stored as a whole, so that no change of it is stored under the old id.
     try {
-      const saving = active.save();
-      if (isPromise(saving)) await saving;
+      await active.save();
       assertAlive();
     } catch (error) {
       values.track(key, undefined, "");

@@ -116,7 +116,7 @@ export class ActiveSession {
     this.arrivedAt = arrivedAt;
     this.runtimeArguments = runtimeArguments;
     this.transport = request && new RequestTransport(policy, request, runtimeArguments);
-    if (request === undefined) this.presented = token ?? null;
+    if (request === undefined) this.presented = token;
     this.calls = new CallQueue(policy.storeTimeout);
     this.values = new Values(this);
     this.flash = new Flash(this);
