@@ -207,6 +207,7 @@ describe("requests of one process that change one session at once", () => {
     clock.advance(1);
     await used.gather([(session) => session.touch()]);
     expect(used.events.map(({ type }) => type).filter((type) => type !== "loaded")).toEqual(["changed", "touched"]);
+    expect(used.calls).toContain("touch");
   });
 
   test("take out what has expired with a change, and not with a touch", async () => {
