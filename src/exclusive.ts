@@ -28,7 +28,7 @@ export interface ExclusiveOptions {
  *   the lease's whole length. Then one of them runs the function. This does not depend on clocks.
  * - If a function takes longer than the lease and another request takes over, its result cannot be stored.
  * - The lease is kept in the session. `clear()` does not end it: the result is stored afterwards. `destroy` ends it,
- *   and so does `regenerate` for a request with the old id: the result cannot be stored then.
+ *   and so does `regenerate` for a request with the old id: the result cannot be stored then (`ERR_SESSION_GONE`).
  * - The function may read and change the session, but must not call `exclusive` with the same key: it would wait for itself.
  *
  * It costs one save before the function and one after it. A waiting request costs one load each time it checks.
@@ -129,8 +129,11 @@ async function run(
   }
 
   async function hold(value: unknown): Promise<unknown> {
-    const put = (text: string, change: (value: unknown) => unknown): Promise<unknown> =>
-      internals.update(key, (value, fields) => {
+    const put = async (text: string, change: (value: unknown) => unknown): Promise<unknown> => {
+      // After `destroy` in the function, an update would begin a session, or change the one that has begun since.
+      if (internals.found?.fields.has(field) !== true)
+        throw new SessionError("ERR_SESSION_GONE", "Cannot store the result: the session has ended");
+      return await internals.update(key, (value, fields) => {
         if (wordsOf(fields.get(field))[1] !== own)
           throw new SessionError(
             "ERR_CONFLICT",
@@ -139,6 +142,7 @@ async function run(
         fields.set(field, text);
         return change(value);
       });
+    };
     try {
       const result = await fn(value);
       return await put(own, () => result);

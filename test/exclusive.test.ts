@@ -419,6 +419,32 @@ describe("the lease", () => {
     }
   });
 
+  test.each<[string, (session: Session<Data>) => unknown]>([
+    ["", () => {}],
+    [" and records a change of another one", (session) => session.set("other", "x")],
+    [" and begins another one", async (session) => (session.set("other", "x"), await session.save())],
+  ])(
+    "a function that ends the session itself%s stores no result, and begins no session for it",
+    async (_what, more) => {
+      const { sessions, open } = await shared();
+      const id = String(await open().id());
+      const session = sessions.start(
+        new Request("https://shop.example", { headers: { Cookie: `__Host-session=${id}` } }),
+      );
+      const call = exclusive(session, "tokens", async (tokens) => {
+        await session.destroy();
+        await more(session);
+        return next(tokens);
+      });
+      expect(await codeOf(() => call)).toBe("ERR_SESSION_GONE");
+      const [line = ""] = (await sessions.respond(session, new Response())).headers.getSetCookie();
+      const [, begun = ""] = /=([^;]*)/.exec(line) ?? [];
+      expect({ ...(await sessions.open(begun).all()) }).toEqual(_what === "" ? {} : { other: "x" });
+      expect(await open().all()).toEqual({});
+      if (_what === "") expect(line).toContain("Max-Age=0");
+    },
+  );
+
   test("stores that cannot compare and set are refused at the call, and so is what is no lease", async () => {
     const store = {
       ...memoryStore(),
