@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "../mod.ts";
 import { exclusive } from "../src/exclusive.ts";
 import { fakeClock } from "../src/testing.ts";
+import { cookieSessions } from "../src/cookie_sessions.ts";
 import { csrfToken, type CsrfRequest, verifyCsrfToken } from "../src/csrf.ts";
 import { toBase64Url } from "../src/core/base64url.ts";
 import { deriveKey } from "../src/crypto/keys.ts";
@@ -167,6 +168,27 @@ describe.each<[string, () => SessionOptions]>([
     });
     expect(ended.result).toBe(false);
     expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(false);
+  });
+});
+
+describe.each<[string, () => SessionOptions]>([
+  ["memoryStore", () => ({ store: memoryStore() })],
+  ["cookieSessions", () => ({ store: cookieSessions({ secrets }) })],
+])("csrfToken() with %s", (_name, open) => {
+  test.each<[string, (session: Session) => unknown]>([
+    ["was read", (session) => session.get("n")],
+    ["was changed", (session) => session.set("n", 2)],
+    ["got a new id", (session) => session.regenerate()],
+    ["was not used", () => {}],
+  ])("gives a valid token after the response of a request in which the session %s", async (_what, use) => {
+    const visit = visitor(open());
+    await visit((session) => session.set("n", 1));
+    const { result: late } = await visit(async (session) => {
+      await use(session);
+      return () => csrfToken(session);
+    });
+    const token = await late();
+    expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(true);
   });
 });
 
