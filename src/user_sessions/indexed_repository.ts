@@ -16,10 +16,15 @@ type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) 
  */
 export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Repository {
   /**
-   * The id that an operation replaces. The session's facts are hidden with that id, and must be hidden again with the
-   * new id.
+   * The id that an operation makes, and the id that it replaces. The session's facts are hidden with the replaced id,
+   * and must be hidden again with the new id.
    */
-  const replacedIds: WeakMap<Operation, string> = new WeakMap();
+  const replacements: WeakMap<Operation, { readonly id: string; readonly replacedId: string }> = new WeakMap();
+  /** The id that an id replaces in an operation. If another request was faster, the operation changes a third session. */
+  const replacedBy = (id: string, op: Operation): string | undefined => {
+    const replacement = replacements.get(op);
+    return replacement?.id === id ? replacement.replacedId : undefined;
+  };
   /** The limit to enforce when a session is stored. Storing it may take its request several operations. */
   const rules: WeakMap<object, LimitRule | undefined> = new WeakMap();
 
@@ -39,7 +44,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     if (facts === undefined) return contents;
     const { token } = facts;
     let { order, user } = facts;
-    const replacedId = replacedIds.get(op);
+    const replacedId = replacedBy(id, op);
     const userId = pending?.userId ?? (replacedId === undefined ? null : await reveal(user, token, replacedId));
     let rule: LimitRule | undefined;
     if (userId !== null) {
@@ -83,7 +88,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
-    if (replaces !== undefined) replacedIds.set(op, replaces.id);
+    if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
     const created = await next.create(id, await registered(id, contents, op, replaces), op, replaces);
     if (created !== "conflict" && replaces === undefined) await tolerate(op, endOverLimit(created, op));
     return created;
@@ -94,7 +99,8 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     // After a conflict the entry stays: the write may have been done, and then its session must be listed.
     if (updated === "conflict") return updated;
     await tolerate(op, unregisterFrom(current, op, factsOf(updated.metadata)));
-    if (!replacedIds.has(op)) await tolerate(op, endOverLimit(updated, op));
+    // The limit is enforced when the old id is retired.
+    if (replacedBy(current.id, op) === undefined) await tolerate(op, endOverLimit(updated, op));
     return updated;
   }
 

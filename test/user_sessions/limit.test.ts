@@ -80,6 +80,24 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     expect([await userOn(phone), await userOn(laptop)]).toEqual([undefined, ADA]);
   });
 
+  test("bind() ends the oldest also when the id is due by age, and another request renews it first", async () => {
+    for (const isOvertaken of [false, true]) {
+      const clock = fakeClock();
+      const { users, browser, logIn } = devices({ now: clock.now, rotateEvery: 600 }, { limit: 1 });
+      const phone = await logIn("phone");
+      const laptop = browser();
+      await laptop((session) => session.set("n", 1));
+      clock.advance(600);
+      await laptop(async (session) => {
+        await session.get("n");
+        if (isOvertaken) await laptop((other) => other.get("n"));
+        await users.bind(session, ADA, "laptop");
+      });
+      expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["laptop"]);
+      expect(await userOn(phone)).toBeUndefined();
+    }
+  });
+
   test("bind() never ends the new login where the list has several pages, which a server whose clock is ahead has filled", async () => {
     const now = Date.now();
     const { store: inner } = openStore();
