@@ -29,9 +29,9 @@ export function finish(
     return responseHeaders(active, isStored, clearSiteData);
   };
   return chain(active.calls.done(), () => {
+    active.detectChanges();
     const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
     return chain(joining, () => {
-      active.detectChanges();
       assertClearable(active, clearSiteData);
       if (!active.needsStoring) return answer(!active.isGone);
       if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(store(active), answer);

@@ -41,6 +41,36 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toEqual({ inner: 1, outer: 1 });
   });
 
+  test("adds what it has changed in place to the session which that one has begun", async () => {
+    const sessions = new SessionManager<{ inner: number; list: number[] }>();
+    const inner = sessions.start(new Request(SHOP));
+    inner.set("inner", 1);
+    const session = sessions.start(new Request(SHOP));
+    (await session.get("list", [])).push(1);
+    const response = await sessions.respond(session, await sessions.respond(inner, new Response()));
+    const Cookie = cookieOf({ cookies: response.headers.getSetCookie() });
+    const all = await sessions.start(new Request(SHOP, { headers: { Cookie } })).all();
+    expect({ ...all }).toEqual({ inner: 1, list: [1] });
+  });
+
+  test("consumes the flash values that it has read, also if that one has renewed the id", async () => {
+    const sessions = new SessionManager<{ notice: string; list: number[] }>();
+    const before = sessions.start(new Request(SHOP));
+    before.flash("notice", "Saved");
+    before.set("list", [1]);
+    let Cookie = cookieOf({ cookies: (await sessions.commit(before)).getSetCookie() });
+    const request = new Request(SHOP, { headers: { Cookie } });
+    const session = sessions.start(request);
+    expect(await session.get("notice")).toBe("Saved");
+    (await session.get("list"))?.push(2);
+    const inner = sessions.start(request.clone());
+    await inner.regenerate();
+    const response = await sessions.respond(session, await sessions.respond(inner, new Response()));
+    Cookie = cookieOf({ cookies: response.headers.getSetCookie() });
+    const all = await sessions.start(new Request(SHOP, { headers: { Cookie } })).all();
+    expect({ ...all }).toEqual({ list: [1, 2] });
+  });
+
   test("keeps the id that the other one has renewed by age, which the client has not used yet", async () => {
     let now = 0;
     const { store } = openStore();
