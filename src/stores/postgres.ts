@@ -101,7 +101,8 @@ export function postgresStore(client: PostgresClient, options: SqlStoreOptions =
       // Neon and postgres.js return the rows. Other clients return an object that has them.
       return Array.isArray(answer) ? answer : detailOf(answer, "rows");
     },
-    meaningOf: (error) => MEANINGS.get(detailOf(error, "code")),
+    // Bun's SQL has SQLSTATE in `errno`, and one `code` for all errors of the server.
+    meaningOf: (error) => MEANINGS.get(detailOf(error, "code")) ?? MEANINGS.get(detailOf(error, "errno")),
   });
 }
 

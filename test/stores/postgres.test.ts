@@ -102,7 +102,10 @@ describe("postgresStore() on an engine that fails", () => {
   });
 });
 
-test("postgresStore() passes the kit on Bun's SQL", () => passesKit({ client: "Bun.SQL", runtime: "bun" }, server.url));
+test("postgresStore() passes the kit on Bun's SQL, in a database without tables", async () => {
+  await pool.query("CREATE DATABASE bun");
+  await passesKit({ client: "Bun.SQL", runtime: "bun" }, server.url.replace(/postgres$/, "bun"));
+});
 
 testSqlStore("postgresStore()", () => ({
   dialect: "postgres",
