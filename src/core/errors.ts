@@ -85,7 +85,7 @@ function isBranded(value: unknown, brand: symbol): boolean {
 }
 
 /**
- * A store throws this error when its engine refuses a write for the moment and has stored nothing. The write is tried
+ * A store throws this error when its engine refuses a call for the moment and has stored nothing. The call is tried
  * again within `storeTimeout`. The code of the error is `ERR_STORE`.
  *
  * @example
@@ -100,7 +100,7 @@ function isBranded(value: unknown, brand: symbol): boolean {
 export class StoreBusyError extends SessionError {
   /** Creates an error. */
   constructor() {
-    super("ERR_STORE", "Cannot store the session: the store accepts no more writes for the moment");
+    super("ERR_STORE", "Cannot use the store: it accepts no more calls for the moment");
     Object.defineProperty(this, BUSY, { value: true });
   }
 }

@@ -72,7 +72,7 @@ export interface StoreTraits {
  * - Each verb, `load`, `save` or `delete`, returns its result with or without a promise.
  * - On a failure, the verb throws or rejects with the client's own error. The core hides the error's message and cause,
  *   which may hold data.
- * - A write that the engine refuses for the moment throws a `StoreBusyError`. A record that is too large throws
+ * - A call that the engine refuses for the moment throws a `StoreBusyError`. A record that is too large throws
  *   `ERR_RECORD_TOO_LARGE` before any I/O.
  * - The `signal` is aborted when the core no longer waits for the answer. A store may ignore it.
  *

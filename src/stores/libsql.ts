@@ -40,7 +40,7 @@ export interface LibsqlClient {
  * ## Consistency
  * Strong, with compare-and-set, on a server's primary and on a local file. An embedded replica (`syncUrl`) reads from
  * its own file, which may be older than the primary: use a client without one for sessions. Each verb is one statement
- * in one round trip. Only a `delete` that meets a changed row needs two. A write that finds a local file locked for
+ * in one round trip. Only a `delete` that meets a changed row needs two. A call that finds a local file locked for
  * longer than the client waits throws a `StoreBusyError`, and the core tries it again within `storeTimeout`. The store
  * then makes the client reconnect, because a local client of libSQL does not end a statement that met a lock.
  * Transactions that the program has open on this client are rolled back.

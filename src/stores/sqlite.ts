@@ -40,7 +40,7 @@ const SHORTEST_WAIT = 500;
  *
  * ## Consistency
  * Strong, with compare-and-set, among all processes that have opened the file. Calls return at once, without a promise.
- * A write that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
+ * A call that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
  * it again within `storeTimeout`. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
  * logging, only `FULL` keeps the last writes.
  *

@@ -188,12 +188,12 @@ describe("mysqlStore() and its clients", () => {
     expect(await failureOf(() => store.load(key))).toMatchObject({ code: "ERR_STORE" });
   });
 
-  test("throws a StoreBusyError from a write after a deadlock, and while the server has no free connection", async () => {
+  test("throws a StoreBusyError after a deadlock, and while the server has no free connection", async () => {
     for (const errno of [1213, 1205, 1040]) {
       const store = mysqlStore(failing(errno));
       expect(isBusy(await failureOf(() => store.save(key, writeOf({ a: "1" }))))).toBe(true);
       expect(isBusy(await failureOf(() => store.delete(key)))).toBe(true);
-      expect(await failureOf(() => store.load(key))).toMatchObject({ errno });
+      expect(isBusy(await failureOf(() => store.load(key)))).toBe(true);
     }
     expect(isBusy(await failureOf(() => mysqlStore(failing(1045)).delete(key)))).toBe(false);
   });

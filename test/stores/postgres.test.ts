@@ -238,13 +238,13 @@ describe("postgresStore() and its clients", () => {
     await refusesMeaninglessAnswers((rows) => postgresStore(answering({ rows })));
   });
 
-  test("throws a StoreBusyError from a write that the server refuses for the moment", async () => {
+  test("throws a StoreBusyError when the server refuses a statement for the moment", async () => {
     for (const code of ["40P01", "55P03", "53300", "57P03"]) {
       const store = postgresStore(failing(code));
       expect(isBusy(await failureOf(() => store.save(key, writeOf({ a: "1" }))))).toBe(true);
       expect(isBusy(await failureOf(() => store.delete(key)))).toBe(true);
       expect(isBusy(await failureOf(() => store.delete(key, "v")))).toBe(true);
-      expect(await failureOf(() => store.load(key))).toMatchObject({ code });
+      expect(isBusy(await failureOf(() => store.load(key)))).toBe(true);
     }
   });
 
@@ -254,7 +254,7 @@ describe("postgresStore() and its clients", () => {
     expect(await store.save(key, writeOf({ a: "1" }))).toBe("conflict");
     expect(isBusy(await failureOf(() => store.delete(key)))).toBe(true);
     expect(isBusy(await failureOf(() => store.prune?.(0)))).toBe(true);
-    expect(await failureOf(() => store.load(key))).toMatchObject({ code: "40001" });
+    expect(isBusy(await failureOf(() => store.load(key)))).toBe(true);
   });
 
   test("passes on any other error as it is", async () => {

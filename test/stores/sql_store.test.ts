@@ -93,6 +93,20 @@ describe("an SQL store reads", () => {
   });
 });
 
+test.each<[string, (store: SessionStore) => unknown]>([
+  ["load()", (store) => store.load("k")],
+  ["delete() that looks for a row", (store) => store.delete("k", "v")],
+])(
+  "%s throws a StoreBusyError when a lock or another transaction was in the way of its reading",
+  async (name, call) => {
+    for (const meaning of ["busy", "conflict"]) {
+      const { store, sent } = opened([...(name === "load()" ? [] : [[]]), failure(meaning)]);
+      expect(isBusy(await failureOf(() => call(store)))).toBe(true);
+      expect(sent().at(-1)).toBe("load");
+    }
+  },
+);
+
 describe.each(Object.entries(writes))("an SQL store that runs the statement %s", (name, write) => {
   test("takes rows without `done` for no answer", async () => {
     for (const answer of ["rows", undefined, [{ done: 1 }, {}], [undefined]])

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
-import { SessionManager } from "../../mod.ts";
+import { SessionManager, withSession } from "../../mod.ts";
 import { isBusy } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { type SqliteDatabase, sqliteStore } from "../../src/stores/sqlite.ts";
@@ -188,6 +188,29 @@ describe("sqliteStore() on a locked file", () => {
     expect(await valueOf(store, key)).toBe("1");
     other.exec("COMMIT");
     await saved(store, key, { a: "2", expected: version });
+  });
+
+  test("throws a StoreBusyError from a load when a transaction excludes readers, and the core tries it again", async () => {
+    // Without write-ahead logging, a transaction that writes excludes readers.
+    const file = `${freshFile()}-without-wal`;
+    const store = sqliteStore(new DatabaseSync(file));
+    await saved(store, randomKey(), { a: "1" });
+    const other = new DatabaseSync(file);
+    other.exec("BEGIN EXCLUSIVE");
+    expect(isBusy(await failureOf(() => store.load(randomKey())))).toBe(true);
+    let loads = 0;
+    const handler = withSession(async (_request, session) => new Response(String(await session.size())), {
+      store: {
+        ...store,
+        load(each) {
+          if (++loads === 2) other.exec("COMMIT");
+          return store.load(each);
+        },
+      },
+    });
+    const headers = { Cookie: `__Host-session=${"a".repeat(32)}` };
+    expect(await (await handler(new Request("https://shop.example/", { headers }))).text()).toBe("0");
+    expect(loads).toBe(2);
   });
 
   test.each([

@@ -124,6 +124,16 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     for (const statement of schema) await engine.run(statement, []);
   }
 
+  /** Runs the statement that reads a record. The core runs it again if a lock or another transaction was in its way. */
+  function read<Answer>(key: string, understand: (rows: readonly unknown[]) => Answer): MaybePromise<Answer> {
+    return recovering(
+      () => run(statements.load, [key], understand),
+      (error) => {
+        throw failureOf(error, engine.meaningOf(error));
+      },
+    );
+  }
+
   /**
    * Runs a statement that writes, and returns how many rows it wrote. A conflict counts as 0 rows, because no row was
    * as expected. A statement that expects no version is given a number of `attempts`, and is run again after a
@@ -136,7 +146,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
         const meaning = engine.meaningOf(error);
         if (meaning === "conflict" && attempts !== 1)
           return attempts === 0 ? 0 : write(statement, values, attempts - 1);
-        throw meaning === "conflict" || meaning === "busy" ? new StoreBusyError() : error;
+        throw failureOf(error, meaning);
       },
     );
   }
@@ -166,7 +176,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
   return {
     traits: { consistency, compareAndSet: true, maxBytes: MAX_BYTES },
 
-    load: (key) => run(statements.load, [key], find),
+    load: (key) => read(key, find),
 
     save(key, { record, expected, expiresAt }) {
       const text = serializeRecord(record);
@@ -188,9 +198,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
       return chain(write(statements.removeVersion, [key, `${expected}`]), (count) => {
         // Only in this case does a second statement find out whether the row is missing, which is a success, or has
         // changed.
-        return count > 0
-          ? undefined
-          : run(statements.load, [key], (rows) => (rows.length === 0 ? undefined : "conflict"));
+        return count > 0 ? undefined : read(key, (rows) => (rows.length === 0 ? undefined : "conflict"));
       });
     },
 
@@ -202,6 +210,11 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
       }
     },
   };
+}
+
+/** The error to throw for one of the engine that no attempt has resolved. */
+function failureOf(error: unknown, meaning: ErrorMeaning): unknown {
+  return meaning === "conflict" || meaning === "busy" ? new StoreBusyError() : error;
 }
 
 function instant(milliseconds: number): number {
