@@ -92,7 +92,7 @@ function store(active: ActiveSession): MaybePromise<boolean> {
 async function undo(active: ActiveSession): Promise<false> {
   const { retired } = active;
   active.retired = undefined;
-  await reinstate(active, await beginOperation(active));
+  await reinstate(active);
   active.retired = retired;
   return false;
 }
@@ -180,5 +180,5 @@ export function undoRotation(active: ActiveSession): Promise<void> | undefined {
     return rotating.catch(() => {}).then(() => undoRotation(active));
   }
   if (active.retired === undefined && active.unconfirmedRotation === undefined) return undefined;
-  return Promise.resolve(beginOperation(active)).then((op) => reinstate(active, op));
+  return reinstate(active);
 }

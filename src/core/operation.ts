@@ -30,11 +30,11 @@ class StoreOperation implements Operation {
   readonly #startedAt: number;
   #writeId: string | undefined;
 
-  constructor(scope: OperationScope, store: SessionStore, now: number | undefined) {
+  constructor(scope: OperationScope, store: SessionStore, now: number | undefined, seconds: number | undefined) {
     const { policy } = scope;
     this.#scope = scope;
     this.now = now ?? policy.now();
-    this.store = new StoreClient(store, policy.storeTimeout);
+    this.store = new StoreClient(store, seconds ?? policy.storeTimeout);
     this.#startedAt = policy.onEvent === undefined ? 0 : performance.now();
   }
 
@@ -88,7 +88,25 @@ class StoreOperation implements Operation {
   }
 }
 
-/** Begins one load or one commit. `now` is the instant for which it judges times, if that is not the present one. */
-export function beginOperation(scope: OperationScope, now?: number): MaybePromise<Operation> {
-  return chain(scope.policy.resolveStore(scope.runtimeArguments), (store) => new StoreOperation(scope, store, now));
+/**
+ * Begins one load or one commit.
+ *
+ * @param now The instant for which it judges times, in epoch milliseconds. @default The present one
+ * @param seconds Its time limit. @default `storeTimeout`
+ */
+export function beginOperation(scope: OperationScope, now?: number, seconds?: number): MaybePromise<Operation> {
+  return chain(
+    scope.policy.resolveStore(scope.runtimeArguments),
+    (store) => new StoreOperation(scope, store, now, seconds),
+  );
+}
+
+/**
+ * Undoes what a commit has left in the store, in two attempts, because nothing tries it later. Each attempt has half of
+ * `storeTimeout`: the commit may have used up its own limit, and one call that hangs must not use up this one.
+ */
+export async function undoing(scope: OperationScope, task: (op: Operation) => Promise<void>): Promise<void> {
+  const attempt = async (): Promise<void> =>
+    task(await beginOperation(scope, undefined, scope.policy.storeTimeout / 2));
+  await attempt().catch(attempt);
 }

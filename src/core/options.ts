@@ -99,7 +99,7 @@ export interface SessionOptions<
   readonly onStoreError?: "throw" | "anonymous";
   /**
    * How many seconds a store may take for one load or one commit, retries included. If the id of a session could not be
-   * renewed, or no response carries the new one, undoing that may take up to twice as long again.
+   * renewed, or no response carries the new one, undoing that may take as long again.
    *
    * @default {5}
    */

@@ -3,7 +3,7 @@ import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError } from "./errors.ts";
 import { newestOf, openAdmitted } from "./admission.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
-import { beginOperation } from "./operation.ts";
+import { undoing } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
@@ -93,7 +93,7 @@ async function isRetiredFor(
 }
 
 /** Puts back a session whose new id no response will carry, and ends its successor. */
-export async function reinstate(active: ActiveSession, begun: Operation): Promise<void> {
+export async function reinstate(active: ActiveSession): Promise<void> {
   const { unconfirmedRotation: unconfirmed, retired: made } = active;
   const { repository } = active.policy;
   const { base } = active.copy;
@@ -112,12 +112,10 @@ export async function reinstate(active: ActiveSession, begun: Operation): Promis
     if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
       await repository.end(unconfirmed.successor, op);
   };
-  // This is tried twice, the second time with another time limit: nothing tries it later, and a failure leaves a
-  // second session. The request fails with the error of its handler, so a store error is reported as an event.
-  await putBack(begun)
-    .catch(async () => putBack(await beginOperation(active)))
-    .catch((error: unknown) => {
-      if (!isSessionError(error)) throw error;
-      active.emitFailure("store", error, begun);
-    });
+  // If this fails, a second session stays. The request fails with the error of its handler, so a store error is reported
+  // as an event.
+  await undoing(active, putBack).catch((error: unknown) => {
+    if (!isSessionError(error)) throw error;
+    active.emitFailure("store", error, undefined);
+  });
 }

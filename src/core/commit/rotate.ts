@@ -5,8 +5,8 @@ import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
 import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
-import { beginOperation } from "../operation.ts";
-import { forOwnToken, operationWith } from "../operation_with.ts";
+import { undoing } from "../operation.ts";
+import { forOwnToken } from "../operation_with.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update, viewOf } from "./update.ts";
 import { newestOf } from "../admission.ts";
@@ -100,11 +100,8 @@ async function follow(
   await abandonSuccessor(active, successor);
   const { rotation } = commit;
   const rest = { ...commit, view: undefined };
-  if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed)) {
-    // Plugins must not take this operation for the one that has created a session.
-    const own = operationWith(op, { assertFits: (token) => op.assertFits?.(token) });
-    return await update(active, newest, { ...rest, rotation: undefined }, own);
-  }
+  if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed))
+    return await update(active, newest, { ...rest, rotation: undefined }, op);
   if (active.isIdDisclosed) active.nextId = successor.id;
   await giveNewId(active, newest, rest, op);
 }
@@ -130,7 +127,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
   copy.restore(commit);
   active.orphan = successor;
   if (active.isIdDisclosed) active.nextId ??= successor.id;
-  await endAbandoned(active);
+  await undoing(active, (begun) => endOrphan(active, begun));
 }
 
 /**
@@ -139,16 +136,7 @@ export async function resolveRotation(active: ActiveSession, op: Operation): Pro
  */
 async function abandonSuccessor(active: ActiveSession, orphan: Found | string | undefined): Promise<void> {
   active.orphan = orphan;
-  if (orphan !== undefined) await endAbandoned(active).catch(() => {});
-}
-
-/**
- * Ends the successor of a rotation that failed. This is tried twice, because the request may have no further commit. Each
- * attempt has a separate time limit, because the failed commit may have used up its limit.
- */
-async function endAbandoned(active: ActiveSession): Promise<void> {
-  const attempt = async (): Promise<void> => endOrphan(active, await beginOperation(active));
-  await attempt().catch(attempt);
+  if (orphan !== undefined) await undoing(active, (op) => endOrphan(active, op)).catch(() => {});
 }
 
 /** Ends the session that a failed attempt has left. */
