@@ -76,7 +76,8 @@ export function withSession<Data extends object, Rest extends unknown[]>(
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(options));
   const { policy, answerInstead } = manager;
   const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
-    if (Reflect.has(Object(request), "rawHeaders"))
+    const given = Object(request);
+    if (!Reflect.has(given, "headers") || Reflect.has(given, "rawHeaders"))
       throw new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession");
     const { session, isJoined } = manager.begin(request, rest, isShared);
     const own = session as Session<Data>;

@@ -283,10 +283,15 @@ test.each([undefined, null, {}, "handler", new SessionManager()])(
   },
 );
 
-test("a handler of withSession() refuses a request of Node, and names what takes one", async () => {
+test.each([
+  ["a request of Node", new IncomingMessage(new Socket())],
+  ["nothing", undefined],
+  ["null", null],
+  ["an address", SHOP],
+  ["a context, as Hono's", { req: { raw: new Request(SHOP) } }],
+])("a handler of withSession() refuses %s, and says what it takes", async (_name, request) => {
   let isCalled = false;
   const handler = withSession(() => void (isCalled = true));
-  const request = new IncomingMessage(new Socket());
   await expect(Reflect.apply(handler, undefined, [request])).rejects.toThrow(
     new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession"),
   );
