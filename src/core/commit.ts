@@ -114,6 +114,8 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
     ({ settled } = active);
     ({ drops } = copy);
+    // No response can carry a new id any more. The changes are stored without it.
+    if (active.isSent) copy.forgetRenewal();
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
     else if (isRotation(commit)) await rotate(active, copy.base, commit, op);

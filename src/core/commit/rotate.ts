@@ -102,7 +102,11 @@ async function follow(
   const rest = { ...commit, view: undefined };
   if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed))
     return await update(active, newest, { ...rest, rotation: undefined }, op);
-  if (active.isIdDisclosed) active.nextId = successor.id;
+  if (active.isIdDisclosed) {
+    // The id is used again, so the first session under it must have ended.
+    await endOrphan(active, op);
+    active.nextId = successor.id;
+  }
   await giveNewId(active, newest, rest, op);
 }
 

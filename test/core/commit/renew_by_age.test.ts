@@ -165,6 +165,24 @@ describe("an id that is due by age", () => {
     },
   );
 
+  test("takes along the changes of the other request, also if the first session under the new id that the program knows ends late", async () => {
+    const { store, sessions, visit, headers, read, records } = await due();
+    const { result, cookies } = await visit(
+      async (session) => {
+        await session.get("a");
+        await visitor(sessions)((other) => other.set("b", 2), { headers });
+        await session.regenerate();
+        session.set("user", "ada");
+        store.plan({ delete: ["rejects", "rejects"] });
+        return await session.id();
+      },
+      { headers },
+    );
+    expect(result).toBe(idIn(cookies));
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, b: 2, user: "ada" });
+    expect(living(records)).toHaveLength(1);
+  });
+
   test("leaves the session to the client if a request fails that had to regenerate() it a second time", async () => {
     const { sessions, visit, headers, read, records } = await due();
     const failing = visit(
@@ -410,6 +428,22 @@ describe("an id that is due by age", () => {
     );
     events.length = 0;
     expect([await kept?.id(), events]).toEqual([old, []]);
+  });
+
+  test("stays after the response, and later changes are stored under it", async () => {
+    const { store, visit, headers, read } = await due({ onStoreError: "anonymous" });
+    let kept: Session | undefined;
+    await visit(
+      async (session) => {
+        await session.get("a");
+        store.plan({ save: ["rejects"] });
+        kept = session;
+      },
+      { headers },
+    );
+    kept?.set("b", 2);
+    await kept?.save();
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1, b: 2 });
   });
 
   test("is stored with all changes where the cookie holds the session", async () => {
