@@ -1,11 +1,22 @@
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
 import { type Session, SessionError, SessionManager, type SessionOptions } from "../../../mod.ts";
 import { cookieSessions } from "../../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../../src/csrf.ts";
 import { exclusive } from "../../../src/exclusive.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../../src/testing.ts";
-import { altered, codeOf, cookieOf, counted, idIn, living, openStore, soon, visitor } from "../../setup/sessions.ts";
+import {
+  altered,
+  codeOf,
+  cookieOf,
+  counted,
+  FAKED,
+  idIn,
+  living,
+  openStore,
+  soon,
+  visitor,
+} from "../../setup/sessions.ts";
 
 /** A session `{ a: 1 }` whose id is due, and clients that hold it. `old` is that id. */
 async function due(options: SessionOptions = {}) {
@@ -570,7 +581,9 @@ describe("an id that is due by age", () => {
   });
 
   test("is told to no function of update() that a rotation waits for: it fails, instead of waiting for ever", async () => {
-    const { sessions, visit, headers, old } = await due({ storeTimeout: 0.1 });
+    vi.useFakeTimers(FAKED);
+    onTestFinished(() => void vi.useRealTimers());
+    const { sessions, visit, headers, old } = await due();
     await visit(
       async (session) => {
         await session.regenerate();
@@ -579,7 +592,9 @@ describe("an id that is due by age", () => {
           if (++runs === 1) await sessions.open(old ?? "").update("a", () => 2);
           return await session.id();
         });
-        await expect(update).rejects.toThrow("does not return");
+        const refused = expect(update).rejects.toThrow("does not return");
+        await vi.advanceTimersByTimeAsync(60_000);
+        await refused;
       },
       { headers },
     );
