@@ -106,11 +106,15 @@ export async function reinstate(active: ActiveSession): Promise<void> {
     // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
     // so that session is ended through the plugins as well.
     if (made !== undefined && base !== made.successor) await repository.end(base, op);
-    if (unconfirmed === undefined || unconfirmed.successor === retired?.successor) return;
+    if (unconfirmed === undefined) return;
     // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
     // or was retired in favour of another successor.
-    if (retired !== undefined || !(await isRetiredFor(active, unconfirmed, op)))
+    if (unconfirmed !== retired) {
+      if (retired === undefined && (await isRetiredFor(active, unconfirmed, op))) return;
       await repository.end(unconfirmed.successor, op);
+    }
+    // If a response goes out nevertheless, its program can store the changes later, or it is told that this fails.
+    if (!active.isSent) active.copy.restore(unconfirmed.commit);
   };
   // If this fails, a second session stays. The request fails with the error of its handler, so a store error is reported
   // as an event.
