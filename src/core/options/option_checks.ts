@@ -7,9 +7,11 @@ import type { Plugin } from "../plugin.ts";
 import { isId } from "../session_id.ts";
 import { hasTraits } from "../store_answers.ts";
 
-export function assertDuration(name: string, value: unknown): void {
+/** @param other A value that the option takes besides durations, for the message */
+export function assertDuration(name: string, value: unknown, other?: 0 | false | null): void {
   if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
-  throw new RangeError(`${name} must be a positive number of seconds`);
+  if (other === undefined) throw new RangeError(`${name} must be a positive number of seconds`);
+  if (value !== other) throw new RangeError(`${name} must be a positive number of seconds, or ${other}`);
 }
 
 export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {

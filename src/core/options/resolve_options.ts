@@ -74,9 +74,9 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;
   assertDuration("idleTimeout", idleTimeout);
   const { touchInterval = idleTimeout / 10, touch, waitUntil, onEvent, schema, ids, encryption } = options;
-  if (absoluteTimeout !== false) assertDuration("absoluteTimeout", absoluteTimeout);
+  assertDuration("absoluteTimeout", absoluteTimeout, false);
   assertDuration("storeTimeout", storeTimeout);
-  if (touchInterval !== 0) assertDuration("touchInterval", touchInterval);
+  assertDuration("touchInterval", touchInterval, 0);
   if (touchInterval >= idleTimeout)
     throw new RangeError("touchInterval must be shorter than idleTimeout, or sessions in use would end");
   assertLimits(limits, idleTimeout, absoluteTimeout);

@@ -43,8 +43,9 @@ export function assertGrace(grace: number): void {
 /** @throws {RangeError} If one of the timeouts is not a positive number of seconds */
 export function assertTimeouts(timeouts: OwnTimeouts): void {
   assertKnown(timeouts, ["idle", "absolute", "cookie"], "session.setTimeouts");
-  const { idle, absolute, cookie } = timeouts;
-  const given = { idle, absolute: absolute === false ? undefined : absolute, cookie: cookie ?? undefined };
-  for (const [name, value] of Object.entries(given))
-    if (value !== undefined) assertDuration(`Cannot set timeouts: ${name}`, value);
+  const others = { idle: undefined, absolute: false, cookie: null } as const;
+  for (const name of ["idle", "absolute", "cookie"] as const) {
+    const value = timeouts[name];
+    if (value !== undefined) assertDuration(`Cannot set timeouts: ${name}`, value, others[name]);
+  }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Plugin } from "../../../mod.ts";
+import { type Plugin, SessionManager } from "../../../mod.ts";
 import {
   assertDuration,
   assertLimits,
@@ -20,6 +20,21 @@ test("assertDuration() accepts positive numbers, and names what is none", () => 
     expect(() => assertDuration("idleTimeout", value)).toThrow(
       new RangeError("idleTimeout must be a positive number of seconds"),
     );
+});
+
+test.each([0, false] as const)("assertDuration() accepts %j where an option takes it, and names it", (other) => {
+  expect(assertDuration("touchInterval", other, other)).toBeUndefined();
+  for (const value of NO_DURATION.filter((each) => each !== other))
+    expect(() => assertDuration("touchInterval", value, other)).toThrow(
+      new RangeError(`touchInterval must be a positive number of seconds, or ${other}`),
+    );
+});
+
+test("a touchInterval can be 0 and an absoluteTimeout false, and the message for another value says so", () => {
+  const given = (options: object) => (): unknown => new SessionManager(options);
+  expect(given({ touchInterval: 0, absoluteTimeout: false })).not.toThrow();
+  expect(given({ touchInterval: -1 })).toThrow(/touchInterval must be a positive number of seconds, or 0/);
+  expect(given({ absoluteTimeout: null })).toThrow(/absoluteTimeout must be a positive number of seconds, or false/);
 });
 
 test("assertMethods() accepts an object or a function with these methods, and names what has not all of them", () => {

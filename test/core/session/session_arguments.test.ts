@@ -63,12 +63,13 @@ describe("assertTimeouts()", () => {
       expect(assertTimeouts(timeouts)).toBeUndefined();
   });
 
+  const OTHERS: Record<string, string> = { idle: "", absolute: ", or false", cookie: ", or null" };
   test.each(["idle", "absolute", "cookie"])("names %s when it is no duration", (name) => {
     const accepted: Record<string, unknown[]> = { idle: [false], absolute: [], cookie: [false] };
     for (const value of [...NO_DURATION, ...(accepted[name] ?? [])]) {
       if (name === "cookie" && value === null) continue;
       expect(() => assertTimeouts({ [name]: value })).toThrow(
-        new RangeError(`Cannot set timeouts: ${name} must be a positive number of seconds`),
+        new RangeError(`Cannot set timeouts: ${name} must be a positive number of seconds${OTHERS[name]}`),
       );
     }
   });
