@@ -1,5 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Codec, memoryStore, type Session, type SessionEvent, SessionManager } from "../../../mod.ts";
+import { SessionHandle } from "../../../src/core/session/session_handle.ts";
 import { cookieJar, faultyStore } from "../../../src/testing.ts";
 import { codeOf, cookieOf, counted, FAKED, gate, openStore, SHOP, soonest, visitor } from "../../setup/sessions.ts";
 
@@ -13,6 +14,27 @@ test.each([memoryStore(), openStore().store])(
     expect((await visit(increment)).cookies).toEqual([]);
   },
 );
+
+test("the function of an update() is noted as running until it has returned or thrown, and no longer", async () => {
+  const visit = visitor({ store: openStore().store });
+  await visit((session) => session.set("n", 1));
+  await visit(async (session) => {
+    const computing = () => SessionHandle.activeOf(session as SessionHandle<object>)?.computing;
+    const seen: unknown[] = [];
+    const functions: ((n: number) => number | Promise<number>)[] = [
+      (n) => (seen.push(computing()), n),
+      async (n) => (await soonest(Promise.resolve()), seen.push(computing()), n),
+      () => {
+        throw new Error("mine");
+      },
+    ];
+    for (const each of functions) {
+      await session.update("n", each).catch(() => {});
+      seen.push(computing());
+    }
+    expect(seen).toEqual(["n", undefined, "n", undefined, undefined]);
+  });
+});
 
 describe("update() after the response", () => {
   test("is stored at once and reported as late, also if the session did not get the new id that was asked for", async () => {
