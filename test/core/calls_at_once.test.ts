@@ -84,6 +84,14 @@ describe.each([
   });
 });
 
+test("an update that waits for destroy() fails, and begins no session", async () => {
+  for (const isLoaded of [true, false]) {
+    const { results, old, now } = await play(["update", "destroy", "update"], { exists: true, isLoaded });
+    expect(results).toMatchObject([{ value: 1 }, { value: undefined }, { reason: { code: "ERR_SESSION_GONE" } }]);
+    expect([old, now]).toEqual([null, null]);
+  }
+});
+
 test("an update that destroy() overtakes fails, although its session gets a new id and its value is computed", async () => {
   const [making, made] = [gate(), gate()];
   let ids = 0;
