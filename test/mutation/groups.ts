@@ -67,6 +67,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_handle: {
     files: [
       "src/core/commit/group_commit.ts",
+      "src/core/commit/write_queue.ts",
       "src/core/session/session_arguments.ts",
       "src/core/manager_internals.ts",
     ],
@@ -114,23 +115,25 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/commit/steps.ts",
     ],
     tests: [
-      "test/core/**/{after_the_response,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
+      "test/core/**/{after_the_response,calls_at_once,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
       "test/core/**/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
       "test/core/**/{timeouts,update,update_key,working_copy}.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
   core_changes: {
-    files: ["src/core/commit/update.ts"],
+    files: ["src/core/changes.ts", "src/core/commit/update.ts"],
     tests: [
-      "test/core/**/{after_the_response,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
-      "test/core/**/{schema,timeouts,update,update_key,write_names}.test.ts",
+      "test/core/**/{after_the_response,changes,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
+      "test/core/**/{schema,timeouts,update,update_key,working_copy,write_names}.test.ts",
       "test/requirements/pitfalls/losing_data.test.ts",
     ],
   },
   core_update_key: {
     files: ["src/core/commit/update_key.ts"],
-    tests: ["test/core/**/{after_the_response,changes_in_place,flash,renew_by_age,update,update_key}.test.ts"],
+    tests: [
+      "test/core/**/{after_the_response,calls_at_once,changes_in_place,flash,renew_by_age,update,update_key}.test.ts",
+    ],
   },
   core_create: {
     files: ["src/core/commit/create.ts"],
@@ -138,18 +141,21 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
-    tests: ["test/core/**/{admission,destroy,grace,loaded_sessions}.test.ts", "test/signed_ids.test.ts"],
+    tests: [
+      "test/core/**/{admission,destroy,grace,loaded_sessions}.test.ts",
+      "test/signed_ids.test.ts",
+      "test/cookie_sessions/size.test.ts",
+    ],
   },
   core_small: {
     files: [
       "src/core/store_repository/end_record.ts",
       "src/core/store_repository/retired_id.ts",
       "src/core/store_repository/write_names.ts",
-      "src/core/changes.ts",
       "src/core/session/fresh.ts",
       "src/core/operation_with.ts",
     ],
-    tests: ["test/core/**/{changes,end_record,fresh,operation_with,retired_id,write_names}.test.ts"],
+    tests: ["test/core/**/{end_record,fresh,operation_with,retired_id,write_names}.test.ts"],
   },
   core_values: {
     files: ["src/core/flash.ts", "src/core/values.ts", "src/core/session/session_values.ts"],

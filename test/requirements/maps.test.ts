@@ -1,5 +1,7 @@
-import { readFile } from "node:fs/promises";
+import { glob, readFile } from "node:fs/promises";
+import { stripTypeScriptTypes } from "node:module";
 import { expect, test } from "vitest";
+import { GROUPS } from "../mutation/groups.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -52,4 +54,44 @@ test("pitfalls.md has each line of the second list", async () => {
   expect([...numbers].sort((one, other) => one - other)).toEqual(Array.from({ length: 56 }, (_, at) => at + 1));
   // Each row must name a test.
   expect(rows.filter((row) => namedIn(row).length === 0)).toEqual([]);
+});
+
+/** The files of the checkout that match a pattern. A pattern with several alternatives must match a file with each of them. */
+async function filesOf(pattern: string): Promise<string[]> {
+  const [whole, list = ""] = /\{(.+)\}/.exec(pattern) ?? [];
+  const patterns = whole === undefined ? [pattern] : list.split(",").map((each) => pattern.replace(whole, each));
+  const files: string[] = [];
+  for (const each of patterns) {
+    const found = await Array.fromAsync(glob(each, { cwd: new URL("../", root) }));
+    files.push(...(found.length === 0 ? [`nothing: ${each}`] : found));
+  }
+  return files;
+}
+
+/** Whether a file has code that runs, and not only types and exports of other files. */
+async function hasCode(file: string): Promise<boolean> {
+  const source = await readFile(new URL(`../${file}`, root), "utf8");
+  const code = stripTypeScriptTypes(source).replaceAll(/\/\*.*?\*\/|\/\/.*$/gms, "");
+  return code.replaceAll(/^(?:import|export) .*?(?:from )?".+?";$|^export \{\s*\};?$/gms, "").trim() !== "";
+}
+
+test("mutation/groups.ts has each file with code in one group, and names only files that exist", async () => {
+  const groups = Object.values(GROUPS);
+  const changed = (await Promise.all(groups.flatMap(({ files }) => files.map(filesOf)))).flat();
+  const tests = (await Promise.all(groups.flatMap((group) => group.tests.map(filesOf)))).flat();
+  expect([...changed, ...tests].filter((each) => each.startsWith("nothing"))).toEqual([]);
+  expect(changed.filter((each, at) => changed.indexOf(each) < at)).toEqual([]);
+  const sources = (await filesOf("src/**/*.ts")).filter((each) => !each.endsWith(".d.ts"));
+  const left: string[] = [];
+  for (const file of sources) if (!changed.includes(file) && (await hasCode(file))) left.push(file);
+  expect(left).toEqual([]);
+});
+
+test("mutation.md names only files that exist, each with its count", async () => {
+  const map = await readFile(new URL("mutation.md", root), "utf8");
+  const counted = Array.from(map.matchAll(/^\| `(src\/.+?)` \|/gm), ([, file = ""]) => file);
+  const excused = Array.from(map.matchAll(/^## `(src\/.+)`$/gm), ([, file = ""]) => file);
+  const files = (await Promise.all([...counted, ...excused].map(filesOf))).flat();
+  expect(files.filter((each) => each.startsWith("nothing"))).toEqual([]);
+  expect(excused.filter((each) => !counted.includes(each))).toEqual([]);
 });
