@@ -23,6 +23,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_front: {
     files: [
+      "src/core/address.ts",
       "src/core/response.ts",
       "src/core/request_transport.ts",
       "src/core/session_manager.ts",
@@ -30,6 +31,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
     tests: [
       "test/core/**/{caching,manager_internals,request_transport,response,session_manager,several_sessions,with_session}.test.ts",
+      "test/core/address.test.ts",
     ],
   },
   core_finish: {
