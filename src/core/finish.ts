@@ -66,10 +66,14 @@ export function waitUntilFor(
   return undefined;
 }
 
-/** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */
+/**
+ * Stores everything that is pending. What the handler's code records from now on is too late for the response. Answers
+ * false if that failed, but the response can be sent nevertheless.
+ */
 function store(active: ActiveSession): MaybePromise<boolean> {
+  active.isOver = true;
   return recovering(
-    () => chain(commitLast(active), () => !active.isGone),
+    () => chain(active.save(), () => !active.isGone),
     (error) => {
       if (!isSessionError(error)) throw error;
       const { code } = error;
@@ -78,19 +82,6 @@ function store(active: ActiveSession): MaybePromise<boolean> {
       if (active.unconfirmedRotation === undefined) return false;
       return undo(active);
     },
-  );
-}
-
-/**
- * Makes the last commit of the request. What the handler's code records meanwhile is too late for the response, and is
- * stored afterwards as after the response.
- */
-function commitLast(active: ActiveSession): MaybePromise<void> {
-  active.isOver = true;
-  return active.exclusively(() =>
-    chain(active.lifecycle.commitAll(active), () => {
-      active.isSent = true;
-    }),
   );
 }
 

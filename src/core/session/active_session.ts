@@ -104,13 +104,13 @@ export class ActiveSession {
   /** The key of an `update` whose function is on the call stack. */
   insideUpdate: string | undefined;
 
-  readonly lifecycle: Lifecycle;
+  readonly #lifecycle: Lifecycle;
   #loading: Promise<void> | undefined;
 
   constructor(policy: Policy, session: object, source: SessionSource, lifecycle: Lifecycle) {
     const { request, arrivedAt, token, runtimeArguments } = source;
     this.policy = policy;
-    this.lifecycle = lifecycle;
+    this.#lifecycle = lifecycle;
     this.session = session;
     this.request = request;
     this.arrivedAt = arrivedAt;
@@ -126,7 +126,7 @@ export class ActiveSession {
   load(): MaybePromise<void> {
     if (this.copy.base !== undefined) return undefined;
     if (this.#loading !== undefined) return this.#loading;
-    const loading = this.lifecycle.load(this);
+    const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
     const done = (): void => void (this.#loading = undefined);
     // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
@@ -161,12 +161,12 @@ export class ActiveSession {
 
   /** Stores everything that is pending. */
   save(): MaybePromise<void> {
-    return this.exclusively(() => this.lifecycle.commitAll(this));
+    return this.exclusively(() => this.#lifecycle.commitAll(this));
   }
 
   /** Commits one change, and the earlier changes of its key, at once. */
   commitChange(change: KeyChange): MaybePromise<void> {
-    return this.exclusively(() => this.lifecycle.commitKey(this, change));
+    return this.exclusively(() => this.#lifecycle.commitKey(this, change));
   }
 
   /** Runs tasks one after the other, because two commits of one session would conflict with each other. */
@@ -257,7 +257,7 @@ export class ActiveSession {
    */
   discloseId(): MaybePromise<string> {
     if (this.rotating === undefined && !this.rotates) return this.#finalId();
-    return this.exclusively(() => chain(this.lifecycle.renewByAge(this), () => this.#finalId()));
+    return this.exclusively(() => chain(this.#lifecycle.renewByAge(this), () => this.#finalId()));
   }
 
   #finalId(): MaybePromise<string> {
@@ -277,8 +277,7 @@ export class ActiveSession {
     if (!this.isOver) return;
     const { base } = this.copy;
     const isInToken = this.policy.repository.tokenHoldsSession === true;
-    // Whether a session begins is known after the last commit.
-    if (!isInToken && (base || !this.isSent)) return;
+    if (base && !isInToken) return;
     const isAbsent = base === null || (!base && (this.presented ?? this.transport?.readToken()) === null);
     if (isAbsent || isInToken) throw responseSent(isAbsent ? "begin" : "change");
   }

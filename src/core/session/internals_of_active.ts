@@ -2,7 +2,6 @@ import type { ActiveSession } from "./active_session.ts";
 import type { Codec } from "../codec.ts";
 import { newestOf } from "../admission.ts";
 import { begin } from "../commit/create.ts";
-import { lastCommit } from "./session_values.ts";
 import type { RejectReason } from "../events.ts";
 import type { FieldsView } from "../fields.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
@@ -64,9 +63,8 @@ export class ActiveInternals implements SessionInternals {
     return beginOperation(this.#active);
   }
 
-  async begin(): Promise<void> {
-    await lastCommit(this.#active);
-    await begin(this.#active);
+  begin(): Promise<void> {
+    return begin(this.#active);
   }
 
   discloseId(): MaybePromise<string> {
@@ -117,7 +115,7 @@ export class ActiveInternals implements SessionInternals {
     if (active.unavailable !== undefined) throw active.unavailable;
     active.values.detectChanges();
     if (!copy.base) {
-      await this.begin();
+      await begin(active);
       await active.save();
     }
     return await commitComputed(active, key, change);

@@ -26,7 +26,7 @@ import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
 import { protectPrototype } from "./session_prototype.ts";
-import { keysOf, lastCommit, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
+import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
 import { updateKey } from "../commit/update_key.ts";
 import { CLEAR } from "../values.ts";
 
@@ -124,7 +124,6 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     try {
       const loading = active.load();
       if (loading !== undefined) await loading;
-      if (active.isOver) await lastCommit(active);
       active.assertWritable();
       const updated = updateKey(active, key, change as (value: unknown) => unknown);
       return (isPromise(updated) ? await updated : updated) as Next;

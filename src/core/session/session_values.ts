@@ -15,11 +15,6 @@ export function loadToRead(active: ActiveSession): MaybePromise<void> {
   return loading;
 }
 
-/** Waits for the last commit of the request if it is under way: only then is it known whether the session exists. */
-export function lastCommit(active: ActiveSession): MaybePromise<void> {
-  return active.isOver && !active.isSent ? active.exclusively(() => {}) : undefined;
-}
-
 /** The value that a handler reads under a key. A flash value comes before a stored one. */
 export function read({ flash, values }: ActiveSession, key: string, fallback?: unknown): unknown {
   const shown = flash.show(key);
@@ -46,7 +41,6 @@ export function keysOf({ flash, values }: ActiveSession): Set<string> {
 export async function pull(active: ActiveSession, key: string): Promise<unknown> {
   const { drops } = active.copy;
   await active.load();
-  await lastCommit(active);
   active.assertWritable();
   if (active.copy.drops !== drops) throw responseSent("change");
   const value = read(active, key);
