@@ -18,6 +18,8 @@ import { update } from "./commit/update.ts";
 export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
     const { copy } = active;
+    // A change in place, and a flash value that was read, are found only now.
+    if (copy.base && copy.isPending) active.assertWritable();
     if (needsSteps(active)) return commitInSteps(active);
     // A request that has nothing to store does not join the queue of writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
@@ -30,7 +32,6 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
 export function commitKey(active: ActiveSession, change: KeyChange): MaybePromise<void> {
   const { copy } = active;
   if (active.isGone) throw sessionGone();
-  active.assertWritable();
   return chain(settleEarlier(active), () => {
     // A call of `destroy` may have come first.
     if (!copy.base) throw sessionGone();

@@ -25,7 +25,7 @@ export function finish(
   clearSiteData: readonly ClearSiteData[],
 ): MaybePromise<ResponseHeaders> {
   const answer = (isStored: boolean): MaybePromise<ResponseHeaders> => {
-    active.isOver = active.isSent = true;
+    active.isSent = true;
     return responseHeaders(active, isStored, clearSiteData);
   };
   return chain(active.calls.done(), () => {
@@ -66,12 +66,8 @@ export function waitUntilFor(
   return undefined;
 }
 
-/**
- * Stores everything that is pending. What the handler's code records from now on is too late for the response. Answers
- * false if that failed, but the response can be sent nevertheless.
- */
+/** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */
 function store(active: ActiveSession): MaybePromise<boolean> {
-  active.isOver = true;
   return recovering(
     () => chain(active.save(), () => !active.isGone),
     (error) => {

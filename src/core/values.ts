@@ -1,7 +1,6 @@
 import type { Change, KeyChange } from "./changes.ts";
 import type { Codec } from "./codec.ts";
 import { isMistake, notSerializable } from "./errors.ts";
-import type { SessionHappening } from "./events.ts";
 import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
@@ -11,7 +10,8 @@ import type { WorkingCopy } from "./working_copy.ts";
 interface ValuesOwner {
   readonly copy: WorkingCopy;
   readonly policy: { readonly codec: Codec; readonly now: () => number };
-  emit(event: SessionHappening): void;
+  /** Reports a value that cannot be read. */
+  emitCorrupt(): void;
 }
 
 /** An object that the handler has got, and its text at that time. */
@@ -70,7 +70,7 @@ export class Values {
       return this.#session.policy.codec.decode(text);
     } catch {
       // A field that another program has corrupted must not make every request fail until the session ends.
-      this.#session.emit({ type: "rejected", reason: "corrupt" });
+      this.#session.emitCorrupt();
       return undefined;
     }
   }

@@ -1,6 +1,5 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../../mod.ts";
-import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
 
@@ -234,91 +233,4 @@ describe("after the response", () => {
     const { late } = await sessionAfter(() => 0, true);
     expect(await late.get("a")).toBe(1);
   });
-});
-
-describe("while the end of the request stores the session", () => {
-  /** The result of a change that is made while the store has not answered the last call of its request. */
-  async function changeMeanwhile(
-    change: (session: Session) => unknown,
-    { live = true, inCookie = false } = {},
-  ): Promise<{ code: string; visit: Visitor<UntypedData> }> {
-    const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    let isSlow = false;
-    const slowly = async <Result>(call: () => Result): Promise<Awaited<Result>> => {
-      if (isSlow) asked.resolve();
-      if (isSlow) await answer.promise;
-      return await call();
-    };
-    const store = altered(openStore().store, {
-      load: (load, ...args) => slowly(() => load(...args)),
-      save: (save, ...args) => slowly(() => save(...args)),
-    });
-    const secrets = ["a secret of at least thirty-two bytes"];
-    const visit = visitor({ store: inCookie ? cookieSessions({ secrets, revocation: store }) : store });
-    if (live) await visit((session) => session.set({ a: 1, b: 1, list: [] }));
-    const sessions: Session[] = [];
-    const visiting = visit(async (session) => {
-      sessions.push(session);
-      await session.get("a");
-      session.set("b", 2);
-      isSlow = true;
-    });
-    await asked.promise;
-    const changing = Promise.resolve(sessions[0]).then((session) => change(session!));
-    const code = changing.then(
-      () => "none",
-      (error: unknown) => codeOf(() => Promise.reject(error)),
-    );
-    await soon(0);
-    isSlow = false;
-    answer.resolve();
-    await visiting;
-    await soon(0);
-    return { code: await code, visit };
-  }
-
-  const changes: [string, (session: Session) => unknown, unknown][] = [
-    ["set()", (session) => session.set("a", 2), 2],
-    ["delete()", (session) => session.delete("a"), undefined],
-    ["clear()", (session) => session.clear(), undefined],
-    ["flash()", (session) => session.flash("a", 2), 2],
-    ["pull()", (session) => session.pull("a"), undefined],
-    ["update()", (session) => session.update("a", () => 2), 2],
-  ];
-  const ends: [string, (session: Session) => unknown][] = [
-    ["create()", (session) => session.create()],
-    ["regenerate()", (session) => session.regenerate()],
-    ["destroy()", (session) => session.destroy()],
-  ];
-
-  test.each(changes)("%s is stored afterwards", async (_, change, expected) => {
-    const { code, visit } = await changeMeanwhile(change);
-    expect(code).toBe("none");
-    expect((await visit((session) => session.get("a"))).result).toBe(expected);
-  });
-
-  test.each(ends)("%s throws ERR_RESPONSE_SENT", async (_, end) => {
-    const { code, visit } = await changeMeanwhile(end);
-    expect(code).toBe("ERR_RESPONSE_SENT");
-    expect((await visit((session) => session.all())).result).toMatchObject({ a: 1, b: 2 });
-  });
-
-  test.each(changes)("%s throws ERR_RESPONSE_SENT when the session begins", async (_, change) => {
-    const { code, visit } = await changeMeanwhile(change, { live: false });
-    expect(code).toBe("ERR_RESPONSE_SENT");
-    expect({ ...(await visit((session) => session.all())).result }).toEqual({ b: 2 });
-  });
-
-  test.each([
-    ...changes,
-    ...ends,
-    ["save() after a change in place", async (session) => ((await session.get("list")).push(1), session.save())],
-  ] as [string, (session: Session) => unknown][])(
-    "%s throws ERR_RESPONSE_SENT with cookieSessions",
-    async (_, change) => {
-      const { code, visit } = await changeMeanwhile(change, { inCookie: true });
-      expect(code).toBe("ERR_RESPONSE_SENT");
-      expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 2, list: [] });
-    },
-  );
 });

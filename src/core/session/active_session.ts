@@ -71,8 +71,6 @@ export class ActiveSession {
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
-  /** Whether the response was sent, or the end of the request has begun to store the session. No later change is in the response. */
-  isOver = false;
   /** The last operation whose result became the base of the working copy: see {@linkcode settle}. */
   settled: Operation | undefined;
   /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
@@ -122,6 +120,11 @@ export class ActiveSession {
     this.flash = new Flash(this);
   }
 
+  /** Reports a value that cannot be read. */
+  emitCorrupt(): void {
+    this.emit({ type: "rejected", reason: "corrupt" });
+  }
+
   /** Makes sure that the session is loaded. A failure is not kept: the next call tries again. */
   load(): MaybePromise<void> {
     if (this.copy.base !== undefined) return undefined;
@@ -142,7 +145,7 @@ export class ActiveSession {
 
   /** Stores changes at once if the response was sent. A failure is reported to `onEvent`, or by `await save()`. */
   storeIfLate(): void {
-    if (!this.isOver) return;
+    if (!this.isSent) return;
     this.emit({ type: "late" });
     const ignore = (): void => {};
     try {
@@ -274,7 +277,7 @@ export class ActiveSession {
    * @throws {SessionError} `ERR_RESPONSE_SENT`
    */
   assertWritable(): void {
-    if (!this.isOver) return;
+    if (!this.isSent) return;
     const { base } = this.copy;
     const isInToken = this.policy.repository.tokenHoldsSession === true;
     if (base && !isInToken) return;

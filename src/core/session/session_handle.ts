@@ -152,7 +152,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   create(): Promise<string | null> {
     return this.#call(async (active) => {
-      if (active.isOver) throw responseSent("begin");
+      if (active.isSent) throw responseSent("begin");
       await begin(active);
       return await tokenOf(active);
     });
@@ -166,7 +166,6 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return this.#call(async (active) => {
       if (callback !== undefined) throw new TypeError("session.save takes no callback: await it");
       active.detectChanges();
-      if (active.copy.isPending) active.assertWritable();
       const saving = active.save();
       if (isPromise(saving)) await saving;
       active.values.dropStale();
@@ -179,7 +178,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       const { grace = 0, reauthenticated = false } = options;
       assertGrace(grace);
       await active.betweenCommits(() => {
-        if (active.isOver) throw responseSent("regenerate");
+        if (active.isSent) throw responseSent("regenerate");
         active.isAuthenticated = true;
         if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
         // A session that begins in this request gets a new id anyway.
@@ -195,7 +194,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       const words = clearingWords(options.clearSiteData ?? []);
       // A save that is still under way would make the ended session the base again.
       await active.betweenCommits(() => {
-        if (active.isOver) throw responseSent("end");
+        if (active.isSent) throw responseSent("end");
         if (active.rejected === "ambiguous") throw ambiguousCookie();
         active.destroy();
         this.#clearSiteData = words;
@@ -242,7 +241,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   /** Notes that the response was sent, even if the session has not been used yet. */
   static close<Data extends object>(session: SessionHandle<Data>): void {
     session.#isClosed = true;
-    if (session.#active !== undefined) session.#active.isOver = session.#active.isSent = true;
+    if (session.#active !== undefined) session.#active.isSent = true;
   }
 
   /** Notes that the client gets the new id, so that the old session is not put back any more. */
@@ -261,7 +260,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   get #used(): ActiveSession {
     if (this.#active === undefined) {
       this.#active = this.#open(this);
-      this.#active.isOver = this.#active.isSent = this.#isClosed;
+      this.#active.isSent = this.#isClosed;
     }
     return this.#active;
   }
