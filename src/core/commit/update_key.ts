@@ -34,7 +34,7 @@ export function updateKey(
 }
 
 function commitAtOnce(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
-  if (active.isOver) active.emit({ type: "late" });
+  if (active.isSent) active.emit({ type: "late" });
   return commitComputed(active, key, compute);
 }
 
