@@ -191,11 +191,15 @@ describe("Clear-Site-Data", () => {
     expect([clears(headers), headers.getSetCookie().length]).toEqual(['"cookies", "storage"', 1]);
   });
 
-  test("is not told where there was no session to end", async () => {
-    const { sessions } = await begun();
-    const session = sessions.start(new Request(SHOP));
-    await session.destroy({ clearSiteData: ["storage"] });
-    expect(clears(await sessions.commit(session))).toBeNull();
+  test("is not told where there was no session to end, also if a plugin adds headers", async () => {
+    const plugin = { name: "each", respond: (headers: Headers) => headers.set("X-Plugin", "1") };
+    for (const plugins of [[], [plugin]]) {
+      const { sessions } = await begun({ plugins });
+      const session = sessions.start(new Request(SHOP));
+      await session.destroy({ clearSiteData: ["storage"] });
+      const headers = await sessions.commit(session);
+      expect([clears(headers), headers.has("X-Plugin")]).toEqual([null, plugins.length > 0]);
+    }
   });
 
   test("is not told unless asked for, nor when the store did not end the session", async () => {

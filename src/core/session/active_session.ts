@@ -114,7 +114,7 @@ export class ActiveSession {
     this.arrivedAt = arrivedAt;
     this.runtimeArguments = runtimeArguments;
     this.transport = request && new RequestTransport(policy, request, runtimeArguments);
-    if (request === undefined) this.presented = token;
+    this.presented = token;
     this.calls = new CallQueue(policy.storeTimeout);
     this.values = new Values(this);
     this.flash = new Flash(this);
