@@ -121,9 +121,10 @@ test("an update that destroy() overtakes fails, although its session gets a new 
   expect(cookies).toEqual([expect.stringContaining("Max-Age=0")]);
 });
 
-/** A session in a store that fails the first `failures` creations of a successor, and the keys under which the value 2 was written. */
+/** A session, and the keys under which the value 2 was written. The first `failures` creations of a successor wait, and then fail. */
 async function renewing(failures: number) {
   const { store, records } = openStore();
+  const [reached, failing] = [gate(), gate()];
   const under: string[] = [];
   let creations = 0;
   const watched = altered(store, {
@@ -132,8 +133,12 @@ async function renewing(failures: number) {
       return change(key, write);
     },
     create: async (create, ...args) => {
-      if (creations++ > 0 && creations <= failures + 1) throw new Error("down");
-      return await create(...args);
+      const isFailing = creations > 0 && creations <= failures;
+      creations++;
+      if (!isFailing) return await create(...args);
+      reached.open();
+      await failing.opened;
+      throw new Error("down");
     },
   });
   const sessions = new SessionManager<Record<string, number | undefined>>({ store: watched });
@@ -141,7 +146,7 @@ async function renewing(failures: number) {
   const [oldKey] = records.keys();
   const visit = <Result>(use: (session: Shop) => Promise<Result>) =>
     visitor(sessions)(use, { headers: { Cookie: cookieOf(begun) } });
-  return { visit, under, oldKey };
+  return { visit, under, oldKey, reached, failing };
 }
 
 test("an update that waits for a call of regenerate() is stored under the new id only", async () => {
@@ -155,10 +160,14 @@ test("an update that waits for a call of regenerate() is stored under the new id
 });
 
 test("an update that waits for a new id whose creation fails is stored under the next new id only", async () => {
-  const { visit, under, oldKey } = await renewing(1);
+  const { visit, under, oldKey, reached, failing } = await renewing(1);
   const { result } = await visit(async (session) => {
     await session.regenerate();
-    return await Promise.allSettled([session.save(), session.update("n", (n = 0) => n + 1)]);
+    const saving = session.save();
+    await reached.opened;
+    const updating = session.update("n", (n = 0) => n + 1);
+    failing.open();
+    return await Promise.allSettled([saving, updating]);
   });
   expect(result).toMatchObject([{ reason: { code: "ERR_STORE" } }, { value: 2 }]);
   expect(under).toHaveLength(1);
