@@ -34,10 +34,10 @@ export function finish(
     return chain(joining, () => {
       assertClearable(active, clearSiteData);
       if (!active.needsStoring) return answer(!active.isGone);
-      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(store(active), answer);
+      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(storeAll(active), answer);
       return chain(isRoutine(active), (mayWait) => {
+        if (!mayWait) return chain(storeAll(active), answer);
         const storing = store(active);
-        if (!mayWait) return chain(storing, answer);
         if (isPromise(storing)) waitUntil(storing.catch(() => {}));
         return answer(true);
       });
@@ -64,6 +64,24 @@ export function waitUntilFor(
     if (typeof found === "function") return (promise) => found.call(each, promise);
   }
   return undefined;
+}
+
+/**
+ * How often the end of a request stores what was recorded while it stored. A stream that changes the session all the time must
+ * not hold back the response for ever.
+ */
+const MOST_COMMITS = 100;
+
+/** Stores everything that is pending, and what a stream or another task records meanwhile. Answers as {@linkcode store}. */
+function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
+  const { revision } = active.copy;
+  return chain(store(active), (isStored) =>
+    chain(active.calls.done(), () => {
+      active.detectChanges();
+      const isChanged = active.copy.revision !== revision && active.needsStoring;
+      return isStored && isChanged && commits < MOST_COMMITS ? storeAll(active, commits + 1) : isStored;
+    }),
+  );
 }
 
 /** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */

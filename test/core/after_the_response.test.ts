@@ -1,5 +1,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
 
@@ -232,5 +234,108 @@ describe("after the response", () => {
   test("get() still reads", async () => {
     const { late } = await sessionAfter(() => 0, true);
     expect(await late.get("a")).toBe(1);
+  });
+});
+
+describe("while the end of the request stores the session", () => {
+  /** Makes a change while the store has not answered the last call of its request. */
+  async function changeMeanwhile<Result>(
+    change: (session: Session) => Result,
+    { live = true, inCookie = false } = {},
+  ): Promise<{ result: Awaited<Result>; cookies: string[]; visit: Visitor<UntypedData> }> {
+    const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let isSlow = false;
+    const slowly = async <Answer>(call: () => Answer): Promise<Awaited<Answer>> => {
+      if (isSlow) asked.resolve();
+      if (isSlow) await answer.promise;
+      return await call();
+    };
+    const store = altered(openStore().store, {
+      load: (load, ...args) => slowly(() => load(...args)),
+      save: (save, ...args) => slowly(() => save(...args)),
+    });
+    const secrets = ["a secret of at least thirty-two bytes"];
+    const visit = visitor({ store: inCookie ? cookieSessions({ secrets, revocation: store }) : store });
+    if (live) await visit((session) => session.set({ a: 1, b: 1, list: [] }));
+    const { promise, resolve } = Promise.withResolvers<Session>();
+    const visiting = visit(async (session) => {
+      resolve(session);
+      await session.get("a");
+      session.set("b", 2);
+      isSlow = true;
+    });
+    await asked.promise;
+    const session = await promise;
+    const changing = (async () => await change(session))();
+    await soon(0);
+    isSlow = false;
+    answer.resolve();
+    const { cookies } = await visiting;
+    return { result: await changing, cookies, visit };
+  }
+
+  describe.each([{ kind: "exists" }, { kind: "begins", live: false }, { kind: "is kept in a cookie", inCookie: true }])(
+    "a session that $kind",
+    (options) => {
+      test.each<[string, (session: Session) => unknown, Record<string, unknown>]>([
+        ["set()", (session) => session.set("a", 2), { a: 2, b: 2 }],
+        ["delete()", (session) => session.delete("b"), { b: undefined }],
+        ["clear()", (session) => session.clear(), { a: undefined, b: undefined }],
+        ["flash()", (session) => session.flash("a", 2), { a: 2, b: 2 }],
+        ["pull()", (session) => session.pull("b"), { b: undefined }],
+        ["update()", (session) => session.update("b", (b: number) => b + 1), { b: 3 }],
+      ])("is stored with %s", async (_, change, expected) => {
+        const { visit } = await changeMeanwhile(change, options);
+        const all = (await visit((session) => session.all())).result;
+        for (const [key, value] of Object.entries(expected)) expect(all[key]).toBe(value);
+      });
+
+      test("is ended by destroy(), and its cookie is cleared", async () => {
+        const { cookies, visit } = await changeMeanwhile((session) => session.destroy(), options);
+        expect((await visit((session) => session.size())).result).toBe(0);
+        if (options.live !== false) expect(cookies.join()).toContain("Max-Age=0");
+      });
+
+      test("is known to create(), and csrfToken() gives a token that is valid", async () => {
+        const { result, visit } = await changeMeanwhile(
+          async (session) => ({ id: await session.create(), token: await csrfToken(session) }),
+          options,
+        );
+        const valid = await visit(async (session) => [
+          await verifyCsrfToken(session, result.token),
+          options.inCookie === true || (await session.id()) === result.id,
+        ]);
+        expect(valid.result).toEqual([true, true]);
+      });
+    },
+  );
+
+  test("regenerate() gives the response a new id", async () => {
+    const { cookies, visit } = await changeMeanwhile((session) => session.regenerate());
+    expect(cookies).toHaveLength(1);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 2, list: [] });
+  });
+
+  test("an object changed in place is stored", async () => {
+    const { visit } = await changeMeanwhile(async (session) => void (await session.get("list")).push(1));
+    expect((await visit((session) => session.get("list"))).result).toEqual([1]);
+  });
+
+  test("a task that changes the session all the time does not hold back the response for ever", async () => {
+    let isSent = false;
+    const visit = visitor({
+      store: altered(openStore().store, { save: async (save, ...args) => await save(...args) }),
+    });
+    await visit(async (session) => {
+      session.set("n", 1);
+      void (async () => {
+        for (let n = 2; !isSent; n++) {
+          session.set("n", n);
+          await soon(0);
+        }
+      })();
+    });
+    isSent = true;
+    expect((await visit((session) => session.get("n"))).result).toBeGreaterThan(1);
   });
 });
