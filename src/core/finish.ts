@@ -79,7 +79,11 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
     chain(active.calls.done(), () => {
       active.detectChanges();
       const isChanged = active.copy.revision !== revision && active.needsStoring;
-      return isStored && isChanged && commits < MOST_COMMITS ? storeAll(active, commits + 1) : isStored;
+      if (!isStored || !isChanged) return isStored;
+      if (commits < MOST_COMMITS) return storeAll(active, commits + 1);
+      active.isSent = true;
+      active.storeIfLate();
+      return isStored;
     }),
   );
 }

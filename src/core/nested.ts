@@ -33,14 +33,14 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
 }
 
 /**
- * Whether a response may come from a nested handler with a session of the same name, and this request would change its
- * own session, or write its token over the other one. An id that this request itself has made is written in any case.
+ * Whether a response may come from a nested handler with a session of the same name, so that this request must not
+ * write the token of the session that it has loaded. A session that it has begun or regenerated itself is kept, unless
+ * changes are pending.
  */
 export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
-  const { copy, policy, transport } = active;
-  const mayReplace = active.isRenewed || active.needsStoring || transport?.lifetime?.refresh === "always";
-  const isOwn = active.isNew || active.retired !== undefined;
-  if (!copy.isPending && (isOwn || !mayReplace)) return false;
+  const { copy, policy } = active;
+  const isLoaded = Boolean(copy.base) && !active.isNew && active.retired === undefined;
+  if (!copy.isPending && !isLoaded) return false;
   const tells = (name: string | undefined): boolean => name !== undefined && headers.has(name);
   return tells("Set-Cookie") || policy.transports.some(({ responseHeader }) => tells(responseHeader));
 }

@@ -244,6 +244,7 @@ describe("a handler that answers with the response of another one", () => {
     ["had stored a change", {}, (session) => session.update("outer", () => 1)],
     ["had saved", {}, async (session) => (set(session), await session.save())],
     ["had recorded a change", {}, set],
+    ["had renewed the id by age", { rotateEvery: 600 }, (session) => session.id()],
   ])("keeps the id that a login in that one has made, when it %s", async (what, options, use) => {
     let now = 0;
     const { sessions, inner, all } = await nested({ ...options, now: () => now });
@@ -260,7 +261,7 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toMatchObject({ inner: 2 });
   });
 
-  test.each(["touch", "set"] as const)(
+  test.each(["touch", "set", "update"] as const)(
     "keeps a login in that one after %s(), where the cookie holds the session",
     async (way) => {
       const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
@@ -269,7 +270,8 @@ describe("a handler that answers with the response of another one", () => {
       const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
       await session.get("inner");
       if (way === "set") set(session);
-      else session.touch();
+      else if (way === "touch") session.touch();
+      else await session.update("more", () => 1);
       const response = await sessions.respond(session, await login(sessions, Cookie));
       expect(await all(response)).toEqual(way === "set" ? { inner: 2, outer: 1 } : { inner: 2 });
     },
