@@ -480,6 +480,23 @@ describe("an id that is due by age", () => {
     },
   );
 
+  test("that could not be renewed leaves nothing to store to save() after the request has failed", async () => {
+    const { store, visit, headers, read } = await due();
+    let kept: Session | undefined;
+    const failing = visit(
+      async (session) => {
+        session.set("b", 2);
+        await session.get("a");
+        store.plan({ save: ["none", "rejects", "rejects"] });
+        kept = session;
+      },
+      { headers },
+    );
+    await expect(failing).rejects.toThrow("the store failed");
+    await kept?.save();
+    expect((await read(headers.Cookie)).result).toEqual({ a: 1 });
+  });
+
   test("is stored with all changes where the cookie holds the session", async () => {
     const store = sealed();
     const { visit, headers, read } = await due({ store });
