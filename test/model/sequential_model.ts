@@ -65,6 +65,8 @@ export interface Visit {
   readonly isInDoubt: boolean;
   /** Whether something may be stored of which the library has no confirmation yet. */
   readonly isUnconfirmed: boolean;
+  /** Whether the store failed while the session got a new id. */
+  readonly isRotationInDoubt: boolean;
   /** A token that `id()` or `create()` returned before its session was stored. */
   readonly disclosed: string | undefined;
   /** The label of the session that `destroy` has to end. */
@@ -135,6 +137,7 @@ export function beginVisit(world: World, presented: string | null, now: number):
     rotation: undefined,
     isInDoubt: false,
     isUnconfirmed: false,
+    isRotationInDoubt: false,
     disclosed: undefined,
     ends: undefined,
     isEnded: false,
@@ -229,10 +232,15 @@ function stored(visit: Visit, contents: Contents): Visit {
   return { ...visit, base: label, disclosed: undefined, world: { ...world, tokens } };
 }
 
+/** The visit after a failure of the store. */
+function doubted(visit: Visit): Visit {
+  return visit.rotation === undefined ? visit : { ...visit, isRotationInDoubt: true };
+}
+
 /** The possible results of a commit during which the store failed: all of it was done, a part of it, or nothing. */
 function partlyDone(before: Visit, faults: Faults): Visit[] {
-  const visit = { ...loaded(before), isInDoubt: before.isInDoubt || !loaded(before).base };
-  const outcomes = [before, visit];
+  const visit = { ...doubted(loaded(before)), isInDoubt: before.isInDoubt || !loaded(before).base };
+  const outcomes = [doubted(before), visit];
   // The successors of a retired session end before the session itself does.
   for (
     let place = visit.world.places.get(visit.ends ?? "");
@@ -273,12 +281,13 @@ export function isOutage(outcome: Outcome, faults: Faults): boolean {
 }
 
 function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults): Visit[] {
-  const visit = loaded(before);
+  const isOut = isOutage(outcome, faults);
+  const visit = isOut ? doubted(loaded(before)) : loaded(before);
   const next = (contents: Contents): Contents => put("n", isBad ? -1 : (contents.data["n"] ?? 0) + 1)(contents);
   const is = (value: unknown): boolean => "value" in outcome && outcome.value === value;
   const isRefused = "code" in outcome && outcome.code === "ERR_SCHEMA";
-  if (isOutage(outcome, faults)) {
-    const outcomes = [before, visit];
+  if (isOut) {
+    const outcomes = [doubted(before), visit];
     if (visit.base && visit.rotation === undefined && mayBeDone(faults))
       for (const done of updatedAtOnce(visit, next).visits) outcomes.push({ ...done, isUnconfirmed: true });
     // The update may be stored in the successor, which may still replace the old session.
@@ -385,18 +394,14 @@ export function stepped(visit: Visit, step: Step, outcome: Outcome, faults: Faul
       return isDone ? [{ ...visit, touches: true, isRefused: false }] : [];
     case "save":
       return committed(consumed(visit), outcome, faults);
-    case "regenerate":
+    case "regenerate": {
       if (!isDone) return [];
-      return [
-        now.base && !now.isInDoubt
-          ? {
-              ...now,
-              rotation: Math.min(step.grace, now.rotation ?? Infinity),
-              isAuthenticated: true,
-              isRefused: false,
-            }
-          : { ...now, isAuthenticated: true },
-      ];
+      if (!now.base || now.isInDoubt) return [{ ...now, isAuthenticated: true }];
+      const rotation = Math.min(step.grace, now.rotation ?? Infinity);
+      const rotating = { ...now, rotation, isAuthenticated: true, isRefused: false };
+      // If an earlier attempt got no answer, its id may be given up, even if the handler has got it.
+      return now.isRotationInDoubt ? [rotating, { ...rotating, disclosed: undefined }] : [rotating];
+    }
     case "create":
       if (now.base) return token(now, outcome);
       if (!mayBegin(now)) return !isDone && outcome.code === "ERR_SESSION_GONE" ? [now] : [];
