@@ -77,7 +77,6 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
   const { revision } = active.copy;
   return chain(store(active), (isStored) =>
     chain(active.calls.done(), () => {
-      active.detectChanges();
       const isChanged = active.copy.revision !== revision && active.needsStoring;
       if (!isStored || !isChanged) return isStored;
       if (commits < MOST_COMMITS) return storeAll(active, commits + 1);

@@ -1,6 +1,7 @@
 import type { Change, KeyChange } from "./changes.ts";
 import type { Codec } from "./codec.ts";
 import { isMistake, notSerializable } from "./errors.ts";
+import type { SessionHappening } from "./events.ts";
 import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
@@ -10,8 +11,7 @@ import type { WorkingCopy } from "./working_copy.ts";
 interface ValuesOwner {
   readonly copy: WorkingCopy;
   readonly policy: { readonly codec: Codec; readonly now: () => number };
-  /** Reports a value that cannot be read. */
-  emitCorrupt(): void;
+  emit(event: SessionHappening): void;
 }
 
 /** An object that the handler has got, and its text at that time. */
@@ -70,7 +70,7 @@ export class Values {
       return this.#session.policy.codec.decode(text);
     } catch {
       // A field that another program has corrupted must not make every request fail until the session ends.
-      this.#session.emitCorrupt();
+      this.#session.emit({ type: "rejected", reason: "corrupt" });
       return undefined;
     }
   }

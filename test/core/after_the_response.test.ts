@@ -316,8 +316,11 @@ describe("while the end of the request stores the session", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, b: 2, list: [] });
   });
 
-  test("an object changed in place is stored", async () => {
-    const { visit } = await changeMeanwhile(async (session) => void (await session.get("list")).push(1));
+  test("an object changed in place is stored by save()", async () => {
+    const { visit } = await changeMeanwhile(async (session) => {
+      (await session.get("list")).push(1);
+      await session.save();
+    });
     expect((await visit((session) => session.get("list"))).result).toEqual([1]);
   });
 

@@ -120,21 +120,19 @@ export class ActiveSession {
     this.flash = new Flash(this);
   }
 
-  /** Reports a value that cannot be read. */
-  emitCorrupt(): void {
-    this.emit({ type: "rejected", reason: "corrupt" });
-  }
-
   /** Makes sure that the session is loaded. A failure is not kept: the next call tries again. */
   load(): MaybePromise<void> {
     if (this.copy.base !== undefined) return undefined;
     if (this.#loading !== undefined) return this.#loading;
     const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
-    const done = (): void => void (this.#loading = undefined);
+    const done = (): void => {
+      this.#loading = undefined;
+    };
     // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
     loading.then(done, done);
-    return (this.#loading = loading);
+    this.#loading = loading;
+    return loading;
   }
 
   emit(event: SessionHappening): void {
