@@ -1,4 +1,4 @@
-import { type Commit, isRotation, type KeyChange } from "./changes.ts";
+import { type Commit, isRotation, type KeyChange, type RotationCommit } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { mayBeLate } from "./admission.ts";
 import { create } from "./commit/create.ts";
@@ -119,13 +119,24 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     if (active.isSent) copy.forgetRenewal();
     commit = copy.take();
     if (!copy.base) await create(active, commit, op);
-    else if (isRotation(commit)) await rotate(active, copy.base, commit, op);
+    else if (isRotation(commit)) await renew(active, copy.base, commit, op);
     else await update(active, copy.base, commit, op);
   } catch (error) {
     const isUnconfirmed = active.unconfirmedRotation !== undefined;
     if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error, drops);
     report(active, error, true, op);
     throw error;
+  }
+}
+
+/** Gives a session a new id. If a record has no room for a renewal by age, the session keeps its id, and its changes are stored. */
+async function renew(active: ActiveSession, base: Found, commit: RotationCommit, op: Operation): Promise<void> {
+  try {
+    await rotate(active, base, commit, op);
+  } catch (error) {
+    const isTooLarge = isSessionError(error) && error.code === "ERR_RECORD_TOO_LARGE";
+    if (!commit.rotation.untilUsed || !isTooLarge) throw error;
+    await update(active, base, { ...commit, view: undefined, rotation: undefined }, op);
   }
 }
 

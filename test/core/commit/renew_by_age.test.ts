@@ -1,6 +1,13 @@
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { z } from "zod";
-import { type Session, SessionError, SessionManager, type SessionOptions } from "../../../mod.ts";
+import {
+  assertRecordSize,
+  serializeRecord,
+  type Session,
+  SessionError,
+  SessionManager,
+  type SessionOptions,
+} from "../../../mod.ts";
 import { cookieSessions } from "../../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../../src/csrf.ts";
 import { exclusive } from "../../../src/exclusive.ts";
@@ -691,4 +698,21 @@ test("id() makes no id where there is no session", async () => {
   const generateId = vi.fn<() => string>(() => "x".repeat(32));
   expect((await visitor({ generateId })((session) => session.id())).result).toBeNull();
   expect(generateId).not.toHaveBeenCalled();
+});
+
+test("a record that has no room for the renewal keeps its id: it can be read, and changes that fit are stored", async () => {
+  const store = altered(openStore().store, {
+    save: (save, key, write) => {
+      // There is room for the names of writes, and not for the instant of a renewal.
+      assertRecordSize("Toy", serializeRecord(write.record).length, 120);
+      return save(key, write);
+    },
+  });
+  const { visit, headers, old, read } = await due({ store });
+  expect((await read(headers.Cookie)).cookies).toEqual([]);
+  const changed = await visit(async (session) => (session.set("a", 2), await session.id()), { headers });
+  expect([changed.result, changed.cookies]).toEqual([old, []]);
+  expect((await read(headers.Cookie)).result).toEqual({ a: 2 });
+  expect(await codeOf(() => visit((session) => session.set("b", 3), { headers }))).toBe("ERR_RECORD_TOO_LARGE");
+  expect(await codeOf(() => visit((session) => session.regenerate(), { headers }))).toBe("ERR_RECORD_TOO_LARGE");
 });
