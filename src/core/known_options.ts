@@ -29,6 +29,10 @@ const ALIASES: Readonly<Record<string, string>> = {
   expires: "maxAge",
   maxAge: "idleTimeout",
   name: "cookie",
+  domain: "cookie",
+  path: "cookie",
+  sameSite: "cookie",
+  secure: "cookie",
   encrypt: "encryption",
   observe: "onEvent",
   // A store that was passed in place of the options.

@@ -102,6 +102,10 @@ describe("misuse", () => {
   test.each<[string, unknown, string]>([
     ["a lifetime as others call it", { maxAge: 60 }, "did you mean idleTimeout?"],
     ["a cookie's name outside of cookie", { name: "sid" }, "did you mean cookie?"],
+    ["a cookie's domain outside of cookie", { domain: "a.example" }, "did you mean cookie?"],
+    ["a cookie's path outside of cookie", { path: "/a" }, "did you mean cookie?"],
+    ["a cookie's sameSite outside of cookie", { sameSite: "Lax" }, "did you mean cookie?"],
+    ["a cookie's secure outside of cookie", { secure: true }, "did you mean cookie?"],
     ["a store in place of the options", memoryStore(), "did you mean store?"],
   ])("%s: the message names the option that is meant", (_, options, message) => {
     expect(() => withSession(() => new Response(), options as SessionOptions)).toThrow(message);
