@@ -77,11 +77,11 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
   const { revision } = active.copy;
   return chain(store(active), (isStored) =>
     chain(active.calls.done(), () => {
-      const isChanged = active.copy.revision !== revision && active.needsStoring;
-      if (!isStored || !isChanged) return isStored;
-      if (commits < MOST_COMMITS) return storeAll(active, commits + 1);
+      const isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
+      if (isChanged && commits < MOST_COMMITS) return storeAll(active, commits + 1);
+      // The result takes some turns to reach the caller. A change that comes meanwhile must be late, or it would be lost.
       active.isSent = true;
-      active.storeIfLate();
+      if (isChanged) active.storeIfLate();
       return isStored;
     }),
   );

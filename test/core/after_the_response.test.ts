@@ -324,6 +324,34 @@ describe("while the end of the request stores the session", () => {
     expect((await visit((session) => session.get("list"))).result).toEqual([1]);
   });
 
+  test.each([{ live: true }, { live: false }])(
+    "a change is stored whenever it comes, live: $live",
+    async ({ live }) => {
+      for (let turns = 0; turns < 30; turns++) {
+        const sessions: Session[] = [];
+        const setAfter = async (session: Session | undefined): Promise<void> => {
+          for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+          session?.set("late", turns);
+        };
+        const store = altered(openStore().store, {
+          save: async (save, ...args) => {
+            const stored = await save(...args);
+            void setAfter(sessions.pop());
+            return stored;
+          },
+        });
+        const visit = visitor({ store });
+        if (live) await visit((session) => session.set("a", 1));
+        await visit(async (session) => {
+          session.set("a", 2);
+          sessions.push(session);
+        });
+        await soon(0);
+        expect((await visit((session) => session.get("late"))).result).toBe(turns);
+      }
+    },
+  );
+
   test("a task that changes the session all the time does not hold back the response for ever", async () => {
     const sessions: Session[] = [];
     let changes = 0;
