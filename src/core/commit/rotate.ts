@@ -103,9 +103,9 @@ async function follow(
   if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed))
     return await update(active, newest, { ...rest, rotation: undefined }, op);
   if (active.isIdDisclosed) {
-    // The id is used again, so the first session under it must have ended.
-    await endOrphan(active, op);
+    // The id is used again, now or by the next commit, so the first session under it must have ended.
     active.nextId = successor.id;
+    await endOrphan(active, op);
   }
   await giveNewId(active, newest, rest, op);
 }

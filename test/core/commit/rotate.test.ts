@@ -223,6 +223,29 @@ describe("regenerate()", () => {
 });
 
 describe("a rotation that other requests overtake", () => {
+  test("keeps the id that it has made known, also if the store fails when its first successor is ended", async () => {
+    let failures = 0;
+    const store = altered(openStore().store, {
+      delete: async (remove, ...args) => {
+        if (failures-- > 0) throw new Error("down");
+        return await remove(...args);
+      },
+    });
+    const headers = { Cookie: cookieOf(await visitor({ store })((session) => session.set("n", 1))) };
+    const { result, cookies } = await visitor({ store })(
+      async (session) => {
+        await session.regenerate();
+        const id = await session.id();
+        await visitor({ store })((other) => other.regenerate({ grace: 60 }), { headers });
+        failures = 3;
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+        return id;
+      },
+      { headers },
+    );
+    expect(idIn(cookies)).toBe(result);
+  });
+
   /**
    * A session before a rotation. `interfere` is called before each `save` of the store, with its kind, its key, and a function that changes a
    * record.
