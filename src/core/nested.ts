@@ -15,12 +15,15 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   const { request } = transport;
   const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   const headers = new Headers(request.headers);
-  // A line without a value expires a cookie, perhaps one of the same name in another scope.
-  headers.set("Cookie", pairs.filter((pair) => pair.indexOf("=") < pair.length - 1).join("; "));
   for (const { requestHeader, responseHeader = "" } of policy.transports) {
     const told = responseHeader === "" ? null : response.headers.get(responseHeader);
-    if (told !== null && requestHeader !== undefined) headers.set(requestHeader, told);
+    // What the client itself has sent is not the response's token. It may be the id of another session.
+    if (requestHeader === undefined) continue;
+    if (told === null) headers.delete(requestHeader);
+    else headers.set(requestHeader, told);
   }
+  // A line without a value expires a cookie, perhaps one of the same name in another scope.
+  headers.set("Cookie", pairs.filter((pair) => pair.indexOf("=") < pair.length - 1).join("; "));
   const token = await new RequestTransport(
     policy,
     new Request(urlOf(request.url), { headers }),
@@ -34,8 +37,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
 
 /**
  * Whether a response may come from a nested handler with a session of the same name, so that this request must not
- * write the token of the session that it has loaded. A session that it has begun or regenerated itself is kept, unless
- * changes are pending.
+ * write the token of the session that it has loaded. A session that it has begun, or regenerated without a
+ * grace, is kept unless changes are pending.
  */
 export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
   const { copy, policy } = active;

@@ -237,6 +237,18 @@ describe("a handler that answers with the response of another one", () => {
     return await sessions.respond(session, new Response());
   }
 
+  test("finds no session in a header that the client itself has sent beside its cookie", async () => {
+    const { sessions, inner } = await nested({ header: "X-Session-Id" });
+    const other = sessions.start(new Request(SHOP, { headers: { "X-Session-Id": "" } }));
+    set(other);
+    const id = (await sessions.respond(other, new Response())).headers.get("X-Session-Id") ?? "";
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie, "X-Session-Id": id } }));
+    expect([await session.get("inner"), id]).toEqual([1, expect.stringMatching(/^[\w-]{32}$/)]);
+    const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": "theme=dark" } }));
+    expect(response.headers.getSetCookie()).toEqual(["theme=dark"]);
+  });
+
   test.each<[string, SessionOptions<Data>, (session: Session<Data>) => unknown]>([
     ["had only read", { cookie: { refresh: "always" } }, (session) => session.get("inner")],
     ["was due for a touch", {}, (session) => session.get("inner")],
