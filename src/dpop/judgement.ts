@@ -5,6 +5,7 @@
  */
 import { urlOf } from "../core/address.ts";
 import type { Operation } from "../core/repository.ts";
+import { internalsOf } from "../core/session_internals.ts";
 import type { Binding } from "./binding.ts";
 import { claimedInstant, CLOCK_ERROR, isOurs, isRecent } from "./nonce.ts";
 import type { DpopSettings } from "./options.ts";
@@ -47,9 +48,13 @@ export class ProofJudge {
     const { nonce = "", ath, thumbprint } = proof;
     const madeAt = claimedInstant(nonce);
     if (!isRecent(madeAt, op.now, nonceLifetime) || !(await isOurs(nonce, binding.secret))) return "nonce";
+    const until = madeAt + (nonceLifetime + 2 * CLOCK_ERROR) * 1000;
+    // A request counts from the instant at which it came. If it has waited for too long, for an upload say, the note of
+    // an earlier use may be gone.
+    if (op.session !== undefined && internalsOf(op.session).now() >= until) return "nonce";
     if (ath !== (await hashOfToken(token))) return "token";
     if (binding.thumbprint !== undefined && thumbprint !== binding.thumbprint) return "binding";
-    const used = this.#uses.get(request) ?? useOnce(proof, madeAt + (nonceLifetime + 2 * CLOCK_ERROR) * 1000, op);
+    const used = this.#uses.get(request) ?? useOnce(proof, until, op);
     this.#uses.set(request, used);
     return (await used) ? proof : "replay";
   }

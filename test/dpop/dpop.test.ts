@@ -154,6 +154,28 @@ test("dpop() rejects a proof that was used, also on another server, of 20 at onc
   expect((await handler(request.clone())).status).toBe(401);
 });
 
+test("dpop() rejects a proof whose request waits until the note of an earlier use is gone", async () => {
+  const store = memoryStore();
+  const { client, plugin } = await signedIn({}, { store });
+  const { promise: uploaded, resolve: upload } = Promise.withResolvers<void>();
+  const handler = withSession<{ user?: string }>(
+    async (request, session) => {
+      if (request.headers.has("X-Upload")) await uploaded;
+      return Response.json({ user: await session.get("user"), fault: await plugin.fault(session) });
+    },
+    { header: "X-Session-Id", plugins: [plugin], now: clock, store },
+  );
+  const request = await client.request("/");
+  const stolen = request.clone();
+  stolen.headers.set("X-Upload", "1");
+  const waiting = handler(stolen);
+  expect(await (await handler(request)).json()).toMatchObject({ user: "ada" });
+  now = START + 3_600_000;
+  await store.prune?.(now);
+  upload();
+  expect(await (await waiting).json()).toEqual({ fault: "nonce" });
+});
+
 test("dpop() notes a proof for as long as a server whose clock is behind might take it, and by the margin of engines longer", async () => {
   const inner = memoryStore();
   const ends: number[] = [];
