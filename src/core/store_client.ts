@@ -23,7 +23,7 @@ interface Call<T> {
 }
 
 /**
- * A client of an untrusted store for one operation: one load or one commit, repairs included. All calls share one time limit.
+ * A client of an untrusted store for one operation: one load, one commit, or one attempt to undo a commit. All calls share one time limit.
  * The client retries if the store is busy, checks each answer, and hides errors of the engine's client, whose messages may
  * hold keys and data. The time limit is measured on the real clock, because a store that hangs does so in real time.
  */
