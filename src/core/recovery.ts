@@ -105,7 +105,7 @@ export async function reinstate(active: ActiveSession): Promise<void> {
     if (retired !== undefined) await repository.reinstate?.(retired.current, retired.successor, op);
     // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
     // so that session is ended through the plugins as well.
-    if (made !== undefined && base !== made.successor) await repository.end(base, op);
+    if (made !== undefined && base !== made.successor && base.id !== made.current.id) await repository.end(base, op);
     if (unconfirmed === undefined) return;
     // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
     // or was retired in favour of another successor.
