@@ -52,5 +52,9 @@ export function run(
   return new Promise((resolve) => {
     child.on("error", (error) => resolve({ ok: false, stdout, output: `${output}${error.message}\n` }));
     child.on("close", (code) => resolve({ ok: code === 0, stdout, output }));
+    // A process that the command left behind may hold its outputs open for ever.
+    child.on("exit", () =>
+      setTimeout(() => [child.stdout, child.stderr].map((stream) => stream.destroy()), 10_000).unref(),
+    );
   });
 }

@@ -1,11 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { createClient } from "redis";
+import { freePort, launch, type ServerProcess } from "./server_process.ts";
 
 /** A Redis server for one test. */
 export interface RedisServer {
@@ -51,23 +48,26 @@ export async function startRedis({
     ...persistence,
     ...args,
   ];
-  let server = await launch(program, options, "Ready to accept connections");
+  const [command, ...before] = program;
+  const start = (): Promise<ServerProcess> =>
+    launch({ command, args: [...before, ...options], ready: /Ready to accept connections/, log: "stdout" });
+  let server = await start();
 
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
     get pid() {
-      return pidOf(server);
+      return server.pid;
     },
     async stop() {
-      await end(server);
+      await server.end("SIGKILL");
       await rm(directory, { recursive: true, force: true });
     },
     async restart() {
-      await end(server);
-      server = await launch(program, options, "Ready to accept connections");
+      await server.end("SIGKILL");
+      server = await start();
     },
-    kill: () => end(server),
+    kill: () => server.end("SIGKILL"),
   };
 }
 
@@ -131,7 +131,7 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
   // By default a primary waits 5 s for more replicas before it sends its data to the first one.
   const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
   const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(primary.port)] });
-  const processes: ChildProcess[] = [];
+  const processes: ServerProcess[] = [];
   const sentinels: { readonly host: string; readonly port: number }[] = [];
   for (let at = 0; at < 3; at++) {
     const port = await freePort();
@@ -146,7 +146,9 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
       "sentinel failover-timeout main 4000",
     ];
     await writeFile(file, `${settings.join("\n")}\n`);
-    processes.push(await launch(["redis-server"], [file, "--sentinel"], "+monitor"));
+    processes.push(
+      await launch({ command: "redis-server", args: [file, "--sentinel"], ready: /\+monitor/, log: "stdout" }),
+    );
     sentinels.push({ host: "127.0.0.1", port });
   }
   const watchers = await Promise.all(sentinels.map(({ port }) => connected(`redis://127.0.0.1:${port}`)));
@@ -185,7 +187,7 @@ export async function startRedisSentinels(): Promise<RedisSentinels> {
     synced,
     async stop() {
       client.destroy();
-      for (const process of processes) await end(process);
+      for (const process of processes) await process.end("SIGKILL");
       await Promise.all([primary.stop(), replica.stop()]);
       await rm(directory, { recursive: true, force: true });
     },
@@ -205,43 +207,4 @@ async function until(what: string, isSo: () => Promise<boolean>): Promise<void> 
     if (performance.now() > giveUpAt) throw new Error(`It is not so after 120 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-}
-
-async function launch(
-  [program, ...before]: readonly [string, ...string[]],
-  args: readonly string[],
-  ready: string,
-): Promise<ChildProcess> {
-  const server = spawn(program, [...before, ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  await once(server, "spawn");
-  const said: string[] = [];
-  for await (const line of createInterface({ input: server.stdout })) {
-    said.push(line);
-    if (!line.includes(ready)) continue;
-    // Later output is not needed, but a full pipe would stop the server.
-    server.stdout.resume();
-    return server;
-  }
-  throw new Error(`${program} did not start:\n${said.join("\n")}`);
-}
-
-async function end(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  const exited = once(server, "exit");
-  process.kill(pidOf(server), "SIGKILL");
-  await exited;
-}
-
-function pidOf(server: ChildProcess): number {
-  if (server.pid === undefined) throw new Error("redis-server is not running");
-  return server.pid;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 
 /** A server process for one test. */
@@ -14,21 +15,39 @@ export interface ServerProcess {
 export interface LaunchOptions extends Pick<SpawnOptions, "uid" | "gid" | "cwd"> {
   readonly command: string;
   readonly args: readonly string[];
-  /** Matches the line of the standard error output that says that the server accepts connections. */
+  /** Matches the line of the log that says that the server accepts connections. */
   readonly ready: RegExp;
+  /** The output that has the log. Default `stderr`. The other one is ignored. */
+  readonly log?: "stdout" | "stderr";
 }
 
+const running = new Set<ChildProcess>();
+// A test file that fails while it starts its servers cannot stop those that run already. The runner ends the file's process by SIGTERM.
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+process.once("SIGTERM", () => process.exit(143));
+
 /** Starts a server, and waits until it reports that it is ready. */
-export async function launch({ command, args, ready, ...options }: LaunchOptions): Promise<ServerProcess> {
-  const child = spawn(command, args, { ...options, stdio: ["ignore", "ignore", "pipe"] });
+export async function launch({
+  command,
+  args,
+  ready,
+  log = "stderr",
+  ...options
+}: LaunchOptions): Promise<ServerProcess> {
+  // No output is inherited: a server that is left over would hold the output of the tests open, and with it whoever reads it.
+  const child = spawn(command, args, { ...options, stdio: ["ignore", "pipe", "pipe"] });
+  child[log === "stdout" ? "stderr" : "stdout"].resume();
   await once(child, "spawn");
-  const exited = once(child, "exit");
+  running.add(child);
+  const exited = once(child, "exit").finally(() => running.delete(child));
   const output: string[] = [];
-  for await (const line of createInterface({ input: child.stderr })) {
+  for await (const line of createInterface({ input: child[log] })) {
     output.push(line);
     if (!ready.test(line)) continue;
     // Later output is not needed, but a full pipe would stop the server.
-    child.stderr.resume();
+    child[log].resume();
     return {
       pid: pidOf(child),
       async end(signal) {
@@ -45,12 +64,18 @@ function pidOf(child: ChildProcess): number {
   return child.pid;
 }
 
-/** A port of 127.0.0.1 that is free at the moment. */
+/**
+ * A port of 127.0.0.1 that is free. It lies below the ports that Linux, macOS and Windows give to outgoing connections
+ * (32 768 and above), so that none of these takes it before the server has it, or while the server restarts.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(20_000, 32_768);
+    const server = createServer();
+    const taken = new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(true)).once("listening", () => server.close(() => resolve(false)));
+    });
+    server.listen(port, "127.0.0.1");
+    if (!(await taken)) return port;
+  }
 }
