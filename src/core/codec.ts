@@ -1,4 +1,4 @@
-import { fromTable, isPlainObject, MOST_LEVELS, PROTO, prototypesOf, toTable } from "./value_table.ts";
+import { fromTable, hasSymbols, isPlainObject, MOST_LEVELS, PROTO, prototypesOf, toTable } from "./value_table.ts";
 
 /** How one value becomes a text, and back. Equal values must give equal texts. */
 export interface Codec {
@@ -40,8 +40,10 @@ const MARK = "!";
 function isTree(value: object, seen: Set<object>, level: number): boolean {
   if (seen.has(value) || level === MOST_LEVELS) return false;
   seen.add(value);
+  // JSON would call it.
+  if ("toJSON" in value && typeof value.toJSON === "function") return false;
   if (Array.isArray(value)) {
-    if (prototypesOf(value) !== 2) return false;
+    if (prototypesOf(value) !== 2 || Object.keys(value).length !== value.length || hasSymbols(value)) return false;
     // A loop over the indexes also visits holes: they read as undefined, which JSON cannot hold.
     for (let at = 0; at < value.length; at++) if (!isPart(value[at], seen, level)) return false;
     return true;

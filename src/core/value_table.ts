@@ -33,7 +33,12 @@ export const PROTO = "__proto__";
 export function isPlainObject(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value);
   const isPlain = prototype === Object.prototype || (prototypesOf(value) === 1 && nameOf(value) === "Object");
-  return isPlain && Object.getOwnPropertySymbols(value).length === 0;
+  return isPlain && !hasSymbols(value);
+}
+
+/** Whether an object has keys that are symbols. */
+export function hasSymbols(value: object): boolean {
+  return Object.getOwnPropertySymbols(value).length > 0;
 }
 
 /** How many prototypes an object has. In every realm, a class that a program defines adds one. */
@@ -83,17 +88,18 @@ export function toTable(root: unknown): unknown {
 
   const listOf = (values: Iterable<unknown>): number[] => Array.from(values, (each, at) => indexOf(each, at));
 
-  const sparseOf = (list: unknown[]): unknown[] => {
+  const sparseOf = (list: unknown[], places: number[]): unknown[] => {
     const part: unknown[] = ["sparse", list.length];
-    for (const [key, each] of Object.entries(list)) {
-      const at = Number(key);
-      if (at < list.length && String(at) === key) part.push(at, indexOf(each, at));
-    }
+    for (const at of places) part.push(at, indexOf(list[at], at));
     return part;
   };
 
+  const refuseSymbols = (value: object): void => {
+    if (hasSymbols(value)) refuse("it has a key that is a symbol");
+  };
+
   const objectOf = (value: object): Record<string, number> => {
-    if (Object.getOwnPropertySymbols(value).length > 0) refuse("it has a key that is a symbol");
+    refuseSymbols(value);
     const parts: Record<string, number> = {};
     for (const [key, part] of Object.entries(value)) {
       if (key === PROTO) refuse(`it has the key ${PROTO}`);
@@ -118,18 +124,22 @@ export function toTable(root: unknown): unknown {
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
     if (name === "Promise") return refuse("it is a promise that was not awaited");
     if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
+    if (name === "Object") return objectOf(value);
+    // Deno keeps its own data in symbols of URL and URLSearchParams.
+    if (!name.startsWith("URL")) refuseSymbols(value);
+    const keys = Object.keys(value);
+    // Keys that are no index come after those that are.
+    const last = keys.at(-1);
+    if (last !== undefined && !isIndex(last, (value as { readonly length?: number }).length))
+      refuse(`its property ${JSON.stringify(last)} would be lost`);
     if (isView) {
       const { buffer, byteOffset, byteLength } = value as ArrayBufferView;
       return [name, indexOf(buffer, 0), byteOffset, byteLength];
     }
     switch (name) {
-      case "Object":
-        return objectOf(value);
       case "Array": {
         const list = value as unknown[];
-        // Stops at the first hole and does not count entries: a list may be nearly all holes.
-        for (let at = 0; at < list.length; at++) if (!(at in list)) return sparseOf(list);
-        return listOf(list);
+        return keys.length === list.length ? listOf(list) : sparseOf(list, keys.map(Number));
       }
       case "Date":
         // JSON has null for the NaN of an invalid date.
@@ -144,8 +154,10 @@ export function toTable(root: unknown): unknown {
       }
       case "Set":
         return [name, ...listOf(value as Set<unknown>)];
-      case "RegExp":
-        return [name, (value as RegExp).source, (value as RegExp).flags];
+      case "RegExp": {
+        const { source, flags, lastIndex } = value as RegExp;
+        return [name, source, flags, ...(Object.is(lastIndex, 0) ? [] : [indexOf(lastIndex, "lastIndex")])];
+      }
       case "URL":
       case "URLSearchParams":
         return [name, String(value)];
@@ -158,6 +170,12 @@ export function toTable(root: unknown): unknown {
 
   const index = indexOf(root, 0);
   return index < 0 ? index : table;
+}
+
+/** Whether a key is an index of a list or a view of that length. */
+function isIndex(key: string, length = 0): boolean {
+  const at = Number(key) >>> 0;
+  return String(at) === key && at < length;
 }
 
 function stepText(step: string | number): string {
@@ -219,7 +237,10 @@ export function fromTable(given: unknown): unknown {
         return set;
       }
       case "RegExp":
-        return keep(index, new RegExp(String(first), String(second)));
+        return Object.assign(
+          keep(index, new RegExp(String(first), String(second))),
+          third !== undefined && { lastIndex: valueOf(third) },
+        );
       case "URL":
         return keep(index, new URL(String(first)));
       case "URLSearchParams":

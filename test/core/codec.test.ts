@@ -58,19 +58,26 @@ describe("encode() and decode()", () => {
     expect(isSameGraph(copyOf(list), list)).toBe(true);
   });
 
-  test("take of a list its places alone, as JSON does", () => {
-    for (const list of [[1], [1, NaN], Object.assign<number[], object>([], { length: 3 })]) {
-      const copy = copyOf(Object.assign([...list], { "01": 2, "note": 3 }));
-      expect(isSameGraph(copy, [...list]), JSON.stringify(copy)).toBe(true);
-      const sparse = copyOf(Object.assign(list.slice(), { "01": 2, "4294967295": 3 }));
-      expect(isSameGraph(sparse, list), JSON.stringify(sparse)).toBe(true);
-    }
+  test("keep the place at which a regular expression goes on", () => {
+    const pattern = /a/g;
+    pattern.test("aa");
+    const copy = copyOf([pattern, pattern]) as RegExp[];
+    expect([copy[0]?.lastIndex, copy[1] === copy[0], copy[0]?.test("aa"), copy[0]?.test("aa")]).toEqual([
+      1,
+      true,
+      true,
+      false,
+    ]);
   });
 
-  test("take of the longest list there can be its places alone", () => {
-    const longest = (more: object): unknown[] => Object.assign([], { length: 4_294_967_295, ...more });
-    expect(isSameGraph(copyOf(longest({ "4294967295": 3 })), longest({}))).toBe(true);
-  });
+  test.each([[{ a: 1 }], [[1]], [{ a: NaN }], [[NaN]], [new Map([[1, 2]])]])(
+    "ignore properties of %o that are not enumerable, and call no hidden toJSON",
+    (value) => {
+      const given = Object.defineProperty(structuredClone(value), "toJSON", { value: () => "hidden" });
+      expect(isSameGraph(copyOf(given), value), encode(given)).toBe(true);
+      expect(isSameGraph(copyOf([{ given }]), [{ given: value }])).toBe(true);
+    },
+  );
 
   test.each<[string, unknown, string]>([
     ["a full list", [NaN, ["a"], "a"], '![[-2,1,2],[2],"a"]'],
@@ -83,6 +90,7 @@ describe("encode() and decode()", () => {
     ["a date", [new Date(5), new Date(NaN)], '![[1,2],["Date",5],["Date",null]]'],
     ["a bigint", -5n, '![["BigInt","-5"]]'],
     ["a regular expression", /a\/b/gi, '![["RegExp","a\\\\/b","gi"]]'],
+    ["one that goes on at a place", Object.assign(/a/g, { lastIndex: 7 }), '![["RegExp","a","g",1],7]'],
     ["an address", new URL("https://shop.example/"), '![["URL","https://shop.example/"]]'],
     ["a query", new URLSearchParams("a=1"), '![["URLSearchParams","a=1"]]'],
     ["bytes", new Uint8Array([9, 255]).subarray(1), '![["Uint8Array",1,1,1],["ArrayBuffer","Cf8"]]'],
@@ -135,7 +143,39 @@ describe("encode() refuses", () => {
   Object.setPrototypeOf(NullBased.prototype, null);
   const deceiving = Object.create({ constructor: { name: "Date" }, [Symbol.toStringTag]: "Date" });
 
+  const more = <Value extends object>(value: Value): Value => Object.assign(value, { note: 1 });
+  const lost = 'its property "note" would be lost';
+  const longest = Object.assign([], { length: 4_294_967_295 });
+
   const cases: [string, unknown, string][] = [
+    ["a list with a property", more([1]), lost],
+    ["a list with a property and a hole", more(Object.assign([1], { length: 3 })), lost],
+    ["a list with a property and as many holes", more(Object.assign([], { 1: 1 })), lost],
+    ["a list with a property and NaN", more([NaN]), lost],
+    ["an empty list with a property", more([]), lost],
+    ["a match of a regular expression", /a/.exec("a"), 'its property "groups" would be lost'],
+    ["a list with a symbol as a key", Object.assign([1], { [Symbol("key")]: 1 }), "it has a key that is a symbol"],
+    ["a map with a symbol as a key", Object.assign(new Map(), { [Symbol("key")]: 1 }), "it has a key that is a symbol"],
+    ...["01", "-1", "1.5", "4294967295", "1e0", "toJSON"].map((key): [string, unknown, string] => [
+      `a list with the key ${key}`,
+      Object.assign([1, 2, 3], { [key]: () => 1 }),
+      `its property "${key}" would be lost`,
+    ]),
+    [
+      "a list of the greatest length with a property",
+      Object.assign(longest, { "4294967295": 3 }),
+      'its property "4294967295" would be lost',
+    ],
+    ["a Date with a property", more(new Date()), lost],
+    ["a Map with a property", more(new Map([[1, 2]])), lost],
+    ["a Set with a property", more(new Set([1])), lost],
+    ["a RegExp with a property", more(/a/), lost],
+    ["a URL with a property", more(new URL("https://shop.example/")), lost],
+    ["a query with a property", more(new URLSearchParams("a=1")), lost],
+    ["an ArrayBuffer with a property", more(new ArrayBuffer(1)), lost],
+    ["a typed array with a property", more(new Uint8Array(2)), lost],
+    ["a DataView with a property", more(new DataView(new ArrayBuffer(1))), lost],
+    ["a view of shared memory", new Uint8Array(new SharedArrayBuffer(1)), "it is an instance of a class"],
     ["a function", () => 1, "it is a function"],
     ["a class", Point, "it is a function"],
     ["a symbol", Symbol("secret"), "it is a symbol"],

@@ -17,7 +17,8 @@ export function isSameGraph(
   const partsOf = (value: object): unknown[] => {
     if (value instanceof Map || value instanceof Set) return [...value].flat();
     if (value instanceof Date) return [value.getTime()];
-    if (value instanceof RegExp || value instanceof URL || value instanceof URLSearchParams) return [String(value)];
+    if (value instanceof RegExp) return [String(value), value.lastIndex];
+    if (value instanceof URL || value instanceof URLSearchParams) return [String(value)];
     if (value instanceof ArrayBuffer) return [...new Uint8Array(value)];
     if (ArrayBuffer.isView(value)) return [value.buffer, value.byteOffset, value.byteLength];
     return Array.isArray(value) ? [value.length, ...Object.entries(value).flat()] : Object.entries(value).flat();
