@@ -50,9 +50,9 @@ export function session<Data extends object = DefaultData, As extends string = "
 ): MiddlewareHandler<SessionEnv<Data, As>> {
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
-  // This only checks that it is an object. SessionManager checks the names.
-  assertKnown(options, ["store", ...Object.keys(Object(options))], "session");
   const isShared = isManager<Data>(options);
+  // This only checks that it is an object. SessionManager checks the names.
+  if (!isShared) assertKnown(options, ["store", ...Object.keys(Object(options))], "session");
   const { as = "session", ...others } = isShared ? {} : options;
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(others));
   if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");

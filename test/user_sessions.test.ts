@@ -379,6 +379,18 @@ describe("revokeAll()", () => {
     expect(await userOn(stranger)).toBe(ADA);
   });
 
+  test("revokeAll() refuses a session in place of the options, which would end that session too", async () => {
+    const { users, logIn, browser } = devices();
+    await logIn("phone");
+    const { result } = await browser()(async (session) => {
+      await users.bind(session, ADA);
+      await session.save();
+      return await Promise.resolve(Reflect.apply(users.revokeAll, users, [ADA, session])).catch(String);
+    });
+    expect(result).toBe("TypeError: The options of users.revokeAll must be an object, such as { except: … }");
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+
   test("revokeAll() spares a session that this request has bound, also where it was bound before", async () => {
     const { users, logIn } = devices();
     const phone = await logIn("phone");

@@ -9,7 +9,23 @@ describe("assertKnown()", () => {
       expect(assertKnown(options, KNOWN, "withSession")).toBeUndefined();
   });
 
-  test.each([undefined, null, 7, "ids", () => {}, [], ["ids"], Promise.resolve({})])(
+  test("accepts an instance of a class that has one of the names", () => {
+    class Chosen {
+      ids = 1;
+    }
+    class Inherited {
+      get ids(): number {
+        return 1;
+      }
+    }
+    for (const options of [new Chosen(), new Inherited()])
+      expect(assertKnown(options, KNOWN, "withSession")).toBeUndefined();
+    expect(() => assertKnown(Object.assign(new Chosen(), { idz: 1 }), KNOWN, "withSession")).toThrow('no option "idz"');
+  });
+
+  const instances = [new Date(), new Map(), new Request("https://shop.example/"), new URLSearchParams()];
+
+  test.each([undefined, null, 7, "ids", () => {}, [], ["ids"], Promise.resolve({}), ...instances])(
     "throws a TypeError when it gets %j in place of an object",
     (options) => {
       expect(() => assertKnown(options, KNOWN, "withSession")).toThrow(

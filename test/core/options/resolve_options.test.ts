@@ -94,6 +94,9 @@ describe("misuse", () => {
   ];
 
   test.each(wrong)("%s throws when the handler is wrapped", (_, options, error) => {
+    ["options that are a request", new Request("https://shop.example/"), TypeError],
+    ["limits that are a Map", { timeoutLimits: new Map([["idle", 60]]) }, TypeError],
+    ["attributes of the cookie that are a URL", { cookie: new URL("https://shop.example/") }, TypeError],
     const fine = options as SessionOptions;
     expect(() => withSession(() => new Response(), fine)).toThrow(error);
     expect(() => new SessionManager(fine)).toThrow(error);
