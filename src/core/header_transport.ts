@@ -10,17 +10,23 @@ export interface HeaderOptions {
   readonly scheme?: "Bearer";
 }
 
+/** Headers that carry something else in a request or a response, so that the token would replace it or be lost. */
+const TAKEN =
+  /^(?:(?:set-)?cookie|host|origin|connection|date|location|vary|cache-control|transfer-encoding|(?:content|sec|proxy|access-control)-.*)$/i;
+
 /**
  * Carries the token in a header. A request with an empty value asks for a session whose token comes back in the same header.
  *
  * @param options The header's name, or its name and scheme
- * @throws {TypeError} If the name is not a token (RFC 9110, 5.6.2), or the scheme is not `"Bearer"`
+ * @throws {TypeError} If the name is not a token (RFC 9110, 5.6.2) or has another use in HTTP, or the scheme is not
+ * `"Bearer"`
  */
 export function headerTransport(options: string | HeaderOptions): Transport {
   const given: HeaderOptions = typeof options === "string" ? { name: options } : options;
   assertKnown(given, ["name", "scheme"], "header");
   const { name, scheme } = given;
   if (!isToken(name)) throw new TypeError("Cannot use the header: its name is not a token (RFC 9110, 5.6.2)");
+  if (TAKEN.test(name)) throw new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`);
   if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('The scheme of a header can only be "Bearer"');
   const prefix = scheme === undefined ? "" : `${scheme} `;
   /** The value after the scheme, whose letter case is ignored (RFC 9110, 11.1); null without the header or the scheme. */

@@ -90,6 +90,7 @@ describe("misuse", () => {
     ["a header that is true", { header: true }, TypeError],
     ["options that are a list", [], TypeError],
     ["options that are null", null, TypeError],
+    ["a header that cookies use", { header: "Set-Cookie" }, TypeError],
     ["options that are a store", memoryStore(), TypeError],
   ];
 
