@@ -54,7 +54,7 @@ export interface SessionOptions<
   readonly timeoutLimits?: TimeoutLimits;
   /** How old, in seconds, "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
   readonly touchInterval?: number;
-  /** Whether a request counts as use of the session. @default Each request but a prefetch */
+  /** Whether a request counts as use of the session; not async. @default Each request but a prefetch */
   readonly touch?: (request: Request) => boolean;
   /**
    * Seconds after which a request that uses the session renews its id. The old id opens the session until a

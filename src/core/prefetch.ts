@@ -1,7 +1,8 @@
 /**
  * Whether a browser sends a request in advance, for a page that the user may never open: `Sec-Purpose: prefetch`, also
- * with `;prerender` (https://html.spec.whatwg.org/multipage/speculative-loading.html).
+ * with `;prerender` (https://html.spec.whatwg.org/multipage/speculative-loading.html). Older browsers send `Purpose` or
+ * `X-Moz`.
  */
-export function isPrefetch(request: Request): boolean {
-  return request.headers.get("Sec-Purpose")?.toLowerCase().startsWith("prefetch") === true;
+export function isPrefetch({ headers }: Request): boolean {
+  return ["Sec-Purpose", "Purpose", "X-Moz"].some((name) => /^prefetch/i.test(headers.get(name) ?? ""));
 }

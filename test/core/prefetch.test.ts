@@ -13,3 +13,11 @@ test.each<[string | undefined, boolean]>([
   const headers = purpose === undefined ? {} : { "Sec-Purpose": purpose };
   expect(isPrefetch(new Request("https://shop.example/", { headers }))).toBe(expected);
 });
+
+test.each([
+  ["Purpose", true],
+  ["X-Moz", true],
+  ["X-Other", false],
+])("a request whose %s is prefetch, as older browsers say, is a prefetch: %j", (name, expected) => {
+  expect(isPrefetch(new Request("https://shop.example/", { headers: { [name]: "prefetch" } }))).toBe(expected);
+});

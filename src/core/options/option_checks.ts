@@ -1,3 +1,4 @@
+import { mistake } from "../errors.ts";
 import type { TimeoutLimits } from "../expiry.ts";
 import { kindOf } from "../kind_of.ts";
 import { assertKnown } from "../known_options.ts";
@@ -46,6 +47,15 @@ export function checkedClock(now: () => number): () => number {
     // Capabilities write instants as whole numbers.
     if (typeof instant === "number" && Number.isFinite(instant)) return Math.floor(instant);
     throw new TypeError(`now must return epoch milliseconds, as Date.now does; it returned ${kindOf(instant)}`);
+  };
+}
+
+/** A program's `touch`, whose answer must not be a promise: every promise is true. */
+export function checkedTouch(touch: (request: Request) => boolean): (request: Request) => boolean {
+  return (request) => {
+    const answer: unknown = touch(request);
+    if (isPromise(answer)) throw mistake("touch must return true or false at once; it returned a promise");
+    return Boolean(answer);
   };
 }
 

@@ -22,6 +22,7 @@ import {
   assertStore,
   checkedClock,
   checkedId,
+  checkedTouch,
   oneOf,
   rotationOf,
 } from "./option_checks.ts";
@@ -127,7 +128,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     timeouts: { idle: idleTimeout, absolute: absoluteTimeout, touchInterval },
     limits,
     rotateEvery,
-    countsAsUse: touch ?? ((request) => !isPrefetch(request)),
+    countsAsUse: touch === undefined ? (request) => !isPrefetch(request) : checkedTouch(touch),
     codec,
     validateLoaded: schema && ((found) => validateLoaded(schema, codec, found)),
     validateChanges: schema && ((fields) => validateChanges(schema, codec, fields)),

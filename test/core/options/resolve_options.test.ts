@@ -188,7 +188,7 @@ describe("resolveOptions()", () => {
   });
 
   test("takes each option under its name", () => {
-    const functions = { touch: () => true, waitUntil: () => {}, onEvent: () => {} };
+    const functions = { touch: () => false, waitUntil: () => {}, onEvent: () => {} };
     const options = {
       store: memoryStore(),
       cookie: { name: "__Secure-shop" },
@@ -220,7 +220,7 @@ describe("resolveOptions()", () => {
       timeouts: { idle: 600, absolute: 6000, touchInterval: 20 },
       limits: { idle: 700 },
       rotateEvery: 300,
-      countsAsUse: functions.touch,
+      countsAsUse: expect.any(Function),
       isEager: true,
       persistsAfterResponse: true,
       waitUntil: functions.waitUntil,
@@ -353,6 +353,15 @@ describe("resolveOptions()", () => {
   });
 
   test("checks what the program's own generator and clock give, and tells the generator of the request", async () => {
+    const touch = ({ headers }: Request): boolean => headers.has("Sec-Purpose");
+    const decided = policyOf({ touch });
+    expect([decided.countsAsUse(visit), decided.countsAsUse(prefetch)]).toEqual([false, true]);
+  });
+
+  test("refuses a promise from the program's touch, which would count each request as use", () => {
+    const touch = (async () => false) as unknown as (request: Request) => boolean;
+    const refused = new TypeError("touch must return true or false at once; it returned a promise");
+    expect(() => policyOf({ touch }).countsAsUse(new Request("https://shop.example/"))).toThrow(refused);
     const request = new Request("https://shop.example/");
     const asked: unknown[] = [];
     const { generateId } = policyOf({ generateId: (given) => (asked.push(given), ID) });
