@@ -200,8 +200,7 @@ function cookieOf(settings: CookieSettings): Cookie {
 function formOf(settings: CookieSettings, onLoopback: boolean): Form {
   const { httpOnly, sameSite, previous } = settings;
   const isSecure = settings.secure && !onLoopback;
-  const travelling = (scope: CookieScope): CookieScope =>
-    onLoopback ? { ...scope, name: withoutPrefix(scope.name), partitioned: false } : scope;
+  const travelling = (scope: CookieScope): CookieScope => (onLoopback ? localScope(scope) : scope);
   // SameSite=None needs Secure, which plain http cannot have.
   const site = onLoopback && sameSite === "None" ? "Lax" : sameSite;
   const attributesOf = ({ domain, path, partitioned }: CookieScope): string =>
@@ -216,6 +215,12 @@ function formOf(settings: CookieSettings, onLoopback: boolean): Form {
     attributes: attributesOf(scope),
     attributesOf,
   };
+}
+
+/** The scope on plain-http loopback. Browsers refuse a cookie there whose domain is another host. */
+function localScope({ name, domain = "", path }: CookieScope): CookieScope {
+  const ownDomain = /(?:^|\.)localhost$/i.test(domain) ? domain : undefined;
+  return { name: withoutPrefix(name), domain: ownDomain, path, partitioned: false };
 }
 
 function always<Value>(value: Value): () => Value {

@@ -82,6 +82,20 @@ test("clear() expires the cookie and repeats its attributes", () => {
 
 describe("on plain http to this machine", () => {
   test.each([
+    ["shop.example", ""],
+    [".shop.example", ""],
+    ["notlocalhost", ""],
+    ["localhost", "; Domain=localhost"],
+    [".Shop.localhost", "; Domain=.Shop.localhost"],
+  ])("a cookie for the domain %s says of it: %j, because browsers refuse one for another host", (domain, sent) => {
+    const options: CookieOptions = { name: "s", domain };
+    expect(written(options, { url: LOOPBACK })).toBe(`s=id; Max-Age=60; Path=/${sent}; HttpOnly; SameSite=Lax`);
+    expect(cleared(options, LOOPBACK)).toContain(`; Path=/${sent}; HttpOnly`);
+    expect(written(options)).toContain(`; Domain=${domain};`);
+    expect(written({ ...options, secure: true }, { url: LOOPBACK })).toContain(`; Domain=${domain}; Secure`);
+  });
+
+  test.each([
     "http://localhost/",
     "http://localhost:8000/",
     "http://localhost?query",

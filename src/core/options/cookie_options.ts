@@ -22,7 +22,7 @@ export interface CookieOptions {
    * @default {"__Host-session"}
    */
   readonly name?: string;
-  /** The domain whose hosts all get the cookie; absent for this host alone. */
+  /** The domain whose hosts all get the cookie; absent for this host alone. Left out on plain-http loopback. */
   readonly domain?: string;
   /** The path under which the cookie is sent. @default {"/"} */
   readonly path?: string;
@@ -40,8 +40,8 @@ export interface CookieOptions {
   /** Whether the cookie is kept apart for each site that embeds this one (CHIPS). @default {false} */
   readonly partitioned?: boolean;
   /**
-   * How long the browser keeps the cookie, in seconds, at most 400 days (RFC 6265bis, 5.5); `null` for a cookie that ends with the
-   * browser.
+   * How long the browser keeps the cookie, in seconds; `null` for a cookie that ends with the browser. A longer time is
+   * sent as 400 days, the longest that browsers accept (RFC 6265bis, 5.5).
    *
    * @default The idle timeout
    */
