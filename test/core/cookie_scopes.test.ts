@@ -248,7 +248,7 @@ describe("previous", () => {
   });
 
   test("throws a TypeError when it is not a list, or has an unknown name", () => {
-    for (const previous of [{}, "sid", [{ nmae: "sid" }], ["sid"]]) {
+    for (const previous of [{}, "sid", [{ nmae: "sid" }], ["sid"], [{ name: null }], [{ path: ["/a"] }]]) {
       expect(() => Reflect.apply(cookieTransport, undefined, [{ previous }])).toThrow(TypeError);
     }
   });

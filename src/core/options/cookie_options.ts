@@ -140,14 +140,14 @@ function previousScope(given: PreviousCookie, name: string): CookieScope {
   assertKnown(given, ["name", "domain", "path", "partitioned"], "cookie.previous");
   const { domain, path = "/", partitioned = false } = given;
   if (typeof partitioned !== "boolean") refuse("partitioned of a previous one is not true or false");
-  const scope = { name: given.name ?? name, domain, path, partitioned };
+  const scope = { name: given.name === undefined ? name : given.name, domain, path, partitioned };
   assertScope(scope);
   return scope;
 }
 
 function assertScope({ name, domain, path }: CookieScope): void {
   if (typeof name !== "string" || !isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
-  if (!/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
+  if (typeof path !== "string" || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
     refuse("its path does not begin with / or has a character that no path may have");
   if (domain !== undefined && !(typeof domain === "string" && /^\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/.test(domain)))
     refuse("its domain is not a host name");

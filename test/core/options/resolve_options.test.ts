@@ -22,7 +22,7 @@ const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
 
 describe("misuse", () => {
-  const wrong: [string, unknown, typeof TypeError | typeof RangeError][] = [
+  const wrong: [string, unknown, typeof TypeError | typeof RangeError | string][] = [
     ["__Host- with a domain", { cookie: { name: "__Host-a", domain: "shop.example" } }, TypeError],
     ["the default name with a domain", { cookie: { domain: "shop.example" } }, TypeError],
     ["__Host- with another path", { cookie: { path: "/app" } }, TypeError],
@@ -36,6 +36,8 @@ describe("misuse", () => {
     ["a cookie name with =", { cookie: { name: "a=b" } }, TypeError],
     ["a path with a semicolon", { cookie: { name: "a", path: "/;Domain=x" } }, TypeError],
     ["a path without a slash", { cookie: { name: "a", path: "app" } }, TypeError],
+    ["a path that is a list", { cookie: { name: "a", path: ["/app"] } }, TypeError],
+    ["a path that is a symbol", { cookie: { name: "a", path: Symbol("/") } }, "its path does not begin with /"],
     ["a domain with a semicolon", { cookie: { name: "a", domain: "a;b" } }, TypeError],
     ["a maxAge of NaN", { cookie: { maxAge: NaN } }, RangeError],
     ["a negative maxAge", { cookie: { maxAge: -1 } }, RangeError],
@@ -88,16 +90,16 @@ describe("misuse", () => {
     ["a cookie that ends before it is sent again", { cookie: { maxAge: 1800 } }, RangeError],
     ["a store that is a promise", { store: Promise.resolve(memoryStore()) }, TypeError],
     ["a header that is true", { header: true }, TypeError],
+    ["a header that cookies use", { header: "Set-Cookie" }, TypeError],
     ["options that are a list", [], TypeError],
     ["options that are null", null, TypeError],
-    ["a header that cookies use", { header: "Set-Cookie" }, TypeError],
     ["options that are a store", memoryStore(), TypeError],
-  ];
-
-  test.each(wrong)("%s throws when the handler is wrapped", (_, options, error) => {
     ["options that are a request", new Request("https://shop.example/"), TypeError],
     ["limits that are a Map", { timeoutLimits: new Map([["idle", 60]]) }, TypeError],
     ["attributes of the cookie that are a URL", { cookie: new URL("https://shop.example/") }, TypeError],
+  ];
+
+  test.each(wrong)("%s throws when the handler is wrapped", (_, options, error) => {
     const fine = options as SessionOptions;
     expect(() => withSession(() => new Response(), fine)).toThrow(error);
     expect(() => new SessionManager(fine)).toThrow(error);
@@ -229,7 +231,8 @@ describe("resolveOptions()", () => {
       onEvent: functions.onEvent,
     });
     expect(policy.transports.map(({ requestHeader }) => requestHeader)).toEqual(["Cookie", "X-Session-Id"]);
-    expect([policy.now(), policy.generateId(undefined)]).toEqual([7, ID]);
+    const request = new Request("https://shop.example/");
+    expect([policy.now(), policy.generateId(undefined), policy.countsAsUse(request)]).toEqual([7, ID, false]);
   });
 
   test("takes the other word of each choice, no absolute timeout, and no touch interval", () => {
@@ -350,9 +353,6 @@ describe("resolveOptions()", () => {
     ) as [Request, Request];
     const { countsAsUse } = policyOf();
     expect([countsAsUse(visit), countsAsUse(prefetch)]).toEqual([true, false]);
-  });
-
-  test("checks what the program's own generator and clock give, and tells the generator of the request", async () => {
     const touch = ({ headers }: Request): boolean => headers.has("Sec-Purpose");
     const decided = policyOf({ touch });
     expect([decided.countsAsUse(visit), decided.countsAsUse(prefetch)]).toEqual([false, true]);
@@ -362,6 +362,9 @@ describe("resolveOptions()", () => {
     const touch = (async () => false) as unknown as (request: Request) => boolean;
     const refused = new TypeError("touch must return true or false at once; it returned a promise");
     expect(() => policyOf({ touch }).countsAsUse(new Request("https://shop.example/"))).toThrow(refused);
+  });
+
+  test("checks what the program's own generator and clock give, and tells the generator of the request", async () => {
     const request = new Request("https://shop.example/");
     const asked: unknown[] = [];
     const { generateId } = policyOf({ generateId: (given) => (asked.push(given), ID) });
