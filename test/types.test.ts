@@ -239,6 +239,24 @@ describe("what a runtime passes beside the request", () => {
     expectTypeOf(() => handle(new Request("https://shop.example/"))).toBeFunction();
   });
 
+  test("withSession() infers env if the handler's session has the type of the data", () => {
+    const handle = withSession(
+      async (_request, session: Session<ShopData>, env: Env, ctx: Ctx) => {
+        ctx.waitUntil(Promise.resolve(env));
+        // @ts-expect-error there is no such key
+        await session.get("usr");
+        return new Response(`${await session.update("visits", (n = 0) => n + 1)}`);
+      },
+      {
+        store: (env) => {
+          expectTypeOf(env).toEqualTypeOf<Env>();
+          return cloudflareKvStore(env.SESSIONS);
+        },
+      },
+    );
+    expectTypeOf(handle).parameters.toEqualTypeOf<[request: Request, env: Env, ctx: Ctx]>();
+  });
+
   test("withSession() takes a handler whose request is of a subclass, with and without the data", () => {
     class OwnRequest extends Request {
       readonly country: string = "";

@@ -29,6 +29,18 @@ describe("times", () => {
     expect((await visit((session) => session.info())).result.lastSeenAt).toBe(touched);
   });
 
+  test("an idleTimeout longer than absoluteTimeout never ends a session", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now, idleTimeout: 1000, absoluteTimeout: 60 });
+    const begin = clock.now();
+    const { result } = await visit((session) => (session.set("a", 1), session.info()));
+    expect(result.expiresAt).toBe(begin + 60_000);
+    clock.advance(59);
+    expect((await visit((session) => session.get("a"))).result).toBe(1);
+    clock.advance(1);
+    expect((await visit((session) => session.info())).result.ended).toBe("expired");
+  });
+
   test("info() says isNew for an id that leads to no session, and why", async () => {
     const { result } = await visitor()((session) => session.info(), {
       headers: { Cookie: `__Host-session=${"a".repeat(32)}` },
