@@ -41,7 +41,7 @@ function isTree(value: object, seen: Set<object>, level: number): boolean {
   if (seen.has(value) || level === MOST_LEVELS) return false;
   seen.add(value);
   // JSON would call it.
-  if ("toJSON" in value && typeof value.toJSON === "function") return false;
+  if (typeof Reflect.get(value, "toJSON") === "function") return false;
   if (Array.isArray(value)) {
     if (prototypesOf(value) !== 2 || Object.keys(value).length !== value.length || hasSymbols(value)) return false;
     // A loop over the indexes also visits holes: they read as undefined, which JSON cannot hold.

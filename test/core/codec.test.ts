@@ -58,6 +58,14 @@ describe("encode() and decode()", () => {
     expect(isSameGraph(copyOf(list), list)).toBe(true);
   });
 
+  test.each([new URL("https://shop.example/"), new URLSearchParams("a=1")])(
+    "give %s as it was with symbols in it, where Deno keeps its own data",
+    (value) => {
+      const copy = copyOf(Object.assign(value, { [Symbol("list")]: [] }));
+      expect(isSameGraph(copy, value), String(copy)).toBe(true);
+    },
+  );
+
   test("keep the place at which a regular expression goes on", () => {
     const pattern = /a/g;
     pattern.test("aa");
