@@ -40,9 +40,10 @@ const MARK = "!";
 function isTree(value: object, seen: Set<object>, level: number): boolean {
   if (seen.has(value) || level === MOST_LEVELS) return false;
   seen.add(value);
-  // JSON would call it.
-  if (typeof Reflect.get(value, "toJSON") === "function") return false;
+  // JSON would call it, also if it is not enumerable.
+  if ("toJSON" in value) return false;
   if (Array.isArray(value)) {
+    // A hole, or a key that is no index.
     if (prototypesOf(value) !== 2 || Object.keys(value).length !== value.length || hasSymbols(value)) return false;
     // A loop over the indexes also visits holes: they read as undefined, which JSON cannot hold.
     for (let at = 0; at < value.length; at++) if (!isPart(value[at], seen, level)) return false;

@@ -125,17 +125,18 @@ export function toTable(root: unknown): unknown {
     if (name === "Promise") return refuse("it is a promise that was not awaited");
     if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
     if (name === "Object") return objectOf(value);
+    if (isView) {
+      // Its keys are not listed, because there is one for each element.
+      const { buffer, byteOffset, byteLength } = value as ArrayBufferView;
+      return [name, indexOf(buffer, 0), byteOffset, byteLength];
+    }
     // Deno keeps its own data in symbols of URL and URLSearchParams.
     if (!name.startsWith("URL")) refuseSymbols(value);
     const keys = Object.keys(value);
     // Keys that are no index come after those that are.
     const last = keys.at(-1);
-    if (last !== undefined && !isIndex(last, (value as { readonly length?: number }).length))
+    if (last !== undefined && !(Array.isArray(value) && isIndex(last, value.length)))
       refuse(`its property ${JSON.stringify(last)} would be lost`);
-    if (isView) {
-      const { buffer, byteOffset, byteLength } = value as ArrayBufferView;
-      return [name, indexOf(buffer, 0), byteOffset, byteLength];
-    }
     switch (name) {
       case "Array": {
         const list = value as unknown[];
@@ -172,8 +173,8 @@ export function toTable(root: unknown): unknown {
   return index < 0 ? index : table;
 }
 
-/** Whether a key is an index of a list or a view of that length. */
-function isIndex(key: string, length = 0): boolean {
+/** Whether a key is an index of a list of that length. */
+function isIndex(key: string, length: number): boolean {
   const at = Number(key) >>> 0;
   return String(at) === key && at < length;
 }

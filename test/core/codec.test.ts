@@ -181,8 +181,6 @@ describe("encode() refuses", () => {
     ["a URL with a property", more(new URL("https://shop.example/")), lost],
     ["a query with a property", more(new URLSearchParams("a=1")), lost],
     ["an ArrayBuffer with a property", more(new ArrayBuffer(1)), lost],
-    ["a typed array with a property", more(new Uint8Array(2)), lost],
-    ["a DataView with a property", more(new DataView(new ArrayBuffer(1))), lost],
     ["a view of shared memory", new Uint8Array(new SharedArrayBuffer(1)), "it is an instance of a class"],
     ["a function", () => 1, "it is a function"],
     ["a class", Point, "it is a function"],
