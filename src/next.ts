@@ -11,7 +11,7 @@ import type { DefaultData, Session } from "./core/session.ts";
 import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/options/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
-import { cookieFrom, isControlFlow } from "./next/control_flow.ts";
+import { cookieFrom, isControlFlow, refusalStatus } from "./next/control_flow.ts";
 import { goesOn, headersAfter, NOT_KEPT, OVERRIDDEN, withCookies } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
@@ -115,6 +115,9 @@ export function nextSession<Data extends object = DefaultData>(
         try {
           return await handler(request, session, ...rest);
         } catch (error) {
+          // As Next.js answers it. Next.js sends the cookies of `cookies()` with a redirect, and not with these responses.
+          const status = refusalStatus(error);
+          if (status !== null) return new Response(null, { status });
           if (isControlFlow(error)) await store(internals, session);
           throw error;
         }

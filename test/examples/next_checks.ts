@@ -81,6 +81,17 @@ export const NEXT_CHECKS: readonly Check[] = [
     },
   },
   {
+    name: "notFound() in a route gives the browser the new id",
+    async run(origin) {
+      const visitor = client(origin);
+      await act(visitor, "login", { user: "Ada" });
+      const before = visitor.cookie();
+      assert.equal((await visitor.send("/gone")).status, 404);
+      assert.notEqual(visitor.cookie(), before);
+      assert.match((await visitor.send("/me")).text, /You are Ada/);
+    },
+  },
+  {
     name: "A Server Action that fails stores nothing",
     async run(origin) {
       const visitor = client(origin);

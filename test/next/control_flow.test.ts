@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { cookieFrom, isControlFlow } from "../../src/next/control_flow.ts";
+import { cookieFrom, isControlFlow, refusalStatus } from "../../src/next/control_flow.ts";
 import { visitor } from "../setup/sessions.ts";
 
 /** An error as Next.js throws it. */
@@ -27,6 +27,17 @@ describe("isControlFlow()", () => {
     ["null", null],
     ["a text", "NEXT_REDIRECT;push;/;307;"],
   ])("is false for %s", (_name, error) => expect(isControlFlow(error)).toBe(false));
+});
+
+describe("refusalStatus()", () => {
+  test.each([
+    ["NEXT_NOT_FOUND", 404],
+    ["NEXT_HTTP_ERROR_FALLBACK;404", 404],
+    ["NEXT_HTTP_ERROR_FALLBACK;403", 403],
+    ["NEXT_HTTP_ERROR_FALLBACK;401", 401],
+    ["NEXT_REDIRECT;push;/;307;", null],
+    ["2848303911", null],
+  ])("of %s is %s", (digest, status) => expect(refusalStatus(thrown(digest))).toBe(status));
 });
 
 describe("cookieFrom()", () => {

@@ -421,6 +421,30 @@ describe("route()", () => {
     expect(await browser.visit(userOf(sessions))).toBeUndefined();
   });
 
+  test("gives the browser a new id when the handler leaves by notFound(), with which Next.js sends no cookies of its own", async () => {
+    const sessions = application();
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    const leave = sessions.route(async (_request, session) => {
+      await session.regenerate();
+      session.set("n", 7);
+      throw Object.assign(new Error("NEXT_HTTP_ERROR_FALLBACK;404"), { digest: "NEXT_HTTP_ERROR_FALLBACK;404" });
+    });
+    const request = new Request("http://localhost:3000/", { headers: browser.request() });
+    const response = await browser.visit(() => leave(request));
+    expect([response.status, await response.text(), response.headers.get("Cache-Control")]).toEqual([
+      404,
+      "",
+      "no-store",
+    ]);
+    const [line = ""] = response.headers.getSetCookie();
+    browser.cookies.set(...(line.split(";")[0]!.split("=") as [string, string]));
+    expect(await browser.visit(async () => ({ ...(await (await sessions.current()).all()) }))).toEqual({
+      user: "ada",
+      n: 7,
+    });
+  });
+
   test("opens a store once for each first argument of the runtime, for all bundles", async () => {
     const opened: unknown[] = [];
     const store = (context: object, ...rest: unknown[]) => {
