@@ -7,7 +7,7 @@
 import { calculateJwkThumbprint, exportJWK, SignJWT } from "jose";
 import { assertKnown } from "./core/known_options.ts";
 import { type DpopKeyPair, type DpopState, type DpopStorage, memoryStorage } from "./dpop/client_state.ts";
-import { findIndexedDb, indexedDbStorage } from "./dpop/indexed_db.ts";
+import { findIndexedDb, indexedDbStorage, inTurn } from "./dpop/indexed_db.ts";
 import { hashOfToken } from "./dpop/token_hash.ts";
 
 export type { DpopKeyPair, DpopState, DpopStorage } from "./dpop/client_state.ts";
@@ -70,7 +70,12 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
   const { name, scheme } = typeof header === "string" ? { name: header, scheme: undefined } : header;
   const prefix = scheme === undefined ? "" : `${scheme} `;
   const send = options.fetch ?? ((request: Request): Promise<Response> => fetch(request));
-  const storage = options.storage ?? defaultStorage(`${base} ${name}`);
+  const factory = options.storage === undefined ? findIndexedDb() : null;
+  const place = `${base} ${name}`;
+  const storage = options.storage ?? (factory === null ? memoryStorage() : indexedDbStorage(factory, place));
+  /** Lets the pages that share the database take turns. Otherwise each of them would begin a session, and the last one would replace the others. */
+  const alone = <Result>(run: () => Promise<Result>): Promise<Result> =>
+    factory === null ? run() : inTurn(`with-session-dpop ${place}`, run);
   /** The newest nonce, with the id of the session that it belongs to. Other sessions reject it. */
   let known: { readonly nonce: string; readonly id: string } | undefined;
   /** The number of calls of `forget`. The response to a request that began before the last call is ignored. */
@@ -127,14 +132,14 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       const credentials = "credentials" in request ? { credentials: init?.credentials ?? "omit" } : {};
       const own = new Request(request, { ...credentials, redirect: "manual" });
       const since = forgotten;
-      const current = await state();
-      if (current.id !== null) return await exchange(own, since, current);
+      const current = await storage.load();
+      if (current !== undefined && current.id !== null) return await exchange(own, since, current);
       // If several first requests run at once, one begins the session and the others continue it.
-      const turn = beginning.then(async () => await exchange(own, forgotten, await state()));
+      const turn = beginning.then(() => alone(async () => await exchange(own, forgotten, await state())));
       beginning = turn.catch(() => {});
       return await turn;
     },
-    thumbprint: async () => await calculateJwkThumbprint(await exportJWK((await state()).keys.publicKey)),
+    thumbprint: async () => await calculateJwkThumbprint(await exportJWK((await alone(state)).keys.publicKey)),
     async forget() {
       forgotten++;
       known = undefined;
@@ -183,11 +188,6 @@ function asksForNonce({ headers }: Response): boolean {
 
 async function createKeys(): Promise<DpopKeyPair> {
   return await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
-}
-
-function defaultStorage(name: string): DpopStorage {
-  const factory = findIndexedDb();
-  return factory === null ? memoryStorage() : indexedDbStorage(factory, name);
 }
 
 function originOf(given: string | URL): string {

@@ -20,6 +20,10 @@ interface ObjectStore {
   put(value: unknown, key: string): Pending<unknown>;
   delete(key: string): Pending<unknown>;
 }
+/** The part of Web Locks that is used: https://www.w3.org/TR/web-locks/. */
+interface LockManager {
+  request<Result>(name: string, run: () => Promise<Result>): Promise<Result>;
+}
 interface Factory {
   open(name: string, version: number): Pending<Database>;
 }
@@ -50,6 +54,14 @@ export function indexedDbStorage(factory: Factory, name: string): DpopStorage {
       await run("readwrite", (store) => (state === undefined ? store.delete(name) : store.put(state, name)));
     },
   };
+}
+
+/**
+ * Runs a function when no other page or worker of the origin runs one under this name. Where the runtime has no Web Locks, it runs at once.
+ */
+export async function inTurn<Result>(name: string, run: () => Promise<Result>): Promise<Result> {
+  const { locks } = Object(Reflect.get(globalThis, "navigator")) as { readonly locks?: LockManager };
+  return locks === undefined ? await run() : await locks.request(name, run);
 }
 
 async function openDatabase(factory: Factory): Promise<Database> {

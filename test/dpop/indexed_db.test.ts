@@ -1,4 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
+import { withSession } from "../../mod.ts";
+import { dpop } from "../../src/dpop.ts";
 import { dpopClient } from "../../src/dpop_client.ts";
 import type { DpopState } from "../../src/dpop/client_state.ts";
 import { findIndexedDb, indexedDbStorage } from "../../src/dpop/indexed_db.ts";
@@ -135,4 +137,57 @@ test("dpopClient() keeps its state in IndexedDB where the runtime has it, apart 
     "https://other.example X-Session-Id",
     "https://api.example X-Other",
   ]);
+});
+
+/** Web Locks as all pages of an origin see them. */
+class FakeLocks {
+  readonly names: string[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+
+  request<Result>(name: string, run: () => Promise<Result>): Promise<Result> {
+    this.names.push(name);
+    const turn = this.#last.then(run);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+}
+
+const count = () =>
+  withSession<{ n: number }>(
+    async (_request, session) => new Response(String(await session.update("n", (n = 0) => n + 1))),
+    { header: "X-Session-Id", plugins: [dpop()] },
+  );
+
+test("dpopClient() begins one session, with one key, when three pages of an origin send their first requests at once", async () => {
+  vi.stubGlobal("indexedDB", new FakeIndexedDb());
+  const locks = new FakeLocks();
+  vi.stubGlobal("navigator", { locks });
+  const handler = count();
+  const pages = [1, 2, 3].map(() => dpopClient("https://api.example", { fetch: (request) => handler(request) }));
+  const answers = await Promise.all(
+    pages.flatMap((page) => [1, 2].map(async () => await (await page.fetch("/")).text())),
+  );
+  expect(answers.toSorted()).toEqual(["1", "2", "3", "4", "5", "6"]);
+  expect(new Set(await Promise.all(pages.map((page) => page.thumbprint()))).size).toBe(1);
+  expect(new Set(locks.names)).toEqual(new Set(["with-session-dpop https://api.example X-Session-Id"]));
+});
+
+test("dpopClient() takes no lock when the session is known", async () => {
+  vi.stubGlobal("indexedDB", new FakeIndexedDb());
+  const locks = new FakeLocks();
+  vi.stubGlobal("navigator", { locks });
+  const handler = count();
+  const page = dpopClient("https://api.example", { fetch: (request) => handler(request) });
+  await page.fetch("/");
+  const { length } = locks.names;
+  expect(await (await page.fetch("/")).text()).toBe("2");
+  expect(locks.names).toHaveLength(length);
+});
+
+test.each<unknown>([undefined, {}])("dpopClient() needs no Web Locks: navigator is %j", async (navigator) => {
+  vi.stubGlobal("indexedDB", new FakeIndexedDb());
+  vi.stubGlobal("navigator", navigator);
+  const handler = count();
+  const page = dpopClient("https://api.example", { fetch: (request) => handler(request) });
+  expect(await (await page.fetch("/")).text()).toBe("1");
 });
