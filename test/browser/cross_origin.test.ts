@@ -153,4 +153,37 @@ describe.each(eachBrowser)("%s", (_name, open) => {
       await expect.poll(text).toBe("GET Ada");
     },
   );
+
+  test("SameSite=Lax: a form of another site signs the user out where its handler writes, unless crossOriginProtection() refuses it", async () => {
+    const { tab } = browser;
+    const handle = withSession<{ user: string; last: string }>(async (request, session) => {
+      if (new URL(request.url).pathname === "/login") session.set("user", "Ada");
+      if (request.method === "POST") session.set("last", "POST");
+      return html(`<p>${request.method} ${await session.get("user", "nobody")}</p>`);
+    });
+    let protects = true;
+    const protectedHandle = crossOriginProtection(handle);
+    const serveShop = async (request: Request): Promise<Response> => {
+      const response = await (protects ? protectedHandle : handle)(request);
+      return response.status === 403 ? html("<p>refused</p>", {}, 403) : response;
+    };
+    const shop = `https://${newHost()}:${await serveTls(serveShop)}`;
+    const markup = `<form method="post" action="${shop}/"><button>Send</button></form>`;
+    const other = `https://${newHost()}:${await serveTls(async () => html(markup))}`;
+    const sendForm = async (): Promise<void> => {
+      await tab.goto(other);
+      await tab.evaluate(`void document.querySelector("button").click()`);
+    };
+    await tab.goto(`${shop}/login`);
+    await expect.poll(text).toBe("GET Ada");
+    await sendForm();
+    await expect.poll(text).toBe("refused");
+    await tab.goto(`${shop}/`);
+    await expect.poll(text).toBe("GET Ada");
+    protects = false;
+    await sendForm();
+    await expect.poll(text).toBe("POST nobody");
+    await tab.goto(`${shop}/`);
+    await expect.poll(text).toBe("GET nobody");
+  });
 });
