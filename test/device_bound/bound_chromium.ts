@@ -68,6 +68,11 @@ export async function serve(handler: Handler): Promise<SecureServer> {
     for (const [name, value] of response.headers) outgoing.appendHeader(name, value);
     outgoing.writeHead(response.status).end(await response.text());
   });
+  // Notes the handshake of a WebSocket, and accepts none.
+  server.on("upgrade", ({ method = "GET", url = "/", headers: { cookie = "" } }, socket) => {
+    seen.push({ method, host: "", path: url, headers: new Headers({ Cookie: cookie }), status: 403 });
+    socket.end("HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n");
+  });
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   const address = server.address();
   const port = typeof address === "object" && address !== null ? address.port : 0;

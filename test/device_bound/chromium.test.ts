@@ -127,6 +127,40 @@ test("Chromium holds back the requests of scripts as well, and proves once for a
   expect(all.refreshes()).toBe(1);
 });
 
+const requests: Readonly<Record<string, string>> = {
+  "a frame": `new Promise((done) => {
+    const frame = document.createElement("iframe");
+    frame.onload = () => done(frame.contentDocument.body.innerText);
+    frame.src = "/";
+    document.body.append(frame);
+  })`,
+  "a worker": `new Promise((done) => {
+    const code = "fetch('" + location.origin + "/').then((response) => response.text()).then(postMessage)";
+    new Worker(URL.createObjectURL(new Blob([code]))).onmessage = ({ data }) => done(data.replace(/^.*<body>/s, ""));
+  })`,
+};
+
+test.each(Object.entries(requests))("Chromium proves it for the requests of %s", async (_, request) => {
+  const all = await world();
+  const { browser } = all;
+  await signIn(all);
+  await browser.expire();
+  expect(await browser.page.evaluate(request)).toBe("ada");
+  expect(all.refreshes()).toBe(1);
+});
+
+test("Chromium proves it before it opens a WebSocket", async () => {
+  const all = await world();
+  const { browser, server } = all;
+  await signIn(all);
+  await browser.expire();
+  const socket = `new Promise((done) => (new WebSocket("wss://" + location.host + "/socket").onerror = () => done(1)))`;
+  await browser.page.evaluate(socket);
+  expect(all.refreshes()).toBe(1);
+  const handshake = server.seen.find(({ path }) => path === "/socket");
+  expect(handshake?.headers.get("Cookie")).toContain("__Host-session-bound=");
+});
+
 test("cookies that are copied to a second profile or to another program are refused after a proof's life, and for ever after logout", async () => {
   const all = await world({ lifetime: 60 });
   const { browser, server } = all;
