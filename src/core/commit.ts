@@ -19,7 +19,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
     const { copy } = active;
     // A change in place, and a flash value that was read, are found only now.
-    if (copy.base && copy.isPending) active.assertWritable();
+    if (copy.base && copy.isPending) assertWritable(active);
     if (needsSteps(active)) return commitInSteps(active);
     // A request that has nothing to store does not join the queue of writers.
     if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
@@ -35,10 +35,22 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
   return chain(settleEarlier(active), () => {
     // A call of `destroy` may have come first.
     if (!copy.base) throw sessionGone();
+    // The response may have been sent while the change waited for other commits.
+    assertWritable(active);
     const earlier = copy.takeKey(change.key);
     const commit = { ...earlier, changes: [...earlier.changes, change] };
     return guarded(active, commit, earlier);
   });
+}
+
+/** Refuses changes that can no longer reach the client, and reports that. */
+function assertWritable(active: ActiveSession): void {
+  try {
+    active.assertWritable();
+  } catch (error) {
+    report(active, error, false, undefined);
+    throw error;
+  }
 }
 
 /**

@@ -33,7 +33,7 @@ export function finish(
     const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
     return chain(joining, () => {
       assertClearable(active, clearSiteData);
-      if (!active.needsStoring) return answer(!active.isGone);
+      if (!active.needsStoring && !active.calls.isBusy) return answer(!active.isGone);
       if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(storeAll(active), answer);
       return chain(isRoutine(active), (mayWait) => {
         if (!mayWait) return chain(storeAll(active), answer);
@@ -67,22 +67,29 @@ export function waitUntilFor(
 }
 
 /**
- * How often the end of a request stores what was recorded while it stored. A stream that changes the session all the time must
+ * How often the end of a request stores what was recorded while it stored. A task that changes the session all the time must
  * not hold back the response for ever.
  */
 const MOST_COMMITS = 100;
 
 /** Stores everything that is pending, and what a stream or another task records meanwhile. Answers as {@linkcode store}. */
 function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
-  const { revision } = active.copy;
+  const { calls, copy } = active;
+  const { revision } = copy;
   return chain(store(active), (isStored) =>
-    chain(active.calls.done(), () => {
-      const isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
-      if (isChanged && commits < MOST_COMMITS) return storeAll(active, commits + 1);
-      // The result takes some turns to reach the caller. A change that comes meanwhile must be late, or it would be lost.
-      active.isSent = true;
-      if (isChanged) active.storeIfLate();
-      return isStored;
+    chain(calls.done(), () => {
+      let isChanged = false;
+      // This waits for the commits that have begun. Until the response carries their result, no other one may begin. The result
+      // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
+      const closing = calls.exclusively(() => {
+        isChanged = isStored && copy.revision !== revision && active.needsStoring;
+        active.isSent = !isChanged || commits === MOST_COMMITS;
+      });
+      return chain(closing, () => {
+        if (!active.isSent) return storeAll(active, commits + 1);
+        if (isChanged) active.storeIfLate();
+        return isStored;
+      });
     }),
   );
 }
@@ -90,7 +97,7 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
 /** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */
 function store(active: ActiveSession): MaybePromise<boolean> {
   return recovering(
-    () => chain(active.save(), () => !active.isGone),
+    () => chain(active.save(true), () => !active.isGone),
     (error) => {
       if (!isSessionError(error)) throw error;
       const { code } = error;

@@ -1,9 +1,28 @@
-import { describe, expect, onTestFinished, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../../mod.ts";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import {
+  memoryStore,
+  type Session,
+  type SessionError,
+  type SessionEvent,
+  SessionManager,
+  type UntypedData,
+} from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { csrfToken, verifyCsrfToken } from "../../src/csrf.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, bare, codeOf, counted, openStore, soon, visitor, type Visitor } from "../setup/sessions.ts";
+import {
+  altered,
+  bare,
+  codeOf,
+  counted,
+  FAKED,
+  gate,
+  openStore,
+  soon,
+  soonest,
+  visitor,
+  type Visitor,
+} from "../setup/sessions.ts";
 
 describe("after the response", () => {
   /** Returns the session of a request whose response is finished. */
@@ -369,5 +388,87 @@ describe("while the end of the request stores the session", () => {
     });
     expect(changes).toBeLessThan(1000);
     expect((await visit((session) => session.get("n"))).result).toBe(changes);
+  });
+
+  const IN_COOKIE = cookieSessions({ secrets: ["a secret of at least thirty-two bytes"] });
+
+  test.each([
+    ["in a store", undefined],
+    ["in a cookie", IN_COOKIE],
+  ])(
+    "tasks that call update() all the time do not hold back the response, and lose nothing: %s",
+    async (_, inCookie) => {
+      const slow = altered(openStore().store, { save: async (save, ...args) => soon(await save(...args)) });
+      const visit = visitor({ store: inCookie ?? slow });
+      await visit((session) => session.set("n", 0));
+      const results: number[] = [];
+      const codes: string[] = [];
+      let isAnswered = false;
+      const task = async (session: Session): Promise<void> => {
+        while (!isAnswered && results.length < 500) results.push(await session.update("n", (n: number) => n + 1));
+      };
+      const tasks: Promise<unknown>[] = [];
+      await visit((session) => {
+        for (let count = 0; count < 2; count++)
+          tasks.push(task(session).catch((error: unknown) => codes.push((error as SessionError).code)));
+      });
+      isAnswered = true;
+      await Promise.all(tasks);
+      expect(results.length).toBeLessThan(20);
+      expect((await visit((session) => session.get("n"))).result).toBe(results.length);
+      expect(codes).toEqual(inCookie === undefined ? [] : ["ERR_RESPONSE_SENT", "ERR_RESPONSE_SENT"]);
+    },
+  );
+
+  test("a change in a cookie that the response cannot carry any more is reported, and save() throws ERR_RESPONSE_SENT", async () => {
+    const sessions: Session[] = [];
+    const events: SessionEvent[] = [];
+    let changes = 0;
+    const revocation = altered(memoryStore(), {
+      load: (load, ...args) => {
+        if (events.every(({ type }) => type !== "late")) for (const session of sessions) session.set("n", ++changes);
+        return load(...args);
+      },
+    });
+    const secrets = ["a secret of at least thirty-two bytes"];
+    const visit = visitor({ store: cookieSessions({ secrets, revocation }), onEvent: (event) => events.push(event) });
+    await visit((session) => session.set("n", 0));
+    await visit(async (session) => {
+      session.set("n", 0);
+      sessions.push(session);
+    });
+    expect(bare(events).slice(-2)).toMatchObject([
+      { type: "late" },
+      { type: "failed", during: "store", error: { code: "ERR_RESPONSE_SENT" } },
+    ]);
+    expect(await codeOf(() => sessions.pop()?.save())).toBe("ERR_RESPONSE_SENT");
+    expect((await visit((session) => session.get("n"))).result).toBe(changes - 1);
+  });
+
+  test("a function of update() that takes longer than storeTimeout does not fail the request", async () => {
+    onTestFinished(() => void vi.useRealTimers());
+    const [reading, computing] = [gate(), gate()];
+    const store = altered(openStore().store, {
+      load: async (load, ...args) => reading.opened.then(() => load(...args)),
+    });
+    const visit = visitor({ store, storeTimeout: 600 });
+    await visit((session) => session.set("n", 0));
+    vi.useFakeTimers(FAKED);
+    let updating: Promise<number> | undefined;
+    const visiting = visit((session) => {
+      void session.get("n").then(() => {
+        updating = session.update("n", async (n: number) => computing.opened.then(() => n + 1));
+        session.set("a", 1);
+      });
+    });
+    await soon(0);
+    reading.open();
+    await soon(0);
+    await vi.advanceTimersByTimeAsync(700_000);
+    expect(await soonest(visiting)).toBe("is pending");
+    computing.open();
+    await visiting;
+    expect(await updating).toBe(1);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, n: 1 });
   });
 });

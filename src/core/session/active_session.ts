@@ -160,9 +160,9 @@ export class ActiveSession {
     this.flash.recordRemovals();
   }
 
-  /** Stores everything that is pending. */
-  save(): MaybePromise<void> {
-    return this.exclusively(() => this.#lifecycle.commitAll(this));
+  /** Stores everything that is pending. No function of `update` waits for the end of the request, so the end waits for each. */
+  save(isEnd = false): MaybePromise<void> {
+    return this.calls.exclusively(() => this.#lifecycle.commitAll(this), isEnd ? undefined : this.computing);
   }
 
   /** Commits one change, and the earlier changes of its key, at once. */
@@ -187,7 +187,7 @@ export class ActiveSession {
     const isRefused = this.copy.revision === this.refusedRevision;
     // An `update` that failed is not stored again, so it does not matter whether its write was done.
     const isUnconfirmed = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
-    if (this.calls.isBusy || this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
+    if (this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
     if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
     return isTouchDue(this, this.copy.base);
   }

@@ -5,8 +5,10 @@ export class CallQueue {
   readonly #seconds: number;
   #last: Promise<void> | undefined;
   #isRunning = false;
-  #count = 0;
-  #onDone: (() => void)[] | undefined;
+  /** The numbers of the calls that are under way, the oldest first. */
+  readonly #underWay: Set<number> = new Set();
+  #begun = 0;
+  #waiting: { readonly last: number; readonly resolve: () => void }[] = [];
 
   /** `seconds` is how long a call waits for a function of `update` to return. */
   constructor(seconds: number) {
@@ -60,22 +62,29 @@ export class CallQueue {
     });
   }
 
-  /** Notes that a call is under way, so that the end of the request waits for it. */
-  enter(): void {
-    this.#count++;
+  /** Notes that a call is under way, so that the end of the request waits for it. Returns its number, for {@linkcode leave}. */
+  enter(): number {
+    this.#underWay.add(++this.#begun);
+    return this.#begun;
   }
 
   /** Notes that a call has ended. */
-  leave(): void {
-    if (--this.#count > 0) return;
-    const waiting = this.#onDone ?? [];
-    this.#onDone = undefined;
-    for (const resolve of waiting) resolve();
+  leave(call: number): void {
+    this.#underWay.delete(call);
+    if (this.#waiting.length === 0) return;
+    const [oldest = Infinity] = this.#underWay;
+    for (const { last, resolve } of this.#waiting) if (last < oldest) resolve();
+    this.#waiting = this.#waiting.filter(({ last }) => last >= oldest);
   }
 
-  /** Waits for the calls that are under way. */
+  /**
+   * Waits for the calls that are under way. It does not wait for those that begin meanwhile: two tasks that call the session all the
+   * time would hold back the response for ever.
+   */
   done(): MaybePromise<void> {
-    if (this.#count === 0) return undefined;
-    return new Promise<void>((resolve) => (this.#onDone ??= []).push(resolve)).then(() => this.done());
+    if (this.#underWay.size === 0) return undefined;
+    const last = this.#begun;
+    // The last call takes one more turn to return its result.
+    return new Promise<void>((resolve) => void this.#waiting.push({ last, resolve })).then(() => {});
   }
 }

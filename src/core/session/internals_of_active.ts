@@ -93,11 +93,11 @@ export class ActiveInternals implements SessionInternals {
 
   async track<T>(call: Promise<T>): Promise<T> {
     const { calls } = this.#active;
-    calls.enter();
+    const number = calls.enter();
     try {
       return await call;
     } finally {
-      calls.leave();
+      calls.leave(number);
     }
   }
 

@@ -120,7 +120,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   ): Promise<Next> {
     if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
     const active = this.#used;
-    active.calls.enter();
+    const call = active.calls.enter();
     try {
       const loading = active.load();
       if (loading !== undefined) await loading;
@@ -128,7 +128,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       const updated = updateKey(active, key, change as (value: unknown) => unknown);
       return (isPromise(updated) ? await updated : updated) as Next;
     } finally {
-      active.calls.leave();
+      active.calls.leave(call);
     }
   }
 
@@ -281,11 +281,11 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
   async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
     const active = this.#used;
-    active.calls.enter();
+    const call = active.calls.enter();
     try {
       return await task(active);
     } finally {
-      active.calls.leave();
+      active.calls.leave(call);
     }
   }
 }

@@ -9,8 +9,8 @@ import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 export function loadToRead(active: ActiveSession): MaybePromise<void> {
   const loading = active.load();
   if (!isPromise(loading)) return undefined;
-  const leave = (): void => active.calls.leave();
-  active.calls.enter();
+  const call = active.calls.enter();
+  const leave = (): void => active.calls.leave(call);
   loading.then(leave, leave);
   return loading;
 }

@@ -85,19 +85,20 @@ describe("exclusively()", () => {
   });
 });
 
-test("done() waits for all calls that are under way, also for those that come meanwhile", async () => {
+test("done() waits for the calls that are under way, and not for those that begin meanwhile", async () => {
   const queue = new CallQueue(5);
-  queue.enter();
-  queue.leave();
+  queue.leave(queue.enter());
   expect(queue.done()).toBeUndefined();
-  for (let count = 0; count < 2; count++) queue.enter();
+  const [first, second] = [queue.enter(), queue.enter()];
   const done = [queue.done(), queue.done()].map((each) => Promise.resolve(each));
-  queue.leave();
+  const third = queue.enter();
+  const later = Promise.resolve(queue.done());
+  queue.leave(second);
   for (const each of done) expect(await soonest(each)).toBe("is pending");
-  queue.leave();
-  queue.enter();
-  for (const each of done) expect(await soonest(each)).toBe("is pending");
-  queue.leave();
+  queue.leave(first);
   await Promise.all(done);
+  expect(await soonest(later)).toBe("is pending");
+  queue.leave(third);
+  await later;
   expect(queue.done()).toBeUndefined();
 });
