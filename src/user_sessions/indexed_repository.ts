@@ -1,5 +1,5 @@
-import { isSessionError } from "../core/errors.ts";
-import { chain } from "../core/maybe_promise.ts";
+import { isOutage, isSessionError } from "../core/errors.ts";
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
@@ -9,6 +9,9 @@ import { enforceLimit, type LimitRule, register, unregister } from "./user_index
 
 /** How many sessions a user may have; undefined for no limit. */
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
+
+/** A session as its lists know it. */
+type Listed = Pick<Found, "id" | "metadata">;
 
 /**
  * A repository that keeps a list of each user's sessions. An entry is written before its session is stored, and removed
@@ -69,12 +72,30 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   /** Removes a session from the lists to which it no longer belongs. If that fails, a reader of the lists does it. */
-  async function unregisterFrom({ id, metadata }: Found, op: Operation, after?: Facts): Promise<void> {
+  async function unregisterFrom({ id, metadata }: Listed, op: Operation, after?: Facts): Promise<void> {
     const facts = factsOf(metadata);
     const kept = facts?.token === after?.token ? after : undefined;
     for (const place of facts?.lists ?? [])
       if (kept?.lists.some(({ list }) => list === place.list) !== true)
         await unregister(place, await keyOfId(id), facts?.token ?? "", op, kept !== undefined);
+  }
+
+  /**
+   * Stores a session that was listed before. If it is refused, for example because it is too large, the lists are as before:
+   * otherwise each attempt would leave an entry, which counts against a limit. After any other failure the write may have been done.
+   */
+  async function storeListed(
+    session: Listed,
+    before: Facts | undefined,
+    op: Operation,
+    write: () => MaybePromise<Found | "conflict">,
+  ): Promise<Found | "conflict"> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isOutage(error)) await tolerate(op, unregisterFrom(session, op, before));
+      throw error;
+    }
   }
 
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
@@ -89,18 +110,23 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
     if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
-    const created = await next.create(id, await registered(id, contents, op, replaces), op, replaces);
+    const listed = await registered(id, contents, op, replaces);
+    const write = (): MaybePromise<Found | "conflict"> => next.create(id, listed, op, replaces);
+    const created = await storeListed({ id, metadata: listed.metadata }, undefined, op, write);
     if (created !== "conflict" && replaces === undefined) await tolerate(op, endOverLimit(created, op));
     return created;
   }
 
   async function bind(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
-    const updated = await next.update(current, await registered(current.id, contents, op, current), op);
+    const { id } = current;
+    const listed = await registered(id, contents, op, current);
+    const write = (): MaybePromise<Found | "conflict"> => next.update(current, listed, op);
+    const updated = await storeListed({ id, metadata: listed.metadata }, factsOf(current.metadata), op, write);
     // After a conflict the entry stays: the write may have been done, and then its session must be listed.
     if (updated === "conflict") return updated;
     await tolerate(op, unregisterFrom(current, op, factsOf(updated.metadata)));
     // The limit is enforced when the old id is retired.
-    if (replacedBy(current.id, op) === undefined) await tolerate(op, endOverLimit(updated, op));
+    if (replacedBy(id, op) === undefined) await tolerate(op, endOverLimit(updated, op));
     return updated;
   }
 

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type SessionEvent, SessionManager, withSession } from "../../mod.ts";
+import {
+  assertRecordSize,
+  memoryStore,
+  serializeRecord,
+  type SessionEvent,
+  SessionManager,
+  withSession,
+} from "../../mod.ts";
 import { userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock } from "../../src/testing.ts";
 import { altered, bare, codeOf, errorOf, gate, openStore, SHOP, type Visitor } from "../setup/sessions.ts";
@@ -460,5 +467,71 @@ describe('limit with onLimit: "refuse"', () => {
     clock.advance(61);
     expect(await userOn(phone)).toBe(ADA);
     expect(await users.list(ADA)).toHaveLength(2);
+  });
+});
+
+describe("a session that is too large", () => {
+  /** A store that refuses sessions of more than 800 characters. */
+  const small = () => {
+    const { store, records } = openStore();
+    const limited = altered(store, {
+      save: (save, key, write) => {
+        if (!isPage(write.record)) assertRecordSize("Toy", serializeRecord(write.record).length, 800);
+        return save(key, write);
+      },
+    });
+    return { store: limited, records };
+  };
+  const large = "x".repeat(800);
+
+  test.each<[string, { exists: boolean; regenerates: boolean }]>([
+    ["that begins", { exists: false, regenerates: false }],
+    ["that exists", { exists: true, regenerates: false }],
+    ["with a new id", { exists: true, regenerates: true }],
+  ])("does not count towards the limit: a login on a session %s", async (_, { exists, regenerates }) => {
+    const { store, records } = small();
+    const { users, browser } = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const visit = browser();
+    if (exists) await visit((session) => session.set("basket", 1));
+    const logIn = async (value: string): Promise<void> => {
+      await visit(async (session) => {
+        if (regenerates) await session.regenerate();
+        session.set("value", value);
+        await users.bind(session, ADA);
+      });
+    };
+    for (let attempt = 0; attempt < 3; attempt++) expect(await codeOf(() => logIn(large))).toBe("ERR_RECORD_TOO_LARGE");
+    expect(entriesOf(records)).toEqual([]);
+    await logIn("small");
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("stays listed when it was bound before, and leaves no entry for each renewal by age that has no room", async () => {
+    const { store, records } = small();
+    const clock = fakeClock();
+    let isFull = false;
+    const full = altered(store, {
+      create: (save, key, write) => {
+        if (isFull && !isPage(write.record)) assertRecordSize("Toy", 801, 800);
+        return save(key, write);
+      },
+    });
+    const { users, logIn } = devices({ store: full, now: clock.now, rotateEvery: 60 });
+    const visit = await logIn("before");
+    expect(
+      await codeOf(() =>
+        visit(async (session) => {
+          session.set("value", large);
+          await users.bind(session, ADA, "after");
+        }),
+      ),
+    ).toBe("ERR_RECORD_TOO_LARGE");
+    isFull = true;
+    for (let use = 0; use < 5; use++) {
+      clock.advance(61);
+      expect(await userOn(visit)).toBe(ADA);
+    }
+    expect(entriesOf(records)).toEqual([1]);
+    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["before"]);
   });
 });
