@@ -19,10 +19,10 @@ export class CookieRepository implements Repository {
 
   constructor(
     sealer: Sealer,
-    { hasRevocation, rotates, endsOnReuse }: RepositorySettings & { readonly hasRevocation: boolean },
+    { hasRevocation, now, rotates, endsOnReuse }: RepositorySettings & { readonly hasRevocation: boolean },
   ) {
     this.#tokens = new SessionTokens(sealer, rotates);
-    this.#revocation = hasRevocation ? new Revocation(endsOnReuse) : undefined;
+    this.#revocation = hasRevocation ? new Revocation(endsOnReuse, now) : undefined;
   }
 
   async open(token: string, op: Operation): Promise<Found | RejectReason> {

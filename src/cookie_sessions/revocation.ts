@@ -2,6 +2,7 @@ import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { CLOCK_SKEW } from "../core/expiry.ts";
 import type { Metadata, Successor } from "../core/metadata.ts";
+import { operationWith } from "../core/operation_with.ts";
 import type { Found, Operation } from "../core/repository.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
 import { pad, unpad } from "../core/hash.ts";
@@ -35,10 +36,12 @@ export interface Place {
 /** Notes in the revocation store which sessions were ended and which ids were replaced. */
 export class Revocation {
   readonly #endsOnReuse: boolean;
+  readonly #now: () => number;
 
   /** @param endsOnReuse Whether a session ends when a client presents its retired id although the new one was used */
-  constructor(endsOnReuse: boolean) {
+  constructor(endsOnReuse: boolean, now: () => number) {
     this.#endsOnReuse = endsOnReuse;
+    this.#now = now;
   }
 
   /** The note about an id; null if there is none. */
@@ -183,8 +186,10 @@ export class Revocation {
         if (!isFollowed) return;
         await this.#end(next, note.lifetime, await loadNote(next, op), op, hops + 1);
       }
-      const until = Math.max(lastEndOf(lifetime, op), note?.longest ?? 0);
-      if ((await saveNote(key, endedNote(lifetimeOf(lifetime)), note, until, op)) !== "conflict") return;
+      // A load judges by the instant at which its request came. Copies that were made since must not outlive the note.
+      const present = operationWith(op, { now: this.#now() });
+      const until = Math.max(lastEndOf(lifetime, present), note?.longest ?? 0);
+      if ((await saveNote(key, endedNote(lifetimeOf(lifetime)), note, until, present)) !== "conflict") return;
       await op.backOff();
       note = await loadNote(key, op);
     }

@@ -222,7 +222,10 @@ describe("cookieSessions() with rotateEvery", () => {
       const { store } = openStore();
       const source = cookieSessions({ secrets, revocation: store });
       const options: Options = {
-        store: { ...source, createRepository: () => source.createRepository({ rotates: true, endsOnReuse }) },
+        store: {
+          ...source,
+          createRepository: (settings) => source.createRepository({ ...settings, rotates: true, endsOnReuse }),
+        },
         now: clock.now,
         rotateEvery: 600,
       };
@@ -260,6 +263,36 @@ describe("cookieSessions() with rotateEvery", () => {
       return copy;
     });
     expect(await readN(options, used)).toBe(1);
+  });
+
+  test("takes a stolen session for ended for as long as any copy lives, also if the request waited before it was found out", async () => {
+    const clock = fakeClock();
+    const options: Options = sealed(
+      {
+        now: clock.now,
+        idleTimeout: 3600,
+        absoluteTimeout: false,
+        rotateEvery: { seconds: 600, onReuse: "destroy" },
+      },
+      { revocation: openStore(clock.now).store },
+    );
+    const old = await begin(options);
+    clock.advance(600);
+    const renewed = cookieOf(await withCopy(options, old)((session) => session.get("n")));
+    const used = cookieOf(await withCopy(options, renewed)((session) => session.get("n")));
+    clock.advance(120);
+    const { result } = await withCopy(
+      options,
+      old,
+    )(async (session) => {
+      clock.advance(1500);
+      const copy = cookieOf(await withCopy({ ...options, rotateEvery: 86_400 }, used)((other) => other.set("n", 2)));
+      return { copy, ended: (await session.info()).ended };
+    });
+    expect(result.ended).toBe("reuse");
+    clock.advance(3599);
+    expect(await readN(options, result.copy)).toBeUndefined();
+    expect(await readN({ ...options, ...sealed() }, result.copy)).toBe(2);
   });
 
   test("takes a copy for stolen whose new id was renewed by age as well, in the minute after that", async () => {

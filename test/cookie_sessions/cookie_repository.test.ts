@@ -42,7 +42,7 @@ function scene({ endsOnReuse = false, hasRevocation = true } = {}) {
     metadata: { createdAt: clock.now, absoluteSince: clock.now, ...more },
     lastSeenAt: clock.now,
   });
-  const repository = new CookieRepository(sealer, { hasRevocation, rotates: false, endsOnReuse });
+  const repository = new CookieRepository(sealer, { hasRevocation, now: () => clock.now, rotates: false, endsOnReuse });
   const noteOf = async (id: string): Promise<StoredNote | null> => await loadNote(await noteKey(id), op());
   /** A session and its successors, one after the other, each with a grace of a day. */
   const chain = async (retirements: number): Promise<Found[]> => {

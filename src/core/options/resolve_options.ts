@@ -100,8 +100,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   const transports = transportsOf(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
+  // `Date.now` is looked up at each call: a test may replace it after the manager was made.
+  const clock = now === undefined ? () => Date.now() : checkedClock(now);
   const own = isSource
-    ? store.createRepository({ rotates: rotateEvery !== undefined, endsOnReuse: onReuse === "destroy" })
+    ? store.createRepository({ now: clock, rotates: rotateEvery !== undefined, endsOnReuse: onReuse === "destroy" })
     : new StoreRepository({
         ids,
         encryption,
@@ -140,8 +142,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),
-    // `Date.now` is looked up at each call: a test may replace it after the manager was made.
-    now: now === undefined ? () => Date.now() : checkedClock(now),
+    now: clock,
     // A response may have to report the client's own write. It cannot if the writes of several requests are stored as one.
     combinesWrites: !tellsMore,
   };

@@ -17,8 +17,10 @@ export interface RepositorySource {
   createRepository(settings: RepositorySettings): Repository;
 }
 
-/** What the manager's option `rotateEvery` asks of a repository. */
+/** What the options of the manager ask of a repository. */
 export interface RepositorySettings {
+  /** The clock, in epoch milliseconds. */
+  readonly now: () => number;
   /** Whether ids are renewed by age. */
   readonly rotates: boolean;
   /** Whether a session ends when a client presents its retired id although the new one was used. */

@@ -282,16 +282,16 @@ describe("resolveOptions()", () => {
       expect(() => policyOf({ store, ...more })).toThrow(/^cookieSessions\(\) signs and encrypts/);
   });
 
-  test("asks a source for its repository, and says whether ids are renewed by age, and whether a session ends on reuse", () => {
+  test("asks a source for its repository, and tells it the clock, whether ids are renewed by age, and whether a session ends on reuse", () => {
     const repository = { tokenHoldsSession: true };
     const { source, asked } = sourceOf(repository);
     expect(policyOf({ store: source }).repository).toBe(repository);
     policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "reject" } });
-    policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "destroy" } });
+    const { now } = policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "destroy" } });
     expect(asked).toEqual([
-      { rotates: false, endsOnReuse: false },
-      { rotates: true, endsOnReuse: false },
-      { rotates: true, endsOnReuse: true },
+      { now: expect.any(Function), rotates: false, endsOnReuse: false },
+      { now: expect.any(Function), rotates: true, endsOnReuse: false },
+      { now, rotates: true, endsOnReuse: true },
     ]);
   });
 
