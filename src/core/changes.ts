@@ -36,6 +36,17 @@ export interface Commit {
   readonly touches: boolean;
 }
 
+/** A commit without changes. */
+export const EMPTY: Commit = {
+  changes: [],
+  view: undefined,
+  metadataChanges: [],
+  timeouts: undefined,
+  rotation: undefined,
+  begins: false,
+  touches: false,
+};
+
 /** Whether a commit has nothing to store. */
 export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, touches }: Commit): boolean {
   const hasChanges = changes.length > 0 || metadataChanges.length > 0;

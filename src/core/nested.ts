@@ -1,8 +1,11 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
+import { type Change, EMPTY } from "./changes.ts";
+import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
 import { RequestTransport } from "./request_transport.ts";
+import type { WorkingCopy } from "./working_copy.ts";
 
 /**
  * A handler may call another wrapped handler and return its response: a framework's sub-request, or a mounted
@@ -32,7 +35,20 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (token === null || token === active.presented || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
-  if (typeof found !== "string") await copy.setBase(found, active.unconfirmed?.commit.changes);
+  if (typeof found === "string") return;
+  // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
+  if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
+  await copy.setBase(found, active.unconfirmed?.commit.changes);
+}
+
+/** The changes that a request has stored since it loaded its session. */
+function storedBy({ base, loaded }: WorkingCopy): Change {
+  const stored = base?.fields ?? loaded;
+  const run = (fields: FieldsView): void => {
+    for (const [name, text] of stored) if (loaded.get(name) !== text) fields.set(name, text);
+    for (const name of loaded.keys()) if (!stored.has(name)) fields.delete(name);
+  };
+  return { key: undefined, run };
 }
 
 /**

@@ -1,14 +1,16 @@
-import { applyChanges, type Change, type Commit, replay, type Rotation } from "./changes.ts";
+import { applyChanges, type Change, type Commit, EMPTY, replay, type Rotation } from "./changes.ts";
 import { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
-import { NO_FIELDS } from "./record_fields.ts";
+import { type Fields, NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 
 /** The session as one request knows it, and the changes that the request has recorded. It calls no store and no client. */
 export class WorkingCopy {
   /** The session as the store knows it; null if there is none, undefined before it was loaded. */
   base: Found | null | undefined;
+  /** The fields of the session as this request has loaded it. */
+  loaded: Fields = NO_FIELDS;
   /** Counts the recorded changes, so that a refused state can be recognised. */
   revision = 0;
   /** Counts how often recorded changes were dropped, so that a call that began earlier notices it. */
@@ -134,15 +136,7 @@ export class WorkingCopy {
     const bearsOnAll = this.#changes.some((change) => change.key === undefined);
     const taken = bearsOnAll ? this.#changes : this.#changes.filter((change) => change.key === key);
     if (taken.length > 0) this.#changes = bearsOnAll ? [] : this.#changes.filter((change) => change.key !== key);
-    return {
-      changes: taken,
-      view: undefined,
-      metadataChanges: [],
-      timeouts: undefined,
-      rotation: undefined,
-      begins: false,
-      touches: false,
-    };
+    return { ...EMPTY, changes: taken };
   }
 
   /** Takes back a change that was refused. Its caller gets the error. `unanswered` is as for `setBase`. */
@@ -219,6 +213,7 @@ export class WorkingCopy {
     this.resets++;
     this.#clear();
     this.base = null;
+    this.loaded = NO_FIELDS;
     this.#view = new FieldsView(NO_FIELDS);
   }
 

@@ -273,19 +273,54 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toMatchObject({ inner: 2 });
   });
 
-  test.each(["touch", "set", "update"] as const)(
-    "keeps a login in that one after %s(), where the cookie holds the session",
-    async (way) => {
-      const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+  test.each<[string, (session: Session<Data>) => unknown, Partial<Data>]>([
+    ["touch()", (session) => session.touch(), {}],
+    ["set()", set, { outer: 1 }],
+    ["update()", (session) => session.update("more", () => 1), { more: 1 }],
+    ["save()", async (session) => (set(session), await session.save(), session.set("more", 1)), { outer: 1, more: 1 }],
+    ["a change after save()", async (session) => (set(session), await session.save(), session.delete("outer")), {}],
+  ])(
+    "keeps a login in that one, and what was changed, after %s, where the cookie holds the session",
+    async (_, use, expected) => {
+      const [secrets, revocation] = [["a secret for tests, 32 bytes long"], openStore().store];
+      const store = cookieSessions({ secrets, revocation });
       const { sessions, inner, all } = await nested({ store });
       const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
       const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
       await session.get("inner");
-      if (way === "set") set(session);
-      else if (way === "touch") session.touch();
-      else await session.update("more", () => 1);
+      await use(session);
       const response = await sessions.respond(session, await login(sessions, Cookie));
-      expect(await all(response)).toEqual(way === "set" ? { inner: 2, outer: 1 } : { inner: 2 });
+      expect(await all(response)).toEqual({ inner: 2, ...expected });
     },
   );
+
+  test("does not bring back a value that it has deleted and stored, where the cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const { sessions, inner, all } = await nested({ store });
+    const first = sessions.start(
+      new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } }),
+    );
+    set(first);
+    const Cookie = cookieOf({ cookies: (await sessions.commit(first)).getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    session.delete("outer");
+    await session.save();
+    expect(await all(await sessions.respond(session, await login(sessions, Cookie)))).toEqual({ inner: 2 });
+  });
+
+  test("begins a new session without what was there before destroy(), where the cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const { sessions, inner, all } = await nested({ store });
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.destroy();
+    set(session);
+    await session.save();
+    session.set("more", 1);
+    expect(await all(await sessions.respond(session, await login(sessions, "")))).toEqual({
+      inner: 2,
+      outer: 1,
+      more: 1,
+    });
+  });
 });

@@ -1,4 +1,5 @@
 import type { ActiveSession } from "../session/active_session.ts";
+import { EMPTY } from "../changes.ts";
 import { isSessionError } from "../errors.ts";
 import { beginOperation } from "../operation.ts";
 import type { Operation } from "../repository.ts";
@@ -22,7 +23,7 @@ export async function renewByAge(active: ActiveSession): Promise<void> {
     if (!base || rotation?.untilUsed !== true) return;
     // An attempt without an answer may have stored a session under the id that is used now.
     if (active.orphan !== undefined) await endOrphan(active, op);
-    await rotate(active, base, { ...NOTHING, rotation }, op);
+    await rotate(active, base, { ...EMPTY, rotation }, op);
   } catch (error) {
     report(active, error, false, op);
     if (!isSessionError(error)) throw error;
@@ -30,13 +31,3 @@ export async function renewByAge(active: ActiveSession): Promise<void> {
     copy.forgetRenewal();
   }
 }
-
-/** A commit without changes. */
-const NOTHING = {
-  changes: [],
-  view: undefined,
-  metadataChanges: [],
-  timeouts: undefined,
-  begins: false,
-  touches: false,
-};
