@@ -6,7 +6,8 @@
  */
 
 /**
- * A copy of a response with the session's headers, or the same response if there are none.
+ * A copy of a response with the session's headers, or the same response if there are none. Null if it can carry none: an
+ * upgrade, or a network error, with immutable headers.
  *
  * It is a copy for two reasons. Headers may be immutable (a redirect, a fetched response). And a handler may return one
  * object to two clients: writing to it would give one client's token to the other. The body is passed on, not read.
@@ -16,14 +17,14 @@
  *   ignore `Cache-Control` (RFC 9213, 2.2).
  * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
-export function applyHeaders(response: Response, added: Headers): Response {
+export function applyHeaders(response: Response, added: Headers): Response | null {
   if (added.keys().next().done) return response;
   const copy = copyOf(response) ?? response;
   try {
     mergeHeaders(copy.headers, added);
   } catch (error) {
-    // A response that cannot be copied, such as an upgrade, has immutable headers: it can carry no token.
     if (copy !== response) throw error;
+    return null;
   }
   return copy;
 }

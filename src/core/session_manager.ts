@@ -199,6 +199,7 @@ export class SessionManager<Data extends object = DefaultData> {
       if (response === undefined) return chain(discard(session), () => response);
       try {
         const answer = isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required);
+        if (answer === null) return chain(discard(session), () => response);
         SessionHandle.confirmNewId(session);
         return answer as Answer;
       } catch (error) {

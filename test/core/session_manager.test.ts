@@ -215,6 +215,13 @@ describe("a new id", () => {
     expect(await lives()).toEqual([true, false]);
   });
 
+  test("is taken back when the response can carry no headers, such as a network error", async () => {
+    const { sessions, session, lives } = await renewed();
+    const response = Response.error();
+    expect(await sessions.respond(session, response)).toBe(response);
+    expect(await lives()).toEqual([true, false]);
+  });
+
   test("is taken back when the handler answers undefined, for no response carries it", async () => {
     const { sessions, headers, id } = await begun({ store: openStore().store });
     const handler = withSession<Data>(async (_request, session) => {
