@@ -516,6 +516,35 @@ describe("a handler that fails after it has given the session a new id", () => {
     expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
   });
 
+  test.each([true, false])(
+    "leaves the old id alone alive while an update() waits for the answer to its rotation (retired: %s)",
+    async (done) => {
+      let updating: Promise<unknown> = Promise.resolve();
+      let proceed = (): void => {};
+      const { find, id, records } = await failing(async (session, { store }) => {
+        await session.regenerate();
+        store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"], load: "rejects" });
+        expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+        store.plan({});
+        await new Promise<void>((hasAnswer) => {
+          let runs = 0;
+          // The function runs again on the session under the new id, and is still running when the handler fails.
+          updating = session.update("n", async (n = 0) => {
+            if (++runs === 2) {
+              hasAnswer();
+              await new Promise<void>((resume) => (proceed = resume));
+            }
+            return n + 1;
+          });
+        });
+      });
+      expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+      proceed();
+      await updating.catch(() => {});
+      expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+    },
+  );
+
   test("leaves the old id alone alive, with what another request has stored, when that one overtook the rotation", async () => {
     const { find, id, records } = await failing(async (session, { elsewhere }) => {
       await session.regenerate();
