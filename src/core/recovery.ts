@@ -35,8 +35,9 @@ export async function resolveUnconfirmed(active: ActiveSession, op: Operation): 
       "ERR_STORE",
       "Cannot tell whether the session was stored: the store failed meanwhile; try the request again",
     );
+  // If the request has failed meanwhile, nothing more of it is stored.
+  if (active.unconfirmed !== undefined) copy.restore(commit);
   active.unconfirmed = undefined;
-  copy.restore(commit);
   // Other requests may have changed the session since this request loaded it. But if this request wanted to create a
   // session, a session that is found under the id belongs to another client.
   if (found !== null && current !== null) await copy.setBase(found);

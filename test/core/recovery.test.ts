@@ -61,6 +61,29 @@ describe("after a write without an answer", () => {
     expect({ ...(await find(String(await session.id())).all()) }).toEqual({ n: 0, other: 1 });
   });
 
+  test("nothing of it is stored when the request fails while a save() finds out whether it was done", async () => {
+    const { sessions, session, find, store, id } = await opened();
+    store.plan({ save: ["rejects"] });
+    session.set("other", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    const saving = session.save();
+    await sessions.discard(session);
+    await saving;
+    await increment(session);
+    expect({ ...(await find(id).all()) }).toEqual({ n: 1 });
+  });
+
+  test("an update() that begins before the request fails is stored, without it", async () => {
+    const { sessions, session, find, store, id } = await opened();
+    store.plan({ save: ["rejects"] });
+    session.set("other", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    const updating = increment(session);
+    await sessions.discard(session);
+    expect(await updating).toBe(1);
+    expect({ ...(await find(id).all()) }).toEqual({ n: 1 });
+  });
+
   test("timeouts that are set afterwards are stored together with it", async () => {
     const { session, find, store, id } = await opened();
     store.plan({ save: ["rejects"] });
