@@ -66,7 +66,8 @@ async function resolved(active: ActiveSession): Promise<void> {
   let op: Operation | undefined;
   try {
     op = await beginOperation(active);
-    await resolveUnconfirmed(active, op);
+    // A call of `discard` may have come first.
+    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
   } catch (error) {
     report(active, error, false, op);
     throw error;
@@ -122,8 +123,8 @@ async function commitInSteps(active: ActiveSession): Promise<void> {
     const beginning = beginOperation(active);
     op = isPromise(beginning) ? await beginning : beginning;
     if (active.orphan !== undefined) await endOrphan(active, op);
-    if (active.unconfirmedRotation !== undefined) await resolveRotation(active, op);
-    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, op);
+    if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
+    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
     if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
     ({ settled } = active);
     ({ drops } = copy);

@@ -103,14 +103,13 @@ function store(active: ActiveSession): MaybePromise<boolean> {
       const { code } = error;
       const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
       if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
-      if (active.unconfirmedRotation === undefined) return false;
       return undo(active);
     },
   );
 }
 
 /**
- * Undoes only the last rotation. The response carries the id from before that
+ * Undoes only the last rotation, if it got no answer. The response carries the id from before that
  * rotation, which may also be new to the client.
  */
 async function undo(active: ActiveSession): Promise<false> {

@@ -6,6 +6,7 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import { undoing } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
+import type { UnconfirmedWrite } from "./session/unconfirmed.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
 
 /**
@@ -14,10 +15,12 @@ import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
  *
  * @throws {SessionError} `ERR_STORE` if it cannot be found out, `ERR_SESSION_GONE`
  */
-export async function resolveUnconfirmed(active: ActiveSession, op: Operation): Promise<void> {
-  const { unconfirmed, copy } = active;
-  if (unconfirmed === undefined) return;
-  const { writeId, commit, current } = unconfirmed;
+export async function resolveUnconfirmed(
+  active: ActiveSession,
+  { writeId, commit, current }: UnconfirmedWrite,
+  op: Operation,
+): Promise<void> {
+  const { copy } = active;
   const found = current === null ? await findCreated(active, op) : await newestAfterTouch(active, current, op);
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;

@@ -10,6 +10,7 @@ import { forOwnToken } from "../operation_with.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update, viewOf } from "./update.ts";
 import { newestOf } from "../admission.ts";
+import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
 
 /**
  * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves
@@ -114,10 +115,12 @@ async function follow(
  * Retires the old id once more, after an attempt without an answer. If the answer is now "conflict", the successor is
  * ended and the rotation begins again.
  */
-export async function resolveRotation(active: ActiveSession, op: Operation): Promise<void> {
-  const { unconfirmedRotation, policy, copy } = active;
-  if (unconfirmedRotation === undefined) return;
-  const { current, successor, commit } = unconfirmedRotation;
+export async function resolveRotation(
+  active: ActiveSession,
+  { current, successor, commit }: UnconfirmedRotation,
+  op: Operation,
+): Promise<void> {
+  const { policy, copy } = active;
   const { rotation } = commit;
   const answer = await policy.repository.retire(current, successor, graceEnd(successor, rotation, op), op);
   // Other requests may have followed the old id and have renewed the new one since.

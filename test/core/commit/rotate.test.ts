@@ -357,6 +357,16 @@ describe("a rotation that other requests overtake", () => {
     expect([records.size, await find(old).get("other")]).toEqual([1, 1]);
   });
 
+  test("is gone when the session was ended meanwhile, and id() stays what the client holds", async () => {
+    const { session, old, find } = await overtaken();
+    await session.regenerate();
+    const other = find(old);
+    await other.destroy();
+    await other.save();
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    expect(await session.id()).toBe(old);
+  });
+
   test("is gone when somebody writes to the new session, whose id nobody was told", async () => {
     const { session, old, find, elsewhere, records, oldKey, meddle } = await overtaken();
     await session.regenerate();
