@@ -3,7 +3,6 @@ import { changedMetadata, hasGrace, replay, type Rotation, type RotationCommit }
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
-import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
@@ -34,8 +33,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
-  const replayed = viewOf(commit, origin);
-  let { fields } = isPromise(replayed) ? await replayed : replayed;
+  let { fields } = await viewOf(commit, origin);
   let current = origin;
   const contents = (): Contents => ({
     fields,
@@ -47,12 +45,10 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   let isRetiring = false;
   let others: Found | undefined;
   try {
-    const created = createUnderNewId(active, contents(), op, commit, origin);
-    successor = isPromise(created) ? await created : created;
+    successor = await createUnderNewId(active, contents(), op, commit, origin);
     for (let attempts = 1; ; attempts++) {
       isRetiring = true;
-      const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
-      if ((isPromise(retired) ? await retired : retired) === true) break;
+      if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) break;
       isRetiring = false;
       op.emit({ type: "conflict", attempts });
       await op.backOff();
@@ -81,8 +77,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   }
   if (others !== undefined) return await follow(active, successor, others, commit, op);
   noteRetired(active, current, successor, rotation);
-  const settling = active.settle(successor, op);
-  if (isPromise(settling)) await settling;
+  await active.settle(successor, op);
   op.emit({ type: "regenerated" });
 }
 
