@@ -32,7 +32,7 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     new Request(urlOf(request.url), { headers }),
     runtimeArguments,
   ).readToken();
-  if (token === null || token === active.presented || token === copy.base?.token) return;
+  if (token === null || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
   if (typeof found === "string") return;

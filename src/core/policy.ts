@@ -12,7 +12,7 @@ import type { Transport } from "./transport.ts";
 export interface Policy {
   readonly repository: Repository;
   readonly plugins: readonly Plugin[];
-  readonly transports: readonly Transport[];
+  readonly transports: readonly [Transport, ...Transport[]];
   /** Whether the transports are the user's own. */
   readonly hasOwnTransports: boolean;
   /** The name of the cookie or header, if it does not depend on the request. */

@@ -26,10 +26,9 @@ export class RequestTransport {
   }
 
   #ask(): MaybePromise<string | null> {
-    const { transports } = this.#policy;
-    while (this.#asked < transports.length) {
-      const transport = transports[this.#asked++];
-      const presented = transport?.read(this.request, this.#runtimeArguments) ?? null;
+    for (const transport of this.#policy.transports.slice(this.#asked)) {
+      this.#asked++;
+      const presented = transport.read(this.request, this.#runtimeArguments) ?? null;
       if (isPromise(presented))
         return Promise.resolve(presented).then((token) => this.#taken(transport, token) ?? this.#ask());
       if (this.#taken(transport, presented) !== null) return presented;
@@ -53,38 +52,39 @@ export class RequestTransport {
    */
   get isMoved(): boolean {
     if (!this.isStale) return false;
-    const isUnsaid = this.#presenter?.expireStrays === undefined || this.#presenter.presentedName === undefined;
+    const { answerer } = this;
+    const isUnsaid = answerer.expireStrays === undefined || answerer.presentedName === undefined;
     return isUnsaid || this.presentedName !== this.name;
   }
 
   /** The name under which a token is written. */
   get name(): string {
-    return this.answerer?.name?.(this.request, this.#runtimeArguments) ?? this.#policy.name;
+    return this.answerer.name?.(this.request, this.#runtimeArguments) ?? this.#policy.name;
   }
 
   /** The name under which the client presented its token. */
   get presentedName(): string {
-    return this.answerer?.presentedName?.(this.request, this.#runtimeArguments) ?? this.name;
+    return this.answerer.presentedName?.(this.request, this.#runtimeArguments) ?? this.name;
   }
 
   get lifetime(): TokenLifetime | undefined {
-    return this.answerer?.lifetime?.(this.request, this.#runtimeArguments);
+    return this.answerer.lifetime?.(this.request, this.#runtimeArguments);
   }
 
   /** @throws {SessionError} `ERR_COOKIE_TOO_LARGE` */
   assertFits(token: string, maxAge: number | null): void {
-    this.answerer?.assertFits?.(token, this.#context(maxAge));
+    this.answerer.assertFits?.(token, this.#context(maxAge));
   }
 
   /** Writes the token, which the client keeps for `maxAge` seconds, or with null for as long as it runs. */
   write(headers: Headers, token: string, maxAge: number | null): void {
-    this.answerer?.write(headers, token, this.#context(maxAge));
+    this.answerer.write(headers, token, this.#context(maxAge));
     this.#protect(headers);
   }
 
   /** Clears the token of the client. */
   clear(headers: Headers): void {
-    this.answerer?.clear(headers, this.#context(0));
+    this.answerer.clear(headers, this.#context(0));
     this.#protect(headers);
   }
 
@@ -104,7 +104,7 @@ export class RequestTransport {
 
   /** No cache may keep the token, and scripts of another origin must be able to read its header. */
   #protect(headers: Headers): void {
-    const exposed = this.answerer?.responseHeader;
+    const exposed = this.answerer.responseHeader;
     if (exposed !== undefined) headers.set("Access-Control-Expose-Headers", exposed);
     headers.set("Cache-Control", "no-store");
   }
@@ -114,12 +114,12 @@ export class RequestTransport {
   }
 
   /** The transport that presented the token, or the one that the client asks for, or the first. */
-  get answerer(): Transport | undefined {
+  get answerer(): Transport {
     const { transports } = this.#policy;
     return this.#presenter ?? transports.find((each) => each.wants?.(this.request)) ?? transports[0];
   }
 
-  #taken(transport: Transport | undefined, token: string | null): string | null {
+  #taken(transport: Transport, token: string | null): string | null {
     if (token !== null) this.#presenter = transport;
     return token;
   }

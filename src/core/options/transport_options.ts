@@ -39,7 +39,7 @@ export function transportsOf(
   cookie: SessionOptions["cookie"],
   header: SessionOptions["header"],
   chunks: number,
-): readonly Transport[] {
+): readonly [Transport, ...Transport[]] {
   if (transports !== undefined && !Array.isArray(transports)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');
@@ -51,7 +51,10 @@ export function transportsOf(
       : [cookieTransport(cookie as CookieOptions | CookieFunction, { chunks })]),
     ...(header === false ? [] : [headerTransport(header)]),
   ];
-  if (chosen.length === 0)
-    throw new TypeError("Without a cookie, a header or a transport no client can have a session");
+  if (!hasFirst(chosen)) throw new TypeError("Without a cookie, a header or a transport no client can have a session");
   return chosen;
+}
+
+function hasFirst(transports: readonly Transport[]): transports is readonly [Transport, ...Transport[]] {
+  return transports.length > 0;
 }
