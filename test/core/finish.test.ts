@@ -5,7 +5,7 @@ import { waitUntilFor } from "../../src/core/finish.ts";
 import { resolveOptions } from "../../src/core/options/resolve_options.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
 import { faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, cookieOf, counted, openStore, SHOP, soon } from "../setup/sessions.ts";
+import { altered, codeOf, cookieOf, counted, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
 
 const SECRETS = ["a secret for tests, 32 bytes long"];
 
@@ -466,6 +466,13 @@ describe("onStoreError: anonymous", () => {
       expect(await codeOf(() => named.commit(large))).toBe("ERR_COOKIE_TOO_LARGE");
     }
   });
+});
+
+test("timeouts of a session that does not exist are tried once, and nothing is late", async () => {
+  const events: string[] = [];
+  const visit = visitor({ onEvent: ({ type }) => void events.push(type) });
+  expect((await visit((session) => session.setTimeouts({ idle: 60 }))).cookies).toEqual([]);
+  expect(events).toEqual([]);
 });
 
 test("an object that was changed in place is stored", async () => {

@@ -8,8 +8,10 @@ import {
   SessionManager,
   type SessionOptions,
 } from "../../mod.ts";
+import { undoing } from "../../src/core/operation.ts";
 import type { Found, Operation } from "../../src/core/repository.ts";
-import { fakeClock } from "../../src/testing.ts";
+import { managerInternalsOf } from "../../src/core/session_manager.ts";
+import { fakeClock, faultyStore } from "../../src/testing.ts";
 import { altered, codeOf, cookieOf, SHOP, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
@@ -175,5 +177,29 @@ describe("the operation that a plugin is given", () => {
       { type: "conflict", attempts: 1, name, request, durationMs: undefined },
       { type: "stale", name, request: undefined, durationMs: undefined },
     ]);
+  });
+});
+
+describe("undoing()", () => {
+  const scope = { policy: managerInternalsOf(new SessionManager({ storeTimeout: 0.02 })).policy, runtimeArguments: [] };
+  const store = faultyStore(memoryStore());
+
+  test("tries twice, each time with half of the time limit of the store", async () => {
+    store.plan({ load: "hangs" });
+    const attempts: string[] = [];
+    const undone = undoing({ ...scope, policy: { ...scope.policy, resolveStore: () => store } }, async (op) => {
+      await Promise.resolve(op.store.load("key")).catch((error: Error) => {
+        attempts.push(error.message);
+        throw error;
+      });
+    });
+    expect(await codeOf(() => undone)).toBe("ERR_STORE_TIMEOUT");
+    expect(attempts).toEqual([expect.stringContaining(" 0.01 s;"), expect.stringContaining(" 0.01 s;")]);
+  });
+
+  test("tries once if that succeeds", async () => {
+    let attempts = 0;
+    await undoing(scope, async () => void attempts++);
+    expect(attempts).toBe(1);
   });
 });

@@ -36,7 +36,9 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_finish: {
     files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/commit/touch.ts"],
-    tests: ["test/core/**/{finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts"],
+    tests: [
+      "test/core/**/{after_the_response,finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts",
+    ],
   },
   core_cookie_options: {
     files: [
