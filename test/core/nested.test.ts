@@ -208,6 +208,23 @@ describe("a handler that answers with the response of another one", () => {
     expect(calls).toEqual(["change"]);
   });
 
+  test.each(["begun", "regenerated"] as const)("keeps the session that it has %s and stored itself", async (way) => {
+    const { sessions, inner, all } = await nested();
+    let Cookie = "";
+    if (way === "regenerated") {
+      const before = sessions.start(new Request(SHOP));
+      set(before);
+      Cookie = cookieOf({ cookies: (await sessions.commit(before)).getSetCookie() });
+    }
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    if (way === "begun") set(session);
+    else await session.regenerate();
+    await session.save();
+    const response = await sessions.respond(session, inner);
+    expect(cookieOf({ cookies: response.headers.getSetCookie() })).toBe(`__Host-session=${await session.id()}`);
+    expect(await all(response)).toEqual({ outer: 1 });
+  });
+
   test("changes nothing of a session that was opened by its id", async () => {
     const { sessions, inner, all } = await nested();
     const own = sessions.start(new Request(SHOP));

@@ -122,6 +122,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/**/{after_the_response,calls_at_once,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
       "test/core/**/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
       "test/core/**/{timeouts,update,update_key,working_copy}.test.ts",
+      "test/cookie_sessions/cookie_sessions.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
@@ -233,7 +234,9 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   read_your_writes: {
     files: ["src/read_your_writes.ts", "src/read_your_writes/*.ts"],
-    tests: ["test/read_your_writes/{at_once,busy,hostile,places,recent_writes_cookie,repository,writes}.test.ts"],
+    tests: [
+      "test/read_your_writes/{at_once,busy,hostile,places,recent_writes_cookie,repository,signed_ids,writes}.test.ts",
+    ],
   },
   small: {
     files: ["src/exclusive.ts", "src/nist.ts"],
