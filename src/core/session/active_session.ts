@@ -278,7 +278,6 @@ export class ActiveSession {
     if (!this.isSent) return;
     const { base } = this.copy;
     const isInToken = this.policy.repository.tokenHoldsSession === true;
-    if (base && !isInToken) return;
     const isAbsent = base === null || (!base && (this.presented ?? this.transport?.readToken()) === null);
     if (isAbsent || isInToken) throw responseSent(isAbsent ? "begin" : "change");
   }
