@@ -252,7 +252,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   node: {
     files: ["src/node.ts", "src/node/*.ts"],
-    tests: ["test/node/{hold_back,messages,node}.test.ts"],
+    tests: ["test/node/{held_headers,hold_back,hostile_address,messages,node}.test.ts"],
   },
   testing: {
     files: [
