@@ -141,7 +141,7 @@ export interface Session<Data extends object = DefaultData> {
   /** Drops keys. */
   delete(...keys: KeyOf<Data>[]): void;
 
-  /** Drops all keys. The session lives on. */
+  /** Drops all keys. The session itself continues. */
   clear(): void;
 
   /**
