@@ -48,7 +48,7 @@ export interface CsrfRequest {
  *
  * @param session The session of the request
  * @returns The token, for the form field `csrf-token` or the header `X-CSRF-Token`
- * @throws {SessionError} `ERR_RESPONSE_SENT` if there is no session and the response was sent; `ERR_STORE`, `ERR_STORE_TIMEOUT`
+ * @throws {SessionError} `ERR_RESPONSE_SENT` if there is no session and the response was sent; `ERR_SESSION_GONE` if the client came with an id that was regenerated within the last minute; `ERR_STORE`, `ERR_STORE_TIMEOUT`
  *
  * @example
  * ```ts

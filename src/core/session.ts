@@ -209,7 +209,7 @@ export interface Session<Data extends object = DefaultData> {
    * set afterwards begins a new session. Await the call: it drops what is recorded before it is done.
    *
    * @param options `clearSiteData`: what the browser clears of this site
-   * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name: the response expires them, so the client can try again
+   * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name. Catch it in the handler: the response expires them, so the client can try again
    * @throws {TypeError} If `clearSiteData` is not a list of known words
    */
   destroy(options?: DestroyOptions): Promise<void>;
