@@ -35,7 +35,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (token === null || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
-  if (typeof found === "string") return;
+  // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.
+  if (typeof found === "string" || found.id === active.destroyedId) return;
   // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
   if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
   await copy.setBase(found, active.unconfirmed?.commit.changes);

@@ -340,4 +340,26 @@ describe("a handler that answers with the response of another one", () => {
       more: 1,
     });
   });
+
+  test.each<[string, SessionOptions<Data>]>([
+    ["", {}],
+    [
+      ", where the cookie holds the session",
+      { store: cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] }) },
+    ],
+  ])(
+    "begins a new session after destroy(), also if that one has renewed the cookie of the old one%s",
+    async (_, options) => {
+      const { sessions, inner, all } = await nested({ ...options, cookie: { refresh: "always" } });
+      const request = new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } });
+      const other = sessions.start(request.clone());
+      other.set("more", 1);
+      const renewed = await sessions.respond(other, new Response());
+      expect(await all(renewed)).toEqual({ inner: 1, more: 1 });
+      const session = sessions.start(request);
+      await session.destroy();
+      set(session);
+      expect(await all(await sessions.respond(session, renewed))).toEqual({ outer: 1 });
+    },
+  );
 });

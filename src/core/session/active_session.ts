@@ -67,6 +67,8 @@ export class ActiveSession {
   isGone = false;
   /** Whether this request has ended the session, so that its cookie must be cleared. */
   isEnded = false;
+  /** The id of the session that `destroy` has given up. */
+  destroyedId: string | undefined;
   /** Whether the response must carry the token although it stays the same. */
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
@@ -219,6 +221,7 @@ export class ActiveSession {
   destroy(): void {
     const { base } = this.copy;
     this.pendingDelete ??= base ?? this.presented ?? undefined;
+    this.destroyedId ??= base?.id;
     // A session that may have been stored without an answer ends as well.
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
