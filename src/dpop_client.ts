@@ -139,7 +139,11 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       beginning = turn.catch(() => {});
       return await turn;
     },
-    thumbprint: async () => await calculateJwkThumbprint(await exportJWK((await alone(state)).keys.publicKey)),
+    async thumbprint() {
+      // The function `fetch` of the options may ask for it during the first request, which must not wait for itself.
+      const { keys } = (await storage.load()) ?? (await alone(state));
+      return await calculateJwkThumbprint(await exportJWK(keys.publicKey));
+    },
     async forget() {
       forgotten++;
       known = undefined;

@@ -184,6 +184,21 @@ test("dpopClient() takes no lock when the session is known", async () => {
   expect(locks.names).toHaveLength(length);
 });
 
+test("dpopClient() tells its thumbprint during the first request", async () => {
+  vi.stubGlobal("indexedDB", new FakeIndexedDb());
+  vi.stubGlobal("navigator", { locks: new FakeLocks() });
+  const handler = count();
+  const told: string[] = [];
+  const page = dpopClient("https://api.example", {
+    async fetch(request) {
+      told.push(await page.thumbprint());
+      return await handler(request);
+    },
+  });
+  expect(await (await page.fetch("/")).text()).toBe("1");
+  expect(new Set([...told, await page.thumbprint()]).size).toBe(1);
+});
+
 test.each<unknown>([undefined, {}])("dpopClient() needs no Web Locks: navigator is %j", async (navigator) => {
   vi.stubGlobal("indexedDB", new FakeIndexedDb());
   vi.stubGlobal("navigator", navigator);
