@@ -5,7 +5,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
-import { assertKnown } from "./core/known_options.ts";
+import { assertKnown, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { Policy } from "./core/policy.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -51,10 +51,10 @@ export function session<Data extends object = DefaultData, As extends string = "
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
   const isShared = isManager<Data>(options);
-  // This only checks that it is an object. SessionManager checks the names.
-  if (!isShared) assertKnown(options, ["store", ...Object.keys(Object(options))], "session");
+  // This only checks that it is an object. SessionManager checks the names. Each object has a `constructor`.
+  if (!isShared) assertKnown(options, ["store", "constructor", ...Object.keys(Object(options))], "session");
   const { as = "session", ...others } = isShared ? {} : options;
-  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(others));
+  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(inheriting(others, options)));
   if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");
   const { policy } = manager;
   return async (c, next) => {

@@ -5,6 +5,7 @@
  */
 import { cookies, headers } from "next/headers.js";
 import { urlOf } from "./core/address.ts";
+import { inheriting } from "./core/known_options.ts";
 import type { ManagerInternals } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -213,7 +214,7 @@ function managerOf<Data extends object>(options: SessionOptions<Data>): SessionM
   const { cookie } = options;
   const name = typeof cookie === "object" ? cookie.name : cookie === false ? false : undefined;
   const store = stores.get(name) ?? openedOnce(options.store ?? memoryStore());
-  const manager = new SessionManager<Data>({ ...options, store });
+  const manager = new SessionManager<Data>(inheriting({ ...options, store }, options));
   stores.set(name, store);
   return manager;
 }

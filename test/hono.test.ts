@@ -314,4 +314,14 @@ describe("session()", () => {
       expect(() => session(wrong as never)).toThrow("session must be an object, such as { store: … }");
     for (const as of ["", 7, null]) expect(() => session({ as } as never)).toThrow("as must be the name of a variable");
   });
+
+  test("takes options that are inherited, from defaults or a class", () => {
+    class Options {
+      get idleTimeout(): number {
+        return -1;
+      }
+    }
+    for (const options of [Object.create({ idleTimeout: -1 }), new Options()])
+      expect(() => session(options)).toThrow(RangeError);
+  });
 });

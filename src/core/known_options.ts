@@ -26,6 +26,11 @@ export function assertKnown(options: unknown, known: readonly string[], owner: s
   if ((options.constructor?.name ?? "Object") !== "Object" && !known.some((name) => name in options)) refuse();
 }
 
+/** Gives a copy of options what they inherit, from defaults or a class. A copy by `{ ...options }` has only their own. */
+export function inheriting<Options extends object>(copy: Options, options: object): Options {
+  return Object.setPrototypeOf(copy, Object.getPrototypeOf(options));
+}
+
 /** Names of options in other libraries, and the names of the same options here. */
 const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",

@@ -75,6 +75,10 @@ describe("nextSession()", () => {
     expect(open).toHaveBeenCalledOnce();
   });
 
+  test("takes options that are inherited, from defaults or a class", () => {
+    expect(() => nextSession(Object.create({ idleTimeout: -1 }))).toThrow(RangeError);
+  });
+
   test("keeps no store when the options are refused", async () => {
     expect(() => nextSession({ cookie: { name: "__Host-refused" }, store: {} as never })).toThrow(TypeError);
     expect((await login(bundle("__Host-refused"))(request())).headers.getSetCookie()).toHaveLength(1);
