@@ -83,7 +83,7 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
       // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
       const closing = calls.exclusively(() => {
         isChanged = isStored && copy.revision !== revision && active.needsStoring;
-        active.isSent = !isChanged || commits === MOST_COMMITS;
+        active.isSent ||= !isChanged || commits === MOST_COMMITS;
       });
       return chain(closing, () => {
         if (!active.isSent) return storeAll(active, commits + 1);

@@ -471,4 +471,39 @@ describe("while the end of the request stores the session", () => {
     expect(await updating).toBe(1);
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: 1, n: 1 });
   });
+
+  test("regenerate() stays refused while a second commit() stores changes that come meanwhile", async () => {
+    for (let steps = 0; steps < 20; steps++) {
+      const waiting: (() => void)[] = [];
+      const store = altered(memoryStore(), {
+        change: async (save, ...args) => {
+          await new Promise<void>((resolve) => void waiting.push(resolve));
+          return await save(...args);
+        },
+      });
+      const release = (): void => waiting.splice(0).forEach((resolve) => resolve());
+      const sessions = new SessionManager({ store });
+      const session = sessions.open("");
+      await session.create();
+      await sessions.commit(session);
+      session.set("a", 1);
+      const second = sessions.commit(session);
+      await soon(0);
+      release();
+      // The second change comes between two steps of the commit, and the third one while the second is being stored.
+      for (let step = 0; step < steps; step++) await undefined;
+      session.set("b", 1);
+      await soon(0);
+      session.set("c", 1);
+      release();
+      await soon(0);
+      const refused = codeOf(() => session.regenerate());
+      for (let round = 0; round < 4; round++) {
+        release();
+        await soon(0);
+      }
+      await second;
+      expect([steps, await refused]).toEqual([steps, "ERR_RESPONSE_SENT"]);
+    }
+  });
 });
