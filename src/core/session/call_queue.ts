@@ -5,10 +5,7 @@ export class CallQueue {
   readonly #seconds: number;
   #last: Promise<void> | undefined;
   #isRunning = false;
-  /** The numbers of the calls that are under way, the oldest first. */
-  readonly #underWay: Set<number> = new Set();
-  #begun = 0;
-  #waiting: { readonly last: number; readonly resolve: () => void }[] = [];
+  readonly #underWay: Set<Promise<unknown>> = new Set();
 
   /** `seconds` is how long a call waits for a function of `update` to return. */
   constructor(seconds: number) {
@@ -62,19 +59,12 @@ export class CallQueue {
     });
   }
 
-  /** Notes that a call is under way, so that the end of the request waits for it. Returns its number, for {@linkcode leave}. */
-  enter(): number {
-    this.#underWay.add(++this.#begun);
-    return this.#begun;
-  }
-
-  /** Notes that a call has ended. */
-  leave(call: number): void {
-    this.#underWay.delete(call);
-    if (this.#waiting.length === 0) return;
-    const [oldest = Infinity] = this.#underWay;
-    for (const { last, resolve } of this.#waiting) if (last < oldest) resolve();
-    this.#waiting = this.#waiting.filter(({ last }) => last >= oldest);
+  /** Notes a call until it has ended, so that the end of the request waits for it. Returns the call. */
+  track<T>(call: Promise<T>): Promise<T> {
+    this.#underWay.add(call);
+    const ended = (): void => void this.#underWay.delete(call);
+    call.then(ended, ended);
+    return call;
   }
 
   /**
@@ -82,9 +72,6 @@ export class CallQueue {
    * time would hold back the response for ever.
    */
   done(): MaybePromise<void> {
-    if (this.#underWay.size === 0) return undefined;
-    const last = this.#begun;
-    // The last call takes one more turn to return its result.
-    return new Promise<void>((resolve) => void this.#waiting.push({ last, resolve })).then(() => {});
+    return this.#underWay.size === 0 ? undefined : Promise.allSettled(this.#underWay).then(() => {});
   }
 }

@@ -92,13 +92,7 @@ export class ActiveInternals implements SessionInternals {
   }
 
   async track<T>(call: Promise<T>): Promise<T> {
-    const { calls } = this.#active;
-    const number = calls.enter();
-    try {
-      return await call;
-    } finally {
-      calls.leave(number);
-    }
+    return await this.#active.calls.track(call);
   }
 
   authenticate(): void {

@@ -119,17 +119,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     change: (value: Data[Key] | undefined) => Next | Promise<Next>,
   ): Promise<Next> {
     if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
-    const active = this.#used;
-    const call = active.calls.enter();
-    try {
+    return await this.#call(async (active) => {
       const loading = active.load();
       if (loading !== undefined) await loading;
       active.assertWritable();
       const updated = updateKey(active, key, change as (value: unknown) => unknown);
       return (isPromise(updated) ? await updated : updated) as Next;
-    } finally {
-      active.calls.leave(call);
-    }
+    });
   }
 
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
@@ -281,11 +277,6 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
   async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
     const active = this.#used;
-    const call = active.calls.enter();
-    try {
-      return await task(active);
-    } finally {
-      active.calls.leave(call);
-    }
+    return await active.calls.track(task(active));
   }
 }

@@ -8,11 +8,7 @@ import { isPromise, type MaybePromise } from "../maybe_promise.ts";
  */
 export function loadToRead(active: ActiveSession): MaybePromise<void> {
   const loading = active.load();
-  if (!isPromise(loading)) return undefined;
-  const call = active.calls.enter();
-  const leave = (): void => active.calls.leave(call);
-  loading.then(leave, leave);
-  return loading;
+  return isPromise(loading) ? active.calls.track(loading) : undefined;
 }
 
 /** The value that a handler reads under a key. A flash value comes before a stored one. */

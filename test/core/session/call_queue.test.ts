@@ -87,18 +87,23 @@ describe("exclusively()", () => {
 
 test("done() waits for the calls that are under way, and not for those that begin meanwhile", async () => {
   const queue = new CallQueue(5);
-  queue.leave(queue.enter());
   expect(queue.done()).toBeUndefined();
-  const [first, second] = [queue.enter(), queue.enter()];
+  const failed = Promise.reject(new RangeError("no"));
+  expect(queue.track(failed)).toBe(failed);
+  await queue.done();
+  expect(queue.done()).toBeUndefined();
+  const [first, second, third] = [gate(), gate(), gate()];
+  void queue.track(first.opened);
+  void queue.track(second.opened);
   const done = [queue.done(), queue.done()].map((each) => Promise.resolve(each));
-  const third = queue.enter();
+  void queue.track(third.opened);
   const later = Promise.resolve(queue.done());
-  queue.leave(second);
+  second.open();
   for (const each of done) expect(await soonest(each)).toBe("is pending");
-  queue.leave(first);
+  first.open();
   await Promise.all(done);
   expect(await soonest(later)).toBe("is pending");
-  queue.leave(third);
+  third.open();
   await later;
   expect(queue.done()).toBeUndefined();
 });
