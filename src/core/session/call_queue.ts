@@ -1,6 +1,6 @@
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 
-/** Counts the calls that are under way for one session in one request, and decides which of them may run now. */
+/** Keeps the calls that are under way for one session in one request, and decides which of them may run now. */
 export class CallQueue {
   readonly #seconds: number;
   #last: Promise<void> | undefined;
