@@ -82,7 +82,8 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 
   /**
    * Stores a session that was listed before. If it is refused, for example because it is too large, the lists are as before:
-   * otherwise each attempt would leave an entry, which counts against a limit. After any other failure the write may have been done.
+   * otherwise each attempt would leave an entry, which counts against a limit. After any other failure, also one of a plugin,
+   * the write may have been done, and then its session must be listed.
    */
   async function storeListed(
     session: Listed,
@@ -93,7 +94,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     try {
       return await write();
     } catch (error) {
-      if (!isOutage(error)) await tolerate(op, unregisterFrom(session, op, before));
+      if (isSessionError(error) && !isOutage(error)) await tolerate(op, unregisterFrom(session, op, before));
       throw error;
     }
   }

@@ -2,14 +2,16 @@ import { describe, expect, test } from "vitest";
 import {
   assertRecordSize,
   memoryStore,
+  type Plugin,
   serializeRecord,
   type SessionEvent,
   SessionManager,
   withSession,
+  wrapRepository,
 } from "../../mod.ts";
 import { userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock } from "../../src/testing.ts";
-import { altered, bare, codeOf, errorOf, gate, openStore, SHOP, type Visitor } from "../setup/sessions.ts";
+import { altered, bare, codeOf, errorOf, gate, openStore, SHOP, type Visitor, visitor } from "../setup/sessions.ts";
 import { ADA, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
 
 describe('limit with onLimit: "revoke-oldest"', () => {
@@ -504,6 +506,25 @@ describe("a session that is too large", () => {
     expect(entriesOf(records)).toEqual([]);
     await logIn("small");
     expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("stays listed if a plugin fails after it was stored", async () => {
+    const users = userSessions();
+    const audit: Plugin = {
+      name: "audit",
+      wrap: (next) =>
+        wrapRepository(next, {
+          async update(...args) {
+            await next.update(...args);
+            throw new Error("the audit log is down");
+          },
+        }),
+    };
+    const visit = visitor({ plugins: [audit, users] });
+    await visit((session) => session.set("basket", 1));
+    await expect(visit((session) => users.bind(session, ADA))).rejects.toThrow("the audit log is down");
+    expect(await users.revokeAll(ADA)).toBe(1);
+    expect((await visit((session) => session.get("basket"))).result).toBeUndefined();
   });
 
   test("stays listed when it was bound before, and leaves no entry for each renewal by age that has no room", async () => {
