@@ -31,6 +31,8 @@ export interface DpopClient {
    * the server. A request to another origin is sent unchanged, without id and proof.
    *
    * - Redirects are not followed, because the id would be sent to any address that they name.
+   * - While there is no session, the first request begins it, and the others wait for its response. The `signal` of a
+   *   request that waits ends its wait.
    * - Cookies are not sent unless `credentials` is given, because the server prefers a session cookie to the header.
    */
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
@@ -135,9 +137,14 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       const current = await storage.load();
       if (current !== undefined && current.id !== null) return await exchange(own, since, current);
       // If several first requests run at once, one begins the session and the others continue it.
-      const turn = beginning.then(() => alone(async () => await exchange(own, forgotten, await state())));
+      const turn = beginning.then(() =>
+        alone(async () => {
+          own.signal.throwIfAborted();
+          return await exchange(own, forgotten, await state());
+        }),
+      );
       beginning = turn.catch(() => {});
-      return await turn;
+      return await orAborted(turn, own.signal);
     },
     async thumbprint() {
       // The function `fetch` of the options may ask for it during the first request, which must not wait for itself.
@@ -150,6 +157,16 @@ export function dpopClient(origin: string | URL, options: DpopClientOptions = {}
       await storage.save(undefined);
     },
   };
+}
+
+/** Waits for a promise until the signal aborts. Then it rejects with the reason of the signal, as `fetch` does. */
+function orAborted<Result>(waiting: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort);
+    waiting.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 function assertOptions({ header = "x", storage, fetch, now }: DpopClientOptions): void {

@@ -169,6 +169,29 @@ test("dpopClient() goes on when the first request fails", async () => {
   expect((await fetch("/count")).status).toBe(200);
 });
 
+test("dpopClient() ends the wait for the first request when the signal of a call aborts, and does not send the call later", async () => {
+  const api = server();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { fetch } = client(api, {
+    fetch: async (request) => {
+      await promise;
+      return await api.send(request);
+    },
+  });
+  const first = fetch("/count?first");
+  const controller = new AbortController();
+  const waiting = fetch("/count?waiting", { signal: controller.signal });
+  const early = fetch("/count?early", { signal: AbortSignal.abort(new Error("before the call")) });
+  await expect(early).rejects.toThrow("before the call");
+  controller.abort(new Error("enough"));
+  await expect(waiting).rejects.toThrow("enough");
+  const later = fetch("/count?later");
+  resolve();
+  expect(await (await first).json()).toMatchObject({ n: 1 });
+  expect(await (await later).json()).toMatchObject({ n: 2 });
+  expect(api.seen.map(({ url }) => new URL(url).search)).toEqual(["?first", "?later"]);
+});
+
 test("dpopClient() follows a renewed id, and forgets it at logout", async () => {
   const api = server({ rotateEvery: 60 });
   const { fetch } = client(api);
