@@ -84,9 +84,24 @@ export interface EventContext {
  */
 export type SessionEvent = SessionHappening & EventContext;
 
+/** What an event is about: a manager, and perhaps one of its sessions. */
+export interface EventScope {
+  readonly policy: { readonly onEvent: ((event: SessionEvent) => unknown) | undefined; readonly name: string };
+  readonly request?: Request | undefined;
+  readonly transport?: { readonly name: string } | undefined;
+  readonly openedName?: string | undefined;
+}
+
+/** The name of the cookie or header that carries the token. */
+export function nameOf({ policy, transport, openedName }: EventScope): string {
+  return transport?.name ?? openedName ?? policy.name;
+}
+
 /** Calls `onEvent`. A listener cannot disturb a request: an error that it throws, or rejects with, is dropped. */
-export function notify(onEvent: ((event: SessionEvent) => unknown) | undefined, event: SessionEvent): void {
+export function notify(scope: EventScope, happening: SessionHappening, durationMs?: number): void {
+  const { onEvent } = scope.policy;
   if (onEvent === undefined) return;
+  const event = { ...happening, name: nameOf(scope), request: scope.request, durationMs };
   try {
     const answer = onEvent(event);
     if (typeof answer === "object" && answer !== null) Promise.resolve(answer).catch(() => {});

@@ -1,4 +1,4 @@
-import { notify, type SessionHappening } from "./events.ts";
+import { nameOf, notify, type SessionHappening } from "./events.ts";
 import { endOf, timeoutsOf } from "./expiry.ts";
 import { chain, type MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
@@ -55,8 +55,7 @@ class StoreOperation implements Operation {
   }
 
   get name(): string {
-    const { transport, openedName, policy } = this.#scope;
-    return transport?.name ?? openedName ?? policy.name;
+    return nameOf(this.#scope);
   }
 
   get presentedName(): string {
@@ -77,10 +76,8 @@ class StoreOperation implements Operation {
   }
 
   emit(event: SessionHappening): void {
-    const { onEvent } = this.#scope.policy;
-    if (onEvent === undefined) return;
-    const durationMs = UNTIMED.has(event.type) ? undefined : performance.now() - this.#startedAt;
-    notify(onEvent, { ...event, name: this.name, request: this.request, durationMs });
+    if (this.#scope.policy.onEvent === undefined) return;
+    notify(this.#scope, event, UNTIMED.has(event.type) ? undefined : performance.now() - this.#startedAt);
   }
 
   backOff(): Promise<void> {

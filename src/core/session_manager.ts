@@ -278,7 +278,7 @@ async function answerInstead(
 }
 
 function hostOf(policy: Policy): PluginHost {
-  const { repository, codec, transports, storeOption, timeouts, name, now, onEvent } = policy;
+  const { repository, codec, transports, storeOption, timeouts, name, now } = policy;
   return {
     repository,
     codec,
@@ -288,6 +288,6 @@ function hostOf(policy: Policy): PluginHost {
     name,
     now,
     operation: (runtimeArguments) => beginOperation({ policy, runtimeArguments: argumentsOf(runtimeArguments) }),
-    emit: (event) => notify(onEvent, { ...event, name }),
+    emit: (event) => notify({ policy }, event),
   };
 }

@@ -138,9 +138,7 @@ export class ActiveSession {
   }
 
   emit(event: SessionHappening): void {
-    const { onEvent, name } = this.policy;
-    if (onEvent !== undefined)
-      notify(onEvent, { ...event, name: this.transport?.name ?? this.openedName ?? name, request: this.request });
+    notify(this, event);
   }
 
   /** Stores changes at once if the response was sent. A failure is reported to `onEvent`, or by `await save()`. */
