@@ -6,7 +6,6 @@ import { beginOperation } from "./operation.ts";
 import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
-import type { ClearSiteData } from "./session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { needsSteps } from "./commit/steps.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
@@ -22,17 +21,16 @@ export function finish(
   active: ActiveSession,
   response: Response | undefined,
   waitUntil: WaitUntil | undefined,
-  clearSiteData: readonly ClearSiteData[],
 ): MaybePromise<ResponseHeaders> {
   const answer = (isStored: boolean): MaybePromise<ResponseHeaders> => {
     active.isSent = true;
-    return responseHeaders(active, isStored, clearSiteData);
+    return responseHeaders(active, isStored);
   };
   return chain(active.calls.done(), () => {
     active.detectChanges();
     const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
     return chain(joining, () => {
-      assertClearable(active, clearSiteData);
+      assertClearable(active);
       if (!active.needsStoring && !active.calls.isBusy) return answer(!active.isGone);
       if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(storeAll(active), answer);
       return chain(isRoutine(active), (mayWait) => {
@@ -138,20 +136,16 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   return true;
 }
 
-function assertClearable({ copy }: ActiveSession, words: readonly ClearSiteData[]): void {
-  if (!copy.exists || !words.some((word) => word === "cookies" || word === "*")) return;
+function assertClearable({ copy, clearSiteData }: ActiveSession): void {
+  if (!copy.exists || !clearSiteData.some((word) => word === "cookies" || word === "*")) return;
   throw new TypeError(
     "Cannot begin a session in a response that clears cookies: the browser would remove the new cookie; leave out clearSiteData",
   );
 }
 
 /** The headers of the session that the response must carry. */
-function responseHeaders(
-  active: ActiveSession,
-  isStored: boolean,
-  clearSiteData: readonly ClearSiteData[],
-): MaybePromise<ResponseHeaders> {
-  const { transport, policy } = active;
+function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise<ResponseHeaders> {
+  const { transport, policy, clearSiteData } = active;
   if (transport === undefined) return [];
   const writeToken = tokenWriter(active, transport, isStored);
   const clears = active.isEnded && isStored && clearSiteData.length > 0;

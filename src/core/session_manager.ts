@@ -172,7 +172,7 @@ export class SessionManager<Data extends object = DefaultData> {
       return required;
     };
     try {
-      const required = finish(active, response, waitUntil, SessionHandle.clearSiteDataOf(session));
+      const required = finish(active, response, waitUntil);
       return isPromise(required) ? required.then(done).catch(failed) : done(required);
     } catch (error) {
       return failed(error);

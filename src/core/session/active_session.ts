@@ -3,10 +3,11 @@ import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
 import { Flash } from "../flash.ts";
-import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "../maybe_promise.ts";
 import type { Policy } from "../policy.ts";
 import type { Found, Operation } from "../repository.ts";
 import { RequestTransport } from "../request_transport.ts";
+import type { ClearSiteData } from "../session.ts";
 import { failure } from "../store_client.ts";
 import { isTouchDue } from "../commit/touch.ts";
 import type { UnconfirmedRotation, UnconfirmedWrite } from "./unconfirmed.ts";
@@ -69,6 +70,8 @@ export class ActiveSession {
   isEnded = false;
   /** The id of the session that `destroy` has given up. */
   destroyedId: string | undefined;
+  /** The words for `Clear-Site-Data` that `destroy` was given. */
+  clearSiteData: readonly ClearSiteData[] = [];
   /** Whether the response must carry the token although it stays the same. */
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
@@ -145,13 +148,11 @@ export class ActiveSession {
   storeIfLate(): void {
     if (!this.isSent) return;
     this.emit({ type: "late" });
-    const ignore = (): void => {};
-    try {
-      const saving = this.save();
-      if (isPromise(saving)) saving.catch(ignore);
-    } catch {
-      // The failure was reported to `onEvent`.
-    }
+    // The failure was reported to `onEvent`.
+    void recovering(
+      () => this.save(),
+      () => {},
+    );
   }
 
   /** Records changes that need no call: objects were changed in place, or flash values were read. */

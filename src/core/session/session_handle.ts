@@ -13,15 +13,7 @@ import {
   clearingWords,
   ttlOf,
 } from "./session_arguments.ts";
-import type {
-  ClearSiteData,
-  DestroyOptions,
-  KeyOf,
-  RegenerateOptions,
-  Session,
-  SessionInfo,
-  ValueOptions,
-} from "../session.ts";
+import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, ValueOptions } from "../session.ts";
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
@@ -35,7 +27,6 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   readonly #open: (session: object) => ActiveSession;
   #active: ActiveSession | undefined;
   #isClosed = false;
-  #clearSiteData: readonly ClearSiteData[] = [];
 
   constructor(open: (session: object) => ActiveSession) {
     this.#open = open;
@@ -193,7 +184,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
         if (active.isSent) throw responseSent("end");
         if (active.rejected === "ambiguous") throw ambiguousCookie();
         active.destroy();
-        this.#clearSiteData = words;
+        active.clearSiteData = words;
       });
     });
   }
@@ -218,11 +209,6 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   /** The state of a session; undefined if the session was not used. */
   static activeOf<Data extends object>(session: SessionHandle<Data>): ActiveSession | undefined {
     return session.#active;
-  }
-
-  /** The words for `Clear-Site-Data` that `destroy` was given. */
-  static clearSiteDataOf<Data extends object>(session: SessionHandle<Data>): readonly ClearSiteData[] {
-    return session.#clearSiteData;
   }
 
   /** Whether a value is a handle of this copy of the package. */
