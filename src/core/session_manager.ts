@@ -2,7 +2,7 @@ import { ActiveSession, type Lifecycle, type SessionSource } from "./session/act
 import { commitAll, commitKey } from "./commit.ts";
 import { finish, type ResponseHeaders, undoRotation, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
-import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
@@ -13,6 +13,7 @@ import { renewByAge } from "./commit/renew_by_age.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
+import type { LazySession } from "./session/lazy_session.ts";
 import { SessionHandle } from "./session/session_handle.ts";
 import { cleanError } from "./store_client.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
@@ -37,7 +38,7 @@ import { notify } from "./events.ts";
  */
 export class SessionManager<Data extends object = DefaultData> {
   readonly #policy: Policy;
-  readonly #sessions: WeakMap<Request, SessionHandle<Data>> = new WeakMap();
+  readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
 
   /**
    * Takes the options once, for all requests.
@@ -86,9 +87,9 @@ export class SessionManager<Data extends object = DefaultData> {
    * dropped, and no cookie is touched
    */
   async commit(session: Session<Data>, waitUntil?: WaitUntil): Promise<Headers> {
-    const handle = handleOf<Data>(session);
-    const headers = await this.#commit(handle, waitUntil);
-    SessionHandle.confirmNewId(handle);
+    const lazy = lazyOf(session);
+    const headers = await commit(lazy, waitUntil);
+    lazy.confirmNewId();
     return headers ?? new Headers();
   }
 
@@ -104,7 +105,7 @@ export class SessionManager<Data extends object = DefaultData> {
    */
   async respond(session: Session<Data>, response: Response, waitUntil?: WaitUntil): Promise<Response> {
     if (!isResponse(response)) throw new TypeError("sessions.respond takes a session and the Response of its request");
-    return await this.#respond(handleOf(session), response, waitUntil);
+    return await respond(lazyOf(session), response, waitUntil);
   }
 
   /**
@@ -114,9 +115,9 @@ export class SessionManager<Data extends object = DefaultData> {
    * @param session The session that `start` or `open` gave
    */
   async discard(session: Session<Data>): Promise<void> {
-    const handle = handleOf<Data>(session);
-    SessionHandle.activeOf(handle)?.dropRecorded();
-    await discard(handle);
+    const lazy = lazyOf(session);
+    lazy.active?.dropRecorded();
+    await discard(lazy);
   }
 
   /**
@@ -137,7 +138,7 @@ export class SessionManager<Data extends object = DefaultData> {
     }
   }
 
-  #session(source: SessionSource): SessionHandle<Data> {
+  #session(source: SessionSource): Session<Data> {
     const policy = this.#policy;
     return new SessionHandle<Data>((session) => new ActiveSession(policy, session, source, LIFECYCLE));
   }
@@ -146,67 +147,13 @@ export class SessionManager<Data extends object = DefaultData> {
     request: Request,
     rest: readonly unknown[],
     isShared: boolean,
-  ): { readonly session: SessionHandle<Data>; readonly isJoined: boolean } {
+  ): { readonly session: Session<Data>; readonly isJoined: boolean } {
     const known = isShared ? this.#sessions.get(request) : undefined;
-    if (known !== undefined && !SessionHandle.isClosed(known)) return { session: known, isJoined: true };
+    if (known !== undefined && !lazyOf(known).isClosed) return { session: known, isJoined: true };
     takeUpgrade(request);
     const session = this.#session({ request, arrivedAt: this.#policy.now(), runtimeArguments: argumentsOf(rest) });
     if (isShared) this.#sessions.set(request, session);
     return { session, isJoined: false };
-  }
-
-  #finish(
-    session: SessionHandle<Data>,
-    response: Response | undefined,
-    waitUntil: WaitUntil | undefined,
-  ): MaybePromise<ResponseHeaders | undefined> {
-    const active = SessionHandle.activeOf(session);
-    if (active === undefined) {
-      SessionHandle.close(session);
-      return undefined;
-    }
-    const failed = (error: unknown): Promise<never> =>
-      Promise.resolve(discard(session)).then(() => Promise.reject(error));
-    const done = (required: ResponseHeaders): ResponseHeaders => {
-      SessionHandle.close(session);
-      return required;
-    };
-    try {
-      const required = finish(active, response, waitUntil);
-      return isPromise(required) ? required.then(done).catch(failed) : done(required);
-    } catch (error) {
-      return failed(error);
-    }
-  }
-
-  #commit(session: SessionHandle<Data>, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
-    return chain(this.#finish(session, undefined, waitUntil), (required) => {
-      if (!isNames(required)) return required;
-      const headers = new Headers();
-      keepPrivate(headers, required);
-      return headers;
-    });
-  }
-
-  #respond<Answer extends Response | undefined>(
-    session: SessionHandle<Data>,
-    response: Answer,
-    waitUntil: WaitUntil | undefined,
-  ): MaybePromise<Answer> {
-    return chain(this.#finish(session, response, waitUntil), (required): MaybePromise<Answer> => {
-      if (required === undefined) return response;
-      // Without a response, such as after an upgrade on Bun, no client gets a new id.
-      if (response === undefined) return chain(discard(session), () => response);
-      try {
-        const answer = isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required);
-        if (answer === null) return chain(discard(session), () => response);
-        SessionHandle.confirmNewId(session);
-        return answer as Answer;
-      } catch (error) {
-        // A response whose body was read cannot be copied, so the client does not get the new id either.
-        return chain(discard(session), () => Promise.reject(error));
-      }
-    });
   }
 
   #internals(): ManagerInternals {
@@ -218,19 +165,17 @@ export class SessionManager<Data extends object = DefaultData> {
         ? (request, session, rest) => answerInstead(policy, request, session, rest)
         : undefined,
       finish: (request, session, response, rest) => {
-        const handle = handleOf<Data>(session);
-        if (SessionHandle.activeOf(handle) !== undefined)
-          return this.#respond(handle, response, waitUntilFor(policy, response, rest));
-        SessionHandle.close(handle);
-        takeRequest(request);
-        return response;
+        const lazy = lazyOf(session);
+        // The session may be used after the response.
+        if (lazy.active === undefined) takeRequest(request);
+        return respond(lazy, response, waitUntilFor(policy, response, rest));
       },
-      commit: (session) => this.#commit(handleOf(session)),
-      confirm: (session) => SessionHandle.confirmNewId(handleOf<Data>(session)),
-      close: (session) => SessionHandle.close(handleOf(session)),
-      idle: (session) => SessionHandle.activeOf(handleOf(session))?.calls.done(),
-      dropRecorded: (session) => SessionHandle.activeOf(handleOf(session))?.dropRecorded(),
-      discard: (session) => discard(handleOf(session)),
+      commit: (session) => commit(lazyOf(session)),
+      confirm: (session) => lazyOf(session).confirmNewId(),
+      close: (session) => lazyOf(session).close(),
+      idle: (session) => lazyOf(session).active?.calls.done(),
+      dropRecorded: (session) => lazyOf(session).active?.dropRecorded(),
+      discard: (session) => discard(lazyOf(session)),
     };
   }
 }
@@ -247,21 +192,67 @@ export function managerInternalsOf<Data extends object>(manager: SessionManager<
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };
 
+const { lazyOf } = SessionHandle;
+
 function isNames(required: ResponseHeaders | undefined): required is readonly string[] {
   return Array.isArray(required);
 }
 
-/** The handle of a session. A session that another copy of this package made belongs to a manager of that copy. */
-function handleOf<Data extends object>(session: object): SessionHandle<Data> {
-  if (SessionHandle.isHandle(session)) return session as unknown as SessionHandle<Data>;
-  throw new TypeError("Expected a Session that this SessionManager has made");
+/** Stores a session at the end of its request, and answers what the response must carry; undefined if the session was not used. */
+function end(
+  session: LazySession,
+  response: Response | undefined,
+  waitUntil: WaitUntil | undefined,
+): MaybePromise<ResponseHeaders | undefined> {
+  const { active } = session;
+  if (active === undefined) {
+    session.close();
+    return undefined;
+  }
+  return recovering(
+    () =>
+      chain(finish(active, response, waitUntil), (required) => {
+        session.close();
+        return required;
+      }),
+    (error) => chain(discard(session), () => Promise.reject(error)),
+  );
+}
+
+function commit(session: LazySession, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
+  return chain(end(session, undefined, waitUntil), (required) => {
+    if (!isNames(required)) return required;
+    const headers = new Headers();
+    keepPrivate(headers, required);
+    return headers;
+  });
+}
+
+function respond<Answer extends Response | undefined>(
+  session: LazySession,
+  response: Answer,
+  waitUntil: WaitUntil | undefined,
+): MaybePromise<Answer> {
+  return chain(end(session, response, waitUntil), (required): MaybePromise<Answer> => {
+    if (required === undefined) return response;
+    try {
+      const answer =
+        response && (isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required));
+      // Without a response, such as after an upgrade on Bun, no client gets a new id.
+      if (!answer) return chain(discard(session), () => response);
+      session.confirmNewId();
+      return answer as Answer;
+    } catch (error) {
+      // A response whose body was read cannot be copied, so the client does not get the new id either.
+      return chain(discard(session), () => Promise.reject(error));
+    }
+  });
 }
 
 /** Ends a request whose response carries nothing of the session. */
-function discard<Data extends object>(session: SessionHandle<Data>): Promise<void> | undefined {
-  SessionHandle.close(session);
-  const active = SessionHandle.activeOf(session);
-  return active && undoRotation(active);
+function discard(session: LazySession): Promise<void> | undefined {
+  session.close();
+  return session.active && undoRotation(session.active);
 }
 
 async function answerInstead(

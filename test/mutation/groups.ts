@@ -93,6 +93,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: [
       "src/core/session/active_session.ts",
       "src/core/session/internals_of_active.ts",
+      "src/core/session/lazy_session.ts",
       "src/core/session/session_handle.ts",
       "src/core/session/session_info.ts",
       "src/core/session_internals.ts",

@@ -17,19 +17,18 @@ import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, Va
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
 import { ActiveInternals } from "./internals_of_active.ts";
+import { LazySession } from "./lazy_session.ts";
 import { protectPrototype } from "./session_prototype.ts";
 import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
 import { updateKey } from "../commit/update_key.ts";
 import { CLEAR } from "../values.ts";
 
-/** The session that handlers get. It holds no state. It makes an `ActiveSession` when it is first used. */
+/** The session that handlers get. It holds no state. */
 export class SessionHandle<Data extends object> implements Session<Data> {
-  readonly #open: (session: object) => ActiveSession;
-  #active: ActiveSession | undefined;
-  #isClosed = false;
+  readonly #lazy: LazySession;
 
   constructor(open: (session: object) => ActiveSession) {
-    this.#open = open;
+    this.#lazy = new LazySession(() => open(this));
   }
 
   get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
@@ -42,7 +41,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     fallback: Fallback,
   ): Promise<Exclude<Data[Key], undefined> | Fallback>;
   async get(key: string, fallback?: unknown): Promise<unknown> {
-    const active = this.#used;
+    const active = this.#lazy.used;
     const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return read(active, key, fallback);
@@ -206,55 +205,28 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     active.storeIfLate();
   }
 
-  /** The state of a session; undefined if the session was not used. */
-  static activeOf<Data extends object>(session: SessionHandle<Data>): ActiveSession | undefined {
-    return session.#active;
-  }
-
-  /** Whether a value is a handle of this copy of the package. */
-  static isHandle(value: unknown): value is SessionHandle<object> {
-    return typeof value === "object" && value !== null && #isClosed in value;
-  }
-
-  static isClosed<Data extends object>(session: SessionHandle<Data>): boolean {
-    return session.#isClosed;
-  }
-
-  /** Notes that the response was sent, even if the session has not been used yet. */
-  static close<Data extends object>(session: SessionHandle<Data>): void {
-    session.#isClosed = true;
-    if (session.#active !== undefined) session.#active.isSent = true;
-  }
-
-  /** Notes that the client gets the new id, so that the old session is not put back any more. */
-  static confirmNewId<Data extends object>(session: SessionHandle<Data>): void {
-    if (session.#active !== undefined) session.#active.retired = undefined;
+  /** The state behind a session. A session that another copy of this package made belongs to a manager of that copy. */
+  static lazyOf(session: object): LazySession {
+    if (typeof session === "object" && session !== null && #lazy in session) return session.#lazy;
+    throw new TypeError("Expected a Session that this SessionManager has made");
   }
 
   static {
     const internals = function (this: SessionHandle<object>): SessionInternals {
-      return new ActiveInternals(this.#used);
+      return new ActiveInternals(this.#lazy.used);
     };
     Object.defineProperty(this.prototype, INTERNALS, { get: internals });
     protectPrototype(this.prototype);
   }
 
-  get #used(): ActiveSession {
-    if (this.#active === undefined) {
-      this.#active = this.#open(this);
-      this.#active.isSent = this.#isClosed;
-    }
-    return this.#active;
-  }
-
   get #writable(): ActiveSession {
-    const active = this.#used;
+    const active = this.#lazy.used;
     active.assertWritable();
     return active;
   }
 
   async #loaded(): Promise<ActiveSession> {
-    const active = this.#used;
+    const active = this.#lazy.used;
     const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return active;
@@ -262,7 +234,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
   async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
-    const active = this.#used;
+    const active = this.#lazy.used;
     return await active.calls.track(task(active));
   }
 }

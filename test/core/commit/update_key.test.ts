@@ -19,7 +19,7 @@ test("the function of an update() is noted as running until it has returned or t
   const visit = visitor({ store: openStore().store });
   await visit((session) => session.set("n", 1));
   await visit(async (session) => {
-    const computing = () => SessionHandle.activeOf(session as SessionHandle<object>)?.computing;
+    const computing = () => SessionHandle.lazyOf(session).active?.computing;
     const seen: unknown[] = [];
     const functions: ((n: number) => number | Promise<number>)[] = [
       (n) => (seen.push(computing()), n),

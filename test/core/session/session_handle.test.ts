@@ -305,6 +305,6 @@ describe("writing", () => {
 });
 
 test.each([undefined, null, 7, "session", {}, () => 0])("%j is not taken for a session", (value) => {
-  expect(SessionHandle.isHandle(value)).toBe(false);
-  expect(SessionHandle.isHandle(new SessionManager().open(""))).toBe(true);
+  expect(() => SessionHandle.lazyOf(value as object)).toThrow(TypeError);
+  expect(SessionHandle.lazyOf(new SessionManager().open("")).active).toBeUndefined();
 });

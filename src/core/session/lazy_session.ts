@@ -1,0 +1,34 @@
+import type { ActiveSession } from "./active_session.ts";
+
+/** The session of one request, before and after its first use. A request that never uses its session makes no state. */
+export class LazySession {
+  /** The state of the session; undefined if the session was not used. */
+  active: ActiveSession | undefined;
+  /** Whether the response was sent. */
+  isClosed = false;
+  readonly #open: () => ActiveSession;
+
+  constructor(open: () => ActiveSession) {
+    this.#open = open;
+  }
+
+  /** The state of the session, made with the first use. */
+  get used(): ActiveSession {
+    if (this.active === undefined) {
+      this.active = this.#open();
+      this.active.isSent = this.isClosed;
+    }
+    return this.active;
+  }
+
+  /** Notes that the response was sent, even if the session has not been used yet. */
+  close(): void {
+    this.isClosed = true;
+    if (this.active !== undefined) this.active.isSent = true;
+  }
+
+  /** Notes that the client gets the new id, so that the old session is not put back any more. */
+  confirmNewId(): void {
+    if (this.active !== undefined) this.active.retired = undefined;
+  }
+}
