@@ -44,20 +44,19 @@ export class StoreClient implements SessionStore {
   }
 
   load(key: string): MaybePromise<StoredRecord | null> {
-    const { load } = this.#store;
+    const store = this.#store;
     return this.#call({
       action: LOADING,
-      start: () => (load.length > 1 ? load.call(this.#store, key, this.#signal) : load.call(this.#store, key)),
+      start: () => (store.load.length > 1 ? store.load(key, this.#signal) : store.load(key)),
       isValid: isRecordOrNull,
     });
   }
 
   save(key: string, write: Write): MaybePromise<RecordVersion | "conflict"> {
-    const { save } = this.#store;
+    const store = this.#store;
     return this.#call({
       action: STORING,
-      start: () =>
-        save.length > 2 ? save.call(this.#store, key, write, this.#signal) : save.call(this.#store, key, write),
+      start: () => (store.save.length > 2 ? store.save(key, write, this.#signal) : store.save(key, write)),
       isValid: isVersion,
       // A busy store does not get a touch again: the next request can store it. A write that ends a session changes no
       // field either, but must be stored.
@@ -110,40 +109,33 @@ export class StoreClient implements SessionStore {
   }
 
   #call<T>(call: Call<T>, retry = FIRST_RETRY): MaybePromise<T> {
+    const valid = (answer: T): T => validAnswer(call.action, answer, call.isValid);
+    const recover = (error: unknown): MaybePromise<T> => this.#recover(error, call, retry);
     let answer: MaybePromise<T>;
     try {
       answer = call.start();
     } catch (error) {
-      return this.#recover(error, call, retry);
+      return recover(error);
     }
-    if (!isPromise(answer)) return validAnswer(call.action, answer, call.isValid);
-    this.#begin();
-    return this.#inTime(answer, call, retry);
+    return isPromise(answer) ? this.#inTime(answer, call.action).then(valid, recover) : valid(answer);
   }
 
-  #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
+  #inTime<T>(answer: Promise<T>, action: string): Promise<T> {
+    this.#begin();
     return new Promise((resolve, reject) => {
       const expire = (): void => {
-        reject(storeTimedOut(call.action, this.#seconds));
+        reject(storeTimedOut(action, this.#seconds));
         this.#aborter?.abort();
       };
       const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));
       Promise.resolve(answer).then(
         (value) => {
           clearTimeout(timer);
-          try {
-            resolve(validAnswer(call.action, value, call.isValid));
-          } catch (error) {
-            reject(error);
-          }
+          resolve(value);
         },
         (error: unknown) => {
           clearTimeout(timer);
-          try {
-            resolve(this.#recover(error, call, retry));
-          } catch (failure) {
-            reject(failure);
-          }
+          reject(error);
         },
       );
     });
