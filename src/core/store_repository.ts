@@ -6,7 +6,7 @@ import { SWEEP_MARGIN } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
-import { type Fields, NO_FIELDS } from "./record_fields.ts";
+import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
@@ -30,30 +30,30 @@ interface StoreRepositoryOptions {
 
 /** Keeps sessions in a store. The client holds an id; the store has a record under the hash of the id. */
 export class StoreRepository implements Repository {
-  readonly #ids: TokenFormat | undefined;
+  readonly #ids: TokenFormat;
   readonly #codec: RecordCodec;
   readonly #isPossible: (id: string) => boolean;
   readonly #endsOnReuse: boolean;
 
   constructor({ ids, encryption, hasDefaultIds, endsOnReuse }: StoreRepositoryOptions) {
-    this.#ids = ids;
+    this.#ids = ids ?? PLAIN_IDS;
     this.#codec = encryption ?? PLAIN;
     this.#isPossible = hasDefaultIds ? isDefaultId : isId;
     this.#endsOnReuse = endsOnReuse;
   }
 
   tokenFor(id: string, op: Operation): MaybePromise<string> {
-    return this.#ids === undefined ? id : this.#ids.toToken(id, op);
+    return this.#ids.toToken(id, op);
   }
 
   idOf(token: string, op: Operation): MaybePromise<string | null> {
-    return this.#ids === undefined ? token : this.#ids.toId(token, op);
+    return this.#ids.toId(token, op);
   }
 
   open(token: string, op: Operation): MaybePromise<Found | RejectReason> {
     return chain(this.idOf(token, op), (id) => {
       if (id === null) return "forged";
-      return this.#isPossible(id) ? this.#find(id, op, this.#ids === undefined ? token : undefined) : "malformed";
+      return this.#isPossible(id) ? this.#find(id, op) : "malformed";
     });
   }
 
@@ -61,10 +61,10 @@ export class StoreRepository implements Repository {
    * Finds the session of an id. `hops` counts the successors that were followed. `late` says whether an id on the way
    * was retired by age, and so long ago that no request that was under way then still runs.
    */
-  #find(id: string, op: Operation, token?: string, hops = 0, late?: Late): MaybePromise<Found | RejectReason> {
+  #find(id: string, op: Operation, hops = 0, late?: Late): MaybePromise<Found | RejectReason> {
     return chain(keyOfId(id), (key) =>
       chain(op.store.load(key), (record) =>
-        chain(this.#read(id, key, record, op, token), (found) => {
+        chain(this.#read(id, key, record, op), (found) => {
           if (typeof found === "string") return found;
           const { successor } = found.metadata;
           const isUsed = late !== undefined && wasUsed(found.metadata, late, op.now);
@@ -79,14 +79,14 @@ export class StoreRepository implements Repository {
           const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);
           const next = isLate ? "last" : late && "earlier";
           return chain(unpad(grace.id, id), (nextId) =>
-            nextId === null || !isId(nextId) ? "corrupt" : this.#find(nextId, op, undefined, hops + 1, next),
+            nextId === null || !isId(nextId) ? "corrupt" : this.#find(nextId, op, hops + 1, next),
           );
         }),
       ),
     );
   }
 
-  /** Reads a record: the session in it, or the retired session. */
+  /** Reads a record: the session in it, or the retired session. `token` is the token of the session, if it is known. */
   #read(
     id: string,
     key: string,
@@ -99,14 +99,14 @@ export class StoreRepository implements Repository {
     const metadata = readMetadata(record, key);
     if (typeof metadata === "string") return metadata;
     const { fields, lastSeenAt, version } = record;
-    const found = (token: string, opened: Fields): Found => {
-      return { fields: opened, metadata, lastSeenAt, id, token, version, stored: { key, fields } satisfies Stored };
-    };
+    const stored: Stored = { key, fields };
     // The codec is not needed: a retired record has no data.
-    if (metadata.successor !== undefined) return found("", fields);
+    if (metadata.successor !== undefined) return { fields, metadata, lastSeenAt, id, token: "", version, stored };
     return chain(this.#codec.open(fields, id, key, op), (opened) => {
       if (opened === null) return "corrupt";
-      return token === undefined ? chain(this.tokenFor(id, op), (made) => found(made, opened)) : found(token, opened);
+      return chain(token ?? this.tokenFor(id, op), (made) => {
+        return { fields: opened, metadata, lastSeenAt, id, token: made, version, stored };
+      });
     });
   }
 
@@ -162,29 +162,17 @@ export class StoreRepository implements Repository {
       const write = writeOf(record, before, current?.version ?? null, sweptAt({ metadata: named, lastSeenAt }, op));
       return chain(op.store.save(key, write), (version) => {
         if (version === "conflict") return version;
-        const found = (token: string): Found => {
-          return {
-            fields: whole,
-            metadata: named,
-            lastSeenAt,
-            id,
-            token,
-            version,
-            stored: { key, fields: sealed } satisfies Stored,
-          };
-        };
-        return current === null ? chain(this.tokenFor(id, op), found) : found(current.token);
+        return chain(current?.token ?? this.tokenFor(id, op), (token) => {
+          const stored: Stored = { key, fields: sealed };
+          return { fields: whole, metadata: named, lastSeenAt, id, token, version, stored };
+        });
       });
     });
   }
 
   retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): MaybePromise<true | "conflict"> {
-    const padding = graceUntil === null ? undefined : pad(successor.id, current.id);
-    return chain(padding, (id) => {
-      const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
-      const grace = id === undefined || graceUntil === null ? {} : { grace: { id, until: graceUntil, ...untilUsed } };
-      const pointer: Successor = { key: storedOf(successor).key, retiredAt: op.now, ...grace };
-      return recovering(
+    return chain(pointerTo(successor, current, graceUntil, op), (pointer) =>
+      recovering(
         () => this.#retire(current, pointer, op),
         (error) => {
           if (!isOutage(error)) throw error;
@@ -194,8 +182,8 @@ export class StoreRepository implements Repository {
             throw error;
           });
         },
-      );
-    });
+      ),
+    );
   }
 
   #retire(current: Found, successor: Successor, op: Operation): MaybePromise<true | "conflict"> {
@@ -254,6 +242,22 @@ export class StoreRepository implements Repository {
       return chain(keyOfId(id), (key) => endRecord(key, undefined, op));
     });
   }
+}
+
+/** Without signed ids, the id itself is the token. */
+const PLAIN_IDS: TokenFormat = { toToken: (id) => id, toId: (token) => token };
+
+/** What a retired record tells of its successor. */
+function pointerTo(
+  successor: Found,
+  current: Found,
+  graceUntil: number | null,
+  op: Operation,
+): MaybePromise<Successor> {
+  const pointer = { key: storedOf(successor).key, retiredAt: op.now };
+  if (graceUntil === null) return pointer;
+  const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
+  return chain(pad(successor.id, current.id), (id) => ({ ...pointer, grace: { id, until: graceUntil, ...untilUsed } }));
 }
 
 /** Which id on the way to a session was retired by age long ago: the last one, or only an earlier one. */

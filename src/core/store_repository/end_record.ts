@@ -14,12 +14,17 @@ const TOMBSTONE_LIFE = 3_600_000;
 export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
   if (leavesTombstones(op.store)) {
     if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
-    return await saveTombstone(key, op);
+    const life = Math.max(TOMBSTONE_LIFE, 2000 * (op.store.traits.staleness ?? 0));
+    const tombstone = { fields: NO_FIELDS, lastSeenAt: op.now };
+    await op.store.save(key, writeOf(tombstone, NO_FIELDS, null, op.now + life));
+    return;
   }
   let expected = current?.version;
   for (;;) {
-    if (expected !== undefined && (await op.store.delete(key, expected)) !== "conflict") return;
-    if (expected !== undefined) await op.backOff();
+    if (expected !== undefined) {
+      if ((await op.store.delete(key, expected)) !== "conflict") return;
+      await op.backOff();
+    }
     const record = await op.store.load(key);
     if (record === null) {
       // A replica may not show the record yet. A deletion goes to the primary.
@@ -43,16 +48,4 @@ export function leavesTombstones({ traits }: SessionStore): boolean {
 async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
   const successor = successorOf(record, key);
   if (successor !== undefined) await endRecord(successor.key, undefined, op);
-}
-
-async function saveTombstone(key: string, op: Operation): Promise<void> {
-  await op.store.save(
-    key,
-    writeOf(
-      { fields: NO_FIELDS, lastSeenAt: op.now },
-      NO_FIELDS,
-      null,
-      op.now + Math.max(TOMBSTONE_LIFE, 2000 * (op.store.traits.staleness ?? 0)),
-    ),
-  );
 }
