@@ -26,32 +26,26 @@ const UNTIMED: ReadonlySet<string> = new Set(["conflict", "stale"]);
 class StoreOperation implements Operation {
   readonly now: number;
   readonly store: StoreClient;
+  readonly request: Request | undefined;
+  readonly runtimeArguments: readonly unknown[];
+  readonly session: object | undefined;
   readonly #scope: OperationScope;
   readonly #startedAt: number;
   #writeId: string | undefined;
 
   constructor(scope: OperationScope, store: SessionStore, now: number | undefined, seconds: number | undefined) {
-    const { policy } = scope;
+    const { policy, request, runtimeArguments, session } = scope;
+    this.request = request;
+    this.runtimeArguments = runtimeArguments;
+    this.session = session;
     this.#scope = scope;
     this.now = now ?? policy.now();
     this.store = new StoreClient(store, seconds ?? policy.storeTimeout);
     this.#startedAt = policy.onEvent === undefined ? 0 : performance.now();
   }
 
-  get request(): Request | undefined {
-    return this.#scope.request;
-  }
-
-  get runtimeArguments(): readonly unknown[] {
-    return this.#scope.runtimeArguments;
-  }
-
   get transport(): Transport | undefined {
     return this.#scope.transport?.answerer;
-  }
-
-  get session(): object | undefined {
-    return this.#scope.session;
   }
 
   get name(): string {
