@@ -93,13 +93,6 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
     }
   }
 
-  function removeOldest(): void {
-    for (const oldest of entries.keys()) {
-      entries.delete(oldest);
-      if (entries.size <= maxSessions) return;
-    }
-  }
-
   return {
     traits: { consistency: "strong", compareAndSet: true, exact: true, maxBytes: Infinity },
 
@@ -121,7 +114,10 @@ export function memoryStore(options: MemoryStoreOptions = {}): SessionStore {
       }
       entries.set(key, entry);
       moveToEnd(key, entry);
-      if (entries.size > maxSessions) removeOldest();
+      if (entries.size > maxSessions) {
+        const [oldest = key] = entries.keys();
+        entries.delete(oldest);
+      }
       return entry.version;
     },
 
