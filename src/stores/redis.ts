@@ -6,7 +6,6 @@
 import { byteLength } from "../core/record_size.ts";
 import type { SessionStore } from "../core/store.ts";
 import { type RedisClientSource, senderOf } from "./redis/client.ts";
-import { OTHER_TYPE } from "./redis/engine.ts";
 import { knownValues } from "./redis/known_values.ts";
 import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
 import { hasCode } from "./redis/reply.ts";
@@ -122,8 +121,8 @@ export function redisStore(client: RedisClientSource, options: RedisStoreOptions
     known: knownValues(send),
     read: (command, key) =>
       send(command, key).catch((error: unknown) => {
-        if (hasCode(error, /^WRONGTYPE/)) return OTHER_TYPE;
-        throw error;
+        if (!hasCode(error, /^WRONGTYPE/)) throw error;
+        return command === "GET" ? "" : ["", ""];
       }),
   });
 }

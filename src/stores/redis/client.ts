@@ -47,8 +47,9 @@ type AnyClient = { readonly [name in Lowercase<Command>]?: unknown } & {
 
 /** Sends through a client. A function is called for the first command, and again when its client has closed for good. */
 export function senderOf(source: RedisClientSource): Send {
+  const openClient = typeof source === "function" ? source : () => source;
   let client: AnyClient | undefined = typeof source === "function" ? undefined : assertClient(source);
-  let opening: Promise<unknown> | undefined;
+  let opening: Promise<AnyClient> | undefined;
   let lost: AnyClient | undefined;
 
   function isClosed(client: AnyClient): boolean {
@@ -60,17 +61,16 @@ export function senderOf(source: RedisClientSource): Send {
     );
   }
 
-  function open(openClient: () => RedisClient | Promise<RedisClient>): Promise<unknown> {
-    const opened = Promise.resolve()
-      .then(openClient)
-      .then((given) => (client = assertClient(given)));
-    // A failure is not kept: the next command tries again.
-    return opened.finally(() => (opening = undefined));
-  }
-
-  async function opened(): Promise<AnyClient> {
-    if (typeof source === "function") await (opening ??= open(source));
-    if (client !== undefined && !isClosed(client)) return client;
+  async function open(): Promise<AnyClient> {
+    try {
+      // A function that throws at once throws in a later turn, when `opening` is set.
+      await undefined;
+      client = assertClient(await openClient());
+    } finally {
+      // A failure is not kept: the next command tries again.
+      opening = undefined;
+    }
+    if (!isClosed(client)) return client;
     throw new SessionError(
       "ERR_STORE",
       "Cannot reach the session store: the Redis client is closed; connect it first, or give redisStore() a function that opens one",
@@ -90,7 +90,7 @@ export function senderOf(source: RedisClientSource): Send {
 
   return (...words) =>
     client === undefined || isClosed(client)
-      ? opened().then((found) => sendThrough(found, ...words))
+      ? (opening ??= open()).then((found) => sendThrough(found, ...words))
       : sendThrough(client, ...words);
 }
 

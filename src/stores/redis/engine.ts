@@ -11,7 +11,7 @@ export interface Engine {
   /** The largest record, in bytes as `measure` counts them. */
   readonly maxBytes: number;
   readonly send: Send;
-  /** The reply to `GET` or `HGETALL`; {@linkcode OTHER_TYPE} for a key of another type. */
+  /** The reply to `GET` or `HGETALL`; for a key of another type, a value in which no layout finds a head. */
   read(command: "GET" | "HGETALL", key: string): Promise<unknown>;
   /** The size of a text in a command, in bytes. */
   measure(text: string): number;
@@ -27,9 +27,6 @@ export interface Layout {
   /** The field of the head, as the first argument of {@linkcode SCRIPT}; empty if the key itself begins with the head. */
   readonly head: "!" | "";
 }
-
-/** The reply of a read for a key of another type. No layout finds a head in it. */
-export const OTHER_TYPE: readonly string[] = ["", ""];
 
 /** The version of a value without a head. Such a value is not a record: it can be removed, and is never overwritten. */
 export const CORRUPT = "?";

@@ -1,7 +1,7 @@
 import { chain, type MaybePromise } from "../../core/maybe_promise.ts";
 import { parseRecord, serializeRecord } from "../../core/record_text.ts";
 import { run, set } from "./commands.ts";
-import { assertSize, CORRUPT, type Engine, type Layout, OTHER_TYPE, versionOf } from "./engine.ts";
+import { assertSize, CORRUPT, type Engine, type Layout, versionOf } from "./engine.ts";
 import { textOf } from "./reply.ts";
 
 /** A record as one string: the head, then the text of the record. */
@@ -20,7 +20,7 @@ export function valueLayout(engine: Engine): Layout {
   return {
     load: (key) =>
       engine.read("GET", key).then((reply) => {
-        const value = reply === OTHER_TYPE ? "" : textOf(reply);
+        const value = textOf(reply);
         if (value === null) return null;
         known?.keep(key, value);
         const version = versionOf(value);
