@@ -79,7 +79,7 @@ export class StoreRepository implements Repository {
           const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);
           const next = isLate ? "last" : late && "earlier";
           return chain(unpad(grace.id, id), (nextId) =>
-            nextId === null || !isId(nextId) ? "corrupt" : this.#find(nextId, op, hops + 1, next),
+            nextId === null ? "corrupt" : this.#find(nextId, op, hops + 1, next),
           );
         }),
       ),
