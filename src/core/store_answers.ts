@@ -11,15 +11,9 @@ export const ENDING = "end the session";
 
 export function isRecordOrNull(answer: unknown): boolean {
   if (answer === null) return true;
-  if (typeof answer !== "object" || !("fields" in answer) || !("version" in answer)) return false;
-  const { fields } = answer;
-  return (
-    typeof fields === "object" &&
-    fields !== null &&
-    "get" in fields &&
-    typeof fields.get === "function" &&
-    isVersion(answer.version)
-  );
+  const { fields, version } = Object(answer);
+  const isRecord = typeof answer === "object" && typeof fields === "object" && typeof fields?.get === "function";
+  return isRecord && isVersion(version);
 }
 
 export function isVersion(answer: unknown): boolean {
