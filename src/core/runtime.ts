@@ -29,27 +29,25 @@ export interface AsyncVariable<Value> {
   getStore(): Value | undefined;
 }
 
-let asyncHooks: AsyncHooks | null | undefined;
+let asyncHooks: AsyncHooks | undefined;
 
 /** A function that runs another function in the current async context, if the runtime has such contexts. */
 export function keepContext(): <T>(run: () => T) => T {
-  asyncHooks ??= findAsyncHooks();
-  return asyncHooks?.AsyncLocalStorage?.snapshot?.() ?? ((run) => run());
+  return findAsyncHooks()?.AsyncLocalStorage?.snapshot?.() ?? ((run) => run());
 }
 
 /** A variable of the async context. In runtimes without async contexts it never has a value. */
 export function asyncVariable<Value>(): AsyncVariable<Value> {
-  asyncHooks ??= findAsyncHooks();
-  const { AsyncLocalStorage } = asyncHooks ?? {};
+  const { AsyncLocalStorage } = findAsyncHooks() ?? {};
   if (typeof AsyncLocalStorage === "function") return new AsyncLocalStorage<Value>();
   return { run: (_value, run) => run(), getStore: () => undefined };
 }
 
-function findAsyncHooks(): AsyncHooks | null {
+function findAsyncHooks(): AsyncHooks | undefined {
   try {
     const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => AsyncHooks | undefined } };
-    return process?.getBuiltinModule?.("node:async_hooks") ?? null;
+    return (asyncHooks ??= process?.getBuiltinModule?.("node:async_hooks"));
   } catch {
-    return null;
+    return undefined;
   }
 }
