@@ -109,15 +109,17 @@ export class StoreClient implements SessionStore {
   }
 
   #call<T>(call: Call<T>, retry = FIRST_RETRY): MaybePromise<T> {
-    const valid = (answer: T): T => validAnswer(call.action, answer, call.isValid);
-    const recover = (error: unknown): MaybePromise<T> => this.#recover(error, call, retry);
     let answer: MaybePromise<T>;
     try {
       answer = call.start();
     } catch (error) {
-      return recover(error);
+      return this.#recover(error, call, retry);
     }
-    return isPromise(answer) ? this.#inTime(answer, call.action).then(valid, recover) : valid(answer);
+    if (!isPromise(answer)) return validAnswer(call.action, answer, call.isValid);
+    return this.#inTime(answer, call.action).then(
+      (found) => validAnswer(call.action, found, call.isValid),
+      (error: unknown) => this.#recover(error, call, retry),
+    );
   }
 
   #inTime<T>(answer: Promise<T>, action: string): Promise<T> {
