@@ -136,11 +136,11 @@ export function resolveCookieOptions(options: CookieOptions): CookieSettings {
   };
 }
 
-function previousScope(given: PreviousCookie, name: string): CookieScope {
+function previousScope(given: PreviousCookie, current: string): CookieScope {
   assertKnown(given, ["name", "domain", "path", "partitioned"], "cookie.previous");
-  const { domain, path = "/", partitioned = false } = given;
+  const { name = current, domain, path = "/", partitioned = false } = given;
   if (typeof partitioned !== "boolean") refuse("partitioned of a previous one is not true or false");
-  const scope = { name: given.name === undefined ? name : given.name, domain, path, partitioned };
+  const scope = { name, domain, path, partitioned };
   assertScope(scope);
   return scope;
 }

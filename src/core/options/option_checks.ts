@@ -11,8 +11,8 @@ import { hasTraits } from "../store_answers.ts";
 /** @param other A value that the option takes besides durations, for the message */
 export function assertDuration(name: string, value: unknown, other?: 0 | false | null): void {
   if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
-  if (other === undefined) throw new RangeError(`${name} must be a positive number of seconds`);
-  if (value !== other) throw new RangeError(`${name} must be a positive number of seconds, or ${other}`);
+  if (other !== undefined && value === other) return;
+  throw new RangeError(`${name} must be a positive number of seconds${other === undefined ? "" : `, or ${other}`}`);
 }
 
 export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
@@ -86,13 +86,12 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
 
 export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absoluteTimeout: number | false): void {
   assertKnown(limits, ["idle", "absolute"], "timeoutLimits");
-  const { idle, absolute } = limits;
-  if (idle !== undefined) assertDuration("timeoutLimits.idle", idle);
-  if (absolute !== undefined) assertDuration("timeoutLimits.absolute", absolute);
-  if (idle !== undefined && idleTimeout > idle)
-    throw new RangeError(`idleTimeout must be at most timeoutLimits.idle, ${idle} seconds`);
-  if (absolute !== undefined && (absoluteTimeout === false || absoluteTimeout > absolute)) {
-    throw new RangeError(`absoluteTimeout must be at most timeoutLimits.absolute, ${absolute} seconds`);
+  for (const [name, timeout] of [["idle", idleTimeout] as const, ["absolute", absoluteTimeout] as const]) {
+    const most = limits[name];
+    if (most === undefined) continue;
+    assertDuration(`timeoutLimits.${name}`, most);
+    if (timeout === false || timeout > most)
+      throw new RangeError(`${name}Timeout must be at most timeoutLimits.${name}, ${most} seconds`);
   }
 }
 

@@ -6,13 +6,8 @@ import type { SessionOptions } from "../options.ts";
 import type { Transport } from "../transport.ts";
 
 export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval: number): void {
-  const maxAge = typeof cookie === "object" ? cookie?.maxAge : undefined;
-  if (
-    typeof maxAge !== "number" ||
-    maxAge >= touchInterval ||
-    (typeof cookie === "object" && cookie.refresh === "always")
-  )
-    return;
+  const { maxAge, refresh }: CookieOptions = Object(cookie);
+  if (typeof maxAge !== "number" || maxAge >= touchInterval || refresh === "always") return;
   throw new RangeError(
     `cookie.maxAge is ${maxAge} s, shorter than touchInterval, ${touchInterval} s: the cookie of a session in use would end; set touchInterval below it`,
   );
