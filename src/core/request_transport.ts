@@ -1,4 +1,4 @@
-import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import { closesUpgradedRequests } from "./runtime.ts";
 import type { TokenLifetime, Transport, WriteContext } from "./transport.ts";
@@ -26,14 +26,15 @@ export class RequestTransport {
   }
 
   #ask(): MaybePromise<string | null> {
-    for (const transport of this.#policy.transports.slice(this.#asked)) {
-      this.#asked++;
-      const presented = transport.read(this.request, this.#runtimeArguments) ?? null;
-      if (isPromise(presented))
-        return Promise.resolve(presented).then((token) => this.#taken(transport, token) ?? this.#ask());
-      if (this.#taken(transport, presented) !== null) return presented;
-    }
-    return null;
+    const transport = this.#policy.transports[this.#asked];
+    if (transport === undefined) return null;
+    this.#asked++;
+    return chain(transport.read(this.request, this.#runtimeArguments), (token) => {
+      // A transport in JavaScript may answer undefined.
+      if (token === null || token === undefined) return this.#ask();
+      this.#presenter = transport;
+      return token;
+    });
   }
 
   /** Whether the request carries several tokens, so that the client's own cannot be found. */
@@ -117,11 +118,6 @@ export class RequestTransport {
   get answerer(): Transport {
     const { transports } = this.#policy;
     return this.#presenter ?? transports.find((each) => each.wants?.(this.request)) ?? transports[0];
-  }
-
-  #taken(transport: Transport, token: string | null): string | null {
-    if (token !== null) this.#presenter = transport;
-    return token;
   }
 }
 

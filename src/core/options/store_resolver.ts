@@ -1,4 +1,4 @@
-import { isPromise, type MaybePromise } from "../maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, recovering } from "../maybe_promise.ts";
 import { assertStore } from "./option_checks.ts";
 import { isRepositorySource } from "../repository/repository_source.ts";
 import { sharesPromises } from "../runtime.ts";
@@ -32,23 +32,20 @@ export function storeResolver(
     const key = keyOf(given[0]);
     const known = opened.get(key);
     if (known !== undefined) return known;
-    const opening = open(store, given);
-    if (!isPromise(opening)) {
-      opened.set(key, opening);
-      return opening;
-    }
-    const keep = opening.then(
-      (found) => {
-        opened.set(key, found);
-        return found;
-      },
-      (error: unknown) => {
+    const opening = recovering(
+      () =>
+        chain(store(...(given as never[])), (found) => {
+          assertOpened(found);
+          opened.set(key, found);
+          return found;
+        }),
+      (error) => {
         opened.delete(key);
-        throw error;
+        throw isProgramMistake(error) ? error : cleanError("open the store", error);
       },
     );
-    if (sharesPromises()) opened.set(key, keep);
-    return keep;
+    if (isPromise(opening) && sharesPromises()) opened.set(key, opening);
+    return opening;
   };
 }
 
@@ -61,27 +58,16 @@ function isSession(value: unknown): boolean {
   return typeof value === "object" && value !== null && INTERNALS in value;
 }
 
-function open(store: StoreFunction, given: readonly unknown[]): MaybePromise<SessionStore> {
-  try {
-    const found = store(...(given as never[]));
-    return isPromise(found) ? Promise.resolve(found).then(checkedStore, refuse) : checkedStore(found);
-  } catch (error) {
-    return refuse(error);
-  }
-}
-
-function checkedStore(found: SessionStore): SessionStore {
+function assertOpened(found: unknown): void {
   if (isRepositorySource(found))
     throw new TypeError("store must be cookieSessions() itself; it is a function that returns it");
   assertStore("What the function of the option store returns", found);
-  return found;
 }
 
-/** A mistake of the program keeps its message. A failure to connect becomes an error of the store. */
-function refuse(error: unknown): never {
-  const name = typeof error === "object" && error !== null && "name" in error ? error.name : "";
-  const isMistake = name === "TypeError" || name === "RangeError" || name === "ReferenceError";
-  if (isMistake && typeof error === "object" && error !== null && !("code" in error) && !("cause" in error))
-    throw error;
-  throw cleanError("open the store", error);
+/** Whether an error is a mistake of the program, whose message is kept. The errors of a client have a code or a cause. */
+function isProgramMistake(error: unknown): boolean {
+  const thrown: { readonly name?: unknown } = Object(error);
+  return MISTAKES.includes(thrown.name) && !("code" in thrown) && !("cause" in thrown);
 }
+
+const MISTAKES: readonly unknown[] = ["TypeError", "RangeError", "ReferenceError"];
