@@ -18,8 +18,6 @@ const MAX_OCTETS = 4096;
 /** 400 days, in seconds (RFC 6265bis, 5.5). */
 const LONGEST_AGE = 400 * 24 * 60 * 60;
 const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
-/** How many different answers of a `CookieFunction` are kept. */
-const MOST_ANSWERS = 256;
 /** Browsers keep about 150 cookies of one site. */
 const MOST_CHUNKS = 50;
 
@@ -40,7 +38,7 @@ export function cookieTransport(
 ): CookieTransport {
   if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MOST_CHUNKS))
     throw new RangeError(`Cannot use the cookie: chunks must be a whole number from 1 to ${MOST_CHUNKS}`);
-  const cookieFor = typeof options === "function" ? resolver(options) : always(cookieOf(resolveCookieOptions(options)));
+  const cookieFor = resolver(options);
 
   const formFor = (request: Request, runtimeArguments: readonly unknown[]): Form => {
     const { usual, onLoopback } = cookieFor(request, runtimeArguments);
@@ -192,7 +190,27 @@ interface Form {
   attributesOf(scope: CookieScope): string;
 }
 
-function cookieOf(settings: CookieSettings): Cookie {
+/** A function that gives the cookie for a request. A `CookieFunction` is called once for each request. */
+function resolver(
+  options: CookieOptions | CookieFunction,
+): (request: Request, runtimeArguments: readonly unknown[]) => Cookie {
+  if (typeof options !== "function") {
+    const cookie = cookieOf(options);
+    return () => cookie;
+  }
+  const known = new WeakMap<Request, Cookie>();
+  return (request, runtimeArguments) => {
+    let cookie = known.get(request);
+    if (cookie === undefined) {
+      cookie = cookieOf(Reflect.apply(options, undefined, [request, ...runtimeArguments]));
+      known.set(request, cookie);
+    }
+    return cookie;
+  };
+}
+
+function cookieOf(options: CookieOptions): Cookie {
+  const settings = resolveCookieOptions(options);
   const usual = formOf(settings, false);
   return { settings, usual, onLoopback: settings.alwaysSecure ? usual : formOf(settings, true) };
 }
@@ -221,28 +239,4 @@ function formOf(settings: CookieSettings, onLoopback: boolean): Form {
 function localScope({ name, domain = "", path }: CookieScope): CookieScope {
   const ownDomain = /(?:^|\.)localhost$/i.test(domain) ? domain : undefined;
   return { name: withoutPrefix(name), domain: ownDomain, path, partitioned: false };
-}
-
-function always<Value>(value: Value): () => Value {
-  return () => value;
-}
-
-/** Calls the function once for each request, and makes a `Cookie` once for each different answer. */
-function resolver(options: CookieFunction): (request: Request, runtimeArguments: readonly unknown[]) => Cookie {
-  const byRequest = new WeakMap<Request, Cookie>();
-  const byAnswer = new Map<string, Cookie>();
-  return (request, runtimeArguments) => {
-    let cookie = byRequest.get(request);
-    if (cookie !== undefined) return cookie;
-    const answer: CookieOptions = Reflect.apply(options, undefined, [request, ...runtimeArguments]);
-    const settings = resolveCookieOptions(answer);
-    const key = JSON.stringify(settings, (_name, value: unknown) => value ?? String(value));
-    cookie = byAnswer.get(key);
-    if (cookie === undefined) {
-      if (byAnswer.size === MOST_ANSWERS) byAnswer.clear();
-      byAnswer.set(key, (cookie = cookieOf(settings)));
-    }
-    byRequest.set(request, cookie);
-    return cookie;
-  };
 }

@@ -30,7 +30,7 @@ export function readCookie(header: string | null, name: string): CookieValue {
     if (!header.startsWith(name, start)) continue;
     let equals = start + name.length;
     while (isBlank(header.charCodeAt(equals))) equals++;
-    if (equals >= end || header[equals] !== "=") continue;
+    if (header[equals] !== "=") continue;
     const value = unquote(trimBlanks(header.slice(equals + 1, end)));
     if (found !== undefined && found !== value) return { value: null, isPresent: true, isAmbiguous: true };
     found = value;
