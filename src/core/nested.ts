@@ -16,15 +16,15 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   const { policy, runtimeArguments, transport, copy } = active;
   if (transport === undefined) return;
   const { request } = transport;
-  const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   const headers = new Headers(request.headers);
-  for (const { requestHeader, responseHeader = "" } of policy.transports) {
-    const told = responseHeader === "" ? null : response.headers.get(responseHeader);
-    // What the client itself has sent is not the response's token. It may be the id of another session.
+  for (const { requestHeader, responseHeader } of policy.transports) {
     if (requestHeader === undefined) continue;
-    if (told === null) headers.delete(requestHeader);
-    else headers.set(requestHeader, told);
+    // What the client itself has sent is not the response's token. It may be the id of another session.
+    headers.delete(requestHeader);
+    const told = responseHeader === undefined ? null : response.headers.get(responseHeader);
+    if (told !== null) headers.set(requestHeader, told);
   }
+  const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   // A line without a value expires a cookie, perhaps one of the same name in another scope.
   headers.set("Cookie", pairs.filter((pair) => pair.indexOf("=") < pair.length - 1).join("; "));
   const token = await new RequestTransport(

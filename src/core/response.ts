@@ -19,14 +19,17 @@
  */
 export function applyHeaders(response: Response, added: Headers): Response | null {
   if (added.keys().next().done) return response;
-  const copy = copyOf(response) ?? response;
-  try {
+  const copy = copyOf(response);
+  if (copy !== null) {
     mergeHeaders(copy.headers, added);
-  } catch (error) {
-    if (copy !== response) throw error;
+    return copy;
+  }
+  try {
+    mergeHeaders(response.headers, added);
+    return response;
+  } catch {
     return null;
   }
-  return copy;
 }
 
 /**
