@@ -13,7 +13,6 @@ import { validateChanges, validateLoaded } from "../schema.ts";
 import { createId } from "../session_id.ts";
 import type { SessionStore } from "../store.ts";
 import { StoreRepository } from "../store_repository.ts";
-import { DEFAULT_NAME, withoutPrefix } from "./cookie_options.ts";
 import {
   assertDuration,
   assertLimits,
@@ -27,7 +26,7 @@ import {
   rotationOf,
 } from "./option_checks.ts";
 import { storeResolver } from "./store_resolver.ts";
-import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "./transport_options.ts";
+import { assertCookieAge, transportPolicy } from "./transport_options.ts";
 
 /** Options of express-session that are not needed here. To suggest the nearest name would mislead. */
 const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
@@ -97,7 +96,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }
   const { seconds: rotateEvery, onReuse } = rotationOf(options.rotateEvery);
-  const transports = transportsOf(options.transports, cookie, header, isSource ? store.chunks : 1);
+  const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   // `Date.now` is looked up at each call: a test may replace it after the manager was made.
@@ -113,14 +112,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   return {
     repository: plugins.reduce<Repository>((next, plugin) => plugin.wrap?.(next) ?? next, own),
     plugins,
-    transports,
-    hasOwnTransports: options.transports !== undefined,
-    name: nameOf(cookie, header),
-    headerName: options.transports === undefined ? headerNameOf(cookie, header) : undefined,
-    claimedCookie:
-      options.transports === undefined && typeof cookie === "object"
-        ? withoutPrefix(cookie.name ?? DEFAULT_NAME)
-        : undefined,
+    ...transports,
     storeOption: store,
     resolveStore: storeResolver(
       (isSource ? (store.revocation ?? NO_STORE) : store) as

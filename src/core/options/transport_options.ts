@@ -1,8 +1,9 @@
-import { DEFAULT_NAME } from "./cookie_options.ts";
+import { DEFAULT_NAME, withoutPrefix } from "./cookie_options.ts";
 import { type CookieFunction, type CookieOptions, cookieTransport } from "../cookie_transport.ts";
 import { headerTransport } from "../header_transport.ts";
 import { assertMethods } from "./option_checks.ts";
 import type { SessionOptions } from "../options.ts";
+import type { Policy } from "../policy.ts";
 import type { Transport } from "../transport.ts";
 
 export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval: number): void {
@@ -13,41 +14,35 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
   );
 }
 
-/** The name to which signatures and sealed values are bound. */
-export function nameOf(cookie: SessionOptions["cookie"], header: SessionOptions["header"]): string {
-  if (typeof cookie === "object") return cookie.name ?? DEFAULT_NAME;
-  if (typeof cookie === "function") return DEFAULT_NAME;
-  return typeof header === "object" ? header.name : String(header);
-}
-
-/** The name of the header, where {@linkcode nameOf} gives that of the cookie. */
-export function headerNameOf(
-  cookie: SessionOptions["cookie"],
-  header: SessionOptions["header"] = false,
-): string | undefined {
-  if (cookie === false || header === false) return undefined;
-  return typeof header === "object" ? header.name : header;
-}
-
-export function transportsOf(
-  transports: readonly Transport[] | undefined,
-  cookie: SessionOptions["cookie"],
-  header: SessionOptions["header"],
+/** What the options say about how a token travels. */
+export function transportPolicy(
+  own: SessionOptions["transports"],
+  cookie: NonNullable<SessionOptions["cookie"]>,
+  header: NonNullable<SessionOptions["header"]>,
   chunks: number,
-): readonly [Transport, ...Transport[]] {
-  if (transports !== undefined && !Array.isArray(transports)) throw new TypeError("transports must be a list");
+): Pick<Policy, "transports" | "hasOwnTransports" | "name" | "headerName" | "claimedCookie"> {
+  const hasOwnTransports = own !== undefined;
+  if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');
   }
-  for (const each of transports ?? []) assertMethods("transports", each, ["read", "write", "clear"]);
-  const chosen: readonly Transport[] = transports ?? [
-    ...(cookie === false || cookie === undefined
-      ? []
-      : [cookieTransport(cookie as CookieOptions | CookieFunction, { chunks })]),
+  for (const each of own ?? []) assertMethods("transports", each, ["read", "write", "clear"]);
+  const transports: readonly Transport[] = own ?? [
+    ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction, { chunks })]),
     ...(header === false ? [] : [headerTransport(header)]),
   ];
-  if (!hasFirst(chosen)) throw new TypeError("Without a cookie, a header or a transport no client can have a session");
-  return chosen;
+  if (!hasFirst(transports))
+    throw new TypeError("Without a cookie, a header or a transport no client can have a session");
+  const headerName = typeof header === "object" ? header.name : header || undefined;
+  // A function may give each request another name.
+  const cookieName = typeof cookie === "object" ? (cookie.name ?? DEFAULT_NAME) : undefined;
+  return {
+    transports,
+    hasOwnTransports,
+    name: cookie === false && headerName !== undefined ? headerName : (cookieName ?? DEFAULT_NAME),
+    headerName: cookie === false || hasOwnTransports ? undefined : headerName,
+    claimedCookie: cookieName === undefined || hasOwnTransports ? undefined : withoutPrefix(cookieName),
+  };
 }
 
 function hasFirst(transports: readonly Transport[]): transports is readonly [Transport, ...Transport[]] {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Transport } from "../../../mod.ts";
-import { assertCookieAge, headerNameOf, nameOf, transportsOf } from "../../../src/core/options/transport_options.ts";
+import { assertCookieAge, transportPolicy } from "../../../src/core/options/transport_options.ts";
 
 const own: Transport = { read: () => null, write() {}, clear() {} };
 const REQUEST = new Request("https://shop.example/");
@@ -22,43 +22,56 @@ test("assertCookieAge() refuses a cookie that would end before it is sent again"
     expect(() => assertCookieAge(cookie, 60)).toThrow(RangeError);
 });
 
-test("nameOf() is the name of the cookie, or else of the header, to which what is signed is bound", () => {
-  expect([
-    nameOf({ name: "shop" }, "X-Id"),
-    nameOf({}, "X-Id"),
-    nameOf(() => ({ name: "shop" }), "X-Id"),
-    nameOf(false, "X-Id"),
-    nameOf(false, { name: "Authorization" }),
-  ]).toEqual(["shop", "__Host-session", "__Host-session", "X-Id", "Authorization"]);
-});
-
-test("headerNameOf() is the name of the header that stands beside a cookie", () => {
-  expect([
-    headerNameOf({}, "X-Id"),
-    headerNameOf(() => ({}), { name: "Authorization", scheme: "Bearer" }),
-    headerNameOf(false, "X-Id"),
-    headerNameOf({}, false),
-    headerNameOf({}, undefined),
-  ]).toEqual(["X-Id", "Authorization", undefined, undefined, undefined]);
-});
-
-describe("transportsOf()", () => {
+describe("transportPolicy()", () => {
   /** The request header that each transport reads. */
-  const read = (...args: Parameters<typeof transportsOf>): unknown[] =>
-    transportsOf(...args).map(({ requestHeader }) => requestHeader);
+  const read = (...args: Parameters<typeof transportPolicy>): unknown[] =>
+    transportPolicy(...args).transports.map(({ requestHeader }) => requestHeader);
+
+  test("gives the name of the cookie, or else of the header, to which what is signed is bound", () => {
+    const args: Parameters<typeof transportPolicy>[] = [
+      [undefined, { name: "shop" }, "X-Id", 1],
+      [undefined, {}, "X-Id", 1],
+      [undefined, () => ({ name: "shop" }), "X-Id", 1],
+      [undefined, false, "X-Id", 1],
+      [undefined, false, { name: "Authorization" }, 1],
+      [[own], false, false, 1],
+    ];
+    expect(args.map((each) => transportPolicy(...each).name)).toEqual([
+      "shop",
+      "__Host-session",
+      "__Host-session",
+      "X-Id",
+      "Authorization",
+      "__Host-session",
+    ]);
+  });
+
+  test("gives the name of the header that stands beside a cookie", () => {
+    const args: Parameters<typeof transportPolicy>[] = [
+      [undefined, {}, "X-Id", 1],
+      [undefined, () => ({}), { name: "Authorization", scheme: "Bearer" }, 1],
+      [undefined, false, "X-Id", 1],
+      [undefined, {}, false, 1],
+    ];
+    expect(args.map((each) => transportPolicy(...each).headerName)).toEqual([
+      "X-Id",
+      "Authorization",
+      undefined,
+      undefined,
+    ]);
+  });
 
   test("gives the cookie, then the header, or the program's own in their place", () => {
     expect(read(undefined, {}, false, 1)).toEqual(["Cookie"]);
     expect(read(undefined, {}, "X-Id", 1)).toEqual(["Cookie", "X-Id"]);
     expect(read(undefined, () => ({}), { name: "X-Id" }, 1)).toEqual(["Cookie", "X-Id"]);
     expect(read(undefined, false, "X-Id", 1)).toEqual(["X-Id"]);
-    expect(read(undefined, undefined, "X-Id", 1)).toEqual(["X-Id"]);
     const transports = [own];
-    expect(transportsOf(transports, {}, "X-Id", 1)).toBe(transports);
+    expect(transportPolicy(transports, {}, "X-Id", 1).transports).toBe(transports);
   });
 
   test("gives the cookie as many chunks as it is told", () => {
-    const [cookie] = transportsOf(undefined, {}, false, 2);
+    const [cookie] = transportPolicy(undefined, {}, false, 2).transports;
     const headers = new Headers();
     cookie?.write(headers, "x".repeat(6000), { maxAge: null, request: REQUEST, runtimeArguments: [] });
     expect(headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["__Host-session", "__Host-session.1"]);
@@ -76,11 +89,13 @@ describe("transportsOf()", () => {
     ["no way at all", [undefined, false, false]],
     ["an empty list", [[], {}, false]],
   ])("throws a TypeError for %s", (_what, args) => {
-    expect(() => Reflect.apply(transportsOf, undefined, [...args, 1])).toThrow(TypeError);
-    expect(() => Reflect.apply(transportsOf, undefined, [...args, 1])).not.toThrow(/Cannot read|is not a function/);
+    expect(() => Reflect.apply(transportPolicy, undefined, [...args, 1])).toThrow(TypeError);
+    expect(() => Reflect.apply(transportPolicy, undefined, [...args, 1])).not.toThrow(/Cannot read|is not a function/);
   });
 
   test.each([true, null, undefined, 7])("says what a header must be when it is %j", (header) => {
-    expect(() => Reflect.apply(transportsOf, undefined, [undefined, {}, header, 1])).toThrow(/^header must be a name/);
+    expect(() => Reflect.apply(transportPolicy, undefined, [undefined, {}, header, 1])).toThrow(
+      /^header must be a name/,
+    );
   });
 });
