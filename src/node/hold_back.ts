@@ -93,53 +93,60 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   const isAnswer = (name: Sending): boolean =>
     name === "writeHead" || answering?.getStore() === response || lookOf(response) !== failure?.look;
 
-  for (const name of SENDING) {
-    const original = target[name];
-    if (typeof original !== "function") continue;
-    originals.set(name, original);
-    target[name] = (...args: unknown[]): unknown => {
-      if (state === "open" && name === "addTrailers") {
+  const hold = (name: Sending, args: unknown[]): unknown => {
+    held.push({ name, args });
+    return name === "write" ? false : response;
+  };
+  const begin = (name: Sending, args: unknown[]): unknown => {
+    const rest = name === "writeHead" ? takeHead(response, args) : args;
+    state = "storing";
+    status = response.statusCode;
+    try {
+      const stored = finish();
+      if (stored === undefined) state = "sending";
+      else if (isPromise(stored)) stored.then(release).catch(failed);
+      else release(stored);
+    } catch (error) {
+      failed(error, [{ name, args }]);
+      return name === "write" ? false : response;
+    }
+    // `finish` may have stored it already.
+    if ((state as string) === "sending") return send(name, rest);
+    showAsSent(response, () => held.some((call) => call.name === "end"));
+    return hold(name, rest);
+  };
+  const handle = (name: Sending, args: unknown[]): unknown => {
+    if (state === "failed" && isAnswer(name)) state = "sending";
+    switch (state) {
+      case "open":
+        if (name !== "addTrailers") return begin(name, args);
         hasTrailers = true;
         return send(name, args);
-      }
-      if (state === "failed" && isAnswer(name)) state = "sending";
-      if (state === "failed" || state === "answered") {
+      case "storing":
+        return hold(name, args);
+      case "failed":
+      case "answered":
         drop([{ name, args }], failure?.error);
         if (state === "failed" && name === "end") state = "sending";
         return name === "write" ? true : response;
-      }
-      if (state === "sending" || state === "closed") {
+      default: {
         const sent = send(name, args);
         if (failure !== undefined && name === "end") state = "answered";
         return sent;
       }
-      if (state === "storing") {
-        held.push({ name, args });
-        return name === "write" ? false : response;
-      }
-      const rest = name === "writeHead" ? takeHead(response, args) : args;
-      state = "storing";
-      status = response.statusCode;
-      try {
-        const stored = finish();
-        if (stored === undefined) state = "sending";
-        else if (isPromise(stored)) stored.then(release).catch(failed);
-        else release(stored);
-      } catch (error) {
-        failed(error, [{ name, args }]);
-        return name === "write" ? false : response;
-      }
-      // `finish` may have stored it already.
-      if ((state as string) === "sending") return send(name, rest);
-      held.push({ name, args: rest });
-      showAsSent(response, () => held.some((call) => call.name === "end"));
-      return name === "write" ? false : response;
-    };
+    }
+  };
+
+  for (const name of SENDING) {
+    const original = target[name];
+    if (typeof original !== "function") continue;
+    originals.set(name, original);
+    target[name] = (...args) => handle(name, args);
   }
   for (const name of SETTING) {
     const original = target[name];
     if (typeof original !== "function") continue;
-    target[name] = (...args: unknown[]): unknown => {
+    target[name] = (...args) => {
       if (state === "storing" && held.length > 0) throw headersSent();
       return original.apply(response, args);
     };
