@@ -47,7 +47,7 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {RangeError} If a duration is not a positive number of seconds
    */
   constructor(options: SessionOptions<Data> = {}) {
-    this.#policy = resolveOptions(options, "with-session");
+    this.#policy = resolveOptions(options);
     const host = hostOf(this.#policy);
     for (const plugin of this.#policy.plugins) plugin.attach?.(host);
     Object.defineProperty(this, MANAGER, { value: this.#internals() });

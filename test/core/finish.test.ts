@@ -20,8 +20,7 @@ async function begun(options: SessionOptions = {}) {
 }
 
 describe("waitUntilFor()", () => {
-  const later = (options: SessionOptions = {}) =>
-    resolveOptions({ ...options, persist: "after-response" }, "withSession");
+  const later = (options: SessionOptions = {}) => resolveOptions({ ...options, persist: "after-response" });
   const promise = Promise.resolve();
 
   /** A platform's context whose `waitUntil` notes its object and its argument. */
@@ -37,7 +36,7 @@ describe("waitUntilFor()", () => {
 
   test("is none unless responses go out first, and there is one", () => {
     const ctx = context();
-    expect(waitUntilFor(resolveOptions({}, "withSession"), new Response(), [ctx])).toBeUndefined();
+    expect(waitUntilFor(resolveOptions({}), new Response(), [ctx])).toBeUndefined();
     expect(waitUntilFor(later(), undefined, [ctx])).toBeUndefined();
     expect(waitUntilFor(later(), new Response(), [ctx])).toBeTypeOf("function");
   });

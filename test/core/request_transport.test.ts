@@ -258,7 +258,7 @@ describe("several transports", () => {
     ...(wants !== undefined && { wants: () => wants }),
   });
   const carry = (...transports: Transport[]): RequestTransport =>
-    new RequestTransport(resolveOptions({ transports }, "withSession"), request, ["env"]);
+    new RequestTransport(resolveOptions({ transports }), request, ["env"]);
 
   test("the one that presented the token is asked for all else, with the request and what the runtime passes", () => {
     const [first, second, third] = [full("One", null), full("Two", "old"), full("Three", "id")];

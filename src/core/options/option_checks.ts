@@ -1,3 +1,4 @@
+import type { Codec } from "../codec.ts";
 import { mistake } from "../errors.ts";
 import type { TimeoutLimits } from "../expiry.ts";
 import { kindOf } from "../kind_of.ts";
@@ -47,6 +48,19 @@ export function checkedClock(now: () => number): () => number {
     // Capabilities write instants as whole numbers.
     if (typeof instant === "number" && Number.isFinite(instant)) return Math.floor(instant);
     throw new TypeError(`now must return epoch milliseconds, as Date.now does; it returned ${kindOf(instant)}`);
+  };
+}
+
+/** A program's codec. It may return any text: written as JSON, the text has no line ends and no lone surrogates. */
+export function checkedCodec(codec: Codec): Codec {
+  assertMethods("codec", codec, ["encode", "decode"]);
+  return {
+    encode(value) {
+      const text: unknown = codec.encode(value);
+      if (typeof text === "string") return JSON.stringify(text);
+      throw mistake(`codec.encode must return a text at once; it returned ${kindOf(text)}`);
+    },
+    decode: (text) => codec.decode(JSON.parse(text)),
   };
 }
 

@@ -1,7 +1,5 @@
 import { memoryStore } from "../../stores/memory.ts";
-import { type Codec, structuredCodec } from "../codec.ts";
-import { mistake } from "../errors.ts";
-import { kindOf } from "../kind_of.ts";
+import { structuredCodec } from "../codec.ts";
 import { assertKnown } from "../known_options.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
 import type { SessionOptions } from "../options.ts";
@@ -20,6 +18,7 @@ import {
   assertPlugins,
   assertStore,
   checkedClock,
+  checkedCodec,
   checkedId,
   checkedTouch,
   oneOf,
@@ -65,11 +64,10 @@ const NAMES: readonly (keyof SessionOptions)[] = [
  */
 export function resolveOptions<Data extends object, Rest extends unknown[]>(
   options: SessionOptions<Data, Rest>,
-  owner: string,
 ): Policy {
   const unneeded = UNNEEDED.find((name) => Reflect.has(Object(options), name));
-  if (unneeded !== undefined) throw new TypeError(`${owner} has no option "${unneeded}": leave it out`);
-  assertKnown(options, NAMES, owner);
+  if (unneeded !== undefined) throw new TypeError(`with-session has no option "${unneeded}": leave it out`);
+  assertKnown(options, NAMES, "with-session");
   const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now } = options;
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;
   assertDuration("idleTimeout", idleTimeout);
@@ -87,8 +85,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   if (schema !== undefined) assertMethods("schema", Object(schema)["~standard"], ["validate"]);
   if (ids !== undefined) assertMethods("ids", ids, ["toToken", "toId"]);
   if (encryption !== undefined) assertMethods("encryption", encryption, ["seal", "open"]);
-  if (options.codec !== undefined) assertMethods("codec", options.codec, ["encode", "decode"]);
-  const codec = options.codec === undefined ? structuredCodec : safeCodec(options.codec);
+  const codec = options.codec === undefined ? structuredCodec : checkedCodec(options.codec);
   assertPlugins(plugins);
   const isSource = isRepositorySource(store);
   if (!isSource && typeof store !== "function") assertStore("store", store);
@@ -96,19 +93,15 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }
   const { seconds: rotateEvery, onReuse } = rotationOf(options.rotateEvery);
+  const endsOnReuse = onReuse === "destroy";
   const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   // `Date.now` is looked up at each call: a test may replace it after the manager was made.
   const clock = now === undefined ? () => Date.now() : checkedClock(now);
   const own = isSource
-    ? store.createRepository({ now: clock, rotates: rotateEvery !== undefined, endsOnReuse: onReuse === "destroy" })
-    : new StoreRepository({
-        ids,
-        encryption,
-        hasDefaultIds: generateId === undefined,
-        endsOnReuse: onReuse === "destroy",
-      });
+    ? store.createRepository({ now: clock, rotates: rotateEvery !== undefined, endsOnReuse })
+    : new StoreRepository({ ids, encryption, hasDefaultIds: generateId === undefined, endsOnReuse });
   return {
     repository: plugins.reduce<Repository>((next, plugin) => plugin.wrap?.(next) ?? next, own),
     plugins,
@@ -150,16 +143,4 @@ const NO_STORE: SessionStore = {
 
 function noStore(): never {
   throw new TypeError("cookieSessions() without revocation has no store");
-}
-
-/** A program's codec may return any text. Written as JSON, the text has no line ends and no lone surrogates. */
-function safeCodec(codec: Codec): Codec {
-  return {
-    encode(value) {
-      const text: unknown = codec.encode(value);
-      if (typeof text === "string") return JSON.stringify(text);
-      throw mistake(`codec.encode must return a text at once; it returned ${kindOf(text)}`);
-    },
-    decode: (text) => codec.decode(JSON.parse(text)),
-  };
 }

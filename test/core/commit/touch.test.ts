@@ -12,7 +12,7 @@ const NOW = 1_000_000;
 const request = new Request("https://shop.example/");
 
 function active(options: SessionOptions, source: Partial<SessionSource> = { request }): ActiveSession {
-  const policy = resolveOptions({ idleTimeout: 100, now: () => NOW, ...options }, "withSession");
+  const policy = resolveOptions({ idleTimeout: 100, now: () => NOW, ...options });
   return new ActiveSession(policy, {}, { runtimeArguments: [], ...source }, LIFECYCLE);
 }
 

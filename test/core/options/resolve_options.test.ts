@@ -149,7 +149,7 @@ const CIPHER = {
 const ID = "a".repeat(22);
 
 function policyOf(options: SessionOptions = {}): Policy {
-  return resolveOptions(options, "withSession");
+  return resolveOptions(options);
 }
 
 /** An object that replaces a store, and the settings that it received. */
