@@ -111,8 +111,8 @@ export function cookieTransport(
       return previous.some(({ name }) => name !== scope.name && readCookie(header, name).isPresent);
     },
     presentedName: (request, runtimeArguments) =>
-      presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.name,
-    name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.name,
+      presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.scope.name,
+    name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.scope.name,
     lifetime: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings,
     assertFits(token, { request, runtimeArguments }) {
       split(formFor(request, runtimeArguments).scope.name, token, chunks);
@@ -152,9 +152,9 @@ function chunkName(name: string, at: number): string {
 
 /** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers silently drop a larger cookie */
 function split(name: string, token: string, chunks: number): string[] {
-  if (name.length + token.length <= MAX_OCTETS) return [token];
   const values: string[] = [];
-  for (let from = 0; from < token.length; from += values.at(-1)?.length ?? 0) {
+  let rest = token;
+  while (rest !== "") {
     if (values.length === chunks) {
       const limit = chunks === 1 ? "" : ` in each of ${chunks} chunks`;
       const octets = name.length + token.length;
@@ -163,7 +163,9 @@ function split(name: string, token: string, chunks: number): string[] {
         `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}; keep less in the session, or raise chunks of cookieSessions()`,
       );
     }
-    values.push(token.slice(from, from + MAX_OCTETS - chunkName(name, values.length).length));
+    const room = MAX_OCTETS - chunkName(name, values.length).length;
+    values.push(rest.slice(0, room));
+    rest = rest.slice(room);
   }
   return values;
 }

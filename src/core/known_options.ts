@@ -43,7 +43,6 @@ const ALIASES: Readonly<Record<string, string>> = {
   path: "cookie",
   sameSite: "cookie",
   secure: "cookie",
-  encrypt: "encryption",
   observe: "onEvent",
   // A store that was passed in place of the options.
   traits: "store",

@@ -63,7 +63,6 @@ export interface CookieOptions {
 
 /** Cookie options with all defaults. */
 export interface CookieSettings {
-  readonly name: string;
   readonly scope: CookieScope;
   readonly secure: boolean;
   /** Whether `secure: true` was given, so that the cookie is `Secure` on loopback as well. */
@@ -122,12 +121,10 @@ export function resolveCookieOptions(options: CookieOptions): CookieSettings {
   if (!httpOnly && /http-$/i.test(prefix ?? "")) refuse(`a name that begins with ${prefix} needs httpOnly`);
   if (!secure && sameSite === "None") refuse("SameSite=None needs secure");
   if (!secure && partitioned) refuse("partitioned needs secure");
-  const alwaysSecure = options.secure === true;
   return {
-    name,
     scope,
     secure,
-    alwaysSecure,
+    alwaysSecure: options.secure === true,
     httpOnly,
     sameSite,
     maxAge,

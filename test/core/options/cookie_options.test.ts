@@ -18,7 +18,6 @@ test("withoutPrefix() takes a prefix that browsers know from the front, in any l
 describe("resolveCookieOptions()", () => {
   test("fills in the defaults", () => {
     expect(resolveCookieOptions({})).toEqual({
-      name: "__Host-session",
       scope: { name: "__Host-session", domain: undefined, path: "/", partitioned: false },
       secure: true,
       alwaysSecure: false,
@@ -44,7 +43,6 @@ describe("resolveCookieOptions()", () => {
       previous: [{}, { name: "older", domain: "a.example", path: "/a", partitioned: true }],
     };
     expect(resolveCookieOptions(options)).toEqual({
-      name: "s",
       scope: { name: "s", domain: "shop.example", path: "/app", partitioned: true },
       secure: true,
       alwaysSecure: true,
