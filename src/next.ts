@@ -13,7 +13,7 @@ import { isManager, managerInternalsOf, SessionManager } from "./core/session_ma
 import { storeResolver } from "./core/options/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
 import { cookieFrom, isControlFlow, refusalStatus } from "./next/control_flow.ts";
-import { goesOn, headersAfter, NOT_KEPT, OVERRIDDEN, withCookies } from "./next/pass_on.ts";
+import { passOn, withCookies } from "./next/pass_on.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */
@@ -158,21 +158,7 @@ export function nextSession<Data extends object = DefaultData>(
     },
     proxy<Rest extends unknown[]>(handler: SessionHandler<Data, Rest>) {
       const handle = withSession<Data, Rest>(handler, manager);
-      return async (request: Request, ...rest: Rest) => {
-        const response = await handle(request, ...rest);
-        if (!goesOn(response)) return response;
-        if (response.headers.get("Cache-Control") === "private") response.headers.set("Cache-Control", NOT_KEPT);
-        if (response.headers.getSetCookie().length === 0) return response;
-        const passed = new Headers(response.headers);
-        const names: string[] = [];
-        for (const [name, value] of headersAfter(request, response)) {
-          // As `NextResponse.next({ request: { headers } })` does it.
-          passed.set(`x-middleware-request-${name}`, value);
-          names.push(name);
-        }
-        passed.set(OVERRIDDEN, names.join(","));
-        return new Response(response.body, { status: response.status, headers: passed });
-      };
+      return async (request: Request, ...rest: Rest) => passOn(request, await handle(request, ...rest));
     },
   };
 }

@@ -7,13 +7,30 @@
 import { cookieFrom } from "./control_flow.ts";
 
 /** The response header in which Next.js lists the headers with which a request continues. */
-export const OVERRIDDEN: string = "x-middleware-override-headers";
+const OVERRIDDEN = "x-middleware-override-headers";
 
 /**
  * The `Cache-Control` of a page that Next.js renders for one request. A header that the proxy sets replaces it, and
  * `private` alone would let browsers keep the page.
  */
-export const NOT_KEPT: string = "private, no-cache, no-store, max-age=0, must-revalidate";
+const NOT_KEPT = "private, no-cache, no-store, max-age=0, must-revalidate";
+
+/** The response of the proxy, which also tells Next.js with which headers the request continues. */
+export function passOn(request: Request, response: Response): Response {
+  const { headers } = response;
+  if (!goesOn(response)) return response;
+  if (headers.get("Cache-Control") === "private") headers.set("Cache-Control", NOT_KEPT);
+  if (headers.getSetCookie().length === 0) return response;
+  const passed = new Headers(headers);
+  const names: string[] = [];
+  for (const [name, value] of headersAfter(request, response)) {
+    // As `NextResponse.next({ request: { headers } })` does it.
+    passed.set(`x-middleware-request-${name}`, value);
+    names.push(name);
+  }
+  passed.set(OVERRIDDEN, names.join(","));
+  return new Response(response.body, { status: response.status, headers: passed });
+}
 
 /** Whether a response of the proxy lets the request continue to its page or to another one. */
 export function goesOn({ headers }: Response): boolean {
