@@ -1,4 +1,4 @@
-/** Whether a text is a token (RFC 9110, 5.6.2), as names of headers and cookies must be. */
+/** Whether a text is a token (RFC 9110, 5.6.2), as methods and the names of headers and cookies must be. */
 export function isToken(text: unknown): text is string {
   return typeof text === "string" && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text);
 }

@@ -12,18 +12,17 @@ function isOptions(value: unknown): value is object {
  * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
-  const refuse = (): never => {
-    throw new TypeError(`The options of ${owner} must be an object, such as { ${known[0]}: … }`);
-  };
-  if (!isOptions(options)) return refuse();
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    throw new TypeError(
-      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
-    );
+  if (isOptions(options)) {
+    for (const name of Object.keys(options)) {
+      if (known.includes(name)) continue;
+      throw new TypeError(
+        `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
+      );
+    }
+    // A session, a request or another instance of a class has none of the names. An object of options may be of a class.
+    if ((options.constructor?.name ?? "Object") === "Object" || known.some((name) => name in options)) return;
   }
-  // A session, a request or another instance of a class has none of the names. An object of options may be of a class.
-  if ((options.constructor?.name ?? "Object") !== "Object" && !known.some((name) => name in options)) refuse();
+  throw new TypeError(`The options of ${owner} must be an object, such as { ${known[0]}: … }`);
 }
 
 /** Gives a copy of options what they inherit, from defaults or a class. A copy by `{ ...options }` has only their own. */

@@ -1,4 +1,5 @@
 import { urlOf } from "../core/address.ts";
+import { isToken } from "../core/http_token.ts";
 
 /** The part of Node's `IncomingMessage` that is used. */
 export interface NodeRequest {
@@ -60,5 +61,5 @@ export function toRequest(request: NodeRequest): Request {
 
 /** Methods that the constructor of Request refuses count as GET. */
 function methodOf({ method = "GET" }: NodeRequest): string {
-  return /^(?:CONNECT|TRACE|TRACK)$/i.test(method) || !/^[\w!#$%&'*+.^`|~-]+$/.test(method) ? "GET" : method;
+  return /^(?:CONNECT|TRACE|TRACK)$/i.test(method) || !isToken(method) ? "GET" : method;
 }
