@@ -61,6 +61,6 @@ export function mayBeNested(active: ActiveSession, { headers }: Response): boole
   const { copy, policy } = active;
   const isLoaded = Boolean(copy.base) && !active.isNew && active.retired === undefined;
   if (!copy.isPending && !isLoaded) return false;
-  const tells = (name: string | undefined): boolean => name !== undefined && headers.has(name);
-  return tells("Set-Cookie") || policy.transports.some(({ responseHeader }) => tells(responseHeader));
+  if (headers.has("Set-Cookie")) return true;
+  return policy.transports.some(({ responseHeader }) => responseHeader !== undefined && headers.has(responseHeader));
 }
