@@ -1,9 +1,16 @@
-import { applyChanges, type Change, type Commit, EMPTY, replay, type Rotation } from "./changes.ts";
+import { applyChanges, type Change, type Commit, EMPTY, isEmpty, replay, type Rotation } from "./changes.ts";
 import { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
 import { type Fields, NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
+
+/** A commit that still grows. Its view has the fields as this request sees them. */
+type PendingCommit = { -readonly [Part in keyof Commit]: Commit[Part] } & { changes: Change[]; view: FieldsView };
+
+function pendingOn(fields: Fields): PendingCommit {
+  return { ...EMPTY, changes: [], view: new FieldsView(fields) };
+}
 
 /** The session as one request knows it, and the changes that the request has recorded. It calls no store and no client. */
 export class WorkingCopy {
@@ -18,91 +25,79 @@ export class WorkingCopy {
   /** Counts how often the session was given up, so that an `update` that began earlier notices it. */
   resets = 0;
 
-  #changes: Change[] = [];
-  #view: FieldsView = new FieldsView(NO_FIELDS);
-  #metadataChanges: ((metadata: Metadata) => Metadata)[] = [];
-  #timeouts: OwnTimeouts | undefined;
-  #rotation: Rotation | undefined;
-  #begins = false;
-  #touches = false;
+  /** Everything that was recorded and waits to be stored. */
+  #pending: PendingCommit = pendingOn(NO_FIELDS);
 
   /** The fields as this request sees them. */
   get view(): FieldsView {
-    return this.#view;
+    return this.#pending.view;
   }
 
   get rotation(): Rotation | undefined {
-    return this.#rotation;
+    return this.#pending.rotation;
   }
 
   get timeouts(): OwnTimeouts | undefined {
-    return this.#timeouts;
+    return this.#pending.timeouts;
   }
 
   get touches(): boolean {
-    return this.#touches;
+    return this.#pending.touches;
   }
 
   get changesMetadata(): boolean {
-    return this.#metadataChanges.length > 0;
+    return this.#pending.metadataChanges.length > 0;
   }
 
   /** Whether anything waits to be stored. */
   get isPending(): boolean {
-    return (
-      this.#changes.length > 0 ||
-      this.#begins ||
-      this.#touches ||
-      this.#rotation !== undefined ||
-      this.#timeouts !== undefined ||
-      this.#metadataChanges.length > 0
-    );
+    return !isEmpty(this.#pending);
   }
 
   /** Whether there is a session, or will be one when everything is stored. */
   get exists(): boolean {
-    return Boolean(this.base) || this.#begins || this.#view.fields.size > 0;
+    return Boolean(this.base) || this.#pending.begins || this.#pending.view.fields.size > 0;
   }
 
   /** The metadata as this request sees it; undefined if there is no session and no change of its metadata. */
   get metadata(): Metadata | undefined {
     const { base } = this;
-    if (!base && this.#metadataChanges.length === 0) return undefined;
-    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#metadataChanges);
+    if (!base && !this.changesMetadata) return undefined;
+    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#pending.metadataChanges);
   }
 
   /** Records a change. If running the change would take time, `outcome` applies it to the fields that this request sees. */
   record(change: Change, outcome: (fields: FieldsView) => void = (fields) => void change.run(fields)): void {
     this.revision++;
-    this.#changes.push(change);
-    outcome(this.#view);
+    this.#pending.changes.push(change);
+    outcome(this.#pending.view);
   }
 
   recordMetadata(change: (metadata: Metadata) => Metadata): void {
     this.revision++;
-    this.#metadataChanges.push(change);
+    this.#pending.metadataChanges = [...this.#pending.metadataChanges, change];
   }
 
   begin(): void {
-    if (!this.#begins) this.revision++;
-    this.#begins = true;
+    if (!this.#pending.begins) this.revision++;
+    this.#pending.begins = true;
   }
 
   touch(): void {
     this.revision++;
-    this.#touches = true;
+    this.#pending.touches = true;
   }
 
   setTimeouts(timeouts: OwnTimeouts): void {
     this.revision++;
     // A timeout that is undefined stays as it is.
     const given = Object.fromEntries(Object.entries(timeouts).filter(([, value]) => value !== undefined));
-    this.#timeouts = { ...this.#timeouts, ...given };
+    this.#pending.timeouts = { ...this.#pending.timeouts, ...given };
   }
 
   rotate(rotation: Rotation): void {
     this.revision++;
-    this.#rotation = bothRotations(this.#rotation, rotation);
+    this.#pending.rotation = bothRotations(this.#pending.rotation, rotation);
   }
 
   /**
@@ -110,40 +105,32 @@ export class WorkingCopy {
    * refused must not be tried again.
    */
   forgetRenewal(): void {
-    if (this.#rotation?.untilUsed !== true) return;
-    this.#rotation = undefined;
+    if (this.#pending.rotation?.untilUsed !== true) return;
+    this.#pending.rotation = undefined;
   }
 
   /** Takes out everything that was recorded. Later changes belong to the next commit. */
   take(): Commit {
-    const commit = {
-      changes: this.#changes,
-      view: this.#view,
-      metadataChanges: this.#metadataChanges,
-      timeouts: this.#timeouts,
-      rotation: this.#rotation,
-      begins: this.#begins,
-      touches: this.#touches,
-    };
-    this.#clear();
-    // The commit keeps this view. Until the commit is stored, reads see its changes.
-    this.#view = new FieldsView(commit.view.fields);
+    const commit = this.#pending;
+    // Until the commit is stored, reads see its changes.
+    this.#pending = pendingOn(commit.view.fields);
     return commit;
   }
 
   /** Takes out the changes of one key, to commit them alone. If a change affects all keys, it takes out all changes. */
   takeKey(key: string): Commit {
-    const bearsOnAll = this.#changes.some((change) => change.key === undefined);
-    const taken = bearsOnAll ? this.#changes : this.#changes.filter((change) => change.key === key);
-    if (taken.length > 0) this.#changes = bearsOnAll ? [] : this.#changes.filter((change) => change.key !== key);
+    const { changes } = this.#pending;
+    const bearsOnAll = changes.some((change) => change.key === undefined);
+    const taken = bearsOnAll ? changes : changes.filter((change) => change.key === key);
+    if (taken.length > 0) this.#pending.changes = bearsOnAll ? [] : changes.filter((change) => change.key !== key);
     return { ...EMPTY, changes: taken };
   }
 
   /** Takes back a change that was refused. Its caller gets the error. `unanswered` is as for `setBase`. */
   withdraw(change: Change, unanswered: readonly Change[] = []): MaybePromise<void> {
-    if (!this.#changes.includes(change)) return undefined;
+    if (!this.#pending.changes.includes(change)) return undefined;
     this.revision++;
-    this.#changes = this.#changes.filter((each) => each !== change);
+    this.#pending.changes = this.#pending.changes.filter((each) => each !== change);
     return this.setBase(this.base ?? null, unanswered);
   }
 
@@ -152,12 +139,13 @@ export class WorkingCopy {
    * request sees stay as they are.
    */
   restore(commit: Commit): void {
-    this.#changes = [...commit.changes, ...this.#changes];
-    this.#metadataChanges = [...commit.metadataChanges, ...this.#metadataChanges];
-    if (commit.timeouts !== undefined) this.#timeouts = { ...commit.timeouts, ...this.#timeouts };
-    this.#rotation = bothRotations(commit.rotation, this.#rotation);
-    this.#begins ||= commit.begins;
-    this.#touches ||= commit.touches;
+    const pending = this.#pending;
+    pending.changes = [...commit.changes, ...pending.changes];
+    pending.metadataChanges = [...commit.metadataChanges, ...pending.metadataChanges];
+    if (commit.timeouts !== undefined) pending.timeouts = { ...commit.timeouts, ...pending.timeouts };
+    pending.rotation = bothRotations(commit.rotation, pending.rotation);
+    pending.begins ||= commit.begins;
+    pending.touches ||= commit.touches;
   }
 
   /**
@@ -168,34 +156,28 @@ export class WorkingCopy {
     const fields = base?.fields ?? NO_FIELDS;
     // An id that was renewed meanwhile, by this request or another one, is not due.
     if (this.base && this.base.id !== base?.id) this.forgetRenewal();
-    if (unanswered.length > 0)
-      return chain(replay(unanswered, new FieldsView(fields)), (view) =>
-        this.#rebase(base, new FieldsView(view.fields)),
-      );
-    if (this.#changes.length > 0) return this.#rebase(base, new FieldsView(fields));
-    this.base = base;
-    if (this.#view.base !== fields || this.#view.changed.size > 0) this.#view = new FieldsView(fields);
+    return chain(replay(unanswered, new FieldsView(fields)), (view) => this.#rebase(base, new FieldsView(view.fields)));
   }
 
   /**
    * Applies the recorded changes, beginning with the change at `from`. Changes that are recorded meanwhile are applied as well.
    */
   #rebase(base: Found | null, view: FieldsView, from = 0, failures: readonly unknown[] = []): MaybePromise<void> {
-    for (let next = from; next < this.#changes.length; next++) {
+    for (let next = from; next < this.#pending.changes.length; next++) {
       const dropped = (error: unknown): MaybePromise<void> => {
         // An `update` whose function throws is dropped. The new base is kept: it is stored already, perhaps under a new id.
-        this.#changes.splice(next, 1);
+        this.#pending.changes.splice(next, 1);
         return this.#rebase(base, view, next, [...failures, error]);
       };
       try {
-        const running = this.#changes[next]?.run(view);
+        const running = this.#pending.changes[next]?.run(view);
         if (isPromise(running)) return running.then(() => this.#rebase(base, view, next + 1, failures), dropped);
       } catch (error) {
         return dropped(error);
       }
     }
     this.base = base;
-    this.#view = view;
+    this.#pending.view = view;
     if (failures.length > 0) throw failures[0];
   }
 
@@ -203,25 +185,16 @@ export class WorkingCopy {
   drop(): void {
     this.revision++;
     this.drops++;
-    this.#clear();
-    this.#view = new FieldsView(this.base?.fields ?? NO_FIELDS);
+    this.#pending = pendingOn(this.base?.fields ?? NO_FIELDS);
   }
 
   /** Gives up the session and all changes that were recorded for it. */
   reset(): void {
     this.revision++;
     this.resets++;
-    this.#clear();
+    this.#pending = pendingOn(NO_FIELDS);
     this.base = null;
     this.loaded = NO_FIELDS;
-    this.#view = new FieldsView(NO_FIELDS);
-  }
-
-  #clear(): void {
-    this.#changes = [];
-    this.#metadataChanges = [];
-    this.#timeouts = this.#rotation = undefined;
-    this.#begins = this.#touches = false;
   }
 }
 
