@@ -1,24 +1,23 @@
-import { changedMetadata, type Commit, replay } from "../changes.ts";
+import { type Commit, replay } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, isSessionError, storeTimedOut } from "../errors.ts";
 import { admit, alive, newestOf } from "../admission.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
-import type { Contents, Found, Operation } from "../repository.ts";
+import type { Found, Operation } from "../repository.ts";
 import { sharesPromises } from "../runtime.ts";
-import { isTouchDue } from "./touch.ts";
-import { viewOf, update } from "./update.ts";
-import { FieldsView, sweep } from "../fields.ts";
+import { type Applied, applyCommit, settleApplied, update, viewOf } from "./update.ts";
+import { FieldsView } from "../fields.ts";
 import { enqueue, type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
 
 /** The state that a queue has stored last. If it is not known, the next batch loads the session. */
 type Last = Found | null | undefined;
 
-/** A job, and the contents that its changes made of the state before it. */
-interface Applied {
+/** A job, and what its commit made of the state before it. */
+interface AppliedJob {
   readonly job: Job;
-  readonly contents: Contents;
+  readonly applied: Applied;
 }
 
 /**
@@ -103,23 +102,23 @@ async function storeJobs(batch: readonly Job[], { active, op, current }: Job, la
     if (last) base = alive(await admit(active, last, op));
     else await load();
     for (let attempts = 1; ; attempts++) {
-      const applied = await applyJobs(jobs, base, op);
+      const appliedJobs = await applyJobs(jobs, base, op);
       // A job that failed takes no part in another attempt.
-      jobs = applied.map(({ job }) => job);
-      const final = applied.at(-1)?.contents ?? base;
-      if (isSame(final, base)) {
-        if (isLoaded || jobs.every((job) => isNothing(job, base))) return settleAll(applied, base, base, op);
+      jobs = appliedJobs.map(({ job }) => job);
+      const final = appliedJobs.at(-1)?.applied.contents ?? base;
+      if (appliedJobs.every(({ applied: { isChange, isTouch } }) => !isChange && !isTouch)) {
+        if (isLoaded || jobs.every((job) => isNothing(job, base))) return settleAll(appliedJobs, base, base, attempts);
         await load();
         continue;
       }
       const found = await repository.update(base, final, op);
-      if (found !== "conflict") return settleAll(applied, found, base, op, attempts);
+      if (found !== "conflict") return settleAll(appliedJobs, found, base, attempts);
       op.emit({ type: "conflict", attempts });
       await op.backOff();
       const before = base;
       await load();
       // The store's client sent the write twice, and returned the answer to the second write.
-      if (includesWrite(base.metadata, op.writeId)) return settleAll(applied, base, before, op, attempts);
+      if (includesWrite(base.metadata, op.writeId)) return settleAll(appliedJobs, base, before, attempts);
     }
   } catch (error) {
     // One of the jobs may be refused, for example because it is too large. Then each job is stored alone.
@@ -157,74 +156,51 @@ async function storeEach(jobs: readonly Job[]): Promise<null> {
 }
 
 /** Applies the changes of each job to the result of the jobs before it. A job that fails is rejected and left out. */
-async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Promise<Applied[]> {
-  const applied: Applied[] = [];
+async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Promise<AppliedJob[]> {
+  const appliedJobs: AppliedJob[] = [];
   let before = base;
   for (const job of jobs) {
     try {
-      const contents = await job.within(() => apply(job, before, op));
-      if (contents === undefined) continue;
-      before = { ...base, ...contents };
-      applied.push({ job, contents });
+      const applied = await job.within(() => apply(job, before, op));
+      if (applied === undefined) continue;
+      before = { ...base, ...applied.contents };
+      appliedJobs.push({ job, applied });
     } catch (error) {
       job.reject(error);
     }
   }
-  return applied;
+  return appliedJobs;
 }
 
-/** The contents that the changes of a job make of a state; undefined if a change is async, so that the job is stored alone. */
+/** What a job makes of a state; undefined if one of its changes is async, so that the job is stored alone. */
 async function apply(
   { active, commit, current, resolve }: Job,
   before: Found,
   op: Operation,
-): Promise<Contents | undefined> {
+): Promise<Applied | undefined> {
   const view = replay(commit.changes, new FieldsView(before.fields));
-  if (isPromise(view)) {
-    // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
-    // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest
-    // of the batch may be stored under the write id of this job.
-    const alone = (): MaybePromise<void> =>
-      chain(beginOperation(active), (own) => update(active, current, commit, own));
-    resolve(view.then(alone, alone));
-    return undefined;
+  if (!isPromise(view)) {
+    const applied = await applyCommit(active, before, commit, view, op);
+    // The job before it may have written the same "last seen", or a server whose clock is ahead a later one.
+    return { ...applied, isTouch: applied.contents.lastSeenAt !== before.lastSeenAt };
   }
-  const metadata = changedMetadata(before.metadata, commit);
-  const isTouch = isTouchDue(active, before, commit.touches, commit.timeouts);
-  if (view.changed.size > 0) {
-    sweep(view, op.now);
-    await active.policy.validateChanges?.(view.fields);
-  }
-  active.isRenewed ||= isTouch || metadata.timeouts !== before.metadata.timeouts;
-  return {
-    fields: view.fields,
-    metadata,
-    lastSeenAt: isTouch ? Math.max(op.now, before.lastSeenAt) : before.lastSeenAt,
-  };
-}
-
-function isSame(contents: Contents, base: Contents): boolean {
-  return (
-    contents.fields === base.fields && contents.metadata === base.metadata && contents.lastSeenAt === base.lastSeenAt
-  );
+  // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
+  // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest
+  // of the batch may be stored under the write id of this job.
+  const alone = (): MaybePromise<void> => chain(beginOperation(active), (own) => update(active, current, commit, own));
+  resolve(view.then(alone, alone));
+  return undefined;
 }
 
 /**
  * Gives each request the state after its own changes, with the token of the session, which may have a new id. Only the
  * last request gets the newest version.
  */
-function settleAll(applied: readonly Applied[], stored: Found, base: Found, op: Operation, attempts = 0): Found {
-  let before: Contents = base;
-  for (const [at, { job, contents }] of applied.entries()) {
-    const isChange = contents.fields !== before.fields || contents.metadata !== before.metadata;
-    const isTouch = contents.lastSeenAt !== before.lastSeenAt;
-    before = contents;
-    const own = at === applied.length - 1 ? stored : { ...base, ...contents, token: stored.token };
-    const settle = async (): Promise<void> => {
-      if (isChange || isTouch) job.op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-      await job.active.settle(own, op);
-    };
-    job.resolve(job.within(settle));
+function settleAll(appliedJobs: readonly AppliedJob[], stored: Found, base: Found, attempts: number): Found {
+  for (const [at, { job, applied }] of appliedJobs.entries()) {
+    const isLast = at === appliedJobs.length - 1;
+    const own = isLast ? stored : { ...base, ...applied.contents, token: stored.token };
+    job.resolve(job.within(async () => await settleApplied(job.active, own, applied, job.op, attempts)));
   }
   return stored;
 }

@@ -4,13 +4,57 @@ import { newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
-import type { Found, Operation } from "../repository.ts";
+import type { Contents, Found, Operation } from "../repository.ts";
 import { isTouchDue } from "./touch.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
 
 /** The fields of a state with the changes of a commit applied. */
 export function viewOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
   return view !== undefined && view.base === current.fields ? view : replay(changes, new FieldsView(current.fields));
+}
+
+/** What a commit makes of a state of the session. */
+export interface Applied {
+  readonly contents: Contents;
+  /** Whether fields or metadata change. */
+  readonly isChange: boolean;
+  /** Whether "last seen" must be written. */
+  readonly isTouch: boolean;
+  /** Whether the client must get the token again, because its lifetime changes or begins anew. */
+  readonly renewsToken: boolean;
+}
+
+/** Applies a commit to a state: `view` has the fields of that state with the changes. Data whose time has passed is removed. */
+export function applyCommit(
+  active: ActiveSession,
+  current: Found,
+  commit: Commit,
+  view: FieldsView,
+  op: Operation,
+): MaybePromise<Applied> {
+  const metadata = changedMetadata(current.metadata, commit);
+  const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
+  const isChange = view.changed.size > 0 || metadata !== current.metadata;
+  if (isChange) sweep(view, op.now);
+  const lastSeenAt = isTouch ? Math.max(op.now, current.lastSeenAt) : current.lastSeenAt;
+  const contents = { fields: view.fields, metadata, lastSeenAt };
+  const renewsToken = isTouch || metadata.timeouts !== current.metadata.timeouts;
+  return chain(isChange ? active.policy.validateChanges?.(contents.fields) : undefined, () => {
+    return { contents, isChange, isTouch, renewsToken };
+  });
+}
+
+/** Makes the state in which a commit was stored the base of its request, and reports it. */
+export function settleApplied(
+  active: ActiveSession,
+  stored: Found,
+  { isChange, isTouch, renewsToken }: Applied,
+  op: Operation,
+  attempts: number,
+): MaybePromise<void> {
+  active.isRenewed ||= renewsToken;
+  if (isChange || isTouch) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+  return active.settle(stored, op);
 }
 
 /** Stores changes. After each conflict, it applies them again to the newest record. */
@@ -21,18 +65,12 @@ export function update(
   op: Operation,
   attempts = 1,
 ): MaybePromise<void> {
-  return chain(viewOf(commit, current), (changed) => {
-    const metadata = changedMetadata(current.metadata, commit);
-    const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
-    const isChange = changed.changed.size > 0 || metadata !== current.metadata;
-    if (!isChange && !isTouch) return active.settle(current, op);
-    if (isChange) sweep(changed, op.now);
-    const lastSeenAt = isTouch ? Math.max(op.now, current.lastSeenAt) : current.lastSeenAt;
-    const contents = { fields: changed.fields, metadata, lastSeenAt };
-    const { repository, validateChanges } = active.policy;
-    const write = (): MaybePromise<Found | "conflict"> =>
-      recovering(
-        () => repository.update(current, contents, op),
+  return chain(viewOf(commit, current), (view) =>
+    chain(applyCommit(active, current, commit, view, op), (applied) => {
+      const { contents, isChange, isTouch } = applied;
+      if (!isChange && !isTouch) return active.settle(current, op);
+      const stored = recovering<Found | "conflict">(
+        () => active.policy.repository.update(current, contents, op),
         (error) => {
           // If the store is busy, the next request stores the touch.
           if (isBusy(error) && !isChange) return current;
@@ -40,20 +78,20 @@ export function update(
           throw error;
         },
       );
-    const stored = isChange && validateChanges !== undefined ? chain(validateChanges(contents.fields), write) : write();
-    return chain(stored, (found) => {
-      if (found === "conflict") return updateAgain(active, current, commit, op, attempts);
-      active.isRenewed ||= isTouch || metadata.timeouts !== current.metadata.timeouts;
-      if (found !== current) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-      return active.settle(found, op);
-    });
-  });
+      return chain(stored, (found) => {
+        if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
+        const done = found === current ? { ...applied, isTouch: false } : applied;
+        return settleApplied(active, found, done, op, attempts);
+      });
+    }),
+  );
 }
 
 async function updateAgain(
   active: ActiveSession,
   current: Found,
   commit: Commit,
+  applied: Applied,
   op: Operation,
   attempts: number,
 ): Promise<void> {
@@ -64,10 +102,7 @@ async function updateAgain(
     if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
     throw error;
   });
-  if (includesWrite(newest.metadata, op.writeId)) {
-    // The client of the store sent the write twice and returned the answer to the second one.
-    op.emit({ type: "changed", attempts });
-    return await active.settle(newest, op);
-  }
+  // The client of the store sent the write twice and returned the answer to the second one.
+  if (includesWrite(newest.metadata, op.writeId)) return await settleApplied(active, newest, applied, op, attempts);
   await update(active, newest, commit, op, attempts + 1);
 }

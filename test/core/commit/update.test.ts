@@ -554,6 +554,19 @@ describe("a write to a session that exists", () => {
     expect(await codeOf(() => session.save())).toBe("ERR_STORE");
   });
 
+  test.each<[string, "is busy" | "does it twice", (session: Session) => void]>([
+    ["a touch that a busy store refuses", "is busy", (session) => session.touch()],
+    ["timeouts that the store is sent twice", "does it twice", (session) => session.setTimeouts({ idle: 60 })],
+  ])("sends the cookie again for %s", async (_name, fault, change) => {
+    const clock = fakeClock();
+    const faulty = faultyStore(memoryStore());
+    const visit = visitor({ store: faulty, now: clock.now, storeTimeout: 0.1 });
+    await visit((session) => session.set("n", 1));
+    clock.advance(1);
+    faulty.plan({ save: fault === "is busy" ? fault : [fault] });
+    expect((await visit(change)).cookies).toHaveLength(1);
+  });
+
   test("has to be found out only if there was no answer, and if it is a change", async () => {
     const { calls, faulty, session } = await opened();
     const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<{ n?: number }>;
