@@ -4,27 +4,29 @@ import { mayBeLate } from "./admission.ts";
 import { create } from "./commit/create.ts";
 import { commitTogether } from "./commit/group_commit.ts";
 import { isSessionError, sessionGone } from "./errors.ts";
-import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
-import { beginOperation } from "./operation.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
-import { report } from "./commit/report.ts";
+import { reporting } from "./commit/report.ts";
 import { endOrphan, resolveRotation, rotate } from "./commit/rotate.ts";
-import { needsSteps } from "./commit/steps.ts";
+import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue } from "./commit/touch.ts";
 import { update } from "./commit/update.ts";
 
 /** Stores everything that is pending: ends the sessions that must end, then creates, updates or rotates the session. */
 export function commitAll(active: ActiveSession): MaybePromise<void> {
   return chain(active.load(), () => {
-    const { copy } = active;
-    // A change in place, and a flash value that was read, are found only now.
-    if (copy.base && copy.isPending) assertWritable(active);
-    if (needsSteps(active)) return commitInSteps(active);
+    const { copy, unavailable } = active;
+    if (unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined)) throw unavailable;
+    if (active.isGone) throw sessionGone();
+    const isResolved = !hasRemains(active);
     // A request that has nothing to store does not join the queue of writers.
-    if (copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
-    const commit = copy.take();
-    return guarded(active, commit, commit);
+    if (isResolved && copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
+    return reporting(active, true, (op) => {
+      // A change in place, and a flash value that was read, are found only now.
+      if (copy.base && copy.isPending) active.assertWritable();
+      return chain(isResolved ? undefined : settleRemains(active, op), () => commitPending(active, op));
+    });
   });
 }
 
@@ -33,24 +35,17 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
   const { copy } = active;
   if (active.isGone) throw sessionGone();
   return chain(settleEarlier(active), () => {
+    const { base } = copy;
     // A call of `destroy` may have come first.
-    if (!copy.base) throw sessionGone();
-    // The response may have been sent while the change waited for other commits.
-    assertWritable(active);
-    const earlier = copy.takeKey(change.key);
-    const commit = { ...earlier, changes: [...earlier.changes, change] };
-    return guarded(active, commit, earlier);
+    if (!base) throw sessionGone();
+    return reporting(active, false, (op) => {
+      // The response may have been sent while the change waited for other commits.
+      active.assertWritable();
+      const earlier = copy.takeKey(change.key);
+      const commit = { ...earlier, changes: [...earlier.changes, change] };
+      return restoring(active, earlier, () => commitTogether(active, base, commit, op));
+    });
   });
-}
-
-/** Refuses changes that can no longer reach the client, and reports that. */
-function assertWritable(active: ActiveSession): void {
-  try {
-    active.assertWritable();
-  } catch (error) {
-    report(active, error, false, undefined);
-    throw error;
-  }
 }
 
 /**
@@ -59,87 +54,48 @@ function assertWritable(active: ActiveSession): void {
  */
 function settleEarlier(active: ActiveSession): MaybePromise<void> {
   if (active.rotates) return commitAll(active);
-  return active.unconfirmed === undefined ? undefined : resolved(active);
+  if (active.unconfirmed === undefined) return undefined;
+  // A call of `discard` may come first.
+  return reporting(active, false, (op) => active.unconfirmed && resolveUnconfirmed(active, active.unconfirmed, op));
 }
 
-async function resolved(active: ActiveSession): Promise<void> {
-  let op: Operation | undefined;
-  try {
-    op = await beginOperation(active);
-    // A call of `discard` may have come first.
-    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
-  } catch (error) {
-    report(active, error, false, op);
-    throw error;
-  }
+/** Resolves and ends what earlier steps have left. */
+async function settleRemains(active: ActiveSession, op: Operation): Promise<void> {
+  if (active.orphan !== undefined) await endOrphan(active, op);
+  if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
+  if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
+  if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
 }
 
-/**
- * Creates a session, or stores changes of one that exists, with those
- * of other requests. If that fails, `restored` is pending again.
- */
-function guarded(active: ActiveSession, commit: Commit, restored: Commit): MaybePromise<void> {
-  const { settled, copy } = active;
-  const { drops } = copy;
-  let begun: Operation | undefined;
-  return recovering(
-    () =>
-      chain(beginOperation(active), (op) => {
-        begun = op;
-        const { base } = copy;
-        return base ? commitTogether(active, base, commit, op) : create(active, commit, op);
-      }),
-    (error) => {
-      if (active.settled === settled) restore(active, restored, error, drops);
-      report(active, error, commit === restored, begun);
-      throw error;
-    },
-  );
-}
-
-/**
- * Makes a commit that was not stored pending again. If it is unknown whether it was
- * stored, the commit stays unconfirmed until that is found out. `drops` is the count of
- * the working copy at the time when the commit was taken from it.
- */
-function restore(active: ActiveSession, commit: Commit, error: unknown, drops: number): void {
-  const { unconfirmed, copy } = active;
-  // The request has failed meanwhile, so nothing more of it is stored.
-  if (copy.drops !== drops) active.unconfirmed = undefined;
-  else if (unconfirmed !== undefined) active.unconfirmed = { ...unconfirmed, commit };
-  else if (!isGoneError(error)) copy.restore(commit);
-}
-
-async function commitInSteps(active: ActiveSession): Promise<void> {
+/** Creates a session, or stores changes of one that exists, with those of other requests, or gives it a new id. */
+function commitPending(active: ActiveSession, op: Operation): MaybePromise<void> {
   const { copy } = active;
-  if (active.unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined))
-    throw active.unavailable;
-  if (active.isGone) throw sessionGone();
-  let commit: Commit | undefined;
-  let { settled } = active;
-  let { drops } = copy;
-  let op: Operation | undefined;
-  try {
-    const beginning = beginOperation(active);
-    op = isPromise(beginning) ? await beginning : beginning;
-    if (active.orphan !== undefined) await endOrphan(active, op);
-    if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
-    if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
-    if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
-    ({ settled } = active);
-    ({ drops } = copy);
-    // No response can carry a new id any more. The changes are stored without it.
-    if (active.isSent) copy.forgetRenewal();
-    commit = copy.take();
-    if (!copy.base) await create(active, commit, op);
-    else if (isRotation(commit)) await renew(active, copy.base, commit, op);
-    else await update(active, copy.base, commit, op);
-  } catch (error) {
-    const isUnconfirmed = active.unconfirmedRotation !== undefined;
-    if (commit !== undefined && active.settled === settled && !isUnconfirmed) restore(active, commit, error, drops);
-    report(active, error, true, op);
+  const { base } = copy;
+  // No response can carry a new id any more. The changes are stored without it.
+  if (active.isSent) copy.forgetRenewal();
+  const commit = copy.take();
+  return restoring(active, commit, () => {
+    if (!base) return create(active, commit, op);
+    return isRotation(commit) ? renew(active, base, commit, op) : commitTogether(active, base, commit, op);
+  });
+}
+
+/**
+ * Stores a commit. If that fails, `taken` is pending again: the part of the commit that was taken from the working copy.
+ * If it is unknown whether it was stored, it stays unconfirmed until that is found out.
+ */
+function restoring(active: ActiveSession, taken: Commit, store: () => MaybePromise<void>): MaybePromise<void> {
+  const { settled, unconfirmedRotation, copy } = active;
+  const { drops } = copy;
+  return recovering(store, (error) => {
+    // A commit whose result became the base is stored. A rotation without an answer keeps its commit.
+    if (active.settled !== settled || active.unconfirmedRotation !== unconfirmedRotation) throw error;
+    // The request has failed meanwhile, so nothing more of it is stored.
+    if (copy.drops !== drops) active.unconfirmed = undefined;
+    else if (active.unconfirmed !== undefined) active.unconfirmed = { ...active.unconfirmed, commit: taken };
+    else if (!isGoneError(error)) copy.restore(taken);
     throw error;
-  }
+  });
 }
 
 /** Gives a session a new id. If a record has no room for a renewal by age, the session keeps its id, and its changes are stored. */

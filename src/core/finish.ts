@@ -7,7 +7,7 @@ import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
-import { needsSteps } from "./commit/steps.ts";
+import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 
 /** Keeps the process alive until a promise settles. */
@@ -130,8 +130,8 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   if (copy.isPending) await active.load();
   // The response may also have to carry the result of an unconfirmed write.
-  if (!copy.base || active.calls.isBusy || needsSteps(active)) return false;
-  if (copy.timeouts !== undefined || copy.changesMetadata) return false;
+  if (!copy.base || active.isGone || active.calls.isBusy || hasRemains(active)) return false;
+  if (copy.rotation !== undefined || copy.timeouts !== undefined || copy.changesMetadata) return false;
   active.isRenewed ||= isTouchDue(active, copy.base);
   return true;
 }

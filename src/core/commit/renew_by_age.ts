@@ -1,9 +1,7 @@
 import type { ActiveSession } from "../session/active_session.ts";
 import { EMPTY } from "../changes.ts";
 import { isSessionError } from "../errors.ts";
-import { beginOperation } from "../operation.ts";
-import type { Operation } from "../repository.ts";
-import { report } from "./report.ts";
+import { reporting } from "./report.ts";
 import { endOrphan, rotate } from "./rotate.ts";
 
 /**
@@ -15,17 +13,16 @@ import { endOrphan, rotate } from "./rotate.ts";
  */
 export async function renewByAge(active: ActiveSession): Promise<void> {
   const { copy } = active;
-  let op: Operation | undefined;
   try {
-    op = await beginOperation(active);
-    const { base, rotation } = copy;
-    // Another call of this request may have renewed the id, or have called `regenerate`.
-    if (!base || rotation?.untilUsed !== true) return;
-    // An attempt without an answer may have stored a session under the id that is used now.
-    if (active.orphan !== undefined) await endOrphan(active, op);
-    await rotate(active, base, { ...EMPTY, rotation }, op);
+    await reporting(active, false, async (op) => {
+      const { base, rotation } = copy;
+      // Another call of this request may have renewed the id, or have called `regenerate`.
+      if (!base || rotation?.untilUsed !== true) return;
+      // An attempt without an answer may have stored a session under the id that is used now.
+      if (active.orphan !== undefined) await endOrphan(active, op);
+      await rotate(active, base, { ...EMPTY, rotation }, op);
+    });
   } catch (error) {
-    report(active, error, false, op);
     if (!isSessionError(error)) throw error;
   } finally {
     copy.forgetRenewal();
