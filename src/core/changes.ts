@@ -74,6 +74,11 @@ export function replay(changes: readonly Change[], view: FieldsView, from = 0): 
   return view;
 }
 
+/** Applies the changes of a commit to a view that has none, unless the commit has the result already. */
+export function viewOf({ view, changes }: Commit, unchanged: FieldsView): MaybePromise<FieldsView> {
+  return view?.base === unchanged.base ? view : replay(changes, unchanged);
+}
+
 /** Metadata with changes applied; the same object if there are no changes. */
 export function applyChanges(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
   return changes.reduce((changed, change) => change(changed), metadata);

@@ -105,7 +105,7 @@ async function renew(active: ActiveSession, base: Found, commit: RotationCommit,
   } catch (error) {
     const isTooLarge = isSessionError(error) && error.code === "ERR_RECORD_TOO_LARGE";
     if (!commit.rotation.untilUsed || !isTooLarge) throw error;
-    await update(active, base, { ...commit, view: undefined, rotation: undefined }, op);
+    await update(active, base, { ...commit, rotation: undefined }, op);
   }
 }
 

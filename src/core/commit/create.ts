@@ -1,8 +1,9 @@
-import { changedMetadata, type Commit, replay } from "../changes.ts";
+import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, SessionError } from "../errors.ts";
 import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
 import { FieldsView } from "../fields.ts";
+import type { Metadata } from "../metadata.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { maxAgeOf } from "./touch.ts";
@@ -39,23 +40,18 @@ export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
 
 /** Stores a new session, if there is anything to store. */
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
-  const { copy } = active;
-  const { view } = commit;
-  const replayed =
-    view !== undefined && view.base.size === 0 ? view : replay(commit.changes, new FieldsView(NO_FIELDS));
-  return chain(replayed, (changed) => {
+  return chain(viewOf(commit, new FieldsView(NO_FIELDS)), ({ changed, fields }) => {
     // Timeouts, for example, do not begin a session: they stay pending until it begins.
-    if (!commit.begins && changed.changed.size === 0) return copy.restore(commit);
+    if (!commit.begins && changed.size === 0) return active.copy.restore(commit);
     active.assertMayBegin();
     const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
-    const contents = { fields: changed.fields, metadata, lastSeenAt: op.now };
-    return chain(createUnderNewId(active, contents, op, commit), (created) =>
+    return chain(createUnderNewId(active, { fields, metadata, lastSeenAt: op.now }, op, commit), (created) =>
       chain(active.settle(created, op), () => op.emit({ type: "created" })),
     );
   });
 }
 
-/** Stores a new session under an id that is not in use. */
+/** Stores a new session under an id that is not in use. `replaces` is the session whose successor it will be. */
 export function createUnderNewId(
   active: ActiveSession,
   contents: Contents,
@@ -63,50 +59,41 @@ export function createUnderNewId(
   commit: Commit,
   replaces?: Found,
 ): MaybePromise<Found> {
-  const { validateChanges } = active.policy;
-  const begin = (): MaybePromise<Found> => attempt(active, contents, op, commit, replaces, 1);
-  return validateChanges === undefined ? begin() : chain(validateChanges(contents.fields), begin);
+  const { repository, validateChanges } = active.policy;
+  const write = (id: string): MaybePromise<Found | "conflict"> =>
+    recovering(
+      () => repository.create(id, contents, op, replaces),
+      (error) => {
+        if (isOutage(error) && replaces === undefined)
+          active.unconfirmed = { writeId: op.writeId, commit, current: null };
+        throw error;
+      },
+    );
+  const attempt = (id: string, count: number): MaybePromise<Found> =>
+    chain(assertFits(active, id, contents.metadata, op), () =>
+      chain(write(id), (created) => {
+        // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
+        if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
+        if (created !== "conflict") return created;
+        // Another session uses this id, and the handler has got it. If this session got a new id, the
+        // handler would hold the id of the other session.
+        if (active.isIdDisclosed || count === MOST_IDS) {
+          throw new SessionError(
+            "ERR_CONFLICT",
+            "Cannot store the session: the generated ids are in use; does generateId give random ones?",
+          );
+        }
+        return chain(active.createId(), (next) => attempt(next, count + 1));
+      }),
+    );
+  const valid = validateChanges?.(contents.fields);
+  return chain(valid, () => chain(active.createId(), (id) => attempt(id, 1)));
 }
 
-function attempt(
-  active: ActiveSession,
-  contents: Contents,
-  op: Operation,
-  commit: Commit,
-  replaces: Found | undefined,
-  count: number,
-): MaybePromise<Found> {
-  const { repository } = active.policy;
-  return chain(active.createId(), (id) => {
-    const write = (): MaybePromise<Found | "conflict"> =>
-      recovering(
-        () => repository.create(id, contents, op, replaces),
-        (error) => {
-          if (isOutage(error) && replaces === undefined)
-            active.unconfirmed = { writeId: op.writeId, commit, current: null };
-          throw error;
-        },
-      );
-    // A session whose token the client cannot keep must not be stored.
-    const fitting =
-      repository.tokenFor === undefined
-        ? undefined
-        : chain(repository.tokenFor(id, op), (token) =>
-            active.transport?.assertFits(token, maxAgeOf(active, contents.metadata)),
-          );
-    return chain(chain(fitting, write), (created) => {
-      // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
-      if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
-      if (created !== "conflict") return created;
-      // Another session uses this id, and the handler has got it. If this session got a new id, the
-      // handler would hold the id of the other session.
-      if (active.isIdDisclosed || count === MOST_IDS) {
-        throw new SessionError(
-          "ERR_CONFLICT",
-          "Cannot store the session: the generated ids are in use; does generateId give random ones?",
-        );
-      }
-      return attempt(active, contents, op, commit, replaces, count + 1);
-    });
+/** Rejects an id whose token the client cannot keep, before a session is stored under it. */
+function assertFits(active: ActiveSession, id: string, metadata: Metadata, op: Operation): MaybePromise<void> {
+  const token = active.policy.repository.tokenFor?.(id, op);
+  return chain(token, (made) => {
+    if (made !== undefined) active.transport?.assertFits(made, maxAgeOf(active, metadata));
   });
 }

@@ -1,4 +1,4 @@
-import { type Commit, replay } from "../changes.ts";
+import { type Commit, replay, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, isSessionError, storeTimedOut } from "../errors.ts";
 import { admit, alive, newestOf } from "../admission.ts";
@@ -6,7 +6,7 @@ import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Found, Operation } from "../repository.ts";
 import { sharesPromises } from "../runtime.ts";
-import { type Applied, applyCommit, settleApplied, update, viewOf } from "./update.ts";
+import { type Applied, applyCommit, settleApplied, update } from "./update.ts";
 import { FieldsView } from "../fields.ts";
 import { enqueue, type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
@@ -40,7 +40,7 @@ export function commitTogether(
   // The key is the token, not the id: a token may be bound to the name of its cookie, and if the session gets a new id,
   // all requests of a queue get the same new token.
   const { token } = current;
-  const view = queues.has(token) ? undefined : viewOf(commit, current);
+  const view = queues.has(token) ? undefined : viewOf(commit, new FieldsView(current.fields));
   if (isPromise(view)) return view.then((changed) => update(active, current, { ...commit, view: changed }, op));
   // The function of an `update` that has just run may have begun another request that writes to the same session.
   const queue = queues.get(token);

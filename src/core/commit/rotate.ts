@@ -1,5 +1,5 @@
 import { FieldsView } from "../fields.ts";
-import { changedMetadata, hasGrace, replay, type Rotation, type RotationCommit } from "../changes.ts";
+import { changedMetadata, hasGrace, type Rotation, type RotationCommit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
@@ -7,7 +7,7 @@ import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
-import { update, viewOf } from "./update.ts";
+import { update } from "./update.ts";
 import { newestOf } from "../admission.ts";
 import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
 
@@ -33,7 +33,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
-  let { fields } = await viewOf(commit, origin);
+  let { fields } = await viewOf(commit, new FieldsView(origin.fields));
   let current = origin;
   const contents = (): Contents => ({
     fields,
@@ -59,7 +59,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
       }
       // Another request has changed the session. Its changes are stored in the successor too.
       current = newest;
-      ({ fields } = await replay(commit.changes, new FieldsView(current.fields)));
+      ({ fields } = await viewOf(commit, new FieldsView(current.fields)));
       await validateChanges?.(fields);
       successor = await moveOver(repository, successor, contents(), op);
     }
@@ -95,15 +95,14 @@ async function follow(
 ): Promise<void> {
   await abandonSuccessor(active, successor);
   const { rotation } = commit;
-  const rest = { ...commit, view: undefined };
   if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed))
-    return await update(active, newest, { ...rest, rotation: undefined }, op);
+    return await update(active, newest, { ...commit, rotation: undefined }, op);
   if (active.isIdDisclosed) {
     // The id is used again, now or by the next commit, so the first session under it must have ended.
     active.nextId = successor.id;
     await endOrphan(active, op);
   }
-  await giveNewId(active, newest, rest, op);
+  await giveNewId(active, newest, commit, op);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { changedMetadata, type Commit, replay } from "../changes.ts";
+import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
@@ -7,11 +7,6 @@ import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { isTouchDue } from "./touch.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
-
-/** The fields of a state with the changes of a commit applied. */
-export function viewOf({ view, changes }: Commit, current: Found): MaybePromise<FieldsView> {
-  return view !== undefined && view.base === current.fields ? view : replay(changes, new FieldsView(current.fields));
-}
 
 /** What a commit makes of a state of the session. */
 export interface Applied {
@@ -65,7 +60,7 @@ export function update(
   op: Operation,
   attempts = 1,
 ): MaybePromise<void> {
-  return chain(viewOf(commit, current), (view) =>
+  return chain(viewOf(commit, new FieldsView(current.fields)), (view) =>
     chain(applyCommit(active, current, commit, view, op), (applied) => {
       const { contents, isChange, isTouch } = applied;
       if (!isChange && !isTouch) return active.settle(current, op);
