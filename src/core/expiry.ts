@@ -1,4 +1,4 @@
-import type { Metadata, OwnTimeouts } from "./metadata.ts";
+import type { Metadata } from "./metadata.ts";
 
 /** The timeouts that are in force for one session, in seconds. */
 export interface Timeouts {
@@ -31,12 +31,8 @@ export const CLOCK_SKEW = 600_000;
 export const SWEEP_MARGIN: number = CLOCK_SKEW;
 
 /** The timeouts of one session: those of the options, or its own ones within the limits. */
-export function timeoutsOf(metadata: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
-  const own = metadata.timeouts;
-  return own === undefined ? timeouts : ownTimeouts(own, timeouts, limits);
-}
-
-function ownTimeouts(own: OwnTimeouts, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
+export function timeoutsOf({ timeouts: own }: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
+  if (own === undefined) return timeouts;
   const idle = Math.min(own.idle ?? timeouts.idle, limits.idle ?? Infinity);
   const longest = own.absolute ?? timeouts.absolute;
   const absolute = limits.absolute === undefined ? longest : Math.min(longest || Infinity, limits.absolute);

@@ -148,14 +148,14 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
   const { transport, policy, clearSiteData } = active;
   if (transport === undefined) return [];
   const writeToken = tokenWriter(active, transport, isStored);
-  const clears = active.isEnded && isStored && clearSiteData.length > 0;
   const mayRespond = writeToken !== undefined || isStored;
   const responders = mayRespond ? policy.plugins.filter((plugin) => plugin.respond !== undefined) : [];
   // Most responses carry nothing, and creating `Headers` is expensive.
   if (writeToken === undefined && responders.length === 0) return transport.varyHeaders;
   const headers = new Headers();
   writeToken?.(headers);
-  if (clears) headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
+  if (active.isEnded && isStored && clearSiteData.length > 0)
+    headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
   const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
   if (responders.length === 0) return done();
   return chain(beginOperation(active), async (op) => {

@@ -5,10 +5,10 @@ import { admit, alive, newestOf } from "../admission.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Found, Operation } from "../repository.ts";
-import { sharesPromises } from "../runtime.ts";
+import { keepContext, sharesPromises } from "../runtime.ts";
 import { type Applied, applyCommit, settleApplied, update } from "./update.ts";
 import { FieldsView } from "../fields.ts";
-import { enqueue, type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
+import { type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
 
 /** The state that a queue has stored last. If it is not known, the next batch loads the session. */
@@ -44,7 +44,10 @@ export function commitTogether(
   if (isPromise(view)) return view.then((changed) => update(active, current, { ...commit, view: changed }, op));
   // The function of an `update` that has just run may have begun another request that writes to the same session.
   const queue = queues.get(token);
-  if (queue !== undefined) return enqueue(queue, active, current, commit, op);
+  if (queue !== undefined)
+    return new Promise((resolve, reject) => {
+      queue.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
+    });
   const first = update(active, current, { ...commit, view }, op);
   if (!isPromise(first)) return first;
   const waiting: WriteQueue = [];
@@ -69,7 +72,9 @@ async function serve(queues: Map<string, WriteQueue>, token: string, waiting: Wr
   let last = stored;
   for (let count = 1; waiting.length > 0; count++) {
     const jobs = waiting.splice(0).filter((job) => !isTooLate(job));
-    last = await storeBatch(jobs, count % BATCHES_BEFORE_LOAD === 0 ? null : last);
+    const youngest = jobs.at(-1);
+    const known = count % BATCHES_BEFORE_LOAD === 0 ? null : last;
+    last = await youngest?.within(() => storeJobs(jobs, youngest, known));
   }
   queues.delete(token);
 }
@@ -83,11 +88,6 @@ function isTooLate({ active, since, reject }: Job): boolean {
 }
 
 /** Stores the changes of a batch, in the async context and under the write id of the job that came last. */
-function storeBatch(batch: readonly Job[], last: Last): MaybePromise<Last> {
-  const youngest = batch.at(-1);
-  return youngest?.within(() => storeJobs(batch, youngest, last));
-}
-
 async function storeJobs(batch: readonly Job[], { active, op, current }: Job, last: Last): Promise<Last> {
   const { repository } = active.policy;
   let jobs = batch;

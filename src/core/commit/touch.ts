@@ -36,10 +36,7 @@ export function isTouchDue(
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */
-export function maxAgeOf({ policy, transport }: Omit<SeenSession, "copy">, { timeouts: own }: Metadata): number | null {
-  if (own?.cookie !== undefined) return own.cookie;
-  const { timeouts, limits } = policy;
-  const lifetime = transport?.lifetime?.maxAge;
-  if (lifetime !== undefined) return lifetime;
-  return Math.min(own?.idle ?? timeouts.idle, limits.idle ?? Infinity);
+export function maxAgeOf({ policy, transport }: Omit<SeenSession, "copy">, metadata: Metadata): number | null {
+  const maxAge = metadata.timeouts?.cookie === undefined ? transport?.lifetime?.maxAge : metadata.timeouts.cookie;
+  return maxAge === undefined ? timeoutsOf(metadata, policy.timeouts, policy.limits).idle : maxAge;
 }

@@ -2,7 +2,6 @@ import type { Commit } from "../changes.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
 import type { Policy } from "../policy.ts";
 import type { Found, Operation } from "../repository.ts";
-import { keepContext } from "../runtime.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 
 /** A request that waits to write to a session. */
@@ -31,17 +30,4 @@ export function queuesOf(policy: Policy): Map<string, WriteQueue> {
   const own = new Map<string, WriteQueue>();
   queues.set(policy, own);
   return own;
-}
-
-/** Makes a request wait for its turn. */
-export function enqueue(
-  queue: WriteQueue,
-  active: ActiveSession,
-  current: Found,
-  commit: Commit,
-  op: Operation,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    queue.push({ active, current, commit, op, since: performance.now(), within: keepContext(), resolve, reject });
-  });
 }
