@@ -1,7 +1,7 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
-import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise } from "./maybe_promise.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 
@@ -16,19 +16,15 @@ export function admit(
   found: Found | RejectReason,
   op: Operation,
 ): MaybePromise<Found | RejectReason> {
+  if (typeof found === "string") return found;
   const { plugins, validateLoaded } = active.policy;
-  if (typeof found === "string" || (plugins.length === 0 && validateLoaded === undefined)) return found;
-  const validate = (): MaybePromise<Found | RejectReason> => validateLoaded?.(found) ?? found;
-  const next = (at: number): MaybePromise<Found | RejectReason> => {
-    for (let index = at; index < plugins.length; index++) {
-      const reason = plugins[index]?.admit?.(found, op);
-      if (isPromise(reason)) return Promise.resolve(reason).then((given) => given ?? next(index + 1));
-      // A plugin in JavaScript may answer null.
-      if (reason) return reason;
-    }
-    return validate();
+  const checkFrom = (at: number): MaybePromise<Found | RejectReason> => {
+    const plugin = plugins[at];
+    if (plugin === undefined) return validateLoaded?.(found) ?? found;
+    // A plugin in JavaScript may answer null.
+    return chain(plugin.admit?.(found, op), (reason) => reason || checkFrom(at + 1));
   };
-  return next(0);
+  return checkFrom(0);
 }
 
 /**

@@ -120,10 +120,10 @@ export class WorkingCopy {
   /** Takes out the changes of one key, to commit them alone. If a change affects all keys, it takes out all changes. */
   takeKey(key: string): Commit {
     const { changes } = this.#pending;
-    const bearsOnAll = changes.some((change) => change.key === undefined);
-    const taken = bearsOnAll ? changes : changes.filter((change) => change.key === key);
-    if (taken.length > 0) this.#pending.changes = bearsOnAll ? [] : changes.filter((change) => change.key !== key);
-    return { ...EMPTY, changes: taken };
+    const takesAll = changes.some((change) => change.key === undefined);
+    const isTaken = (change: Change): boolean => takesAll || change.key === key;
+    this.#pending.changes = changes.filter((change) => !isTaken(change));
+    return { ...EMPTY, changes: changes.filter(isTaken) };
   }
 
   /** Takes back a change that was refused. Its caller gets the error. `unanswered` is as for `setBase`. */

@@ -31,7 +31,14 @@ const lateNothing = (): Promise<unknown> => soon(undefined);
 
 describe("a session that is judged by plugins", () => {
   test("is let in when none refuses it, at once or later, also by null", async () => {
-    for (const answers of [[], [undefined], [null, undefined], [lateNothing(), null], [lateNull(), lateNothing()]]) {
+    for (const answers of [
+      [],
+      [undefined],
+      [null, undefined],
+      [lateNothing(), null],
+      [lateNull(), lateNothing()],
+      [false, soon(false)],
+    ]) {
       const { plugins, asked } = doors(...answers);
       expect(await judged(plugins)).toEqual({ result: [1, null], cookies: [], events: [{ type: "loaded" }] });
       expect(asked).toEqual(answers.map((_, at) => at));
