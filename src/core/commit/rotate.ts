@@ -42,14 +42,14 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
     lastSeenAt: Math.max(op.now, current.lastSeenAt),
   });
   let successor: Found | undefined;
-  let isRetiring = false;
+  let retiring: UnconfirmedRotation | undefined;
   let others: Found | undefined;
   try {
     successor = await createUnderNewId(active, contents(), op, commit, origin);
     for (let attempts = 1; ; attempts++) {
-      isRetiring = true;
+      retiring = { current, successor, commit };
       if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) break;
-      isRetiring = false;
+      retiring = undefined;
       op.emit({ type: "conflict", attempts });
       await op.backOff();
       const newest = await newestOf(active, current, op);
@@ -64,9 +64,9 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
       successor = await moveOver(repository, successor, contents(), op);
     }
   } catch (error) {
-    if (successor !== undefined && isRetiring && isOutage(error)) {
+    if (retiring !== undefined && isOutage(error)) {
       // The old id may have been retired. Then the successor is the only session left, so it is kept.
-      active.unconfirmedRotation = { current, successor, commit };
+      active.unconfirmedRotation = retiring;
       throw error;
     }
     // If the store gave no answer, the successor may be stored under the id that was made for it.
@@ -181,11 +181,12 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
 
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
   const { reauthenticated, untilUsed } = commit.rotation;
-  const { unconfirmed: _, usedAt: __, ...changed } = changedMetadata(metadata, commit);
-  return {
+  const changed = changedMetadata(metadata, commit);
+  const rotated = {
     ...changed,
     rotatedAt: now,
-    ...(untilUsed ? { unconfirmed: true as const } : {}),
-    ...(reauthenticated ? { absoluteSince: now, authenticatedAt: now } : {}),
+    unconfirmed: untilUsed ? (true as const) : undefined,
+    usedAt: undefined,
   };
+  return reauthenticated ? { ...rotated, absoluteSince: now, authenticatedAt: now } : rotated;
 }
