@@ -145,7 +145,7 @@ function binding(key: string): string {
 function parse(text: string): Partial<Metadata> | null {
   try {
     const parsed: unknown = JSON.parse(text);
-    return isObject(parsed) && isOthers(parsed) ? parsed : null;
+    return isOthers(parsed) ? (parsed as Partial<Metadata>) : null;
   } catch {
     return null;
   }
@@ -155,39 +155,44 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-const isTrue = (value: unknown): boolean => value === true;
-const isInstant = (value: unknown): boolean => Number.isFinite(value);
-const isOptional = (value: unknown, test: (value: unknown) => boolean): boolean => value === undefined || test(value);
+type Test = (value: unknown) => boolean;
 
-function isOthers(found: Record<string, unknown>): found is Record<string, unknown> & Partial<Metadata> {
-  const { authenticatedAt, rotatedAt, unconfirmed, usedAt, timeouts, successor } = found;
-  return (
-    isOptional(unconfirmed, isTrue) &&
-    isOptional(authenticatedAt, isInstant) &&
-    isOptional(rotatedAt, isInstant) &&
-    isOptional(usedAt, isInstant) &&
-    isOptional(timeouts, isOwnTimeouts) &&
-    isOptional(successor, isSuccessor)
-  );
+const isTrue: Test = (value) => value === true;
+const isText: Test = (value) => typeof value === "string";
+const isInstant: Test = (value) => Number.isFinite(value);
+
+function optional(test: Test): Test {
+  return (value) => value === undefined || test(value);
 }
 
-function isOwnTimeouts(value: unknown): boolean {
-  if (!isObject(value)) return false;
-  const { idle, absolute, cookie } = value;
-  return (
-    isOptional(idle, isInstant) &&
-    (absolute === false || isOptional(absolute, isInstant)) &&
-    (cookie === null || isOptional(cookie, isInstant))
-  );
+/** A test for an object whose properties pass these tests. Other properties are not tested. */
+function shape(tests: Readonly<Record<string, Test>>): Test {
+  return (value) => {
+    if (!isObject(value)) return false;
+    // A loop over the names is faster than a list of them, and each load of a bound session comes here.
+    for (const name in tests) if (tests[name]?.(value[name]) !== true) return false;
+    return true;
+  };
 }
 
-function isSuccessor(value: unknown): boolean {
-  if (!isObject(value) || typeof value.key !== "string" || !isInstant(value.retiredAt)) return false;
-  const { grace } = value;
-  return isOptional(grace, isGrace) && isOptional(value.isFinal, isTrue);
-}
-
-function isGrace(value: unknown): boolean {
-  if (!isObject(value)) return false;
-  return typeof value.id === "string" && isInstant(value.until) && isOptional(value.untilUsed, isTrue);
-}
+const isOthers: Test = shape({
+  authenticatedAt: optional(isInstant),
+  rotatedAt: optional(isInstant),
+  unconfirmed: optional(isTrue),
+  usedAt: optional(isInstant),
+  timeouts: optional(
+    shape({
+      idle: optional(isInstant),
+      absolute: (value) => value === false || optional(isInstant)(value),
+      cookie: (value) => value === null || optional(isInstant)(value),
+    }),
+  ),
+  successor: optional(
+    shape({
+      key: isText,
+      retiredAt: isInstant,
+      grace: optional(shape({ id: isText, until: isInstant, untilUsed: optional(isTrue) })),
+      isFinal: optional(isTrue),
+    }),
+  ),
+});
