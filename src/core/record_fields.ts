@@ -51,8 +51,6 @@ export class RecordFields implements ReadonlyMap<string, string> {
   readonly #changed: Difference;
   #map: Fields | undefined;
   #lookups = 0;
-  #lastName: string | undefined;
-  #lastValue: string | undefined;
   #lines: string | undefined;
 
   /** Takes fields as lines or as a map, and the changes of them: null for a field that is removed. */
@@ -86,11 +84,8 @@ export class RecordFields implements ReadonlyMap<string, string> {
     const base = this.#base;
     if (typeof base !== "string") return base.get(name);
     if (this.#map !== undefined) return this.#map.get(name);
-    // One change looks up the same field several times.
-    if (name === this.#lastName) return this.#lastValue;
     if (isData(name) && base.length >= LARGE_TEXT && ++this.#lookups > LOOKUPS_BEFORE_MAP) return this.#whole.get(name);
-    this.#lastName = name;
-    return (this.#lastValue = lookUp(base, name));
+    return lookUp(base, name);
   }
 
   has(name: string): boolean {
