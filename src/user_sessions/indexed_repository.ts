@@ -81,20 +81,25 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   /**
-   * Stores a session that was listed before. If it is refused, for example because it is too large, the lists are as before:
+   * Lists a session, and then stores it. If it is refused, for example because it is too large, the lists are as before:
    * otherwise each attempt would leave an entry, which counts against a limit. After any other failure, also one of a plugin,
-   * the write may have been done, and then its session must be listed.
+   * the write may have been done, and then its session must be listed. So it is after a conflict.
    */
   async function storeListed(
-    session: Listed,
-    before: Facts | undefined,
+    id: string,
+    contents: Contents,
     op: Operation,
-    write: () => MaybePromise<Found | "conflict">,
+    current: Found | undefined,
+    write: (listed: Contents) => MaybePromise<Found | "conflict">,
   ): Promise<Found | "conflict"> {
+    const listed = await registered(id, contents, op, current);
     try {
-      return await write();
+      return await write(listed);
     } catch (error) {
-      if (isSessionError(error) && !isOutage(error)) await tolerate(op, unregisterFrom(session, op, before));
+      // The entry of a new id is removed from all lists.
+      const before = current?.id === id ? factsOf(current.metadata) : undefined;
+      if (isSessionError(error) && !isOutage(error))
+        await tolerate(op, unregisterFrom({ id, metadata: listed.metadata }, op, before));
       throw error;
     }
   }
@@ -111,19 +116,14 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
     if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
-    const listed = await registered(id, contents, op, replaces);
-    const write = (): MaybePromise<Found | "conflict"> => next.create(id, listed, op, replaces);
-    const created = await storeListed({ id, metadata: listed.metadata }, undefined, op, write);
+    const created = await storeListed(id, contents, op, replaces, (listed) => next.create(id, listed, op, replaces));
     if (created !== "conflict" && replaces === undefined) await tolerate(op, endOverLimit(created, op));
     return created;
   }
 
   async function bind(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
     const { id } = current;
-    const listed = await registered(id, contents, op, current);
-    const write = (): MaybePromise<Found | "conflict"> => next.update(current, listed, op);
-    const updated = await storeListed({ id, metadata: listed.metadata }, factsOf(current.metadata), op, write);
-    // After a conflict the entry stays: the write may have been done, and then its session must be listed.
+    const updated = await storeListed(id, contents, op, current, (listed) => next.update(current, listed, op));
     if (updated === "conflict") return updated;
     await tolerate(op, unregisterFrom(current, op, factsOf(updated.metadata)));
     // The limit is enforced when the old id is retired.
