@@ -6,7 +6,7 @@
  */
 import type { Metadata } from "../core/metadata.ts";
 import { METADATA_FIELD, withChanges } from "../core/record_fields.ts";
-import type { Found } from "../core/repository.ts";
+import type { Contents, Found } from "../core/repository.ts";
 import { latestOf, type Marks, readMarks, withoutMarks } from "./marks.ts";
 import { isLater, type PresentedWrites } from "./recent_writes.ts";
 import type { RecentWindow } from "./window.ts";
@@ -56,8 +56,7 @@ export function merge(
   let [isStale, needsStoring] = [false, false];
   for (const [name, change] of presented.changes) {
     clock = Math.max(clock, change.at);
-    const text = name === METADATA_FIELD ? metadataText(metadata) : (shown.fields.get(name) ?? null);
-    if (!isLater(change, { at: at.get(name) ?? -Infinity, text })) continue;
+    if (!isLater(change, { at: at.get(name) ?? -Infinity, text: textOf(shown, name) })) continue;
     if (change.text === undefined) {
       isStale = true;
       continue;
@@ -89,6 +88,11 @@ export function missingSession(
   const text = changes.get(METADATA_FIELD)?.text;
   const metadata = typeof text === "string" ? parseMetadata(text) : { createdAt: now, absoluteSince: now };
   return { id, token, version: "", fields: new Map(), metadata, lastSeenAt };
+}
+
+/** The text of a field as a client sees it; null if there is none. The metadata count as one field. */
+export function textOf({ fields, metadata }: Contents, name: string): string | null {
+  return name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
 }
 
 /**

@@ -8,8 +8,16 @@ import { METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { reasonOfRetired } from "../core/store_repository/retired_id.ts";
-import { changedNames, latestOf, type Marks, NO_MARKS, withMarks, withoutMarks } from "./marks.ts";
-import { merge, mergedOf, type MergedSession, metadataText, missingSession, shortVersion } from "./merged_session.ts";
+import { changedNames, type Marks, NO_MARKS, withMarks, withoutMarks } from "./marks.ts";
+import {
+  merge,
+  mergedOf,
+  type MergedSession,
+  metadataText,
+  missingSession,
+  shortVersion,
+  textOf,
+} from "./merged_session.ts";
 import {
   type FieldChange,
   mergeWrites,
@@ -122,7 +130,7 @@ export function readYourWritesRepository(
     // A job has no response that could bring its write to a client.
     const marks = { at, unsentAt: cookieOf(op)?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };
     const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
-    return stored === "conflict" ? stored : await written(stored, marks, latestOf(marks), op, known?.shown);
+    return stored === "conflict" ? stored : await written(stored, marks, clock, op, known?.shown);
   }
 
   /**
@@ -150,14 +158,11 @@ export function readYourWritesRepository(
    * kept.
    */
   function note(found: Found, presented: RecentWrites, op: Operation): void {
-    const { lastSeenAt, metadata, fields, needsStoring } = found;
+    const { lastSeenAt, fields, needsStoring } = found;
     const { shown, marks } = mergedOf(found);
     const { accepted } = windowOf(op.store);
     const changes = new Map<string, FieldChange>();
-    for (const [name, at] of marks.at) {
-      const text = name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
-      if (op.now - at < accepted) changes.set(name, { at, text });
-    }
+    for (const [name, at] of marks.at) if (op.now - at < accepted) changes.set(name, { at, text: textOf(found, name) });
     // If a record lacks a change and must be stored again, its version is not noted: it is not merely an older state.
     const versions = needsStoring === true ? [] : [shortVersion(shown)];
     const isComplete = [METADATA_FIELD, ...fields.keys()].every((name) => changes.has(name));
