@@ -59,17 +59,16 @@ export function loadNote(key: string, op: Operation): MaybePromise<StoredNote | 
     const { version } = record;
     const metadata = readMetadata(record, key);
     if (typeof metadata === "string") return { ...ENDED, version };
-    const { successor } = metadata;
-    const lifetime = lifetimeOf(metadata);
-    const alive = metadata[ALIVE];
+    const { successor, [ALIVE]: alive } = metadata;
     const [longest, usedAt] = Array.isArray(alive) ? alive : [0, 0];
-    const kept = { ...ENDED, lifetime, longest: Number(longest), usedAt: Number(usedAt), version };
+    const kept = { lifetime: metadata, longest: Number(longest), usedAt: Number(usedAt), version };
     if (successor !== undefined) return { ...kept, state: "retired", successor };
-    return Array.isArray(alive) ? { ...kept, state: "alive" } : kept;
+    return { ...kept, state: Array.isArray(alive) ? "alive" : "ended" };
   });
 }
 
-const ENDED: Note = { state: "ended", lifetime: { createdAt: 0, absoluteSince: 0 }, longest: 0, usedAt: 0 };
+/** The note that a session has ended; its lifetime is unknown. */
+export const ENDED: Note = { state: "ended", lifetime: { createdAt: 0, absoluteSince: 0 }, longest: 0, usedAt: 0 };
 
 /**
  * Stores a note in place of `before`, which is null if there was no note.
@@ -84,21 +83,13 @@ export function saveNote(
   op: Operation,
 ): MaybePromise<StoredNote | "conflict"> {
   const { state, lifetime, successor, longest, usedAt } = note;
+  // The lifetime may be a session's whole metadata. A note holds nothing else of it.
+  const { createdAt, absoluteSince, timeouts } = lifetime;
   const alive =
     state === "alive" || (state === "retired" && longest + usedAt > 0) ? { [ALIVE]: [longest, usedAt] } : {};
-  const fields = withMetadata(NO_FIELDS, { ...lifetime, successor, ...alive }, key);
+  const fields = withMetadata(NO_FIELDS, { createdAt, absoluteSince, timeouts, successor, ...alive }, key);
   const write = writeOf({ fields, lastSeenAt: op.now }, NO_FIELDS, before?.version ?? null, until);
   return chain(op.store.save(key, write), (version) => (version === "conflict" ? version : { ...note, version }));
-}
-
-/** The note that a session has ended. */
-export function endedNote(lifetime: Lifetime): Note {
-  return { ...ENDED, lifetime };
-}
-
-/** The note about a session in use. */
-export function aliveNote(lifetime: Lifetime): Note {
-  return { ...ENDED, state: "alive", lifetime };
 }
 
 /** Whether a note says that its id opens no session any more. */
@@ -109,11 +100,6 @@ export function isRevoked(note: StoredNote | null): boolean {
 /** Whether a session continues under a new id because the old one was due for rotation. */
 export function isRotatedByAge(note: StoredNote | null): boolean {
   return note?.successor?.grace?.untilUsed === true;
-}
-
-/** The lifetime among metadata. */
-export function lifetimeOf({ createdAt, absoluteSince, timeouts }: Lifetime): Lifetime {
-  return { createdAt, absoluteSince, timeouts };
 }
 
 /**

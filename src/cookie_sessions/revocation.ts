@@ -7,13 +7,11 @@ import type { Found, Operation } from "../core/repository.ts";
 import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
 import { pad, unpad } from "../core/hash.ts";
 import {
-  aliveNote,
-  endedNote,
+  ENDED,
   isRevoked,
   isRotatedByAge,
   lastEndOf,
   type Lifetime,
-  lifetimeOf,
   loadNote,
   type Note,
   noteKey,
@@ -97,7 +95,8 @@ export class Revocation {
     const key = await noteKey(id);
     for (let known = before; ;) {
       const note: Note = {
-        ...aliveNote(lifetimeOf(metadata)),
+        state: "alive",
+        lifetime: metadata,
         longest: Math.max(longest, known?.longest ?? 0),
         usedAt: known?.usedAt || (isUsed ? op.now : 0),
       };
@@ -124,19 +123,12 @@ export class Revocation {
         ? {}
         : { grace: { id: await pad(successor.id, current.id), until: graceUntil, ...untilUsed } };
     const pointer: Successor = { key: await noteKey(successor.id), retiredAt: op.now, ...grace };
-    const lifetime = lifetimeOf(successor.metadata);
     const leadsThere = (found: StoredNote | null): boolean => found?.successor?.key === pointer.key;
     for (let before = known; ;) {
       if (isRotatedByAge(before)) return "conflict";
       if (isRevoked(before)) throw sessionGone();
-      const longest = before?.longest ?? 0;
-      const note: Note = {
-        ...endedNote(lifetime),
-        state: "retired",
-        successor: pointer,
-        longest,
-        usedAt: before?.usedAt ?? 0,
-      };
+      const { longest = 0, usedAt = 0 } = before ?? {};
+      const note: Note = { state: "retired", lifetime: successor.metadata, successor: pointer, longest, usedAt };
       const until = Math.max(lastEndOf(current.metadata, op), longest, (graceUntil ?? 0) + CLOCK_SKEW);
       try {
         if ((await saveNote(key, note, before, until, op)) !== "conflict") return true;
@@ -166,7 +158,7 @@ export class Revocation {
     if (note?.successor?.key === successorKey) {
       const { longest } = note;
       const usedAt = known?.usedAt ?? 0;
-      const alive: Note = { ...aliveNote(lifetimeOf(retired.metadata)), longest, usedAt };
+      const alive: Note = { state: "alive", lifetime: retired.metadata, longest, usedAt };
       await saveNote(key, alive, note, Math.max(lastEndOf(retired.metadata, op), longest), op);
     }
     await this.#end(successorKey, successor.metadata, ofSuccessor, op, 1);
@@ -189,7 +181,7 @@ export class Revocation {
       // A load judges by the instant at which its request came. Copies that were made since must not outlive the note.
       const present = operationWith(op, { now: this.#now() });
       const until = Math.max(lastEndOf(lifetime, present), note?.longest ?? 0);
-      if ((await saveNote(key, endedNote(lifetimeOf(lifetime)), note, until, present)) !== "conflict") return;
+      if ((await saveNote(key, { ...ENDED, lifetime }, note, until, present)) !== "conflict") return;
       await op.backOff();
       note = await loadNote(key, op);
     }
