@@ -15,12 +15,14 @@ interface FlashOwner {
 class Notes {
   /** The values that this request has read, by key. */
   readonly shown: Map<string, string> = new Map();
-  /** The keys of read values that are still to be removed from the record. */
-  readonly consumed: Set<string> = new Set();
+  /** The read values that are still to be removed from the record, by key. */
+  readonly consumed: Map<string, string> = new Map();
   /** The keys of values that this request has set for a later one. */
   readonly later: Set<string> = new Set();
   /** The keys of values that stay for one more request. */
   readonly kept: Set<string> = new Set();
+  /** Whether all values stay. */
+  keepsAll = false;
 }
 
 /**
@@ -31,7 +33,6 @@ class Notes {
 export class Flash {
   readonly #session: FlashOwner;
   #notes: Notes | undefined;
-  #keepsAll = false;
 
   constructor(session: FlashOwner) {
     this.#session = session;
@@ -53,9 +54,9 @@ export class Flash {
   show(key: string): string | undefined {
     const text = this.peek(key);
     if (text === undefined || this.#notes?.shown.has(key)) return text;
-    const { shown, consumed, kept } = this.#noted;
+    const { shown, consumed, kept, keepsAll } = this.#noted;
     shown.set(key, text);
-    if (!this.#keepsAll && !kept.has(key) && this.#consumes) consumed.add(key);
+    if (!keepsAll && !kept.has(key) && this.#consumes) consumed.set(key, text);
     return text;
   }
 
@@ -79,14 +80,15 @@ export class Flash {
 
   /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */
   keep(keys: readonly string[]): void {
-    const { shown, consumed, later, kept } = this.#noted;
-    this.#keepsAll ||= keys.length === 0;
+    const notes = this.#noted;
+    const { shown, consumed, later, kept } = notes;
+    notes.keepsAll ||= keys.length === 0;
     for (const key of keys) {
       assertKey(key);
       kept.add(key);
     }
     for (const [key, text] of shown) {
-      if (later.has(key) || !(this.#keepsAll || kept.has(key))) continue;
+      if (later.has(key) || !(notes.keepsAll || kept.has(key))) continue;
       // A value whose removal was recorded before this call is set again.
       if (!consumed.delete(key) && this.#consumes) {
         this.#session.copy.record({
@@ -135,10 +137,9 @@ export class Flash {
   /** Records the removal of the values that were read. A value that another request has set since then stays. */
   recordRemovals(): void {
     if (this.#notes === undefined) return;
-    const { shown, consumed, later } = this.#notes;
-    for (const key of consumed) {
-      const text = shown.get(key);
-      if (text === undefined || later.has(key)) continue;
+    const { consumed, later } = this.#notes;
+    for (const [key, text] of consumed) {
+      if (later.has(key)) continue;
       const name = fieldName(FLASH, key);
       this.#session.copy.record({
         key,

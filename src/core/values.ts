@@ -120,7 +120,7 @@ export class Values {
       key,
       run: (fields) => {
         const text = this.text(key, fields);
-        const end = text === undefined ? undefined : this.#expiring(key, fields)?.endsAt;
+        const end = this.#expiring(key, fields)?.endsAt;
         const put = (value: unknown): void => {
           const next = value === undefined ? undefined : this.encode(key, value);
           void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
