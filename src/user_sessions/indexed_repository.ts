@@ -47,15 +47,16 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     if (facts === undefined) return contents;
     const { token } = facts;
     let { order, user } = facts;
+    let userId: string | null = pending?.userId ?? null;
     const replacedId = replacedBy(id, op);
-    const userId = pending?.userId ?? (replacedId === undefined ? null : await reveal(user, token, replacedId));
+    if (userId === null && replacedId !== undefined) {
+      userId = await reveal(user, token, replacedId);
+      if (userId !== null) user = await hide(userId, token, id);
+    }
     let rule: LimitRule | undefined;
-    if (userId !== null) {
-      user = await hide(userId, token, id);
-      if (before?.token !== token) {
-        rule = await ruleOf(userId, facts.version, op);
-        rules.set(op.session ?? op, rule);
-      }
+    if (userId !== null && before?.token !== token) {
+      rule = await ruleOf(userId, facts.version, op);
+      rules.set(op.session ?? op, rule);
     }
     const key = await keyOfId(id);
     const lists: ListPlace[] = [];
