@@ -195,8 +195,7 @@ export function fromTable(given: unknown): unknown {
   };
 
   const valueOf = (index: unknown): unknown => {
-    if (typeof index !== "number" || !(index in table || -1 - index in SPECIAL))
-      throw new TypeError("Cannot decode the value: it has no such part");
+    if (typeof index !== "number" || !(index in table || -1 - index in SPECIAL)) throw damaged();
     if (index < 0) return SPECIAL[-1 - index];
     const part = table[index];
     if (typeof part !== "object" || part === null) return part;
@@ -217,8 +216,7 @@ export function fromTable(given: unknown): unknown {
         list.length = Number(first);
         for (let at = 2; at < part.length; at += 2) {
           const place = Number(part[at]);
-          if (!(Number.isInteger(place) && place >= 0 && place < list.length))
-            throw new TypeError("Cannot decode the value: it has no such place");
+          if (!(Number.isInteger(place) && place >= 0 && place < list.length)) throw damaged();
           list[place] = valueOf(part[at + 1]);
         }
         return list;
@@ -255,7 +253,7 @@ export function fromTable(given: unknown): unknown {
 
   const fill = (object: Record<string, unknown>, parts: object): object => {
     for (const [key, index] of Object.entries(parts)) {
-      if (key === PROTO) throw new TypeError(`Cannot decode the value: it has the key ${PROTO}`);
+      if (key === PROTO) throw damaged();
       object[key] = valueOf(index);
     }
     return object;
@@ -264,10 +262,14 @@ export function fromTable(given: unknown): unknown {
   return valueOf(Array.isArray(given) ? 0 : given);
 }
 
+/** The error for a table that `toTable` did not make. The value then counts as missing. */
+function damaged(): TypeError {
+  return new TypeError("Cannot decode the value: its text is damaged");
+}
+
 function viewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {
   const View: unknown = VIEWS.includes(name) ? Reflect.get(globalThis, name) : undefined;
-  if (typeof View !== "function" || Object.prototype.toString.call(buffer) !== "[object ArrayBuffer]")
-    throw new TypeError("Cannot decode the value: it has an unknown part");
+  if (typeof View !== "function" || Object.prototype.toString.call(buffer) !== "[object ArrayBuffer]") throw damaged();
   const { BYTES_PER_ELEMENT = 1 } = View as { readonly BYTES_PER_ELEMENT?: number };
   return Reflect.construct(View, [buffer, byteOffset, byteLength / BYTES_PER_ELEMENT]);
 }
