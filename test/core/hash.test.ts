@@ -113,6 +113,12 @@ describe("unpad()", () => {
     }
   });
 
+  test("gives null when a character of another alphabet is added", () => {
+    for (let at = 0; at <= padded.length; at++)
+      for (const character of ["!", " ", "ä", "\n"])
+        expect(unpad(padded.slice(0, at) + character + padded.slice(at), OLD), `${at} ${character}`).toBeNull();
+  });
+
   test.each(["", "A", "!", "ä".repeat(50), " "])("gives null for %j", (text) => {
     expect(unpad(text, OLD)).toBeNull();
   });
