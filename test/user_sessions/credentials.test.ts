@@ -118,6 +118,19 @@ describe("credentialVersion", () => {
     expect(await userOn(phone)).toBeUndefined();
   });
 
+  test("without credentialVersion nothing is compared, also if the user of a session cannot be revealed", async () => {
+    const store = memoryStore();
+    const { sessions, logIn } = devices({ store }, { credentialVersion: () => 1 });
+    const phone = await logIn();
+    // A manager without the plugin, such as one of an older deployment, gives the session a new id.
+    const older = new SessionManager({ store }).open(String((await phone((session) => session.id())).result));
+    await older.regenerate();
+    await older.save();
+    const id = String(await older.id());
+    expect((await sessions.open(id).info()).ended).toBe("credentials");
+    expect(await devices({ store }).sessions.open(id).get("user")).toBe(ADA);
+  });
+
   test("what credentialVersion throws is thrown, and lets nobody in", async () => {
     let fails = false;
     const { logIn } = devices(
