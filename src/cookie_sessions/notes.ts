@@ -115,7 +115,6 @@ export function lastEndOf(lifetime: Lifetime, op: Operation): number {
  * this copy other timeouts; otherwise 0.
  */
 export function unexpectedEndOf(lifetime: Lifetime, op: Operation): number {
-  if (lifetime.timeouts === undefined) return 0;
   const own = ownEndOf(lifetime, op);
   return own > commonEndOf(lifetime, op) ? own + CLOCK_SKEW : 0;
 }

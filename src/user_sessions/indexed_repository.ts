@@ -152,9 +152,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     },
     retire: (current, successor, graceUntil, op) =>
       chain(next.retire(current, successor, graceUntil, op), (answer) =>
-        answer === "conflict" || successor.metadata[FACTS] === undefined
-          ? answer
-          : tolerate(op, endOverLimit(successor, op)).then(() => answer),
+        answer === "conflict" ? answer : tolerate(op, endOverLimit(successor, op)).then(() => answer),
       ),
     ...(next.reinstate && {
       reinstate: (retired, successor, op) =>
