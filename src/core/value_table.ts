@@ -86,13 +86,7 @@ export function toTable(root: unknown): unknown {
     });
   };
 
-  const listOf = (values: Iterable<unknown>): number[] => Array.from(values, (each, at) => indexOf(each, at));
-
-  const sparseOf = (list: unknown[], places: number[]): unknown[] => {
-    const part: unknown[] = ["sparse", list.length];
-    for (const at of places) part.push(at, indexOf(list[at], at));
-    return part;
-  };
+  const listOf = (values: Iterable<unknown>): number[] => Array.from(values, indexOf);
 
   const refuseSymbols = (value: object): void => {
     if (hasSymbols(value)) refuse("it has a key that is a symbol");
@@ -140,7 +134,8 @@ export function toTable(root: unknown): unknown {
     switch (name) {
       case "Array": {
         const list = value as unknown[];
-        return keys.length === list.length ? listOf(list) : sparseOf(list, keys.map(Number));
+        if (keys.length === list.length) return listOf(list);
+        return ["sparse", list.length, ...keys.map(Number).flatMap((at) => [at, indexOf(list[at], at)])];
       }
       case "Date":
         // JSON has null for the NaN of an invalid date.
