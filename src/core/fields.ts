@@ -44,10 +44,23 @@ export function withEnd(text: string, endsAt: number | undefined): string {
   return `${endsAt ?? ""} ${text}`;
 }
 
+/** A text, and the instant at which it expires, in epoch milliseconds. */
+export interface Ending {
+  readonly text: string;
+  readonly endsAt: number;
+}
+
 /** Splits the result of {@linkcode withEnd} into the text and its end. */
-export function splitEnd(text: string): { readonly text: string; readonly endsAt: number } {
+export function splitEnd(text: string): Ending {
   const at = text.indexOf(" ");
   return { text: text.slice(at + 1), endsAt: at === 0 ? Infinity : Number(text.slice(0, at)) };
+}
+
+/** The text and the end of a field that can expire; undefined if there is no field, or if its end has come. */
+export function unexpired(field: string | undefined, now: number): Ending | undefined {
+  if (field === undefined) return undefined;
+  const found = splitEnd(field);
+  return found.endsAt > now ? found : undefined;
 }
 
 /** The fields of a session as one request sees them: the fields of the record, with the changes of the request. */
@@ -104,7 +117,5 @@ export class FieldsView {
 /** Removes data whose time to live has passed. */
 export function sweep(view: FieldsView, now: number): void {
   if (!view.mayHave(EXPIRING)) return;
-  for (const name of view.names(EXPIRING)) {
-    if (splitEnd(view.get(name) ?? "").endsAt <= now) view.delete(name);
-  }
+  for (const name of view.names(EXPIRING)) if (unexpired(view.get(name), now) === undefined) view.delete(name);
 }

@@ -1,5 +1,5 @@
 import type { KeyChange } from "./changes.ts";
-import { assertKey, fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { assertKey, fieldName, keyOf, splitEnd, unexpired, withEnd } from "./fields.ts";
 import { isPrefetch } from "./prefetch.ts";
 import { FLASH } from "./record_fields.ts";
 import type { WorkingCopy } from "./working_copy.ts";
@@ -44,10 +44,8 @@ export class Flash {
     if (shown !== undefined || this.#notes?.later.has(key)) return shown;
     const { view } = this.#session.copy;
     // Every call that reads comes here, and very few sessions have a flash value.
-    const field = view.mayHave(FLASH) ? view.get(fieldName(FLASH, key)) : undefined;
-    if (field === undefined) return undefined;
-    const { text, endsAt } = splitEnd(field);
-    return endsAt > this.#session.policy.now() ? text : undefined;
+    if (!view.mayHave(FLASH)) return undefined;
+    return unexpired(view.get(fieldName(FLASH, key)), this.#session.policy.now())?.text;
   }
 
   /** The same as {@linkcode peek} for a call that reads the value: afterwards the value is consumed. */

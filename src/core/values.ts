@@ -2,7 +2,7 @@ import type { Change, KeyChange } from "./changes.ts";
 import type { Codec } from "./codec.ts";
 import { isMistake, notSerializable } from "./errors.ts";
 import type { SessionHappening } from "./events.ts";
-import { fieldName, type FieldsView, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { type Ending, fieldName, type FieldsView, keyOf, unexpired, withEnd } from "./fields.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
 import type { WorkingCopy } from "./working_copy.ts";
@@ -160,11 +160,8 @@ export class Values {
     this.#tracked = undefined;
   }
 
-  #expiring(key: string, view: FieldsView): { readonly text: string; readonly endsAt: number } | undefined {
-    const field = view.get(fieldName(EXPIRING, key));
-    if (field === undefined) return undefined;
-    const found = splitEnd(field);
-    return found.endsAt > this.#session.policy.now() ? found : undefined;
+  #expiring(key: string, view: FieldsView): Ending | undefined {
+    return unexpired(view.get(fieldName(EXPIRING, key)), this.#session.policy.now());
   }
 }
 

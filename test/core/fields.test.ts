@@ -157,6 +157,7 @@ test("sweep() removes the data whose time has come, and nothing else", () => {
     ["%now", "100 1"],
     ["%future", "101 1"],
     ["%no end", " 1"],
+    ["%damaged", "soon 1"],
     ["=plain", "1 1"],
   ] as const;
   for (const base of [new Map(fields), new RecordFields(fields.map((field) => `\n${field.join("\n")}`).join(""))]) {
@@ -166,6 +167,7 @@ test("sweep() removes the data whose time has come, and nothing else", () => {
       new Map([
         ["%past", null],
         ["%now", null],
+        ["%damaged", null],
       ]),
     );
   }
