@@ -4,12 +4,10 @@ import { NO_FIELDS } from "../core/record_fields.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { Contents, Found, Operation } from "../core/repository.ts";
 import { isId } from "../core/session_id.ts";
+import { BESIDE_TEXT, SEALED_SHAPE } from "../crypto/aes_gcm.ts";
 import type { Sealer } from "../crypto/sealer.ts";
 
-/** The number of characters that mark, nonce and tag take in a token. In the rest, four characters hold three bytes (RFC 4648, 5). */
-const BESIDE_TEXT = 39;
-/** A text from `encrypt` begins with the mark of its format. */
-const TOKEN_SHAPE = /^1[\w-]{38,}$/;
+/** The shape of a token that a newer version of this library has encrypted. */
 const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
 
 /** Seals sessions into tokens, and opens the tokens that clients present. */
@@ -33,7 +31,7 @@ export class SessionTokens {
   }
 
   async open(token: string, op: Operation): Promise<Found | RejectReason> {
-    if (!TOKEN_SHAPE.test(token)) return NEWER_SHAPE.test(token) ? "newer" : "malformed";
+    if (!SEALED_SHAPE.test(token)) return NEWER_SHAPE.test(token) ? "newer" : "malformed";
     const text = await this.#sealer.open(token, op.presentedName, op.runtimeArguments);
     if (text === null) return "forged";
     const space = text.indexOf(" ");

@@ -16,7 +16,10 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const NONCE_END = MARK.length + 16;
 const TAG_END = NONCE_END + 22;
-const SHAPE = /^1[A-Za-z0-9_-]{38,}$/;
+/** The number of characters that mark, nonce and tag take. In the rest, four characters hold three bytes (RFC 4648, 5). */
+export const BESIDE_TEXT: number = TAG_END;
+/** The shape of an encrypted text. */
+export const SEALED_SHAPE: RegExp = /^1[A-Za-z0-9_-]{38,}$/;
 
 /**
  * Encrypts a text and authenticates it together with `additionalData`, which is not in the result.
@@ -33,7 +36,7 @@ export function encrypt(key: Bytes, text: string, additionalData: string): Maybe
 
 /** The text that {@linkcode encrypt} was given; null if the key, `additionalData` or a single bit differs. It does not throw. */
 export function decrypt(key: Bytes, sealed: string, additionalData: string): MaybePromise<string | null> {
-  return SHAPE.test(sealed) ? open(soundNodeCrypto(), key, sealed, additionalData) : null;
+  return SEALED_SHAPE.test(sealed) ? open(soundNodeCrypto(), key, sealed, additionalData) : null;
 }
 
 const utf8 = new TextEncoder();

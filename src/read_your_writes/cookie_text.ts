@@ -4,6 +4,7 @@
  * @module
  */
 import { byteLength } from "../core/record_size.ts";
+import { BESIDE_TEXT } from "../crypto/aes_gcm.ts";
 import type { FieldChange, RecentWrites, Subject, Tombstone } from "./recent_writes.ts";
 
 /** The content of one cookie about one session. */
@@ -17,8 +18,8 @@ export interface CookieContent extends Subject {
  * request beside the session cookie, so it is smaller.
  */
 const MOST_SEALED = 3072;
-/** In bytes: four characters hold three bytes. Mark, nonce and tag take 39 characters. */
-const MOST_TEXT = Math.floor(((MOST_SEALED - 39) / 4) * 3);
+/** In bytes. */
+const MOST_TEXT = Math.floor(((MOST_SEALED - BESIDE_TEXT) / 4) * 3);
 
 /** Instants are written as the difference to `now`, the instant at which the cookie was made. */
 interface CookieText {
