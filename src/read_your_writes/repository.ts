@@ -93,7 +93,9 @@ export function readYourWritesRepository(
     for (let reads = 1; ; reads++) {
       const answer = await read();
       const presented = await presentedOf(typeof answer === "string" ? await subjectOf(token, op) : answer, op);
-      const isMissing = answer === "unknown" && isLate(presented, op);
+      // If the core leaves no tombstones in the store, a session that the store does not show yet cannot be
+      // distinguished from an ended one, and it counts as ended.
+      const isMissing = answer === "unknown" && presented.changes.size > 0 && leavesTombstones(op.store);
       if (typeof answer === "string" && !isMissing) return answer;
       const shown = typeof answer === "string" ? missingSession(token, presented, op.now) : answer;
       if (isMissing && op.endsAt(shown) <= op.now) return "expired";
@@ -230,14 +232,6 @@ function isNews(found: Found, presented: PresentedWrites, { now, store }: Operat
     const isRecent = now - instant < (instant <= unsentAt ? accepted : length);
     return isRecent && instant > (presented.changes.get(name)?.at ?? -Infinity);
   });
-}
-
-/**
- * Whether a session exists that the store does not show yet. If the core leaves no tombstones in the store, such a
- * session cannot be distinguished from an ended one, and it counts as ended.
- */
-function isLate({ changes }: PresentedWrites, { store }: Operation): boolean {
-  return changes.size > 0 && leavesTombstones(store);
 }
 
 /** Waits before the next read; false if no time is left. Here that is not a conflict. */
