@@ -1,5 +1,6 @@
 import { DEVICES_CHECKS } from "./devices_checks.ts";
 import { NEXT_CHECKS } from "./next_checks.ts";
+import { NUXT_CHECKS } from "./nuxt_checks.ts";
 import type { Command } from "./programs.ts";
 import type { Check } from "./walk.ts";
 
@@ -110,7 +111,13 @@ export const STACKS: readonly Stack[] = [
   { name: "Astro 7", folder: "astro", prepare: [["astro", "build"]], start: ["node", "dist/server/entry.mjs"] },
   { name: "TanStack Start", folder: "tanstack_start", prepare: [["vite", "build"]], start: ["node", "serve.ts"] },
   { name: "SolidStart 2", folder: "solid_start", prepare: [["vite", "build"]], start: ["node", "serve.ts"] },
-  { name: "Nuxt 4", folder: "nuxt", prepare: [["nuxt", "build"]], start: ["node", ".output/server/index.mjs"] },
+  {
+    name: "Nuxt 4",
+    folder: "nuxt",
+    prepare: [["nuxt", "build"]],
+    start: ["node", ".output/server/index.mjs"],
+    more: NUXT_CHECKS,
+  },
   { name: "h3 2", folder: "h3", start: ["node", "server.ts"] },
   { name: "Elysia on Bun", folder: "elysia", start: ["bun", "server.ts"] },
   { name: "itty-router", folder: "itty_router", start: ["node", "server.ts"] },
