@@ -66,7 +66,7 @@ export class SessionManager<Data extends object = DefaultData> {
 
   /**
    * The session of a request. It is always the same for the same `Request`; within `withSession`, it is the session of the
-   * handler. Nothing is stored before `save()`, `commit` or `respond`, except by `update`.
+   * handler, also in a stream after the response. Nothing is stored before `save()`, `commit` or `respond`, except by `update`.
    *
    * @param request The request, whose cookie or header has the id
    * @param rest The arguments for functions among the options, such as a function in `store`
@@ -74,7 +74,9 @@ export class SessionManager<Data extends object = DefaultData> {
    */
   start(request: Request, ...rest: unknown[]): Session<Data> {
     if (typeof request?.headers?.get !== "function") throw new TypeError("sessions.start takes a Request");
-    return this.#begin(request, rest, true).session;
+    const known = this.#sessions.get(request);
+    // A stream goes on after the response. Another session would read the client's old cookie, and lose what it records.
+    return known !== undefined && lazyOf(known).isAnswered ? known : this.#begin(request, rest, true).session;
   }
 
   /**
@@ -168,7 +170,10 @@ export class SessionManager<Data extends object = DefaultData> {
         const lazy = lazyOf(session);
         // The session may be used after the response.
         if (lazy.active === undefined) takeRequest(request);
-        return respond(lazy, response, waitUntilFor(policy, response, rest));
+        return chain(respond(lazy, response, waitUntilFor(policy, response, rest)), (answer) => {
+          lazy.isAnswered = true;
+          return answer;
+        });
       },
       commit: (session) => commit(lazyOf(session)),
       confirm: (session) => lazyOf(session).confirmNewId(),

@@ -61,6 +61,35 @@ describe("start()", () => {
     expect(sessions.start(request)).not.toBe(second);
   });
 
+  test("gives the handler's session after the response, so that a stream changes it or learns that it cannot", async () => {
+    const sessions = new SessionManager<{ n: number }>();
+    const begin = withSession(async (_request, session) => new Response(await session.create()), sessions);
+    const read = withSession(() => new Response(), sessions);
+    const used = new Request(SHOP);
+    const { headers } = await begin(used);
+    expect(await sessions.start(used).update("n", (n = 0) => n + 1)).toBe(1);
+    expect(await sessions.start(next(headers)).get("n")).toBe(1);
+    const unused = new Request(SHOP);
+    await read(unused);
+    await expect(sessions.start(unused).update("n", () => 1)).rejects.toMatchObject({ code: "ERR_RESPONSE_SENT" });
+    // A second call with the same Request is another request.
+    const again = withSession(
+      (request, session) => new Response(String(sessions.start(request) === session)),
+      sessions,
+    );
+    expect(await (await again(unused)).text()).toBe("true");
+  });
+
+  test("gives another session after a handler has failed", async () => {
+    const sessions = new SessionManager();
+    const request = new Request(SHOP);
+    const failing = withSession(() => Promise.reject(new Error("failed")), sessions);
+    await expect(failing(request)).rejects.toThrow("failed");
+    const session = sessions.start(request);
+    session.set("notice", "Sorry");
+    expect((await sessions.respond(session, new Response())).headers.has("Set-Cookie")).toBe(true);
+  });
+
   test.each([undefined, null, {}, { headers: null }, { headers: {} }, "https://shop.example/"])(
     "throws a TypeError when it gets %j in place of a Request",
     (request) => {

@@ -6,6 +6,8 @@ export class LazySession {
   active: ActiveSession | undefined;
   /** Whether the response was sent. */
   isClosed = false;
+  /** Whether `withSession` has returned the response. */
+  isAnswered = false;
   readonly #open: () => ActiveSession;
 
   constructor(open: () => ActiveSession) {
