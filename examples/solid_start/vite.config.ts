@@ -1,4 +1,4 @@
 import { solidStart } from "@solidjs/start/config";
 import { defineConfig } from "vite";
 
-export default defineConfig({ plugins: [solidStart({ middleware: "./src/middleware.ts" })] });
+export default defineConfig({ plugins: [solidStart()] });

@@ -2,6 +2,7 @@ import { DEVICES_CHECKS } from "./devices_checks.ts";
 import { NEXT_CHECKS } from "./next_checks.ts";
 import { NUXT_CHECKS } from "./nuxt_checks.ts";
 import type { Command } from "./programs.ts";
+import { SOLID_START_CHECKS } from "./solid_start_checks.ts";
 import type { Check } from "./walk.ts";
 
 /** A server that the program needs. Its address is in `REDIS_URL` or `DATABASE_URL`. */
@@ -110,7 +111,13 @@ export const STACKS: readonly Stack[] = [
   },
   { name: "Astro 7", folder: "astro", prepare: [["astro", "build"]], start: ["node", "dist/server/entry.mjs"] },
   { name: "TanStack Start", folder: "tanstack_start", prepare: [["vite", "build"]], start: ["node", "serve.ts"] },
-  { name: "SolidStart 2", folder: "solid_start", prepare: [["vite", "build"]], start: ["node", "serve.ts"] },
+  {
+    name: "SolidStart 2",
+    folder: "solid_start",
+    prepare: [["vite", "build"]],
+    start: ["node", "serve.ts"],
+    more: SOLID_START_CHECKS,
+  },
   {
     name: "Nuxt 4",
     folder: "nuxt",

@@ -136,6 +136,15 @@ declare module "astro:middleware" {
   import type { APIContext, MiddlewareNext } from "astro";
   export function defineMiddleware(handler: (context: APIContext, next: MiddlewareNext) => Promise<Response>): unknown;
 }
+declare module "solid-js/web" {
+  export function getRequestEvent(): { readonly request: Request } | undefined;
+}
+declare module "@tanstack/react-start/server-entry" {
+  interface Entry { fetch(request: Request): Response | Promise<Response> }
+  const handler: Entry;
+  export default handler;
+  export function createServerEntry(entry: Entry): Entry;
+}
 declare module "elysia" {
   export class Elysia<Context extends object = { request: Request }> {
     derive<Added extends object>(derive: (context: Context) => Added): Elysia<Context & Added>;

@@ -1,6 +1,8 @@
 import { createHandler, StartServer } from "@solidjs/start/server";
+import { withSession } from "with-session";
+import { sessions } from "./sessions";
 
-export default createHandler(() => (
+const handler = createHandler(() => (
   <StartServer
     document={({ assets, children, scripts }) => (
       <html lang="en">
@@ -13,3 +15,6 @@ export default createHandler(() => (
     )}
   />
 ));
+
+// `sessions.start(request)` in a route or a server function gives this same session, which is stored here.
+export default { fetch: withSession((request) => handler.fetch(request), sessions) };

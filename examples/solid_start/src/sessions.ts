@@ -1,4 +1,5 @@
-import { SessionManager } from "with-session";
+import { getRequestEvent } from "solid-js/web";
+import { type Session, SessionManager } from "with-session";
 
 export interface Data {
   visits?: number;
@@ -8,3 +9,10 @@ export interface Data {
 }
 
 export const sessions = new SessionManager<Data>();
+
+/** The session of the request that is being answered, for server functions. */
+export function currentSession(): Session<Data> {
+  const event = getRequestEvent();
+  if (event === undefined) throw new Error("There is no request");
+  return sessions.start(event.request);
+}
