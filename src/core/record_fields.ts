@@ -38,9 +38,10 @@ export type Difference = ReadonlyMap<string, string | null>;
 /** No fields. It is also the difference between two equal states. */
 export const NO_FIELDS: Fields = new Map();
 
+/** In characters. In a smaller text, each search is so fast that nothing is prepared for it. */
+const LARGE_TEXT = 1000;
 /** After this many lookups of data in a large text, the text is parsed into a map. */
 const LOOKUPS_BEFORE_MAP = 4;
-const LARGE_TEXT = 1000;
 
 /**
  * The fields of a record: a base (lines of text, or a map) and the changes since then. They cannot be written to;
@@ -195,9 +196,9 @@ function isData(name: string): boolean {
   return name.startsWith(DATA);
 }
 
-/** The part of the lines that a field of this name can be in: without the data, unless it is data. */
+/** The part of the lines to search for a field of this name: a large text without its data, unless the field is data. */
 function partFor(lines: string, name: string): string {
-  if (isData(name)) return lines;
+  if (isData(name) || lines.length < LARGE_TEXT) return lines;
   const data = lines.indexOf(`\n${DATA}`);
   return data < 0 ? lines : lines.slice(0, data);
 }

@@ -120,6 +120,7 @@ export class WorkingCopy {
   /** Takes out the changes of one key, to commit them alone. If a change affects all keys, it takes out all changes. */
   takeKey(key: string): Commit {
     const { changes } = this.#pending;
+    if (changes.length === 0) return EMPTY;
     const takesAll = changes.some((change) => change.key === undefined);
     const isTaken = (change: Change): boolean => takesAll || change.key === key;
     this.#pending.changes = changes.filter((change) => !isTaken(change));
@@ -156,6 +157,7 @@ export class WorkingCopy {
     const fields = base?.fields ?? NO_FIELDS;
     // An id that was renewed meanwhile, by this request or another one, is not due.
     if (this.base && this.base.id !== base?.id) this.forgetRenewal();
+    if (unanswered.length === 0) return this.#rebase(base, new FieldsView(fields));
     return chain(replay(unanswered, new FieldsView(fields)), (view) => this.#rebase(base, new FieldsView(view.fields)));
   }
 
