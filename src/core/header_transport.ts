@@ -12,7 +12,7 @@ export interface HeaderOptions {
 
 /** Headers that carry something else in a request or a response, so that the token would replace it or be lost. */
 const TAKEN =
-  /^(?:(?:set-)?cookie|host|origin|connection|date|location|vary|cache-control|transfer-encoding|(?:content|sec|proxy|access-control)-.*)$/i;
+  /^(?:(?:set-)?cookie|host|origin|connection|date|age|expires|etag|location|vary|dpop|(?:(?:cdn-)?cache|surrogate)-control|transfer-encoding|(?:content|sec|proxy|access-control)-.*)$/i;
 
 /**
  * Carries the token in a header. A request with an empty value asks for a session whose token comes back in the same header.

@@ -14,10 +14,11 @@ export function isControlFlow(error: unknown): error is { readonly digest: unkno
  */
 export function refusalStatus(error: unknown): number | null {
   if (!isControlFlow(error)) return null;
-  const [kind, status] = String(error.digest).split(";");
-  if (kind === "NEXT_REDIRECT") return null;
+  const digest = String(error.digest);
   // Next.js 15.0 has this digest without a status.
-  return kind === "NEXT_NOT_FOUND" ? 404 : Number(status);
+  if (digest === "NEXT_NOT_FOUND") return 404;
+  const status = /^NEXT_HTTP_ERROR_FALLBACK;(4\d\d)$/.exec(digest)?.[1];
+  return status === undefined ? null : Number(status);
 }
 
 /** A cookie as Next.js takes it. */

@@ -14,15 +14,27 @@ const raw = (name: string, value: string): Request => {
   return Object.defineProperty(request(), "headers", { value: Object.assign(headers, { get }) });
 };
 
-test.each(["Cookie", "set-cookie", "Host", "Origin", "Vary", "Content-Type", "Sec-Session", "Transfer-Encoding"])(
-  "headerTransport() refuses %s, which has another use in HTTP",
-  (name) => {
-    for (const options of [name, { name, scheme: "Bearer" } as const])
-      expect(() => headerTransport(options)).toThrow(
-        new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`),
-      );
-  },
-);
+test.each([
+  "Cookie",
+  "set-cookie",
+  "Host",
+  "Origin",
+  "Vary",
+  "Expires",
+  "ETag",
+  "Age",
+  "DPoP",
+  "CDN-Cache-Control",
+  "Surrogate-Control",
+  "Content-Type",
+  "Sec-Session",
+  "Transfer-Encoding",
+])("headerTransport() refuses %s, which has another use in HTTP", (name) => {
+  for (const options of [name, { name, scheme: "Bearer" } as const])
+    expect(() => headerTransport(options)).toThrow(
+      new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`),
+    );
+});
 
 test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host"])("headerTransport() accepts %s", (name) => {
   expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");

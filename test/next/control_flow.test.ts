@@ -35,6 +35,9 @@ describe("refusalStatus()", () => {
     ["NEXT_HTTP_ERROR_FALLBACK;404", 404],
     ["NEXT_HTTP_ERROR_FALLBACK;403", 403],
     ["NEXT_HTTP_ERROR_FALLBACK;401", 401],
+    ["NEXT_HTTP_ERROR_FALLBACK", null],
+    ["NEXT_HTTP_ERROR_FALLBACK;999", null],
+    ["NEXT_HTTP_ERROR_FALLBACK;", null],
     ["NEXT_REDIRECT;push;/;307;", null],
     ["2848303911", null],
   ])("of %s is %s", (digest, status) => expect(refusalStatus(thrown(digest))).toBe(status));
