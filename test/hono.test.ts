@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { except } from "hono/combine";
 import { HTTPException } from "hono/http-exception";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager } from "../mod.ts";
@@ -299,6 +300,60 @@ describe("session()", () => {
     app.use(session(sessions));
     app.get("/", (c) => c.text("Hello"));
     expect((await app.request("/")).headers.getSetCookie()).toHaveLength(1);
+  });
+
+  test("gives the session of its context to a mounted handler, as documented", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>());
+    const legacy = async (_request: Request, mine: Session<ShopData>): Promise<Response> =>
+      new Response(String(await mine.update("visits", (n = 0) => n + 1)));
+    app.mount("/legacy", legacy, { optionHandler: (c) => [c.var.session] });
+    const visit = visits(app);
+    expect(await (await visit("/legacy")).text()).toBe("1");
+    expect(await (await visit("/legacy/deeper")).text()).toBe("2");
+  });
+
+  test("lets a page and the routes that it calls share one session, as documented", async () => {
+    interface AppEnv extends SessionEnv<ShopData> {
+      Bindings: { pageSession?: Session<ShopData> };
+    }
+    const app = new Hono<AppEnv>();
+    app.use(except((c) => c.env?.pageSession !== undefined, session<ShopData>()));
+    app.use(async (c, next) => {
+      if (c.env?.pageSession !== undefined) c.set("session", c.env.pageSession);
+      await next();
+    });
+    app.get("/visits", async (c) => c.text(String(await c.var.session.update("visits", (n = 0) => n + 1))));
+    app.get("/login", async (c) => {
+      await c.var.session.regenerate();
+      c.var.session.set("user", "ada");
+      return c.text("in");
+    });
+    app.get("/logout", async (c) => {
+      await c.var.session.destroy();
+      return c.text("out");
+    });
+    app.get("/user", async (c) => c.text(await c.var.session.get("user", "nobody")));
+    app.get("/page/*", async (c) => {
+      const answers = c.req.path
+        .split("/")
+        .slice(2)
+        .map(async (route) => {
+          const answer = await app.request(`/${route}`, {}, { ...c.env, pageSession: c.var.session });
+          return await answer.text();
+        });
+      return c.text((await Promise.all(answers)).join(" "));
+    });
+    const jar = cookieJar();
+    const visit = async (path: string): Promise<string> =>
+      await (await jar.fetch((request) => app.fetch(request), SHOP + path)).text();
+    // Two calls that begin the session at once, and each end of it.
+    expect(await visit("/page/visits/visits")).toMatch(/^(?:1 2|2 1)$/);
+    expect(await visit("/page/login")).toBe("in");
+    expect(await visit("/user")).toBe("ada");
+    expect(await visit("/visits")).toBe("3");
+    expect(await visit("/page/logout")).toBe("out");
+    expect(await visit("/user")).toBe("nobody");
   });
 
   test("says to call it when it is used as a middleware itself", async () => {
