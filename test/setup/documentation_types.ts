@@ -23,6 +23,7 @@ declare global {
   const Bun: { serve(options: { fetch(request: Request, server: unknown): Promise<Response> }): void };
   /** A user's own: who signs in, or null. */
   function checkPassword(form: FormData | Record<string, string>): Promise<string | null>;
+  const AppModule: object;
   const sessions: SessionManager<any>;
   const session: Session<UntypedData>;
   const request: Request;
@@ -94,9 +95,20 @@ declare module "fastify" {
     addHook(name: "onRequest", hook: (request: Request, reply: Reply, done: (error?: Error) => void) => void): this;
     get(path: string, handler: (request: Request, reply: Reply) => unknown): this;
     post(path: string, handler: (request: Request, reply: Reply) => unknown): this;
+    decorateRequest(name: string, decoration: { getter(this: Request): unknown }): this;
     listen(options: { port: number }): Promise<string>;
   }
   export default function fastify(): Fastify;
+}
+declare module "@nestjs/core" {
+  export const NestFactory: { create<Application>(module: object, adapter: object): Promise<Application> };
+}
+declare module "@nestjs/platform-fastify" {
+  export class FastifyAdapter {}
+  export interface NestFastifyApplication {
+    getHttpAdapter(): { getInstance(): ReturnType<typeof import("fastify").default> };
+    listen(port: number): Promise<void>;
+  }
 }
 declare module "koa" {
   import type { IncomingMessage, ServerResponse } from "node:http";
@@ -164,6 +176,13 @@ declare module "@trpc/server" {
   interface Procedure<Context> { mutation(resolver: (options: { ctx: Context }) => unknown): object }
   interface Builder<Context> { router(procedures: Record<string, object>): object; readonly procedure: Procedure<Context> }
   export const initTRPC: { context<Context>(): { create(): Builder<Context> } };
+}
+declare module "@trpc/client" {
+  interface Link { readonly link: true }
+  export function createTRPCClient(options: { links: Link[] }): unknown;
+  export function httpBatchLink(options: { url: string }): Link;
+  export function httpBatchStreamLink(options: { url: string }): Link;
+  export function splitLink(options: { condition(operation: { type: "mutation" | "query" | "subscription" }): boolean; true: Link; false: Link }): Link;
 }
 declare module "@trpc/server/adapters/fetch" {
   export function fetchRequestHandler(options: { endpoint: string; req: Request; router: object; createContext(): object }): Promise<Response>;
