@@ -20,7 +20,12 @@ export const SOLID_START_CHECKS: readonly Check[] = [
         ["Ada", { Referer: `${origin}/page` }],
         [
           "Bob",
-          { "X-Server-Id": new URL(path, origin).searchParams.get("id") ?? "", "X-Server-Instance": "server-fn:0" },
+          {
+            "X-Server-Id": new URL(path, origin).searchParams.get("id") ?? "",
+            "X-Server-Instance": "server-fn:0",
+            "X-Single-Flight": "true",
+            "Referer": `${origin}/page`,
+          },
         ],
       ] as const) {
         const before = visitor.cookie();
@@ -30,6 +35,8 @@ export const SOLID_START_CHECKS: readonly Check[] = [
           `The action is answered, not with ${answer.status}: ${answer.text.slice(0, 200)}`,
         );
         assert.notEqual(visitor.cookie(), before);
+        // With JavaScript, the answer also has the data of the page to which the action redirects.
+        if ("X-Single-Flight" in headers) assert.match(answer.body, new RegExp(`"${user}"`));
         assert.match((await visitor.send("/page")).text, new RegExp(`You are ${user}`));
       }
     },

@@ -149,7 +149,7 @@ declare module "astro:middleware" {
   export function defineMiddleware(handler: (context: APIContext, next: MiddlewareNext) => Promise<Response>): unknown;
 }
 declare module "solid-js/web" {
-  export function getRequestEvent(): { readonly request: Request } | undefined;
+  export function getRequestEvent(): { readonly nativeEvent: { readonly req: Request } } | undefined;
 }
 declare module "@tanstack/react-start/server-entry" {
   interface Entry { fetch(request: Request): Response | Promise<Response> }

@@ -14,5 +14,6 @@ export const sessions = new SessionManager<Data>();
 export function currentSession(): Session<Data> {
   const event = getRequestEvent();
   if (event === undefined) throw new Error("There is no request");
-  return sessions.start(event.request);
+  // Not `event.request`: that is another one while Solid loads the data of the page to which an action redirects.
+  return sessions.start(event.nativeEvent.req);
 }
