@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -32,6 +33,9 @@ export type NodeNext = { next(error?: unknown): void }["next"];
 
 /** The web request of each Node request. Several middlewares on one request share it. */
 const webRequests = new WeakMap<NodeRequest, Request>();
+
+/** The cookies of each request's sessions. */
+const cookies = new WeakMap<NodeRequest, ReturnType<typeof withClaim>>();
 
 /**
  * Gives each request its session, as `req.session`. It is stored before the first byte of the response is sent, so that
@@ -88,12 +92,13 @@ export function nodeSession<Data extends object = DefaultData>(
   if (Reflect.has(Object(options), "rawHeaders"))
     throw new TypeError("nodeSession was given a request in place of options: write app.use(nodeSession())");
   const manager = managerInternalsOf(isManager<Data>(options) ? options : new SessionManager<Data>(options));
-  const { answerInstead } = manager;
-  const { isEager } = manager.policy;
+  const { answerInstead, policy } = manager;
   return (request, response, next) => {
     assertNodeMessages(request, response);
     const webRequest = webRequests.get(request) ?? toRequest(request);
     webRequests.set(request, webRequest);
+    // Middlewares share nothing but the request, so this is only known when a request comes.
+    cookies.set(request, withClaim(cookies.get(request), policy));
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
     // Other middlewares are used as `req.session.user = …`. Here that would be lost silently, so it throws.
     Object.preventExtensions(session);
@@ -120,9 +125,9 @@ export function nodeSession<Data extends object = DefaultData>(
       fail,
       abort: () => void manager.discard(session)?.catch(() => {}),
     });
-    if (!isEager && answerInstead === undefined) return next?.();
+    if (!policy.isEager && answerInstead === undefined) return next?.();
     const go = async (): Promise<void> => {
-      if (isEager) await (session as Session<Data>).size();
+      if (policy.isEager) await (session as Session<Data>).size();
       const instead = await answerInstead?.(webRequest, session, [request, response]);
       if (instead === undefined) next?.();
       else await answer(response, instead);

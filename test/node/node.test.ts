@@ -130,6 +130,21 @@ test("middlewares of two managers are given one and the same request", async () 
   expect([seen.length, seen[0] === seen[1]]).toEqual([2, true]);
 });
 
+test("two middlewares of different managers cannot share a cookie", () => {
+  for (const cookie of [{}, { name: "__Secure-session" }]) {
+    const { request, response, told, next } = exchange();
+    nodeSession<Data>()(request, response, next);
+    const second = nodeSession<Data>({ cookie });
+    expect(() => second(request, response, next)).toThrow(/^Two sessions of one request cannot share the cookie/);
+    nodeSession<Data>({ cookie: { name: "admin" } })(request, response, next);
+    expect(told).toEqual([[undefined], [undefined]]);
+    // The next request has its own.
+    const other = exchange();
+    second(other.request, other.response, other.next);
+    expect(other.told).toEqual([[undefined]]);
+  }
+});
+
 test("a session that nobody has used leaves the response alone, and cannot begin afterwards", async () => {
   const { request, response, next } = exchange();
   nodeSession<Data>()(request, response, next);

@@ -24,7 +24,7 @@ export function withClaim(
   const other = all.get(claimedCookie);
   if (other !== undefined && other !== policy) {
     throw new TypeError(
-      `Two sessions of one request cannot share the cookie ${policy.name}: give each its own name and its own store prefix`,
+      `Two sessions of one request cannot share the cookie ${policy.name}: pass one SessionManager to both, or give each its own cookie name and store prefix`,
     );
   }
   return all.set(claimedCookie, policy);
