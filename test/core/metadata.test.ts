@@ -30,6 +30,19 @@ describe("readMetadata()", () => {
     expect(readMetadata(record(metadataText(metadata, KEY)), KEY)).toMatchObject(metadata);
   });
 
+  test("reads a record although a program has added a function to all objects", () => {
+    const bound = record(stored({ authenticatedAt: 4 }));
+    const all: object = Object.getPrototypeOf({});
+    let found: unknown;
+    Object.defineProperty(all, "extend", { value: () => {}, enumerable: true, configurable: true });
+    try {
+      found = readMetadata(bound, KEY);
+    } finally {
+      Reflect.deleteProperty(all, "extend");
+    }
+    expect(found).toMatchObject({ authenticatedAt: 4 });
+  });
+
   test.each([
     ["is no text of this library", "{"],
     ["is empty", ""],
