@@ -170,17 +170,19 @@ export class SessionManager<Data extends object = DefaultData> {
         const lazy = lazyOf(session);
         // The session may be used after the response.
         if (lazy.active === undefined) takeRequest(request);
-        return chain(respond(lazy, response, waitUntilFor(policy, response, rest)), (answer) => {
-          lazy.isAnswered = true;
-          return answer;
-        });
+        lazy.isAnswered = true;
+        return respond(lazy, response, waitUntilFor(policy, response, rest));
       },
       commit: (session) => commit(lazyOf(session)),
       confirm: (session) => lazyOf(session).confirmNewId(),
       close: (session) => lazyOf(session).close(),
       idle: (session) => lazyOf(session).active?.calls.done(),
       dropRecorded: (session) => lazyOf(session).active?.dropRecorded(),
-      discard: (session) => discard(lazyOf(session)),
+      discard: (session) => {
+        const lazy = lazyOf(session);
+        lazy.isAnswered = false;
+        return discard(lazy);
+      },
     };
   }
 }

@@ -6,7 +6,17 @@ import { internalsOf } from "../../src/core/session_internals.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, counted, gate, openStore, SHOP, temporaryDirectory } from "../setup/sessions.ts";
+import {
+  altered,
+  codeOf,
+  counted,
+  failing,
+  gate,
+  openStore,
+  SHOP,
+  temporaryDirectory,
+  VERBS,
+} from "../setup/sessions.ts";
 
 interface Data {
   n: number;
@@ -80,11 +90,40 @@ describe("start()", () => {
     expect(await (await again(unused)).text()).toBe("true");
   });
 
-  test("gives another session after a handler has failed", async () => {
-    const sessions = new SessionManager();
+  test("gives the handler's session at each moment while the session is stored and the response is made", async () => {
+    const sessions = new SessionManager({ store: openStore().store });
+    const given = new Set<Session>();
+    const handle = withSession(async (request, session) => {
+      await session.create();
+      void (async () => {
+        for (let turn = 0; turn < 200; turn++) {
+          given.add(sessions.start(request));
+          await undefined;
+        }
+      })();
+      return new Response();
+    }, sessions);
     const request = new Request(SHOP);
-    const failing = withSession(() => Promise.reject(new Error("failed")), sessions);
-    await expect(failing(request)).rejects.toThrow("failed");
+    await handle(request);
+    expect(given.size).toBe(1);
+    expect(given.has(sessions.start(request))).toBe(true);
+  });
+
+  test.each([
+    ["a handler has failed", () => Promise.reject(new Error("failed"))],
+    [
+      "its session could not be stored",
+      (_request: Request, session: Session) => {
+        session.set("n", 1);
+        return new Response();
+      },
+    ],
+  ])("gives another session after %s", async (_name, handler) => {
+    let isDown = true;
+    const sessions = new SessionManager({ store: failing(openStore().store, VERBS, () => isDown) });
+    const request = new Request(SHOP);
+    await expect(withSession(handler, sessions)(request)).rejects.toThrow("fail");
+    isDown = false;
     const session = sessions.start(request);
     session.set("notice", "Sorry");
     expect((await sessions.respond(session, new Response())).headers.has("Set-Cookie")).toBe(true);

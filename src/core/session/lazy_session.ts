@@ -6,7 +6,7 @@ export class LazySession {
   active: ActiveSession | undefined;
   /** Whether the response was sent. */
   isClosed = false;
-  /** Whether `withSession` has returned the response. */
+  /** Whether a handler of `withSession` or Hono has answered. Then `sessions.start(request)` gives this session to its stream. */
   isAnswered = false;
   readonly #open: () => ActiveSession;
 
