@@ -2,11 +2,11 @@ import { type Commit, replay, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, isSessionError, storeTimedOut } from "../errors.ts";
 import { admit, alive, newestOf } from "../admission.ts";
-import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
+import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Found, Operation } from "../repository.ts";
 import { keepContext, sharesPromises } from "../runtime.ts";
-import { type Applied, applyCommit, settleApplied, update } from "./update.ts";
+import { type Applied, applyCommit, settleApplied, storeApplied, unstored, update } from "./update.ts";
 import { FieldsView } from "../fields.ts";
 import { type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
@@ -87,17 +87,21 @@ function isTooLate({ active, since, reject }: Job): boolean {
   return true;
 }
 
-/** Stores the changes of a batch, in the async context and under the write id of the job that came last. */
-async function storeJobs(batch: readonly Job[], { active, op, current }: Job, last: Last): Promise<Last> {
-  const { repository } = active.policy;
+/**
+ * Stores the changes of a batch, in the async context of the job that came last. The batch has its own operation: that of a
+ * job may have used up its time before the job joined the queue, and the other jobs must not fail for that.
+ */
+async function storeJobs(batch: readonly Job[], { active, current }: Job, last: Last): Promise<Last> {
   let jobs = batch;
   let base = last ?? current;
   let isLoaded = false;
-  const load = async (): Promise<void> => {
-    base = await newestOf(active, base, op);
-    isLoaded = true;
-  };
+  let begun: Operation | undefined;
   try {
+    const op = (begun = await beginOperation(active));
+    const load = async (): Promise<void> => {
+      base = await newestOf(active, base, op);
+      isLoaded = true;
+    };
     // A state that others have stored is checked like a loaded one.
     if (last) base = alive(await admit(active, last, op));
     else await load();
@@ -105,13 +109,18 @@ async function storeJobs(batch: readonly Job[], { active, op, current }: Job, la
       const appliedJobs = await applyJobs(jobs, base, op);
       // A job that failed takes no part in another attempt.
       jobs = appliedJobs.map(({ job }) => job);
-      const final = appliedJobs.at(-1)?.applied.contents ?? base;
-      if (appliedJobs.every(({ applied: { isChange, isTouch } }) => !isChange && !isTouch)) {
+      const contents = appliedJobs.at(-1)?.applied.contents ?? base;
+      const isChange = appliedJobs.some(({ applied }) => applied.isChange);
+      if (!isChange && !appliedJobs.some(({ applied }) => applied.isTouch)) {
         if (isLoaded || jobs.every((job) => isNothing(job, base))) return settleAll(appliedJobs, base, base, attempts);
         await load();
         continue;
       }
-      const found = await repository.update(base, final, op);
+      const found = await storeApplied(active, base, { contents, isChange }, op);
+      if (found === base) {
+        const touches = appliedJobs.map(({ job, applied }) => ({ job, applied: unstored(applied, base) }));
+        return settleAll(touches, base, base, attempts);
+      }
       if (found !== "conflict") return settleAll(appliedJobs, found, base, attempts);
       op.emit({ type: "conflict", attempts });
       await op.backOff();
@@ -124,7 +133,8 @@ async function storeJobs(batch: readonly Job[], { active, op, current }: Job, la
     // One of the jobs may be refused, for example because it is too large. Then each job is stored alone.
     if (jobs.length > 1 && !isSharedFailure(error)) return await storeEach(jobs);
     for (const job of jobs) {
-      if (isOutage(error)) job.active.unconfirmed = { writeId: op.writeId, commit: job.commit, current: base };
+      if (isOutage(error) && begun !== undefined)
+        job.active.unconfirmed = { writeId: begun.writeId, commit: job.commit, current: base };
       job.reject(error);
     }
     return null;
@@ -174,7 +184,7 @@ async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Prom
 
 /** What a job makes of a state; undefined if one of its changes is async, so that the job is stored alone. */
 async function apply(
-  { active, commit, current, resolve }: Job,
+  { active, commit, current, op: own, resolve }: Job,
   before: Found,
   op: Operation,
 ): Promise<Applied | undefined> {
@@ -185,9 +195,8 @@ async function apply(
     return { ...applied, isTouch: applied.contents.lastSeenAt !== before.lastSeenAt };
   }
   // The job is stored alone after its function has returned: of two runs at once, the outcome of this run could be
-  // returned, and the outcome of the other run stored. It gets a new operation with a new write id, because the rest
-  // of the batch may be stored under the write id of this job.
-  const alone = (): MaybePromise<void> => chain(beginOperation(active), (own) => update(active, current, commit, own));
+  // returned, and the outcome of the other run stored.
+  const alone = (): MaybePromise<void> => update(active, current, commit, own);
   resolve(view.then(alone, alone));
   return undefined;
 }

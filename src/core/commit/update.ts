@@ -39,6 +39,30 @@ export function applyCommit(
   });
 }
 
+/**
+ * Stores the contents that commits made of a state. If the store is busy, the next request stores a touch, and the answer is
+ * `current`.
+ */
+export function storeApplied(
+  { policy }: ActiveSession,
+  current: Found,
+  { contents, isChange }: Pick<Applied, "contents" | "isChange">,
+  op: Operation,
+): MaybePromise<Found | "conflict"> {
+  return recovering<Found | "conflict">(
+    () => policy.repository.update(current, contents, op),
+    (error) => {
+      if (isBusy(error) && !isChange) return current;
+      throw error;
+    },
+  );
+}
+
+/** The same commit where the store has not taken its touch. */
+export function unstored(applied: Applied, current: Found): Applied {
+  return { ...applied, contents: current, isTouch: false };
+}
+
 /** Makes the state in which a commit was stored the base of its request, and reports it. */
 export function settleApplied(
   active: ActiveSession,
@@ -62,20 +86,18 @@ export function update(
 ): MaybePromise<void> {
   return chain(viewOf(commit, new FieldsView(current.fields)), (view) =>
     chain(applyCommit(active, current, commit, view, op), (applied) => {
-      const { contents, isChange, isTouch } = applied;
+      const { isChange, isTouch } = applied;
       if (!isChange && !isTouch) return active.settle(current, op);
-      const stored = recovering<Found | "conflict">(
-        () => active.policy.repository.update(current, contents, op),
+      const stored = recovering(
+        () => storeApplied(active, current, applied, op),
         (error) => {
-          // If the store is busy, the next request stores the touch.
-          if (isBusy(error) && !isChange) return current;
           if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
           throw error;
         },
       );
       return chain(stored, (found) => {
         if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
-        const done = found === current ? { ...applied, isTouch: false } : applied;
+        const done = found === current ? unstored(applied, current) : applied;
         return settleApplied(active, found, done, op, attempts);
       });
     }),

@@ -15,6 +15,7 @@ import { signedIds } from "../../../src/signed_ids.ts";
 import { fakeClock, faultyStore } from "../../../src/testing.ts";
 import {
   altered,
+  codeOf,
   cookieOf,
   counted,
   gate,
@@ -422,6 +423,50 @@ describe("requests of one process that change one session at once", () => {
       () => faulty.plan({ save: ["rejects"] }),
     );
     expect([answers, await all()]).toEqual([[2], { n: 0, other: 2 }]);
+  });
+
+  test("do not fail when a busy store refuses what only says that the session was used", async () => {
+    const clock = fakeClock();
+    const { visit, gather, events, faulty, calls } = await busyShop({ now: clock.now });
+    const touch = async (session: Session) => {
+      session.touch();
+      await session.save();
+      return (await session.info()).lastSeenAt;
+    };
+    const before = clock.now();
+    clock.advance(1);
+    const { answers } = await gather([touch, touch], () => faulty.plan({ save: ["none", "is busy"] }));
+    expect(answers).toEqual([before, before]);
+    expect(events.map(({ type }) => type).filter((type) => type !== "loaded")).toEqual(["changed"]);
+    calls.length = 0;
+    await visit((session) => session.touch());
+    expect(calls).toEqual(["load", "touch"]);
+  });
+
+  test("are not refused because one of them has spent its time on an earlier write without an answer", async () => {
+    const now = performance.now.bind(performance);
+    let later = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + later);
+    onTestFinished(() => clock.mockRestore());
+    const { visit, sessions, gather, elsewhere, all, faulty } = await busyShop({ storeTimeout: 60 }, "after");
+    const session = sessions.open(String((await visit((own) => own.id())).result));
+    faulty.plan({ save: ["rejects"] });
+    expect(await codeOf(() => session.update("other", (other: number) => other + 1))).toBe("ERR_STORE");
+    session.set("mine", true);
+    const { save } = faulty;
+    // A touch finds out what became of the write. The store takes more than half of the time for it.
+    const slow: SessionStore["save"] = async (key, write) => {
+      if (write.changed.size === 0) later += await soon(35_000);
+      return await save(key, write);
+    };
+    Object.assign(faulty, { save: slow });
+    const { answers } = await gather<unknown>([increment, () => session.save()], async () => {
+      for (let turn = 0; turn < 20; turn++) await soon(0);
+      await elsewhere((other) => other.set("n", 10));
+    });
+    expect(later).toBe(35_000);
+    expect(answers).toEqual([11, undefined]);
+    expect(await all()).toEqual({ first: true, n: 11, other: 0, mine: true });
   });
 
   test("count once when the client of the store sends their write twice", async () => {
