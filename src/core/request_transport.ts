@@ -28,8 +28,10 @@ export class RequestTransport {
   #ask(): MaybePromise<string | null> {
     const transport = this.#policy.transports[this.#asked];
     if (transport === undefined) return null;
+    const read = transport.read(this.request, this.#runtimeArguments);
+    // A transport that has thrown is asked again: its client may have a token.
     this.#asked++;
-    return chain(transport.read(this.request, this.#runtimeArguments), (token) => {
+    return chain(read, (token) => {
       // A transport in JavaScript may answer undefined.
       if (token === null || token === undefined) return this.#ask();
       this.#presenter = transport;

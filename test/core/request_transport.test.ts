@@ -1,5 +1,12 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { memoryStore, type Session, type SessionOptions, type Transport, withSession } from "../../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  SessionManager,
+  type SessionOptions,
+  type Transport,
+  withSession,
+} from "../../mod.ts";
 import { resolveOptions } from "../../src/core/options/resolve_options.ts";
 import { RequestTransport } from "../../src/core/request_transport.ts";
 import { cookieOf, counted, idIn, SHOP, visitor } from "../setup/sessions.ts";
@@ -362,6 +369,23 @@ describe("several transports", () => {
     expect(two.calls).toEqual([["expireStrays", context(0)]]);
     expect(Object.fromEntries(headers)).toEqual({ "set-cookie": "Two=; Max-Age=0", "cache-control": "no-store" });
   });
+});
+
+test("a client whose token a transport fails to read does not count as one without a token", async () => {
+  const { store, calls } = counted(memoryStore());
+  const own: Transport = {
+    read: () => {
+      throw new Error("The transport fails");
+    },
+    write: (headers, token) => headers.set("X-Id", token),
+    clear() {},
+  };
+  const sessions = new SessionManager({ store, transports: [own] });
+  const session = sessions.start(new Request(SHOP));
+  await expect(session.get("a")).rejects.toThrow("The transport fails");
+  set(session);
+  await expect(sessions.commit(session)).rejects.toThrow("The transport fails");
+  expect(calls).toEqual([]);
 });
 
 describe("a request that becomes a WebSocket", () => {
