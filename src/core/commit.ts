@@ -20,8 +20,8 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
     if (unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined)) throw unavailable;
     if (active.isGone) throw sessionGone();
     const isResolved = !hasRemains(active);
-    // A request that has nothing to store does not join the queue of writers.
-    if (isResolved && copy.base && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
+    // A request that has nothing to store does not open the store, nor join the queue of writers.
+    if (isResolved && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     return reporting(active, true, (op) => {
       // A change in place, and a flash value that was read, are found only now.
       if (copy.base && copy.isPending) active.assertWritable();

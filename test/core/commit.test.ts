@@ -102,6 +102,18 @@ describe("save()", () => {
     expect([cookies, calls]).toEqual([[], []]);
   });
 
+  test("does not open the store when there is no session and nothing to store", async () => {
+    let opened = 0;
+    const store = (): SessionStore => {
+      opened++;
+      return memoryStore();
+    };
+    await visitor({ store })((session) => session.save());
+    expect(opened).toBe(0);
+    await visitor({ store })((session) => session.set("a", 1));
+    expect(opened).toBe(1);
+  });
+
   test("stores under the new id when another request has regenerated the session with a grace, and tells that id", async () => {
     const visit = visitor();
     await visit((session) => session.set("n", 1));
