@@ -123,7 +123,8 @@ async function undo(active: ActiveSession): Promise<false> {
  *
  * - The session begins, gets a new id or ends.
  * - A plugin has recorded metadata, which may be refused.
- * - The timeouts change, and with them the age of the cookie.
+ * - The token is sent again, because the timeouts change or the session was used. If another request has signed the user in
+ *   meanwhile, the old token would replace that of the login.
  * - An earlier commit is still running, or failed.
  */
 async function isRoutine(active: ActiveSession): Promise<boolean> {
@@ -132,8 +133,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   // The response may also have to carry the result of an unconfirmed write.
   if (!copy.base || active.isGone || active.calls.isBusy || hasRemains(active)) return false;
   if (copy.rotation !== undefined || copy.timeouts !== undefined || copy.changesMetadata) return false;
-  active.isRenewed ||= isTouchDue(active, copy.base);
-  return true;
+  return !active.isRenewed && !isTouchDue(active, copy.base);
 }
 
 function assertClearable({ copy, clearSiteData }: ActiveSession): void {

@@ -83,7 +83,7 @@ export interface SessionOptions<
   /**
    * Whether a response waits until its session is stored. With `"after-response"` it does not wait if there
    * is a `waitUntil`. It waits nevertheless if the session is new, has a new id, has other timeouts or has
-   * ended, if a plugin has recorded something, and if the response is a redirect.
+   * ended, if "last seen" must be written, if a plugin has recorded something, and if the response is a redirect.
    *
    * @default {"before-response"}
    */

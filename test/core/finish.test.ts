@@ -89,7 +89,7 @@ describe("persist: after-response", () => {
 
   test.each<[string, (session: Session) => unknown, SessionOptions, number]>([
     ["a change", (session) => session.set("n", 2), {}, 1],
-    ["a touch", (session) => session.touch(), {}, 1],
+    ["a touch", (session) => session.touch(), {}, 0],
     ["other timeouts", (session) => session.setTimeouts({ idle: 60 }), {}, 0],
     [
       "a change with a plugin that only judges",

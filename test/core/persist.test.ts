@@ -54,7 +54,7 @@ describe("persist", () => {
 
   test.each([
     ["a change", (session) => session.set("a", 2), true],
-    ["a touch", (session) => session.touch(), true],
+    ["a touch", (session) => session.touch(), false],
     ["a change after a read", async (session) => session.set("a", (await session.get("a")) + 1), true],
     ["an update, which was stored before", (session) => session.update("a", () => 2), false],
     ["a regenerated session", (session) => session.regenerate(), false],
@@ -144,6 +144,27 @@ describe("persist", () => {
     await Promise.all(waiting);
     expect(events.at(-1)).toMatchObject({ type: "failed", during: "store", error: { code: "ERR_STORE" } });
     expect((await visitor(options)(get, { headers })).result).toBe(2);
+  });
+
+  test("after-response: a request with the cookie of its touch does not replace the cookie of a login meanwhile", async () => {
+    const clock = fakeClock();
+    const { store, ctx, waiting } = slow();
+    const begun = await visitor({ store, now: clock.now })(set);
+    const headers = { Cookie: cookieOf(begun) };
+    clock.advance(10_000);
+    const handle = withSession(
+      async (_request, session: Session, _ctx: unknown) => {
+        session.set("a", await session.get("a"));
+        await session.get("a");
+        session.set("b", 1);
+        await visitor({ store, now: clock.now })((login) => login.regenerate(), { headers });
+        return new Response("Hello");
+      },
+      { store, now: clock.now, persist: "after-response" },
+    );
+    const response = await handle(new Request(SHOP, { headers }), ctx);
+    await Promise.all(waiting);
+    expect(response.headers.getSetCookie()).toEqual([]);
   });
 
   test.each([
