@@ -46,7 +46,7 @@ export function create(active: ActiveSession, commit: Commit, op: Operation): Ma
     active.assertMayBegin();
     const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
     return chain(createUnderNewId(active, { fields, metadata, lastSeenAt: op.now }, op, commit), (created) =>
-      chain(active.settle(created, op), () => op.emit({ type: "created" })),
+      chain(active.settle(created), () => op.emit({ type: "created" })),
     );
   });
 }

@@ -77,7 +77,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   }
   if (others !== undefined) return await follow(active, successor, others, commit, op);
   noteRetired(active, current, successor, rotation);
-  await active.settle(successor, op);
+  await active.settle(successor);
   op.emit({ type: "regenerated" });
 }
 
@@ -122,7 +122,7 @@ export async function resolveRotation(
   active.unconfirmedRotation = undefined;
   if (newest !== undefined) {
     noteRetired(active, current, newest, rotation);
-    await active.settle(newest, op);
+    await active.settle(newest);
     return op.emit({ type: "regenerated" });
   }
   copy.restore(commit);

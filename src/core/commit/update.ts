@@ -73,7 +73,7 @@ export function settleApplied(
 ): MaybePromise<void> {
   active.isRenewed ||= renewsToken;
   if (isChange || isTouch) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
-  return active.settle(stored, op);
+  return active.settle(stored);
 }
 
 /** Stores changes. After each conflict, it applies them again to the newest record. */
@@ -87,7 +87,7 @@ export function update(
   return chain(viewOf(commit, new FieldsView(current.fields)), (view) =>
     chain(applyCommit(active, current, commit, view, op), (applied) => {
       const { isChange, isTouch } = applied;
-      if (!isChange && !isTouch) return active.settle(current, op);
+      if (!isChange && !isTouch) return active.settle(current);
       const stored = recovering(
         () => storeApplied(active, current, applied, op),
         (error) => {

@@ -76,8 +76,8 @@ export class ActiveSession {
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
-  /** The last operation whose result became the base of the working copy: see {@linkcode settle}. */
-  settled: Operation | undefined;
+  /** Counts how often {@linkcode settle} was called, so that a commit that fails afterwards is known to be stored. */
+  settles = 0;
   /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
   refusedRevision = -1;
 
@@ -198,9 +198,9 @@ export class ActiveSession {
     return !this.isSent && (this.copy.rotation !== undefined || this.unconfirmedRotation !== undefined);
   }
 
-  /** Makes the state that an operation has stored or found the base of this request. */
-  settle(stored: Found, op: Operation): MaybePromise<void> {
-    this.settled = op;
+  /** Makes a state that was stored or found the base of this request. */
+  settle(stored: Found): MaybePromise<void> {
+    this.settles++;
     // A rotation that is pending or got no answer still needs the id. The handler may have got it.
     if (!this.rotates) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);

@@ -125,7 +125,7 @@ export class ActiveInternals implements SessionInternals {
     await active.exclusively(async () => {
       if (!copy.base) return;
       const op = await beginOperation(active);
-      await active.settle(await newestOf(active, copy.base, op), op);
+      await active.settle(await newestOf(active, copy.base, op));
       active.values.dropStale();
     });
   }
