@@ -66,11 +66,11 @@ export class WorkingCopy {
     return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#pending.metadataChanges);
   }
 
-  /** Records a change. If running the change would take time, `outcome` applies it to the fields that this request sees. */
-  record(change: Change, outcome: (fields: FieldsView) => void = (fields) => void change.run(fields)): void {
+  /** Records a change, which must run at once on the fields that this request sees. */
+  record(change: Change): void {
     this.revision++;
     this.#pending.changes.push(change);
-    outcome(this.#pending.view);
+    void change.run(this.#pending.view);
   }
 
   recordMetadata(change: (metadata: Metadata) => Metadata): void {

@@ -544,14 +544,17 @@ describe("a handler that fails after it has given the session a new id", () => {
     async (done) => {
       let updating: Promise<unknown> = Promise.resolve();
       let proceed = (): void => {};
-      const { find, id, records } = await failing(async (session, { store }) => {
+      const { find, id, records } = await failing(async (session, { store, elsewhere }) => {
         await session.regenerate();
-        store.plan({ save: ["none", done ? "does it but rejects" : "rejects", "rejects"], load: "rejects" });
+        await elsewhere((other) => other.set("n", 7));
+        // The successor is stored. Then the old id is retired: first there is a conflict, then no answer.
+        const retiring = done ? "does it but rejects" : "rejects";
+        store.plan({ save: ["none", "none", "none", retiring, "rejects"], load: ["none", "none", "rejects"] });
         expect(await codeOf(() => session.save())).toBe("ERR_STORE");
         store.plan({});
         await new Promise<void>((hasAnswer) => {
           let runs = 0;
-          // The function runs again on the session under the new id, and is still running when the handler fails.
+          // The function runs again on the value under the new id, and is still running when the handler fails.
           updating = session.update("n", async (n = 0) => {
             if (++runs === 2) {
               hasAnswer();
@@ -561,10 +564,10 @@ describe("a handler that fails after it has given the session a new id", () => {
           });
         });
       });
-      expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+      expect([await find(id).get("n"), living(records).length]).toEqual([7, 1]);
       proceed();
       await updating.catch(() => {});
-      expect([await find(id).get("n"), living(records).length]).toEqual([0, 1]);
+      expect([await find(id).get("n"), living(records).length]).toEqual([7, 1]);
     },
   );
 

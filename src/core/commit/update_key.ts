@@ -78,14 +78,12 @@ async function recordUpdate(
     const note = (value: unknown, text: string | undefined): void => {
       outcome = { value, text };
     };
-    const removal = flash.removal(key);
-    const known = replacing(
-      values.computeChange(key, () => next, note),
-      removal,
-    );
-    const recorded = replacing(values.computeChange(key, committed(active, key, compute), note), removal);
+    const again = committed(active, key, compute);
+    // The function runs again only on another value, so that its result for this one, which the caller gets, is stored.
+    const known: Compute = (value, fields) => (values.text(key, fields) === before ? next : again(value, fields));
+    const recorded = replacing(values.computeChange(key, known, note), flash.removal(key));
     flash.forget(key);
-    copy.record(recorded, (fields) => void known.run(fields));
+    copy.record(recorded);
     values.track(key, next, text ?? "");
     if (!active.rotates) return next;
     // A session that gets a new id is stored as a whole, so that no change of it is stored under the old id.

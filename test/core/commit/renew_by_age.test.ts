@@ -636,7 +636,7 @@ describe("an id that is due by age", () => {
         await session.regenerate();
         let runs = 0;
         const update = session.update("n", async () => {
-          if (++runs === 1) await sessions.open(old ?? "").update("a", () => 2);
+          if (++runs === 1) await sessions.open(old ?? "").update("n", () => "2");
           return await session.id();
         });
         await Promise.all([expect(update).rejects.toThrow("does not return"), vi.advanceTimersByTimeAsync(60_000)]);

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Codec, memoryStore, type Session, type SessionEvent, SessionManager } from "../../../mod.ts";
 import { SessionHandle } from "../../../src/core/session/session_handle.ts";
@@ -84,6 +85,21 @@ test("update() begins no session for a client that comes with a replaced id: its
   }, old);
   expect(calls).toBe(0);
 });
+
+test.each(["rejects", "does it but rejects"] as const)(
+  "update() returns the value that is stored, also after a save of the new session that %s",
+  async (fault) => {
+    const faulty = faultyStore(openStore().store);
+    const visit = visitor({ store: faulty });
+    const { result } = await visit(async (session) => {
+      session.set("other", 1);
+      faulty.plan({ save: [fault] });
+      const code = await codeOf(() => session.save());
+      return [code, await session.update("n", () => randomUUID())];
+    });
+    expect(result).toEqual(["ERR_STORE", (await visit((session) => session.get("n"))).result]);
+  },
+);
 
 test("update() on a session that begins asks no codec to encode what is not there", async () => {
   const codec: Codec = {
