@@ -290,6 +290,26 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toMatchObject({ inner: 2 });
   });
 
+  test("adds nothing that it has stored in its own session to another one, which that one has begun", async () => {
+    const { sessions, inner, all } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.update("outer", () => 1);
+    expect(await all(inner)).toEqual({ inner: 1, outer: 1 });
+    expect(await all(await sessions.respond(session, await login(sessions, "")))).toEqual({ inner: 2 });
+  });
+
+  test("begins a new session after destroy(), also if the token of that response opens none", async () => {
+    const { sessions, inner, all } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.destroy();
+    set(session);
+    const unknown = `${Cookie.slice(0, -4)}0000; Path=/; Secure`;
+    const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": unknown } }));
+    expect([await all(response), await all(inner)]).toEqual([{ outer: 1 }, {}]);
+  });
+
   test.each<[string, (session: Session<Data>) => unknown, Partial<Data>]>([
     ["touch()", (session) => session.touch(), {}],
     ["set()", set, { outer: 1 }],

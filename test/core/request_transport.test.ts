@@ -348,6 +348,15 @@ describe("several transports", () => {
     }
   });
 
+  test("one in JavaScript that answers undefined has found no token", () => {
+    const silent: Transport = { ...bare(null), read: () => undefined as never };
+    const next = bare("id");
+    const carried = carry(silent, next);
+    expect(carried.readToken()).toBe("id");
+    expect(carried.answerer).toBe(next);
+    expect(carry(silent).readToken()).toBeNull();
+  });
+
   test("each is asked once, however often the token is read", async () => {
     const [late, next] = [full("One", null), full("Two", null)];
     const carried = carry({ ...late, read: (...args) => Promise.resolve(late.read(...args)) }, next);

@@ -109,6 +109,19 @@ describe("open()", () => {
     expect(await open(token)).toBe("expired");
   });
 
+  test("finds a session that can be changed, and reads what was stored", async () => {
+    const { created, changed, op, repository } = scene();
+    const { token } = await created(0);
+    const opened = async (): Promise<Found> => {
+      const found = await repository.open(token, op());
+      if (typeof found === "string") throw new Error(`The session is ${found}`);
+      return found;
+    };
+    const found = await opened();
+    expect(await repository.update(found, changed(found), op())).not.toBe("conflict");
+    expect((await opened()).fields.get("=n")).toBe("2");
+  });
+
   test("asks the store for nothing that can be no id", async () => {
     const { calls, open } = scene();
     expect([await open("a".repeat(31)), await open("a".repeat(33)), await open(" ".repeat(32))]).toEqual(
