@@ -488,13 +488,27 @@ describe("requests of one process that change one session at once", () => {
     expect(await all()).toEqual({ first: true, n: 0, other: 0 });
   });
 
-  test("are refused when they have waited for as long as their store may take", async () => {
-    const { gather, all } = await busyShop({ storeTimeout: 60 });
+  /** Moves the clock by which requests wait. */
+  function moveClock(): (milliseconds: number) => void {
     const now = performance.now.bind(performance);
     let later = 0;
     const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + later);
     onTestFinished(() => clock.mockRestore());
-    const { answers } = await gather([increment, increment], () => (later = 61_000));
+    return (milliseconds) => (later += milliseconds);
+  }
+
+  test("are stored in a process that has run for longer than their store may take", async () => {
+    const { gather, all } = await busyShop({ storeTimeout: 60 });
+    moveClock()(61_000);
+    const { answers } = await gather([increment, increment]);
+    expect(answers.toSorted()).toEqual([1, 2]);
+    expect(await all()).toEqual({ first: true, n: 2, other: 0 });
+  });
+
+  test("are refused when they have waited for as long as their store may take", async () => {
+    const { gather, all } = await busyShop({ storeTimeout: 60 });
+    const move = moveClock();
+    const { answers } = await gather([increment, increment], () => move(61_000));
     expect(answers).toEqual(["ERR_STORE_TIMEOUT", "ERR_STORE_TIMEOUT"]);
     expect(await all()).toEqual({ first: true, n: 0, other: 0 });
   });

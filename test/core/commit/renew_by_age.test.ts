@@ -55,6 +55,15 @@ describe("an id that is due by age", () => {
     expect(calls).toEqual(["load", "create", "change"]);
   });
 
+  test("is renewed beside an update() that the schema refuses", async () => {
+    const { visit, headers, old, read } = await due({ schema: z.object({ a: z.number() }) });
+    const { result, cookies } = await visit((session) => codeOf(() => session.update("a", () => "two")), { headers });
+    expect(result).toBe("ERR_SCHEMA");
+    expect(idIn(cookies)).toMatch(/^[\w-]{32}$/);
+    expect(idIn(cookies)).not.toBe(old);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1 });
+  });
+
   test("is the same for requests that overlap, and neither loses its changes", async () => {
     const { visit, headers, read, records } = await due();
     const met = Promise.withResolvers<void>();
