@@ -420,6 +420,16 @@ describe("while the end of the request stores the session", () => {
     },
   );
 
+  test("save() has nothing to store in a cookie, also if a touch is due", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ store: IN_COOKIE, now: clock.now });
+    await visit((session) => session.set("a", 1));
+    const { result } = await visit(async (session) => ({ session, a: await session.get("a") }));
+    clock.advance(40_000);
+    await result.session.save();
+    expect([result.a, await result.session.get("a")]).toEqual([1, 1]);
+  });
+
   test("a change in a cookie that the response cannot carry any more is reported, and save() throws ERR_RESPONSE_SENT", async () => {
     const sessions: Session[] = [];
     const events: SessionEvent[] = [];
