@@ -321,6 +321,15 @@ describe("cookieSessions()", () => {
         expect(await codeOf(() => change(result.session))).toBe("ERR_RESPONSE_SENT");
       });
 
+      test("and no event tells of one that failed or came late", async () => {
+        const events: string[] = [];
+        const visit = visitor(sealed({ onEvent: ({ type }) => events.push(type) }));
+        await visit((session) => session.set("n", 1));
+        const { result } = await visit(async (session) => (await use(session), { session }));
+        expect(await codeOf(() => result.session.update("n", () => 3))).toBe("ERR_RESPONSE_SENT");
+        expect(events).toEqual(["created", "loaded"]);
+      });
+
       test("and not for save() without a change", async () => {
         const clock = fakeClock();
         const options = sealed({ rotateEvery: 3600, now: clock.now });

@@ -225,7 +225,8 @@ describe("commit()", () => {
   });
 
   test("throws a TypeError when it gets a value that is no session of a manager", async () => {
-    await expect(new SessionManager().commit({} as Session)).rejects.toThrow(/^Expected a Session/);
+    for (const value of [{}, null, undefined, 7, "session"])
+      await expect(new SessionManager().commit(value as Session)).rejects.toThrow(/^Expected a Session/);
   });
 });
 
