@@ -1,6 +1,6 @@
-/** Whether a value is an object that can hold options: not a function, a promise or a list. */
+/** Whether a value is an object that can hold options: not a function or a list. */
 function isOptions(value: unknown): value is object {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !("then" in value);
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -19,7 +19,7 @@ export function assertKnown(options: unknown, known: readonly string[], owner: s
         `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
       );
     }
-    // A session, a request or another instance of a class has none of the names. An object of options may be of a class.
+    // A promise, a session or another instance of a class has none of the names. An object of options may be of a class.
     if ((options.constructor?.name ?? "Object") === "Object" || known.some((name) => name in options)) return;
   }
   throw new TypeError(`The options of ${owner} must be an object, such as { ${known[0]}: … }`);

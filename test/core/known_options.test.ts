@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { assertKnown } from "../../src/core/known_options.ts";
+import { assertKnown, inheriting } from "../../src/core/known_options.ts";
 
 const KNOWN = ["idleTimeout", "ids", "cookie", "encryption", "onEvent", "store", "storeTimeout"];
 
@@ -62,6 +62,10 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
   });
 
+  test.each(["name", "domain", "path", "sameSite", "secure"])("knows that %s is a part of the cookie here", (name) => {
+    expect(() => assertKnown({ [name]: 1 }, ["cookie", `${name}s`], "x")).toThrow("did you mean cookie?");
+  });
+
   test("names no alias that is not known there", () => {
     expect(() => assertKnown({ ttl: 1 }, ["domain", "path"], "cookie")).toThrow("did you mean path?");
   });
@@ -74,4 +78,16 @@ describe("assertKnown()", () => {
   test("names the first of two that are as near", () => {
     expect(() => assertKnown({ ab: 1 }, ["ac", "ad"], "x")).toThrow("did you mean ac?");
   });
+});
+
+test("inheriting() gives a copy of options what they inherit", () => {
+  class Chosen {
+    ids = 1;
+    get store(): string {
+      return "inherited";
+    }
+  }
+  const options = new Chosen();
+  const copy = inheriting({ ...options, ids: 2 }, options);
+  expect([copy.ids, Reflect.get(copy, "store")]).toEqual([2, "inherited"]);
 });

@@ -92,6 +92,7 @@ describe("resolveCookieOptions()", () => {
     [{ name: null }, "its name is not a token"],
     [{ name: "s", path: 7 }, "its path"],
     [{ name: "s", path: null }, "its path"],
+    [{ name: "s", path: ["/"] }, "its path"],
     [{ name: "s", domain: 7 }, "its domain"],
     [{ name: "s", domain: null }, "its domain"],
     [{ name: "s", domain: "." }, "its domain"],
