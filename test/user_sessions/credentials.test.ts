@@ -131,6 +131,25 @@ describe("credentialVersion", () => {
     expect(await devices({ store }).sessions.open(id).get("user")).toBe(ADA);
   });
 
+  test("a user who cannot be revealed stays unknown under the next id, so the session ends all the same", async () => {
+    const store = memoryStore();
+    const asked: string[] = [];
+    const credentialVersion = (user: string): number => (asked.push(user), 1);
+    const { sessions, logIn } = devices({ store }, { credentialVersion });
+    const phone = await logIn();
+    let id = String((await phone((session) => session.id())).result);
+    asked.length = 0;
+    // A manager without the plugin gives the session a new id, and then one that compares no credentials.
+    for (const older of [new SessionManager({ store }), devices({ store }).sessions]) {
+      const session = older.open(id);
+      await session.regenerate();
+      await session.save();
+      id = String(await session.id());
+    }
+    expect((await sessions.open(id).info()).ended).toBe("credentials");
+    expect(asked).toEqual([]);
+  });
+
   test("what credentialVersion throws is thrown, and lets nobody in", async () => {
     let fails = false;
     const { logIn } = devices(
