@@ -24,11 +24,17 @@ test.each([
   "ETag",
   "Age",
   "DPoP",
+  "Cache-Control",
   "CDN-Cache-Control",
   "Surrogate-Control",
   "Content-Type",
   "Sec-Session",
   "Transfer-Encoding",
+  "Connection",
+  "Date",
+  "Location",
+  "Proxy-Authorization",
+  "Access-Control-Allow-Origin",
 ])("headerTransport() refuses %s, which has another use in HTTP", (name) => {
   for (const options of [name, { name, scheme: "Bearer" } as const])
     expect(() => headerTransport(options)).toThrow(
