@@ -49,7 +49,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/options/transport_options.ts",
     ],
     tests: [
-      "test/core/**/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,transport_options}.test.ts",
+      "test/core/**/{cookie_options,cookie_scope,cookie_scopes,cookie_transport,http_token,loopback,resolve_options,transport_options}.test.ts",
     ],
   },
   core_store_client: {
@@ -107,6 +107,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/**/{session_manager,session_prototype,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
       "test/core/**/{with_session,working_copy}.test.ts",
       "test/cookie_sessions/cookie_sessions.test.ts",
+      "test/exclusive.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },
@@ -148,7 +149,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
     tests: [
-      "test/core/**/{admission,destroy,grace,loaded_sessions}.test.ts",
+      "test/core/**/{admission,destroy,grace,loaded_sessions,nested}.test.ts",
       "test/signed_ids.test.ts",
       "test/cookie_sessions/size.test.ts",
     ],
