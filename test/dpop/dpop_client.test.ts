@@ -158,6 +158,17 @@ test("dpopClient() begins one session when several first requests are sent at on
   expect(api.seen.filter(({ headers }) => headers.get("X-Session-Id") === "")).toHaveLength(1);
 });
 
+test("dpopClient() begins one session when several requests are sent at once after a logout", async () => {
+  const api = server();
+  const { fetch } = client(api);
+  await fetch("/count");
+  await fetch("/logout");
+  api.seen.length = 0;
+  const answers = await Promise.all([1, 2, 3].map(async () => await (await fetch("/count")).text()));
+  expect(answers.map((each) => Number(/\d+/.exec(each)?.[0])).toSorted()).toEqual([1, 2, 3]);
+  expect(api.seen.filter(({ headers }) => headers.get("X-Session-Id") === "")).toHaveLength(1);
+});
+
 test("dpopClient() goes on when the first request fails", async () => {
   const api = server();
   let isDown = true;

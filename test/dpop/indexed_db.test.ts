@@ -184,6 +184,23 @@ test("dpopClient() takes no lock when the session is known", async () => {
   expect(locks.names).toHaveLength(length);
 });
 
+test("dpopClient() takes no lock for a storage of the program", async () => {
+  const database = new FakeIndexedDb();
+  vi.stubGlobal("indexedDB", database);
+  const locks = new FakeLocks();
+  vi.stubGlobal("navigator", { locks });
+  const handler = count();
+  let kept: DpopState | undefined;
+  const storage = {
+    load: () => Promise.resolve(kept),
+    save: async (state: DpopState | undefined) => void (kept = await Promise.resolve(state)),
+  };
+  const page = dpopClient("https://api.example", { storage, fetch: (request) => handler(request) });
+  expect(await (await page.fetch("/")).text()).toBe("1");
+  expect(kept?.id).toEqual(expect.any(String));
+  expect([locks.names, database.calls]).toEqual([[], []]);
+});
+
 test("dpopClient() tells its thumbprint during the first request", async () => {
   vi.stubGlobal("indexedDB", new FakeIndexedDb());
   vi.stubGlobal("navigator", { locks: new FakeLocks() });
