@@ -37,10 +37,17 @@ describe("refusalStatus()", () => {
     ["NEXT_HTTP_ERROR_FALLBACK;401", 401],
     ["NEXT_HTTP_ERROR_FALLBACK", null],
     ["NEXT_HTTP_ERROR_FALLBACK;999", null],
+    ["NEXT_HTTP_ERROR_FALLBACK;4040", null],
+    ["NEXT_REDIRECT;NEXT_HTTP_ERROR_FALLBACK;404", null],
     ["NEXT_HTTP_ERROR_FALLBACK;", null],
     ["NEXT_REDIRECT;push;/;307;", null],
     ["2848303911", null],
   ])("of %s is %s", (digest, status) => expect(refusalStatus(thrown(digest))).toBe(status));
+
+  test.each([null, undefined, "NEXT_NOT_FOUND", new Error("no digest")])(
+    "of %s, which has no digest, is null",
+    (error) => expect(refusalStatus(error)).toBeNull(),
+  );
 });
 
 describe("cookieFrom()", () => {

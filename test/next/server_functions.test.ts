@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Session, type SessionOptions } from "../../mod.ts";
+import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { type NextSession, nextSession } from "../../src/next.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { codeOf } from "../setup/sessions.ts";
@@ -64,6 +65,13 @@ const redirect = (): never => {
 };
 
 describe("action()", () => {
+  test("keeps a session in the cookie", async () => {
+    const sessions = application({ store: cookieSessions({ secrets: ["a secret of at least thirty-two bytes"] }) });
+    const browser = new Browser();
+    await browser.visit(() => sessions.action(login)("ada"));
+    expect(await browser.visit(userOf(sessions))).toBe("ada");
+  });
+
   test("gives an action the session before its own arguments, and stores what it has changed", async () => {
     const sessions = application();
     const browser = new Browser();
