@@ -50,9 +50,9 @@ export function session<Data extends object = DefaultData, As extends string = "
 ): MiddlewareHandler<SessionEnv<Data, As>> {
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
-  const isShared = isManager<Data>(options);
   // This only checks that it is an object. SessionManager checks the names. Each object has a `constructor`.
-  if (!isShared) assertKnown(options, ["store", "constructor", ...Object.keys(Object(options))], "session");
+  assertKnown(options, ["store", "constructor", ...Object.keys(Object(options))], "session");
+  const isShared = isManager<Data>(options);
   const { as = "session", ...others } = isShared ? {} : options;
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(inheriting(others, options)));
   if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");
