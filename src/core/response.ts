@@ -6,8 +6,8 @@
  */
 
 /**
- * A copy of a response with the session's headers, or the same response if there are none. Null if it can carry none: an
- * upgrade, or a network error, with immutable headers.
+ * A copy of a response with the session's headers. Without such headers, the response itself. Null for a response that cannot
+ * carry headers: an upgrade, or a network error, with immutable headers.
  *
  * It is a copy for two reasons. Headers may be immutable (a redirect, a fetched response). And a handler may return one
  * object to two clients: writing to it would give one client's token to the other. The body is passed on, not read.
