@@ -2,12 +2,12 @@ import type { ActiveSession } from "./session/active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise } from "./maybe_promise.ts";
-import { forOwnToken } from "./operation_with.ts";
+import { forKnownSession } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 
-/** Opens a token that this server made, and lets plugins and schema check the session. */
+/** Opens the token of a session that this request has found or stored, and lets plugins and schema check the session. */
 export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
-  return chain(active.policy.repository.open(token, forOwnToken(op)), (found) => admit(active, found, op));
+  return chain(active.policy.repository.open(token, forKnownSession(op)), (found) => admit(active, found, op));
 }
 
 /** Lets plugins and schema check a session, if one was found. */

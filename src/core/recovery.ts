@@ -4,7 +4,7 @@ import { isSessionError, SessionError } from "./errors.ts";
 import { newestOf, openAdmitted } from "./admission.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import { undoing } from "./operation.ts";
-import { forOwnToken } from "./operation_with.ts";
+import { forKnownSession } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { UnconfirmedWrite } from "./session/unconfirmed.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
@@ -91,7 +91,7 @@ async function isRetiredFor(
 ): Promise<boolean> {
   const { repository } = active.policy;
   await touch(active, current, op);
-  const found = await repository.open(current.token, forOwnToken(op));
+  const found = await repository.open(current.token, forKnownSession(op));
   if (typeof found !== "string" && found.id === successor.id) return true;
   return (await repository.refresh(successor, op))?.version !== successor.version;
 }

@@ -74,6 +74,29 @@ describe("regenerate() with grace", () => {
     expect(ended.result).toBe("corrupt");
   });
 
+  test.each([
+    [61, 1],
+    [60 + 599, 1],
+    [60 + 600, "ERR_SESSION_GONE"],
+  ])(
+    "regenerate() lets a request finish that found the session before its deadline, also under the new id (after %i s)",
+    async (seconds, expected) => {
+      const { clock, visit, old } = await openShop();
+      const { seen } = await visit(old, async (session) => {
+        await session.get("n");
+        await visit(old, (other) => {
+          other.setTimeouts({ absolute: 60 });
+          return other.regenerate({ grace: 900 });
+        });
+        clock.advance(seconds);
+        return await count(session).catch(({ code }) => code);
+      });
+      expect(seen).toBe(expected);
+      // A request that comes after the deadline finds no session.
+      expect((await visit(old, (session) => session.get("n"))).seen).toBeUndefined();
+    },
+  );
+
   test("regenerate() ends the old id when the grace is over, and the new one lives on", async () => {
     const { clock, visit, old } = await openShop();
     const { told = "" } = await visit(old, (session) => session.regenerate({ grace: 30 }));

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { memoryStore } from "../../mod.ts";
-import { forOwnToken } from "../../src/core/operation_with.ts";
+import { forKnownSession, forOwnToken } from "../../src/core/operation_with.ts";
 import type { Operation } from "../../src/core/repository.ts";
 
 /** An operation whose methods fail without their object, and a list of their calls. */
@@ -48,4 +48,11 @@ test("forOwnToken() names a token of this server by the name under which it is w
   own.emit({ type: "stale" });
   await own.backOff();
   expect(asked).toEqual(["endsAt", { type: "stale" }, "backOff"]);
+});
+
+test("forKnownSession() moves the deadline to the instant at which a record may be swept", () => {
+  const { op } = operation("older");
+  const known = forKnownSession(op);
+  expect(known).toMatchObject({ presentedName: "session", isOwnToken: true, now: 1000 });
+  expect(known.endsAt({ metadata: { createdAt: 1, absoluteSince: 1 }, lastSeenAt: 7 })).toBe(600_008);
 });

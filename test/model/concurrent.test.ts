@@ -107,4 +107,29 @@ describe("a request", () => {
       comparing(),
     );
   });
+
+  test("finishes after a deadline that it found ahead, although another one has shortened it and made a new id", async () => {
+    const visitAgain = (...calls: Visit["calls"]): Visit => ({ ...visit(...calls), presents: "first id" });
+    const rounds = [
+      { later: 0, meanwhile: 0, visits: [visit({ call: "count" })] },
+      { later: 0, meanwhile: 3700, visits: [visit({ call: "flash", key: "a" })] },
+      {
+        later: 0,
+        meanwhile: 310,
+        visits: [
+          visitAgain(
+            { call: "setTimeouts", absolute: 4000 },
+            { call: "regenerate", grace: 900, reauthenticated: false },
+            { call: "all" },
+          ),
+          visitAgain({ call: "save" }),
+          visitAgain({ call: "count" }),
+        ],
+      },
+    ];
+    await assertExplained(
+      { clocks: [RIGHT, RIGHT, RIGHT], rounds, turns: [0, 0, 0, 0, 0, 0, 0, 7, 3, 0, 0, 0, 0, 0] },
+      comparing(),
+    );
+  });
 });
