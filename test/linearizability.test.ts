@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { memoryStore, type SessionStore } from "../mod.ts";
 import { explain, type Operation } from "./linearizability/checker.ts";
+import { runsOf } from "./setup/random.ts";
 import { type EngineName, engines, openStore } from "./linearizability/engines.ts";
 import {
   begin,
@@ -87,7 +88,7 @@ describe("explain()", () => {
         );
         expect(isLinearizable(history)).toBe(hasOrder(history, 0));
       }),
-      { numRuns: 2000 },
+      runsOf(2000),
     );
   });
 });

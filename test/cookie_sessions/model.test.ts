@@ -2,10 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SessionManager } from "../../mod.ts";
 import { fakeClock } from "../../src/testing.ts";
+import { runsOf } from "../setup/random.ts";
 import { cookieOf, type Data, openStore, sealed, withCopy } from "./setup.ts";
-
-const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
-const RUNS = Number(process.env["TRACES"] ?? 150);
 
 /** A request with one of the copies of the cookie, and the seconds before it. */
 interface Step {
@@ -44,7 +42,6 @@ function end(id: Id, now: number): void {
 }
 
 test("each copy of a session of cookieSessions({ revocation }) opens when it must, and only then, whatever was done before", async () => {
-  console.log(`SEED=${seed}: ${RUNS} traces`);
   const property = fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), async (steps) => {
     const clock = fakeClock(1_800_000_000_000);
     const sessions = new SessionManager<Data>(sealed({ now: clock.now }, { revocation: openStore().store }));
@@ -100,5 +97,5 @@ test("each copy of a session of cookieSessions({ revocation }) opens when it mus
       await check();
     }
   });
-  await fc.assert(property, { seed, numRuns: RUNS });
+  await fc.assert(property, runsOf(150));
 });

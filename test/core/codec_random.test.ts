@@ -2,6 +2,7 @@ import { parse, stringify } from "devalue";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { structuredCodec } from "../../src/core/codec.ts";
+import { runsOf } from "../setup/random.ts";
 import { isSameGraph, scalars } from "./graphs.ts";
 
 const { encode, decode } = structuredCodec;
@@ -40,7 +41,7 @@ test("decode() never makes anything but the values that encode() takes", () => {
       }
       expect(isSameGraph(copyOf(value), value)).toBe(true);
     }),
-    { numRuns: 3000 },
+    runsOf(3000),
   );
 });
 
@@ -92,7 +93,7 @@ describe("with devalue as the oracle", () => {
         expect(isSameGraph(copy, parse(stringify(value)))).toBe(true);
         expect(encode(copy)).toBe(text);
       }),
-      { numRuns: 5000 },
+      runsOf(5000),
     );
   });
 
@@ -119,7 +120,7 @@ describe("with devalue as the oracle", () => {
           expect(isSameGraph(copyOf(value), expected)).toBe(true);
         },
       ),
-      { numRuns: 3000 },
+      runsOf(3000),
     );
   });
 
@@ -129,7 +130,7 @@ describe("with devalue as the oracle", () => {
         if (JSON.stringify(value).includes("__proto__")) return;
         expect(isSameGraph(copyOf(value), parse(stringify(value)))).toBe(true);
       }),
-      { numRuns: 2000 },
+      runsOf(2000),
     );
   });
 });

@@ -5,6 +5,7 @@ import { memoryStore, type Session, SessionManager, type SessionOptions, withSes
 import { encryption } from "../../src/encryption.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
+import { runsOf } from "../setup/random.ts";
 import { living, openStore, SHOP } from "../setup/sessions.ts";
 import {
   beginVisit,
@@ -273,7 +274,7 @@ describe("a client whose requests come one after the other", () => {
     async (_, mostFaults, numRuns, more) => {
       await fc.assert(
         fc.asyncProperty(requests(mostFaults), (all) => play(all, more)),
-        { numRuns },
+        runsOf(numRuns),
       );
     },
   );

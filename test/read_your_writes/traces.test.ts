@@ -1,10 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { runsOf, SEED } from "../setup/random.ts";
 import { alone, inTabs, type Step, violationsIn, withJob } from "./traces.ts";
 import type { Skews } from "./world.ts";
-
-const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
-const RUNS = Number(process.env["TRACES"] ?? 300);
 
 /** Seconds between two requests, from none to so many that every cache has expired. */
 const anyTime = fc.constantFrom(0, 0, 0.2, 1, 3, 10, 30, 59, 61, 90, 119, 121, 300);
@@ -37,16 +35,15 @@ describe("readYourWrites() shows a browser that changes places its own writes, a
       ["with clocks that are each up to five minutes off", anySkews],
     ] as const) {
       test(`when traces are random, ${clocks}: ${name}`, async () => {
-        console.log(`SEED=${seed}: ${RUNS} traces`);
         const property = fc.asyncProperty(trace, skews, async (steps, skews) => {
           expect(await violationsIn(steps, { simulated, skews })).toEqual([]);
         });
-        await fc.assert(property, { seed, numRuns: RUNS });
+        await fc.assert(property, runsOf(300));
       });
     }
 
     test(`which it does not without it: ${name}`, async () => {
-      const traces = fc.sample(trace, { seed, numRuns: 100 });
+      const traces = fc.sample(trace, { seed: SEED, numRuns: 100 });
       let violating = 0;
       for (const steps of traces) {
         if ((await violationsIn(steps, { simulated, isOn: false })).length > 0) violating++;

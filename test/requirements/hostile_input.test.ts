@@ -9,6 +9,7 @@ import { verifyCsrfToken } from "../../src/csrf.ts";
 import { encryption } from "../../src/encryption.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { z } from "zod";
+import { runsOf } from "../setup/random.ts";
 import { counted, idIn, keyOf, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 // Whatever a client sends or a store contains: nothing throws, the store is read once at most, and no id that the server
@@ -17,7 +18,7 @@ import { counted, idIn, keyOf, openStore, SHOP, visitor } from "../setup/session
 const NAME = "__Host-session";
 const secret = "a secret of at least thirty-two bytes";
 const ids = signedIds({ secrets: [secret] });
-const runs = (numRuns: number) => ({ numRuns, interruptAfterTimeLimit: 6_000, markInterruptAsFailure: false });
+const runs = (count: number) => ({ ...runsOf(count), interruptAfterTimeLimit: 6_000, markInterruptAsFailure: false });
 
 /** The characters that a header can contain: the Headers of a runtime reject all others. */
 const headerText = fc.stringMatching(/^[\t\x20-\x7e\x80-\xff]{0,300}$/);

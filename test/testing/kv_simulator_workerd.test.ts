@@ -2,6 +2,7 @@ import fc from "fast-check";
 import type { Miniflare } from "miniflare";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { kvSimulator, type KvPutOptions, type SimulatedNamespace } from "../../src/testing.ts";
+import { runsOf } from "../setup/random.ts";
 import { startWorker } from "../setup/workerd.ts";
 
 /** The calls of a namespace that both implementations understand. */
@@ -139,6 +140,6 @@ describe("kvSimulator() answers as Workers KV does in workerd", () => {
         limit: fc.nat(4).map((n) => n + 1),
       }),
     );
-    await fc.assert(fc.asyncProperty(fc.array(call, { maxLength: 30 }), compare), { numRuns: 40 });
+    await fc.assert(fc.asyncProperty(fc.array(call, { maxLength: 30 }), compare), runsOf(40));
   });
 });

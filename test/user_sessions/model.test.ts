@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Session, SessionManager, type SessionStore, type UntypedData } from "../../mod.ts";
 import { userSessions, type UserSessions } from "../../src/user_sessions.ts";
 import { fakeClock } from "../../src/testing.ts";
+import { runsOf } from "../setup/random.ts";
 import { everySchedule } from "../setup/schedules.ts";
 import { openStore } from "../setup/sessions.ts";
 import { type Fault, scheduledStore, unlisted } from "./invariant.ts";
@@ -67,7 +68,7 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
       minLength: 2,
       maxLength: 5,
     });
-    await fc.assert(fc.asyncProperty(waves, play), { numRuns: RUNS, endOnFailure: true });
+    await fc.assert(fc.asyncProperty(waves, play), { ...runsOf(400), endOnFailure: true });
   });
 
   const ends: readonly Act[] = ["revokeAll", "destroy"];
@@ -121,7 +122,6 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
   );
 });
 
-const RUNS = 400;
 const MOST_STEPS = 20_000;
 /** How often the requests of a schedule take turns. With more switches there would be too many schedules. */
 const MOST_SWITCHES = 2;
