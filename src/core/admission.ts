@@ -1,13 +1,22 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
+import { SWEEP_MARGIN } from "./expiry.ts";
 import { chain, type MaybePromise } from "./maybe_promise.ts";
-import { forKnownSession } from "./operation_with.ts";
+import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 
 /** Opens the token of a session that this request has found or stored, and lets plugins and schema check the session. */
 export function openAdmitted(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
   return chain(active.policy.repository.open(token, forKnownSession(op)), (found) => admit(active, found, op));
+}
+
+/**
+ * The same operation for a session that the request has found or stored before. Its deadline was checked then, so the
+ * request may finish after it. A session that ended so long ago that its record may be swept stays ended.
+ */
+export function forKnownSession(op: Operation): Operation {
+  return { ...forOwnToken(op), endsAt: (contents) => op.endsAt(contents) + SWEEP_MARGIN };
 }
 
 /** Lets plugins and schema check a session, if one was found. */

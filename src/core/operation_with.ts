@@ -1,4 +1,3 @@
-import { SWEEP_MARGIN } from "./expiry.ts";
 import type { Operation } from "./repository.ts";
 
 /**
@@ -24,12 +23,4 @@ export function operationWith(op: Operation, own: Partial<Operation>): Operation
  */
 export function forOwnToken(op: Operation): Operation {
   return operationWith(op, { presentedName: op.name, isOwnToken: true });
-}
-
-/**
- * The same operation for a session that the request has found or stored before. Its deadline was checked then, so the
- * request may finish after it. A session that ended so long ago that its record may be swept stays ended.
- */
-export function forKnownSession(op: Operation): Operation {
-  return { ...forOwnToken(op), endsAt: (contents) => op.endsAt(contents) + SWEEP_MARGIN };
 }

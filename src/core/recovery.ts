@@ -1,10 +1,9 @@
 import { hasGrace } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError } from "./errors.ts";
-import { newestOf, openAdmitted } from "./admission.ts";
+import { forKnownSession, newestOf, openAdmitted } from "./admission.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import { undoing } from "./operation.ts";
-import { forKnownSession } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { UnconfirmedWrite } from "./session/unconfirmed.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";

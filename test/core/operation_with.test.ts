@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { memoryStore } from "../../mod.ts";
-import { forKnownSession, forOwnToken } from "../../src/core/operation_with.ts";
+import { forKnownSession } from "../../src/core/admission.ts";
+import { forOwnToken } from "../../src/core/operation_with.ts";
 import type { Operation } from "../../src/core/repository.ts";
 
 /** An operation whose methods fail without their object, and a list of their calls. */
