@@ -68,8 +68,7 @@ export function session<Data extends object = DefaultData, As extends string = "
       if (!isHttpException(error)) manager.dropRecorded(session);
     });
     try {
-      const instead = await manager.answerInstead?.(request, session, [c]);
-      if (policy.isEager) await own.size();
+      const instead = await manager.prepare?.(request, session, [c]);
       if (instead === undefined) await next();
       else c.res = instead;
       const response = await manager.finish(request, session, c.res, [waitUntilOf(c)]);

@@ -92,7 +92,7 @@ export function nodeSession<Data extends object = DefaultData>(
   if (Reflect.has(Object(options), "rawHeaders"))
     throw new TypeError("nodeSession was given a request in place of options: write app.use(nodeSession())");
   const manager = managerInternalsOf(isManager<Data>(options) ? options : new SessionManager<Data>(options));
-  const { answerInstead, policy } = manager;
+  const { policy, prepare } = manager;
   return (request, response, next) => {
     assertNodeMessages(request, response);
     const webRequest = webRequests.get(request) ?? toRequest(request);
@@ -125,10 +125,9 @@ export function nodeSession<Data extends object = DefaultData>(
       fail,
       abort: () => void manager.discard(session)?.catch(() => {}),
     });
-    if (!policy.isEager && answerInstead === undefined) return next?.();
+    if (prepare === undefined) return next?.();
     const go = async (): Promise<void> => {
-      if (policy.isEager) await (session as Session<Data>).size();
-      const instead = await answerInstead?.(webRequest, session, [request, response]);
+      const instead = await prepare(webRequest, session, [request, response]);
       if (instead === undefined) next?.();
       else await answer(response, instead);
     };

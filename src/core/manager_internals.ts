@@ -14,8 +14,11 @@ export interface ManagerInternals {
     runtimeArguments: readonly unknown[],
     isShared: boolean,
   ): { readonly session: object; readonly isJoined: boolean };
-  /** Lets plugins answer the request in place of the handler; undefined if no plugin answers requests. */
-  readonly answerInstead:
+  /**
+   * Lets plugins answer a request in place of the handler, and loads the session if the options ask for that. Undefined
+   * if neither is needed.
+   */
+  readonly prepare:
     | ((request: Request, session: object, runtimeArguments: readonly unknown[]) => Promise<Response | undefined>)
     | undefined;
   /**

@@ -15,6 +15,7 @@ import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.
 import type { DefaultData, Session } from "./session.ts";
 import type { LazySession } from "./session/lazy_session.ts";
 import { SessionHandle } from "./session/session_handle.ts";
+import { loadToRead } from "./session/session_values.ts";
 import { cleanError } from "./store_client.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { notify } from "./events.ts";
@@ -163,9 +164,7 @@ export class SessionManager<Data extends object = DefaultData> {
     return {
       policy,
       begin: (request, rest, isShared) => this.#begin(request, rest, isShared),
-      answerInstead: policy.plugins.some((plugin) => plugin.answer !== undefined)
-        ? (request, session, rest) => answerInstead(policy, request, session, rest)
-        : undefined,
+      prepare: preparation(policy),
       finish: (request, session, response, rest) => {
         const lazy = lazyOf(session);
         // The session may be used after the response.
@@ -262,17 +261,16 @@ function discard(session: LazySession): Promise<void> | undefined {
   return session.active && undoRotation(session.active);
 }
 
-async function answerInstead(
-  { plugins }: Policy,
-  request: Request,
-  session: object,
-  rest: readonly unknown[],
-): Promise<Response | undefined> {
-  for (const plugin of plugins) {
-    const response = await plugin.answer?.(request, session, ...rest);
-    if (response !== undefined) return response;
-  }
-  return undefined;
+function preparation({ plugins, isEager }: Policy): ManagerInternals["prepare"] {
+  const answering = plugins.filter(({ answer }) => answer !== undefined);
+  if (!isEager && answering.length === 0) return undefined;
+  return async (request, session, rest) => {
+    let response: Response | undefined;
+    for (const plugin of answering) response ??= await plugin.answer?.(request, session, ...rest);
+    // A plugin that answers decides how the session is loaded, so it comes first.
+    if (isEager) await loadToRead(lazyOf(session).used);
+    return response;
+  };
 }
 
 function hostOf(policy: Policy): PluginHost {

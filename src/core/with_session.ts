@@ -74,7 +74,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
     throw new TypeError("withSession needs a handler: a function of a request and a session");
   const isShared = isManager<Data>(options);
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(options));
-  const { policy, answerInstead } = manager;
+  const { policy, prepare } = manager;
   const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
     const given = Object(request);
     if (!Reflect.has(given, "headers") || Reflect.has(given, "rawHeaders"))
@@ -84,8 +84,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
     if (isJoined) return await handler(request, own, ...rest);
     let hasAnswer = false;
     try {
-      const instead = answerInstead && (await answerInstead(request, session, rest));
-      if (policy.isEager) await own.size();
+      const instead = prepare && (await prepare(request, session, rest));
       const answer = instead ?? (await handler(request, own, ...rest));
       assertAnswer(answer);
       const response = answer ?? undefined;

@@ -1,7 +1,7 @@
 import { IncomingMessage } from "node:http";
 import { Socket } from "node:net";
 import { expect, test } from "vitest";
-import { memoryStore, SessionManager, type SessionOptions } from "../../mod.ts";
+import { memoryStore, type Plugin, SessionManager, type SessionOptions } from "../../mod.ts";
 import { type NodeRequest, nodeSession } from "../../src/node.ts";
 import { codeOf, counted, openStore } from "../setup/sessions.ts";
 import { FullResponse } from "./bare_response.ts";
@@ -334,6 +334,17 @@ test("an eager session is loaded before next is called, and one that cannot be l
   nodeSession<Data>({ store, load: "eager" })(quiet.request, quiet.response);
   for (let n = 0; n < 3; n++) await new Promise(setImmediate);
   expect(quiet.response.calls).toEqual([]);
+});
+
+test("a plugin answers before an eager session is loaded, so that the plugin decides how it is loaded", async () => {
+  const { store, calls } = counted(memoryStore());
+  const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
+  calls.length = 0;
+  const early: Plugin = { name: "early", answer: () => void calls.push("answer") };
+  const { request, response, told, next } = exchange(cookie);
+  nodeSession<Data>({ store, load: "eager", plugins: [early] })(request, response, next);
+  await expect.poll(() => told).toEqual([[undefined]]);
+  expect(calls).toEqual(["answer", "load"]);
 });
 
 test("what a plugin answers is sent in place of the handler's response", async () => {
