@@ -3,7 +3,7 @@ import type { ActiveSession } from "./session/active_session.ts";
 import { mayBeLate } from "./admission.ts";
 import { create } from "./commit/create.ts";
 import { commitTogether } from "./commit/group_commit.ts";
-import { isSessionError, sessionGone } from "./errors.ts";
+import { hasCode, sessionGone } from "./errors.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
@@ -93,7 +93,7 @@ function restoring(active: ActiveSession, taken: Commit, store: () => MaybePromi
     // The request has failed meanwhile, so nothing more of it is stored.
     if (copy.drops !== drops) active.unconfirmed = undefined;
     else if (active.unconfirmed !== undefined) active.unconfirmed = { ...active.unconfirmed, commit: taken };
-    else if (!isGoneError(error)) copy.restore(taken);
+    else if (!hasCode(error, "ERR_SESSION_GONE")) copy.restore(taken);
     throw error;
   });
 }
@@ -103,13 +103,10 @@ async function renew(active: ActiveSession, base: Found, commit: RotationCommit,
   try {
     await rotate(active, base, commit, op);
   } catch (error) {
-    const isTooLarge = isSessionError(error) && error.code === "ERR_RECORD_TOO_LARGE";
-    if (!commit.rotation.untilUsed || !isTooLarge) throw error;
+    if (!commit.rotation.untilUsed || !hasCode(error, "ERR_RECORD_TOO_LARGE")) throw error;
     await update(active, base, { ...commit, rotation: undefined }, op);
   }
 }
-
-const isGoneError = (error: unknown): boolean => isSessionError(error) && error.code === "ERR_SESSION_GONE";
 
 /** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);

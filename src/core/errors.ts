@@ -112,9 +112,14 @@ export function isBusy(value: unknown): boolean {
   return isBranded(value, BUSY);
 }
 
+/** Whether a value is a `SessionError` with one of these codes. */
+export function hasCode(error: unknown, ...codes: readonly SessionErrorCode[]): error is SessionError {
+  return isSessionError(error) && codes.includes(error.code);
+}
+
 /** Whether an error is a failure of the store, after which it may be unknown whether a write was stored. */
 export function isOutage(error: unknown): error is SessionError {
-  return isSessionError(error) && (error.code === "ERR_STORE" || error.code === "ERR_STORE_TIMEOUT");
+  return hasCode(error, "ERR_STORE", "ERR_STORE_TIMEOUT");
 }
 
 /** The error of a store that takes too long. */

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./session/active_session.ts";
-import { isOutage, isSessionError } from "./errors.ts";
+import { hasCode, isOutage } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
@@ -97,10 +97,8 @@ function store(active: ActiveSession): MaybePromise<boolean> {
   return recovering(
     () => chain(active.save(true), () => !active.isGone),
     (error) => {
-      if (!isSessionError(error)) throw error;
-      const { code } = error;
-      const isTolerated = active.policy.toleratesFailure && (isOutage(error) || code === "ERR_CONFLICT");
-      if (code !== "ERR_SESSION_GONE" && !isTolerated) throw error;
+      const isTolerated = active.policy.toleratesFailure && (isOutage(error) || hasCode(error, "ERR_CONFLICT"));
+      if (!isTolerated && !hasCode(error, "ERR_SESSION_GONE")) throw error;
       return undo(active);
     },
   );

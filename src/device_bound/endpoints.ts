@@ -5,7 +5,7 @@
  */
 import { urlOf } from "../core/address.ts";
 import { mayBeLate } from "../core/admission.ts";
-import { isSessionError } from "../core/errors.ts";
+import { hasCode } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import type { Operation } from "../core/repository.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
@@ -134,7 +134,7 @@ async function stored(session: object, internals: SessionInternals, binding: Bin
     if (typeof save === "function") await save.call(session);
     return true;
   } catch (error) {
-    if (isSessionError(error) && error.code === "ERR_SESSION_GONE") return false;
+    if (hasCode(error, "ERR_SESSION_GONE")) return false;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { leavesTombstones } from "../core/store_repository/end_record.ts";
-import { isSessionError, SessionError } from "../core/errors.ts";
+import { hasCode, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { SWEEP_MARGIN } from "../core/expiry.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
@@ -240,7 +240,7 @@ async function backOff(op: Operation): Promise<boolean> {
     await op.backOff();
     return true;
   } catch (error) {
-    if (isSessionError(error) && error.code === "ERR_CONFLICT") return false;
+    if (hasCode(error, "ERR_CONFLICT")) return false;
     throw error;
   }
 }

@@ -8,7 +8,7 @@ import type { SessionStore } from "../core/store.ts";
 import { type RedisClientSource, senderOf } from "./redis/client.ts";
 import { knownValues } from "./redis/known_values.ts";
 import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
-import { hasCode } from "./redis/reply.ts";
+import { hasMessage } from "./redis/reply.ts";
 
 export type { RedisClient, RedisClientSource } from "./redis/client.ts";
 export type { RedisStoreOptions } from "./redis/record_store.ts";
@@ -121,7 +121,7 @@ export function redisStore(client: RedisClientSource, options: RedisStoreOptions
     known: knownValues(send),
     read: (command, key) =>
       send(command, key).catch((error: unknown) => {
-        if (!hasCode(error, /^WRONGTYPE/)) throw error;
+        if (!hasMessage(error, /^WRONGTYPE/)) throw error;
         return command === "GET" ? "" : ["", ""];
       }),
   });

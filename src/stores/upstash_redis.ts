@@ -9,7 +9,7 @@ import type { SessionStore } from "../core/store.ts";
 import { evaluate, type Send, type SendScript } from "./redis/commands.ts";
 import { CALL, unmark } from "./redis/marked_call.ts";
 import { recordStore, type RedisStoreOptions } from "./redis/record_store.ts";
-import { hasCode } from "./redis/reply.ts";
+import { hasMessage } from "./redis/reply.ts";
 
 export type { RedisStoreOptions as UpstashRedisStoreOptions } from "./redis/record_store.ts";
 
@@ -97,7 +97,7 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
         ? redis.evalsha(script, [key], [...args])
         : redis.exec([command, script, "1", key, ...args]));
     } catch (error) {
-      throw hasCode(error, TOO_MANY_REQUESTS) ? new StoreBusyError() : error;
+      throw hasMessage(error, TOO_MANY_REQUESTS) ? new StoreBusyError() : error;
     }
   };
   const send: Send = async (command, key, args = [], script) => {

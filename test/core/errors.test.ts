@@ -4,6 +4,7 @@ import {
   ambiguousCookie,
   isBusy,
   isMistake,
+  hasCode,
   isOutage,
   isSessionError,
   mistake,
@@ -82,6 +83,12 @@ describe("SessionError", () => {
     expect([plain instanceof StoreBusyError, new StoreBusyError() instanceof StoreBusyError]).toEqual([false, true]);
     expect(new StoreBusyError()).toMatchObject({ code: "ERR_STORE" });
   });
+});
+
+test("hasCode() recognises a SessionError by one of several codes, and nothing else", () => {
+  const gone = new SessionError("ERR_SESSION_GONE", "");
+  expect([hasCode(gone, "ERR_CONFLICT", "ERR_SESSION_GONE"), hasCode(gone, "ERR_CONFLICT")]).toEqual([true, false]);
+  expect(hasCode({ code: "ERR_SESSION_GONE" }, "ERR_SESSION_GONE")).toBe(false);
 });
 
 test("isOutage() tells a store that failed from everything else", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { hasCode, isDone, textOf } from "../../src/stores/redis/reply.ts";
+import { hasMessage, isDone, textOf } from "../../src/stores/redis/reply.ts";
 
 test("a reply that means nothing is an error that says so", () => {
   const nonsense = expect.objectContaining({ message: expect.stringContaining("answer without meaning") });
@@ -7,9 +7,9 @@ test("a reply that means nothing is an error that says so", () => {
   for (const reply of ["QUEUED", null, 2]) expect(() => isDone(reply, "1", "0")).toThrow(nonsense);
 });
 
-test("the code of a failure is looked for in its message, whatever it is that was thrown", () => {
+test("hasMessage() looks at the message of what was thrown, whatever that is", () => {
   for (const thrown of [new Error("ERR syntax"), { message: "ERR syntax" }, { message: { toString: () => "ERR" } }])
-    expect(hasCode(thrown, /^ERR/)).toBe(true);
+    expect(hasMessage(thrown, /^ERR/)).toBe(true);
   for (const thrown of [undefined, null, "ERR syntax", 1, {}, { code: "ERR" }, new Error("OOM ERR")])
-    expect(hasCode(thrown, /^(?:ERR|undefined)/)).toBe(false);
+    expect(hasMessage(thrown, /^(?:ERR|undefined)/)).toBe(false);
 });

@@ -1,6 +1,6 @@
 import { type Commit, replay, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { isOutage, isSessionError, storeTimedOut } from "../errors.ts";
+import { hasCode, isOutage, storeTimedOut } from "../errors.ts";
 import { admit, alive, newestOf } from "../admission.ts";
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
@@ -151,9 +151,7 @@ function isNothing({ current, commit: { changes, timeouts } }: Job, base: Found)
 
 /** Whether the store or the session failed, so that each job of a batch would fail in the same way. */
 function isSharedFailure(error: unknown): boolean {
-  return (
-    isOutage(error) || (isSessionError(error) && (error.code === "ERR_SESSION_GONE" || error.code === "ERR_CONFLICT"))
-  );
+  return isOutage(error) || hasCode(error, "ERR_SESSION_GONE", "ERR_CONFLICT");
 }
 
 async function storeEach(jobs: readonly Job[]): Promise<null> {

@@ -1,4 +1,4 @@
-import { hasCode, isDone } from "./reply.ts";
+import { hasMessage, isDone } from "./reply.ts";
 
 /** The commands that are sent. Each has one key. */
 export type Command = "GET" | "HGETALL" | "SET" | "DEL" | "PEXPIRE" | "EVALSHA" | "EVAL";
@@ -67,7 +67,7 @@ export function evaluate(
   args: readonly string[],
 ): Promise<unknown> {
   return send("EVALSHA", key, args, digest).catch((error: unknown) => {
-    if (!hasCode(error, NO_SCRIPT)) throw error;
+    if (!hasMessage(error, NO_SCRIPT)) throw error;
     return send("EVAL", key, args, text);
   });
 }

@@ -1,6 +1,6 @@
 import type { MaybePromise } from "../../core/maybe_promise.ts";
 import { type Send, set } from "./commands.ts";
-import { hasCode } from "./reply.ts";
+import { hasMessage } from "./reply.ts";
 
 /**
  * `SET … IFEQ` compares the whole value, so the values that were seen last are kept: at least those of `LEAST_VALUES`
@@ -47,9 +47,9 @@ export function knownValues(send: Send): KnownValues {
       // A kept value with another version is not the value to replace.
       if (!isSupported || !present?.startsWith(head)) return undefined;
       return set(send, key, value, "IFEQ", present, "PX", life).catch((error: unknown) => {
-        if (hasCode(error, /^WRONGTYPE/)) return false;
+        if (hasMessage(error, /^WRONGTYPE/)) return false;
         // A server that does not know the option refuses the command and writes nothing: Redis before 8.4, Valkey before 8.1.
-        if (!hasCode(error, /^ERR|ResponseError/)) throw error;
+        if (!hasMessage(error, /^ERR|ResponseError/)) throw error;
         isSupported = false;
         values = older = new Map();
         return undefined;

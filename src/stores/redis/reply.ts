@@ -47,9 +47,9 @@ export function invalidAnswer(): Error {
 }
 
 /**
- * Whether a client's error is a reply with this code, which the protocol keeps in its first word
+ * Whether a client's error has a message of this form. The message of an error reply begins with its code
  * (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
  */
-export function hasCode(error: unknown, code: RegExp): boolean {
-  return typeof error === "object" && error !== null && "message" in error && code.test(String(error.message));
+export function hasMessage(error: unknown, form: RegExp): boolean {
+  return typeof error === "object" && error !== null && "message" in error && form.test(String(error.message));
 }
