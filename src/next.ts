@@ -12,8 +12,9 @@ import type { DefaultData, Session } from "./core/session.ts";
 import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 import { storeResolver } from "./core/options/store_resolver.ts";
 import { type FetchHandler, type SessionHandler, withSession } from "./core/with_session.ts";
-import { cookieFrom, isControlFlow, refusalStatus } from "./next/control_flow.ts";
+import { isControlFlow, refusalStatus } from "./next/control_flow.ts";
 import { passOn, withCookies } from "./next/pass_on.ts";
+import { cookieFrom } from "./next/set_cookie.ts";
 import { memoryStore } from "./stores/memory.ts";
 
 /** The sessions of a Next.js application. */

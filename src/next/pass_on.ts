@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { cookieFrom } from "./control_flow.ts";
+import { cookieFrom } from "./set_cookie.ts";
 
 /** The response header in which Next.js lists the headers with which a request continues. */
 const OVERRIDDEN = "x-middleware-override-headers";

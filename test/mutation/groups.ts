@@ -249,7 +249,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: ["test/{hono,opentelemetry}.test.ts"],
   },
   next: {
-    files: ["src/next.ts", "src/next/control_flow.ts", "src/next/pass_on.ts"],
+    files: ["src/next.ts", "src/next/control_flow.ts", "src/next/pass_on.ts", "src/next/set_cookie.ts"],
     tests: ["test/next/*.test.ts"],
   },
   node: {
