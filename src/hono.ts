@@ -4,10 +4,9 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
+import { claimCookie } from "./core/cookie_transport/cookie_claims.ts";
 import { assertKnown, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
-import type { Policy } from "./core/policy.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
 
@@ -59,7 +58,8 @@ export function session<Data extends object = DefaultData, As extends string = "
   const { policy } = manager;
   return async (c, next) => {
     const request = c.req.raw;
-    noteCookie(c, policy);
+    // Middlewares share nothing but the context, so this is only known when a request comes.
+    claimCookie(c, policy);
     const { session, isJoined } = manager.begin(request, [c], true);
     const own = session as Session<Data>;
     c.set(as as As, own);
@@ -108,16 +108,6 @@ function onError(c: Context, listener: (error: Error) => void): void {
 function isHttpException(error: Error): boolean {
   return "getResponse" in error && typeof error.getResponse === "function";
 }
-
-/**
- * Throws if two middlewares use one cookie. This is only known when a request comes, because they share nothing else.
- */
-function noteCookie(c: Context, policy: Policy): void {
-  c.set(COOKIES, withClaim(c.get(COOKIES), policy));
-}
-
-/** The variable of the context that lists the cookies of its sessions. */
-const COOKIES = "with-session cookies";
 
 function waitUntilOf(c: Context): { waitUntil(promise: Promise<unknown>): void } | undefined {
   try {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { withClaim } from "./core/cookie_transport/cookie_claims.ts";
+import { claimCookie } from "./core/cookie_transport/cookie_claims.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -33,9 +33,6 @@ export type NodeNext = { next(error?: unknown): void }["next"];
 
 /** The web request of each Node request. Several middlewares on one request share it. */
 const webRequests = new WeakMap<NodeRequest, Request>();
-
-/** The cookies of each request's sessions. */
-const cookies = new WeakMap<NodeRequest, ReturnType<typeof withClaim>>();
 
 /**
  * Gives each request its session, as `req.session`. It is stored before the first byte of the response is sent, so that
@@ -98,7 +95,7 @@ export function nodeSession<Data extends object = DefaultData>(
     const webRequest = webRequests.get(request) ?? toRequest(request);
     webRequests.set(request, webRequest);
     // Middlewares share nothing but the request, so this is only known when a request comes.
-    cookies.set(request, withClaim(cookies.get(request), policy));
+    claimCookie(request, policy);
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
     // Other middlewares are used as `req.session.user = …`. Here that would be lost silently, so it throws.
     Object.preventExtensions(session);
