@@ -1,11 +1,17 @@
 import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import { CLOCK_SKEW } from "../core/expiry.ts";
-import type { Metadata, Successor } from "../core/metadata.ts";
+import type { Metadata } from "../core/metadata.ts";
 import { operationWith } from "../core/operation_with.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
-import { pad, unpad } from "../core/hash.ts";
+import {
+  isUnderWay,
+  LONGEST_CHAIN,
+  pointerTo,
+  reasonOfRetired,
+  RETIRED_LIFE,
+} from "../core/store_repository/retired_id.ts";
+import { unpad } from "../core/hash.ts";
 import {
   ENDED,
   isRevoked,
@@ -117,12 +123,7 @@ export class Revocation {
     op: Operation,
   ): Promise<true | "conflict"> {
     const key = await noteKey(current.id);
-    const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
-    const grace =
-      graceUntil === null
-        ? {}
-        : { grace: { id: await pad(successor.id, current.id), until: graceUntil, ...untilUsed } };
-    const pointer: Successor = { key: await noteKey(successor.id), retiredAt: op.now, ...grace };
+    const pointer = await pointerTo(successor, await noteKey(successor.id), current, graceUntil, op.now);
     const leadsThere = (found: StoredNote | null): boolean => found?.successor?.key === pointer.key;
     for (let before = known; ;) {
       if (isRotatedByAge(before)) return "conflict";

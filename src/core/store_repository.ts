@@ -1,4 +1,4 @@
-import { pad, unpad } from "./hash.ts";
+import { unpad } from "./hash.ts";
 import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
@@ -9,7 +9,7 @@ import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { isUnderWay, LONGEST_CHAIN, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
+import { isUnderWay, LONGEST_CHAIN, pointerTo, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
 import { keyOfId } from "./store_repository/store_key.ts";
 import type { StoredRecord } from "./store.ts";
@@ -171,7 +171,7 @@ export class StoreRepository implements Repository {
   }
 
   retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): MaybePromise<true | "conflict"> {
-    return chain(pointerTo(successor, current, graceUntil, op), (pointer) =>
+    return chain(pointerTo(successor, storedOf(successor).key, current, graceUntil, op.now), (pointer) =>
       recovering(
         () => this.#retire(current, pointer, op),
         (error) => {
@@ -246,19 +246,6 @@ export class StoreRepository implements Repository {
 
 /** Without signed ids, the id itself is the token. */
 const PLAIN_IDS: TokenFormat = { toToken: (id) => id, toId: (token) => token };
-
-/** What a retired record tells of its successor. */
-function pointerTo(
-  successor: Found,
-  current: Found,
-  graceUntil: number | null,
-  op: Operation,
-): MaybePromise<Successor> {
-  const pointer = { key: storedOf(successor).key, retiredAt: op.now };
-  if (graceUntil === null) return pointer;
-  const untilUsed = successor.metadata.unconfirmed === true ? { untilUsed: true as const } : {};
-  return chain(pad(successor.id, current.id), (id) => ({ ...pointer, grace: { id, until: graceUntil, ...untilUsed } }));
-}
 
 /** Which id on the way to a session was retired by age long ago: the last one, or only an earlier one. */
 type Late = "last" | "earlier";
