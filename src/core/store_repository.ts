@@ -206,7 +206,6 @@ export class StoreRepository implements Repository {
   async #isRetiredFor(current: Found, successorKey: string, op: Operation): Promise<boolean> {
     const { key, fields } = storedOf(current);
     try {
-      // A touch moves the version, so that a write that is still under way is rejected.
       const lastSeenAt = Math.max(op.now, current.lastSeenAt);
       const expiresAt = sweptAt({ ...current, lastSeenAt }, op);
       await op.store.save(key, writeOf({ fields, lastSeenAt }, fields, current.version, expiresAt));
