@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { CLOCK_ERROR } from "./core/expiry.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Contents, Found, Operation, Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository/repository_wrapper.ts";
@@ -12,7 +13,7 @@ import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";
 import { assertHost, isHeader } from "./dpop/host.ts";
 import { ProofJudge } from "./dpop/judgement.ts";
-import { askForNonce, claimedInstant, CLOCK_ERROR, isOurs, isRecent, writeNonce } from "./dpop/nonce.ts";
+import { askForNonce, claimedInstant, isOurs, isRecent, writeNonce } from "./dpop/nonce.ts";
 import { type DpopOptions, settingsOf } from "./dpop/options.ts";
 import type { DpopFault } from "./dpop/proof.ts";
 

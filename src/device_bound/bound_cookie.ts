@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { CLOCK_ERROR } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
 import { type CookieTransport, isCookieTransport } from "../core/transport.ts";
@@ -12,8 +13,6 @@ import type { SignaturesOf } from "./signatures.ts";
 
 const SUFFIX = "-bound";
 const PURPOSE = "cookie";
-/** In seconds: how far one clock may be wrong. */
-const CLOCK_ERROR = 300;
 
 /** How long a proof, and its cookie, are valid. */
 export interface ProofLifetime {

@@ -4,10 +4,11 @@
  * @module
  */
 import { urlOf } from "../core/address.ts";
+import { CLOCK_ERROR } from "../core/expiry.ts";
 import type { Operation } from "../core/repository.ts";
 import { internalsOf } from "../core/session_internals.ts";
 import type { Binding } from "./binding.ts";
-import { claimedInstant, CLOCK_ERROR, isOurs, isRecent } from "./nonce.ts";
+import { claimedInstant, isOurs, isRecent } from "./nonce.ts";
 import type { DpopSettings } from "./options.ts";
 import { checkProof, type DpopFault, type DpopProof } from "./proof.ts";
 import { useOnce } from "./replay.ts";

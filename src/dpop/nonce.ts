@@ -4,12 +4,11 @@
  *
  * @module
  */
+import { CLOCK_ERROR } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { isEqual, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
 
-/** In seconds: how far one clock may be wrong. */
-export const CLOCK_ERROR = 300;
 /** In characters: an instant in base 36 with a sign, and more. */
 const LONGEST_INSTANT = 12;
 
