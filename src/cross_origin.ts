@@ -18,7 +18,7 @@
  *
  * @module
  */
-import { urlOf } from "./core/address.ts";
+import { isOrigin, urlOf } from "./core/address.ts";
 import { assertKnown } from "./core/known_options.ts";
 
 /** Options of {@linkcode crossOriginProtection}. */
@@ -73,8 +73,7 @@ export function crossOriginProtection<Incoming extends Request, Rest extends unk
 
 function checkedOrigin(origin: unknown): string {
   // A URL may have an asterisk in its host, but no page has such an origin.
-  const isOrigin = typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin;
-  if (isOrigin && !origin.includes("*")) return origin;
+  if (isOrigin(origin) && !origin.includes("*")) return origin;
   throw new TypeError(
     'Each of trustedOrigins must be an origin, such as "https://app.example": scheme, host and port, without a path or a wildcard',
   );

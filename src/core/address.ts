@@ -12,3 +12,8 @@ export function urlOf(address: string): URL {
     return new URL(`http://invalid.invalid/${address.replace(/^(?:https?:\/\/[^/?#\\]*)?[/\\]?/i, "")}`);
   }
 }
+
+/** Whether a value is an origin: scheme, host and port, and nothing else. */
+export function isOrigin(value: unknown): value is string {
+  return typeof value === "string" && URL.canParse(value) && new URL(value).origin === value;
+}

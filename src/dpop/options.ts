@@ -1,3 +1,4 @@
+import { isOrigin } from "../core/address.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { oneOf } from "../core/options/option_checks.ts";
 import { PROOF_ALGORITHMS } from "../crypto/proof_jwt.ts";
@@ -54,8 +55,4 @@ export function settingsOf(options: DpopOptions): DpopSettings {
   if (origin !== undefined && !isOrigin(origin))
     throw new TypeError("dpop: origin must be an origin without a path, such as https://api.example.com");
   return { mode, nonceLifetime, algorithms, origin };
-}
-
-function isOrigin(origin: unknown): boolean {
-  return typeof origin === "string" && URL.canParse(origin) && new URL(origin).origin === origin;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { withSession } from "../../mod.ts";
-import { urlOf } from "../../src/core/address.ts";
+import { isOrigin, urlOf } from "../../src/core/address.ts";
 import { crossOriginProtection } from "../../src/cross_origin.ts";
 import { deviceBound } from "../../src/device_bound.ts";
 import { dpop } from "../../src/dpop.ts";
@@ -73,3 +73,18 @@ describe.each(["/start", "http://a b/start", "http://[/start", "http://x:9999999
     });
   },
 );
+
+test("isOrigin() accepts scheme, host and port as browsers write them, and nothing else", () => {
+  for (const origin of ["https://shop.example", "http://localhost:3000"]) expect(isOrigin(origin)).toBe(true);
+  for (const other of [
+    "https://shop.example/",
+    "https://shop.example:443",
+    "null",
+    "data:,x",
+    "shop.example",
+    "",
+    1,
+    null,
+  ])
+    expect(isOrigin(other)).toBe(false);
+});
