@@ -22,7 +22,7 @@
  * @module
  */
 import { internalsOf } from "./core/session_internals.ts";
-import { fromBase64Url, toBase64Url } from "./core/base64url.ts";
+import { concat, fromBase64Url, toBase64Url } from "./core/base64url.ts";
 import { isEqual } from "./crypto/hmac.ts";
 import { deriveKey } from "./crypto/keys.ts";
 
@@ -64,10 +64,7 @@ export function csrfToken(session: object): Promise<string> {
     await internals.begin();
     const token = await deriveKey("csrf", await internals.discloseId());
     const mask = crypto.getRandomValues(new Uint8Array(TOKEN_BYTES));
-    const both = new Uint8Array(2 * TOKEN_BYTES);
-    both.set(mask);
-    both.set(exclusiveOr(token, mask), TOKEN_BYTES);
-    return toBase64Url(both);
+    return toBase64Url(concat(mask, exclusiveOr(token, mask)));
   };
   return internals.track(make());
 }

@@ -1,6 +1,8 @@
 import { SWEEP_MARGIN } from "../core/expiry.ts";
+import { NO_FIELDS } from "../core/record_fields.ts";
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
+import { writeOf } from "../core/store_repository/record_write.ts";
 import { sha256 } from "../core/hash.ts";
 import type { DpopProof } from "./proof.ts";
 
@@ -18,18 +20,11 @@ export async function useOnce({ thumbprint, jti }: DpopProof, until: number, op:
   if (!store.traits.compareAndSet) throw weakStore();
   // No id begins with a bracket, so this is never the key of a session.
   const key = await sha256(JSON.stringify(["with-session dpop", thumbprint, jti]));
-  const id = createWriteId();
-  const fields = new Map([[FIELD, id]]);
-  const write = {
-    id,
-    record: { fields, lastSeenAt: now },
-    changed: fields,
-    expected: null,
-    expiresAt: until + SWEEP_MARGIN,
-  };
-  if ((await store.save(key, write)) !== "conflict") return true;
+  const use = createWriteId();
+  const record = { fields: new Map([[FIELD, use]]), lastSeenAt: now };
+  if ((await store.save(key, writeOf(record, NO_FIELDS, null, until + SWEEP_MARGIN))) !== "conflict") return true;
   // The store's client may have sent the write twice, and returned the answer to the second attempt.
-  return (await store.load(key))?.fields.get(FIELD) === id;
+  return (await store.load(key))?.fields.get(FIELD) === use;
 }
 
 /** The error for a store that cannot detect replays. */
