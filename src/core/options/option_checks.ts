@@ -110,15 +110,16 @@ export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absolut
 }
 
 export function rotationOf(option: SessionOptions["rotateEvery"]): {
-  readonly seconds: number | undefined;
-  readonly onReuse?: string | undefined;
+  readonly rotateEvery: number | undefined;
+  readonly endsOnReuse: boolean;
 } {
-  if (option === undefined) return { seconds: undefined };
   if (typeof option !== "object") {
-    assertDuration("rotateEvery", option);
-    return { seconds: option };
+    if (option !== undefined) assertDuration("rotateEvery", option);
+    return { rotateEvery: option, endsOnReuse: false };
   }
   assertKnown(option, ["seconds", "onReuse"], "rotateEvery");
-  assertDuration("rotateEvery.seconds", option.seconds);
-  return { seconds: option.seconds, onReuse: oneOf("rotateEvery.onReuse", option.onReuse, ["reject", "destroy"]) };
+  const { seconds, onReuse } = option;
+  assertDuration("rotateEvery.seconds", seconds);
+  const endsOnReuse = oneOf("rotateEvery.onReuse", onReuse, ["reject", "destroy"]) === "destroy";
+  return { rotateEvery: seconds, endsOnReuse };
 }

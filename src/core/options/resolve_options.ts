@@ -92,8 +92,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   if (isSource && (ids !== undefined || encryption !== undefined)) {
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }
-  const { seconds: rotateEvery, onReuse } = rotationOf(options.rotateEvery);
-  const endsOnReuse = onReuse === "destroy";
+  const { rotateEvery, endsOnReuse } = rotationOf(options.rotateEvery);
   const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);

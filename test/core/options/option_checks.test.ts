@@ -144,10 +144,10 @@ test("rotationOf() takes seconds, alone or with what follows when an old id is u
     rotationOf({ seconds: 60 }),
     rotationOf({ seconds: 60, onReuse: "destroy" }),
   ]).toEqual([
-    { seconds: undefined },
-    { seconds: 60 },
-    { seconds: 60, onReuse: "reject" },
-    { seconds: 60, onReuse: "destroy" },
+    { rotateEvery: undefined, endsOnReuse: false },
+    { rotateEvery: 60, endsOnReuse: false },
+    { rotateEvery: 60, endsOnReuse: false },
+    { rotateEvery: 60, endsOnReuse: true },
   ]);
   for (const value of NO_DURATION.filter((each) => typeof each !== "object" && each !== undefined))
     expect(() => rotationOf(value as number)).toThrow(/^rotateEvery must be/);
