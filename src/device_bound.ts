@@ -119,7 +119,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       const exchange = exchangeOf(op);
       if (exchange === null || session === undefined) return undefined;
       const { found, rejected, presented } = internalsOf(session);
-      const facts = found ? readFacts(found.metadata) : undefined;
+      const facts = found ? readFacts(found.metadata[FACTS]) : undefined;
       if (typeof facts === "object")
         return offers.has(session) ? offers.write(headers, facts, exchange, op) : undefined;
       // The session cookie stays. The request that the browser holds back presents it, and learns why the session has
@@ -149,7 +149,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
     async thumbprint(session) {
       const internals = insideOf(session);
       await internals.load();
-      const facts = readFacts({ [FACTS]: internals.metadata(FACTS) });
+      const facts = readFacts(internals.metadata(FACTS));
       return typeof facts === "object" ? (facts.key?.thumbprint ?? null) : null;
     },
   };

@@ -7,7 +7,7 @@ import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { Found, Operation } from "../core/repository.ts";
 import { isUnderWay } from "../core/store_repository/retired_id.ts";
 import { internalsOf } from "../core/session_internals.ts";
-import { type Binding, readFacts } from "./binding.ts";
+import { type Binding, FACTS, readFacts } from "./binding.ts";
 import { exchangeOf, hasProof } from "./bound_cookie.ts";
 import type { DeviceBoundSettings } from "./options.ts";
 
@@ -17,7 +17,7 @@ export function isProven(
   op: Operation,
   { isRequired, signaturesOf }: DeviceBoundSettings,
 ): MaybePromise<boolean> {
-  const facts = readFacts(found.metadata);
+  const facts = readFacts(found.metadata[FACTS]);
   if (facts === "unreadable") return false;
   if (facts === "exempt" || (!isRequired && facts?.key === undefined)) return true;
   const exchange = exchangeOf(op);

@@ -39,9 +39,8 @@ export function newBinding(): Binding {
   return { id: createId(), secret: createId() };
 }
 
-/** The facts in metadata. */
-export function readFacts(metadata: { readonly [plugin: `+${string}`]: JsonValue | undefined }): Facts {
-  const facts = metadata[FACTS];
+/** Reads the facts of a session from its metadata. */
+export function readFacts(facts: JsonValue | undefined): Facts {
   if (facts === undefined) return undefined;
   if (!isRecord(facts)) return "unreadable";
   if (facts["exempt"] === true) return "exempt";

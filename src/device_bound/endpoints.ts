@@ -104,7 +104,7 @@ async function open(session: object): Promise<Opened> {
   await internals.load();
   const { found, rejected, presented } = internals;
   const op = await internals.operation();
-  const facts = found ? readFacts(found.metadata) : undefined;
+  const facts = found ? readFacts(found.metadata[FACTS]) : undefined;
   const binding = typeof facts === "object" ? facts : null;
   const mayBeStale = op.store.traits.consistency === "eventual";
   // If there is no reason, the store has failed. That is not a logout.

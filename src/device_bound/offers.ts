@@ -41,7 +41,7 @@ export class Offers {
     const { metadata } = contents;
     const known = this.#given.get(op);
     if (known !== undefined) return withFacts(contents, known);
-    const facts = readFacts(metadata);
+    const facts = readFacts(metadata[FACTS]);
     const isOffered = op.session !== undefined && this.#offered.has(op.session);
     // A new login needs a new key: an attacker may have planted the session together with its key.
     const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
@@ -66,7 +66,7 @@ export class Offers {
   /** Makes an offer for a session, unless it is bound. */
   async make(session: object, internals: SessionInternals): Promise<void> {
     await internals.load();
-    const facts = readFacts({ [FACTS]: internals.metadata(FACTS) });
+    const facts = readFacts(internals.metadata(FACTS));
     if (isBound(facts)) return;
     await internals.begin();
     if (typeof facts !== "object") internals.setMetadata(FACTS, factsToJson(newBinding()));
