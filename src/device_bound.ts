@@ -84,7 +84,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
   const ended = new WeakSet<object>();
   const repositories = new WeakSet<Repository>();
 
-  const insideOf = (session: object): SessionInternals => internalsWith(session, "deviceBound", repositories);
+  const ownInternalsOf = (session: object): SessionInternals => internalsWith(session, "deviceBound", repositories);
 
   return {
     name: NAME,
@@ -143,11 +143,11 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       return endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
     },
     async offer(session) {
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       await internals.track(offers.make(session, internals));
     },
     async thumbprint(session) {
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       await internals.load();
       const facts = readFacts(internals.metadata(FACTS));
       return typeof facts === "object" ? (facts.key?.thumbprint ?? null) : null;

@@ -96,7 +96,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
   const admitted = new WeakMap<object, string | undefined>();
   const repositories = new WeakSet<Repository>();
 
-  const insideOf = (session: object): SessionInternals => internalsWith(session, "dpop", repositories);
+  const ownInternalsOf = (session: object): SessionInternals => internalsWith(session, "dpop", repositories);
 
   /** Adds a binding to a session that a header client begins. */
   const withBinding = async (contents: Contents, op: Operation): Promise<Contents> => {
@@ -198,18 +198,18 @@ export function dpop(options: DpopOptions = {}): Dpop {
     async bind(session, thumbprint) {
       if (typeof thumbprint !== "string" || !THUMBPRINT.test(thumbprint))
         throw new TypeError("dpop.bind takes the thumbprint of a key: SHA-256 in base64url, 43 characters (RFC 7638)");
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       await internals.track(bind(internals, thumbprint));
       // The program may have chosen another key than the one that the request proved.
       admitted.set(session, undefined);
     },
     async thumbprint(session) {
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       await internals.load();
       return readBinding(internals.metadata(FACTS))?.thumbprint ?? null;
     },
     async fault(session) {
-      await insideOf(session).load();
+      await ownInternalsOf(session).load();
       return rejections.get(session)?.fault ?? null;
     },
   };

@@ -7,6 +7,7 @@
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
+import type { Repository } from "./core/repository.ts";
 import { internalsWith, notAmongPlugins, type SessionInternals } from "./core/session_internals.ts";
 import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
 import { factsOf, isKey, listOf, reveal, versionHash } from "./user_sessions/facts.ts";
@@ -161,17 +162,17 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
 export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Metadata> = {}): UserSessions<Metadata> {
   assertOptions(options);
   const { limit, onLimit, indexes = {} } = options;
-  const hosts: PluginHost[] = [];
+  /** The first manager of the plugin. It stands for all of them, because they share one store. */
+  let first: PluginHost | undefined;
+  const repositories = new WeakSet<Repository>();
 
-  /** Any manager of the plugin: all of them share one store. */
   function anyHost(): PluginHost {
-    const [host] = hosts;
-    if (host === undefined) throw notAmongPlugins("userSessions");
-    return host;
+    if (first === undefined) throw notAmongPlugins("userSessions");
+    return first;
   }
 
-  function insideOf(session: object): SessionInternals {
-    return internalsWith(session, "userSessions", new Set(hosts.map(({ repository }) => repository)));
+  function ownInternalsOf(session: object): SessionInternals {
+    return internalsWith(session, "userSessions", repositories);
   }
 
   async function versionOf(userId: string, rest: readonly unknown[]): Promise<string | undefined> {
@@ -202,9 +203,10 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     attach(host) {
       if (host.repository.tokenHoldsSession === true)
         throw new TypeError("userSessions needs a store for its lists, which cookieSessions() does not have");
-      if (hosts.some(({ store }) => store !== host.store))
+      if (first !== undefined && first.store !== host.store)
         throw new TypeError("userSessions serves one store: make another plugin for another store");
-      hosts.push(host);
+      first ??= host;
+      repositories.add(host.repository);
     },
     admit(found, { runtimeArguments }) {
       const facts = factsOf(found.metadata);
@@ -215,14 +217,14 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       });
     },
     bind(session, userId, ...[metadata]) {
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       return internals.track(bind(internals, userId, metadata, options));
     },
     unbind(session) {
-      const internals = insideOf(session);
+      const internals = ownInternalsOf(session);
       return internals.track(unbind(internals));
     },
-    handle: (session) => handleOf(insideOf(session)),
+    handle: (session) => handleOf(ownInternalsOf(session)),
     async list(userId, ...rest) {
       assertUserId(userId);
       const { codec, operation } = anyHost();
@@ -243,7 +245,7 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       assertUserId(userId);
       assertKnown(options, ["except"], "users.revokeAll");
       const { except } = options;
-      const spared = except === undefined ? [] : await tokensOf(insideOf(except));
+      const spared = except === undefined ? [] : await tokensOf(ownInternalsOf(except));
       return await revokeFrom(listOf("", userId), (token) => !spared.includes(token), rest);
     },
     async revokeBy(index, value, ...rest) {
