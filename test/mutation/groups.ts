@@ -91,8 +91,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_active: {
     files: [
+      "src/core/session/active_internals.ts",
       "src/core/session/active_session.ts",
-      "src/core/session/internals_of_active.ts",
       "src/core/session/lazy_session.ts",
       "src/core/session/session_handle.ts",
       "src/core/session/session_info.ts",
@@ -101,8 +101,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/session/session_token.ts",
     ],
     tests: [
-      "test/core/**/{after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions,finish}.test.ts",
-      "test/core/**/{flash,fresh,grace,group_commit,internals_of_active,load,loaded_sessions,manager_internals}.test.ts",
+      "test/core/**/{active_internals,after_the_response,changes_in_place,commit,create,destroy,events,expiry_of_sessions}.test.ts",
+      "test/core/**/{finish,flash,fresh,grace,group_commit,load,loaded_sessions,manager_internals}.test.ts",
       "test/core/**/{nested,persist,recovery,renew_by_age,request_transport,rotate,schema,session_handle,session_internals}.test.ts",
       "test/core/**/{session_manager,session_prototype,session_values,several_sessions,streaming,timeouts,touch,update,update_key}.test.ts",
       "test/core/**/{with_session,working_copy}.test.ts",

@@ -16,7 +16,7 @@ import {
 import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, ValueOptions } from "../session.ts";
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
-import { ActiveInternals } from "./internals_of_active.ts";
+import { ActiveInternals } from "./active_internals.ts";
 import { LazySession } from "./lazy_session.ts";
 import { protectPrototype } from "./session_prototype.ts";
 import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
