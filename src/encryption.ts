@@ -78,7 +78,7 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
       return chain(resolve(runtimeArguments), ([secret]) =>
         chain(keyOf(id, secret), (aesKey) =>
           chain(encrypt(aesKey, data, boundTo(key, metadata)), (sealed) =>
-            withMetadata(metadata, [[SEALED_FIELD, sealed]]),
+            besideMetadata(metadata, [[SEALED_FIELD, sealed]]),
           ),
         ),
       );
@@ -91,7 +91,7 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
       return chain(resolve(runtimeArguments), (list) =>
         chain(
           withAny(list, (secret) => chain(keyOf(id, secret), (aesKey) => decrypt(aesKey, sealed, bound))),
-          (data) => (data === null ? null : withMetadata(metadata, JSON.parse(data))),
+          (data) => (data === null ? null : besideMetadata(metadata, JSON.parse(data))),
         ),
       );
     },
@@ -108,6 +108,6 @@ function boundTo(key: string, metadata: string): string {
   return `${key} ${metadata}`;
 }
 
-function withMetadata(metadata: string, entries: readonly (readonly [string, string])[]): Fields {
+function besideMetadata(metadata: string, entries: readonly (readonly [string, string])[]): Fields {
   return new Map([[METADATA_FIELD, metadata], ...entries]);
 }

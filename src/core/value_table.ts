@@ -242,7 +242,7 @@ export function fromTable(given: unknown): unknown {
       case "ArrayBuffer":
         return keep(index, fromBase64Url(String(first)).buffer);
       default:
-        return keep(index, viewOf(name, valueOf(first), Number(second), Number(third)));
+        return keep(index, bufferViewOf(name, valueOf(first), Number(second), Number(third)));
     }
   };
 
@@ -262,7 +262,7 @@ function damaged(): TypeError {
   return new TypeError("Cannot decode the value: its text is damaged");
 }
 
-function viewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {
+function bufferViewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {
   const View: unknown = VIEWS.includes(name) ? Reflect.get(globalThis, name) : undefined;
   if (typeof View !== "function" || Object.prototype.toString.call(buffer) !== "[object ArrayBuffer]") throw damaged();
   const { BYTES_PER_ELEMENT = 1 } = View as { readonly BYTES_PER_ELEMENT?: number };

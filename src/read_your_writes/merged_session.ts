@@ -92,13 +92,13 @@ export function missingSession(
 
 /** The text of a field as a client sees it; null if there is none. The metadata count as one field. */
 export function textOf({ fields, metadata }: Contents, name: string): string | null {
-  return name === METADATA_FIELD ? metadataText(metadata) : (fields.get(name) ?? null);
+  return name === METADATA_FIELD ? clientMetadataText(metadata) : (fields.get(name) ?? null);
 }
 
 /**
  * The part of the metadata that a client can see. The rest is about one record, and is written anew with each record.
  */
-export function metadataText(metadata: Metadata): string {
+export function clientMetadataText(metadata: Metadata): string {
   return JSON.stringify({ ...metadata, writes: undefined, writtenAt: undefined, successor: undefined });
 }
 

@@ -13,7 +13,7 @@ import {
   merge,
   mergedOf,
   type MergedSession,
-  metadataText,
+  clientMetadataText,
   missingSession,
   shortVersion,
   textOf,
@@ -127,7 +127,7 @@ export function readYourWritesRepository(
     const { at: times, unsentAt } = known?.marks ?? NO_MARKS;
     const at = new Map(times);
     for (const name of changedNames(before?.fields ?? NO_FIELDS, contents.fields)) at.set(name, clock);
-    if (before === undefined || metadataText(before.metadata) !== metadataText(contents.metadata))
+    if (before === undefined || clientMetadataText(before.metadata) !== clientMetadataText(contents.metadata))
       at.set(METADATA_FIELD, clock);
     // A job has no response that could bring its write to a client.
     const marks = { at, unsentAt: cookieOf(op)?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };

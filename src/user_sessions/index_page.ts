@@ -30,7 +30,7 @@ export interface Page {
   readonly version: RecordVersion | null;
   /** The fields as they were loaded. */
   readonly before: Fields;
-  /** The entries, by {@linkcode nameOf}. */
+  /** The entries, by {@linkcode entryName}. */
   readonly entries: Map<string, Entry>;
   /** How many pages there are. Only the first page has this. */
   pages: number;
@@ -63,7 +63,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
   const entries = new Map<string, Entry>();
   for (const [name, text] of before) {
     const [key, token = "", order, writtenAt] = `${name.slice(1)} ${text}`.split(" ");
-    if (!isKey(key) || nameOf({ key, token }) !== name) continue;
+    if (!isKey(key) || entryName({ key, token }) !== name) continue;
     entries.set(name, { key, token, order: numberOf(order), writtenAt: numberOf(writtenAt) });
   }
   return {
@@ -80,7 +80,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
 }
 
 /** Names an entry on its page. With the sign of data, a page has the same text format as a session. */
-export function nameOf({ key, token }: Pick<Entry, "key" | "token">): string {
+export function entryName({ key, token }: Pick<Entry, "key" | "token">): string {
   return `${DATA}${key} ${token}`;
 }
 

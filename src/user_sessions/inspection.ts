@@ -11,7 +11,7 @@ import { isTombstone, writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
 import { LONGEST_CHAIN } from "../core/store_repository/retired_id.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";
-import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
+import { type Entry, loadPage, entryName, type Page, savePage } from "./index_page.ts";
 
 /** A live session that names the entry through which it was found. */
 export interface LiveSession extends Entry {
@@ -70,7 +70,7 @@ export async function inspect(
   return inspected.filter(([entry, found]) => {
     // The request that wrote the entry may not have stored the session yet.
     const isOver = found === "ended" || (found === "absent" && Math.abs(op.now - entry.writtenAt) >= PENDING);
-    if (isOver) page.entries.delete(nameOf(entry));
+    if (isOver) page.entries.delete(entryName(entry));
     return !isOver;
   });
 }

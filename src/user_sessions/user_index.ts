@@ -1,7 +1,7 @@
 import { SessionError } from "../core/errors.ts";
 import type { Contents, Operation } from "../core/repository.ts";
 import type { ListPlace } from "./facts.ts";
-import { type Entry, loadPage, nameOf, type Page, savePage } from "./index_page.ts";
+import { type Entry, loadPage, entryName, type Page, savePage } from "./index_page.ts";
 import { inspect, type Inspected, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
 
 /** How many sessions a user may have, and whether a further one is refused. */
@@ -38,7 +38,7 @@ export async function register(
   op: Operation,
   rule?: LimitRule,
 ): Promise<{ readonly page: number; readonly order: number }> {
-  const name = nameOf({ key, token });
+  const name = entryName({ key, token });
   let number = known;
   let hadConflict = false;
   for (;;) {
@@ -141,7 +141,7 @@ export async function unregister(
 ): Promise<void> {
   for (;;) {
     const page = await loadPage(list, number, op);
-    if (!mayReturn) page.entries.delete(nameOf({ key, token }));
+    if (!mayReturn) page.entries.delete(entryName({ key, token }));
     // Entries that earlier ids of the session have left are removed as well.
     await inspect(page, op, (entry) => entry.token === token);
     if (await savePage(page, op)) return;

@@ -13,7 +13,7 @@ import { createId } from "../../src/core/session_id.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
 import type { CookieTransport, Transport } from "../../src/core/transport.ts";
 import { type CookieContent, cookieText } from "../../src/read_your_writes/cookie_text.ts";
-import { metadataText } from "../../src/read_your_writes/merged_session.ts";
+import { clientMetadataText } from "../../src/read_your_writes/merged_session.ts";
 import type { FieldChange } from "../../src/read_your_writes/recent_writes.ts";
 import { recentWritesCookie } from "../../src/read_your_writes/recent_writes_cookie.ts";
 import { readYourWritesRepository } from "../../src/read_your_writes/repository.ts";
@@ -347,7 +347,7 @@ describe("readYourWritesRepository()", () => {
       ...inner,
       save: (key, write) => (isTaken ? "conflict" : inner.save(key, write)),
     };
-    const changes = { "=a": { at: NOW, text: "1" }, "@": { at: NOW, text: metadataText(CONTENTS.metadata) } };
+    const changes = { "=a": { at: NOW, text: "1" }, "@": { at: NOW, text: clientMetadataText(CONTENTS.metadata) } };
     const { repository, op } = openRequest(store, sealed({ token: id, id, writes: writesOf(changes, [], true) }));
     const missing = sessionOf(await repository.open(id, op));
     const next = sessionOf(await repository.create(createId(), CONTENTS, op));

@@ -6,7 +6,7 @@ import {
   merge,
   type Merged,
   mergedOf,
-  metadataText,
+  clientMetadataText,
   missingSession,
   shortVersion,
 } from "../../src/read_your_writes/merged_session.ts";
@@ -126,7 +126,7 @@ describe("merge()", () => {
 
   test("gives the record as it is, when the client has seen what it shows", () => {
     const record = shown({ "=a": NOW - 1, "@": NOW - 1 });
-    const metadata = { at: NOW - 1, text: metadataText(METADATA) };
+    const metadata = { at: NOW - 1, text: clientMetadataText(METADATA) };
     const { found, isStale } = seen({ "=a": { at: NOW - 1, text: "m" }, "@": metadata }, { record, versions: [] });
     expect(isStale).toBe(false);
     expect(found).toMatchObject({ metadata: METADATA, needsStoring: false });
@@ -161,7 +161,7 @@ describe("merge()", () => {
   test("says that a touch must store the whole, when the record lacks a change of a field or of the metadata", () => {
     const metadata = { ...METADATA, timeouts: { idle: 60 } };
     const field = seen({ "=a": { at: NOW, text: "n" } }).found;
-    const facts = seen({ "@": { at: NOW, text: metadataText(metadata) } }).found;
+    const facts = seen({ "@": { at: NOW, text: clientMetadataText(metadata) } }).found;
     expect([field, facts].map((found) => mergedOf(found).isMerged)).toEqual([true, true]);
     expect(facts.metadata).toEqual(metadata);
   });
@@ -183,7 +183,7 @@ describe("merge()", () => {
 describe("missingSession()", () => {
   test("has the metadata that the client has seen, and otherwise began now", () => {
     const metadata = { createdAt: 1, absoluteSince: 2, timeouts: { idle: 60 } };
-    const changes = { "@": { at: NOW, text: metadataText(metadata) } };
+    const changes = { "@": { at: NOW, text: clientMetadataText(metadata) } };
     expect(missingSession("token", { ...writes(changes), id: "id", cookies: 1 }, NOW)).toMatchObject({
       id: "id",
       token: "token",

@@ -16,7 +16,7 @@ import {
   reveal,
   versionHash,
 } from "../../src/user_sessions/facts.ts";
-import { loadPage, nameOf, type Page, savePage } from "../../src/user_sessions/index_page.ts";
+import { loadPage, entryName, type Page, savePage } from "../../src/user_sessions/index_page.ts";
 import { assertOptions, checkedLimit, indexText } from "../../src/user_sessions/options.ts";
 
 const NOW = 1_700_000_000_000;
@@ -142,14 +142,14 @@ describe("pages of a list", () => {
     const page = await load();
     expect(page).toMatchObject({ list: KEY, number: 0, version: null, pages: 1, until: 0, order: 0 });
     expect(page.key).toBe(hash("sha256", `with-session page 0 ${KEY}`));
-    page.entries.set(nameOf(entry), entry);
+    page.entries.set(entryName(entry), entry);
     Object.assign(page, { pages: 4, until: NOW + 7, order: 8 });
     expect(await save(page)).toBe(true);
     expect(await load()).toMatchObject({
       pages: 4,
       until: NOW + 7,
       order: 8,
-      entries: new Map([[nameOf(entry), entry]]),
+      entries: new Map([[entryName(entry), entry]]),
     });
     expect((await load(1)).entries.size).toBe(0);
     expect(writes[0]).toMatchObject({ expiresAt: NOW + 7, expected: null });
@@ -164,7 +164,7 @@ describe("pages of a list", () => {
     expect(await save(await load())).toBe(true);
     expect(calls).toEqual([]);
     const page = await load();
-    page.entries.set(nameOf(entry), entry);
+    page.entries.set(entryName(entry), entry);
     await save(page);
     expect(writes[0]?.expiresAt).toBe(NOW);
     expect(await save(await load())).toBe(true);
@@ -187,7 +187,7 @@ describe("pages of a list", () => {
   test("are not saved over what another request has saved", async () => {
     const { load, save } = scene();
     const [one, two] = [await load(), await load()];
-    for (const page of [one, two]) page.entries.set(nameOf(entry), entry);
+    for (const page of [one, two]) page.entries.set(entryName(entry), entry);
     expect([await save(one), await save(two)]).toEqual([true, false]);
     const [three, four] = [await load(), await load()];
     three.entries.set("x", { ...entry, token: "u" });
@@ -199,7 +199,7 @@ describe("pages of a list", () => {
     const { store } = scene();
     const read = (fields: readonly (readonly [string, string])[]): Promise<Page> =>
       loadPage(KEY, 0, op({ ...store, load: () => ({ fields: new Map(fields), lastSeenAt: 0, version: 1 }) }));
-    expect((await read([[`=${OTHER} t`, "x 1.5"]])).entries.get(nameOf(entry))).toEqual({
+    expect((await read([[`=${OTHER} t`, "x 1.5"]])).entries.get(entryName(entry))).toEqual({
       ...entry,
       order: 0,
       writtenAt: 1,
