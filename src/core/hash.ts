@@ -5,6 +5,7 @@
  */
 import { chain, type MaybePromise } from "./maybe_promise.ts";
 import { toBase64Url } from "./base64url.ts";
+import { ID_ALPHABET } from "./session_id.ts";
 
 /** The part of `node:crypto` that this package uses. */
 export interface NodeCrypto {
@@ -85,7 +86,6 @@ async function webSha256(data: string | Uint8Array, form: keyof Digest): Promise
   return hex;
 }
 
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const PLAIN_TEXT = /^[A-Za-z0-9_-]*$/;
 const TAG_LENGTH = 16;
 const BLOCK = 32;
@@ -120,7 +120,7 @@ function combine(text: string, secret: string, from: number): MaybePromise<strin
   return chain(sha256(`with-session pad ${from} ${secret}`, "buffer"), (bytes) => {
     let combined = "";
     for (let at = 0; at < BLOCK && from + at < text.length; at++)
-      combined += ALPHABET.charAt(ALPHABET.indexOf(text.charAt(from + at)) ^ ((bytes[at] ?? 0) & 63));
+      combined += ID_ALPHABET.charAt(ID_ALPHABET.indexOf(text.charAt(from + at)) ^ ((bytes[at] ?? 0) & 63));
     return chain(combine(text, secret, from + BLOCK), (rest) => combined + rest);
   });
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/** The characters of an id. There are 64, so one stands for six bits. */
+export const ID_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const ID_LENGTH = 32;
 // 22 characters of 64 kinds are 132 bits; NIST SP 800-63B-4 §5.1 asks for 64, OWASP ASVS 5.0 7.2.3 for 128.
 // No cookie holds more than the upper bound, so a longer text is not hashed.
@@ -14,7 +15,7 @@ const DEFAULT_ID_SHAPE = /^[A-Za-z0-9_-]{32}$/;
 export function createId(): string {
   let id = "";
   // 64 divides 256, so the low six bits of a random byte are as random as the byte.
-  for (const byte of crypto.getRandomValues(new Uint8Array(ID_LENGTH))) id += ALPHABET[byte & 63];
+  for (const byte of crypto.getRandomValues(new Uint8Array(ID_LENGTH))) id += ID_ALPHABET[byte & 63];
   return id;
 }
 
@@ -29,17 +30,17 @@ export function isDefaultId(text: string): boolean {
 }
 
 let prefix = "";
-let used = ALPHABET.length;
+let used = ID_ALPHABET.length;
 
 /**
  * A name for one write, unique within a session: 16 characters of `A-Z a-z 0-9 - _`. Random bits are drawn once for 64
  * names, because a name need not be secret.
  */
 export function createWriteId(): string {
-  if (used === ALPHABET.length) {
+  if (used === ID_ALPHABET.length) {
     // Runtimes make UUIDs in advance, so this is the fastest source. The last 15 characters have 56 random bits.
     prefix = crypto.randomUUID().slice(-15);
     used = 0;
   }
-  return prefix + ALPHABET.charAt(used++);
+  return prefix + ID_ALPHABET.charAt(used++);
 }
