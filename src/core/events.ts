@@ -85,7 +85,7 @@ export interface EventContext {
 export type SessionEvent = SessionHappening & EventContext;
 
 /** What an event is about: a manager, and perhaps one of its sessions. */
-export interface EventScope {
+interface EventScope {
   readonly policy: { readonly onEvent: ((event: SessionEvent) => unknown) | undefined; readonly name: string };
   readonly request?: Request | undefined;
   readonly transport?: { readonly name: string } | undefined;

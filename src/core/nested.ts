@@ -21,8 +21,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     if (requestHeader === undefined) continue;
     // What the client itself has sent is not the response's token. It may be the id of another session.
     headers.delete(requestHeader);
-    const told = responseHeader === undefined ? null : response.headers.get(responseHeader);
-    if (told !== null) headers.set(requestHeader, told);
+    const sent = responseHeader === undefined ? null : response.headers.get(responseHeader);
+    if (sent !== null) headers.set(requestHeader, sent);
   }
   const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
   // A line without a value expires a cookie, perhaps one of the same name in another scope.

@@ -116,7 +116,7 @@ export async function reinstate(active: ActiveSession): Promise<void> {
       if (retired === undefined && (await isRetiredFor(active, unconfirmed, op))) return;
       await repository.end(unconfirmed.successor, op);
     }
-    // If a response goes out nevertheless, its program can store the changes later, or it is told that this fails.
+    // If a response goes out nevertheless, its program can store the changes later, or it gets the error of that.
     if (!active.isSent) active.copy.restore(unconfirmed.commit);
   };
   // If this fails, a second session stays. The request fails with the error of its handler, so a store error is reported

@@ -51,9 +51,9 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
 export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
   return chain(validate(schema, codec, fields), ({ issues }) => {
     if (issues === undefined) return;
-    const told = (issues.length === 0 ? [{}] : issues.slice(0, MOST_ISSUES)).map(describeIssue);
-    if (issues.length > MOST_ISSUES) told.push(`and ${issues.length - MOST_ISSUES} more`);
-    throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${told.join("; ")}`);
+    const messages = (issues.length === 0 ? [{}] : issues.slice(0, MOST_ISSUES)).map(describeIssue);
+    if (issues.length > MOST_ISSUES) messages.push(`and ${issues.length - MOST_ISSUES} more`);
+    throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${messages.join("; ")}`);
   });
 }
 

@@ -14,7 +14,7 @@ import { type Facts, factsOf, isKey } from "./facts.ts";
 import { type Entry, loadPage, entryName, type Page, savePage } from "./index_page.ts";
 
 /** A live session that names the entry through which it was found. */
-export interface LiveSession extends Entry {
+interface LiveSession extends Entry {
   readonly lastSeenAt: number;
   readonly metadata: Metadata;
   readonly facts: Facts;
