@@ -43,9 +43,13 @@ export async function register(request: Request, session: object, settings: Devi
   const provedAt = internals.found?.metadata.rotatedAt ?? 0;
   const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt };
   const bound = { ...binding, key };
-  if (binding.key === undefined && !(await stored(session, internals, bound))) return refused("no session");
   const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "application/json" });
-  await writeProof(headers, bound, exchange, op.now, signaturesOf, lifetime);
+  if (binding.key === undefined) {
+    if (!(await stored(session, internals, bound))) return refused("no session");
+    // Only the first registration counts as a proof. A thief may repeat an intercepted one, and a browser whose answer was lost has the
+    // proof that it got at login.
+    await writeProof(headers, bound, exchange, op.now, signaturesOf, lifetime);
+  }
   writeChallenge(headers, await refreshChallenge(signatures, key.proofs), binding.id);
   return new Response(sessionConfiguration(binding.id, exchange, scope), { headers });
 }

@@ -136,6 +136,14 @@ describe("registration", () => {
     expect(browser.challenges.get(session!.id)).toBe(before);
   });
 
+  test("with the same key once more gives no proof: a copy of the first request must not be good for another lifetime", async () => {
+    const { browser, offer } = await loggedIn(app());
+    expect((await browser.register(offer)).headers.getSetCookie()).toHaveLength(1);
+    const copy = await browser.register(offer);
+    expect(copy.headers.getSetCookie()).toEqual([]);
+    expect(JSON.parse(await copy.text())).toHaveProperty("session_identifier");
+  });
+
   test("is refused when the session ends meanwhile, and fails when the store does", async () => {
     const scene = watched();
     const handler = app({ store: scene.store });
