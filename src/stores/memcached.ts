@@ -51,7 +51,8 @@ interface StoredItem {
  * that is missing, the process ends.
  *
  * ## How expiry behaves
- * Memcached removes an item up to a second after it has expired, and earlier if it needs the memory.
+ * Memcached removes an item up to a second after it has expired, and earlier if it needs the memory. It cannot keep an
+ * end after January 2038: it keeps such an item until it needs the memory.
  *
  * ## Key format
  * The prefix, then 64 hexadecimal digits: `session:9f86d0…`. The value is the name of the last write, a line break, and the record as text.
@@ -178,10 +179,15 @@ const LONGEST_LIFETIME = 30 * 86_400;
 const NAME_LENGTH = 36;
 const NAMED = /^[0-9a-f-]{36}\n/;
 
+/** In seconds: the last instant that Memcached can keep, in January 2038. It acknowledges an item with a later one and removes it at once. */
+const LAST_INSTANT = 2 ** 31 - 1;
+
 /** In seconds. A lifetime of N seconds ends after N − 1 to N seconds; a lifetime of 0 never does. */
 function lifetimeOf(expiresAt: number, now: number): number {
   const seconds = Math.max(1, Math.ceil((expiresAt - now) / 1000)) + 1;
-  return seconds > LONGEST_LIFETIME ? Math.ceil(expiresAt / 1000) : seconds;
+  if (seconds <= LONGEST_LIFETIME) return seconds;
+  const instant = Math.ceil(expiresAt / 1000);
+  return instant > LAST_INSTANT ? 0 : instant;
 }
 
 /**

@@ -120,6 +120,16 @@ describe("memcachedStore() in Memcached", () => {
     for (const lifetime of lifetimes.slice(1)) expect(lifetime).toBeGreaterThan(now / 1000);
   });
 
+  test("keeps an item whose time is up after January 2038, which Memcached would remove at once", async () => {
+    const store = memcachedStore(client);
+    for (const end of [2 ** 31 * 1000, 2 ** 40 * 1000, 1e300]) {
+      const key = randomKey();
+      const expected = await saved(store, key, { a: "1", now, expiresAt: end });
+      await saved(store, key, { a: "2", expected, now, expiresAt: end });
+      expect(await valueOf(store, key)).toBe("2");
+    }
+  });
+
   test("removes an item whose time is up", async () => {
     const store = memcachedStore(client);
     const key = randomKey();

@@ -153,6 +153,13 @@ describe("memcachedStore()", () => {
     ]);
   });
 
+  test("asks for no end where the end is later than Memcached can keep", async () => {
+    const last = (2 ** 31 - 1) * 1000;
+    for (const end of [last - 1, last, last + 1, 1e300])
+      await saved(store, randomKey(), { a: "1", now, expiresAt: end });
+    expect(client.asked.map((call) => call[3])).toEqual([last / 1000, last / 1000, 0, 0]);
+  });
+
   test("finds a record under the name of its write, and one without fields where another program has written", async () => {
     client.put(name, `${UUID}\n1${now}\n=a\né`);
     const found = await store.load(key);
