@@ -141,7 +141,8 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     const head = `${fresh}/${version}`;
     await makeFirstFolder(fresh);
     try {
-      await makeFolder(head);
+      // `prune` may take the empty folder for the remains of a crash.
+      while ((await unlessMissing(makeFolder(head))) === null) await makeFirstFolder(fresh);
       await writeData(`${head}/${data}`, serializeRecord(record), [head, fresh]);
       await rename(fresh, folder);
     } catch (error) {

@@ -9,6 +9,7 @@ type Fs = typeof import("node:fs/promises");
 /** Functions that the store calls instead of the file system's. Without one, it calls the file system. */
 let faults: {
   open?: Fs["open"];
+  mkdir?: (path: string) => Promise<void>;
   rm?: Fs["rm"];
   rename?: Fs["rename"];
   readdir?: (path: string) => Promise<string[]>;
@@ -20,12 +21,17 @@ const real = await vi.importActual<Fs>("node:fs/promises");
 vi.mock("node:fs/promises", async (importOriginal) => {
   const fs = await importOriginal<Fs>();
   const open: Fs["open"] = (...args) => (faults.open ?? fs.open)(...args);
+  const makeFolder = async (path: string, options: { recursive?: boolean; mode: number }) => {
+    const made = await fs.mkdir(path, options);
+    await faults.mkdir?.(path);
+    return made;
+  };
   const remove: Fs["rm"] = (...args) => (faults.rm ?? fs.rm)(...args);
   const readFile = (path: string, encoding: "utf8") => (faults.readFile ?? fs.readFile)(path, encoding);
   const list = (path: string, options: { recursive?: boolean } = {}) =>
     faults.readdir?.(path) ?? fs.readdir(path, options);
   const move: Fs["rename"] = (...args) => (faults.rename ?? fs.rename)(...args);
-  return { ...fs, open, rm: remove, readFile, readdir: list, rename: move };
+  return { ...fs, open, mkdir: makeFolder, rm: remove, readFile, readdir: list, rename: move };
 });
 const { fileStore } = await import("../../src/stores/file.ts");
 
@@ -175,6 +181,18 @@ test("fileStore() ends a session that is changed in the middle of that, and none
     expect((await store.load(KEY))?.fields.get("=a")).toBe(isExpected ? "2" : undefined);
     faults = {};
   }
+});
+
+test("fileStore() creates a session also when prune() takes its first folder for the remains of a crash", async () => {
+  const store = fileStore({ directory });
+  let times = 0;
+  faults.mkdir = async (path) => {
+    if (path.endsWith(".new") && times++ < 2) await fileStore({ directory }).prune?.(0);
+  };
+  await store.save(KEY, writeOf("1", null));
+  expect(times).toBe(3);
+  expect((await present()).fields.get("=a")).toBe("1");
+  expect(await readdir(directory)).toEqual([KEY]);
 });
 
 test("prune() of fileStore() is done also when another one removes the same remains before it does", async () => {
