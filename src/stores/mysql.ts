@@ -38,7 +38,8 @@ export interface MysqlClient {
  * Strong, with compare-and-set, as long as the client reaches the primary. A read-only replica shows old sessions. Each
  * verb is one prepared statement in one round trip, after the first of its kind on a connection. Two are needed to
  * create a session whose id is in use, and to delete one that has changed. The flags, the character set and the
- * isolation level of the pool do not matter.
+ * isolation level of the pool do not matter. If the program opens a transaction on a single connection, `ROLLBACK` also
+ * undoes a session that was stored or ended meanwhile: pass a pool.
  *
  * ## Limits
  * A record has at most 1 MiB. A server whose `max_allowed_packet` is smaller accepts less.

@@ -51,7 +51,8 @@ export type PostgresClient =
  * Strong, with compare-and-set, as long as the client reaches the primary. A read-only replica shows old sessions. A
  * failover to a replica that had not received the last writes loses them: use `synchronous_commit` with a synchronous
  * standby if that matters. Each verb is one statement in one round trip. Only a `delete` that meets a changed row needs
- * two. `REPEATABLE READ` and `SERIALIZABLE` as default isolation levels are allowed.
+ * two. `REPEATABLE READ` and `SERIALIZABLE` as default isolation levels are allowed. If the program opens a transaction
+ * on a single `Client`, `ROLLBACK` also undoes a session that was stored or ended meanwhile: pass a pool.
  *
  * ## Limits
  * A record has at most 1 MiB.

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { StoreBusyError } from "../core/errors.ts";
 import type { SessionStore } from "../core/store.ts";
 import { sqliteEngine } from "./sql/sqlite_engine.ts";
 import { detailOf, hasMethod, sqlStore, type SqlValue, standardStatements } from "./sql/sql_store.ts";
@@ -41,7 +42,8 @@ const SHORTEST_WAIT = 500;
  * ## Consistency
  * Strong, with compare-and-set, among all processes that have opened the file. Calls return at once, without a promise.
  * A call that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
- * it again within `storeTimeout`. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
+ * it again within `storeTimeout`. So does a write while the program has a transaction open on this database, because
+ * `ROLLBACK` would undo it: give the store a connection of its own. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
  * logging, only `FULL` keeps the last writes.
  *
  * ## Limits
@@ -93,6 +95,8 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
       table,
       statements: standardStatements(table),
       run(statement, values) {
+        // A write would become a part of the transaction, and be lost with it, although the request has an answer.
+        if (!statement.startsWith("SELECT") && isInTransaction(database)) throw new StoreBusyError();
         try {
           return values.length === 0 ? database.exec(statement) : statementOf(statement).all(...values);
         } catch (error) {
@@ -103,4 +107,9 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
       },
     }),
   );
+}
+
+/** Whether the program has a transaction open: `isTransaction` of Node and Deno, `inTransaction` of the other clients. */
+function isInTransaction(database: SqliteDatabase): boolean {
+  return detailOf(database, "isTransaction") === true || detailOf(database, "inTransaction") === true;
 }

@@ -260,6 +260,55 @@ describe("sqliteStore() on a locked file", () => {
   });
 });
 
+describe.each<[string, () => ClosableDatabase]>([
+  ["node:sqlite", () => new DatabaseSync(":memory:")],
+  ["better-sqlite3", () => new Database(":memory:")],
+])("sqliteStore() on %s, in a transaction that the program has open on its database,", (_name, openDatabase) => {
+  test("refuses to write, because ROLLBACK would undo it: the core tries the logout again, and it stays", async () => {
+    const database = openDatabase();
+    const store = sqliteStore(database);
+    let refusals = 0;
+    const sessions = new SessionManager<{ user: string }>({
+      storeTimeout: PATIENCE,
+      store: {
+        ...store,
+        delete(...args) {
+          try {
+            return store.delete(...args);
+          } catch (error) {
+            refusals++;
+            database.exec("ROLLBACK");
+            throw error;
+          }
+        },
+      },
+    });
+    const session = sessions.start(new Request("https://shop.example/"));
+    session.set("user", "ada");
+    await session.save();
+    const id = (await session.id()) ?? "";
+    database.exec("BEGIN");
+    const key = randomKey();
+    expect(isBusy(await failureOf(() => store.save(key, writeOf({ a: "1" }))))).toBe(true);
+    expect(await sessions.open(id).get("user")).toBe("ada");
+    const ending = sessions.open(id);
+    await ending.destroy();
+    await ending.save();
+    expect(refusals).toBe(1);
+    expect(await sessions.open(id).get("user")).toBeUndefined();
+    expect(await store.load(key)).toBeNull();
+  });
+
+  test("does not create the table, which would be missing after ROLLBACK", async () => {
+    const database = openDatabase();
+    const store = sqliteStore(database);
+    database.exec("BEGIN");
+    expect(isBusy(await failureOf(() => store.load(randomKey())))).toBe(true);
+    database.exec("ROLLBACK");
+    await saved(store, randomKey(), { a: "1" });
+  });
+});
+
 test("sqliteStore() keeps working when the database was closed and opened again", async () => {
   const database = new DatabaseSync(freshFile());
   const store = sqliteStore(database);
