@@ -43,7 +43,7 @@ const SHORTEST_WAIT = 500;
  * Strong, with compare-and-set, among all processes that have opened the file. Calls return at once, without a promise.
  * A call that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
  * it again within `storeTimeout`. So does a write while the program has a transaction open on this database, because
- * `ROLLBACK` would undo it: give the store a connection of its own. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
+ * `ROLLBACK` would undo it: open another connection for the store. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
  * logging, only `FULL` keeps the last writes.
  *
  * ## Limits
