@@ -72,8 +72,8 @@ export class ActiveInternals implements SessionInternals {
   }
 
   get disclosedId(): string | undefined {
-    const { isIdDisclosed, nextId } = this.#active;
-    return isIdDisclosed ? nextId : undefined;
+    const { isIdDisclosed, nextId, unconfirmedRotation } = this.#active;
+    return isIdDisclosed ? (nextId ?? unconfirmedRotation?.successor.id) : undefined;
   }
 
   get renewedId(): string | undefined {

@@ -39,6 +39,7 @@ test("discloseId() tells the id of a session that exists, and the new one of a s
   faulty.plan({});
   const told = await internalsOf(session).discloseId();
   expect(told).not.toBe(old);
+  expect(internalsOf(session).disclosedId).toBe(told);
   expect(await session.id()).toBe(told);
   await session.save();
   expect(await session.id()).toBe(told);
