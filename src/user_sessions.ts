@@ -12,8 +12,14 @@ import { internalsWith, notAmongPlugins, type SessionInternals } from "./core/se
 import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
 import { factsOf, isKey, listOf, reveal, versionHash } from "./user_sessions/facts.ts";
 import { indexedRepository } from "./user_sessions/indexed_repository.ts";
-import { assertOptions, checkedLimit, indexText, type UserSessionsOptions } from "./user_sessions/options.ts";
-import { liveSessions } from "./user_sessions/inspection.ts";
+import {
+  assertOptions,
+  checkedLimit,
+  checkedVersion,
+  indexText,
+  type UserSessionsOptions,
+} from "./user_sessions/options.ts";
+import { liveSessions, type PresentVersion } from "./user_sessions/inspection.ts";
 import { revoke } from "./user_sessions/user_index.ts";
 
 export type {
@@ -60,7 +66,8 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    *   most 16 384 bytes when encoded: Node accepts no more for all headers of a request
    *   (https://nodejs.org/api/cli.html#--max-http-header-sizesize)
    * @throws {TypeError} If `userId` is not a string, or is empty; if the session's manager does not have this plugin;
-   *   if a function of `indexes` returns a value that is neither a text nor a number
+   *   if a function of `indexes` returns a value that is neither a text nor a finite number, or `credentialVersion` one
+   *   that is neither of them nor null
    * @throws {SessionError} `ERR_NOT_SERIALIZABLE` if the metadata cannot be stored or is too large,
    *   `ERR_RESPONSE_SENT`, and the errors of loading the session. Storing the binding throws `ERR_SESSION_LIMIT` with
    *   `onLimit: "refuse"`
@@ -175,9 +182,11 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
     return internalsWith(session, "userSessions", repositories);
   }
 
-  async function versionOf(userId: string, rest: readonly unknown[]): Promise<string | undefined> {
-    const version = await options.credentialVersion?.(userId, ...rest);
-    return version === null || version === undefined ? undefined : await versionHash(await listOf("", userId), version);
+  /** The present version of a user's credentials, hashed; null if the user has none. Undefined if versions are not compared. */
+  async function versionOf(userId: string, rest: readonly unknown[]): Promise<PresentVersion> {
+    if (options.credentialVersion === undefined) return undefined;
+    const version = checkedVersion(await options.credentialVersion(userId, ...rest));
+    return version === null ? null : await versionHash(await listOf("", userId), version);
   }
 
   async function revokeFrom(
@@ -198,7 +207,11 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
         const most = typeof limit === "function" ? checkedLimit(await limit(userId, ...runtimeArguments)) : limit;
         return most === undefined || most === Infinity
           ? undefined
-          : { limit: most, refuses: onLimit === "refuse", version };
+          : {
+              limit: most,
+              refuses: onLimit === "refuse",
+              version: options.credentialVersion === undefined ? undefined : (version ?? null),
+            };
       }),
     attach(host) {
       if (host.repository.tokenHoldsSession === true)
@@ -212,8 +225,8 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       const facts = factsOf(found.metadata);
       if (facts?.version === undefined || options.credentialVersion === undefined) return undefined;
       return chain(reveal(facts.user, facts.token, found.id), async (userId) => {
-        const version = userId === null ? "" : await versionOf(userId, runtimeArguments);
-        return version === undefined || version === facts.version ? undefined : "credentials";
+        const version = userId === null ? null : await versionOf(userId, runtimeArguments);
+        return version === facts.version ? undefined : "credentials";
       });
     },
     bind(session, userId, ...[metadata]) {

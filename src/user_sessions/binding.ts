@@ -10,7 +10,7 @@ import { byteLength } from "../core/record_size.ts";
 import { createId } from "../core/session_id.ts";
 import type { SessionInternals } from "../core/session_internals.ts";
 import { FACTS, type Facts, factsOf, type Pending, pendingOf } from "./facts.ts";
-import { type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
+import { checkedVersion, type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
 
 /** The most that metadata may take when encoded, in bytes. */
 const MOST_METADATA = 16_384;
@@ -34,10 +34,11 @@ export async function bind<Metadata>(
       values[name] = indexText(valueOf(metadata as IndexedMetadata<Metadata>));
   }
   await chain(internals.load(), () =>
-    chain(options.credentialVersion?.(userId, ...internals.runtimeArguments), (version) => {
+    chain(options.credentialVersion?.(userId, ...internals.runtimeArguments), (given) => {
+      const version = checkedVersion(given) ?? undefined;
       internals.authenticate();
       // A handle cannot be guessed.
-      const pending: Pending = { token: createId(), userId, values, version: version ?? undefined, shown };
+      const pending: Pending = { token: createId(), userId, values, version, shown };
       internals.setMetadata(FACTS, pending);
       return internals.begin();
     }),

@@ -145,17 +145,20 @@ async function follow(
   }
 }
 
-/** Whether a session counts: it has not expired, and its credentials are those of `version`. */
-export function isCurrent(session: LiveSession, version: string | undefined, op: Operation): boolean {
-  const { facts } = session;
-  return op.endsAt(session) > op.now && (version ?? facts.version) === (facts.version ?? version);
+/** The present version of a user's credentials; null if the user has none, undefined if versions are not compared. */
+export type PresentVersion = string | null | undefined;
+
+/** Whether a session counts: it has not expired, and its credentials are those of `version` if it was bound with one. */
+export function isCurrent(session: LiveSession, version: PresentVersion, op: Operation): boolean {
+  const bound = session.facts.version;
+  return op.endsAt(session) > op.now && (version === undefined || bound === undefined || version === bound);
 }
 
 /**
  * The sessions of a list that count, last seen first. Each session is returned once, although during a rotation two
  * entries stand for one session, or for two with the same token.
  */
-export async function liveSessions(list: string, version: string | undefined, op: Operation): Promise<LiveSession[]> {
+export async function liveSessions(list: string, version: PresentVersion, op: Operation): Promise<LiveSession[]> {
   const live = (await survey(list, op)).flatMap(([, target]) =>
     typeof target !== "string" && isCurrent(target, version, op) ? target : [],
   );

@@ -1,3 +1,4 @@
+import { kindOf } from "../core/kind_of.ts";
 import { assertKnown } from "../core/known_options.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import { oneOf } from "../core/options/option_checks.ts";
@@ -25,8 +26,8 @@ export interface UserSessionsOptions<Metadata = unknown> {
   readonly onLimit?: "revoke-oldest" | "refuse";
   /**
    * The version of a user's credentials. `bind` notes it, and each load of a bound session compares it, without a store
-   * call. A session with another version is rejected with the reason `"credentials"`. Nothing is compared if the
-   * function returns null or undefined, or if the session was bound without a version.
+   * call. A session with another version is rejected with the reason `"credentials"`. So it is if the function returns
+   * null or undefined, as for a user who was deleted. A session that was bound without a version is not compared.
    *
    * @default Sessions outlive a change of the credentials
    */
@@ -54,6 +55,8 @@ export function assertOptions<Metadata>(options: UserSessionsOptions<Metadata>):
   for (const each of [credentialVersion, ...Object.values(indexes)])
     if (each !== undefined && typeof each !== "function")
       throw new TypeError("userSessions: credentialVersion and each of the indexes must be a function");
+  // Its lists would be those of the users.
+  if (Object.hasOwn(indexes, "")) throw new TypeError("userSessions: the name of an index must not be empty");
 }
 
 /** @throws {RangeError} If it is neither a whole number of at least 1 nor Infinity */
@@ -62,9 +65,22 @@ export function checkedLimit(limit: unknown): number {
   throw new RangeError("userSessions: limit must be a whole number of at least 1, or Infinity");
 }
 
-/** The text of a value by which sessions are found; undefined for none. @throws {TypeError} If it is neither a string nor a number */
+/**
+ * A version of credentials; null for none.
+ *
+ * @throws {TypeError} If it cannot be compared: it is neither a string nor a finite number
+ */
+export function checkedVersion(version: unknown): CredentialVersion | null {
+  if (version === undefined || version === null) return null;
+  if (typeof version === "string" || Number.isFinite(version)) return version as CredentialVersion;
+  throw new TypeError(
+    `userSessions: credentialVersion must return a string, a finite number or null; it returned ${kindOf(version)}`,
+  );
+}
+
+/** The text of a value by which sessions are found; undefined for none. @throws {TypeError} If it is neither a string nor a finite number */
 export function indexText(value: unknown): string | undefined {
   if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string" || typeof value === "number") return String(value);
-  throw new TypeError("userSessions: the value of an index must be a string or a number");
+  if (typeof value === "string" || Number.isFinite(value)) return String(value);
+  throw new TypeError("userSessions: the value of an index must be a string or a finite number");
 }

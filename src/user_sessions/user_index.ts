@@ -2,7 +2,15 @@ import { SessionError } from "../core/errors.ts";
 import type { Contents, Operation } from "../core/repository.ts";
 import type { ListPlace } from "./facts.ts";
 import { type Entry, loadPage, entryName, type Page, savePage } from "./index_page.ts";
-import { inspect, type Inspected, isCurrent, liveSessions, PENDING, survey } from "./inspection.ts";
+import {
+  inspect,
+  type Inspected,
+  isCurrent,
+  liveSessions,
+  PENDING,
+  type PresentVersion,
+  survey,
+} from "./inspection.ts";
 
 /** How many sessions a user may have, and whether a further one is refused. */
 export interface LimitRule {
@@ -10,7 +18,7 @@ export interface LimitRule {
   /** Whether the new session is refused. Otherwise the oldest session is ended. */
   readonly refuses: boolean;
   /** Sessions of other credentials are not counted. */
-  readonly version: string | undefined;
+  readonly version: PresentVersion;
 }
 
 /** In bytes. */

@@ -200,7 +200,7 @@ const CALLS: readonly (readonly [name: string, call: Call, accepted: readonly st
   ["users.revokeAll(user, …)", unchecked(users.revokeAll, "ada"), OPTIONS],
   ["users.revokeAll(user, { except })", option(users.revokeAll, "except", "ada"), ["undefined"]],
   ["users.revokeBy(…)", (name) => unchecked(users.revokeBy, name)("x"), []],
-  ["users.revokeBy(index, …)", unchecked(users.revokeBy, "sid"), rename("zero, minus one, NaN, Infinity, a text")],
+  ["users.revokeBy(index, …)", unchecked(users.revokeBy, "sid"), rename("zero, minus one, a text")],
   ["csrfToken(…)", unchecked(csrfToken), []],
   ["verifyCsrfToken(…)", (session) => unchecked(verifyCsrfToken, session)("x"), []],
   // A client may send any text as a token. Only a promise is a mistake of the program.

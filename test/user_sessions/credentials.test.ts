@@ -37,24 +37,48 @@ describe("credentialVersion", () => {
     expect((await anonymous((session) => session.get("basket"))).result).toBe(1);
   });
 
-  test("a version that is null or undefined is not compared, on either side", async () => {
+  test("a session that was bound without a version is not compared, and one with a version ends when the user has none", async () => {
     const versions: Record<string, CredentialVersion | null | undefined> = {};
     const { users, logIn } = devices({}, { credentialVersion: (user) => versions[user] });
     versions[ADA] = null;
     const without = await logIn("without");
     versions[ADA] = 7;
     expect(await userOn(without)).toBe(ADA);
-    const bound = await logIn("with");
-    for (const none of [null, undefined]) {
-      versions[ADA] = none;
+    // As with a user who was deleted, or whose password was removed.
+    for (const none of [null, undefined, 8]) {
+      versions[ADA] = 7;
+      const bound = await logIn("with");
       expect(await userOn(bound)).toBe(ADA);
-      expect(await users.list(ADA)).toHaveLength(2);
+      versions[ADA] = none;
+      expect(await userOn(bound)).toBeUndefined();
+      expect(await userOn(without)).toBe(ADA);
+      expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["without"]);
     }
-    versions[ADA] = 8;
-    expect(await userOn(bound)).toBeUndefined();
-    expect(await userOn(without)).toBe(ADA);
-    expect((await users.list(ADA)).map(({ metadata }) => metadata)).toEqual(["without"]);
   });
+
+  test("a session that ended because the user has no version does not count against the limit", async () => {
+    let version: number | null = 7;
+    const { logIn } = devices({}, { credentialVersion: () => version, limit: 1, onLimit: "refuse" });
+    const before = await logIn();
+    version = null;
+    const phone = await logIn();
+    expect(await userOn(before)).toBeUndefined();
+    expect(await userOn(phone)).toBe(ADA);
+    await expect(logIn()).rejects.toMatchObject({ code: "ERR_SESSION_LIMIT" });
+  });
+
+  test.each([[NaN], [Infinity], [7n], [new Date(0)], [true], [{}]])(
+    "a version that cannot be compared, such as %s, is refused at bind() and lets nobody in",
+    async (wrong) => {
+      let version: unknown = 1;
+      const { users, logIn } = devices({}, { credentialVersion: () => version as number });
+      const phone = await logIn();
+      version = wrong;
+      await expect(userOn(phone)).rejects.toThrow("credentialVersion must return");
+      await expect(users.list(ADA)).rejects.toThrow(TypeError);
+      await expect(logIn()).rejects.toThrow("credentialVersion must return");
+    },
+  );
 
   test('0 and the empty string are versions, and 1 is another one than "1"', async () => {
     let version: CredentialVersion = 0;

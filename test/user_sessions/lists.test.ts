@@ -218,7 +218,8 @@ describe("pages of a list", () => {
 describe("what a program gives", () => {
   test("as the value of an index is a text that is not empty, or a number", () => {
     expect(["a", 7, 0, "", null, undefined].map(indexText)).toEqual(["a", "7", "0", undefined, undefined, undefined]);
-    for (const wrong of [{}, [], true, 1n, () => "a"]) expect(() => indexText(wrong)).toThrow("the value of an index");
+    for (const wrong of [{}, [], true, 1n, NaN, Infinity, () => "a"])
+      expect(() => indexText(wrong)).toThrow("the value of an index");
   });
 
   test("as a limit is a whole number of at least one", () => {
@@ -230,7 +231,8 @@ describe("what a program gives", () => {
     expect(() => assertOptions({})).not.toThrow();
     expect(() => assertOptions({ limit: () => 1, credentialVersion: () => 1, indexes: { a: () => 1 } })).not.toThrow();
     expect(() => assertOptions({ limit: 1, onLimit: "refuse" })).not.toThrow();
-    for (const indexes of [null, 7, "a", { a: 7 }, { a: () => 1, b: null }])
+    // An index without a name would share the lists of the users.
+    for (const indexes of [null, 7, "a", { a: 7 }, { a: () => 1, b: null }, { "": () => 1 }])
       expect(() => assertOptions({ indexes } as never), JSON.stringify(indexes)).toThrow(TypeError);
     expect(() => assertOptions({ indexes: "sid" } as never)).toThrow("indexes must be an object, such as { sid: … }");
   });
