@@ -36,7 +36,8 @@ export interface SessionOptions<
   /** A header for clients without cookies. @default {false} */
   readonly header?: string | HeaderOptions | false;
   /**
-   * How the token travels, in place of cookie and header. The first transport that finds a token is used.
+   * How the token travels, in place of cookie and header, which must not be given as well. The first transport that
+   * finds a token is used.
    *
    * @default The cookie, then the header
    */

@@ -25,7 +25,7 @@ import {
   rotationOf,
 } from "./option_checks.ts";
 import { storeResolver } from "./store_resolver.ts";
-import { assertCookieAge, transportPolicy } from "./transport_options.ts";
+import { assertCookieAge, assertOneWay, transportPolicy } from "./transport_options.ts";
 
 /** Options of express-session that are not needed here. To suggest the nearest name would mislead. */
 const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
@@ -93,6 +93,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }
   const { rotateEvery, endsOnReuse } = rotationOf(options.rotateEvery);
+  assertOneWay({ transports: options.transports, cookie: options.cookie, header });
   const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);

@@ -14,6 +14,14 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
   );
 }
 
+/** Refuses a cookie or a header beside `transports`: its attributes would be ignored. @throws {TypeError} */
+export function assertOneWay({ transports, cookie, header }: Readonly<Record<string, unknown>>): void {
+  if (transports !== undefined && (cookie || header))
+    throw new TypeError(
+      "transports take the place of cookie and header: leave those out, or carry what they would in a transport",
+    );
+}
+
 /** What the options say about how a token travels. */
 export function transportPolicy(
   own: SessionOptions["transports"],
@@ -40,7 +48,7 @@ export function transportPolicy(
     transports,
     hasOwnTransports,
     name: cookie === false && headerName !== undefined ? headerName : (cookieName ?? DEFAULT_NAME),
-    headerName: cookie === false || hasOwnTransports ? undefined : headerName,
+    headerName: cookie === false ? undefined : headerName,
     claimedCookie: cookieName === undefined || hasOwnTransports ? undefined : withoutPrefix(cookieName),
   };
 }

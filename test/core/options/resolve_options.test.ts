@@ -328,15 +328,23 @@ describe("resolveOptions()", () => {
     const transport = { read: () => null, write() {}, clear() {} };
     const own = policyOf({ transports: [transport] });
     expect(own).toMatchObject({ hasOwnTransports: true, claimedCookie: undefined, transports: [transport] });
-    expect(policyOf({ transports: [transport], cookie: { name: "s" } }).claimedCookie).toBeUndefined();
     expect(policyOf({ cookie: { name: "__Host-s" } }).claimedCookie).toBe("s");
     expect(policyOf({ cookie: () => ({ name: "s" }) }).claimedCookie).toBeUndefined();
     expect(policyOf({ cookie: false, header: "X-Session-Id" }).claimedCookie).toBeUndefined();
   });
 
-  test("knows the name of the header that stands beside the cookie, unless the program has transports of its own", () => {
+  test("refuses a cookie or a header beside transports of the program, which would be ignored silently", () => {
     const transports = [{ read: () => null, write() {}, clear() {} }];
-    const names = [{ header: "X-Id" }, {}, { header: "X-Id", transports }].map((each) => policyOf(each).headerName);
+    for (const beside of [{ cookie: { name: "s" } }, { cookie: {} }, { cookie: () => ({}) }, { header: "X-Id" }])
+      expect(() => policyOf({ transports, ...beside }), JSON.stringify(beside)).toThrow("transports take the place of");
+    for (const beside of [{ cookie: false as const }, { header: false as const }, {}])
+      expect(() => policyOf({ transports, ...beside })).not.toThrow();
+  });
+
+  test("knows the name of the header that stands beside the cookie", () => {
+    const names = [{ header: "X-Id" }, {}, { header: "X-Id", cookie: false as const }].map(
+      (each) => policyOf(each).headerName,
+    );
     expect(names).toEqual(["X-Id", undefined, undefined]);
   });
 
