@@ -25,6 +25,16 @@ import {
 } from "../setup/sessions.ts";
 
 describe("after the response", () => {
+  test("a session that ended long ago stays ended, although the store still has its record", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ store: openStore().store, now: clock.now, idleTimeout: 1800 });
+    const { result } = await visit((session) => (session.set("a", 1), { session }));
+    clock.advance(1800 + 600);
+    expect(await codeOf(() => result.session.update("a", () => 2))).toBe("ERR_SESSION_GONE");
+    result.session.touch();
+    expect((await visit((session) => session.id())).result).toBeNull();
+  });
+
   /** Returns the session of a request whose response is finished. */
   async function sessionAfter(
     use: (session: Session) => unknown,

@@ -215,7 +215,7 @@ function resolve(world: World, presented: string | null, now: number): Pick<View
   return endOf(life) <= now ? refuse("final") : { life: index, refused: null, rejected: null };
 }
 
-function endOf({ lastSeenAt, since, timeouts }: Life): number {
+function endOf({ lastSeenAt, since, timeouts }: FoundState): number {
   const { idle = IDLE, absolute = ABSOLUTE } = timeouts;
   return Math.min(lastSeenAt + idle * 1000, since + absolute * 1000);
 }
@@ -293,8 +293,7 @@ function* rotated(
   promised: Promised,
 ): Generator<Attempt> {
   const leads = leadsOn(life, view.heldId, now);
-  if (!leads || endOf(life) + MARGIN <= now) yield { outcome: "gone", world };
-  if (!leads) return;
+  if (!leads || endOf(life) + MARGIN <= now) return yield { outcome: "gone", world };
   const { grace = 0, reauthenticated = false } = view.rotation ?? {};
   const at = life.ids.findIndex(({ id }) => id === view.heldId);
   const overtaken = life.ids.length - 1 - at;
@@ -341,17 +340,18 @@ function* changedLife(
   const life = world.lives[view.life ?? -1];
   if (life === undefined) return;
   const isAlive = leadsOn(life, view.heldId, stamped);
-  const hasRunOut = endOf(life) + MARGIN <= stamped;
-  if (!isAlive || hasRunOut) yield { outcome: "gone", world };
+  const hasRunOut = (state: FoundState): boolean => endOf(state) + MARGIN <= stamped;
+  if (!isAlive || hasRunOut(life)) yield { outcome: "gone", world };
   const isDue = isTouchDue(view, ownTimeouts, view.found, judged);
   if (!changes(view) && !isDue) {
     // A request that stores nothing does not read the session again, unless it waits for other requests of its process.
     const still = { ...view, ...edited(view.found, view.edits), ...NOTHING_WANTED };
     yield { outcome: "stored", world: withView(world, who, still) };
-    if (!isAlive) return;
   }
-  if (!isAlive) return;
-  const ground = promised.merges ? life : { ...life, ...view.found };
+  // Before a request changes a session that has run out, as far as the request knows, it reads the session again.
+  const readsAgain = promised.merges || hasRunOut(view.found);
+  if (!isAlive || (readsAgain && hasRunOut(life))) return;
+  const ground = readsAgain ? life : { ...life, ...view.found };
   const isTouched = isTouchDue(view, ownTimeouts, ground, judged);
   const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
   const timeouts = { ...ground.timeouts, ...view.timeouts };
