@@ -67,6 +67,8 @@ export function unexpired(field: string | undefined, now: number): Ending | unde
 export class FieldsView {
   readonly base: Fields;
   #changed: Map<string, string | null> | undefined;
+  /** The fields with the changes; undefined until a caller needs them. */
+  #fields: Fields | undefined;
 
   constructor(base: Fields) {
     this.base = base;
@@ -83,13 +85,21 @@ export class FieldsView {
   }
 
   set(name: string, text: string): void {
-    if (this.base.get(name) === text) this.#changed?.delete(name);
-    else (this.#changed ??= new Map()).set(name, text);
+    this.#note(name, text, this.base.get(name) === text);
   }
 
   delete(name: string): void {
-    if (this.base.has(name)) (this.#changed ??= new Map()).set(name, null);
-    else this.#changed?.delete(name);
+    this.#note(name, null, !this.base.has(name));
+  }
+
+  /** Notes the text of a field, or that the field is as in the base again. Fields that a caller has got stay as they are. */
+  #note(name: string, text: string | null, isAsBefore: boolean): void {
+    if (isAsBefore && this.#changed?.has(name) !== true) return;
+    if (this.#fields !== undefined) this.#changed = new Map(this.#changed);
+    this.#fields = undefined;
+    this.#changed ??= new Map();
+    if (isAsBefore) this.#changed.delete(name);
+    else this.#changed.set(name, text);
   }
 
   /** The names that begin with a sign. */
@@ -103,8 +113,7 @@ export class FieldsView {
 
   /** The fields with the changes; the same object as the base if nothing has changed. */
   get fields(): Fields {
-    if (this.changed.size === 0) return this.base;
-    return withChanges(this.base, new Map(this.changed));
+    return (this.#fields ??= this.changed.size === 0 ? this.base : withChanges(this.base, this.changed));
   }
 
   /** Whether a field with this sign may exist. It may answer true although there is no such field. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Fields, METADATA_FIELD, type RecordFields, withChanges } from "./record_fields.ts";
+import { type Fields, METADATA_FIELD, type RecordFields, withField } from "./record_fields.ts";
 import type { SessionRecord } from "./store.ts";
 
 /** A value that JSON can hold. */
@@ -77,7 +77,7 @@ type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** Adds metadata to fields, bound to the key under which they are stored. */
 export function withMetadata(fields: Fields, metadata: Metadata, key: string): RecordFields {
-  return withChanges(fields, new Map([[METADATA_FIELD, metadataText(metadata, key)]]));
+  return withField(fields, METADATA_FIELD, metadataText(metadata, key));
 }
 
 /**

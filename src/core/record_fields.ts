@@ -70,13 +70,21 @@ export class RecordFields implements ReadonlyMap<string, string> {
   /** These fields with `changed` applied. The caller must not modify `changed` afterwards. */
   with(changed: Difference): RecordFields {
     if (changed.size === 0) return this;
-    const base = this.#lines ?? this.#base;
-    if (this.#changed.size === 0 || this.#lines !== undefined) return new RecordFields(base, changed);
+    if (this.#changed.size === 0) return new RecordFields(this.#lines ?? this.#base, changed);
+    return this.#and(new Map(changed));
+  }
+
+  /** These fields with one field changed. */
+  withField(name: string, value: string): RecordFields {
+    return this.#and(new Map([[name, value]]));
+  }
+
+  #and(changed: Map<string, string | null>): RecordFields {
+    if (this.#lines !== undefined) return new RecordFields(this.#lines, changed);
     // The new changes come first: they are those of the metadata, which also come first in the text, so that `splice`
     // need not sort.
-    const all = new Map(changed);
-    for (const [name, value] of this.#changed) if (!all.has(name)) all.set(name, value);
-    return new RecordFields(base, all);
+    for (const [name, value] of this.#changed) if (!changed.has(name)) changed.set(name, value);
+    return new RecordFields(this.#base, changed);
   }
 
   get(name: string): string | undefined {
@@ -151,6 +159,11 @@ export class RecordFields implements ReadonlyMap<string, string> {
 /** Fields with changes applied to them: null for a field that is removed. The caller must not modify `changed` afterwards. */
 export function withChanges(fields: Fields, changed: Difference): RecordFields {
   return RecordFields.is(fields) ? fields.with(changed) : new RecordFields(fields, changed);
+}
+
+/** Fields with one field changed. */
+export function withField(fields: Fields, name: string, value: string): RecordFields {
+  return RecordFields.is(fields) ? fields.withField(name, value) : new RecordFields(fields, new Map([[name, value]]));
 }
 
 function wholeOf(base: string | Fields, changed: Difference): Fields {

@@ -5,7 +5,8 @@ export class CallQueue {
   readonly #seconds: number;
   #last: Promise<void> | undefined;
   #isRunning = false;
-  readonly #underWay: Set<Promise<unknown>> = new Set();
+  /** The calls that are under way; undefined before the first one. */
+  #underWay: Set<Promise<unknown>> | undefined;
 
   /** `seconds` is how long a call waits for a function of `update` to return. */
   constructor(seconds: number) {
@@ -61,8 +62,9 @@ export class CallQueue {
 
   /** Notes a call until it has ended, so that the end of the request waits for it. Returns the call. */
   track<T>(call: Promise<T>): Promise<T> {
-    this.#underWay.add(call);
-    const ended = (): void => void this.#underWay.delete(call);
+    const underWay = (this.#underWay ??= new Set());
+    underWay.add(call);
+    const ended = (): void => void underWay.delete(call);
     call.then(ended, ended);
     return call;
   }
@@ -72,6 +74,7 @@ export class CallQueue {
    * time would hold back the response for ever.
    */
   done(): MaybePromise<void> {
-    return this.#underWay.size === 0 ? undefined : Promise.allSettled(this.#underWay).then(() => {});
+    if (this.#underWay === undefined || this.#underWay.size === 0) return undefined;
+    return Promise.allSettled(this.#underWay).then(() => {});
   }
 }

@@ -8,16 +8,18 @@ export class LazySession {
   isClosed = false;
   /** Whether a handler of `withSession` or Hono has answered. Then `sessions.start(request)` gives this session to its stream. */
   isAnswered = false;
-  readonly #open: () => ActiveSession;
+  readonly #session: object;
+  readonly #open: (session: object) => ActiveSession;
 
-  constructor(open: () => ActiveSession) {
+  constructor(session: object, open: (session: object) => ActiveSession) {
+    this.#session = session;
     this.#open = open;
   }
 
   /** The state of the session, made with the first use. */
   get used(): ActiveSession {
     if (this.active === undefined) {
-      this.active = this.#open();
+      this.active = this.#open(this.#session);
       this.active.isSent = this.isClosed;
     }
     return this.active;

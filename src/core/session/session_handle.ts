@@ -19,7 +19,7 @@ import { begin } from "../commit/create.ts";
 import { ActiveInternals } from "./active_internals.ts";
 import { LazySession } from "./lazy_session.ts";
 import { protectPrototype } from "./session_prototype.ts";
-import { keysOf, loadToRead, pull, read, remove, setAll } from "./session_values.ts";
+import { keysOf, loadToRead, pull, read, remove, set, setAll } from "./session_values.ts";
 import { updateKey } from "../commit/update_key.ts";
 import { CLEAR } from "../values.ts";
 
@@ -28,7 +28,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   readonly #lazy: LazySession;
 
   constructor(open: (session: object) => ActiveSession) {
-    this.#lazy = new LazySession(() => open(this));
+    this.#lazy = new LazySession(this, open);
   }
 
   get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
@@ -84,9 +84,9 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       );
     }
     if (isOne) assertValueGiven(arguments.length, "session.set");
-    const pairs = isOne ? [[keyOrValues, valueOrOptions] as const] : Object.entries(keyOrValues);
     const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
-    setAll(active, pairs, ttl);
+    if (isOne) set(active, keyOrValues, valueOrOptions, ttl);
+    else setAll(active, keyOrValues, ttl);
     active.storeIfLate();
   }
 

@@ -45,23 +45,29 @@ export async function pull(active: ActiveSession, key: string): Promise<unknown>
   return value;
 }
 
-/** Records values. `ttl` is in seconds; undefined for as long as the session lives. If one value cannot be encoded, none is recorded. */
-export function setAll(
+/** Records a value. `ttl` is in seconds; undefined for as long as the session lives. */
+export function set(active: ActiveSession, key: string, value: unknown, ttl: number | undefined): void {
+  put(active, key, value, textOf(active, key, value), ttl);
+}
+
+/** Records values as {@linkcode set} does. If one value cannot be encoded, none is recorded. */
+export function setAll(active: ActiveSession, values: object, ttl: number | undefined): void {
+  const texts = Object.entries(values).map(([key, value]) => ({ key, value, text: textOf(active, key, value) }));
+  for (const { key, value, text } of texts) put(active, key, value, text, ttl);
+}
+
+function textOf({ values }: ActiveSession, key: string, value: unknown): string | undefined {
+  return value === undefined ? undefined : values.encode(key, value);
+}
+
+function put(
   active: ActiveSession,
-  pairs: readonly (readonly [key: string, value: unknown])[],
+  key: string,
+  value: unknown,
+  text: string | undefined,
   ttl: number | undefined,
 ): void {
-  const texts = pairs.map(([key, value]) => ({
-    key,
-    value,
-    text: value === undefined ? undefined : active.values.encode(key, value),
-  }));
-  for (const { key, value, text } of texts) {
-    if (text === undefined) {
-      remove(active, key);
-      continue;
-    }
-    active.flash.replace(key);
-    active.values.set(key, value, text, ttl);
-  }
+  if (text === undefined) return remove(active, key);
+  active.flash.replace(key);
+  active.values.set(key, value, text, ttl);
 }
