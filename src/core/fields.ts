@@ -5,6 +5,7 @@ import {
   EXPIRING,
   type Fields,
   type FLASH,
+  hasNames,
   NO_FIELDS,
   RecordFields,
   withChanges,
@@ -118,7 +119,7 @@ export class FieldsView {
 
   /** Whether a field with this sign may exist. It may answer true although there is no such field. */
   mayHave(sign: Sign): boolean {
-    for (const name of this.changed.keys()) if (name.startsWith(sign)) return true;
+    if (hasNames(this.changed, sign)) return true;
     return RecordFields.is(this.base) ? this.base.mayHave(sign) : this.base.size > 0;
   }
 }

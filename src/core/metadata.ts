@@ -87,15 +87,13 @@ export function withMetadata(fields: Fields, metadata: Metadata, key: string): R
 export function metadataText(metadata: Metadata, key: string): string {
   const { createdAt, absoluteSince, writtenAt = 0, writes = "" } = metadata;
   const words = `${FORMAT} ${binding(key)} ${createdAt} ${absoluteSince} ${writtenAt} ${writes}`;
-  return Object.keys(metadata).every(isWord) ? words : `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
+  for (const name in metadata)
+    if (!(name in NO_WORDS)) return `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
+  return words;
 }
 
 /** The facts that are written as words and not in the JSON. */
 const NO_WORDS = { createdAt: undefined, absoluteSince: undefined, writtenAt: undefined, writes: undefined };
-
-function isWord(name: string): boolean {
-  return name in NO_WORDS;
-}
 
 /** Reads the metadata of a record, or says why it cannot be read. It does not throw, whatever the store returned. */
 export function readMetadata(record: SessionRecord, key: string): Metadata | Unreadable {

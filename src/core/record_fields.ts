@@ -118,8 +118,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
   mayHave(sign: string): boolean {
     const base = this.#base;
     if (typeof base === "string" ? partFor(base, sign).includes(`\n${sign}`) : base.size > 0) return true;
-    for (const name of this.#changed.keys()) if (name.startsWith(sign)) return true;
-    return false;
+    return hasNames(this.#changed, sign);
   }
 
   keys(): MapIterator<string> {
@@ -164,6 +163,13 @@ export function withChanges(fields: Fields, changed: Difference): RecordFields {
 /** Fields with one field changed. */
 export function withField(fields: Fields, name: string, value: string): RecordFields {
   return RecordFields.is(fields) ? fields.withField(name, value) : new RecordFields(fields, new Map([[name, value]]));
+}
+
+/** Whether a difference has a field whose name begins with a sign. */
+export function hasNames(changed: Difference, sign: string): boolean {
+  // Most differences are empty, and an iterator costs memory.
+  if (changed.size > 0) for (const name of changed.keys()) if (name.startsWith(sign)) return true;
+  return false;
 }
 
 function wholeOf(base: string | Fields, changed: Difference): Fields {

@@ -18,8 +18,8 @@ interface Call<T> {
   readonly action: string;
   readonly start: () => MaybePromise<T>;
   readonly isValid: (answer: unknown) => boolean;
-  /** Whether the call is retried if the store is busy. @default Always */
-  readonly mayWait?: () => boolean;
+  /** What the call writes. A busy store does not get a touch again: the next request can store it. */
+  readonly write?: Write;
 }
 
 /**
@@ -58,9 +58,7 @@ export class StoreClient implements SessionStore {
       action: STORING,
       start: () => (store.save.length > 2 ? store.save(key, write, this.#signal) : store.save(key, write)),
       isValid: isVersion,
-      // A busy store does not get a touch again: the next request can store it. A write that ends a session changes no
-      // field either, but must be stored.
-      mayWait: () => write.changed.size > 0 || write.record.fields.size === 0,
+      write,
     });
   }
 
@@ -147,10 +145,15 @@ export class StoreClient implements SessionStore {
   #recover<T>(error: unknown, call: Call<T>, retry: number): MaybePromise<T> {
     const milliseconds = retry * (1 + Math.random());
     this.#begin();
-    if (!isBusy(error) || call.mayWait?.() === false || performance.now() + milliseconds >= this.#endAt)
+    if (!isBusy(error) || isTouch(call.write) || performance.now() + milliseconds >= this.#endAt)
       throw cleanError(call.action, error);
     return wait(milliseconds).then(() => this.#call(call, retry * 2));
   }
+}
+
+/** Whether a write changes no field. A write that ends a session does not change one either, but it leaves no field. */
+function isTouch(write: Write | undefined): boolean {
+  return write !== undefined && write.changed.size === 0 && write.record.fields.size > 0;
 }
 
 function wait(milliseconds: number): Promise<void> {

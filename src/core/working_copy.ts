@@ -166,21 +166,42 @@ export class WorkingCopy {
    */
   #rebase(base: Found | null, view: FieldsView, from = 0, failures: readonly unknown[] = []): MaybePromise<void> {
     for (let next = from; next < this.#pending.changes.length; next++) {
-      const dropped = (error: unknown): MaybePromise<void> => {
-        // An `update` whose function throws is dropped. The new base is kept: it is stored already, perhaps under a new id.
-        this.#pending.changes.splice(next, 1);
-        return this.#rebase(base, view, next, [...failures, error]);
-      };
       try {
         const running = this.#pending.changes[next]?.run(view);
-        if (isPromise(running)) return running.then(() => this.#rebase(base, view, next + 1, failures), dropped);
+        if (isPromise(running)) return this.#rebaseAfter(running, base, view, next, failures);
       } catch (error) {
-        return dropped(error);
+        return this.#rebaseWithout(error, base, view, next, failures);
       }
     }
     this.base = base;
     this.#pending.view = view;
     if (failures.length > 0) throw failures[0];
+  }
+
+  /** Goes on when the change at `next` is applied. */
+  #rebaseAfter(
+    running: Promise<void>,
+    base: Found | null,
+    view: FieldsView,
+    next: number,
+    failures: readonly unknown[],
+  ): Promise<void> {
+    return running.then(
+      () => this.#rebase(base, view, next + 1, failures),
+      (error: unknown) => this.#rebaseWithout(error, base, view, next, failures),
+    );
+  }
+
+  /** Goes on without the change at `next`, an `update` whose function has failed. The new base is kept: it is stored already, perhaps under a new id. */
+  #rebaseWithout(
+    error: unknown,
+    base: Found | null,
+    view: FieldsView,
+    next: number,
+    failures: readonly unknown[],
+  ): MaybePromise<void> {
+    this.#pending.changes.splice(next, 1);
+    return this.#rebase(base, view, next, [...failures, error]);
   }
 
   /** Drops the recorded changes. The session stays as it is stored. */
