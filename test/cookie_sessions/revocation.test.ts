@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type SessionEvent, SessionManager, type SessionStore, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { csrfToken } from "../../src/csrf.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import {
@@ -134,6 +135,28 @@ describe("cookieSessions({ revocation })", () => {
     const types = events.map(({ type }) => type).filter((type) => type === "gone" || type === "regenerated");
     expect(types.toSorted()).toEqual(["gone", "regenerated"]);
   });
+
+  test.each([false, true])(
+    "opens the new id that the handler has got although another request was first to renew the old one by age, after a save without an answer: %s",
+    async (hasSaved) => {
+      const clock = fakeClock();
+      const store = faultyStore(openStore().store);
+      const options = sealed({ now: clock.now, rotateEvery: 60 }, { revocation: store });
+      const copy = await begin(options);
+      clock.advance(60);
+      const renewed = await withCopy(
+        options,
+        copy,
+      )(async (session) => {
+        await session.regenerate();
+        await csrfToken(session);
+        if (hasSaved) store.plan({ save: ["rejects"] });
+        if (hasSaved) expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+        await readN(options, copy);
+      });
+      expect(await readN(options, cookieOf(renewed))).toBe(1);
+    },
+  );
 
   test("ends the successor as well when a logout overlaps a rotation", async () => {
     const { options } = revocable();

@@ -139,11 +139,15 @@ async function abandonSuccessor(active: ActiveSession, orphan: Found | string | 
   if (orphan !== undefined) await undoing(active, (op) => endOrphan(active, op)).catch(() => {});
 }
 
-/** Ends the session that a failed attempt has left. */
+/**
+ * Ends the session that a failed attempt has left. A token that holds the session was sent to nobody, so there is
+ * nothing to end, and its id may be used again.
+ */
 export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
   const { orphan, policy } = active;
-  const session = typeof orphan === "string" ? await policy.repository.tokenFor?.(orphan, op) : orphan;
-  if (session !== undefined) await policy.repository.end(session, forOwnToken(op));
+  const { repository } = policy;
+  const session = typeof orphan === "string" ? await repository.tokenFor?.(orphan, op) : orphan;
+  if (session !== undefined && repository.tokenHoldsSession !== true) await repository.end(session, forOwnToken(op));
   active.orphan = undefined;
 }
 
