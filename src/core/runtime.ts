@@ -38,8 +38,9 @@ export function keepContext(): <T>(run: () => T) => T {
 
 /** A variable of the async context. In runtimes without async contexts it never has a value. */
 export function asyncVariable<Value>(): AsyncVariable<Value> {
-  const { AsyncLocalStorage } = findAsyncHooks() ?? {};
-  if (typeof AsyncLocalStorage === "function") return new AsyncLocalStorage<Value>();
+  // A bundler breaks a module that tests the type of a variable called AsyncLocalStorage: see the test.
+  const Variable = findAsyncHooks()?.AsyncLocalStorage;
+  if (typeof Variable === "function") return new Variable<Value>();
   return { run: (_value, run) => run(), getStore: () => undefined };
 }
 

@@ -1,5 +1,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
+import { ROOT } from "../setup/command.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -58,4 +61,13 @@ test.each<[unknown, { readonly sharesPromises: boolean; readonly closesUpgradedR
   const fresh = await import("../../src/core/runtime.ts");
   // The module looks at the runtime only once.
   expect([fresh.sharesPromises(), fresh.closesUpgradedRequests()]).toEqual(Object.values(expected));
+});
+
+// With Vite 7, `@vitejs/plugin-rsc`, which Waku uses, puts a `require` in front of each module with this text. It takes the module for React's own.
+test("no file has the text by which a bundler recognises React's server code", () => {
+  const files = globSync("{mod.ts,src/**/*.ts}", { cwd: ROOT });
+  expect(files.length).toBeGreaterThan(50);
+  expect(files.filter((file) => readFileSync(join(ROOT, file), "utf8").includes("typeof AsyncLocalStorage"))).toEqual(
+    [],
+  );
 });
