@@ -1,7 +1,7 @@
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "../../core/store.ts";
 import { endsOf } from "./ends.ts";
 import { isMarked, isMarker, movedRecord, unmarkedRecord, unmarkingWrite } from "./marks.ts";
-import { type Place, tag, tagged, untagged } from "./versions.ts";
+import { type Place, tagged, untagged } from "./versions.ts";
 
 /** The store that moves each session when it is written. It trusts the answers of the two stores. */
 export function movingStore(from: SessionStore, to: SessionStore, now: () => number): SessionStore {
@@ -83,7 +83,7 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
       const found = await find(key, signal);
       if (found === null) return null;
       const { place, record } = found;
-      return { ...(place === "moved" ? unmarkedRecord(record) : record), version: tag(place, record.version) };
+      return { ...(place === "moved" ? unmarkedRecord(record) : record), version: tagged(place, record.version) };
     },
 
     async save(key, write, signal) {

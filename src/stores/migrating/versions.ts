@@ -8,14 +8,9 @@ import type { RecordVersion } from "../../core/store.ts";
 /** Where a session is: not moved yet, moved a moment ago, or in the new store alone. */
 export type Place = "from" | "moved" | "to";
 
-/** The version of a session in a place. */
-export function tag(place: Place, version: RecordVersion): RecordVersion {
-  return JSON.stringify([place, version]);
-}
-
-/** As `tag`, for the answer of a store. */
+/** The version of a session in a place. An answer that is a conflict stays as it is. */
 export function tagged(place: Place, answer: RecordVersion | "conflict"): RecordVersion | "conflict" {
-  return answer === "conflict" ? answer : tag(place, answer);
+  return answer === "conflict" ? answer : JSON.stringify([place, answer]);
 }
 
 /** The place of a version, and the version as the store there knows it. */
