@@ -134,21 +134,29 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     );
   }
 
-  /**
-   * Runs a statement that writes, and returns how many rows it wrote. A conflict counts as 0 rows, because no row was
-   * as expected. A statement that expects no version is given a number of `attempts`, and is run again after a
-   * conflict.
-   */
-  function write(statement: string, values: SqlValue[], attempts: number = 0): MaybePromise<number> {
+  /** Runs a statement that writes, and returns how many rows it wrote. `onConflict` gives the result after a conflict. */
+  function write(statement: string, values: SqlValue[], onConflict: () => MaybePromise<number>): MaybePromise<number> {
     return recovering(
       () => run(statement, values, countOf),
       (error) => {
         const meaning = engine.meaningOf(error);
-        if (meaning === "conflict" && attempts !== 1)
-          return attempts === 0 ? 0 : write(statement, values, attempts - 1);
+        if (meaning === "conflict") return onConflict();
         throw failureOf(error, meaning);
       },
     );
+  }
+
+  /** Runs a statement that expects a version, or no row. After a conflict, no row was as expected. */
+  function writeExpected(statement: string, values: SqlValue[]): MaybePromise<number> {
+    return write(statement, values, () => 0);
+  }
+
+  /** Runs a statement that expects no version. It is run again after a conflict. */
+  function writeAny(statement: string, values: SqlValue[], attempts: number = ATTEMPTS): MaybePromise<number> {
+    return write(statement, values, () => {
+      if (attempts === 1) throw new StoreBusyError();
+      return writeAny(statement, values, attempts - 1);
+    });
   }
 
   function countOf(rows: readonly unknown[]): number {
@@ -187,15 +195,15 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
       const row: SqlValue[] = [engine.encode?.(text, bytes) ?? bytes, version, instant(expiresAt)];
       return chain(
         expected === null
-          ? write(statements.create, [key, ...row, instant(record.lastSeenAt)])
-          : write(statements.update, [...row, key, `${expected}`]),
+          ? writeExpected(statements.create, [key, ...row, instant(record.lastSeenAt)])
+          : writeExpected(statements.update, [...row, key, `${expected}`]),
         (count) => (count === 0 ? "conflict" : version),
       );
     },
 
     delete(key, expected) {
-      if (expected === undefined) return chain(write(statements.remove, [key], ATTEMPTS), () => undefined);
-      return chain(write(statements.removeVersion, [key, `${expected}`]), (count) => {
+      if (expected === undefined) return chain(writeAny(statements.remove, [key]), () => undefined);
+      return chain(writeExpected(statements.removeVersion, [key, `${expected}`]), (count) => {
         // Only in this case does a second statement find out whether the row is missing, which is a success, or has
         // changed.
         return count > 0 ? undefined : read(key, (rows) => (rows.length === 0 ? undefined : "conflict"));
@@ -204,7 +212,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
 
     async prune(now) {
       for (let swept = 0; ;) {
-        const count = await write(statements.sweep, [instant(now)], ATTEMPTS);
+        const count = await writeAny(statements.sweep, [instant(now)]);
         swept += count;
         if (count < SWEEP_BATCH) return swept;
       }
