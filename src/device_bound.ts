@@ -70,12 +70,7 @@ export interface DeviceBound extends Plugin {
  */
 export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBoundOptions<Rest> = {}): DeviceBound {
   const settings = settingsOf(options);
-  const { offerOn } = options;
-  const offers = new Offers(
-    settings,
-    ({ request, runtimeArguments }) =>
-      offerOn === undefined || Reflect.apply(offerOn, undefined, [request, ...runtimeArguments]) === true,
-  );
+  const offers = new Offers(settings);
   /** Sessions of requests to the endpoints. They are loaded without a proof, because the request gives one. */
   const proving = new WeakSet<object>();
   /** Sessions that were admitted. A session that is loaded again in the same request is not checked again. */

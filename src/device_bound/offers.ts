@@ -16,7 +16,6 @@ import type { DeviceBoundSettings } from "./options.ts";
 /** The offers of one plugin. */
 export class Offers {
   readonly #settings: DeviceBoundSettings;
-  readonly #mayOffer: (op: Operation) => boolean;
   /** Sessions whose response asks the browser for a key. */
   readonly #offered: WeakSet<object> = new WeakSet();
   /**
@@ -25,10 +24,8 @@ export class Offers {
    */
   readonly #given: WeakMap<Operation, Binding> = new WeakMap();
 
-  /** `mayOffer` decides whether the request of an operation may lead to an offer. */
-  constructor(settings: DeviceBoundSettings, mayOffer: (op: Operation) => boolean) {
+  constructor(settings: DeviceBoundSettings) {
     this.#settings = settings;
-    this.#mayOffer = mayOffer;
   }
 
   /** Whether the response of a session asks the browser for a key. */
@@ -46,7 +43,7 @@ export class Offers {
     // A new login needs a new key: an attacker may have planted the session together with its key.
     const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
     const asks = isLogin || (!isBound(facts) && metadata.unconfirmed !== true);
-    if (asks && !isOffered && exchangeOf(op) !== null && this.#mayOffer(op)) {
+    if (asks && !isOffered && exchangeOf(op) !== null && this.#settings.mayOffer(op)) {
       // With the same id, the browser replaces its old session. With the same secret, the old proof of requests under
       // way stays valid.
       const binding = typeof facts === "object" ? { id: facts.id, secret: facts.secret } : newBinding();

@@ -1,5 +1,6 @@
 import { assertKnown } from "../core/known_options.ts";
 import { oneOf } from "../core/options/option_checks.ts";
+import type { Operation } from "../core/repository.ts";
 import { optionalSecrets, type Secrets } from "../crypto/secrets.ts";
 import { type ProofLifetime, proofLifetime } from "./bound_cookie.ts";
 import type { SessionScope } from "./messages.ts";
@@ -56,6 +57,8 @@ export interface DeviceBoundSettings {
   readonly scope: SessionScope;
   readonly lifetime: ProofLifetime;
   readonly signaturesOf: SignaturesOf;
+  /** Whether the request of an operation may lead to an offer. */
+  readonly mayOffer: (op: Operation) => boolean;
 }
 
 const OPTIONS = ["mode", "path", "lifetime", "secrets", "offerOn", "refreshInitiators", "exclude"];
@@ -81,6 +84,8 @@ export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<R
     scope: { path, refreshInitiators, exclude },
     lifetime: proofLifetime(lifetime),
     signaturesOf: signaturesUnder(optionalSecrets(options)),
+    mayOffer: ({ request, runtimeArguments }) =>
+      offerOn === undefined || Reflect.apply(offerOn, undefined, [request, ...runtimeArguments]) === true,
   };
 }
 
