@@ -61,8 +61,7 @@ export function session<Data extends object = DefaultData, As extends string = "
     // Middlewares share nothing but the context, so this is only known when a request comes.
     claimCookie(c, policy);
     const { session, isJoined } = manager.begin(request, [c], true);
-    const own = session as Session<Data>;
-    c.set(as as As, own);
+    c.set(as as As, session);
     if (isJoined) return await next();
     onError(c, (error) => {
       if (!isHttpException(error)) manager.dropRecorded(session);

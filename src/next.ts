@@ -130,9 +130,9 @@ export function nextSession<Data extends object = DefaultData>(
       async (...parameters) => {
         const { session, isJoined } = internals.begin(await currentRequest(), [], true);
         // The action that called this one stores the session, also if this one fails.
-        if (isJoined) return await action(session as Session<Data>, ...parameters);
+        if (isJoined) return await action(session, ...parameters);
         try {
-          const result = await action(session as Session<Data>, ...parameters);
+          const result = await action(session, ...parameters);
           await storeForPage(session);
           return result;
         } catch (error) {
@@ -148,10 +148,9 @@ export function nextSession<Data extends object = DefaultData>(
       const request = await currentRequest();
       const known = shown.get(request);
       if (known !== undefined) return known;
-      const begun = internals.begin(request, [], true);
-      const session = begun.session as Session<Data>;
+      const { session, isJoined } = internals.begin(request, [], true);
       // The session of an action is not kept, so components that render after the action see what the action stored.
-      if (!begun.isJoined) {
+      if (!isJoined) {
         internals.close(session);
         shown.set(request, session);
       }
@@ -169,7 +168,7 @@ export function nextSession<Data extends object = DefaultData>(
  *
  * @returns The lines of Set-Cookie
  */
-async function store(internals: ManagerInternals, session: object): Promise<readonly string[]> {
+async function store(internals: Omit<ManagerInternals, "begin">, session: object): Promise<readonly string[]> {
   const lines = (await internals.commit(session))?.getSetCookie() ?? [];
   try {
     await setCookies(lines);

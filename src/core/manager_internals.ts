@@ -1,8 +1,9 @@
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
+import type { Session } from "./session.ts";
 
 /** The parts of a manager that wrappers and adapters use, also if another copy of this package made the manager. */
-export interface ManagerInternals {
+export interface ManagerInternals<Data extends object = object> {
   readonly policy: Policy;
   /**
    * Begins the session of a request. With `isShared`, other wrappers find the session by its
@@ -13,7 +14,7 @@ export interface ManagerInternals {
     request: Request,
     runtimeArguments: readonly unknown[],
     isShared: boolean,
-  ): { readonly session: object; readonly isJoined: boolean };
+  ): { readonly session: Session<Data>; readonly isJoined: boolean };
   /**
    * Lets plugins answer a request in place of the handler, and loads the session if the options ask for that. Undefined
    * if neither is needed.

@@ -159,7 +159,7 @@ export class SessionManager<Data extends object = DefaultData> {
     return { session, isJoined: false };
   }
 
-  #internals(): ManagerInternals {
+  #internals(): ManagerInternals<Data> {
     const policy = this.#policy;
     return {
       policy,
@@ -192,8 +192,8 @@ export function isManager<Data extends object>(value: object): value is SessionM
 }
 
 /** The parts of a manager that wrappers and adapters use. */
-export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals {
-  return Reflect.get(manager, MANAGER) as ManagerInternals;
+export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals<Data> {
+  return Reflect.get(manager, MANAGER) as ManagerInternals<Data>;
 }
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };

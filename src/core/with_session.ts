@@ -80,12 +80,11 @@ export function withSession<Data extends object, Rest extends unknown[]>(
     if (!Reflect.has(given, "headers") || Reflect.has(given, "rawHeaders"))
       throw new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession");
     const { session, isJoined } = manager.begin(request, rest, isShared);
-    const own = session as Session<Data>;
-    if (isJoined) return await handler(request, own, ...rest);
+    if (isJoined) return await handler(request, session, ...rest);
     let hasAnswer = false;
     try {
       const instead = prepare && (await prepare(request, session, rest));
-      const answer = instead ?? (await handler(request, own, ...rest));
+      const answer = instead ?? (await handler(request, session, ...rest));
       assertAnswer(answer);
       const response = answer ?? undefined;
       hasAnswer = true;
