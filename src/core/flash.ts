@@ -69,11 +69,11 @@ export class Flash {
 
   /** Sets a value for a later request; `undefined` removes it. */
   set(key: string, text: string | undefined, ttl: number | undefined): void {
-    const name = fieldName(FLASH, key);
-    if (text === undefined) return this.#session.copy.record({ key, run: (fields) => fields.delete(name) });
-    const value = withEnd(text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000);
+    const { copy, policy } = this.#session;
+    if (text === undefined) return copy.record(removeChange(key));
+    const change = setChange(key, text, ttl === undefined ? undefined : policy.now() + ttl * 1000);
     this.#noted.later.add(key);
-    this.#session.copy.record({ key, run: (fields) => fields.set(name, value) });
+    copy.record(change);
   }
 
   /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */
@@ -88,12 +88,7 @@ export class Flash {
     for (const [key, text] of shown) {
       if (later.has(key) || !(notes.keepsAll || kept.has(key))) continue;
       // A value whose removal was recorded before this call is set again.
-      if (!consumed.delete(key) && this.#consumes) {
-        this.#session.copy.record({
-          key,
-          run: (fields) => fields.set(fieldName(FLASH, key), withEnd(text, undefined)),
-        });
-      }
+      if (!consumed.delete(key) && this.#consumes) this.#session.copy.record(setChange(key, text, undefined));
     }
   }
 
@@ -107,10 +102,8 @@ export class Flash {
   /** The change that removes the value that this request can read under a key; undefined if it has none, or one for later. */
   removal(key: string): KeyChange | undefined {
     const { copy } = this.#session;
-    const name = fieldName(FLASH, key);
-    const isAbsent = copy.base !== undefined && copy.view.get(name) === undefined;
-    if (isAbsent || this.#notes?.later.has(key)) return undefined;
-    return { key, run: (fields) => fields.delete(name) };
+    const isAbsent = copy.base !== undefined && copy.view.get(fieldName(FLASH, key)) === undefined;
+    return isAbsent || this.#notes?.later.has(key) ? undefined : removeChange(key);
   }
 
   /** Forgets the value that was read under a key, because another value has replaced it. */
@@ -159,4 +152,15 @@ export class Flash {
   get #noted(): Notes {
     return (this.#notes ??= new Notes());
   }
+}
+
+/** A change that sets a flash value, which ends at `endsAt` or with the session. */
+function setChange(key: string, text: string, endsAt: number | undefined): KeyChange {
+  const [name, field] = [fieldName(FLASH, key), withEnd(text, endsAt)];
+  return { key, run: (fields) => fields.set(name, field) };
+}
+
+function removeChange(key: string): KeyChange {
+  const name = fieldName(FLASH, key);
+  return { key, run: (fields) => fields.delete(name) };
 }
