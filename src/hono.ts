@@ -5,7 +5,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono";
 import { claimCookie } from "./core/cookie_transport/cookie_claims.ts";
-import { assertKnown, inheriting } from "./core/known_options.ts";
+import { assertObject, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
 import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
@@ -49,8 +49,8 @@ export function session<Data extends object = DefaultData, As extends string = "
 ): MiddlewareHandler<SessionEnv<Data, As>> {
   if (Reflect.has(Object(options), "req"))
     throw new TypeError("session was given a context in place of options: write app.use(session())");
-  // This only checks that it is an object. SessionManager checks the names. Each object has a `constructor`.
-  assertKnown(options, ["store", "constructor", ...Object.keys(Object(options))], "session");
+  // SessionManager checks the names.
+  assertObject(options, "store", "session");
   const isShared = isManager<Data>(options);
   const { as = "session", ...others } = isShared ? {} : options;
   const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(inheriting(others, options)));

@@ -1,8 +1,3 @@
-/** Whether a value is an object that can hold options: not a function or a list. */
-function isOptions(value: unknown): value is object {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /**
  * Refuses options that have an unknown name, so that a misspelt option is not silently ignored.
  *
@@ -12,17 +7,31 @@ function isOptions(value: unknown): value is object {
  * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
-  if (isOptions(options)) {
-    for (const name of Object.keys(options)) {
-      if (known.includes(name)) continue;
-      throw new TypeError(
-        `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
-      );
-    }
-    // A promise, a session or another instance of a class has none of the names. An object of options may be of a class.
-    if ((options.constructor?.name ?? "Object") === "Object" || known.some((name) => name in options)) return;
+  const example = String(known[0]);
+  assertObject(options, example, owner);
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    throw new TypeError(
+      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
+    );
   }
-  throw new TypeError(`The options of ${owner} must be an object, such as { ${known[0]}: … }`);
+  // A promise, a session or another instance of a class has none of the names. An object of options may be of a class.
+  if ((options.constructor?.name ?? "Object") === "Object" || known.some((name) => name in options)) return;
+  throw noOptions(example, owner);
+}
+
+/**
+ * Refuses anything but an object that can hold options, whatever their names are.
+ *
+ * @param example The name of an option, for the message
+ * @throws {TypeError} If `options` is not an object, or is a list
+ */
+export function assertObject(options: unknown, example: string, owner: string): asserts options is object {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) throw noOptions(example, owner);
+}
+
+function noOptions(example: string, owner: string): TypeError {
+  return new TypeError(`The options of ${owner} must be an object, such as { ${example}: … }`);
 }
 
 /** Gives a copy of options what they inherit, from defaults or a class. A copy by `{ ...options }` has only their own. */
