@@ -50,7 +50,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
 
 function open(active: ActiveSession, token: string, op: Operation): MaybePromise<Found | RejectReason> {
   if (active.transport !== undefined) return active.policy.repository.open(token, op);
-  // The program has kept the id, for a WebSocket say. If the client uses a newer id by now, that is not a sign of theft.
+  // The program has kept the id, such as for a WebSocket. If the client uses a newer id by now, that is not a sign of theft.
   return chain(openKept(active, token, op), (opened) => (opened === "reuse" ? "retired" : opened));
 }
 
@@ -94,7 +94,7 @@ function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
 /** For `rotateEvery`: the first use of a new id ends the grace of the old one, and an id that is old enough is rotated. */
 function noteFirstUse(active: ActiveSession, found: Found, token: string): void {
   const { policy, copy, transport, isSent } = active;
-  // A server that opens the id, for a job say, does not show that the client has it. After the response, the next request
+  // A server that opens the id, such as for a job, does not show that the client has it. After the response, the next request
   // notes the use.
   if (found.token !== token || transport === undefined || isSent) return;
   const { createdAt, unconfirmed, rotatedAt = createdAt } = found.metadata;

@@ -40,7 +40,7 @@ export interface Found extends Contents {
 export interface Operation {
   /**
    * The clock, in epoch milliseconds, when the operation began. A load for a handler has the instant at which its request
-   * came, because the handler may have waited, for an upload say.
+   * came, because the handler may have waited, such as for an upload.
    */
   readonly now: number;
   /** The store, with the time limit of this operation, retries, checked answers and clean errors. */

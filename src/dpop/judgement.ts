@@ -50,7 +50,7 @@ export class ProofJudge {
     const madeAt = claimedInstant(nonce);
     if (!isRecent(madeAt, op.now, nonceLifetime) || !(await isOurs(nonce, binding.secret))) return "nonce";
     const until = madeAt + (nonceLifetime + 2 * CLOCK_ERROR) * 1000;
-    // A request counts from the instant at which it came. If it has waited for too long, for an upload say, the note of
+    // A request counts from the instant at which it came. If it has waited for too long, such as for an upload, the note of
     // an earlier use may be gone.
     if (op.session !== undefined && internalsOf(op.session).now() >= until) return "nonce";
     if (ath !== (await hashOfToken(token))) return "token";

@@ -22,7 +22,7 @@ export function assertOneWay({ transports, cookie, header }: Readonly<Record<str
     );
 }
 
-/** What the options say about how a token travels. */
+/** The parts of the policy that decide how a token travels. */
 export function transportPolicy(
   own: SessionOptions["transports"],
   cookie: NonNullable<SessionOptions["cookie"]>,
