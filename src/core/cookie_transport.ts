@@ -4,14 +4,14 @@ import {
   type CookieSettings,
   resolveCookieOptions,
   withoutPrefix,
-} from "./options/cookie_options.ts";
+} from "./cookie_transport/cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_transport/cookie_scope.ts";
 import { urlOf } from "./address.ts";
 import { SessionError } from "./errors.ts";
 import { isPlainLoopback } from "./cookie_transport/loopback.ts";
 import type { CookieTransport, WriteContext } from "./transport.ts";
 
-export type { CookieOptions, PreviousCookie } from "./options/cookie_options.ts";
+export type { CookieOptions, PreviousCookie } from "./cookie_transport/cookie_options.ts";
 
 /** The largest cookie that browsers keep, in octets of name and value (RFC 6265bis, 5.7). */
 const MAX_OCTETS = 4096;

@@ -42,7 +42,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   core_cookie_options: {
     files: [
-      "src/core/options/cookie_options.ts",
+      "src/core/cookie_transport/cookie_options.ts",
       "src/core/cookie_transport/cookie_scope.ts",
       "src/core/cookie_transport/loopback.ts",
       "src/core/http_token.ts",

@@ -1,4 +1,4 @@
-import { DEFAULT_NAME, withoutPrefix } from "./cookie_options.ts";
+import { DEFAULT_NAME, withoutPrefix } from "../cookie_transport/cookie_options.ts";
 import { type CookieFunction, type CookieOptions, cookieTransport } from "../cookie_transport.ts";
 import { headerTransport } from "../header_transport.ts";
 import { assertMethods } from "./option_checks.ts";

@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { type CookieOptions, resolveCookieOptions, withoutPrefix } from "../../../src/core/options/cookie_options.ts";
+import {
+  type CookieOptions,
+  resolveCookieOptions,
+  withoutPrefix,
+} from "../../../src/core/cookie_transport/cookie_options.ts";
 
 test("withoutPrefix() takes a prefix that browsers know from the front, in any letter case, once", () => {
   const names = [

@@ -1,4 +1,4 @@
-import { type CookieScope, isHostName } from "../cookie_transport/cookie_scope.ts";
+import { type CookieScope, isHostName } from "./cookie_scope.ts";
 import { isToken } from "../http_token.ts";
 import { assertKnown } from "../known_options.ts";
 
