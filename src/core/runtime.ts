@@ -1,3 +1,6 @@
+/** In milliseconds. A longer timer fires at once (https://html.spec.whatwg.org/multipage/timers-and-user-prompts.html#timers). */
+export const LONGEST_TIMER: number = 2 ** 31 - 1;
+
 let known: string | undefined;
 
 /** The name of the runtime. It is read with the first request and not on import, because Node loads a module for it. */

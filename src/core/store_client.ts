@@ -1,6 +1,7 @@
 import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
 import type { SessionHappening } from "./events.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
+import { LONGEST_TIMER } from "./runtime.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
 
@@ -9,8 +10,6 @@ import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } fr
  * one second: Workers KV accepts one write of a key per second.
  */
 const FIRST_RETRY = 100;
-/** In milliseconds. A longer timer fires at once. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** One call of the store. */
 interface Call<T> {

@@ -1,4 +1,5 @@
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
+import { LONGEST_TIMER } from "../runtime.ts";
 
 /** Keeps the calls that are under way for one session in one request, and decides which of them may run now. */
 export class CallQueue {
@@ -52,7 +53,8 @@ export class CallQueue {
     return new Promise((resolve, reject) => {
       const name = `update(${JSON.stringify(computing)})`;
       const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
-      const timer = setTimeout(() => reject(new TypeError(message)), this.#seconds * 1000);
+      const milliseconds = Math.min(LONGEST_TIMER, this.#seconds * 1000);
+      const timer = setTimeout(() => reject(new TypeError(message)), milliseconds);
       void call.then(() => {
         clearTimeout(timer);
         resolve();

@@ -70,6 +70,20 @@ describe("exclusively()", () => {
     expect(call).not.toHaveBeenCalled();
   });
 
+  test.each([2_147_484, 1e10, Number.MAX_VALUE])(
+    "lets a call wait for %d seconds, for which no runtime has a timer",
+    async (seconds) => {
+      const queue = new CallQueue(seconds);
+      const { opened, open } = gate();
+      void queue.exclusively(() => opened);
+      const call = Promise.resolve(queue.exclusively(() => 7, "key"));
+      // A timer that is too long fires at once, before this one.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      open();
+      expect(await call).toBe(7);
+    },
+  );
+
   test("sets no timer for other calls, and leaves none behind", async () => {
     onTestFinished(() => void vi.useRealTimers());
     vi.useFakeTimers(FAKED);
