@@ -45,9 +45,14 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
    * @default All
    */
   readonly offerOn?: (request: Request, ...rest: Rest) => boolean;
-  /** Hosts whose pages may make the browser refresh, beside the session's own, such as `app.example.com` for an API on another host of the site. @default None */
+  /**
+   * Hosts whose pages may make the browser refresh, beside the session's own, such as `app.example.com` for an API on
+   * another host of the site, or `*.example.com` for all.
+   *
+   * @default None
+   */
   readonly refreshInitiators?: readonly string[];
-  /** Paths whose requests the browser sends without waiting for a proof, such as `/assets`. @default None */
+  /** Paths whose requests the browser sends without waiting for a proof, such as `/assets`; each begins with `/`. @default None */
   readonly exclude?: readonly string[];
 }
 
@@ -73,10 +78,14 @@ export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<R
   const assert = (isRight: boolean, rule: string): void => {
     if (!isRight) throw new TypeError(`deviceBound: ${rule}`);
   };
-  assert(/^(?:\/[\w.~-]+)+$/.test(String(path)), "path must begin with / and not end with it");
+  assert(
+    /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)+$/.test(String(path)),
+    "path must begin with /, must not end with it, and has no . or .. between two of them",
+  );
   assert(offerOn === undefined || typeof offerOn === "function", "offerOn must be a function");
-  assert(isListOfTexts(refreshInitiators), "refreshInitiators must be a list of hosts");
-  assert(isListOfTexts(exclude), "exclude must be a list of paths");
+  // A browser that does not understand one of these binds no session, and says nothing to the server.
+  assert(isListOf(HOST, refreshInitiators), "refreshInitiators must be a list of hosts, such as app.example.com");
+  assert(isListOf(PATH, exclude), "exclude must be a list of paths that begin with /");
   if (typeof lifetime !== "number" || !(lifetime >= 2 && lifetime <= LONGEST_LIFETIME))
     throw new RangeError(`deviceBound: lifetime must be a number of seconds from 2 to ${LONGEST_LIFETIME}`);
   return {
@@ -89,6 +98,11 @@ export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<R
   };
 }
 
-function isListOfTexts(value: unknown): boolean {
-  return Array.isArray(value) && value.every((each) => typeof each === "string" && each !== "");
+/** A host without a port, or an asterisk for all of them or all that end so. */
+const HOST = /^(?:\*|(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)*)$/i;
+/** Visible characters of ASCII, without `#` and `?`. */
+const PATH = /^\/[!"$->@-~]*$/;
+
+function isListOf(shape: RegExp, value: unknown): boolean {
+  return Array.isArray(value) && value.every((each) => typeof each === "string" && shape.test(each));
 }
