@@ -63,7 +63,10 @@ export type SessionHappening =
 export interface EventContext {
   /** The name of the cookie or header, to tell sessions of several managers apart. */
   readonly name: string;
-  /** The request in which it happened, if there was one. */
+  /**
+   * The request in which it happened, if there was one. It has the client's cookie. A logger that prints the event does
+   * not print it, because the property is not enumerable.
+   */
   readonly request?: Request | undefined;
   /** How long it took, in milliseconds; absent if that was not measured. */
   readonly durationMs?: number | undefined;
@@ -101,7 +104,9 @@ export function nameOf({ policy, transport, openedName }: EventScope): string {
 export function notify(scope: EventScope, happening: SessionHappening, durationMs?: number): void {
   const { onEvent } = scope.policy;
   if (onEvent === undefined) return;
-  const event = { ...happening, name: nameOf(scope), request: scope.request, durationMs };
+  const event: SessionEvent = { ...happening, name: nameOf(scope), durationMs };
+  // The request has the client's cookie. Loggers that print an object, as `console.log` does, print what can be enumerated.
+  Object.defineProperty(event, "request", { value: scope.request });
   try {
     const answer = onEvent(event);
     if (typeof answer === "object" && answer !== null) Promise.resolve(answer).catch(() => {});

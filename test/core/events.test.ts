@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type Transport } from "../../mod.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
@@ -35,6 +36,18 @@ describe("onEvent", () => {
     expect(await heard(get, { headers: { Cookie: "__Host-session=junk" } })).toEqual([
       { type: "rejected", reason: "malformed" },
     ]);
+  });
+
+  test("hears no id that a logger prints: the request has the cookie, and is not printed with its event", async () => {
+    const events: SessionEvent[] = [];
+    const visit = visitor({ onEvent: (event) => events.push(event) });
+    await visit(set);
+    const { request } = (await visit((session, request) => (set(session), { request }))).result;
+    const [, id = ""] = request.headers.get("Cookie")?.split("=") ?? [];
+    expect(inspect(request)).toContain(id);
+    expect(inspect(events, { depth: null })).not.toContain(id);
+    expect(events.at(-1)?.request).toBe(request);
+    expect(Object.keys(events.at(-1) ?? {})).toEqual(["type", "name", "durationMs"]);
   });
 
   test("hears the name under which the request has its session, or else that of the options", async () => {
