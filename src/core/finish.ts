@@ -1,6 +1,6 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { hasCode, isOutage } from "./errors.ts";
-import { chain, isPromise, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, settling } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
 import type { Policy } from "./policy.ts";
@@ -32,9 +32,9 @@ export function finish(
     return chain(joining, () => {
       assertClearable(active);
       if (!active.needsStoring && !active.calls.isBusy) return answer(!active.isGone);
-      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return chain(storeAll(active), answer);
+      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return storeAll(active, answer);
       return chain(isRoutine(active), (mayWait) => {
-        if (!mayWait) return chain(storeAll(active), answer);
+        if (!mayWait) return storeAll(active, answer);
         const storing = store(active);
         if (isPromise(storing)) waitUntil(storing.catch(() => {}));
         return answer(true);
@@ -70,8 +70,12 @@ export function waitUntilFor(
  */
 const MOST_COMMITS = 100;
 
-/** Stores everything that is pending, and what a stream or another task records meanwhile. Answers as {@linkcode store}. */
-function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
+/** Stores everything that is pending, and what a stream or another task records meanwhile. `next` gets the answer of {@linkcode store}. */
+function storeAll<Next>(
+  active: ActiveSession,
+  next: (isStored: boolean) => MaybePromise<Next>,
+  commits = 1,
+): MaybePromise<Next> {
   const { calls, copy } = active;
   const { revision } = copy;
   return chain(store(active), (isStored) =>
@@ -84,9 +88,9 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
         active.isSent ||= !isChanged || commits === MOST_COMMITS;
       });
       return chain(closing, () => {
-        if (!active.isSent) return storeAll(active, commits + 1);
+        if (!active.isSent) return storeAll(active, next, commits + 1);
         if (isChanged) active.storeIfLate();
-        return isStored;
+        return next(isStored);
       });
     }),
   );
@@ -94,8 +98,9 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<boolean> {
 
 /** Stores everything that is pending. Answers false if that failed, but the response can be sent nevertheless. */
 function store(active: ActiveSession): MaybePromise<boolean> {
-  return recovering(
-    () => chain(active.save(true), () => !active.isGone),
+  return settling(
+    () => active.save(true),
+    () => !active.isGone,
     (error) => {
       const isTolerated = active.policy.toleratesFailure && (isOutage(error) || hasCode(error, "ERR_CONFLICT"));
       if (!isTolerated && !hasCode(error, "ERR_SESSION_GONE")) throw error;

@@ -39,6 +39,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
         );
       }),
     (error) => {
+      active.loading = undefined;
       if (!isOutage(error)) throw error;
       active.emitFailure("load", error, begun);
       if (!active.policy.toleratesFailure) throw error;

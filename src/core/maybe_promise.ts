@@ -17,6 +17,24 @@ export function chain<T, Next>(value: MaybePromise<T>, next: (value: T) => Maybe
   return isPromise(value) ? Promise.resolve(value).then(next) : next(value);
 }
 
+/**
+ * Runs `attempt`, and passes its value to `next` or its error to `recover`, like `then` of a promise: an error of `next` is not
+ * recovered. It makes one promise, where `recovering` and `chain` make two.
+ */
+export function settling<T, Next>(
+  attempt: () => MaybePromise<T>,
+  next: (value: T) => MaybePromise<Next>,
+  recover: (error: unknown) => MaybePromise<Next>,
+): MaybePromise<Next> {
+  let value: MaybePromise<T>;
+  try {
+    value = attempt();
+  } catch (error) {
+    return recover(error);
+  }
+  return isPromise(value) ? Promise.resolve(value).then(next, recover) : next(value);
+}
+
 /** Runs `attempt`. If it throws or rejects, `recover` gets the error. */
 export function recovering<T>(
   attempt: () => MaybePromise<T>,

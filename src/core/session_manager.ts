@@ -2,7 +2,7 @@ import { ActiveSession, type Lifecycle, type SessionSource } from "./session/act
 import { commitAll, commitKey } from "./commit.ts";
 import { finish, type ResponseHeaders, undoRotation, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
-import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
+import { chain, type MaybePromise, settling } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
@@ -204,29 +204,30 @@ function isNames(required: ResponseHeaders | undefined): required is readonly st
   return Array.isArray(required);
 }
 
-/** Stores a session at the end of its request, and answers what the response must carry; undefined if the session was not used. */
-function end(
+/** Stores a session at the end of its request. `next` gets what the response must carry; undefined if the session was not used. */
+function end<Next>(
   session: LazySession,
   response: Response | undefined,
   waitUntil: WaitUntil | undefined,
-): MaybePromise<ResponseHeaders | undefined> {
+  next: (required: ResponseHeaders | undefined) => MaybePromise<Next>,
+): MaybePromise<Next> {
   const { active } = session;
   if (active === undefined) {
     session.close();
-    return undefined;
+    return next(undefined);
   }
-  return recovering(
-    () =>
-      chain(finish(active, response, waitUntil), (required) => {
-        session.close();
-        return required;
-      }),
+  return settling(
+    () => finish(active, response, waitUntil),
+    (required) => {
+      session.close();
+      return next(required);
+    },
     (error) => chain(discard(session), () => Promise.reject(error)),
   );
 }
 
 function commit(session: LazySession, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
-  return chain(end(session, undefined, waitUntil), (required) => {
+  return end(session, undefined, waitUntil, (required) => {
     if (!isNames(required)) return required;
     const headers = new Headers();
     keepPrivate(headers, required);
@@ -239,7 +240,7 @@ function respond<Answer extends Response | undefined>(
   response: Answer,
   waitUntil: WaitUntil | undefined,
 ): MaybePromise<Answer> {
-  return chain(end(session, response, waitUntil), (required): MaybePromise<Answer> => {
+  return end(session, response, waitUntil, (required): MaybePromise<Answer> => {
     if (required === undefined) return response;
     try {
       const answer =

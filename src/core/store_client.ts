@@ -112,30 +112,29 @@ export class StoreClient implements SessionStore {
     } catch (error) {
       return this.#recover(error, call, retry);
     }
-    if (!isPromise(answer)) return validAnswer(call.action, answer, call.isValid);
-    return this.#inTime(answer, call.action).then(
-      (found) => validAnswer(call.action, found, call.isValid),
-      (error: unknown) => this.#recover(error, call, retry),
-    );
+    return isPromise(answer) ? this.#inTime(answer, call, retry) : validAnswer(call.action, answer, call.isValid);
   }
 
-  #inTime<T>(answer: Promise<T>, action: string): Promise<T> {
+  /** The checked answer, or an error when the time is up. What comes after that is ignored. */
+  #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
     this.#begin();
     return new Promise((resolve, reject) => {
       const expire = (): void => {
-        reject(storeTimedOut(action, this.#seconds));
+        reject(storeTimedOut(call.action, this.#seconds));
         this.#aborter?.abort();
       };
       const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));
-      Promise.resolve(answer).then(
-        (value) => {
-          clearTimeout(timer);
-          resolve(value);
-        },
-        (error: unknown) => {
-          clearTimeout(timer);
+      const settle = (result: () => MaybePromise<T>): void => {
+        clearTimeout(timer);
+        try {
+          resolve(result());
+        } catch (error) {
           reject(error);
-        },
+        }
+      };
+      Promise.resolve(answer).then(
+        (found) => settle(() => validAnswer(call.action, found, call.isValid)),
+        (error: unknown) => settle(() => this.#recover(error, call, retry)),
       );
     });
   }

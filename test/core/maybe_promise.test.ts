@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
-import { chain, isPromise, type MaybePromise, recovering } from "../../src/core/maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, recovering, settling } from "../../src/core/maybe_promise.ts";
 import { altered, SHOP } from "../setup/sessions.ts";
 
 test("isPromise() asks for `then` alone, so that it knows the promises of another realm and of a database's client", () => {
@@ -32,6 +32,23 @@ test("recovering() passes a failure to its second function, whether it comes now
   expect(isPromise(later)).toBe(true);
   expect(await later).toBe("recovered");
   expect(await recovering(async () => "value", recover)).toBe("value");
+});
+
+test("settling() passes on a value or a failure, now or later, and does not recover from a failure of its second function", async () => {
+  const failure = new Error("no");
+  const fail = (): never => {
+    throw failure;
+  };
+  const next = (value: number): string => `got ${value}`;
+  const recover = (error: unknown): string => (error === failure ? "recovered" : "wrong");
+  expect(settling(() => 1, next, recover)).toBe("got 1");
+  expect(settling(fail, next, recover)).toBe("recovered");
+  expect(() => settling(() => 1, fail, recover)).toThrow(failure);
+  const later = settling(async () => 1, next, recover);
+  expect(isPromise(later)).toBe(true);
+  expect(await later).toBe("got 1");
+  expect(await settling(async () => fail(), next, recover)).toBe("recovered");
+  await expect(settling(async () => 1, fail, recover)).rejects.toBe(failure);
 });
 
 /** An object with only a `then`, which returns nothing. */

@@ -53,7 +53,10 @@ export function commitTogether(
   const waiting: WriteQueue = [];
   queues.set(token, waiting);
   // The next batch begins with the state that this request has stored.
-  const next = (stored: Last): void => void serve(queues, token, waiting, stored);
+  const next = (stored: Last): void => {
+    if (waiting.length > 0) void serve(queues, token, waiting, stored);
+    else queues.delete(token);
+  };
   first.then(
     () => next(active.copy.base),
     () => next(null),

@@ -3,7 +3,7 @@ import type { ActiveSession } from "../session/active_session.ts";
 import { newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
 import { FieldsView, sweep } from "../fields.ts";
-import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
+import { chain, type MaybePromise, recovering, settling } from "../maybe_promise.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { isTouchDue } from "./touch.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
@@ -46,16 +46,21 @@ export function applyCommit(
 export function storeApplied(
   { policy }: ActiveSession,
   current: Found,
-  { contents, isChange }: Pick<Applied, "contents" | "isChange">,
+  applied: Pick<Applied, "contents" | "isChange">,
   op: Operation,
 ): MaybePromise<Found | "conflict"> {
   return recovering<Found | "conflict">(
-    () => policy.repository.update(current, contents, op),
+    () => policy.repository.update(current, applied.contents, op),
     (error) => {
-      if (isBusy(error) && !isChange) return current;
+      if (isPutOff(error, applied)) return current;
       throw error;
     },
   );
+}
+
+/** Whether the store was too busy for a touch. */
+function isPutOff(error: unknown, { isChange }: Pick<Applied, "isChange">): boolean {
+  return isBusy(error) && !isChange;
 }
 
 /** The same commit where the store has not taken its touch. */
@@ -88,18 +93,20 @@ export function update(
     chain(applyCommit(active, current, commit, view, op), (applied) => {
       const { isChange, isTouch } = applied;
       if (!isChange && !isTouch) return active.settle(current);
-      const stored = recovering(
-        () => storeApplied(active, current, applied, op),
+      const settle = (found: Found | "conflict"): MaybePromise<void> => {
+        if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
+        const done = found === current ? unstored(applied, current) : applied;
+        return settleApplied(active, found, done, op, attempts);
+      };
+      return settling(
+        () => active.policy.repository.update(current, applied.contents, op),
+        settle,
         (error) => {
+          if (isPutOff(error, applied)) return settle(current);
           if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
           throw error;
         },
       );
-      return chain(stored, (found) => {
-        if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
-        const done = found === current ? unstored(applied, current) : applied;
-        return settleApplied(active, found, done, op, attempts);
-      });
     }),
   );
 }

@@ -104,12 +104,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     active.storeIfLate();
   }
 
-  async update<Key extends KeyOf<Data>, Next extends Data[Key] | undefined>(
+  update<Key extends KeyOf<Data>, Next extends Data[Key] | undefined>(
     key: Key,
     change: (value: Data[Key] | undefined) => Next | Promise<Next>,
   ): Promise<Next> {
-    if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
-    return await this.#call(async (active) => {
+    if (typeof change !== "function")
+      return Promise.reject(new TypeError("session.update takes a key and a function of its value"));
+    return this.#call(async (active) => {
       const loading = active.load();
       if (loading !== undefined) await loading;
       active.assertWritable();
@@ -233,8 +234,8 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
-  async #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
+  #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
     const active = this.#lazy.used;
-    return await active.calls.track(task(active));
+    return active.calls.track(task(active));
   }
 }
