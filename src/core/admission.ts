@@ -25,15 +25,16 @@ export function admit(
   found: Found | RejectReason,
   op: Operation,
 ): MaybePromise<Found | RejectReason> {
-  if (typeof found === "string") return found;
+  return typeof found === "string" ? found : admitFrom(active, found, op, 0);
+}
+
+/** Lets the plugins from this place on check a session, and then the schema. */
+function admitFrom(active: ActiveSession, found: Found, op: Operation, at: number): MaybePromise<Found | RejectReason> {
   const { plugins, validateLoaded } = active.policy;
-  const checkFrom = (at: number): MaybePromise<Found | RejectReason> => {
-    const plugin = plugins[at];
-    if (plugin === undefined) return validateLoaded?.(found) ?? found;
-    // A plugin in JavaScript may answer null.
-    return chain(plugin.admit?.(found, op), (reason) => reason || checkFrom(at + 1));
-  };
-  return checkFrom(0);
+  const plugin = plugins[at];
+  if (plugin === undefined) return validateLoaded?.(found) ?? found;
+  // A plugin in JavaScript may answer null.
+  return chain(plugin.admit?.(found, op), (reason) => reason || admitFrom(active, found, op, at + 1));
 }
 
 /**

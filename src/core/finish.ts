@@ -3,6 +3,7 @@ import { hasCode, isOutage } from "./errors.ts";
 import { chain, isPromise, type MaybePromise, settling } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
+import type { Plugin } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
@@ -22,25 +23,31 @@ export function finish(
   response: Response | undefined,
   waitUntil: WaitUntil | undefined,
 ): MaybePromise<ResponseHeaders> {
-  const answer = (isStored: boolean): MaybePromise<ResponseHeaders> => {
-    active.isSent = true;
-    return responseHeaders(active, isStored);
-  };
   return chain(active.calls.done(), () => {
     active.detectChanges();
     const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
-    return chain(joining, () => {
-      assertClearable(active);
-      if (!active.needsStoring && !active.calls.isBusy) return answer(!active.isGone);
-      if (waitUntil === undefined || !active.policy.persistsAfterResponse) return storeAll(active, answer);
-      return chain(isRoutine(active), (mayWait) => {
-        if (!mayWait) return storeAll(active, answer);
-        const storing = store(active);
-        if (isPromise(storing)) waitUntil(storing.catch(() => {}));
-        return answer(true);
-      });
-    });
+    return chain(joining, () => finishJoined(active, waitUntil));
   });
+}
+
+function finishJoined(active: ActiveSession, waitUntil: WaitUntil | undefined): MaybePromise<ResponseHeaders> {
+  assertClearable(active);
+  if (!active.needsStoring && !active.calls.isBusy) return answer(active, !active.isGone);
+  if (waitUntil === undefined || !active.policy.persistsAfterResponse) return storeAll(active);
+  return storeLater(active, waitUntil);
+}
+
+async function storeLater(active: ActiveSession, waitUntil: WaitUntil): Promise<ResponseHeaders> {
+  if (!(await isRoutine(active))) return await storeAll(active);
+  const storing = store(active);
+  if (isPromise(storing)) waitUntil(storing.catch(() => {}));
+  return await answer(active, true);
+}
+
+/** Notes that the response is on its way, and answers what it must carry. */
+function answer(active: ActiveSession, isStored: boolean): MaybePromise<ResponseHeaders> {
+  active.isSent = true;
+  return responseHeaders(active, isStored);
 }
 
 /**
@@ -70,27 +77,22 @@ export function waitUntilFor(
  */
 const MOST_COMMITS = 100;
 
-/** Stores everything that is pending, and what a stream or another task records meanwhile. `next` gets the answer of {@linkcode store}. */
-function storeAll<Next>(
-  active: ActiveSession,
-  next: (isStored: boolean) => MaybePromise<Next>,
-  commits = 1,
-): MaybePromise<Next> {
-  const { calls, copy } = active;
-  const { revision } = copy;
+/** Stores everything that is pending, and what a stream or another task records meanwhile. Then it answers what the response must carry. */
+function storeAll(active: ActiveSession, commits = 1): MaybePromise<ResponseHeaders> {
+  const { revision } = active.copy;
   return chain(store(active), (isStored) =>
-    chain(calls.done(), () => {
+    chain(active.calls.done(), () => {
       let isChanged = false;
       // This waits for the commits that have begun. Until the response carries their result, no other one may begin. The result
       // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
-      const closing = calls.exclusively(() => {
-        isChanged = isStored && copy.revision !== revision && active.needsStoring;
+      const closing = active.calls.exclusively(() => {
+        isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
         active.isSent ||= !isChanged || commits === MOST_COMMITS;
       });
       return chain(closing, () => {
-        if (!active.isSent) return storeAll(active, next, commits + 1);
+        if (!active.isSent) return storeAll(active, commits + 1);
         if (isChanged) active.storeIfLate();
-        return next(isStored);
+        return answer(active, isStored);
       });
     }),
   );
@@ -152,19 +154,23 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
   if (transport === undefined) return [];
   const writeToken = tokenWriter(active, transport, isStored);
   const mayRespond = writeToken !== undefined || isStored;
-  const responders = mayRespond ? policy.plugins.filter((plugin) => plugin.respond !== undefined) : [];
+  const isExtended = mayRespond && policy.plugins.some(responds);
   // Most responses carry nothing, and creating `Headers` is expensive.
-  if (writeToken === undefined && responders.length === 0) return transport.varyHeaders;
+  if (writeToken === undefined && !isExtended) return transport.varyHeaders;
   const headers = new Headers();
   writeToken?.(headers);
   if (active.isEnded && isStored && clearSiteData.length > 0)
     headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
   const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
-  if (responders.length === 0) return done();
+  if (!isExtended) return done();
   return chain(beginOperation(active), async (op) => {
-    for (const plugin of responders) await plugin.respond?.(headers, op);
+    for (const plugin of policy.plugins) if (responds(plugin)) await plugin.respond?.(headers, op);
     return done();
   });
+}
+
+function responds({ respond }: Plugin): boolean {
+  return respond !== undefined;
 }
 
 /** The function that writes or clears the token, or expires stray ones; undefined if the response carries none of this. */

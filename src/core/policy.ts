@@ -13,6 +13,8 @@ export interface Policy {
   readonly repository: Repository;
   readonly plugins: readonly Plugin[];
   readonly transports: readonly [Transport, ...Transport[]];
+  /** The request headers that the first transports read, by the number of these transports. */
+  readonly varyHeaders: readonly (readonly string[])[];
   /** Whether the transports are the user's own. */
   readonly hasOwnTransports: boolean;
   /** The name of the cookie or header, if it does not depend on the request. */

@@ -99,10 +99,7 @@ export class RequestTransport {
 
   /** The request headers that transports have read, on which the response depends. */
   get varyHeaders(): readonly string[] {
-    const names = [];
-    for (const { requestHeader } of this.#policy.transports.slice(0, this.#asked))
-      if (requestHeader !== undefined) names.push(requestHeader);
-    return names;
+    return this.#policy.varyHeaders[this.#asked] ?? [];
   }
 
   /** No cache may keep the token, and scripts of another origin must be able to read its header. */

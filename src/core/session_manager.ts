@@ -13,7 +13,7 @@ import { renewByAge } from "./commit/renew_by_age.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import type { LazySession } from "./session/lazy_session.ts";
+import type { Activate, LazySession } from "./session/lazy_session.ts";
 import { SessionHandle } from "./session/session_handle.ts";
 import { loadToRead } from "./session/session_values.ts";
 import { cleanError } from "./store_client.ts";
@@ -39,6 +39,7 @@ import { notify } from "./events.ts";
  */
 export class SessionManager<Data extends object = DefaultData> {
   readonly #policy: Policy;
+  readonly #activate: Activate;
   readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
 
   /**
@@ -48,9 +49,11 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {RangeError} If a duration is not a positive number of seconds
    */
   constructor(options: SessionOptions<Data> = {}) {
-    this.#policy = resolveOptions(options);
-    const host = hostOf(this.#policy);
-    for (const plugin of this.#policy.plugins) plugin.attach?.(host);
+    const policy = resolveOptions(options);
+    this.#policy = policy;
+    this.#activate = (session, source) => new ActiveSession(policy, session, source, LIFECYCLE);
+    const host = hostOf(policy);
+    for (const plugin of policy.plugins) plugin.attach?.(host);
     Object.defineProperty(this, MANAGER, { value: this.#internals() });
   }
 
@@ -142,8 +145,7 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   #session(source: SessionSource): Session<Data> {
-    const policy = this.#policy;
-    return new SessionHandle<Data>((session) => new ActiveSession(policy, session, source, LIFECYCLE));
+    return new SessionHandle<Data>(source, this.#activate);
   }
 
   #begin(

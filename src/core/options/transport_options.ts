@@ -28,7 +28,7 @@ export function transportPolicy(
   cookie: NonNullable<SessionOptions["cookie"]>,
   header: NonNullable<SessionOptions["header"]>,
   chunks: number,
-): Pick<Policy, "transports" | "hasOwnTransports" | "name" | "headerName" | "claimedCookie"> {
+): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claimedCookie"> {
   const hasOwnTransports = own !== undefined;
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
@@ -46,11 +46,16 @@ export function transportPolicy(
   const cookieName = typeof cookie === "object" ? (cookie.name ?? DEFAULT_NAME) : undefined;
   return {
     transports,
+    varyHeaders: [[], ...transports.map((_, at) => varyHeadersOf(transports.slice(0, at + 1)))],
     hasOwnTransports,
     name: cookie === false && headerName !== undefined ? headerName : (cookieName ?? DEFAULT_NAME),
     headerName: cookie === false ? undefined : headerName,
     claimedCookie: cookieName === undefined || hasOwnTransports ? undefined : withoutPrefix(cookieName),
   };
+}
+
+function varyHeadersOf(transports: readonly Transport[]): string[] {
+  return transports.flatMap(({ requestHeader }) => requestHeader ?? []);
 }
 
 function hasFirst(transports: readonly Transport[]): transports is readonly [Transport, ...Transport[]] {

@@ -1,4 +1,7 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession, SessionSource } from "./active_session.ts";
+
+/** Makes the state of a session. */
+export type Activate = (session: object, source: SessionSource) => ActiveSession;
 
 /** The session of one request, before and after its first use. A request that never uses its session makes no state. */
 export class LazySession {
@@ -9,17 +12,19 @@ export class LazySession {
   /** Whether a handler of `withSession` or Hono has answered. Then `sessions.start(request)` gives this session to its stream. */
   isAnswered = false;
   readonly #session: object;
-  readonly #open: (session: object) => ActiveSession;
+  readonly #source: SessionSource;
+  readonly #activate: Activate;
 
-  constructor(session: object, open: (session: object) => ActiveSession) {
+  constructor(session: object, source: SessionSource, activate: Activate) {
     this.#session = session;
-    this.#open = open;
+    this.#source = source;
+    this.#activate = activate;
   }
 
   /** The state of the session, made with the first use. */
   get used(): ActiveSession {
     if (this.active === undefined) {
-      this.active = this.#open(this.#session);
+      this.active = this.#activate(this.#session, this.#source);
       this.active.isSent = this.isClosed;
     }
     return this.active;

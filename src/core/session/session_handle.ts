@@ -1,4 +1,4 @@
-import type { ActiveSession } from "./active_session.ts";
+import type { ActiveSession, SessionSource } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "../errors.ts";
 import { kindOf } from "../kind_of.ts";
 import { infoOf } from "./session_info.ts";
@@ -17,7 +17,7 @@ import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, Va
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
 import { ActiveInternals } from "./active_internals.ts";
-import { LazySession } from "./lazy_session.ts";
+import { type Activate, LazySession } from "./lazy_session.ts";
 import { protectPrototype } from "./session_prototype.ts";
 import { keysOf, loadToRead, pull, read, remove, set, setAll } from "./session_values.ts";
 import { updateKey } from "../commit/update_key.ts";
@@ -27,8 +27,8 @@ import { CLEAR } from "../values.ts";
 export class SessionHandle<Data extends object> implements Session<Data> {
   readonly #lazy: LazySession;
 
-  constructor(open: (session: object) => ActiveSession) {
-    this.#lazy = new LazySession(this, open);
+  constructor(source: SessionSource, activate: Activate) {
+    this.#lazy = new LazySession(this, source, activate);
   }
 
   get<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined>;
