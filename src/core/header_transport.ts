@@ -10,9 +10,13 @@ export interface HeaderOptions {
   readonly scheme?: "Bearer";
 }
 
-/** Headers that carry something else in a request or a response, so that the token would replace it or be lost. */
-const TAKEN =
-  /^(?:(?:set-)?cookie|host|origin|connection|date|age|expires|etag|location|vary|dpop|(?:(?:cdn-)?cache|surrogate)-control|transfer-encoding|(?:content|sec|proxy|access-control)-.*)$/i;
+// Headers that carry something else, so that the token would replace it or be lost. Some belong to other modules of this package.
+const TAKEN: readonly RegExp[] = [
+  /^(?:cookie|host|origin|referer|user-agent|forwarded|via|range|te|expect|upgrade|connection|accept|dpop|x-csrf-token)$/i,
+  /^(?:set-cookie|date|age|expires|etag|last-modified|location|vary|server|link|allow|refresh|retry-after|www-authenticate)$/i,
+  /^(?:(?:(?:cdn-)?cache|surrogate)-control|clear-site-data|strict-transport-security|dpop-nonce|trailer|transfer-encoding)$/i,
+  /^(?:content|sec|secure-session|proxy|access-control|accept|if|x-forwarded)-/i,
+];
 
 /**
  * Carries the token in a header. A request with an empty value asks for a session whose token comes back in the same header.
@@ -26,7 +30,8 @@ export function headerTransport(options: string | HeaderOptions): Transport {
   assertKnown(given, ["name", "scheme"], "header");
   const { name, scheme } = given;
   if (!isToken(name)) throw new TypeError("Cannot use the header: its name is not a token (RFC 9110, 5.6.2)");
-  if (TAKEN.test(name)) throw new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`);
+  if (TAKEN.some((each) => each.test(name)))
+    throw new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`);
   if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('The scheme of a header can only be "Bearer"');
   const prefix = scheme === undefined ? "" : `${scheme} `;
   /** The value after the scheme, whose letter case is ignored (RFC 9110, 11.1); null without the header or the scheme. */

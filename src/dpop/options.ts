@@ -52,7 +52,7 @@ export function settingsOf(options: DpopOptions): DpopSettings {
   const isList = Array.isArray(algorithms) && algorithms.length > 0;
   if (!isList || !algorithms.every((each) => PROOF_ALGORITHMS.includes(each)))
     throw new TypeError(`dpop: algorithms must be a list of ${PROOF_ALGORITHMS.join(", ")}`);
-  if (origin !== undefined && !isOrigin(origin))
+  if (origin !== undefined && !(isOrigin(origin) && origin.startsWith("http")))
     throw new TypeError("dpop: origin must be an origin without a path, such as https://api.example.com");
   return { mode, nonceLifetime, algorithms, origin };
 }

@@ -24,6 +24,31 @@ test.each([
   "ETag",
   "Age",
   "DPoP",
+  "DPoP-Nonce",
+  "X-CSRF-Token",
+  "Secure-Session-Response",
+  "X-Forwarded-For",
+  "Forwarded",
+  "Via",
+  "WWW-Authenticate",
+  "Upgrade",
+  "User-Agent",
+  "Referer",
+  "Accept",
+  "Accept-Language",
+  "Range",
+  "If-None-Match",
+  "Last-Modified",
+  "TE",
+  "Trailer",
+  "Expect",
+  "Server",
+  "Link",
+  "Allow",
+  "Retry-After",
+  "Refresh",
+  "Clear-Site-Data",
+  "Strict-Transport-Security",
   "Cache-Control",
   "CDN-Cache-Control",
   "Surrogate-Control",
@@ -42,7 +67,7 @@ test.each([
     );
 });
 
-test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host"])("headerTransport() accepts %s", (name) => {
+test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host", "X-Range", "Range-Id", "X-Accept-Id"])("headerTransport() accepts %s", (name) => {
   expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");
 });
 

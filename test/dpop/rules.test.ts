@@ -137,6 +137,17 @@ describe("settingsOf()", () => {
     expect(settingsOf(options)).toMatchObject(options);
   });
 
+  test.each([
+    "ftp://api.example",
+    "https://api.example/",
+    "https://api.example/a",
+    "api.example",
+    "null",
+    "blob:https://a.example",
+  ])("refuses the origin %j, which no request has", (origin) => {
+    expect(() => settingsOf({ origin })).toThrow("origin");
+  });
+
   test("refuses a list in which one algorithm is unknown", () => {
     expect(() => settingsOf({ algorithms: ["ES256", "none"] })).toThrow("algorithms");
   });
