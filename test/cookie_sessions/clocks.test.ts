@@ -292,7 +292,7 @@ describe("cookieSessions() with rotateEvery", () => {
     expect(result.ended).toBe("reuse");
     clock.advance(3599);
     expect(await readN(options, result.copy)).toBeUndefined();
-    expect(await readN({ ...options, ...sealed() }, result.copy)).toBe(2);
+    expect(await readN({ ...options, ...sealed({ rotateEvery: 86_400 }) }, result.copy)).toBe(2);
   });
 
   test("takes a copy for stolen whose new id was renewed by age as well, in the minute after that", async () => {

@@ -13,6 +13,7 @@ import { isRepositorySource } from "../../src/core/repository/repository_source.
 import { createId } from "../../src/core/session_id.ts";
 import { sealerFor } from "../../src/crypto/sealer.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
+import { openStore } from "../setup/sessions.ts";
 import { codeOf, cookieOf, type Data, type Options, sealed, secrets, SHOP, visitor, withCopy } from "./setup.ts";
 
 describe("cookieSessions()", () => {
@@ -343,6 +344,13 @@ describe("cookieSessions()", () => {
       });
     },
   );
+
+  test('is refused with onReuse: "destroy" and without revocation, which would recognise no old copy', () => {
+    const rotateEvery = { seconds: 600, onReuse: "destroy" } as const;
+    expect(() => new SessionManager(sealed({ rotateEvery }))).toThrow("onReuse");
+    expect(() => new SessionManager(sealed({ rotateEvery }, { revocation: openStore().store }))).not.toThrow();
+    expect(() => new SessionManager(sealed({ rotateEvery: { ...rotateEvery, onReuse: "reject" } }))).not.toThrow();
+  });
 
   test("travels in a header when the client asks for that", async () => {
     const handle = withSession<Data>(

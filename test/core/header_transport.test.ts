@@ -67,9 +67,12 @@ test.each([
     );
 });
 
-test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host", "X-Range", "Range-Id", "X-Accept-Id"])("headerTransport() accepts %s", (name) => {
-  expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");
-});
+test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host", "X-Range", "Range-Id", "X-Accept-Id"])(
+  "headerTransport() accepts %s",
+  (name) => {
+    expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");
+  },
+);
 
 describe("headerTransport()", () => {
   const open = (): Transport => headerTransport({ name: NAME });

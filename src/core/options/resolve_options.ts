@@ -93,6 +93,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
   }
   const { rotateEvery, endsOnReuse } = rotationOf(options.rotateEvery);
+  if (isSource && endsOnReuse && store.revocation === undefined)
+    throw new TypeError(
+      'rotateEvery.onReuse "destroy" needs the revocation of cookieSessions(): without it, no old copy is recognised',
+    );
   assertOneWay({ transports: options.transports, cookie: options.cookie, header });
   const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
   // Then a response may have to carry more than a renewed token.

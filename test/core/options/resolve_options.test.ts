@@ -287,7 +287,9 @@ describe("resolveOptions()", () => {
     const { source, asked } = sourceOf(repository);
     expect(policyOf({ store: source }).repository).toBe(repository);
     policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "reject" } });
-    const { now } = policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "destroy" } });
+    const rotateEvery = { seconds: 60, onReuse: "destroy" } as const;
+    expect(() => policyOf({ store: source, rotateEvery })).toThrow("needs the revocation of cookieSessions()");
+    const { now } = policyOf({ store: { ...source, revocation: memoryStore() }, rotateEvery });
     expect(asked).toEqual([
       { now: expect.any(Function), rotates: false, endsOnReuse: false },
       { now: expect.any(Function), rotates: true, endsOnReuse: false },
