@@ -1,7 +1,6 @@
-import { FieldsView } from "./fields.ts";
+import type { FieldsView } from "./fields.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
-import type { Fields } from "./record_fields.ts";
 
 /**
  * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the
@@ -75,9 +74,9 @@ export function replay(changes: readonly Change[], view: FieldsView, from = 0): 
   return view;
 }
 
-/** Fields with the changes of a commit, which may have the result already. */
-export function viewOf({ view, changes }: Commit, fields: Fields): MaybePromise<FieldsView> {
-  return view?.base === fields ? view : replay(changes, new FieldsView(fields));
+/** Applies the changes of a commit to a view that has none, unless the commit has the result already. */
+export function viewOf({ view, changes }: Commit, unchanged: FieldsView): MaybePromise<FieldsView> {
+  return view?.base === unchanged.base ? view : replay(changes, unchanged);
 }
 
 /** Metadata with changes applied; the same object if there are no changes. */

@@ -1,3 +1,4 @@
+import { FieldsView } from "../fields.ts";
 import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, SessionError } from "../errors.ts";
@@ -39,7 +40,7 @@ export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
 
 /** Stores a new session, if there is anything to store. */
 export function create(active: ActiveSession, commit: Commit, op: Operation): MaybePromise<void> {
-  return chain(viewOf(commit, NO_FIELDS), ({ changed, fields }) => {
+  return chain(viewOf(commit, new FieldsView(NO_FIELDS)), ({ changed, fields }) => {
     // Timeouts, for example, do not begin a session: they stay pending until it begins.
     if (!commit.begins && changed.size === 0) return active.copy.restore(commit);
     active.assertMayBegin();

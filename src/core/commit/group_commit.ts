@@ -40,7 +40,7 @@ export function commitTogether(
   // The key is the token, not the id: a token may be bound to the name of its cookie, and if the session gets a new id,
   // all requests of a queue get the same new token.
   const { token } = current;
-  const view = queues.has(token) ? undefined : viewOf(commit, current.fields);
+  const view = queues.has(token) ? undefined : viewOf(commit, new FieldsView(current.fields));
   if (isPromise(view)) return view.then((changed) => update(active, current, { ...commit, view: changed }, op));
   // The function of an `update` that has just run may have begun another request that writes to the same session.
   const queue = queues.get(token);

@@ -1,3 +1,4 @@
+import { FieldsView } from "../fields.ts";
 import { changedMetadata, hasGrace, type Rotation, type RotationCommit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
@@ -32,7 +33,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
-  let { fields } = await viewOf(commit, origin.fields);
+  let { fields } = await viewOf(commit, new FieldsView(origin.fields));
   let current = origin;
   const contents = (): Contents => ({
     fields,
@@ -58,7 +59,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
       }
       // Another request has changed the session. Its changes are stored in the successor too.
       current = newest;
-      ({ fields } = await viewOf(commit, current.fields));
+      ({ fields } = await viewOf(commit, new FieldsView(current.fields)));
       await validateChanges?.(fields);
       successor = await moveOver(repository, successor, contents(), op);
     }

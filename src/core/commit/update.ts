@@ -89,7 +89,7 @@ export function update(
   op: Operation,
   attempts = 1,
 ): MaybePromise<void> {
-  return chain(viewOf(commit, current.fields), (view) =>
+  return chain(viewOf(commit, new FieldsView(current.fields)), (view) =>
     chain(applyCommit(active, current, commit, view, op), (applied) => {
       const { isChange, isTouch } = applied;
       if (!isChange && !isTouch) return active.settle(current);
