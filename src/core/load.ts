@@ -39,7 +39,6 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
         );
       }),
     (error) => {
-      active.loading = undefined;
       if (!isOutage(error)) throw error;
       active.emitFailure("load", error, begun);
       if (!active.policy.toleratesFailure) throw error;

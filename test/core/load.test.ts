@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent, withSession } from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent, type Transport, withSession } from "../../mod.ts";
 import { parseRecord } from "../../src/core/record_text.ts";
 import { cookieJar, fakeClock, faultyStore } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, counted, failing, idIn, keyOf, openStore, SHOP, visitor } from "../setup/sessions.ts";
@@ -25,6 +25,20 @@ describe("loading", () => {
     store.plan({ load: ["rejects"] });
     const { result } = await visit(async (session) => [await codeOf(() => get(session)), await get(session)]);
     expect(result).toEqual(["ERR_STORE", 1]);
+  });
+
+  test("is tried again also where a transport of the program has rejected", async () => {
+    let reads = 0;
+    const transport: Transport = {
+      read: () => (++reads === 1 ? Promise.reject(new Error("not yet")) : Promise.resolve(null)),
+      write() {},
+      clear() {},
+    };
+    const { result } = await visitor({ store: openStore().store, transports: [transport] })(async (session) => [
+      await get(session).catch(String),
+      await get(session),
+    ]);
+    expect([result, reads]).toEqual([["Error: not yet", undefined], 2]);
   });
 });
 
