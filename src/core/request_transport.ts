@@ -1,4 +1,4 @@
-import { chain, type MaybePromise } from "./maybe_promise.ts";
+import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import { closesUpgradedRequests } from "./runtime.ts";
 import type { TokenLifetime, Transport, WriteContext } from "./transport.ts";
@@ -20,18 +20,23 @@ export class RequestTransport {
     this.#runtimeArguments = runtimeArguments;
   }
 
-  /** The token that the client presented, from the first transport that finds one. Each transport is read once. */
+  /** The token that the client presented, from the first transport that finds one. Each transport is read once, unless it fails. */
   readToken(): MaybePromise<string | null> {
-    return (this.#token ??= this.#ask());
+    return (this.#token ??= recovering(
+      () => this.#ask(),
+      (error) => {
+        this.#token = undefined;
+        throw error;
+      },
+    ));
   }
 
   #ask(): MaybePromise<string | null> {
     const transport = this.#policy.transports[this.#asked];
     if (transport === undefined) return null;
-    const read = transport.read(this.request, this.#runtimeArguments);
-    // A transport that has thrown is asked again: its client may have a token.
-    this.#asked++;
-    return chain(read, (token) => {
+    return chain(transport.read(this.request, this.#runtimeArguments), (token) => {
+      // A transport that has failed is asked again: its client may have a token.
+      this.#asked++;
       // A transport in JavaScript may answer undefined.
       if (token === null || token === undefined) return this.#ask();
       this.#presenter = transport;
