@@ -282,6 +282,22 @@ test("a connection that closes before the response drops what was recorded", asy
   expect(calls).toEqual([]);
 });
 
+test("a change after the connection has closed is stored at once, with what was recorded before", async () => {
+  const store = memoryStore();
+  const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
+  const { request, response, next } = exchange(cookie);
+  nodeSession<Data>({ store })(request, response, next);
+  sessionOf(request).delete("user");
+  response.emit("close");
+  sessionOf(request).set("visits", 1);
+  const stored = async (): Promise<object> => {
+    const later = exchange(cookie);
+    nodeSession<Data>({ store })(later.request, later.response, later.next);
+    return { ...(await sessionOf(later.request).all()) };
+  };
+  await expect.poll(stored).toEqual({ visits: 1 });
+});
+
 test("a connection that closes before the response leaves the client the id that it has", async () => {
   const store = memoryStore();
   const { cookie } = await answered({ store }, (session) => session.set("user", "Ada"));
