@@ -118,6 +118,25 @@ declare module "koa" {
     listen(port: number): unknown;
   }
 }
+declare module "@hapi/hapi" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+  interface Request { raw: { req: IncomingMessage; res: ServerResponse } }
+  interface Toolkit { readonly continue: symbol }
+  interface Server {
+    ext(event: "onRequest", method: (request: Request, h: Toolkit) => unknown): void;
+    route(route: { method: string; path: string; handler(request: Request, h: Toolkit): unknown }): void;
+    start(): Promise<void>;
+  }
+  const Hapi: { server(options: { port: number }): Server };
+  export default Hapi;
+}
+declare module "@adonisjs/core/http" {
+  import type { IncomingMessage, ServerResponse } from "node:http";
+  export interface HttpContext { request: { request: IncomingMessage }; response: { response: ServerResponse } }
+}
+declare module "@adonisjs/core/types/http" {
+  export type NextFn = () => Promise<any>;
+}
 declare module "@hono/node-server" {
   export function serve(options: { fetch(request: Request): Response | Promise<Response>; port?: number }): unknown;
 }
@@ -148,6 +167,22 @@ declare module "astro:middleware" {
   import type { APIContext, MiddlewareNext } from "astro";
   export function defineMiddleware(handler: (context: APIContext, next: MiddlewareNext) => Promise<Response>): unknown;
 }
+declare module "nitro/h3" {
+  interface Event { readonly req: Request; readonly res: { readonly headers: Headers } }
+  type Middleware = (event: Event, next: () => unknown) => unknown;
+  export function defineMiddleware(middleware: Middleware): Middleware;
+}
+declare module "@builder.io/qwik-city" {
+  export interface RequestEventBase<Platform> { readonly platform: Platform }
+}
+declare module "@builder.io/qwik-city/middleware/node" {
+  import type { IncomingMessage } from "node:http";
+  import type { Http2ServerRequest } from "node:http2";
+  export interface PlatformNode { incomingMessage?: IncomingMessage | Http2ServerRequest }
+}
+declare module "waku/server" {
+  export function unstable_getContext(): { readonly req: Request };
+}
 declare module "solid-js/web" {
   export function getRequestEvent(): { readonly nativeEvent: { readonly req: Request } } | undefined;
 }
@@ -162,6 +197,9 @@ declare module "elysia" {
     derive<Added extends object>(derive: (context: Context) => Added): Elysia<Context & Added>;
     get(path: string, handler: (context: Context) => unknown): this;
     handle(request: Request): Promise<Response>;
+    wrap(wrap: (handle: (...args: unknown[]) => Function, request: Request) => Function): this;
+    ws(path: string, handlers: { message(ws: { data: Context; send(data: unknown): void; close(): void }): unknown }): this;
+    listen(port: number): this;
   }
 }
 declare module "itty-router" {
