@@ -56,6 +56,7 @@ export const STACKS: readonly Stack[] = [
   { name: "Express 5", folder: "express", start: ["node", "server.ts"], more: DEVICES_CHECKS },
   { name: "Fastify 5", folder: "fastify", start: ["node", "server.ts"] },
   { name: "Koa 3", folder: "koa", start: ["node", "server.ts"] },
+  { name: "hapi 21", folder: "hapi", start: ["node", "server.ts"] },
   { name: "Hono on Node", folder: "hono", start: ["node", "node.ts"], more: DEVICES_CHECKS },
   { name: "Hono on Bun", folder: "hono", start: ["bun", "bun.ts"], more: DEVICES_CHECKS },
   {
