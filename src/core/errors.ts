@@ -8,7 +8,8 @@
  * - `ERR_SESSION_GONE`: the session was destroyed or regenerated meanwhile.
  * - `ERR_RESPONSE_SENT`: the change can no longer reach the client, because the response was sent.
  * - `ERR_NOT_SERIALIZABLE`: a value cannot be stored; the message names its key and path.
- * - `ERR_SCHEMA`: the data fails the schema; the message names the paths and carries the schema's own messages.
+ * - `ERR_SCHEMA`: the data fails the schema; the message names the paths and carries the schema's own messages, which
+ *   quote the refused value with some schemas.
  * - `ERR_RECORD_TOO_LARGE`: the record is larger than the store accepts.
  * - `ERR_COOKIE_TOO_LARGE`: the cookie is larger than browsers keep.
  * - `ERR_SESSION_LIMIT`: the user has as many sessions as `userSessions({ limit })` allows.

@@ -46,7 +46,7 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
 /**
  * Checks data before they are stored.
  *
- * @throws {SessionError} `ERR_SCHEMA`, which names the paths and carries the schema's own messages, never a value
+ * @throws {SessionError} `ERR_SCHEMA`, which names the paths and carries the schema's own messages. Some schemas quote the value in them
  */
 export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
   return chain(validate(schema, codec, fields), ({ issues }) => {
