@@ -317,6 +317,10 @@ describe("an engine of SQLite", () => {
     await engine.run("schema", []);
     expect(engine.meaningOf(new Error("SQLITE_ERROR"))).toBeUndefined();
     expect(engine.meaningOf({ errcode: 5 })).toBe("busy");
+    // SQLITE_ERROR: of statements that have worked before, the table is missing again.
+    for (const error of [{ errcode: 1 }, { errcode: 257 }, { code: "SQLITE_ERROR" }])
+      expect(engine.meaningOf(error)).toBe("missing");
+    for (const error of [{ errcode: 13 }, { code: "SQLITE_FULL" }]) expect(engine.meaningOf(error)).toBeUndefined();
     expect(engine.schema).toHaveLength(2);
     expect(engine.statements.sweep).toMatch(
       /^DELETE FROM "sessions" WHERE key IN \(.* LIMIT 1000\) RETURNING 1 AS done$/,

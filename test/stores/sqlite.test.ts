@@ -309,6 +309,25 @@ describe.each<[string, () => ClosableDatabase]>([
   });
 });
 
+test.each<[string, () => ClosableDatabase]>([
+  ["node:sqlite", () => new DatabaseSync(":memory:")],
+  ["better-sqlite3", () => new Database(":memory:")],
+])(
+  "sqliteStore() on %s creates the table anew after somebody has dropped it, to sign everybody out say",
+  async (_name, openDatabase) => {
+    const database = openDatabase();
+    const store = sqliteStore(database);
+    const key = randomKey();
+    await saved(store, key, { a: "1" });
+    database.exec("DROP TABLE sessions");
+    expect(await store.load(key)).toBeNull();
+    await saved(store, key, { a: "2" });
+    database.exec("DROP TABLE sessions");
+    await saved(store, key, { a: "3" });
+    expect(await valueOf(store, key)).toBe("3");
+  },
+);
+
 test("sqliteStore() keeps working when the database was closed and opened again", async () => {
   const database = new DatabaseSync(freshFile());
   const store = sqliteStore(database);

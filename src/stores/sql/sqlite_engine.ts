@@ -32,9 +32,14 @@ export function sqliteEngine({ table, ...client }: SqliteClient): SqlEngine {
     meaningOf(error) {
       if (isLocked(error)) return "busy";
       // SQLite has no separate code for a missing table. Until a statement has succeeded, each failure may mean that.
-      return isTableThere ? undefined : "missing";
+      return isTableThere && !isPlainError(error) ? undefined : "missing";
     },
   };
+}
+
+/** Whether SQLite could not make sense of a statement. If the statement has worked before, its table is missing now. */
+function isPlainError(error: unknown): boolean {
+  return (Number(detailOf(error, "errcode")) & 255) === 1 || detailOf(error, "code") === "SQLITE_ERROR";
 }
 
 /** Whether another connection held a lock. Node and Deno give the number of the error, the other clients its name. */
