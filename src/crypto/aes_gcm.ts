@@ -34,7 +34,11 @@ export function encrypt(key: Bytes, text: string, additionalData: string): Maybe
     : nodeEncrypt(node, key, nonce, text, additionalData);
 }
 
-/** The text that {@linkcode encrypt} was given; null if the key, `additionalData` or a single bit differs. It does not throw. */
+/**
+ * The text that {@linkcode encrypt} was given; null if the key, `additionalData` or a byte differs. It does not throw. The last
+ * characters of tag and ciphertext have unused bits, which are not checked, so a sealed text has several spellings: compare what was
+ * sealed, not the texts.
+ */
 export function decrypt(key: Bytes, sealed: string, additionalData: string): MaybePromise<string | null> {
   return SEALED_SHAPE.test(sealed) ? open(soundNodeCrypto(), key, sealed, additionalData) : null;
 }
