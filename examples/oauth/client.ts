@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { browser, check } from "../check.ts";
 
 type Browser = ReturnType<typeof browser>;
@@ -30,6 +31,18 @@ await check("A login by the provider signs in, under a new id", async () => {
 await check("Somebody else's link signs nobody in", async () => {
   const mallory = browser();
   const link = await approved(mallory);
+  const victim = browser();
+  assert.equal((await victim(link)).status, 400);
+  assert.equal(await who(victim), "You are nobody\n");
+});
+
+await check("A link whose state is a name that every object has signs nobody in", async () => {
+  const mallory = browser();
+  const authorize = new URL(await location(mallory, "/login"));
+  // A program that looks the state up like `logins[state]` would take this function for the verifier.
+  authorize.searchParams.set("state", "constructor");
+  authorize.searchParams.set("code_challenge", createHash("sha256").update(String(Object)).digest("base64url"));
+  const link = await location(mallory, authorize.href);
   const victim = browser();
   assert.equal((await victim(link)).status, 400);
   assert.equal(await who(victim), "You are nobody\n");

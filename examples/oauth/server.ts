@@ -10,8 +10,11 @@ interface Tokens {
 }
 
 interface Data {
-  /** The logins that have begun, one for each tab: the state, and its verifier. */
-  logins?: Record<string, string>;
+  /**
+   * The logins that have begun, one for each tab: the state, and its verifier. A client chooses the state that is looked up here. In a
+   * plain object it would find `constructor`, which nobody has stored.
+   */
+  logins?: Map<string, string>;
   user?: string;
   tokens?: Tokens;
 }
@@ -29,9 +32,7 @@ const redirect = (location: string): Response => new Response(null, { status: 30
 async function login(session: Session<Data>): Promise<Response> {
   const [state, verifier] = [text(), text()];
   // `update`, because two tabs may begin at the same time. The three newest logins are kept.
-  await session.update("logins", (logins = {}) =>
-    Object.fromEntries([...Object.entries(logins), [state, verifier]].slice(-3)),
-  );
+  await session.update("logins", (logins = new Map()) => new Map([...logins, [state, verifier] as const].slice(-3)));
   const query = new URLSearchParams({
     response_type: "code",
     client_id: CLIENT_ID,
@@ -47,11 +48,9 @@ async function callback(request: Request, session: Session<Data>): Promise<Respo
   const { searchParams } = new URL(request.url);
   const state = searchParams.get("state") ?? "";
   // The state belongs to this session. A link that an attacker has made signs nobody in.
-  const verifier = (await session.get("logins", {} as Record<string, string>))[state];
+  const verifier = (await session.get("logins"))?.get(state);
   if (verifier === undefined) return new Response("This login was not begun here\n", { status: 400 });
-  await session.update("logins", (logins = {}) =>
-    Object.fromEntries(Object.entries(logins).filter(([each]) => each !== state)),
-  );
+  await session.update("logins", (logins = new Map()) => new Map([...logins].filter(([each]) => each !== state)));
   const tokens = await exchange({
     grant_type: "authorization_code",
     code: searchParams.get("code") ?? "",
