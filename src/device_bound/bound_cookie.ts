@@ -69,7 +69,7 @@ export function writeProof(
 ): MaybePromise<void> {
   const end = Math.ceil(now + validFor * 1000).toString(36);
   return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
-    chain(signatures.seal(PURPOSE, end), (value) => write(headers, value, exchange, maxAge)),
+    chain(signatures.sign(PURPOSE, end), (value) => write(headers, value, exchange, maxAge)),
   );
 }
 
@@ -83,7 +83,7 @@ export function hasProof(
   const presented = presentedProof(exchange);
   if (presented === undefined) return false;
   return chain(signaturesOf(binding, exchange.runtimeArguments), (signatures) =>
-    chain(signatures.open(PURPOSE, presented), (end) => end !== null && Number.parseInt(end, 36) > now),
+    chain(signatures.verify(PURPOSE, presented), (end) => end !== null && Number.parseInt(end, 36) > now),
   );
 }
 

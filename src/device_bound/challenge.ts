@@ -19,19 +19,19 @@ const TOLERANCE = 60_000;
 
 /** The challenge of an offer that is made now. */
 export function registrationChallenge(signatures: Signatures, now: number): MaybePromise<string> {
-  return signatures.seal(REGISTRATION, now.toString(36));
+  return signatures.sign(REGISTRATION, now.toString(36));
 }
 
 /** Whether a challenge belongs to an offer that was made a short while ago. */
 export function isRegistrationChallenge(signatures: Signatures, challenge: string, now: number): MaybePromise<boolean> {
-  return chain(signatures.open(REGISTRATION, challenge), (offeredAt) => {
+  return chain(signatures.verify(REGISTRATION, challenge), (offeredAt) => {
     return offeredAt !== null && now - Number.parseInt(offeredAt, 36) < REGISTRATION_LIFE;
   });
 }
 
 /** The challenge for the next proof of a session that has given a number of proofs. */
 export function refreshChallenge(signatures: Signatures, proofs: number): MaybePromise<string> {
-  return signatures.seal(REFRESH, proofs.toString(36));
+  return signatures.sign(REFRESH, proofs.toString(36));
 }
 
 /** The state of a challenge: it is due, it is that of a proof a short while ago, or it is another one. */
@@ -48,7 +48,7 @@ export function judgeChallenge(
   { proofs, provedAt }: { readonly proofs: number; readonly provedAt: number },
   now: number,
 ): MaybePromise<{ readonly state: ChallengeState; readonly number: number }> {
-  return chain(signatures.open(REFRESH, challenge), (text) => {
+  return chain(signatures.verify(REFRESH, challenge), (text) => {
     const number = text === null ? -1 : Number.parseInt(text, 36);
     if (number >= proofs) return { state: "due", number };
     const isRepeated = number === proofs - 1 && now - provedAt < TOLERANCE;

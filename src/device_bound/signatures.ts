@@ -7,15 +7,15 @@ import { type Binding, NAME } from "./binding.ts";
 /** The server's signatures for one session. No client can make them, and they are not valid for another session. */
 export interface Signatures {
   /** A text with its signature, for one purpose. */
-  seal(purpose: string, text: string): MaybePromise<string>;
-  /** The text that was sealed for this purpose; null if the signature is wrong. */
-  open(purpose: string, sealed: string): MaybePromise<string | null>;
+  sign(purpose: string, text: string): MaybePromise<string>;
+  /** The text that was signed for this purpose; null if the signature is wrong. */
+  verify(purpose: string, signed: string): MaybePromise<string | null>;
 }
 
 /** Finds the signatures of a session. */
 export type SignaturesOf = (binding: Binding, runtimeArguments: readonly unknown[]) => MaybePromise<Signatures>;
 
-/** No text that is sealed here is longer: they are numbers. */
+/** No text that is signed here is longer: they are numbers. */
 const LONGEST_TEXT = 20;
 
 /**
@@ -27,17 +27,17 @@ export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
   const resolve = secrets === undefined ? () => WITHOUT_SECRETS : keyring(secrets, (each) => [each]);
   return ({ secret }, runtimeArguments) =>
     chain(resolve(runtimeArguments), (inputs) => ({
-      seal: (purpose, text) =>
+      sign: (purpose, text) =>
         chain(signerOf(secret, inputs[0]), (sign) =>
           chain(sign(`${purpose} ${text}`), (signature) => `${text}.${signature}`),
         ),
-      open(purpose, sealed) {
-        const dot = sealed.indexOf(".");
+      verify(purpose, signed) {
+        const dot = signed.indexOf(".");
         if (dot < 1 || dot > LONGEST_TEXT) return null;
-        const text = sealed.slice(0, dot);
+        const text = signed.slice(0, dot);
         return withAny(inputs, (input) =>
           chain(signerOf(secret, input), (sign) =>
-            chain(sign(`${purpose} ${text}`), (expected) => (isEqual(expected, sealed.slice(dot + 1)) ? text : null)),
+            chain(sign(`${purpose} ${text}`), (expected) => (isEqual(expected, signed.slice(dot + 1)) ? text : null)),
           ),
         );
       },

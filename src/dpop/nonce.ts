@@ -25,10 +25,10 @@ export function isRecent(madeAt: number, now: number, lifetime: number): boolean
 
 /** Whether a nonce was made here for a session with this secret. */
 export function isOurs(nonce: string, secret: string): MaybePromise<boolean> {
-  return chain(sealed(secret, claimedInstant(nonce).toString(36)), (expected) => isEqual(expected, nonce));
+  return chain(signed(secret, claimedInstant(nonce).toString(36)), (expected) => isEqual(expected, nonce));
 }
 
-function sealed(secret: string, instant: string): MaybePromise<string> {
+function signed(secret: string, instant: string): MaybePromise<string> {
   return chain(deriveKey("dpop nonce", secret), (key) =>
     chain(signer(key)(instant), (signature) => `${instant}.${signature}`),
   );
@@ -36,7 +36,7 @@ function sealed(secret: string, instant: string): MaybePromise<string> {
 
 /** Sends the client a new nonce (RFC 9449, 8.2). */
 export async function writeNonce(headers: Headers, secret: string, now: number): Promise<void> {
-  headers.set("DPoP-Nonce", await sealed(secret, now.toString(36)));
+  headers.set("DPoP-Nonce", await signed(secret, now.toString(36)));
   headers.append("Access-Control-Expose-Headers", "DPoP-Nonce");
   headers.set("Cache-Control", "no-store");
 }

@@ -19,28 +19,28 @@ beforeEach(async () => {
 });
 
 describe("signaturesUnder()", () => {
-  test("opens what it sealed, for the same purpose and session alone", async () => {
-    const sealed = await signatures.seal("cookie", "text");
-    expect(sealed).toMatch(/^text\.[\w-]{43}$/);
-    expect(await signatures.open("cookie", sealed)).toBe("text");
-    expect(await signatures.open("refresh", sealed)).toBeNull();
+  test("verifies what it signed, for the same purpose and session alone", async () => {
+    const signed = await signatures.sign("cookie", "text");
+    expect(signed).toMatch(/^text\.[\w-]{43}$/);
+    expect(await signatures.verify("cookie", signed)).toBe("text");
+    expect(await signatures.verify("refresh", signed)).toBeNull();
     const other = await signaturesUnder(undefined)({ ...BINDING, secret: "another" }, []);
-    expect(await other.open("cookie", sealed)).toBeNull();
+    expect(await other.verify("cookie", signed)).toBeNull();
     for (const changed of [
-      `x${sealed}`,
-      sealed.slice(0, -2),
-      `${sealed}A`,
-      sealed.replace("text", "test"),
+      `x${signed}`,
+      signed.slice(0, -2),
+      `${signed}A`,
+      signed.replace("text", "test"),
       "text",
       "",
       ".",
     ])
-      expect(await signatures.open("cookie", changed), changed).toBeNull();
+      expect(await signatures.verify("cookie", changed), changed).toBeNull();
   });
 
   test("opens a text of twenty characters, and none that is empty or longer", async () => {
     const open = async (text: string): Promise<string | null> =>
-      await signatures.open("cookie", await signatures.seal("cookie", text));
+      await signatures.verify("cookie", await signatures.sign("cookie", text));
     expect(await open("v")).toBe("v");
     expect(await open("v".repeat(20))).toBe("v".repeat(20));
     expect(await open("v".repeat(21))).toBeNull();
@@ -49,14 +49,14 @@ describe("signaturesUnder()", () => {
 
   test("seals with the first secret and opens with each, and never without them", async () => {
     const by = async (...secrets: string[]): Promise<Signatures> => await signaturesUnder(secrets)(BINDING, []);
-    const sealed = await (await by(OLD)).seal("cookie", "text");
-    expect(await (await by(NEW, OLD)).open("cookie", sealed)).toBe("text");
-    expect(await (await by(NEW)).open("cookie", sealed)).toBeNull();
-    expect(await signatures.open("cookie", sealed)).toBeNull();
-    const next = await (await by(NEW, OLD)).seal("cookie", "text");
-    expect(await (await by(NEW)).open("cookie", next)).toBe("text");
-    expect(await (await by(OLD)).open("cookie", next)).toBeNull();
-    expect(await (await by(NEW)).open("cookie", await signatures.seal("cookie", "text"))).toBeNull();
+    const signed = await (await by(OLD)).sign("cookie", "text");
+    expect(await (await by(NEW, OLD)).verify("cookie", signed)).toBe("text");
+    expect(await (await by(NEW)).verify("cookie", signed)).toBeNull();
+    expect(await signatures.verify("cookie", signed)).toBeNull();
+    const next = await (await by(NEW, OLD)).sign("cookie", "text");
+    expect(await (await by(NEW)).verify("cookie", next)).toBe("text");
+    expect(await (await by(OLD)).verify("cookie", next)).toBeNull();
+    expect(await (await by(NEW)).verify("cookie", await signatures.sign("cookie", "text"))).toBeNull();
   });
 });
 
