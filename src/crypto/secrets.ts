@@ -37,9 +37,11 @@ export function keyring<Key>(
   const give = typeof secrets === "function" ? secrets : giving(checkedSecrets(secrets));
   // The keys are kept as values and not as promises, because some runtimes bind a promise to one request.
   const known = new WeakMap<object, Keys<Key>>();
+  /** Stands for the first argument where the secrets do not depend on one. */
+  const none = {};
   return (runtimeArguments) => {
     const [first] = runtimeArguments;
-    const owner = give.length === 0 || first === undefined ? known : first;
+    const owner = give.length === 0 || first === undefined ? none : first;
     // Keys for a primitive argument are not kept, because nothing would remove them.
     const isKept = typeof owner === "object" && owner !== null;
     const keys = isKept ? known.get(owner) : undefined;
