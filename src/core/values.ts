@@ -56,13 +56,8 @@ export class Values {
     const { view } = this.#session.copy;
     const keys = view.names(DATA).map(keyOf);
     if (!view.mayHave(EXPIRING)) return keys;
-    return [
-      ...keys,
-      ...view
-        .names(EXPIRING)
-        .map(keyOf)
-        .filter((key) => this.#expiring(key, view) !== undefined),
-    ];
+    const expiring = view.names(EXPIRING).map(keyOf);
+    return keys.concat(expiring.filter((key) => this.#expiring(key, view) !== undefined));
   }
 
   decode(text: string): unknown {
