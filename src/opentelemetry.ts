@@ -90,14 +90,14 @@ export function openTelemetry(options: OpenTelemetryOptions): (event: SessionEve
   return (event) => {
     const attributes = attributesOf(event);
     events?.add(1, attributes);
-    const { durationMs = 0 } = event;
-    if (event.durationMs !== undefined) durations?.record(durationMs / 1000, attributes);
+    const { durationMs } = event;
+    if (durationMs !== undefined) durations?.record(durationMs / 1000, attributes);
     // A failure gets a span even if its duration is unknown.
-    if (tracer === undefined || (event.durationMs === undefined && event.type !== "failed")) return;
+    if (tracer === undefined || (durationMs === undefined && event.type !== "failed")) return;
     const endTime = Date.now();
     const isLoading = event.type === "failed" ? event.during === "load" : LOADING.has(event.type);
     const span = tracer.startSpan(isLoading ? "session load" : "session store", {
-      startTime: endTime - durationMs,
+      startTime: endTime - (durationMs ?? 0),
       attributes,
     });
     if (event.type === "failed") span.setStatus({ code: ERROR, message: event.error.message });
