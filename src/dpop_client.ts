@@ -18,7 +18,7 @@ export interface DpopClientOptions {
   readonly header?: string | { readonly name: string; readonly scheme?: "Bearer" };
   /** Where key and id are kept. @default IndexedDB where the runtime has it, otherwise memory */
   readonly storage?: DpopStorage;
-  /** What sends a request. @default {fetch} */
+  /** The function that sends a request. @default {fetch} */
   readonly fetch?: (request: Request) => Promise<Response>;
   /** The clock, in epoch milliseconds. The server does not rely on it. @default {Date.now} */
   readonly now?: () => number;

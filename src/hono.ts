@@ -12,7 +12,7 @@ import { isManager, managerInternalsOf, SessionManager } from "./core/session_ma
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
 export interface SessionEnv<Data extends object = DefaultData, As extends string = "session"> {
-  /** What `c.var` has. */
+  /** The variables of the context, which handlers read as `c.var`. */
   Variables: { [Name in As]: Session<Data> };
 }
 

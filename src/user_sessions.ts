@@ -97,7 +97,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    * of that client's user: a handle alone is enough to end its session.
    *
    * @param handle A handle from `list`. Any other value matches no session
-   * @param rest What functions among the options are called with
+   * @param rest Arguments for the functions among the options
    * @returns Whether there was such a session
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`
    */
@@ -107,7 +107,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    * ended.
    *
    * @param options `except` is a session that stays
-   * @param rest What functions among the options are called with
+   * @param rest Arguments for the functions among the options
    * @returns How many sessions have ended
    * @throws {TypeError} If `userId` is not a string, or is empty
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`: some may live on then; call it again
@@ -119,7 +119,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    *
    * @param index A name among `indexes`
    * @param value The value that the index's function returned for the metadata
-   * @param rest What functions among the options are called with
+   * @param rest Arguments for the functions among the options
    * @returns How many sessions have ended
    * @throws {TypeError} If there is no such index, or the value is neither a text nor a number
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`, `ERR_CONFLICT`: some may live on then; call it again

@@ -107,7 +107,7 @@ function confirmed({ unconfirmed: _, ...metadata }: Metadata): Metadata {
   return metadata;
 }
 
-/** What this repository keeps in `Found.stored`. */
+/** The facts that this repository keeps in `Found.stored`. */
 interface Stored {
   readonly note: StoredNote | null;
   /** Whether the client presented an older id. */

@@ -72,8 +72,8 @@ export function waitUntilFor(
 }
 
 /**
- * How often the end of a request stores what was recorded while it stored. A task that changes the session all the time must
- * not hold back the response for ever.
+ * The most commits at the end of a request. Each of them stores the changes that were recorded during the one before. A
+ * task that changes the session all the time must not hold back the response for ever.
  */
 const MOST_COMMITS = 100;
 

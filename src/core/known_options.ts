@@ -34,7 +34,10 @@ function noOptions(example: string, owner: string): TypeError {
   return new TypeError(`The options of ${owner} must be an object, such as { ${example}: … }`);
 }
 
-/** Gives a copy of options what they inherit, from defaults or a class. A copy by `{ ...options }` has only their own. */
+/**
+ * Makes a copy of options inherit from the same object as the options, such as from defaults or a class. A copy by
+ * `{ ...options }` has only their own properties.
+ */
 export function inheriting<Options extends object>(copy: Options, options: object): Options {
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(options));
 }

@@ -23,7 +23,7 @@ export interface LimitRule {
 
 /** In bytes. */
 const PAGE_BYTES = 32_000;
-/** What an entry takes, in bytes, rounded up. */
+/** The size of an entry, in bytes, rounded up. */
 const ENTRY_BYTES = 160;
 /**
  * The least number of pages that a list has after two logins at once. Listing the sessions of such a user costs one
