@@ -1,5 +1,6 @@
 import { sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
+import { SWEEP_MARGIN } from "../core/expiry.ts";
 import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import type { RepositorySettings } from "../core/repository/repository_source.ts";
@@ -46,7 +47,9 @@ export class CookieRepository implements Repository {
 
   async refresh(current: Found, op: Operation): Promise<Found | null> {
     const note = await this.#noteOf(current.id, op);
-    return isRevoked(note) ? null : { ...current, stored: { ...storedOf(current), note } satisfies Stored };
+    return isRevoked(note) || op.endsAt(current) + SWEEP_MARGIN <= op.now
+      ? null
+      : { ...current, stored: { ...storedOf(current), note } satisfies Stored };
   }
 
   async create(id: string, contents: Contents, op: Operation): Promise<Found> {

@@ -120,8 +120,9 @@ export class StoreRepository implements Repository {
     return chain(op.store.load(key), (record) =>
       chain(this.#read(current.id, key, record, op, current.token), (found) => {
         if (typeof found === "string" || found.metadata.successor !== undefined) return null;
-        // The deadline was checked when the request loaded the session, so it is not checked again.
-        return maySweep(found, op) ? null : found;
+        // The deadline was checked when the request loaded the session, so it is not checked again. A session that
+        // ended so long ago that its record may be swept stays ended.
+        return sweptAt(found, op) <= op.now ? null : found;
       }),
     );
   }
@@ -141,7 +142,6 @@ export class StoreRepository implements Repository {
   }
 
   update(current: Found, contents: Contents, op: Operation): MaybePromise<Found | "conflict"> {
-    if (maySweep(current, op)) return "conflict";
     return this.#write(current.id, storedOf(current).key, current, contents, op);
   }
 
@@ -171,7 +171,6 @@ export class StoreRepository implements Repository {
   }
 
   retire(current: Found, successor: Found, graceUntil: number | null, op: Operation): MaybePromise<true | "conflict"> {
-    if (maySweep(current, op)) return "conflict";
     return chain(pointerTo(successor, storedOf(successor).key, current, graceUntil, op.now), (pointer) =>
       recovering(
         () => this.#retire(current, pointer, op),
@@ -257,14 +256,6 @@ type Late = "last" | "earlier";
 function wasUsed({ unconfirmed, usedAt = 0, successor }: Metadata, late: Late, now: number): boolean {
   const isUsed = successor?.grace?.untilUsed === true || (late === "last" && unconfirmed !== true);
   return isUsed && !isUnderWay(usedAt, now);
-}
-
-/**
- * Whether a session ended so long ago that an engine may have swept its record. It stays ended where the engine still has
- * the record: a handle that was kept for hours must not bring it back.
- */
-function maySweep(session: Pick<Contents, "metadata" | "lastSeenAt">, op: Operation): boolean {
-  return sweptAt(session, op) <= op.now;
 }
 
 /** The instant from which an engine may sweep a session, in epoch milliseconds. */

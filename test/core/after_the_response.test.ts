@@ -5,6 +5,7 @@ import {
   type SessionError,
   type SessionEvent,
   SessionManager,
+  type SessionOptions,
   type UntypedData,
 } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
@@ -24,17 +25,46 @@ import {
   type Visitor,
 } from "../setup/sessions.ts";
 
-describe("after the response", () => {
-  test("a session that ended long ago stays ended, although the store still has its record", async () => {
+describe("a session that is kept until long after its timeout", () => {
+  const kinds: [string, () => NonNullable<SessionOptions["store"]>][] = [
+    ["a store that still has its record", () => openStore().store],
+    ["a cookie", () => cookieSessions({ secrets: ["a secret of at least thirty-two bytes"] })],
+  ];
+  const changes: [string, (session: Session) => unknown][] = [
+    ["update()", (session) => session.update("a", () => 2)],
+    ["touch()", (session) => session.touch()],
+    ["regenerate()", (session) => session.regenerate()],
+  ];
+
+  test.each(
+    kinds.flatMap(([where, storeOf]) => changes.map(([call, change]) => [where, call, storeOf, change] as const)),
+  )("in %s is not changed by %s", async (_where, _call, storeOf, change) => {
+    const clock = fakeClock();
+    const sessions = new SessionManager({ store: storeOf(), now: clock.now, idleTimeout: 1800 });
+    const { cookies } = await visitor(sessions)((session) => session.set("a", 1));
+    const kept = sessions.open(/=([^;]+)/.exec(cookies[0] ?? "")?.[1] ?? "");
+    expect(await kept.get("a")).toBe(1);
+    clock.advance(1800 + 600);
+    expect(
+      await codeOf(async () => {
+        await change(kept);
+        await kept.save();
+      }),
+    ).toBe("ERR_SESSION_GONE");
+  });
+
+  test("is changed if another request has used it meanwhile", async () => {
     const clock = fakeClock();
     const visit = visitor({ store: openStore().store, now: clock.now, idleTimeout: 1800 });
     const { result } = await visit((session) => (session.set("a", 1), { session }));
-    clock.advance(1800 + 600);
-    expect(await codeOf(() => result.session.update("a", () => 2))).toBe("ERR_SESSION_GONE");
-    result.session.touch();
-    expect((await visit((session) => session.id())).result).toBeNull();
+    clock.advance(1700);
+    await visit((session) => session.get("a"));
+    clock.advance(700);
+    expect(await result.session.update("a", () => 2)).toBe(2);
   });
+});
 
+describe("after the response", () => {
   /** Returns the session of a request whose response is finished. */
   async function sessionAfter(
     use: (session: Session) => unknown,

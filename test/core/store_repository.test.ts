@@ -356,21 +356,6 @@ describe("refresh()", () => {
   });
 });
 
-describe("update() and retire()", () => {
-  test("change no session that an engine may have swept, even if this one has not", async () => {
-    const { calls, clock, created, op, repository, changed } = scene();
-    const [found, successor] = [await created(0), await created(1)];
-    clock.now += DAY + MARGIN - 1;
-    const again = await repository.update(found, changed(found), op());
-    expect(again).toMatchObject({ id: found.id });
-    clock.now += 1;
-    calls.length = 0;
-    expect(await repository.update(again as Found, changed(found), op())).toBe("conflict");
-    expect(await repository.retire(again as Found, successor, null, op())).toBe("conflict");
-    expect(calls).toEqual([]);
-  });
-});
-
 describe("create() and update()", () => {
   test("store until the session ends, and the margin of clocks", async () => {
     const { clock, created, ends, op, repository, changed } = scene();

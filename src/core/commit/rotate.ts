@@ -8,7 +8,7 @@ import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { update } from "./update.ts";
-import { newestOf } from "../admission.ts";
+import { maySweep, newestOf } from "../admission.ts";
 import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
 
 /**
@@ -47,9 +47,11 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   try {
     successor = await createUnderNewId(active, contents(), op, commit, origin);
     for (let attempts = 1; ; attempts++) {
-      retiring = { current, successor, commit };
-      if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) break;
-      retiring = undefined;
+      if (!maySweep(current, op)) {
+        retiring = { current, successor, commit };
+        if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) break;
+        retiring = undefined;
+      }
       op.emit({ type: "conflict", attempts });
       await op.backOff();
       const newest = await newestOf(active, current, op);

@@ -1,6 +1,6 @@
 import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { newestOf } from "../admission.ts";
+import { maySweep, newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering, settling } from "../maybe_promise.ts";
@@ -46,21 +46,17 @@ export function applyCommit(
 export function storeApplied(
   { policy }: ActiveSession,
   current: Found,
-  applied: Pick<Applied, "contents" | "isChange">,
+  { contents, isChange }: Pick<Applied, "contents" | "isChange">,
   op: Operation,
 ): MaybePromise<Found | "conflict"> {
+  if (maySweep(current, op)) return "conflict";
   return recovering<Found | "conflict">(
-    () => policy.repository.update(current, applied.contents, op),
+    () => policy.repository.update(current, contents, op),
     (error) => {
-      if (isPutOff(error, applied)) return current;
+      if (isBusy(error) && !isChange) return current;
       throw error;
     },
   );
-}
-
-/** Whether the store was too busy for a touch. */
-function isPutOff(error: unknown, { isChange }: Pick<Applied, "isChange">): boolean {
-  return isBusy(error) && !isChange;
 }
 
 /** The same commit where the store has not taken its touch. */
@@ -93,16 +89,14 @@ export function update(
     chain(applyCommit(active, current, commit, view, op), (applied) => {
       const { isChange, isTouch } = applied;
       if (!isChange && !isTouch) return active.settle(current);
-      const settle = (found: Found | "conflict"): MaybePromise<void> => {
-        if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
-        const done = found === current ? unstored(applied, current) : applied;
-        return settleApplied(active, found, done, op, attempts);
-      };
       return settling(
-        () => active.policy.repository.update(current, applied.contents, op),
-        settle,
+        () => storeApplied(active, current, applied, op),
+        (found) => {
+          if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
+          const done = found === current ? unstored(applied, current) : applied;
+          return settleApplied(active, found, done, op, attempts);
+        },
         (error) => {
-          if (isPutOff(error, applied)) return settle(current);
           if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
           throw error;
         },
