@@ -99,13 +99,14 @@ function restoring(active: ActiveSession, taken: Commit, store: () => MaybePromi
 }
 
 /** Gives a session a new id. If a record has no room for a renewal by age, the session keeps its id, and its changes are stored. */
-async function renew(active: ActiveSession, base: Found, commit: RotationCommit, op: Operation): Promise<void> {
-  try {
-    await rotate(active, base, commit, op);
-  } catch (error) {
-    if (!commit.rotation.untilUsed || !hasCode(error, "ERR_RECORD_TOO_LARGE")) throw error;
-    await update(active, base, { ...commit, rotation: undefined }, op);
-  }
+function renew(active: ActiveSession, base: Found, commit: RotationCommit, op: Operation): MaybePromise<void> {
+  return recovering(
+    () => rotate(active, base, commit, op),
+    (error) => {
+      if (!commit.rotation.untilUsed || !hasCode(error, "ERR_RECORD_TOO_LARGE")) throw error;
+      return update(active, base, { ...commit, rotation: undefined }, op);
+    },
+  );
 }
 
 /** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */

@@ -13,10 +13,10 @@ const DEFAULT_ID_SHAPE = /^[A-Za-z0-9_-]{32}$/;
 
 /** A new id: 192 bits from the runtime's cryptographic generator, as 32 characters that need no escaping. */
 export function createId(): string {
-  let id = "";
+  const codes = [];
   // 64 divides 256, so the low six bits of a random byte are as random as the byte.
-  for (const byte of crypto.getRandomValues(new Uint8Array(ID_LENGTH))) id += ID_ALPHABET[byte & 63];
-  return id;
+  for (const byte of crypto.getRandomValues(new Uint8Array(ID_LENGTH))) codes.push(ID_ALPHABET.charCodeAt(byte & 63));
+  return String.fromCharCode(...codes);
 }
 
 /** Whether a text has the shape of an id of any generator: 22 to 4096 characters of `A-Z a-z 0-9 - _`. */

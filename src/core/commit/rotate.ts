@@ -3,6 +3,7 @@ import { changedMetadata, hasGrace, type Rotation, type RotationCommit, viewOf }
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
+import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
@@ -33,7 +34,9 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
-  let { fields } = await viewOf(commit, new FieldsView(origin.fields));
+  // An `await` makes two promises even if its value is there. A store in memory answers at once.
+  const view = viewOf(commit, new FieldsView(origin.fields));
+  let { fields } = isPromise(view) ? await view : view;
   let current = origin;
   const contents = (): Contents => ({
     fields,
@@ -45,11 +48,13 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   let retiring: UnconfirmedRotation | undefined;
   let others: Found | undefined;
   try {
-    successor = await createUnderNewId(active, contents(), op, commit, origin);
+    const created = createUnderNewId(active, contents(), op, commit, origin);
+    successor = isPromise(created) ? await created : created;
     for (let attempts = 1; ; attempts++) {
       if (!maySweep(current, op)) {
         retiring = { current, successor, commit };
-        if ((await repository.retire(current, successor, graceEnd(successor, rotation, op), op)) === true) break;
+        const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+        if ((isPromise(retired) ? await retired : retired) === true) break;
         retiring = undefined;
       }
       op.emit({ type: "conflict", attempts });
@@ -79,7 +84,8 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   }
   if (others !== undefined) return await follow(active, successor, others, commit, op);
   noteRetired(active, current, successor, rotation);
-  await active.settle(successor);
+  const settled = active.settle(successor);
+  if (isPromise(settled)) await settled;
   op.emit({ type: "regenerated" });
 }
 

@@ -177,10 +177,8 @@ export class ActiveSession {
   }
 
   /** Loads the session, and runs a task between two commits. The caller of a commit that fails gets its error. */
-  async betweenCommits(task: () => void): Promise<void> {
-    const loading = this.load();
-    if (isPromise(loading)) await loading;
-    await this.exclusively(task);
+  betweenCommits(task: () => void): MaybePromise<void> {
+    return chain(this.load(), () => this.exclusively(task));
   }
 
   /** Whether there is anything to store, even if only that the session was used. */

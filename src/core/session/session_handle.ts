@@ -164,7 +164,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
       assertGrace(grace);
-      await active.betweenCommits(() => {
+      return active.betweenCommits(() => {
         if (active.isSent) throw responseSent("regenerate");
         active.isAuthenticated = true;
         if (active.copy.base) return active.copy.rotate({ grace, reauthenticated, untilUsed: false });
@@ -180,7 +180,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? []);
       // A save that is still under way would make the ended session the base again.
-      await active.betweenCommits(() => {
+      return active.betweenCommits(() => {
         if (active.isSent) throw responseSent("end");
         if (active.rejected === "ambiguous") throw ambiguousCookie();
         active.destroy();
