@@ -127,6 +127,13 @@ export const STACKS: readonly Stack[] = [
     more: NUXT_CHECKS,
   },
   { name: "h3 2", folder: "h3", start: ["node", "server.ts"] },
+  {
+    name: "Nitro 3",
+    folder: "nitro",
+    // Not `nitro`: the Nitro 2 of Nuxt has a command of this name, too.
+    prepare: [["node", "../node_modules/nitro/dist/cli/index.mjs", "build"]],
+    start: ["node", ".output/server/index.mjs"],
+  },
   { name: "Elysia on Bun", folder: "elysia", start: ["bun", "server.ts"] },
   { name: "itty-router", folder: "itty_router", start: ["node", "server.ts"] },
   { name: "edge-runtime", folder: "edge_runtime", start: ["node", "server.ts"] },
