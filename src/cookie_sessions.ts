@@ -6,7 +6,8 @@
  *
  * ## How expiry behaves
  * The sealed text says when the session began and when it was last used. The server checks the timeouts against that,
- * so an expired cookie is rejected even if the client still keeps it. "Last seen" is renewed with a new cookie, at most
+ * so an expired cookie is rejected even if the client still keeps it. The text also says when it ends by the timeouts
+ * that were in force when it was sealed, so longer timeouts apply from the next cookie on. "Last seen" is renewed with a new cookie, at most
  * once in each touch interval.
  *
  * ## Key format

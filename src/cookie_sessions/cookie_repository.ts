@@ -29,7 +29,7 @@ export class CookieRepository implements Repository {
   async open(token: string, op: Operation): Promise<Found | RejectReason> {
     const found = await this.#tokens.open(token, op);
     if (typeof found === "string") return found;
-    if (op.endsAt(found) <= op.now) return "expired";
+    if (Math.min(op.endsAt(found), found.copyEndsAt) <= op.now) return "expired";
     const place = (await this.#revocation?.placeOf(found.id, op)) ?? { id: found.id, note: null };
     if (typeof place === "string") return place;
     const { id, note, isUnderWay } = place;

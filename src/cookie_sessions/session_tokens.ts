@@ -10,6 +10,18 @@ import type { Sealer } from "../crypto/sealer.ts";
 /** The shape of a token that a newer version of this library has encrypted. */
 const NEWER_SHAPE = /^[2-9][\w-]{38,}$/;
 
+/** The last instant of JavaScript, in epoch milliseconds. */
+const LAST_INSTANT = 8.64e15;
+
+/** A session as a token holds it. */
+interface Unsealed extends Found {
+  /**
+   * When this copy of the session ends, in epoch milliseconds, by the timeouts that were in force when it was sealed. A note
+   * about the end of the session is not kept for longer, even if the program gives longer timeouts afterwards.
+   */
+  readonly copyEndsAt: number;
+}
+
 /** Seals sessions into tokens, and opens the tokens that clients present. */
 export class SessionTokens {
   readonly #sealer: Sealer;
@@ -23,23 +35,26 @@ export class SessionTokens {
 
   async seal(id: string, { fields, metadata, lastSeenAt }: Contents, op: Operation): Promise<string> {
     const whole = withMetadata(fields, metadata, "");
+    const end = Math.min(LAST_INSTANT, Math.ceil(op.endsAt({ metadata, lastSeenAt })));
     return await this.#sealer.seal(
-      `${id} ${serializeRecord({ fields: whole, lastSeenAt })}`,
+      `${id}.${end.toString(36)} ${serializeRecord({ fields: whole, lastSeenAt })}`,
       op.name,
       op.runtimeArguments,
     );
   }
 
-  async open(token: string, op: Operation): Promise<Found | RejectReason> {
+  async open(token: string, op: Operation): Promise<Unsealed | RejectReason> {
     if (!SEALED_SHAPE.test(token)) return NEWER_SHAPE.test(token) ? "newer" : "malformed";
     const text = await this.#sealer.open(token, op.presentedName, op.runtimeArguments);
     if (text === null) return "forged";
     const space = text.indexOf(" ");
-    const id = text.slice(0, space);
+    // No id has a dot. A token of an older program has no end.
+    const [id = "", end = LAST_INSTANT.toString(36)] = text.slice(0, space).split(".");
     const { fields, lastSeenAt } = parseRecord(text.slice(space + 1));
     const metadata = readMetadata({ fields, lastSeenAt }, "");
     if (typeof metadata === "string") return metadata;
-    return isId(id) ? { id, token, version: token, fields, metadata, lastSeenAt } : "corrupt";
+    const copyEndsAt = Number.parseInt(end, 36);
+    return isId(id) ? { id, token, version: token, fields, metadata, lastSeenAt, copyEndsAt } : "corrupt";
   }
 
   /**

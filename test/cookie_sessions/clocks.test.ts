@@ -36,6 +36,29 @@ describe("cookieSessions({ revocation }) keeps a note", () => {
     expect([...records.values()].map(({ expiresAt }) => expiresAt)).toEqual([end + MARGIN]);
   });
 
+  test.each<[string, Options]>([
+    ["a longer idle and absolute timeout", { idleTimeout: 90 * 86_400, absoluteTimeout: 365 * 86_400 }],
+    ["a longer idle timeout and no absolute one", { idleTimeout: 90 * 86_400, absoluteTimeout: false }],
+  ])("for as long as a copy lives, also if the program gives %s afterwards", async (_name, longer) => {
+    const clock = fakeClock();
+    const { store, records } = openStore(clock.now);
+    const before = sealed({ now: clock.now }, { revocation: store });
+    const after = { ...before, ...longer };
+    const [ended, alive] = [await begin(before), await begin(before)];
+    await logOut(before, ended);
+    clock.advance(86_399);
+    expect(await readN(after, ended)).toBeUndefined();
+    const renewed = cookieOf(await withCopy(after, alive)((session) => session.touch()));
+    for (const days of [1, 30, 30]) {
+      clock.advance(days * 86_400);
+      for (const [key, { expiresAt }] of records) if (expiresAt < clock.now()) records.delete(key);
+      expect(await readN(after, ended)).toBeUndefined();
+      expect(await readN(after, alive)).toBeUndefined();
+      expect(await readN(after, renewed)).toBe(1);
+    }
+    expect(records.size).toBe(0);
+  });
+
   test("for an idle timeout when there is no absolute one", async () => {
     const clock = fakeClock();
     const { store, records } = openStore(clock.now);
