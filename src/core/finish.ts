@@ -7,6 +7,8 @@ import type { Plugin } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
+import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
+import type { LazySession } from "./session/lazy_session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
@@ -15,10 +17,74 @@ import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
 /** The headers that a response must carry. If there are none: the names of the request headers on which it depends. */
-export type ResponseHeaders = Headers | readonly string[];
+type ResponseHeaders = Headers | readonly string[];
+
+/** Stores a session at the end of its request, and answers the headers that the response must carry; undefined if the session was not used. */
+export function commit(session: LazySession, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
+  return end(session, undefined, waitUntil, (required) => {
+    if (!isNames(required)) return required;
+    const headers = new Headers();
+    keepPrivate(headers, required);
+    return headers;
+  });
+}
+
+/** Stores a session at the end of its request, and answers the response with its headers. */
+export function respond<Answer extends Response | undefined>(
+  session: LazySession,
+  response: Answer,
+  waitUntil: WaitUntil | undefined,
+): MaybePromise<Answer> {
+  return end(session, response, waitUntil, (required): MaybePromise<Answer> => {
+    if (required === undefined) return response;
+    try {
+      const answer =
+        response && (isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required));
+      // Without a response, such as after an upgrade on Bun, no client gets a new id.
+      if (!answer) return chain(discard(session), () => response);
+      session.confirmNewId();
+      return answer as Answer;
+    } catch (error) {
+      // A response whose body was read cannot be copied, so the client does not get the new id either.
+      return chain(discard(session), () => Promise.reject(error));
+    }
+  });
+}
+
+/** Ends a request whose response carries nothing of the session. */
+export function discard(session: LazySession): Promise<void> | undefined {
+  session.close();
+  return session.active && undoRotation(session.active);
+}
+
+/** Stores a session at the end of its request. `next` gets what the response must carry; undefined if the session was not used. */
+function end<Next>(
+  session: LazySession,
+  response: Response | undefined,
+  waitUntil: WaitUntil | undefined,
+  next: (required: ResponseHeaders | undefined) => MaybePromise<Next>,
+): MaybePromise<Next> {
+  const { active } = session;
+  if (active === undefined) {
+    session.close();
+    return next(undefined);
+  }
+  return settling(
+    () => finish(active, response, waitUntil),
+    (required) => {
+      session.close();
+      return next(required);
+    },
+    (error) => chain(discard(session), () => Promise.reject(error)),
+  );
+}
+
+function isNames(required: ResponseHeaders | undefined): required is readonly string[] {
+  return Array.isArray(required);
+}
 
 /** Stores a session at the end of its request, and answers what the response must carry. */
-export function finish(
+function finish(
   active: ActiveSession,
   response: Response | undefined,
   waitUntil: WaitUntil | undefined,
@@ -199,7 +265,7 @@ function tokenWriter(
  * Reinstates a session that got a new id in this request, if the response does not carry that id. It waits for a
  * rotation that is still running, because the handler may not have awaited it.
  */
-export function undoRotation(active: ActiveSession): Promise<void> | undefined {
+function undoRotation(active: ActiveSession): Promise<void> | undefined {
   const { rotating } = active;
   if (rotating !== undefined) {
     active.rotating = undefined;

@@ -1,8 +1,7 @@
 import { ActiveSession, type Lifecycle, type SessionSource } from "./session/active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
-import { finish, type ResponseHeaders, undoRotation, type WaitUntil, waitUntilFor } from "./finish.ts";
+import { commit, discard, respond, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
-import { chain, type MaybePromise, settling } from "./maybe_promise.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
@@ -11,9 +10,9 @@ import type { PluginHost } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
 import { renewByAge } from "./commit/renew_by_age.ts";
 import { takeRequest, takeUpgrade } from "./request_transport.ts";
-import { applyHeaders, applyPrivacy, isResponse, keepPrivate } from "./response.ts";
+import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import type { Activate, LazySession } from "./session/lazy_session.ts";
+import type { Activate } from "./session/lazy_session.ts";
 import { SessionHandle } from "./session/session_handle.ts";
 import { loadToRead } from "./session/session_values.ts";
 import { cleanError } from "./store_client.ts";
@@ -201,68 +200,6 @@ export function managerInternalsOf<Data extends object>(manager: SessionManager<
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };
 
 const { lazyOf } = SessionHandle;
-
-function isNames(required: ResponseHeaders | undefined): required is readonly string[] {
-  return Array.isArray(required);
-}
-
-/** Stores a session at the end of its request. `next` gets what the response must carry; undefined if the session was not used. */
-function end<Next>(
-  session: LazySession,
-  response: Response | undefined,
-  waitUntil: WaitUntil | undefined,
-  next: (required: ResponseHeaders | undefined) => MaybePromise<Next>,
-): MaybePromise<Next> {
-  const { active } = session;
-  if (active === undefined) {
-    session.close();
-    return next(undefined);
-  }
-  return settling(
-    () => finish(active, response, waitUntil),
-    (required) => {
-      session.close();
-      return next(required);
-    },
-    (error) => chain(discard(session), () => Promise.reject(error)),
-  );
-}
-
-function commit(session: LazySession, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
-  return end(session, undefined, waitUntil, (required) => {
-    if (!isNames(required)) return required;
-    const headers = new Headers();
-    keepPrivate(headers, required);
-    return headers;
-  });
-}
-
-function respond<Answer extends Response | undefined>(
-  session: LazySession,
-  response: Answer,
-  waitUntil: WaitUntil | undefined,
-): MaybePromise<Answer> {
-  return end(session, response, waitUntil, (required): MaybePromise<Answer> => {
-    if (required === undefined) return response;
-    try {
-      const answer =
-        response && (isNames(required) ? applyPrivacy(response, required) : applyHeaders(response, required));
-      // Without a response, such as after an upgrade on Bun, no client gets a new id.
-      if (!answer) return chain(discard(session), () => response);
-      session.confirmNewId();
-      return answer as Answer;
-    } catch (error) {
-      // A response whose body was read cannot be copied, so the client does not get the new id either.
-      return chain(discard(session), () => Promise.reject(error));
-    }
-  });
-}
-
-/** Ends a request whose response carries nothing of the session. */
-function discard(session: LazySession): Promise<void> | undefined {
-  session.close();
-  return session.active && undoRotation(session.active);
-}
 
 function preparation({ plugins, isEager }: Policy): ManagerInternals["prepare"] {
   const answering = plugins.filter(({ answer }) => answer !== undefined);
