@@ -208,7 +208,7 @@ function preparation({ plugins, isEager }: Policy): ManagerInternals["prepare"] 
     let response: Response | undefined;
     for (const plugin of answering) response ??= await plugin.answer?.(request, session, ...rest);
     // A plugin that answers decides how the session is loaded, so it comes first.
-    if (isEager) await loadToRead(lazyOf(session).used);
+    if (isEager) await loadToRead(lazyOf(session).activate());
     return response;
   };
 }

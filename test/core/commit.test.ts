@@ -403,7 +403,7 @@ describe("save() that fails", () => {
 /** Records a change that runs for the request which records it, and fails when it runs on the session that was stored meanwhile. */
 function recordFailing(session: object): void {
   let runs = 0;
-  const { copy } = SessionHandle.lazyOf(session).used;
+  const { copy } = SessionHandle.lazyOf(session).activate();
   const run = (): void => {
     if (++runs === 2) throw new Error("mine");
   };

@@ -21,8 +21,8 @@ export class LazySession {
     this.#activate = activate;
   }
 
-  /** The state of the session, made with the first use. */
-  get used(): ActiveSession {
+  /** Answers the state of the session, and makes it with the first use. */
+  activate(): ActiveSession {
     if (this.active === undefined) {
       this.active = this.#activate(this.#session, this.#source);
       this.active.isSent = this.isClosed;

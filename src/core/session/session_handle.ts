@@ -41,7 +41,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     fallback: Fallback,
   ): Promise<Exclude<Data[Key], undefined> | Fallback>;
   async get(key: string, fallback?: unknown): Promise<unknown> {
-    const active = this.#lazy.used;
+    const active = this.#lazy.activate();
     const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return read(active, key, fallback);
@@ -214,20 +214,20 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   static {
     const internals = function (this: SessionHandle<object>): SessionInternals {
-      return new ActiveInternals(this.#lazy.used);
+      return new ActiveInternals(this.#lazy.activate());
     };
     Object.defineProperty(this.prototype, INTERNALS, { get: internals });
     protectPrototype(this.prototype);
   }
 
   get #writable(): ActiveSession {
-    const active = this.#lazy.used;
+    const active = this.#lazy.activate();
     active.assertWritable();
     return active;
   }
 
   async #loaded(): Promise<ActiveSession> {
-    const active = this.#lazy.used;
+    const active = this.#lazy.activate();
     const loading = loadToRead(active);
     if (loading !== undefined) await loading;
     return active;
@@ -235,7 +235,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
   #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
-    const active = this.#lazy.used;
+    const active = this.#lazy.activate();
     return active.calls.track(task(active));
   }
 }
