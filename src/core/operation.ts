@@ -1,6 +1,6 @@
 import { nameOf, notify, type SessionHappening } from "./events.ts";
 import { endOf, timeoutsOf } from "./expiry.ts";
-import { chain, type MaybePromise } from "./maybe_promise.ts";
+import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import type { Contents, Operation } from "./repository.ts";
 import type { RequestTransport } from "./request_transport.ts";
@@ -86,10 +86,18 @@ class StoreOperation implements Operation {
  * @param seconds Its time limit. @default `storeTimeout`
  */
 export function beginOperation(scope: OperationScope, now?: number, seconds?: number): MaybePromise<Operation> {
-  return chain(
-    scope.policy.resolveStore(scope.runtimeArguments),
-    (store) => new StoreOperation(scope, store, now, seconds),
-  );
+  const store = scope.policy.resolveStore(scope.runtimeArguments);
+  // With `chain`, each operation would make a function, also where the store is open.
+  return isPromise(store) ? beginLater(scope, store, now, seconds) : new StoreOperation(scope, store, now, seconds);
+}
+
+async function beginLater(
+  scope: OperationScope,
+  store: Promise<SessionStore>,
+  now: number | undefined,
+  seconds: number | undefined,
+): Promise<Operation> {
+  return new StoreOperation(scope, await store, now, seconds);
 }
 
 /**

@@ -30,13 +30,17 @@ export class CallQueue {
     if (this.#isRunning) return Promise.resolve().then(() => this.exclusively(task, computing));
     const before = this.#last;
     const result = before === undefined ? this.#run(task) : this.#inTime(before, computing).then(() => this.#run(task));
-    if (!isPromise(result)) return result;
+    if (isPromise(result)) this.#noteLast(result);
+    return result;
+  }
+
+  /** Lets the next call wait for this one. */
+  #noteLast(call: Promise<unknown>): void {
     const done = (): void => {
       if (this.#last === settled) this.#last = undefined;
     };
-    const settled: Promise<void> = result.then(done, done);
+    const settled: Promise<void> = call.then(done, done);
     this.#last = settled;
-    return result;
   }
 
   #run<T>(task: () => MaybePromise<T>): MaybePromise<T> {
