@@ -2,7 +2,7 @@ import { FieldsView } from "../fields.ts";
 import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { isOutage, SessionError } from "../errors.ts";
-import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
+import { chain, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
@@ -60,31 +60,30 @@ export function createUnderNewId(
   replaces?: Found,
 ): MaybePromise<Found> {
   const { repository, validateChanges } = active.policy;
-  const write = (id: string): MaybePromise<Found | "conflict"> =>
-    recovering(
-      () => repository.create(id, contents, op, replaces),
-      (error) => {
-        if (isOutage(error) && replaces === undefined)
-          active.unconfirmed = { writeId: op.writeId, commit, current: null };
-        throw error;
-      },
-    );
   const attempt = (id: string, count: number): MaybePromise<Found> =>
     chain(assertFits(active, id, contents.metadata, op), () =>
-      chain(write(id), (created) => {
-        // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
-        if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
-        if (created !== "conflict") return created;
-        // Another session uses this id, and the handler has got it. If this session got a new id, the
-        // handler would hold the id of the other session.
-        if (active.isIdDisclosed || count === MOST_IDS) {
-          throw new SessionError(
-            "ERR_CONFLICT",
-            "Cannot store the session: the generated ids are in use; does generateId give random ones?",
-          );
-        }
-        return chain(active.createId(), (next) => attempt(next, count + 1));
-      }),
+      settling(
+        () => repository.create(id, contents, op, replaces),
+        (created) => {
+          // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
+          if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
+          if (created !== "conflict") return created;
+          // Another session uses this id, and the handler has got it. If this session got a new id, the
+          // handler would hold the id of the other session.
+          if (active.isIdDisclosed || count === MOST_IDS) {
+            throw new SessionError(
+              "ERR_CONFLICT",
+              "Cannot store the session: the generated ids are in use; does generateId give random ones?",
+            );
+          }
+          return chain(active.createId(), (next) => attempt(next, count + 1));
+        },
+        (error) => {
+          if (isOutage(error) && replaces === undefined)
+            active.unconfirmed = { writeId: op.writeId, commit, current: null };
+          throw error;
+        },
+      ),
     );
   const valid = validateChanges?.(contents.fields);
   return chain(valid, () => chain(active.createId(), (id) => attempt(id, 1)));
