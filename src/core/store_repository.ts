@@ -160,7 +160,10 @@ export class StoreRepository implements Repository {
     return chain(sealing, (sealed) => {
       const record = { fields: sealed, lastSeenAt };
       const write = writeOf(record, before, current?.version ?? null, sweptAt({ metadata: named, lastSeenAt }, op));
-      return chain(op.store.save(key, write), (version) => {
+      // A busy store may drop a write that names no field, as a touch does. A rotation that takes along another request's
+      // touch changes no field either, but it must be stored.
+      const saved = isTouch || write.changed.size > 0 ? write : { ...write, changed: sealed };
+      return chain(op.store.save(key, saved), (version) => {
         if (version === "conflict") return version;
         return chain(current?.token ?? this.tokenFor(id, op), (token) => {
           const stored: Stored = { key, fields: sealed };
