@@ -23,6 +23,7 @@
  * @module
  */
 import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { resolve } from "node:path";
 import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import type { RecordVersion, SessionStore, Write } from "../core/store.ts";
@@ -39,7 +40,10 @@ import { findHead, type Head, headName, parseHead } from "./file/head.ts";
 
 /** Options of {@linkcode fileStore}. */
 export interface FileStoreOptions {
-  /** The folder for the sessions, and for nothing else. It is created if it is missing. */
+  /**
+   * The folder for the sessions, and for nothing else. It is created if it is missing. A relative path begins at the
+   * working directory at the time of the call.
+   */
   readonly directory: string;
   /**
    * The failures that an acknowledged write survives.
@@ -91,13 +95,15 @@ export interface FileStoreOptions {
  */
 export function fileStore(options: FileStoreOptions): SessionStore {
   assertKnown(options, ["directory", "durability"], "fileStore");
-  const { directory, durability = "power-loss" } = options;
-  if (typeof directory !== "string" || directory === "") {
+  const { directory: path, durability = "power-loss" } = options;
+  if (typeof path !== "string" || path === "") {
     throw new TypeError("fileStore: directory must be the path of a folder");
   }
   if (durability !== "power-loss" && durability !== "process") {
     throw new TypeError('fileStore: durability must be "power-loss" or "process"');
   }
+  // A program may change its working directory later.
+  const directory = resolve(path);
   const isDurable = durability === "power-loss";
 
   const folderOf = (key: string): string => {

@@ -67,6 +67,22 @@ describe("fileStore()", () => {
     expect(await Promise.all(modes.map(modeOf))).toEqual(["700", "700", "700", "600"]);
   });
 
+  it("stays in its folder when the program changes the working directory, as a daemon does", async () => {
+    const before = process.cwd();
+    try {
+      process.chdir(root);
+      store = fileStore({ directory: "./relative" });
+      await create(KEY);
+      process.chdir(tmpdir());
+      expect(await store.load(KEY)).not.toBeNull();
+      await store.delete(KEY);
+      process.chdir(root);
+      expect(await store.load(KEY)).toBeNull();
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   it("finds what another store on the same folder wrote, when a process starts anew", async () => {
     await create(KEY, { a: "1" });
     const again = fileStore({ directory });
