@@ -77,6 +77,9 @@ export class SessionManager<Data extends object = DefaultData> {
    */
   start(request: Request, ...rest: unknown[]): Session<Data> {
     if (typeof request?.headers?.get !== "function") throw new TypeError("sessions.start takes a Request");
+    const inner = requestIn(request);
+    if (inner !== undefined)
+      throw new TypeError(`sessions.start takes a Request, not an event that has one: pass its ${inner}`);
     const known = this.#sessions.get(request);
     // A stream goes on after the response. Another session would read the client's old cookie, and lose what it records.
     return known !== undefined && lazyOf(known).isAnswered ? known : this.#begin(request, rest, true).session;
@@ -185,6 +188,15 @@ export class SessionManager<Data extends object = DefaultData> {
       },
     };
   }
+}
+
+/**
+ * Where the event of a framework has its request, such as that of h3 or Qwik City; undefined for a request. An event can have headers, too, so it would be
+ * taken for a request with a session of its own, which nobody stores. The request of a Next.js proxy also has a `request`, which throws.
+ */
+export function requestIn(value: { readonly url?: unknown }): "req" | "request" | undefined {
+  const name = "req" in value ? "req" : "request" in value ? "request" : undefined;
+  return name !== undefined && typeof value.url !== "string" ? name : undefined;
 }
 
 /** Whether a value is a manager, also one that another copy of this package made. */

@@ -3,7 +3,7 @@ import { claimCookie } from "./cookie_transport/cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import { isManager, managerInternalsOf, SessionManager } from "./session_manager.ts";
+import { isManager, managerInternalsOf, requestIn, SessionManager } from "./session_manager.ts";
 
 /**
  * A handler with a session. `rest` holds the arguments that the runtime passes beside the request. The handler may
@@ -77,7 +77,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
   const { policy, prepare } = manager;
   const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
     const given = Object(request);
-    if (!Reflect.has(given, "headers") || Reflect.has(given, "rawHeaders"))
+    if (!Reflect.has(given, "headers") || Reflect.has(given, "rawHeaders") || requestIn(given) !== undefined)
       throw new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession");
     const { session, isJoined } = manager.begin(request, rest, isShared);
     if (isJoined) return await handler(request, session, ...rest);

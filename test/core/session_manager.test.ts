@@ -137,6 +137,17 @@ describe("start()", () => {
       );
     },
   );
+
+  test.each(["req", "request"])(
+    "throws a TypeError when it gets an event that has the Request as %s, and headers",
+    (name) => {
+      const request = new Request(SHOP);
+      const event = { [name]: request, headers: request.headers, url: new URL(SHOP) };
+      expect(() => Reflect.apply(SessionManager.prototype.start, new SessionManager(), [event])).toThrow(
+        new TypeError(`sessions.start takes a Request, not an event that has one: pass its ${name}`),
+      );
+    },
+  );
 });
 
 test("withSession() begins anew when a Request is handled twice", async () => {

@@ -289,6 +289,8 @@ test.each([
   ["null", null],
   ["an address", SHOP],
   ["a context, as Hono's", { req: { raw: new Request(SHOP) } }],
+  ["an event, as h3's", { req: new Request(SHOP), headers: new Headers(), url: new URL(SHOP) }],
+  ["an event, as Qwik City's", { request: new Request(SHOP), headers: new Headers(), url: new URL(SHOP) }],
 ])("a handler of withSession() refuses %s, and says what it takes", async (_name, request) => {
   let isCalled = false;
   const handler = withSession(() => void (isCalled = true));
@@ -296,6 +298,15 @@ test.each([
     new TypeError("A handler of withSession takes a Request; for requests of Node there is nodeSession"),
   );
   expect(isCalled).toBe(false);
+});
+
+test("a handler of withSession() takes a Request with a property that throws, as that of a Next.js proxy", async () => {
+  class ProxyRequest extends Request {
+    get request(): never {
+      throw new TypeError("no");
+    }
+  }
+  expect((await withSession(() => new Response("ok"))(new ProxyRequest(SHOP))).status).toBe(200);
 });
 
 describe("stores", () => {
