@@ -109,7 +109,15 @@ async function storeJobs(batch: readonly Job[], { active, current }: Job, last: 
     if (last) base = alive(await admit(active, last, op));
     else await load();
     for (let attempts = 1; ; attempts++) {
-      const appliedJobs = await applyJobs(jobs, base, op);
+      const failures = new Map<Job, unknown>();
+      const appliedJobs = await applyJobs(jobs, base, op, failures);
+      if (failures.size > 0 && !isLoaded) {
+        // The function of a job may fail because this state is older than the one that its request has read.
+        jobs = jobs.filter((job) => failures.has(job) || appliedJobs.some((each) => each.job === job));
+        await load();
+        continue;
+      }
+      for (const [job, error] of failures) job.reject(error);
       // A job that failed takes no part in another attempt.
       jobs = appliedJobs.map(({ job }) => job);
       const contents = appliedJobs.at(-1)?.applied.contents ?? base;
@@ -166,8 +174,13 @@ async function storeEach(jobs: readonly Job[]): Promise<null> {
   return null;
 }
 
-/** Applies the changes of each job to the result of the jobs before it. A job that fails is rejected and left out. */
-async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Promise<AppliedJob[]> {
+/** Applies the changes of each job to the result of the jobs before it. A job that fails is left out, and its error noted. */
+async function applyJobs(
+  jobs: readonly Job[],
+  base: Found,
+  op: Operation,
+  failures: Map<Job, unknown>,
+): Promise<AppliedJob[]> {
   const appliedJobs: AppliedJob[] = [];
   let before = base;
   for (const job of jobs) {
@@ -177,7 +190,7 @@ async function applyJobs(jobs: readonly Job[], base: Found, op: Operation): Prom
       before = { ...base, ...applied.contents };
       appliedJobs.push({ job, applied });
     } catch (error) {
-      job.reject(error);
+      failures.set(job, error);
     }
   }
   return appliedJobs;

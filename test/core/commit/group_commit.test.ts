@@ -408,22 +408,32 @@ describe("requests of one process that change one session at once", () => {
     }
   });
 
-  test("are applied to no older state than they have seen when the request that came first fails", async () => {
-    const { gather, all, faulty, elsewhere } = await busyShop();
-    const { answers } = await gather(
-      [
-        async (session) => {
-          await elsewhere((other) => other.set("other", 1));
-          return await session.update("other", (other) => {
-            if (other !== 1) throw new Error("This is an older state");
-            return 2;
-          });
-        },
-      ],
-      () => faulty.plan({ save: ["rejects"] }),
-    );
-    expect([answers, await all()]).toEqual([[2], { n: 0, other: 2 }]);
-  });
+  test.each(["is answered late", "fails"])(
+    "are applied to no older state than they have seen when the request that came first %s",
+    async (first) => {
+      const { gather, all, faulty, elsewhere } = await busyShop({}, first === "fails" ? "before" : "after");
+      let runs = 0;
+      const { answers } = await gather(
+        [
+          async (session) => {
+            await elsewhere((other) => other.set("other", 1));
+            return await session.update("other", (other) => {
+              if (other !== 1) throw new Error("This is an older state");
+              return 2;
+            });
+          },
+          (session) =>
+            session.update("n", async () => {
+              await soon(0);
+              return ++runs;
+            }),
+        ],
+        () => void (first === "fails" && faulty.plan({ save: ["rejects"] })),
+      );
+      expect(answers[0]).toBe(2);
+      expect(await all()).toMatchObject({ n: answers[1], other: 2 });
+    },
+  );
 
   test("do not fail when a busy store refuses what only says that the session was used", async () => {
     const clock = fakeClock();
