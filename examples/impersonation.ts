@@ -19,7 +19,7 @@ interface Data {
 
 const STAFF: ReadonlySet<string> = new Set(["sue"]);
 const FRESH = 300;
-const LONGEST = 900;
+const MAX_TTL = 900;
 
 /** The program. It needs a store that all servers share. The test sets the clock and the time limit of the store. */
 export function support(options: Pick<SessionOptions<Data>, "store" | "storeTimeout" | "now"> = {}): {
@@ -47,7 +47,7 @@ export function support(options: Pick<SessionOptions<Data>, "store" | "storeTime
     if (STAFF.has(customer)) return new Response("Customers only\n", { status: 403 });
     if (!(await isFresh(session, FRESH))) return new Response("Please sign in again\n", { status: 401 });
     await session.regenerate();
-    session.set("actingFor", customer, { ttl: LONGEST });
+    session.set("actingFor", customer, { ttl: MAX_TTL });
     log.push(`${user} begins to act for ${customer}`);
     return done();
   }

@@ -15,7 +15,7 @@ interface Data {
 }
 
 /** Each account adds a cookie to each request. */
-const MOST = 4;
+const MAX_ACCOUNTS = 4;
 
 /** The program. Its secrets are at least 32 bytes each, the current one first. */
 export function accounts(
@@ -25,7 +25,7 @@ export function accounts(
   const ids = signedIds({ secrets });
   // One manager for each cookie, and one store for all.
   const managers = Array.from(
-    { length: MOST },
+    { length: MAX_ACCOUNTS },
     (_, account) => new SessionManager<Data>({ ...options, ids, cookie: { name: `__Host-account-${account}` } }),
   );
   const handlers = managers.map((manager, account) =>
@@ -34,7 +34,7 @@ export function accounts(
   return async (request) => {
     const { pathname } = new URL(request.url);
     if (pathname === "/") return await list(request, managers);
-    const account = Number(/^\/u\/(\d)\//.exec(pathname)?.[1] ?? MOST);
+    const account = Number(/^\/u\/(\d)\//.exec(pathname)?.[1] ?? MAX_ACCOUNTS);
     return (await handlers[account]?.(request)) ?? new Response("Not found\n", { status: 404 });
   };
 }

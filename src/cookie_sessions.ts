@@ -83,7 +83,7 @@ export interface CookieSessionsOptions {
 }
 
 /** WebKit keeps 16 cookies of 4 000 octets (WebKitGTK 2.50). */
-const MOST_CHUNKS = 16;
+const MAX_CHUNKS = 16;
 
 /**
  * Keeps each session sealed in its client's cookie, in place of a store: give it as the option `store`.
@@ -110,8 +110,8 @@ const MOST_CHUNKS = 16;
 export function cookieSessions(options: CookieSessionsOptions): RepositorySource {
   assertKnown(options, ["secrets", "revocation", "chunks"], "cookieSessions");
   const { secrets, revocation, chunks = 1 } = options;
-  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MOST_CHUNKS)) {
-    throw new RangeError(`cookieSessions: chunks must be a whole number from 1 to ${MOST_CHUNKS}`);
+  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MAX_CHUNKS)) {
+    throw new RangeError(`cookieSessions: chunks must be a whole number from 1 to ${MAX_CHUNKS}`);
   }
   if (revocation !== undefined && typeof revocation !== "function" && !isSessionStore(revocation)) {
     throw new TypeError("cookieSessions: revocation must be a session store, or a function that returns one");

@@ -27,7 +27,7 @@ interface Place {
 }
 
 /** A longer statement is cut to this number of characters. */
-const LONGEST = 100;
+const MAX_LENGTH = 100;
 const EXCEPT = /^test\/(?:docs|examples|exports|imports|types|workflows|site)\.test\.ts$|^test\/scripts\//;
 /**
  * Tests that run the source in this process, in addition to the unit tests. The fast loop excludes them because they need
@@ -85,7 +85,9 @@ async function uncovered(reports: readonly FileReport[]): Promise<Set<string>> {
     for (const place of places) {
       if (compare(place.start, end) < 0) continue;
       end = place.end;
-      const text = (lines[place.start.line - 1] ?? "").slice(place.start.column, LONGEST + place.start.column).trim();
+      const text = (lines[place.start.line - 1] ?? "")
+        .slice(place.start.column, MAX_LENGTH + place.start.column)
+        .trim();
       found.add(`${relative(ROOT, path).replaceAll("\\", "/")}: \`${text}\``);
     }
   }

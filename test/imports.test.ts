@@ -20,8 +20,8 @@ const FOR_STORES = [
   "known_options",
 ].map((name) => `src/core/${name}.ts`);
 /** The longest chain of imports, from `mod.ts` or any other file. */
-const MOST_FLOORS = 8;
-const MOST_LINES = 300;
+const MAX_FLOORS = 8;
+const MAX_LINES = 300;
 
 /** The imports of the files under `folder` for which `isAllowed` is false, including those of types. */
 function strays(folder: string, isAllowed: (to: string, from: string) => boolean): string[] {
@@ -77,7 +77,7 @@ describe("imports", () => {
 
   test("no chain of imports has more than 8 floors", () => {
     const longest = files.map((file) => longestChain(imports, file)).reduce((a, b) => (b.length > a.length ? b : a));
-    expect(longest.length, longest.join(" → ")).toBeLessThanOrEqual(MOST_FLOORS);
+    expect(longest.length, longest.join(" → ")).toBeLessThanOrEqual(MAX_FLOORS);
   });
 
   test("modules of a runtime are named only in the files that are for it", () => {
@@ -89,10 +89,10 @@ describe("imports", () => {
     expect(named.filter((each) => !/^src\/(?:node|next|stores\/(?:file|mysql))[./]/.test(each))).toEqual([]);
   });
 
-  test(`no file of src/ has more than ${MOST_LINES} lines`, () => {
+  test(`no file of src/ has more than ${MAX_LINES} lines`, () => {
     const long = files
       .map((file) => ({ file, lines: readFileSync(join(ROOT, file), "utf8").trimEnd().split("\n").length }))
-      .filter(({ lines }) => lines > MOST_LINES);
+      .filter(({ lines }) => lines > MAX_LINES);
     expect(long).toEqual([]);
   });
 });

@@ -10,7 +10,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { MOST_WRONG } from "./setup/clocks.ts";
+import { MAX_CLOCK_ERROR } from "./setup/clocks.ts";
 import { type Engine, type EngineName, engines } from "./soak/engines.ts";
 import type { ServerState } from "./soak/server.ts";
 import { type Counts, newCounts, User } from "./soak/user.ts";
@@ -51,7 +51,7 @@ async function soak(name: EngineName): Promise<number> {
   const troubles = new Map<string, number>();
   const start = async (at: number): Promise<void> => {
     // The first server is never killed, so that its memory can be compared over time.
-    const ahead = at === 0 ? 0 : Math.round((Math.random() * 2 - 1) * MOST_WRONG);
+    const ahead = at === 0 ? 0 : Math.round((Math.random() * 2 - 1) * MAX_CLOCK_ERROR);
     servers[at] = await startServer(name, engine, ahead);
   };
   const stop = async (at: number, signal: NodeJS.Signals): Promise<void> => {

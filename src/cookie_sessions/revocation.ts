@@ -4,13 +4,7 @@ import { CLOCK_SKEW } from "../core/expiry.ts";
 import type { Metadata } from "../core/metadata.ts";
 import { operationWith } from "../core/operation_with.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import {
-  isUnderWay,
-  LONGEST_CHAIN,
-  pointerTo,
-  reasonOfRetired,
-  RETIRED_LIFE,
-} from "../core/store_repository/retired_id.ts";
+import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
 import { unpad } from "../core/hash.ts";
 import {
   ENDED,
@@ -68,7 +62,7 @@ export class Revocation {
     if (note === null || note.state === "alive") return { id, note };
     if (note.successor === undefined) return "revoked";
     const { key, retiredAt, grace } = note.successor;
-    if (grace === undefined || grace.until <= op.now || hops > LONGEST_CHAIN) return reasonOfRetired(retiredAt, op.now);
+    if (grace === undefined || grace.until <= op.now || hops > MAX_HOPS) return reasonOfRetired(retiredAt, op.now);
     const next = await loadNote(key, op);
     const nextId = await unpad(grace.id, id);
     if (nextId === null) return "corrupt";
@@ -175,7 +169,7 @@ export class Revocation {
     for (let note = known; note?.state !== "ended";) {
       if (note?.successor !== undefined) {
         const { key: next, retiredAt, grace } = note.successor;
-        const isFollowed = op.now < Math.max(retiredAt + FOLLOWED_LIFE, grace?.until ?? 0) && hops <= LONGEST_CHAIN;
+        const isFollowed = op.now < Math.max(retiredAt + FOLLOWED_LIFE, grace?.until ?? 0) && hops <= MAX_HOPS;
         if (!isFollowed) return;
         await this.#end(next, note.lifetime, await loadNote(next, op), op, hops + 1);
       }

@@ -1,4 +1,4 @@
-import { fromTable, hasSymbols, isPlainObject, MOST_LEVELS, PROTO, prototypesOf, toTable } from "./value_table.ts";
+import { fromTable, hasSymbols, isPlainObject, MAX_DEPTH, PROTO, prototypesOf, toTable } from "./value_table.ts";
 
 /** How one value becomes a text, and back. Equal values must give equal texts. */
 export interface Codec {
@@ -40,7 +40,7 @@ const MARK = "!";
 function isTree(value: object, seen: Set<object>, level: number): boolean {
   const { size } = seen;
   // One lookup in place of two.
-  if (seen.add(value).size === size || level === MOST_LEVELS) return false;
+  if (seen.add(value).size === size || level === MAX_DEPTH) return false;
   // JSON would call it, also if it is not enumerable.
   if ("toJSON" in value) return false;
   if (Array.isArray(value)) {

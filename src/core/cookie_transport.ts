@@ -16,10 +16,10 @@ export type { CookieOptions, PreviousCookie } from "./cookie_transport/cookie_op
 /** The largest cookie that browsers keep, in octets of name and value (RFC 6265bis, 5.7). */
 const MAX_OCTETS = 4096;
 /** 400 days, in seconds (RFC 6265bis, 5.5). */
-const LONGEST_AGE = 400 * 24 * 60 * 60;
+const MAX_COOKIE_AGE = 400 * 24 * 60 * 60;
 const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
 /** Browsers keep about 150 cookies of one site. */
-const MOST_CHUNKS = 50;
+const MAX_CHUNKS = 50;
 
 /** Gives the attributes for a request, such as a domain for each tenant. */
 export type CookieFunction = (request: Request, ...rest: never[]) => CookieOptions;
@@ -36,8 +36,8 @@ export function cookieTransport(
   options: CookieOptions | CookieFunction = {},
   { chunks = 1 }: { readonly chunks?: number } = {},
 ): CookieTransport {
-  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MOST_CHUNKS))
-    throw new RangeError(`Cannot use the cookie: chunks must be a whole number from 1 to ${MOST_CHUNKS}`);
+  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MAX_CHUNKS))
+    throw new RangeError(`Cannot use the cookie: chunks must be a whole number from 1 to ${MAX_CHUNKS}`);
   const cookieFor = resolver(options);
 
   const formFor = (request: Request, runtimeArguments: readonly unknown[]): Form => {
@@ -61,7 +61,7 @@ export function cookieTransport(
   /** Expires a cookie and its chunks, from the chunk with the number `from` on. */
   const expire = (headers: Headers, { attributesOf }: Form, scope: CookieScope, request: Request, from = 0): void => {
     const header = request.headers.get("Cookie");
-    for (let at = from; at < (chunks > 1 ? MOST_CHUNKS : 1); at++) {
+    for (let at = from; at < (chunks > 1 ? MAX_CHUNKS : 1); at++) {
       const name = chunkName(scope.name, at);
       // Chunks are expired even if the request does not carry them: another response may just have set them.
       if (at === 0 || (at < chunks && from > 0) || readCookie(header, name).isPresent)
@@ -137,7 +137,7 @@ function readChunks(header: string, name: string, chunks: number): CookieValue {
   const first = readCookie(header, name);
   if (chunks === 1 || first.value === null) return first;
   let { value } = first;
-  for (let at = 1; at < MOST_CHUNKS; at++) {
+  for (let at = 1; at < MAX_CHUNKS; at++) {
     const next = readCookie(header, chunkName(name, at));
     if (next.isAmbiguous) return next;
     if (next.value === null) break;
@@ -171,7 +171,7 @@ function split(name: string, token: string, chunks: number): string[] {
 }
 
 function ageOf(maxAge: number | null): string {
-  return maxAge === null ? "" : `; Max-Age=${Math.min(LONGEST_AGE, Math.ceil(maxAge))}`;
+  return maxAge === null ? "" : `; Max-Age=${Math.min(MAX_COOKIE_AGE, Math.ceil(maxAge))}`;
 }
 
 /** The two forms of a cookie. */

@@ -141,7 +141,7 @@ export function waitUntilFor(
  * The most commits at the end of a request. Each of them stores the changes that were recorded during the one before. A
  * task that changes the session all the time must not hold back the response for ever.
  */
-const MOST_COMMITS = 100;
+const MAX_COMMITS = 100;
 
 /** Stores everything that is pending, and what a stream or another task records meanwhile. Then it answers what the response must carry. */
 function storeAll(active: ActiveSession, commits = 1): MaybePromise<ResponseHeaders> {
@@ -153,7 +153,7 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<ResponseHead
       // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
       const closing = active.calls.exclusively(() => {
         isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
-        active.isSent ||= !isChanged || commits === MOST_COMMITS;
+        active.isSent ||= !isChanged || commits === MAX_COMMITS;
       });
       return chain(closing, () => {
         if (!active.isSent) return storeAll(active, commits + 1);

@@ -1,5 +1,5 @@
 /** In milliseconds. A longer timer fires at once (https://html.spec.whatwg.org/multipage/timers-and-user-prompts.html#timers). */
-export const LONGEST_TIMER: number = 2 ** 31 - 1;
+export const MAX_TIMER: number = 2 ** 31 - 1;
 
 let known: string | undefined;
 

@@ -51,14 +51,14 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
 export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
   return chain(validate(schema, codec, fields), ({ issues }) => {
     if (issues === undefined) return;
-    const messages = (issues.length === 0 ? [{}] : issues.slice(0, MOST_ISSUES)).map(describeIssue);
-    if (issues.length > MOST_ISSUES) messages.push(`and ${issues.length - MOST_ISSUES} more`);
+    const messages = (issues.length === 0 ? [{}] : issues.slice(0, MAX_ISSUES)).map(describeIssue);
+    if (issues.length > MAX_ISSUES) messages.push(`and ${issues.length - MAX_ISSUES} more`);
     throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${messages.join("; ")}`);
   });
 }
 
 /** The most issues that an error message names. */
-const MOST_ISSUES = 5;
+const MAX_ISSUES = 5;
 
 function describeIssue({ path, message }: SchemaIssue): string {
   const place = path?.map((segment) => String(typeof segment === "object" ? segment.key : segment)).join(".") ?? "";

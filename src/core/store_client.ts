@@ -1,7 +1,7 @@
 import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
 import type { SessionHappening } from "./events.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
-import { LONGEST_TIMER } from "./runtime.ts";
+import { MAX_TIMER } from "./runtime.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
 
@@ -123,7 +123,7 @@ export class StoreClient implements SessionStore {
         reject(storeTimedOut(call.action, this.#seconds));
         this.#aborter?.abort();
       };
-      const timer = setTimeout(expire, Math.min(LONGEST_TIMER, Math.max(0, this.#endAt - performance.now())));
+      const timer = setTimeout(expire, Math.min(MAX_TIMER, Math.max(0, this.#endAt - performance.now())));
       const settle = (result: () => MaybePromise<T>): void => {
         clearTimeout(timer);
         try {

@@ -9,7 +9,7 @@ import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { isUnderWay, LONGEST_CHAIN, pointerTo, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
+import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
 import { keyOfId } from "./store_repository/store_key.ts";
 import type { StoredRecord } from "./store.ts";
@@ -73,7 +73,7 @@ export class StoreRepository implements Repository {
             return isUsed ? this.#reused(key, found, op) : found;
           }
           const { retiredAt, grace } = successor;
-          if (grace === undefined || grace.until <= op.now || hops >= LONGEST_CHAIN)
+          if (grace === undefined || grace.until <= op.now || hops >= MAX_HOPS)
             return reasonOfRetired(retiredAt, op.now);
           if (isUsed) return this.#reused(key, undefined, op);
           const isLate = grace.untilUsed === true && !isUnderWay(retiredAt, op.now);

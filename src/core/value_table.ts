@@ -7,7 +7,7 @@
 import { fromBase64Url, toBase64Url } from "./base64url.ts";
 
 /** A deeper value could be encoded where the stack has room, and then not be decoded where the stack has less. */
-export const MOST_LEVELS = 1000;
+export const MAX_DEPTH = 1000;
 /** Values that are not in the table: the first one has the number -1. */
 const SPECIAL: readonly unknown[] = [undefined, NaN, Infinity, -Infinity, -0];
 const VIEWS: readonly string[] = [
@@ -106,9 +106,9 @@ export function toTable(root: unknown): unknown {
     if (typeof value === "bigint") return ["BigInt", String(value)];
     if (typeof value === "function" || typeof value === "symbol") return refuse(`it is a ${typeof value}`);
     if (typeof value !== "object" || value === null) return value;
-    if (path.length > MOST_LEVELS) {
+    if (path.length > MAX_DEPTH) {
       path.length = 0;
-      return refuse(`it is nested deeper than ${MOST_LEVELS} levels`);
+      return refuse(`it is nested deeper than ${MAX_DEPTH} levels`);
     }
     const prototypes = prototypesOf(value);
     if (prototypes === 0) return ["null", objectOf(value)];

@@ -48,11 +48,11 @@ interface ProofRules {
 }
 
 /** In characters. A longer text is not parsed. A proof with an RSA key of 4 096 bits has about 2 000. */
-export const LONGEST_PROOF = 8192;
+export const MAX_PROOF_LENGTH = 8192;
 /** In base64url characters: 4 096 bits. The cost of verifying grows with the square of the key's size. */
-const LONGEST_MODULUS = 683;
+const MAX_MODULUS_LENGTH = 683;
 /** In base64url characters: 32 bits, which is more than the usual exponent 65 537 needs. */
-const LONGEST_EXPONENT = 6;
+const MAX_EXPONENT_LENGTH = 6;
 
 const MEMBERS: Readonly<Record<string, readonly string[]>> = {
   EC: ["crv", "x", "y"],
@@ -115,7 +115,7 @@ export function publicJwk(value: unknown): PublicJwk | null {
     if (typeof member !== "string" || member === "") return null;
     key[name] = member;
   }
-  const isTooLarge = (key["n"] ?? "").length > LONGEST_MODULUS || (key["e"] ?? "").length > LONGEST_EXPONENT;
+  const isTooLarge = (key["n"] ?? "").length > MAX_MODULUS_LENGTH || (key["e"] ?? "").length > MAX_EXPONENT_LENGTH;
   return isTooLarge ? null : key;
 }
 
@@ -126,7 +126,7 @@ export function jwkToJson(key: PublicJwk): JsonValue {
 
 /** One of the three parts of a JWT: 0 for the header, 1 for the claims. Null if the text is not a JWT, or the part is not an object. */
 function partOf(text: string, index: 0 | 1): Readonly<Record<string, unknown>> | null {
-  if (text.length > LONGEST_PROOF || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return null;
+  if (text.length > MAX_PROOF_LENGTH || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(text)) return null;
   try {
     return parseObject(new TextDecoder().decode(fromBase64Url(text.split(".")[index] ?? "")));
   } catch {

@@ -19,7 +19,7 @@ export type Secrets = readonly string[] | ((...rest: never[]) => readonly string
 export type Keys<Key> = readonly [current: Key, ...older: Key[]];
 
 /** HMAC-SHA-256 can use 256 bits (RFC 2104, 3), and AES-256 needs as many. */
-const LEAST_BYTES = 32;
+const MIN_BYTES = 32;
 
 /**
  * Makes the keys of secrets, once for each list.
@@ -95,13 +95,13 @@ function checkedSecrets(given: unknown): readonly string[] {
     if (!secret.isWellFormed())
       throw new TypeError(wrong(name, "not well-formed", "Half of a surrogate pair is missing."));
     const { length } = new TextEncoder().encode(secret);
-    if (length < LEAST_BYTES) throw new RangeError(wrong(name, `${length} bytes long`));
+    if (length < MIN_BYTES) throw new RangeError(wrong(name, `${length} bytes long`));
     return secret;
   });
 }
 
 function wrong(name: string, fact: string, hint = "Is the environment variable set?"): string {
-  return `secrets must be a list of well-formed strings of ${LEAST_BYTES} bytes or more, the current one first; ${name} is ${fact}. ${hint}`;
+  return `secrets must be a list of well-formed strings of ${MIN_BYTES} bytes or more, the current one first; ${name} is ${fact}. ${hint}`;
 }
 
 function all<Value>(values: readonly MaybePromise<Value>[]): MaybePromise<readonly Value[]> {

@@ -68,7 +68,7 @@ export interface DeviceBoundSettings {
 
 const OPTIONS = ["mode", "path", "lifetime", "secrets", "offerOn", "refreshInitiators", "exclude"];
 /** A day, in seconds: a longer lifetime would protect from nothing. */
-const LONGEST_LIFETIME = 86_400;
+const MAX_LIFETIME = 86_400;
 
 /** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
 export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<Rest>): DeviceBoundSettings {
@@ -86,8 +86,8 @@ export function settingsOf<Rest extends unknown[]>(options: DeviceBoundOptions<R
   // A browser that does not understand one of these binds no session, and says nothing to the server.
   assert(isListOf(HOST, refreshInitiators), "refreshInitiators must be a list of hosts, such as app.example.com");
   assert(isListOf(PATH, exclude), "exclude must be a list of paths that begin with /");
-  if (typeof lifetime !== "number" || !(lifetime >= 2 && lifetime <= LONGEST_LIFETIME))
-    throw new RangeError(`deviceBound: lifetime must be a number of seconds from 2 to ${LONGEST_LIFETIME}`);
+  if (typeof lifetime !== "number" || !(lifetime >= 2 && lifetime <= MAX_LIFETIME))
+    throw new RangeError(`deviceBound: lifetime must be a number of seconds from 2 to ${MAX_LIFETIME}`);
   return {
     isRequired,
     scope: { path, refreshInitiators, exclude },

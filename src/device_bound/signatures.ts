@@ -16,7 +16,7 @@ export interface Signatures {
 export type SignaturesOf = (binding: Binding, runtimeArguments: readonly unknown[]) => MaybePromise<Signatures>;
 
 /** No text that is signed here is longer: they are numbers. */
-const LONGEST_TEXT = 20;
+const MAX_TEXT_LENGTH = 20;
 
 /**
  * Signs with the secret of each session, which its record keeps, and also with the program's secrets if it has any. A
@@ -33,7 +33,7 @@ export function signaturesUnder(secrets: Secrets | undefined): SignaturesOf {
         ),
       verify(purpose, signed) {
         const dot = signed.indexOf(".");
-        if (dot < 1 || dot > LONGEST_TEXT) return null;
+        if (dot < 1 || dot > MAX_TEXT_LENGTH) return null;
         const text = signed.slice(0, dot);
         return withAny(inputs, (input) =>
           chain(signerOf(secret, input), (sign) =>

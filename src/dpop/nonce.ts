@@ -10,12 +10,12 @@ import { isEqual, signer } from "../crypto/hmac.ts";
 import { deriveKey } from "../crypto/keys.ts";
 
 /** In characters: an instant in base 36 with a sign, and more. */
-const LONGEST_INSTANT = 12;
+const MAX_INSTANT_LENGTH = 12;
 
 /** When a nonce was made, in epoch milliseconds; NaN if it holds no instant. It is not verified here: a client may have made it up. */
 export function claimedInstant(nonce: string): number {
   const dot = nonce.indexOf(".");
-  return dot < 1 || dot > LONGEST_INSTANT ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
+  return dot < 1 || dot > MAX_INSTANT_LENGTH ? Number.NaN : Number.parseInt(nonce.slice(0, dot), 36);
 }
 
 /** Whether a nonce that was made at an instant is still valid. */

@@ -40,15 +40,15 @@ export interface DpopSettings {
 
 const DEFAULT_ALGORITHMS: readonly string[] = ["ES256", "Ed25519", "EdDSA", "RS256", "PS256"];
 /** In seconds: an hour. */
-const LONGEST_NONCE = 3600;
+const MAX_NONCE_LIFETIME = 3600;
 
 /** The settings that options give. @throws {TypeError | RangeError} If an option is unknown or of the wrong kind */
 export function settingsOf(options: DpopOptions): DpopSettings {
   assertKnown(options, ["mode", "origin", "nonceLifetime", "algorithms"], "dpop");
   const { nonceLifetime = 300, algorithms = DEFAULT_ALGORITHMS, origin } = options;
   const mode = oneOf("dpop: mode", options.mode, ["require", "offer"]);
-  if (typeof nonceLifetime !== "number" || !(nonceLifetime >= 1 && nonceLifetime <= LONGEST_NONCE))
-    throw new RangeError(`dpop: nonceLifetime must be a number of seconds from 1 to ${LONGEST_NONCE}`);
+  if (typeof nonceLifetime !== "number" || !(nonceLifetime >= 1 && nonceLifetime <= MAX_NONCE_LIFETIME))
+    throw new RangeError(`dpop: nonceLifetime must be a number of seconds from 1 to ${MAX_NONCE_LIFETIME}`);
   const isList = Array.isArray(algorithms) && algorithms.length > 0;
   if (!isList || !algorithms.every((each) => PROOF_ALGORITHMS.includes(each)))
     throw new TypeError(`dpop: algorithms must be a list of ${PROOF_ALGORITHMS.join(", ")}`);

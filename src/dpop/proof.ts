@@ -40,7 +40,7 @@ interface DpopRules {
 }
 
 /** In characters. A UUID has 36. */
-const LONGEST_JTI = 256;
+const MAX_JTI_LENGTH = 256;
 
 /** Checks the claims of a proof about its request: the numbers 1 to 9 of RFC 9449, section 4.3. */
 export async function checkProof(request: Request, { algorithms, address }: DpopRules): Promise<DpopProof | DpopFault> {
@@ -51,7 +51,7 @@ export async function checkProof(request: Request, { algorithms, address }: Dpop
   if (typeof proof === "string") return proof;
   // 3
   const { jti, htm, htu, iat, ath, nonce } = proof.claims;
-  if (!isText(jti) || jti === "" || jti.length > LONGEST_JTI) return "claims";
+  if (!isText(jti) || jti === "" || jti.length > MAX_JTI_LENGTH) return "claims";
   if (!isText(htm) || !isText(htu) || typeof iat !== "number" || !Number.isFinite(iat)) return "claims";
   if (!isOptionalText(ath) || !isOptionalText(nonce)) return "claims";
   // 8

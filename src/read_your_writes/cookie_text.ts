@@ -17,9 +17,9 @@ export interface CookieContent extends Subject {
  * In characters. Browsers keep 4 096 octets of a cookie (RFC 6265bis, 5.7). The client sends this cookie with each
  * request beside the session cookie, so it is smaller.
  */
-const MOST_SEALED = 3072;
+const MAX_SEALED_LENGTH = 3072;
 /** In bytes. */
-const MOST_TEXT = Math.floor(((MOST_SEALED - BESIDE_TEXT) / 4) * 3);
+const MAX_TEXT_LENGTH = Math.floor(((MAX_SEALED_LENGTH - BESIDE_TEXT) / 4) * 3);
 
 /** Instants are written as the difference to `now`, the instant at which the cookie was made. */
 interface CookieText {
@@ -41,7 +41,7 @@ export function cookieText({ token, id, writes, tombstone }: CookieContent, now:
   const subject = { token, id: id === token ? undefined : id, now };
   if (writes === undefined) return JSON.stringify({ ...subject, tombstone });
   const head = { ...subject, seen: writes.lastSeenAt - now, versions: writes.versions };
-  const fields = fieldRows(writes, now, MOST_TEXT - sizeOf({ ...head, complete: false, fields: [] }));
+  const fields = fieldRows(writes, now, MAX_TEXT_LENGTH - sizeOf({ ...head, complete: false, fields: [] }));
   // If a name had no room, no text had room either.
   const complete = writes.isComplete && fields.every(({ length }) => length === 3);
   return JSON.stringify({ ...head, complete, fields } satisfies CookieText);
@@ -59,7 +59,7 @@ function fieldRows({ changes }: RecentWrites, now: number, space: number): Field
     const row: [string, number] = [name, at - now];
     const bare = sizeOf(row);
     // A text that is certainly too long need not be measured.
-    const isLong = text === undefined || (text !== null && text.length > MOST_TEXT);
+    const isLong = text === undefined || (text !== null && text.length > MAX_TEXT_LENGTH);
     room -= bare;
     return room < 0 ? [] : [{ row, text, more: isLong ? Infinity : sizeOf([...row, text]) - bare }];
   });

@@ -61,7 +61,7 @@ export const NO_WRITES: PresentedWrites = {
 /**
  * About as many versions as one client sees within the window. A dropped version costs a write that was not needed.
  */
-const MOST_VERSIONS = 12;
+const MAX_VERSIONS = 12;
 
 /**
  * Whether a change is later than another one. If both have the same instant, it does not matter which one wins, as long
@@ -90,6 +90,6 @@ export function mergeWrites(all: readonly RecentWrites[]): RecentWrites {
     isComplete ||= writes.isComplete;
   }
   isComplete &&= [...changes.values()].every(({ text }) => text !== undefined);
-  const versions = [...new Set(all.flatMap((writes) => writes.versions))].slice(0, MOST_VERSIONS);
+  const versions = [...new Set(all.flatMap((writes) => writes.versions))].slice(0, MAX_VERSIONS);
   return { changes, lastSeenAt, isComplete, versions };
 }

@@ -31,7 +31,7 @@ const NAME_SHAPE = /^[\w-]{16}$/;
  * More responses are hardly ever under way at once. Further cookies are not decrypted, so that a client cannot cause
  * more work.
  */
-const MOST_COOKIES = 64;
+const MAX_COOKIES = 64;
 
 /** The recent writes of one request's client. */
 export interface RecentWritesCookie {
@@ -76,7 +76,7 @@ export function recentWritesCookie(
   function openAll(): Promise<PresentedCookie[]> {
     return (opened ??= Promise.all(
       sealed.map(async ([suffix, text], index) => {
-        const content = index < MOST_COOKIES ? await sealer.open(text, contextOf(suffix), runtimeArguments) : null;
+        const content = index < MAX_COOKIES ? await sealer.open(text, contextOf(suffix), runtimeArguments) : null;
         return { suffix, content: content === null ? null : parseCookieText(content, now, accepted) };
       }),
     ));

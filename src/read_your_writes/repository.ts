@@ -33,7 +33,7 @@ import { windowOf } from "./window.ts";
  * How often a record is read if it is older than the state that the client has seen. A request does not wait longer for
  * the store to catch up.
  */
-const MOST_READS = 3;
+const MAX_READS = 3;
 
 /**
  * A repository whose clients see their own writes, and never an older state than they have seen, although the store is
@@ -102,7 +102,7 @@ export function readYourWritesRepository(
       const { found, isStale } = merge(shown, isMissing, presented, op.now, windowOf(op.store));
       const isIncomplete = isMissing && !presented.isComplete;
       if (isStale || isIncomplete) {
-        if (reads < MOST_READS && (await backOff(op))) continue;
+        if (reads < MAX_READS && (await backOff(op))) continue;
         op.emit({ type: "stale" });
         if (isIncomplete)
           throw new SessionError(

@@ -174,7 +174,7 @@ export function memcachedStore(client: MemcachedClient, options: MemcachedStoreO
 /** An item has at most 1 MiB, with its key, its header and the name of its write. */
 const MAX_BYTES = 1_000_000;
 /** Memcached reads a longer lifetime as an instant: https://docs.memcached.org/protocols/basic/#expiration-times. */
-const LONGEST_LIFETIME = 30 * 86_400;
+const MAX_RELATIVE_LIFETIME = 30 * 86_400;
 
 const NAME_LENGTH = 36;
 const NAMED = /^[0-9a-f-]{36}\n/;
@@ -185,7 +185,7 @@ const LAST_INSTANT = 2 ** 31 - 1;
 /** In seconds. A lifetime of N seconds ends after N − 1 to N seconds; a lifetime of 0 never does. */
 function lifetimeOf(expiresAt: number, now: number): number {
   const seconds = Math.max(1, Math.ceil((expiresAt - now) / 1000)) + 1;
-  if (seconds <= LONGEST_LIFETIME) return seconds;
+  if (seconds <= MAX_RELATIVE_LIFETIME) return seconds;
   const instant = Math.ceil(expiresAt / 1000);
   return instant > LAST_INSTANT ? 0 : instant;
 }

@@ -22,7 +22,7 @@ export interface SqliteDatabase {
 }
 
 /** In milliseconds. The driver blocks the event loop while it waits, so the core's retries do the longer waiting. */
-const SHORTEST_WAIT = 500;
+const BUSY_TIMEOUT = 500;
 
 /**
  * Keeps sessions in a table of SQLite, in a file that any number of processes of one machine may share.
@@ -83,7 +83,7 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
     if (known !== undefined) return known;
     // The default of Node, Deno and Bun is to fail at once while another process writes.
     const wait = detailOf(detailOf(database.prepare("PRAGMA busy_timeout").all(), "0"), "timeout");
-    if (wait === 0) database.exec(`PRAGMA busy_timeout = ${SHORTEST_WAIT}`);
+    if (wait === 0) database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT}`);
     const fresh = database.prepare(statement);
     prepared.set(statement, fresh);
     return fresh;

@@ -27,7 +27,7 @@ export interface UpstashRedisClient {
 /** A request takes 10 MB. Everything in it but the record takes less than 10 KB. */
 const MAX_BYTES = 10_000_000 - 10_000;
 /** Up to 1 000 commands share a request. A command with more characters is sent in a separate request, so that they fit into 10 MB. */
-const LONGEST_SHARED = 4096;
+const MAX_SHARED_LENGTH = 4096;
 
 /**
  * Sessions in Upstash Redis over HTTP.
@@ -91,7 +91,7 @@ export function upstashRedisStore(redis: UpstashRedisClient, options: RedisStore
     throw new TypeError("upstashRedisStore() needs the Redis client of @upstash/redis");
   }
   const sendScript: SendScript = async (command, key, args, script) => {
-    const isShort = command === "EVALSHA" && args.join("").length <= LONGEST_SHARED;
+    const isShort = command === "EVALSHA" && args.join("").length <= MAX_SHARED_LENGTH;
     try {
       return await (isShort
         ? redis.evalsha(script, [key], [...args])

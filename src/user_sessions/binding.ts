@@ -13,7 +13,7 @@ import { FACTS, type Facts, factsOf, type Pending, pendingOf } from "./facts.ts"
 import { checkedVersion, type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
 
 /** The most that metadata may take when encoded, in bytes. */
-const MOST_METADATA = 16_384;
+const MAX_METADATA_BYTES = 16_384;
 
 /**
  * Records a binding, which is stored with the other changes of the request. If nothing must be awaited, it is recorded
@@ -93,10 +93,10 @@ function encoded({ encode }: Codec, metadata: unknown): string {
     throw notSerializable("metadata", error);
   }
   const size = byteLength(text);
-  if (size <= MOST_METADATA) return text;
+  if (size <= MAX_METADATA_BYTES) return text;
   throw new SessionError(
     "ERR_NOT_SERIALIZABLE",
-    `Cannot bind the session: its metadata is ${size} bytes, and the most is ${MOST_METADATA}; give less`,
+    `Cannot bind the session: its metadata is ${size} bytes, and the most is ${MAX_METADATA_BYTES}; give less`,
   );
 }
 

@@ -41,7 +41,7 @@ export interface Page {
 }
 
 /** A damaged record must not ask for more pages than this. */
-const MOST_PAGES = 4096;
+const MAX_PAGES = 4096;
 /** The mark of a page of a newer format. If such a page were read as a damaged one, its sessions would be lost. */
 const NEWER = /^list\d+$/;
 
@@ -73,7 +73,7 @@ export async function loadPage(list: string, number: number, op: Operation): Pro
     version: record?.version ?? null,
     before,
     entries,
-    pages: Math.min(Math.max(1, numberOf(pages)), MOST_PAGES),
+    pages: Math.min(Math.max(1, numberOf(pages)), MAX_PAGES),
     until: numberOf(until),
     order: numberOf(order),
   };

@@ -9,7 +9,7 @@ import { type Metadata, readMetadata, withMetadata } from "../core/metadata.ts";
 import { NO_FIELDS } from "../core/record_fields.ts";
 import { isTombstone, writeOf } from "../core/store_repository/record_write.ts";
 import type { Operation } from "../core/repository.ts";
-import { LONGEST_CHAIN } from "../core/store_repository/retired_id.ts";
+import { MAX_HOPS } from "../core/store_repository/retired_id.ts";
 import { type Facts, factsOf, isKey } from "./facts.ts";
 import { type Entry, loadPage, entryName, type Page, savePage } from "./index_page.ts";
 
@@ -84,7 +84,7 @@ async function follow(
   list: string,
   op: Operation,
   onEnd?: (ended: Entry) => void,
-  hops: number = LONGEST_CHAIN,
+  hops: number = MAX_HOPS,
 ): Promise<Target> {
   const { key, token } = entry;
   for (; ; await op.backOff()) {

@@ -8,7 +8,7 @@ import { eachBrowser, type OpenBrowser } from "./tabs.ts";
 const JSON_BODY = { "Content-Type": "application/json" };
 
 /** More elements than any part of the shop has. */
-const MOST_TABS = 40;
+const MAX_TABS = 40;
 
 describe.each(eachBrowser)("%s", (_name, open) => {
   let browser: OpenBrowser;
@@ -24,7 +24,7 @@ describe.each(eachBrowser)("%s", (_name, open) => {
 
   /** Moves the focus to an element, forward, with the Tab key alone. */
   async function tabTo(what: string): Promise<void> {
-    for (let tabs = 0; tabs < MOST_TABS; tabs++) {
+    for (let tabs = 0; tabs < MAX_TABS; tabs++) {
       await browser.tab.press("Tab");
       if ((await focused()) === what) return;
     }

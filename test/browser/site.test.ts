@@ -18,7 +18,7 @@ const TYPES: Readonly<Record<string, string>> = {
 const PAGES = ["/", "/session.html", "/api/with-session.html"];
 const WIDTHS = [1280, 390];
 /** WCAG 2.2, success criterion 1.4.3. */
-const LEAST_CONTRAST = 4.5;
+const MIN_CONTRAST = 4.5;
 
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url ?? "/", "http://127.0.0.1");
@@ -102,7 +102,7 @@ const FAINT_TEXTS = `(() => {
     const colour = over(parsed(getComputedStyle(element).color), ground);
     const [one, other] = [luminance(colour), luminance(ground)];
     const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    if (contrast < ${LEAST_CONTRAST}) faint.add(element.tagName + " " + contrast.toFixed(2) + ": " + text.nodeValue);
+    if (contrast < ${MIN_CONTRAST}) faint.add(element.tagName + " " + contrast.toFixed(2) + ": " + text.nodeValue);
   }
   return seen < 50 ? ["The page has hardly any text"] : [...faint].slice(0, 10);
 })()`;

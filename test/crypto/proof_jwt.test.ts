@@ -2,7 +2,7 @@ import { calculateJwkThumbprint, CompactSign, exportJWK, generateKeyPair, type J
 import { expect, test } from "vitest";
 import {
   jwkToJson,
-  LONGEST_PROOF,
+  MAX_PROOF_LENGTH,
   PROOF_ALGORITHMS,
   publicJwk,
   unverifiedClaims,
@@ -256,8 +256,8 @@ test("unverifiedClaims() reads the second of three parts, and nothing of a text 
 
 test("unverifiedClaims() reads a text of the greatest length, and none that is a character longer", () => {
   const start = `${part({ typ: TYPE })}.${part({ jti: "1" })}.`;
-  expect(unverifiedClaims(start.padEnd(LONGEST_PROOF, "A"))).toEqual({ jti: "1" });
-  expect(unverifiedClaims(start.padEnd(LONGEST_PROOF + 1, "A"))).toBeNull();
+  expect(unverifiedClaims(start.padEnd(MAX_PROOF_LENGTH, "A"))).toEqual({ jti: "1" });
+  expect(unverifiedClaims(start.padEnd(MAX_PROOF_LENGTH + 1, "A"))).toBeNull();
 });
 
 test("verifyProofJwt() refuses a payload that is no object", async () => {
@@ -268,7 +268,7 @@ test("verifyProofJwt() refuses a payload that is no object", async () => {
 
 test("verifyProofJwt() does not parse a text of a megabyte", async () => {
   const keys = await pair("ES256");
-  const long = await signed("ES256", keys, { padding: "v".repeat(LONGEST_PROOF) });
+  const long = await signed("ES256", keys, { padding: "v".repeat(MAX_PROOF_LENGTH) });
   let isParsed = false;
   const parse = JSON.parse;
   JSON.parse = (...given: Parameters<typeof parse>): unknown => {

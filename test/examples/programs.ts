@@ -33,8 +33,8 @@ export interface Finished {
 }
 
 /** In milliseconds. Only a command that hangs takes longer. */
-const LONGEST_COMMAND = 900_000;
-const LONGEST_START = 300_000;
+const MAX_COMMAND_TIME = 900_000;
+const MAX_START_TIME = 300_000;
 /** Another program may take a port between the search for a free one and the start. */
 const TRIES = 3;
 
@@ -51,7 +51,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal
 /** Runs a command to its end. */
 export async function finish(command: Command, surroundings: Surroundings): Promise<Finished> {
   const { child, ended, output } = launch(command, surroundings);
-  const timer = setTimeout(() => kill(child), LONGEST_COMMAND);
+  const timer = setTimeout(() => kill(child), MAX_COMMAND_TIME);
   const code = await ended;
   clearTimeout(timer);
   return { code, output: output() };
@@ -88,7 +88,7 @@ export async function start(command: Command, surroundings: Surroundings): Promi
 /** Waits until a server answers. Returns false if its program ends before. */
 async function answers(origin: string, ended: Promise<unknown>): Promise<boolean> {
   const over = new AbortController();
-  const signal = AbortSignal.any([over.signal, AbortSignal.timeout(LONGEST_START)]);
+  const signal = AbortSignal.any([over.signal, AbortSignal.timeout(MAX_START_TIME)]);
   void ended.then(() => over.abort());
   while (!signal.aborted) {
     const answer = await fetch(`${origin}/style.css`, { signal }).catch(() => undefined);

@@ -1,5 +1,5 @@
 import type { RecordFault, StoreFault } from "../../src/testing.ts";
-import { type ClockPlan, MOST_WRONG, RIGHT } from "../setup/clocks.ts";
+import { type ClockPlan, MAX_CLOCK_ERROR, RIGHT } from "../setup/clocks.ts";
 import type { Stores } from "./engines.ts";
 import { type Call, type Kind, type Outcome, perform, type Plan, type PlannedFault, type Policy } from "./scene.ts";
 
@@ -16,8 +16,8 @@ export const STORE_FAULTS: readonly StoreFault[] = [
 export const RECORD_FAULTS: readonly RecordFault[] = ["truncated", "another key's", "newer schema", "future times"];
 export const POLICIES: readonly Policy[] = ["throw", "anonymous"];
 
-const AHEAD: ClockPlan = { ...RIGHT, ahead: MOST_WRONG };
-const BEHIND: ClockPlan = { ...RIGHT, ahead: -MOST_WRONG };
+const AHEAD: ClockPlan = { ...RIGHT, ahead: MAX_CLOCK_ERROR };
+const BEHIND: ClockPlan = { ...RIGHT, ahead: -MAX_CLOCK_ERROR };
 /** The clocks of three servers: where the session begins, where the request arrives, and where the client tries again. */
 export const CLOCKS = {
   "right": [RIGHT, RIGHT, RIGHT],

@@ -11,7 +11,7 @@ interface Timer {
 }
 
 /** In milliseconds. A shorter timer is a pause before another attempt, or a limit that has passed. */
-const LONGEST_PAUSE = 5000;
+const MAX_PAUSE = 5000;
 
 const context = new AsyncLocalStorage<SceneTime>();
 
@@ -44,7 +44,7 @@ export class SceneTime {
   set(act: () => void, delay: number): Timer {
     const timer: Timer = { due: this.elapsed + delay, fire: () => this.within(act) };
     this.#limits.add(timer);
-    if (delay < LONGEST_PAUSE) {
+    if (delay < MAX_PAUSE) {
       queueMicrotask(() => {
         if (!this.#limits.delete(timer)) return;
         this.elapsed = Math.max(this.elapsed, timer.due);

@@ -10,7 +10,7 @@ export interface Handshake {
 }
 
 /** In milliseconds. */
-const LONGEST_WAIT = 60_000;
+const MAX_WAIT = 60_000;
 
 /**
  * Opens a WebSocket as in RFC 6455, 4.1, with a cookie, on any runtime. It does not use the runtime's own client, because those do not
@@ -18,7 +18,7 @@ const LONGEST_WAIT = 60_000;
  */
 export async function shakeHands(port: number, path: string, cookie: string = ""): Promise<Handshake> {
   const socket = connect(port, "127.0.0.1");
-  socket.setTimeout(LONGEST_WAIT, () => socket.destroy(new Error(`${path}: the server has sent no message`)));
+  socket.setTimeout(MAX_WAIT, () => socket.destroy(new Error(`${path}: the server has sent no message`)));
   const head = [
     `GET ${path} HTTP/1.1`,
     `Host: localhost:${port}`,

@@ -6,7 +6,7 @@
 import fc from "fast-check";
 
 /** How far a clock may be wrong, in seconds: the limit in SECURITY.md. */
-export const MOST_WRONG = 300;
+export const MAX_CLOCK_ERROR = 300;
 
 /** How the clock of one server is wrong. */
 export interface ClockPlan {
@@ -23,7 +23,7 @@ export const RIGHT: ClockPlan = { ahead: 0, drift: 0, back: null };
 
 /** Clocks that are right, or wrong in any way. */
 export const clockPlans: fc.Arbitrary<ClockPlan> = fc.record({
-  ahead: fc.constantFrom(0, 0, 1, -1, 45, -61, MOST_WRONG, -MOST_WRONG, MOST_WRONG, -MOST_WRONG),
+  ahead: fc.constantFrom(0, 0, 1, -1, 45, -61, MAX_CLOCK_ERROR, -MAX_CLOCK_ERROR, MAX_CLOCK_ERROR, -MAX_CLOCK_ERROR),
   drift: fc.constantFrom(0, 0, 0, 0.01, -0.01, 0.2, -0.2),
   back: fc.option(fc.record({ after: fc.constantFrom(1, 30, 61, 300, 1200), by: fc.constantFrom(1, 30, 600) }), {
     freq: 3,
@@ -37,7 +37,7 @@ export function serverClock(trueNow: () => number, { ahead, drift, back }: Clock
     const now = trueNow();
     const elapsed = (now - beginning) / 1000;
     const putBack = back !== null && elapsed >= back.after ? back.by : 0;
-    const wrong = Math.min(MOST_WRONG, Math.max(-MOST_WRONG, ahead + drift * elapsed - putBack));
+    const wrong = Math.min(MAX_CLOCK_ERROR, Math.max(-MAX_CLOCK_ERROR, ahead + drift * elapsed - putBack));
     return now + Math.round(wrong * 1000);
   };
 }

@@ -23,7 +23,7 @@ interface Timer {
 }
 
 /** In milliseconds. A shorter timer is a pause. */
-const LONGEST_PAUSE = 5000;
+const MAX_PAUSE = 5000;
 
 const context = new AsyncLocalStorage<Process>();
 /** The pauses of all living processes. */
@@ -89,7 +89,7 @@ export function takeOverTime(random: () => number): () => void {
     if (process === undefined) return realSet(act, delay, ...args);
     const timer: Timer = {
       due: process.now + delay,
-      isPause: delay < LONGEST_PAUSE,
+      isPause: delay < MAX_PAUSE,
       fire: () => act(...args),
       process,
     };

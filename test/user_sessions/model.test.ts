@@ -96,7 +96,7 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
           const another = current === ending ? other : ending;
           if (current.waiting.length === 0) current = another;
           if (current.waiting.length === 0) break;
-          const maySwitch = switches < MOST_SWITCHES && another.waiting.length > 0;
+          const maySwitch = switches < MAX_SWITCHES && another.waiting.length > 0;
           const ways = ["step", ...(maySwitch ? ["switch"] : []), ...(current === other ? ["crash"] : [])];
           const way = ways[choose(ways.length)];
           if (way === "crash") {
@@ -122,9 +122,9 @@ describe("users' sessions, whatever meets and whatever crashes", () => {
   );
 });
 
-const MOST_STEPS = 20_000;
+const MAX_STEPS = 20_000;
 /** How often the requests of a schedule take turns. With more switches there would be too many schedules. */
-const MOST_SWITCHES = 2;
+const MAX_SWITCHES = 2;
 
 type Wave = readonly [
   requests: readonly { readonly client: number; readonly act: Act; readonly skew: number }[],
@@ -199,7 +199,7 @@ function scheduled(
       for (let step = 0; running > 0; step++) {
         // Waits until each running request has reached its next call or the end of a pause.
         await idle();
-        if (step > MOST_STEPS) throw new Error("The requests do not come to an end");
+        if (step > MAX_STEPS) throw new Error("The requests do not come to an end");
         check();
         const { who, fault } = decisions[step % decisions.length]!;
         const [next] = waiting.splice(who % Math.max(1, waiting.length), 1);

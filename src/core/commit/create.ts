@@ -10,7 +10,7 @@ import { maxAgeOf } from "./touch.ts";
 import type { WorkingCopy } from "../working_copy.ts";
 
 /** After this many generated ids that are already in use, the creation fails. Random ids are never in use. */
-const MOST_IDS = 5;
+const MAX_IDS = 5;
 
 /** Makes sure that a session will be stored, even an empty one. */
 export async function begin(active: ActiveSession): Promise<void> {
@@ -70,7 +70,7 @@ export function createUnderNewId(
           if (created !== "conflict") return created;
           // Another session uses this id, and the handler has got it. If this session got a new id, the
           // handler would hold the id of the other session.
-          if (active.isIdDisclosed || count === MOST_IDS) {
+          if (active.isIdDisclosed || count === MAX_IDS) {
             throw new SessionError(
               "ERR_CONFLICT",
               "Cannot store the session: the generated ids are in use; does generateId give random ones?",

@@ -8,7 +8,7 @@ import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
  * How often an `update` may run again within one request because another call wrote its key. More runs are taken for an
  * endless loop.
  */
-const MOST_UPDATES = 100;
+const MAX_UPDATES = 100;
 
 /** Computes a value. It may get the other fields of the record, to read and to change them. */
 type Compute = (value: unknown, fields: FieldsView) => unknown;
@@ -62,7 +62,7 @@ async function recordUpdate(
   const assertAlive = (): void => {
     if (copy.resets !== resets) throw sessionGone();
   };
-  for (let attempt = 0; attempt < MOST_UPDATES; attempt++) {
+  for (let attempt = 0; attempt < MAX_UPDATES; attempt++) {
     if (copy.base && !active.rotates) return await commitAtOnce(active, key, compute);
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);

@@ -12,7 +12,7 @@ export function isHostName(name: string): boolean {
 }
 
 /** How many domains, and how many paths, are tried for a stray cookie. Each costs a line in the response. */
-const MOST_VARIANTS = 3;
+const MAX_VARIANTS = 3;
 
 /**
  * The previous scopes in which a client may still have a cookie for the session: those whose cookie the request
@@ -39,10 +39,10 @@ export function guessedStrays(own: CookieScope, { hostname, pathname }: URL, isS
   if (hostname.includes(";")) return partitions;
   const labels = /^[\d.]+$|^\[/.test(hostname) ? [] : hostname.split(".");
   const domains = labels.slice(1).map((_, at) => labels.slice(at).join("."));
-  const folders = pathname.split("/").slice(1, MOST_VARIANTS + 1);
+  const folders = pathname.split("/").slice(1, MAX_VARIANTS + 1);
   const paths = folders.map((_, at) => `/${folders.slice(0, at + 1).join("/")}`).filter((path) => !path.includes(";"));
   return distinct(own, [
-    ...[undefined, ...domains.slice(-MOST_VARIANTS)].map((domain) => ({ ...own, domain })),
+    ...[undefined, ...domains.slice(-MAX_VARIANTS)].map((domain) => ({ ...own, domain })),
     ...["/", ...paths].map((path) => ({ ...own, path })),
     ...partitions,
   ]);

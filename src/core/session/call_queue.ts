@@ -1,5 +1,5 @@
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
-import { LONGEST_TIMER } from "../runtime.ts";
+import { MAX_TIMER } from "../runtime.ts";
 
 /** Keeps the calls that are under way for one session in one request, and decides which of them may run now. */
 export class CallQueue {
@@ -57,7 +57,7 @@ export class CallQueue {
     return new Promise((resolve, reject) => {
       const name = `update(${JSON.stringify(computing)})`;
       const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
-      const milliseconds = Math.min(LONGEST_TIMER, this.#seconds * 1000);
+      const milliseconds = Math.min(MAX_TIMER, this.#seconds * 1000);
       const timer = setTimeout(() => reject(new TypeError(message)), milliseconds);
       void call.then(() => {
         clearTimeout(timer);

@@ -12,7 +12,7 @@ export const RETIRED_LIFE = 600_000;
 /** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired. */
 const UNDER_WAY = 60_000;
 /** The most successors that are followed from one token. No client regenerates more often within one grace period. */
-export const LONGEST_CHAIN = 8;
+export const MAX_HOPS = 8;
 
 /** Whether a request with a retired id may have been under way when the id was retired. */
 export function isUnderWay(retiredAt: number, now: number): boolean {

@@ -10,7 +10,7 @@ const NAME = 16;
  * The most names that are kept. If a session is written more often within `RECENT`, requests are written in groups,
  * with one name for each group.
  */
-const MOST_NAMES = 32;
+const MAX_NAMES = 32;
 /** How many names are kept if the last write looks older than `RECENT`, but can be recent because of clock skew. */
 const DOUBTFUL_NAMES = 8;
 
@@ -27,7 +27,7 @@ export function withWrite(
   if (writes.startsWith(writeId)) return metadata;
   const age = Math.abs(now - writtenAt);
   const kept =
-    store.traits.exact === true ? 1 : age < RECENT ? MOST_NAMES : age < RECENT + CLOCK_SKEW ? DOUBTFUL_NAMES : 1;
+    store.traits.exact === true ? 1 : age < RECENT ? MAX_NAMES : age < RECENT + CLOCK_SKEW ? DOUBTFUL_NAMES : 1;
   return { ...metadata, writes: writeId + writes.slice(0, (kept - 1) * NAME), writtenAt: now };
 }
 

@@ -37,10 +37,10 @@ export function versionOf(text: string): string {
 }
 
 /** The longest character: a control character in JSON, `\u0000`. */
-const MOST_BYTES_OF_CHARACTER = 6;
+const MAX_BYTES_PER_CHARACTER = 6;
 
 /** Refuses a record that is larger than the engine takes, before any I/O. */
 export function assertSize({ name, maxBytes, measure }: Engine, text: string): void {
   // Measuring a text takes longer than seeing that it is short.
-  if (text.length * MOST_BYTES_OF_CHARACTER > maxBytes) assertRecordSize(name, measure(text), maxBytes);
+  if (text.length * MAX_BYTES_PER_CHARACTER > maxBytes) assertRecordSize(name, measure(text), maxBytes);
 }

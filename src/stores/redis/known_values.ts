@@ -3,11 +3,11 @@ import { type Send, set } from "./commands.ts";
 import { hasMessage } from "./reply.ts";
 
 /**
- * `SET … IFEQ` compares the whole value, so the values that were seen last are kept: at least those of `LEAST_VALUES`
- * keys, and none longer than `LONGEST_VALUE`. Sending a longer value twice costs more than a script.
+ * `SET … IFEQ` compares the whole value, so the values that were seen last are kept: at least those of `MIN_VALUES`
+ * keys, and none longer than `MAX_VALUE_LENGTH`. Sending a longer value twice costs more than a script.
  */
-const LEAST_VALUES = 500;
-const LONGEST_VALUE = 4096;
+const MIN_VALUES = 500;
+const MAX_VALUE_LENGTH = 4096;
 
 /** The values that this process has seen last, and the command that replaces one. */
 export interface KnownValues {
@@ -30,12 +30,12 @@ export function knownValues(send: Send): KnownValues {
     keep(key, value) {
       if (!isSupported) return;
       // Bytes that are not text were read as this character, so the stored value is not known.
-      if (value.length > LONGEST_VALUE || value.includes("\ufffd")) {
+      if (value.length > MAX_VALUE_LENGTH || value.includes("\ufffd")) {
         values.delete(key);
         older.delete(key);
         return;
       }
-      if (values.size >= LEAST_VALUES) {
+      if (values.size >= MIN_VALUES) {
         older = values;
         values = new Map();
       }

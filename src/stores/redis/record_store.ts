@@ -23,7 +23,7 @@ export interface RedisStoreOptions {
 }
 
 /** 13 digits of milliseconds, which are more than 300 years. */
-const LONGEST_LIFE = 1e13 - 1;
+const MAX_LIFETIME = 1e13 - 1;
 
 /** The store of records in one layout on one engine; `owner` is the function that the user called. */
 export function recordStore(owner: string, options: RedisStoreOptions, engine: Engine): SessionStore {
@@ -43,7 +43,7 @@ export function recordStore(owner: string, options: RedisStoreOptions, engine: E
       if (write.expected === CORRUPT) return "conflict";
       // One operation may write a record twice with one write id, so a number is added.
       const version = `${write.id}.${(writes++).toString(36)}`;
-      const life = Math.min(LONGEST_LIFE, Math.max(1, Math.ceil(write.expiresAt - write.record.lastSeenAt)));
+      const life = Math.min(MAX_LIFETIME, Math.max(1, Math.ceil(write.expiresAt - write.record.lastSeenAt)));
       return chain(save(prefix + key, write, version, String(life)), (isStored) => (isStored ? version : "conflict"));
     },
 
