@@ -191,8 +191,9 @@ export class SessionManager<Data extends object = DefaultData> {
 }
 
 /**
- * Where the event of a framework has its request, such as that of h3 or Qwik City; undefined for a request. An event can have headers, too, so it would be
- * taken for a request with a session of its own, which nobody stores. The request of a Next.js proxy also has a `request`, which throws.
+ * The property in which the event of a framework has its request, such as that of h3 or Qwik City; undefined for a request. An
+ * event can have headers too: taken for a request, it would begin a session that nobody stores. The request of a Next.js
+ * proxy also has a `request`, whose getter throws.
  */
 export function requestIn(value: { readonly url?: unknown }): "req" | "request" | undefined {
   const name = "req" in value ? "req" : "request" in value ? "request" : undefined;
