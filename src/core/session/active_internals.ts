@@ -91,8 +91,8 @@ export class ActiveInternals implements SessionInternals {
     active.storeIfLate();
   }
 
-  async track<T>(call: Promise<T>): Promise<T> {
-    return await this.#active.calls.track(call);
+  track<T>(call: Promise<T>): Promise<T> {
+    return this.#active.calls.track(call);
   }
 
   authenticate(): void {

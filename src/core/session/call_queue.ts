@@ -66,13 +66,23 @@ export class CallQueue {
     });
   }
 
-  /** Notes a call until it has ended, so that the end of the request waits for it. Returns the call. */
+  /**
+   * Notes a call until it has ended, so that the end of the request waits for it. Returns a promise with the same result. Only
+   * the program awaits that one: if it does not, the runtime reports an error as an unhandled rejection.
+   */
   track<T>(call: Promise<T>): Promise<T> {
     const underWay = (this.#underWay ??= new Set());
     underWay.add(call);
-    const ended = (): void => void underWay.delete(call);
-    call.then(ended, ended);
-    return call;
+    return call.then(
+      (result) => {
+        underWay.delete(call);
+        return result;
+      },
+      (error: unknown) => {
+        underWay.delete(call);
+        throw error;
+      },
+    );
   }
 
   /**

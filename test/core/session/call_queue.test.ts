@@ -102,9 +102,8 @@ describe("exclusively()", () => {
 test("done() waits for the calls that are under way, and not for those that begin meanwhile", async () => {
   const queue = new CallQueue(5);
   expect(queue.done()).toBeUndefined();
-  const failed = Promise.reject(new RangeError("no"));
-  expect(queue.track(failed)).toBe(failed);
-  await queue.done();
+  const failed = queue.track(Promise.reject(new RangeError("no")));
+  await Promise.all([queue.done(), expect(failed).rejects.toThrow("no")]);
   expect(queue.done()).toBeUndefined();
   const [first, second, third] = [gate(), gate(), gate()];
   void queue.track(first.opened);

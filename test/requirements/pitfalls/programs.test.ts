@@ -162,6 +162,25 @@ describe("a call that nobody awaits", () => {
     expect(unhandled).toEqual([]);
     expect((await visit((session) => session.get("n"))).result).toBe(1);
   });
+
+  test.each<[string, (session: Session) => Promise<unknown>]>([
+    ["update()", (session) => session.update("n", () => Promise.reject(new Error("mine")))],
+    ["regenerate()", (session) => session.regenerate({ grace: -1 })],
+    ["pull()", (session) => session.pull(1 as never)],
+  ])("%s that fails is an unhandled rejection, as any promise that nobody awaits", async (_, fail) => {
+    const unhandled: unknown[] = [];
+    // The runner would take the rejection for a fault of the test.
+    const listeners = process.listeners("unhandledRejection");
+    process.removeAllListeners("unhandledRejection").on("unhandledRejection", (error) => unhandled.push(error));
+    try {
+      await visitor(options)((session) => void fail(session));
+      await soon(0);
+    } finally {
+      process.removeAllListeners("unhandledRejection");
+      for (const each of listeners) process.on("unhandledRejection", each);
+    }
+    expect(unhandled).toEqual([expect.any(Error)]);
+  });
 });
 
 test.each<[string, unknown, (fallback: never) => void, unknown]>([
