@@ -124,6 +124,16 @@ describe("FieldsView", () => {
     expect(changedView().names(EXPIRING)).toEqual([]);
   });
 
+  test("fields that a caller has got stay as they are when the view changes", () => {
+    const view = changedView();
+    const before = view.fields;
+    view.set("=later", "1");
+    view.set("=changed", "1");
+    view.delete("=same");
+    expect([before.get("=later"), before.get("=changed"), before.get("=same")]).toEqual([undefined, "2", "1"]);
+    expect([view.get("=later"), view.get("=changed"), view.get("=same")]).toEqual(["1", "1", undefined]);
+  });
+
   test("fields gives the whole, the base itself if nothing changed, and leaves the base as it is", () => {
     const before = new Map(base);
     expect(new Map(changedView().fields)).toEqual(
