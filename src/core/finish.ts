@@ -230,7 +230,7 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
   const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
   if (!isExtended) return done();
   return chain(beginOperation(active), async (op) => {
-    for (const plugin of policy.plugins) if (responds(plugin)) await plugin.respond?.(headers, op);
+    for (const plugin of policy.plugins) await plugin.respond?.(headers, op);
     return done();
   });
 }

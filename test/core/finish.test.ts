@@ -369,6 +369,16 @@ describe("refresh: always", () => {
     expect((await sessions.commit(changed)).getSetCookie()).toEqual([]);
   });
 
+  test("sends the cookie also with a response that does not wait until the change is stored", async () => {
+    const { sessions, start } = await begun({ cookie: { refresh: "always" }, persist: "after-response" });
+    const waiting: Promise<unknown>[] = [];
+    const session = start();
+    session.set("n", 2);
+    const headers = await sessions.commit(session, (promise) => waiting.push(promise));
+    await Promise.all(waiting);
+    expect([waiting.length, headers.getSetCookie().length]).toEqual([1, 1]);
+  });
+
   test("sends no cookie with an id that was to be replaced and could not be", async () => {
     const store = faultyStore(openStore().store);
     const { sessions, start } = await begun({ store, cookie: { refresh: "always" }, onStoreError: "anonymous" });
