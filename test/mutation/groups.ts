@@ -124,7 +124,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "test/core/**/{after_the_response,calls_at_once,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",
       "test/core/**/{group_commit,load,persist,recovery,renew_by_age,rotate,session_handle,several_sessions,streaming}.test.ts",
       "test/core/**/{timeouts,update,update_key,working_copy}.test.ts",
-      "test/cookie_sessions/cookie_sessions.test.ts",
+      "test/cookie_sessions/{cookie_sessions,revocation}.test.ts",
       "test/requirements/pitfalls/{letting_in,losing_data,outages,programs,rotation_and_clocks,sequences_and_crashes}.test.ts",
     ],
   },

@@ -636,6 +636,38 @@ describe("an id that is due by age", () => {
     expect(result.value).toBe(result.id);
   });
 
+  test("is told once the function of an update() has run again on what another request has stored meanwhile", async () => {
+    const { store: inner } = openStore();
+    let meet: (() => Promise<unknown>) | undefined;
+    const store = altered(inner, {
+      change: async (save, ...args) => {
+        const once = meet;
+        meet = undefined;
+        await once?.();
+        return await save(...args);
+      },
+    });
+    const { clock, visit, headers, old, read } = await due({ store });
+    const elsewhere = new SessionManager({ store: inner, now: clock.now }).open(old ?? "");
+    const { result, cookies } = await visit(
+      async (session) => {
+        await session.get("a");
+        let updating: Promise<unknown> | undefined;
+        meet = async () => {
+          // The first answer is no promise, so the update is recorded before the other request begins.
+          updating = session.update("n", (n) => (n === undefined ? 1 : soon(Number(n) + 1)));
+          await elsewhere.update("n", () => 10);
+        };
+        const id = await session.id();
+        return { id, value: await updating };
+      },
+      { headers },
+    );
+    expect(result).toEqual({ id: idIn(cookies), value: 11 });
+    expect(result.id).not.toBe(old);
+    expect((await read(cookieOf({ cookies }))).result).toEqual({ a: 1, n: 11 });
+  });
+
   test("is told to no function of update() that a rotation waits for: it fails, instead of waiting for ever", async () => {
     vi.useFakeTimers(FAKED);
     onTestFinished(() => void vi.useRealTimers());
