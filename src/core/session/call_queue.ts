@@ -66,23 +66,35 @@ export class CallQueue {
     });
   }
 
+  /** Notes a call until it has ended, so that the end of the request waits for it. */
+  note(call: Promise<unknown>): void {
+    const end = this.#add(call);
+    call.then(end, end);
+  }
+
   /**
-   * Notes a call until it has ended, so that the end of the request waits for it. Returns a promise with the same result. Only
-   * the program awaits that one: if it does not, the runtime reports an error as an unhandled rejection.
+   * Notes a call as {@linkcode note} does, and returns a promise with the same result. Only the program awaits that one: if it
+   * does not, the runtime reports an error as an unhandled rejection.
    */
   track<T>(call: Promise<T>): Promise<T> {
-    const underWay = (this.#underWay ??= new Set());
-    underWay.add(call);
+    const end = this.#add(call);
     return call.then(
       (result) => {
-        underWay.delete(call);
+        end();
         return result;
       },
       (error: unknown) => {
-        underWay.delete(call);
+        end();
         throw error;
       },
     );
+  }
+
+  /** Adds a call that is under way. Returns the function that removes it. */
+  #add(call: Promise<unknown>): () => void {
+    const underWay = (this.#underWay ??= new Set());
+    underWay.add(call);
+    return () => void underWay.delete(call);
   }
 
   /**

@@ -8,7 +8,8 @@ import { isPromise, type MaybePromise } from "../maybe_promise.ts";
  */
 export function loadToRead(active: ActiveSession): MaybePromise<void> {
   const loading = active.load();
-  return isPromise(loading) ? active.calls.track(loading) : undefined;
+  if (isPromise(loading)) active.calls.note(loading);
+  return loading;
 }
 
 /** The value that a handler reads under a key. A flash value comes before a stored one. */

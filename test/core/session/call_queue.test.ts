@@ -106,7 +106,7 @@ test("done() waits for the calls that are under way, and not for those that begi
   await Promise.all([queue.done(), expect(failed).rejects.toThrow("no")]);
   expect(queue.done()).toBeUndefined();
   const [first, second, third] = [gate(), gate(), gate()];
-  void queue.track(first.opened);
+  queue.note(first.opened);
   void queue.track(second.opened);
   const done = [queue.done(), queue.done()].map((each) => Promise.resolve(each));
   void queue.track(third.opened);
