@@ -9,7 +9,10 @@ export class RequestTransport {
   readonly request: Request;
   readonly #policy: Policy;
   readonly #runtimeArguments: readonly unknown[];
+  /** How many transports have answered. */
   #asked = 0;
+  /** How many transports were asked, also if the last one has failed. */
+  #begun = 0;
   #token: MaybePromise<string | null> | undefined;
   #presenter: Transport | undefined;
 
@@ -34,6 +37,7 @@ export class RequestTransport {
   #ask(): MaybePromise<string | null> {
     const transport = this.#policy.transports[this.#asked];
     if (transport === undefined) return null;
+    this.#begun = this.#asked + 1;
     return chain(transport.read(this.request, this.#runtimeArguments), (token) => {
       // A transport that has failed is asked again: its client may have a token.
       this.#asked++;
@@ -102,9 +106,9 @@ export class RequestTransport {
     if (!headers.keys().next().done) this.#protect(headers);
   }
 
-  /** The request headers that transports have read, on which the response depends. */
+  /** The request headers that transports have read or failed to read, on which the response depends. */
   get varyHeaders(): readonly string[] {
-    return this.#policy.varyHeaders[this.#asked] ?? [];
+    return this.#policy.varyHeaders[this.#begun] ?? [];
   }
 
   /** No cache may keep the token, and scripts of another origin must be able to read its header. */

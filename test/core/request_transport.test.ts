@@ -504,3 +504,21 @@ test("the headers of a request are read before it is answered, for Bun drops tho
   await withSession(() => new Response())(request);
   expect(reads).toBeGreaterThan(0);
 });
+
+test.each<[string, () => Promise<never>]>([
+  [
+    "throws",
+    () => {
+      throw new RangeError("The transport fails");
+    },
+  ],
+  ["rejects", () => Promise.reject(new RangeError("The transport fails"))],
+])("a response without a session names the header that a transport has read which %s", async (_, read) => {
+  const transport = { name: () => "X-Id", requestHeader: "X-Id", read, write() {}, clear() {} } satisfies Transport;
+  const handler = withSession(async (_request, session) => new Response(await session.get("a").catch(() => "later")), {
+    transports: [transport],
+  });
+  const response = await handler(new Request("https://shop.example/"));
+  expect(await response.text()).toBe("later");
+  expect(response.headers.get("Vary")).toBe("X-Id");
+});
