@@ -149,7 +149,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_access: {
     files: ["src/core/admission.ts", "src/core/load.ts"],
     tests: [
-      "test/core/**/{admission,destroy,grace,loaded_sessions,nested}.test.ts",
+      "test/core/**/{admission,after_the_response,destroy,grace,loaded_sessions,nested}.test.ts",
       "test/signed_ids.test.ts",
       "test/cookie_sessions/size.test.ts",
     ],
