@@ -12,6 +12,7 @@ import {
   SEALED_FIELD,
   toLines,
   withChanges,
+  withField,
 } from "../../src/core/record_fields.ts";
 
 const LINES = '\n@\n1\n=a\n"1"\n=b\n"2"';
@@ -162,6 +163,14 @@ describe("the fields of a record", () => {
     expect(fields.size).toBe(given.size);
     expect(fields.get("=a")).toBe("2");
     expect(given).toEqual(OF_ALL_KINDS);
+  });
+
+  test("have one field changed, whether they are of the class or a map, and stay as they were", () => {
+    for (const fields of [new Map(OF_ALL_KINDS), new RecordFields(OF_ALL_KINDS), new RecordFields(LINES)]) {
+      const before = new Map(fields);
+      for (const name of ["@", "=new"]) expectSame(withField(fields, name, "2"), new Map([...before, [name, "2"]]));
+      expect(new Map(fields)).toEqual(before);
+    }
   });
 
   test("tell those of another class, such as those of another copy of the package", () => {
