@@ -267,12 +267,14 @@ test("withSession() loads the session before the handler with load: eager, and e
     ["eager", ["load"]],
     ["lazy", []],
   ] as const) {
-    const { store, calls } = counted(openStore().store);
-    const visit = visitor({ store, load });
-    await visit(set);
-    calls.length = 0;
-    const { result } = await visit(() => [...calls]);
-    expect(result).toEqual(expected);
+    for (const plugins of [[], [{ name: "door", answer: () => undefined }]]) {
+      const { store, calls } = counted(openStore().store);
+      const visit = visitor({ store, load, plugins });
+      await visit(set);
+      calls.length = 0;
+      const { result } = await visit(() => [...calls]);
+      expect(result).toEqual(expected);
+    }
   }
 });
 
