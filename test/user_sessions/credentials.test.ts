@@ -155,6 +155,14 @@ describe("credentialVersion", () => {
     expect(await devices({ store }).sessions.open(id).get("user")).toBe(ADA);
   });
 
+  test("without credentialVersion a session that was bound with a version counts against the limit", async () => {
+    const store = memoryStore();
+    const phone = await devices({ store }, { credentialVersion: () => 1 }).logIn();
+    const { logIn } = devices({ store }, { limit: 1, onLimit: "refuse" });
+    await expect(logIn()).rejects.toMatchObject({ code: "ERR_SESSION_LIMIT" });
+    expect(await userOn(phone)).toBe(ADA);
+  });
+
   test("a user who cannot be revealed stays unknown under the next id, so the session ends all the same", async () => {
     const store = memoryStore();
     const asked: string[] = [];
