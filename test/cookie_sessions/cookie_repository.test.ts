@@ -261,6 +261,15 @@ describe("refresh()", () => {
     await repository.end(successor, op());
     expect(await repository.refresh(successor, op())).toBeNull();
   });
+
+  test("gives null for a session that ended so long ago that a store may have swept it", async () => {
+    const { clock, repository, contents, op } = scene();
+    const session = await repository.create(idOf(0), contents(), op());
+    clock.now += DAY * 1000 + MARGIN - 1;
+    expect(await repository.refresh(session, op())).toMatchObject({ id: session.id });
+    clock.now += 1;
+    expect(await repository.refresh(session, op())).toBeNull();
+  });
 });
 
 describe("create() and update()", () => {
