@@ -87,13 +87,18 @@ export function withMetadata(fields: Fields, metadata: Metadata, key: string): R
 export function metadataText(metadata: Metadata, key: string): string {
   const { createdAt, absoluteSince, writtenAt = 0, writes = "" } = metadata;
   const words = `${FORMAT} ${binding(key)} ${createdAt} ${absoluteSince} ${writtenAt} ${writes}`;
-  for (const name in metadata)
-    if (!(name in NO_WORDS)) return `${words} ${JSON.stringify({ ...metadata, ...NO_WORDS })}`;
-  return words;
+  let others: Record<string, unknown> | undefined;
+  for (const name in metadata) {
+    const fact = metadata[name as keyof Metadata];
+    if (fact !== undefined && !isWord(name)) (others ??= {})[name] = fact;
+  }
+  return others === undefined ? words : `${words} ${JSON.stringify(others)}`;
 }
 
-/** The facts that are written as words and not in the JSON. */
-const NO_WORDS = { createdAt: undefined, absoluteSince: undefined, writtenAt: undefined, writes: undefined };
+/** Whether a fact is one of the words, and not in the JSON. */
+function isWord(name: string): boolean {
+  return name === "createdAt" || name === "absoluteSince" || name === "writtenAt" || name === "writes";
+}
 
 /** Reads the metadata of a record, or says why it cannot be read. It does not throw, whatever the store returned. */
 export function readMetadata(record: SessionRecord, key: string): Metadata | Unreadable {
@@ -114,15 +119,10 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   if (!Number.isFinite(createdAt + absoluteSince + writtenAt)) return "corrupt";
   if (text.slice(BOUND_AT, created) !== binding(key)) return "misplaced";
   const hasOthers = others > writes;
-  const metadata = {
-    createdAt,
-    absoluteSince,
-    writtenAt,
-    writes: text.slice(writes + 1, hasOthers ? others : undefined),
-  };
-  if (!hasOthers) return metadata;
+  const recent = text.slice(writes + 1, hasOthers ? others : undefined);
+  if (!hasOthers) return { createdAt, absoluteSince, writtenAt, writes: recent };
   const found = parse(text.slice(others));
-  return found === null ? "corrupt" : { ...found, ...metadata };
+  return found === null ? "corrupt" : { ...found, createdAt, absoluteSince, writtenAt, writes: recent };
 }
 
 /** The successor that a record names; undefined if the record is not of a retired session, or cannot be read. */
@@ -143,50 +143,63 @@ function binding(key: string): string {
 function parse(text: string): Partial<Metadata> | null {
   try {
     const parsed: unknown = JSON.parse(text);
-    return isOthers(parsed) ? (parsed as Partial<Metadata>) : null;
+    return isOthers(parsed) ? parsed : null;
   } catch {
     return null;
   }
+}
+
+/** Whether a value has only facts that the core can read. The facts of plugins are not checked. */
+function isOthers(value: unknown): value is Partial<Metadata> {
+  if (!isObject(value)) return false;
+  const { authenticatedAt, rotatedAt, unconfirmed, usedAt, timeouts, successor } = value;
+  return (
+    isNumberOrAbsent(authenticatedAt) &&
+    isNumberOrAbsent(rotatedAt) &&
+    isTrueOrAbsent(unconfirmed) &&
+    isNumberOrAbsent(usedAt) &&
+    (timeouts === undefined || areTimeouts(timeouts)) &&
+    (successor === undefined || isSuccessor(successor))
+  );
+}
+
+function areTimeouts(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { idle, absolute, cookie } = value;
+  return (
+    isNumberOrAbsent(idle) &&
+    (absolute === false || isNumberOrAbsent(absolute)) &&
+    (cookie === null || isNumberOrAbsent(cookie))
+  );
+}
+
+function isSuccessor(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { key, retiredAt, grace, isFinal } = value;
+  return (
+    typeof key === "string" &&
+    Number.isFinite(retiredAt) &&
+    (grace === undefined || isGrace(grace)) &&
+    isTrueOrAbsent(isFinal)
+  );
+}
+
+function isGrace(value: unknown): boolean {
+  return (
+    isObject(value) && typeof value.id === "string" && Number.isFinite(value.until) && isTrueOrAbsent(value.untilUsed)
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-type Test = (value: unknown) => boolean;
-
-const isTrue: Test = (value) => value === true;
-const isText: Test = (value) => typeof value === "string";
-const isInstant: Test = (value) => Number.isFinite(value);
-
-function optional(test: Test): Test {
-  return (value) => value === undefined || test(value);
+/** Whether a fact is absent or a finite number. */
+function isNumberOrAbsent(value: unknown): boolean {
+  return value === undefined || Number.isFinite(value);
 }
 
-/** A test for an object whose properties pass these tests. Other properties are not tested. */
-function shape(tests: Readonly<Record<string, Test>>): Test {
-  const entries = Object.entries(tests);
-  return (value) => isObject(value) && entries.every(([name, test]) => test(value[name]));
+/** Whether a fact is absent or true. */
+function isTrueOrAbsent(value: unknown): boolean {
+  return value === undefined || value === true;
 }
-
-const isOthers: Test = shape({
-  authenticatedAt: optional(isInstant),
-  rotatedAt: optional(isInstant),
-  unconfirmed: optional(isTrue),
-  usedAt: optional(isInstant),
-  timeouts: optional(
-    shape({
-      idle: optional(isInstant),
-      absolute: (value) => value === false || optional(isInstant)(value),
-      cookie: (value) => value === null || optional(isInstant)(value),
-    }),
-  ),
-  successor: optional(
-    shape({
-      key: isText,
-      retiredAt: isInstant,
-      grace: optional(shape({ id: isText, until: isInstant, untilUsed: optional(isTrue) })),
-      isFinal: optional(isTrue),
-    }),
-  ),
-});

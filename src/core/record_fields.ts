@@ -76,7 +76,10 @@ export class RecordFields implements ReadonlyMap<string, string> {
 
   /** These fields with one field changed. */
   withField(name: string, value: string): RecordFields {
-    return this.#and(new Map([[name, value]]));
+    // A list of entries would have to be made and read first.
+    const changed = new Map<string, string>();
+    changed.set(name, value);
+    return this.#and(changed);
   }
 
   #and(changed: Map<string, string | null>): RecordFields {
@@ -88,7 +91,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
   }
 
   get(name: string): string | undefined {
-    const changed = this.#changed.get(name);
+    const changed = this.#changed.size === 0 ? undefined : this.#changed.get(name);
     if (changed !== undefined) return changed ?? undefined;
     const base = this.#base;
     if (typeof base !== "string") return base.get(name);
@@ -241,21 +244,13 @@ function lookUp(lines: string, name: string): string | undefined {
   return lines.slice(from, endOfValue(lines, from));
 }
 
-/** The text that replaces a part of the lines. */
-interface Edit {
-  readonly from: number;
-  readonly to: number;
-  readonly text: string;
-}
-
 /**
  * Lines with changes applied. All positions are looked up in the original lines: a search in a text that was just
  * concatenated would copy it.
  */
 function splice(lines: string, changed: Difference): string {
-  const edits: Edit[] = [];
-  let isSorted = true;
-  let last = 0;
+  let spliced = "";
+  let done = 0;
   let before = "";
   let after = "";
   for (const [name, value] of changed) {
@@ -266,17 +261,16 @@ function splice(lines: string, changed: Difference): string {
       else before += `\n${name}\n${value}`;
       continue;
     }
+    if (at < done) return splice(lines, sorted(lines, changed));
     const from = at + name.length + 2;
-    isSorted &&= at >= last;
-    last = at;
-    edits.push({ from: value === null ? at : from, to: endOfValue(lines, from), text: value ?? "" });
+    spliced += value === null ? lines.slice(done, at) : lines.slice(done, from) + value;
+    done = endOfValue(lines, from);
   }
-  if (!isSorted) edits.sort((left, right) => left.from - right.from);
-  let result = before;
-  let done = 0;
-  for (const { from, to, text } of edits) {
-    result += lines.slice(done, from) + text;
-    done = to;
-  }
-  return result + lines.slice(done) + after;
+  return before + spliced + lines.slice(done) + after;
+}
+
+/** Changes in the order in which the lines have their fields. */
+function sorted(lines: string, changed: Difference): Difference {
+  const places = [...changed].map(([name, value]) => ({ name, value, at: findName(lines, name) }));
+  return new Map(places.sort((left, right) => left.at - right.at).map(({ name, value }) => [name, value]));
 }

@@ -114,11 +114,13 @@ export class Values {
     return {
       key,
       run: (fields) => {
-        const text = this.text(key, fields);
-        const end = this.#expiring(key, fields)?.endsAt;
+        const plain = fields.get(fieldName(DATA, key));
+        const expiring = plain === undefined ? this.#expiring(key, fields) : undefined;
+        const text = plain ?? expiring?.text;
         const put = (value: unknown): void => {
           const next = value === undefined ? undefined : this.encode(key, value);
-          void (next === undefined ? removeChange(key) : setChange(key, next, end)).run(fields);
+          if (next === undefined) removeOthers(fields, key);
+          else write(fields, key, next, expiring?.endsAt);
           onResult(value, next);
         };
         const value = compute(text === undefined ? undefined : this.decode(text), fields);
@@ -164,14 +166,13 @@ export class Values {
 
 /** A change that sets a value, which ends at `endsAt` or with the session. */
 function setChange(key: string, text: string, endsAt: number | undefined): Change {
+  return { key, run: (fields) => write(fields, key, text, endsAt) };
+}
+
+function write(fields: FieldsView, key: string, text: string, endsAt: number | undefined): void {
   const sign = endsAt === undefined ? DATA : EXPIRING;
-  return {
-    key,
-    run(fields) {
-      fields.set(fieldName(sign, key), endsAt === undefined ? text : withEnd(text, endsAt));
-      removeOthers(fields, key, sign);
-    },
-  };
+  fields.set(fieldName(sign, key), endsAt === undefined ? text : withEnd(text, endsAt));
+  removeOthers(fields, key, sign);
 }
 
 function removeChange(key: string): Change {

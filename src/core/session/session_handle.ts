@@ -2,7 +2,7 @@ import type { ActiveSession, SessionSource } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "../errors.ts";
 import { kindOf } from "../kind_of.ts";
 import { infoOf } from "./session_info.ts";
-import { isPromise } from "../maybe_promise.ts";
+import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import type { OwnTimeouts } from "../metadata.ts";
 import { tokenOf } from "./session_token.ts";
 import {
@@ -110,13 +110,12 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   ): Promise<Next> {
     if (typeof change !== "function")
       return Promise.reject(new TypeError("session.update takes a key and a function of its value"));
-    return this.#call(async (active) => {
-      const loading = active.load();
-      if (loading !== undefined) await loading;
-      active.assertWritable();
-      const updated = updateKey(active, key, change as (value: unknown) => unknown);
-      return (isPromise(updated) ? await updated : updated) as Next;
-    });
+    return this.#call((active) =>
+      chain(active.load(), () => {
+        active.assertWritable();
+        return updateKey(active, key, change as (value: unknown) => unknown) as MaybePromise<Next>;
+      }),
+    );
   }
 
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
@@ -150,17 +149,15 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   save(callback?: never): Promise<void> {
-    return this.#call(async (active) => {
+    return this.#call((active) => {
       if (callback !== undefined) throw new TypeError("session.save takes no callback: await it");
       active.detectChanges();
-      const saving = active.save();
-      if (isPromise(saving)) await saving;
-      active.values.dropStale();
+      return chain(active.save(), () => active.values.dropStale());
     });
   }
 
   regenerate(options: RegenerateOptions = {}): Promise<void> {
-    return this.#call(async (active) => {
+    return this.#call((active) => {
       assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
       assertGrace(grace);
@@ -176,7 +173,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   destroy(options: DestroyOptions = {}): Promise<void> {
-    return this.#call(async (active) => {
+    return this.#call((active) => {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? []);
       // A save that is still under way would make the ended session the base again.
@@ -234,8 +231,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   /** Runs a call. The end of the request waits for it, even if the handler does not await it. */
-  #call<T>(task: (active: ActiveSession) => Promise<T>): Promise<T> {
+  #call<T>(task: (active: ActiveSession) => MaybePromise<T>): Promise<T> {
     const active = this.#lazy.activate();
-    return active.calls.track(task(active));
+    try {
+      const result = task(active);
+      return isPromise(result) ? active.calls.track(Promise.resolve(result)) : Promise.resolve(result);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 }
