@@ -6,7 +6,7 @@ import {
   type Fields,
   type FLASH,
   hasNames,
-  NO_FIELDS,
+  NO_CHANGES,
   RecordFields,
   withChanges,
 } from "./record_fields.ts";
@@ -77,7 +77,7 @@ export class FieldsView {
 
   /** Only what differs from the base; null for a removed field. */
   get changed(): Difference {
-    return this.#changed ?? NO_FIELDS;
+    return this.#changed ?? NO_CHANGES;
   }
 
   get(name: string): string | undefined {

@@ -35,8 +35,8 @@ export type Fields = ReadonlyMap<string, string>;
 /** The difference between two states of fields: the new text of each changed field, and null for a removed one. */
 export type Difference = ReadonlyMap<string, string | null>;
 
-/** No fields. It is also the difference between two equal states. */
-export const NO_FIELDS: Fields = new Map();
+/** The difference between two equal states. */
+export const NO_CHANGES: Difference = new Map();
 
 /** In characters. In a smaller text, each search is so fast that nothing is prepared for it. */
 const LARGE_TEXT = 1000;
@@ -55,7 +55,7 @@ export class RecordFields implements ReadonlyMap<string, string> {
   #lines: string | undefined;
 
   /** Takes fields as lines or as a map, and the changes of them: null for a field that is removed. */
-  constructor(base: string | Fields, changed: Difference = NO_FIELDS) {
+  constructor(base: string | Fields, changed: Difference = NO_CHANGES) {
     this.#base = base;
     this.#changed = changed;
   }
@@ -157,6 +157,9 @@ export class RecordFields implements ReadonlyMap<string, string> {
     return (this.#map ??= wholeOf(this.#base, this.#changed));
   }
 }
+
+/** No fields, as lines: fields that are added to them need no check whether lines can hold them. */
+export const NO_FIELDS: Fields = new RecordFields("");
 
 /** Fields with changes applied to them: null for a field that is removed. The caller must not modify `changed` afterwards. */
 export function withChanges(fields: Fields, changed: Difference): RecordFields {

@@ -73,12 +73,11 @@ export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
     headers.delete("Set-Cookie");
     for (const cookie of theirs) if (!names.has(cookieName(cookie))) headers.append("Set-Cookie", cookie);
   }
-  for (const cookie of ours) headers.append("Set-Cookie", cookie);
   if (added.get("Cache-Control")?.includes("no-store"))
     for (const name of [...headers.keys()].filter((each) => TARGETED.test(each))) headers.delete(name);
   for (const [name, value] of added) {
-    if (name === "set-cookie") continue;
-    if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
+    if (name === "set-cookie") headers.append("Set-Cookie", value);
+    else if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
     else if (name !== "access-control-expose-headers") headers.set(name, value);
     else if (headers.has("Access-Control-Allow-Origin")) addTo(headers, name, value);
   }

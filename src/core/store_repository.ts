@@ -95,9 +95,8 @@ export class StoreRepository implements Repository {
     token?: string,
   ): MaybePromise<Found | RejectReason> {
     if (record === null) return "unknown";
-    if (isTombstone(record)) return "revoked";
     const metadata = readMetadata(record, key);
-    if (typeof metadata === "string") return metadata;
+    if (typeof metadata === "string") return isTombstone(record) ? "revoked" : metadata;
     const { fields, lastSeenAt, version } = record;
     const stored: Stored = { key, fields };
     // The codec is not needed: a retired record has no data.

@@ -1,5 +1,5 @@
 import { createWriteId } from "../session_id.ts";
-import { type Difference, type Fields, METADATA_FIELD, NO_FIELDS, RecordFields } from "../record_fields.ts";
+import { type Difference, type Fields, METADATA_FIELD, NO_CHANGES, NO_FIELDS, RecordFields } from "../record_fields.ts";
 import type { Found } from "../repository.ts";
 import type { RecordVersion, SessionRecord, Write } from "../store.ts";
 
@@ -33,7 +33,7 @@ export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
 
 /** The difference between two states of fields. */
 export function difference(before: Fields, after: Fields): Difference {
-  if (before === after) return NO_FIELDS;
+  if (before === after) return NO_CHANGES;
   if (before === NO_FIELDS) return after;
   const known = RecordFields.is(after) ? after.changesSince(before) : undefined;
   if (known !== undefined) return known;
