@@ -64,14 +64,18 @@ export function signedIds(options: SignedIdsOptions): TokenFormat {
   const { secrets, acceptUnsigned = false } = options;
   if (typeof acceptUnsigned !== "boolean") throw new TypeError("signedIds: acceptUnsigned must be a boolean");
   const signers = keyring(secrets, (secret) => chain(deriveKey("id", secret), signer));
-  /** The token that was verified last. The core asks for the token of the same id next, so it is not signed again. */
+  /** The token that was verified or made last. The core asks for the token of the same id next, so it is not signed again. */
   let last: { readonly token: string; readonly id: string; readonly name: string; readonly sign: Signer } | undefined;
 
   return {
     toToken(id, { name, runtimeArguments }) {
       return chain(signers(runtimeArguments), ([sign]) => {
         if (last?.id === id && last.name === name && last.sign === sign) return last.token;
-        return chain(sign(signedText(name, id)), (signature) => `${id}.${signature}`);
+        return chain(sign(signedText(name, id)), (signature) => {
+          const token = `${id}.${signature}`;
+          last = { token, id, name, sign };
+          return token;
+        });
       });
     },
     toId(token, { presentedName, runtimeArguments }) {

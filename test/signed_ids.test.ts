@@ -46,6 +46,19 @@ describe("toToken()", () => {
     expect(ids.toToken(ID, op("t"))).toBe(`${ID}.${signatureOf(ID, SECRET, "t")}`);
   });
 
+  test("signs an id once for a login, which asks for its token twice", async () => {
+    let hashes = 0;
+    const counting = { hash: (...given: Parameters<typeof hash>) => ((hashes += 1), hash(...given)) };
+    vi.resetModules();
+    vi.spyOn(process, "getBuiltinModule").mockReturnValue(counting as never);
+    const ids = (await import("../src/signed_ids.ts")).signedIds({ secrets: [SECRET] });
+    const next = `${ID}A`;
+    expect(ids.toId(`${ID}.${signatureOf(ID, SECRET)}`, op())).toBe(ID);
+    const before = hashes;
+    for (let time = 0; time < 2; time++) expect(ids.toToken(next, op())).toBe(`${next}.${signatureOf(next, SECRET)}`);
+    expect(hashes - before).toBe(2);
+  });
+
   test("never gives a token of another tenant's secret", () => {
     const ids = signedIds({ secrets: (env: { secret: string }) => [env.secret] });
     const [one, two] = [{ secret: SECRET }, { secret: OLDER }];

@@ -1,5 +1,5 @@
 /**
- * Base64url without padding (RFC 4648, 5), on every runtime, and concatenation of bytes.
+ * Base64url without padding (RFC 4648, 5), on every runtime, hexadecimal, and concatenation of bytes.
  *
  * @module
  */
@@ -18,6 +18,22 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(characters.length);
   for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
   return bytes;
+}
+
+/** The bytes of a text of hexadecimal digits, in lowercase; in `bytes` from `start` on, if they are given. */
+export function fromHex(
+  text: string,
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(text.length / 2),
+  start = 0,
+): Uint8Array<ArrayBuffer> {
+  for (let at = 0; at < text.length; at += 2)
+    bytes[start + at / 2] = (digitOf(text.charCodeAt(at)) << 4) | digitOf(text.charCodeAt(at + 1));
+  return bytes;
+}
+
+/** The value of the digit with this character code. It uses no table, whose time could depend on a secret. */
+function digitOf(code: number): number {
+  return (code & 15) + 9 * (code >> 6);
 }
 
 /** Concatenates two arrays of bytes. */

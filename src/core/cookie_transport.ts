@@ -110,8 +110,11 @@ export function cookieTransport(
       const header = request.headers.get("Cookie");
       return previous.some(({ name }) => name !== scope.name && readCookie(header, name).isPresent);
     },
-    presentedName: (request, runtimeArguments) =>
-      presented(request, runtimeArguments).previousName ?? cookieFor(request, runtimeArguments).settings.scope.name,
+    presentedName(request, runtimeArguments) {
+      const { previous, scope } = cookieFor(request, runtimeArguments).settings;
+      // Each load asks this, and few programs have renamed their cookie: the header is not parsed again.
+      return previous.length === 0 ? scope.name : (presented(request, runtimeArguments).previousName ?? scope.name);
+    },
     name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.scope.name,
     lifetime: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings,
     assertFits(token, { request, runtimeArguments }) {

@@ -4,12 +4,12 @@
  * @module
  */
 import { chain, type MaybePromise } from "./maybe_promise.ts";
-import { toBase64Url } from "./base64url.ts";
+import { fromHex, toBase64Url } from "./base64url.ts";
 import { ID_ALPHABET } from "./session_id.ts";
 
 /** The part of `node:crypto` that this package uses. */
 export interface NodeCrypto {
-  hash<Form extends keyof Digest>(algorithm: "sha256", data: string | Uint8Array, form: Form): Digest[Form];
+  hash(algorithm: "sha256", data: string | Uint8Array, form: Form): string;
   createSecretKey(key: Uint8Array): NodeKey;
   createCipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeCipher & { getAuthTag(): Uint8Array };
   createDecipheriv(
@@ -58,28 +58,18 @@ function findNodeCrypto(): NodeCrypto | null {
 /** How the hash of 64 zero bytes begins. That is enough to recognise another function. */
 const DIGEST_OF_ZEROS = "9aX9QtFqIDAnmO9u";
 
-/** A hash in each of its forms. */
-interface Digest {
-  /** 64 lowercase hexadecimal digits. */
-  readonly hex: string;
-  /** 43 characters. */
-  readonly base64url: string;
-  /** 32 bytes. */
-  readonly buffer: Uint8Array<ArrayBuffer>;
-}
+/** 64 lowercase hexadecimal digits, or 43 characters. Bytes are not a form: Node needs three times as long for them. */
+type Form = "hex" | "base64url";
 
 /** The SHA-256 of bytes, or of a text in UTF-8. It answers at once where the runtime has Node's crypto. */
-export function sha256(data: string): MaybePromise<string>;
-export function sha256<Form extends keyof Digest>(data: string | Uint8Array, form: Form): MaybePromise<Digest[Form]>;
-export function sha256(data: string | Uint8Array, form: keyof Digest = "hex"): MaybePromise<Digest[keyof Digest]> {
+export function sha256(data: string | Uint8Array, form: Form = "hex"): MaybePromise<string> {
   const node = nodeCrypto();
   return node === null ? webSha256(data, form) : node.hash("sha256", data, form);
 }
 
-async function webSha256(data: string | Uint8Array, form: keyof Digest): Promise<Digest[keyof Digest]> {
+async function webSha256(data: string | Uint8Array, form: Form): Promise<string> {
   const input = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
   const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", input));
-  if (form === "buffer") return bytes;
   if (form === "base64url") return toBase64Url(bytes);
   let hex = "";
   for (const byte of bytes) hex += (byte | 0x100).toString(16).slice(1);
@@ -117,7 +107,8 @@ function tagOf(text: string, secret: string): MaybePromise<string> {
 /** Combines the number of each character with six bits of the pad, by exclusive or. Doing it twice gives the text again. */
 function combine(text: string, secret: string, from: number): MaybePromise<string> {
   if (from >= text.length) return "";
-  return chain(sha256(`with-session pad ${from} ${secret}`, "buffer"), (bytes) => {
+  return chain(sha256(`with-session pad ${from} ${secret}`), (hex) => {
+    const bytes = fromHex(hex);
     let combined = "";
     for (let at = 0; at < BLOCK && from + at < text.length; at++)
       combined += ID_ALPHABET.charAt(ID_ALPHABET.indexOf(text.charAt(from + at)) ^ ((bytes[at] ?? 0) & 63));

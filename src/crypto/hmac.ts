@@ -4,7 +4,7 @@
  * @module
  */
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { concat } from "../core/base64url.ts";
+import { concat, fromHex } from "../core/base64url.ts";
 import { sha256 } from "../core/hash.ts";
 
 /** Signs texts under one key: 43 characters of base64url. */
@@ -23,10 +23,7 @@ export function signer(key: Uint8Array): Signer {
     const length = BLOCK + written;
     const message =
       read === text.length ? inner.subarray(0, length) : concat(inner.subarray(0, BLOCK), utf8.encode(text));
-    return chain(sha256(message, "buffer"), (digest) => {
-      outer.set(digest, BLOCK);
-      return sha256(outer, "base64url");
-    });
+    return chain(sha256(message), (digest) => sha256(fromHex(digest, outer, BLOCK), "base64url"));
   };
 }
 
@@ -44,7 +41,7 @@ const DIGEST = 32;
 /** Room for an id and a name; a longer text gets a buffer for itself. */
 const ROOM = 512;
 
-function padded(key: Uint8Array, pad: number, room: number): Uint8Array {
+function padded(key: Uint8Array, pad: number, room: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(BLOCK + room).fill(pad, 0, BLOCK);
   for (const [at, byte] of key.entries()) bytes[at] = byte ^ pad;
   return bytes;

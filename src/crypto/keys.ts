@@ -1,4 +1,5 @@
-import type { MaybePromise } from "../core/maybe_promise.ts";
+import { fromHex } from "../core/base64url.ts";
+import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import { sha256 } from "../core/hash.ts";
 
 /**
@@ -9,5 +10,5 @@ import { sha256 } from "../core/hash.ts";
  * @param secrets Texts that together have 128 bits of entropy or more
  */
 export function deriveKey(purpose: string, ...secrets: readonly string[]): MaybePromise<Uint8Array<ArrayBuffer>> {
-  return sha256(JSON.stringify([`with-session ${purpose}`, ...secrets]), "buffer");
+  return chain(sha256(JSON.stringify([`with-session ${purpose}`, ...secrets])), (hex) => fromHex(hex));
 }

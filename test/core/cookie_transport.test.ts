@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { SessionError } from "../../src/core/errors.ts";
 import { type CookieOptions, cookieTransport } from "../../src/core/cookie_transport.ts";
 import { isToken } from "../../src/core/http_token.ts";
@@ -326,6 +326,13 @@ test.each([
   [1, false],
 ])("isToken() of %j is %j", (text, expected) => {
   expect(isToken(text)).toBe(expected);
+});
+
+test("presentedName() parses no header when the cookie has no previous name", () => {
+  const request = new Request(SHOP, { headers: { Cookie: "__Host-s=id" } });
+  const get = vi.spyOn(request.headers, "get");
+  expect(cookieTransport({ name: "__Host-s" }).presentedName?.(request, [])).toBe("__Host-s");
+  expect(get).not.toHaveBeenCalled();
 });
 
 describe("readBeside() and writeBeside()", () => {
