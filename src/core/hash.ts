@@ -11,12 +11,8 @@ import { ID_ALPHABET } from "./session_id.ts";
 export interface NodeCrypto {
   hash(algorithm: "sha256", data: string | Uint8Array, form: Form): string;
   createSecretKey(key: Uint8Array): NodeKey;
-  createCipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeCipher & { getAuthTag(): Uint8Array };
-  createDecipheriv(
-    algorithm: "aes-256-gcm",
-    key: NodeKey,
-    nonce: Uint8Array,
-  ): NodeCipher & { setAuthTag(tag: Uint8Array): void };
+  createCipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeCipher;
+  createDecipheriv(algorithm: "aes-256-gcm", key: NodeKey, nonce: Uint8Array): NodeDecipher;
 }
 
 /** A key of `node:crypto`. */
@@ -24,11 +20,23 @@ interface NodeKey {
   readonly type: string;
 }
 
-/** What a cipher and a decipher of `node:crypto` have in common. */
+/** The bytes that `node:crypto` returns. */
+interface NodeBytes {
+  toString(form: "base64url"): string;
+}
+
 interface NodeCipher {
   setAAD(additionalData: Uint8Array): void;
-  update(text: string, from: "utf8" | "base64url", to: "utf8" | "base64url"): string;
-  final(to: "utf8" | "base64url"): string;
+  update(text: string, from: "utf8"): NodeBytes;
+  final(): NodeBytes;
+  getAuthTag(): NodeBytes;
+}
+
+interface NodeDecipher {
+  setAAD(additionalData: Uint8Array): void;
+  setAuthTag(tag: Uint8Array): void;
+  update(text: string, from: "base64url", to: "utf8"): string;
+  final(to: "utf8"): string;
 }
 
 let found: NodeCrypto | null | undefined;

@@ -50,14 +50,16 @@ function format(nonce: string, tag: string, ciphertext: string): string {
 }
 
 /**
- * Node's ciphers take and return texts, which avoids copies. They are several times faster than WebCrypto, which works in
+ * Node's ciphers take texts, which avoids copies. They are several times faster than WebCrypto, which works in
  * another thread. With a key object, setting up a cipher takes a third of the time that it takes with the key's bytes.
  */
 function nodeEncrypt(node: NodeCrypto, key: Bytes, nonce: Bytes, text: string, additionalData: string): string {
   const cipher = node.createCipheriv("aes-256-gcm", node.createSecretKey(key), nonce);
   cipher.setAAD(utf8.encode(additionalData));
-  const ciphertext = cipher.update(text, "utf8", "base64url") + cipher.final("base64url");
-  return format(toBase64Url(nonce), toBase64Url(cipher.getAuthTag()), ciphertext);
+  const ciphertext = cipher.update(text, "utf8").toString("base64url");
+  // It gives no bytes: GCM is a stream cipher.
+  cipher.final();
+  return format(toBase64Url(nonce), cipher.getAuthTag().toString("base64url"), ciphertext);
 }
 
 function open(

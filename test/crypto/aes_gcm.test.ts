@@ -28,12 +28,13 @@ function takingNothingEmpty(...making: Making): object {
   };
 }
 
+/** A cipher whose bytes cannot be written as base64url. */
 function givingBytesAlone(...making: Making): object {
   const cipher = createCipheriv(...making);
   return {
     setAAD: (data: Uint8Array) => cipher.setAAD(data),
-    update: (text: string) => cipher.update(text),
-    final: () => cipher.final(),
+    update: (text: string) => new Uint8Array(cipher.update(text)),
+    final: () => new Uint8Array(cipher.final()),
     getAuthTag: () => cipher.getAuthTag(),
   };
 }
