@@ -88,8 +88,8 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    */
   list(userId: string, ...rest: unknown[]): Promise<UserSession<Metadata>[]>;
   /**
-   * The handle of a session in `list`, so that a page can mark "this browser"; null if the store holds no binding of
-   * it.
+   * The handle of a session in `list`, so that a page can mark "this browser"; null if it is bound to no user. After
+   * `bind`, it is the handle that the session has as soon as it is stored.
    */
   handle(session: object): Promise<string | null>;
   /**

@@ -1,9 +1,9 @@
 import { describe, expect, expectTypeOf, test } from "vitest";
-import { memoryStore, type SessionEvent, SessionManager } from "../mod.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager, type UntypedData } from "../mod.ts";
 import { type UserSession, userSessions } from "../src/user_sessions.ts";
 import { cookieJar, fakeClock, faultyStore } from "../src/testing.ts";
 import { altered, bare, codeOf, errorOf, gate, keyOf, openStore, living, SHOP, visitor } from "./setup/sessions.ts";
-import { ADA, devices, entriesOf, handleOn, userOn } from "./user_sessions/devices.ts";
+import { ADA, devices, entriesOf, handleOn, logInOn, userOn } from "./user_sessions/devices.ts";
 import { unlisted } from "./user_sessions/invariant.ts";
 
 describe("list()", () => {
@@ -216,10 +216,37 @@ describe("bind()", () => {
     const { result: id } = await phone((session) => session.create());
     const session = sessions.open(String(id));
     await users.bind(session, ADA, "by id");
-    expect(await users.handle(session)).toBeNull();
     await session.save();
     expect(await users.handle(session)).toBe(await handleOn(users, phone));
     expect(await users.list(ADA)).toMatchObject([{ metadata: "by id" }]);
+  });
+
+  test("handle() is the handle that list() will show, from bind() on, and null from unbind() on", async () => {
+    const { users, browser } = devices();
+    const phone = browser();
+    const handleAfter = async (call: (session: Session<UntypedData>) => unknown): Promise<unknown> =>
+      (
+        await phone(async (session) => {
+          await call(session);
+          return await users.handle(session);
+        })
+      ).result;
+    const listed = async (user: string): Promise<unknown> => (await users.list(user)).map(({ handle }) => handle);
+
+    const first = await handleAfter((session) => logInOn(users, session));
+    expect(await listed(ADA)).toEqual([first]);
+    expect(await handleAfter((session) => users.bind(session, ADA, "again"))).toBe(first);
+    expect(await listed(ADA)).toEqual([first]);
+    const other = await handleAfter((session) => users.bind(session, "user-2"));
+    expect(await listed("user-2")).toEqual([other]);
+    expect(other).not.toBe(first);
+    expect(await handleAfter((session) => users.unbind(session))).toBeNull();
+    expect(
+      await handleAfter(async (session) => {
+        await users.bind(session, ADA);
+        await users.unbind(session);
+      }),
+    ).toBeNull();
   });
 
   test("bind() refuses a session of a manager that does not have the plugin, and what is no session", async () => {

@@ -9,7 +9,7 @@ import { chain } from "../core/maybe_promise.ts";
 import { byteLength } from "../core/record_size.ts";
 import { createId } from "../core/session_id.ts";
 import type { SessionInternals } from "../core/session_internals.ts";
-import { FACTS, type Facts, factsOf, type Pending, pendingOf } from "./facts.ts";
+import { FACTS, type Facts, factsOf, listOf, type Pending, pendingOf, toPending } from "./facts.ts";
 import { checkedVersion, type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
 
 /** The most that metadata may take when encoded, in bytes. */
@@ -52,10 +52,19 @@ export async function unbind(internals: SessionInternals): Promise<void> {
   });
 }
 
-/** The handle of the session in its user's list; null if the store holds no binding of it. */
+/**
+ * The handle of the session in its user's list, as this request sees it: after `bind` the handle that `list` will show,
+ * and after `unbind` null.
+ */
 export async function handleOf(internals: SessionInternals): Promise<string | null> {
-  const facts = await storedFacts(internals);
-  return facts === undefined ? null : `${facts.lists[0].list}.${facts.token}`;
+  const stored = await storedFacts(internals);
+  const recorded = internals.metadata(FACTS);
+  if (recorded === undefined) return null;
+  const pending = toPending(recorded);
+  const list = pending === undefined ? stored?.lists[0].list : await listOf("", pending.userId);
+  // A session that stays with its user keeps its token: see `factsFor`.
+  const token = pending === undefined || stored?.lists[0].list === list ? stored?.token : pending.token;
+  return list === undefined || token === undefined ? null : `${list}.${token}`;
 }
 
 /**

@@ -50,7 +50,11 @@ export function factsOf(metadata: Metadata): Facts | undefined {
 
 /** The binding in the metadata that is not stored yet. */
 export function pendingOf(metadata: Metadata): Pending | undefined {
-  const value = metadata[FACTS];
+  return toPending(metadata[FACTS]);
+}
+
+/** A binding that is not stored yet; undefined for any other fact. */
+export function toPending(value: unknown): Pending | undefined {
   return typeof Object(value).userId === "string" ? (value as Pending) : undefined;
 }
 
