@@ -72,14 +72,14 @@ export interface CookieSessionsOptions {
    *
    * @default Nothing is noted: a copy is valid until it expires
    */
-  readonly revocation?: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>);
+  readonly revocation?: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
   /**
    * The most cookies over which one session may be split, 1 to 16. Each request carries them all, and most servers
    * accept 8 to 16 KiB of headers, so 3 is safe.
    *
    * @default {1}
    */
-  readonly chunks?: number;
+  readonly chunks?: number | undefined;
 }
 
 /** WebKit keeps 16 cookies of 4 000 octets (WebKitGTK 2.50). */

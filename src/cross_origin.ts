@@ -24,7 +24,7 @@ import { assertKnown } from "./core/known_options.ts";
 /** Options of {@linkcode crossOriginProtection}. */
 export interface CrossOriginOptions {
   /** Origins whose pages may send any request, such as `https://app.example`; each with scheme, host and port. @default None */
-  readonly trustedOrigins?: readonly string[];
+  readonly trustedOrigins?: readonly string[] | undefined;
 }
 
 /**

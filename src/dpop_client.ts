@@ -15,13 +15,13 @@ export type { DpopKeyPair, DpopState, DpopStorage } from "./dpop/client_state.ts
 /** Options of {@linkcode dpopClient}. All are optional. */
 export interface DpopClientOptions {
   /** The header that carries the id: the same value as the server's option `header`. @default {"X-Session-Id"} */
-  readonly header?: string | { readonly name: string; readonly scheme?: "Bearer" };
+  readonly header?: string | { readonly name: string; readonly scheme?: "Bearer" | undefined } | undefined;
   /** Where key and id are kept. @default IndexedDB where the runtime has it, otherwise memory */
-  readonly storage?: DpopStorage;
+  readonly storage?: DpopStorage | undefined;
   /** The function that sends a request. @default {fetch} */
-  readonly fetch?: (request: Request) => Promise<Response>;
+  readonly fetch?: ((request: Request) => Promise<Response>) | undefined;
   /** The clock, in epoch milliseconds. The server does not rely on it. @default {Date.now} */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** A client of one server. */

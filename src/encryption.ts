@@ -41,7 +41,7 @@ export interface EncryptionOptions {
    *
    * @default {false}
    */
-  readonly acceptPlain?: boolean;
+  readonly acceptPlain?: boolean | undefined;
 }
 
 /**

@@ -14,7 +14,7 @@ import { internalsOf, type SessionInternals } from "./core/session_internals.ts"
 /** Options of {@linkcode exclusive}. */
 export interface ExclusiveOptions {
   /** How long, in seconds, `fn` may take before another request may run it as well. @default {30} */
-  readonly lease?: number;
+  readonly lease?: number | undefined;
 }
 
 /**

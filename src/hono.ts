@@ -21,7 +21,7 @@ export interface HonoSessionOptions<Data extends object = DefaultData, As extend
   // oxlint-disable-next-line no-explicit-any -- whatever bindings the app has
   extends SessionOptions<Data, [context: Context<any>]> {
   /** The name under which handlers find the session. With several sessions, give each its own. @default {"session"} */
-  readonly as?: As;
+  readonly as?: As | undefined;
 }
 
 /**

@@ -40,9 +40,9 @@ export interface TelemetryMeter {
 /** Where session events are recorded. */
 export interface OpenTelemetryOptions {
   /** Makes a span for each event that took time, and for each failure: `trace.getTracer("my-app")`. @default No spans */
-  readonly tracer?: TelemetryTracer;
+  readonly tracer?: TelemetryTracer | undefined;
   /** Counts events and measures durations: `metrics.getMeter("my-app")`. @default No metrics */
-  readonly meter?: TelemetryMeter;
+  readonly meter?: TelemetryMeter | undefined;
 }
 
 /** `SpanStatusCode.ERROR` of the API. */

@@ -37,7 +37,7 @@ export interface SignedIdsOptions {
    * Whether ids without a signature are accepted, for sessions that began before ids were signed. Their clients get the
    * signature. Keep it set until such sessions have expired. @default {false}
    */
-  readonly acceptUnsigned?: boolean;
+  readonly acceptUnsigned?: boolean | undefined;
 }
 
 /**

@@ -24,6 +24,7 @@ import { revoke } from "./user_sessions/user_index.ts";
 
 export type {
   CredentialVersion,
+  CredentialVersionFunction,
   IndexedMetadata,
   LimitFunction,
   UserSessionsOptions,

@@ -1,9 +1,35 @@
 import { Hono } from "hono";
 import { describe, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, type Session, SessionError, type SessionErrorCode, type SessionEvent } from "../mod.ts";
-import { type MaybePromise, SessionManager, type SessionStore, type StoredRecord, withSession } from "../mod.ts";
+import {
+  type CookieOptions,
+  type DestroyOptions,
+  type HeaderOptions,
+  type MaybePromise,
+  type MemoryStoreOptions,
+  memoryStore,
+  type OwnTimeouts,
+  type PreviousCookie,
+  type RegenerateOptions,
+  type Session,
+  SessionError,
+  type SessionErrorCode,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  type StoredRecord,
+  type TimeoutLimits,
+  type ValueOptions,
+  withSession,
+} from "../mod.ts";
+import type { CrossOriginOptions } from "../src/cross_origin.ts";
+import type { EncryptionOptions } from "../src/encryption.ts";
+import type { ExclusiveOptions } from "../src/exclusive.ts";
 import { session as middleware, type SessionEnv } from "../src/hono.ts";
+import type { RedisStoreOptions } from "../src/stores/redis.ts";
+import type { SqlStoreOptions } from "../src/stores/sqlite.ts";
+import type { UserSessionsOptions } from "../src/user_sessions.ts";
 import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
 
 /** The compiler does the test. Running the file only shows that no line throws. */
@@ -20,6 +46,9 @@ interface Env {
 interface Ctx {
   waitUntil(promise: Promise<unknown>): void;
 }
+
+/** Options of which each is undefined. */
+type Undefined<Options> = { [Name in keyof Options]-?: undefined };
 
 const ok = new Response("ok");
 const store = memoryStore();
@@ -427,6 +456,26 @@ describe("errors, events and stores", () => {
     };
     withSession(async () => ok, { store });
     expectTypeOf(store.load("")).toEqualTypeOf<MaybePromise<StoredRecord | null>>();
+  });
+
+  test("an option may be undefined, also with exactOptionalPropertyTypes", () => {
+    expectTypeOf<Undefined<SessionOptions>>().toExtend<SessionOptions>();
+    expectTypeOf<Undefined<CookieOptions>>().toExtend<CookieOptions>();
+    expectTypeOf<Undefined<PreviousCookie>>().toExtend<PreviousCookie>();
+    expectTypeOf<Undefined<TimeoutLimits>>().toExtend<TimeoutLimits>();
+    expectTypeOf<Undefined<OwnTimeouts>>().toExtend<OwnTimeouts>();
+    expectTypeOf<Undefined<RegenerateOptions>>().toExtend<RegenerateOptions>();
+    expectTypeOf<Undefined<ValueOptions>>().toExtend<ValueOptions>();
+    expectTypeOf<Undefined<DestroyOptions>>().toExtend<DestroyOptions>();
+    expectTypeOf<Undefined<MemoryStoreOptions>>().toExtend<MemoryStoreOptions>();
+    expectTypeOf<Undefined<SqlStoreOptions>>().toExtend<SqlStoreOptions>();
+    expectTypeOf<Undefined<RedisStoreOptions>>().toExtend<RedisStoreOptions>();
+    expectTypeOf<Undefined<UserSessionsOptions>>().toExtend<UserSessionsOptions>();
+    expectTypeOf<Undefined<ExclusiveOptions>>().toExtend<ExclusiveOptions>();
+    expectTypeOf<Undefined<CrossOriginOptions>>().toExtend<CrossOriginOptions>();
+    expectTypeOf<{ name: string; scheme: undefined }>().toExtend<HeaderOptions>();
+    // An undefined secret is an unset environment variable, which must not mean "no secret".
+    expectTypeOf<Undefined<EncryptionOptions>>().not.toExtend<EncryptionOptions>();
   });
 
   test("a store of one's own is the interface, spread or whole", () => {

@@ -13,9 +13,9 @@ export interface Timeouts {
 /** The longest that the timeouts of one session may be, in seconds. */
 export interface TimeoutLimits {
   /** The longest idle timeout. @default No limit */
-  readonly idle?: number;
+  readonly idle?: number | undefined;
   /** The longest absolute timeout; with a limit, `false` is not accepted. @default No limit */
-  readonly absolute?: number;
+  readonly absolute?: number | undefined;
 }
 
 /** How far one server's clock may be wrong, in seconds: the five minutes of SECURITY.md. */

@@ -7,7 +7,7 @@ export interface HeaderOptions {
   /** The header's name, such as `X-Session-Id`; the same in requests and responses. */
   readonly name: string;
   /** What stands before the token, as in `Authorization: Bearer …`. @default Nothing */
-  readonly scheme?: "Bearer";
+  readonly scheme?: "Bearer" | undefined;
 }
 
 // Headers that carry something else, so that the token would replace it or be lost. Some belong to other modules of this package.

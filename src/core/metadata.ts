@@ -18,11 +18,11 @@ export type JsonValue =
 /** Timeouts of one session, in seconds. An absent timeout follows the options. */
 export interface OwnTimeouts {
   /** The session ends after this many seconds without a request. @default The option `idleTimeout` */
-  readonly idle?: number;
+  readonly idle?: number | undefined;
   /** The session ends this many seconds after it began; `false` for never. @default The option `absoluteTimeout` */
-  readonly absolute?: number | false;
+  readonly absolute?: number | false | undefined;
   /** The cookie's `Max-Age` in seconds; null for a cookie that ends with the browser. @default The option `cookie.maxAge` */
-  readonly cookie?: number | null;
+  readonly cookie?: number | null | undefined;
 }
 
 /** The part of a retired record that names its successor, so that a logout with the old id ends the successor as well. */

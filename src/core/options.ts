@@ -26,37 +26,37 @@ export interface SessionOptions<
    *
    * @default {memoryStore()}
    */
-  readonly store?: SessionStore | RepositorySource | ((...rest: Rest) => MaybePromise<SessionStore>);
+  readonly store?: SessionStore | RepositorySource | ((...rest: Rest) => MaybePromise<SessionStore>) | undefined;
   /**
    * The cookie's attributes, `false` for no cookie, or a function that gives the attributes for a request.
    *
    * @default A cookie with the defaults of `CookieOptions`
    */
-  readonly cookie?: CookieOptions | false | ((request: Request, ...rest: Rest) => CookieOptions);
+  readonly cookie?: CookieOptions | false | ((request: Request, ...rest: Rest) => CookieOptions) | undefined;
   /** A header for clients without cookies. @default {false} */
-  readonly header?: string | HeaderOptions | false;
+  readonly header?: string | HeaderOptions | false | undefined;
   /**
    * How the token travels, in place of cookie and header, which must not be given as well. The first transport that
    * finds a token is used.
    *
    * @default The cookie, then the header
    */
-  readonly transports?: readonly Transport[];
+  readonly transports?: readonly Transport[] | undefined;
   /** The session ends after this many seconds without a request: by default after a day. @default {86_400} */
-  readonly idleTimeout?: number;
+  readonly idleTimeout?: number | undefined;
   /**
    * The session ends this many seconds after it began, or after the last `regenerate({ reauthenticated: true })`: by
    * default after 30 days; `false` for never.
    *
    * @default {2_592_000}
    */
-  readonly absoluteTimeout?: number | false;
+  readonly absoluteTimeout?: number | false | undefined;
   /** The longest that `setTimeouts` can make the timeouts of one session. @default No limits */
-  readonly timeoutLimits?: TimeoutLimits;
+  readonly timeoutLimits?: TimeoutLimits | undefined;
   /** How old, in seconds, "last seen" may grow before a request writes it anew. @default A tenth of the idle timeout */
-  readonly touchInterval?: number;
+  readonly touchInterval?: number | undefined;
   /** Whether a request counts as use of the session; not async. @default Each request but a prefetch */
-  readonly touch?: (request: Request) => boolean;
+  readonly touch?: ((request: Request) => boolean) | undefined;
   /**
    * Seconds after which a request that uses the session renews its id. The old id opens the session until a
    * minute after the client first used the new one. Afterwards the old id is rejected with the reason `"reuse"`, a sign of theft. With
@@ -64,23 +64,26 @@ export interface SessionOptions<
    *
    * @default Never
    */
-  readonly rotateEvery?: number | { readonly seconds: number; readonly onReuse?: "reject" | "destroy" };
+  readonly rotateEvery?:
+    | number
+    | { readonly seconds: number; readonly onReuse?: "reject" | "destroy" | undefined }
+    | undefined;
   /** How an id becomes the token that the client holds: `signedIds()`. @default The token is the id */
-  readonly ids?: TokenFormat;
+  readonly ids?: TokenFormat | undefined;
   /** How a record is encoded for the store: `encryption()`. @default The store gets the record as it is */
-  readonly encryption?: RecordCodec;
+  readonly encryption?: RecordCodec | undefined;
   /** Capabilities such as `userSessions()` and `readYourWrites()`. The first one is nearest to the store. @default None */
-  readonly plugins?: readonly Plugin[];
+  readonly plugins?: readonly Plugin[] | undefined;
   /**
    * A Standard Schema. It checks data when it is loaded, and before it is stored; it must accept its own output.
    *
    * @default No check
    */
-  readonly schema?: Schema<Data>;
+  readonly schema?: Schema<Data> | undefined;
   /** How one value becomes a text, and back. @default Structured values */
-  readonly codec?: Codec;
+  readonly codec?: Codec | undefined;
   /** Whether the session is loaded when it is first read, or before the handler runs. @default {"lazy"} */
-  readonly load?: "lazy" | "eager";
+  readonly load?: "lazy" | "eager" | undefined;
   /**
    * Whether a response waits until its session is stored. With `"after-response"` it does not wait if there
    * is a `waitUntil`. It waits nevertheless if the session is new, has a new id, has other timeouts or has
@@ -88,31 +91,31 @@ export interface SessionOptions<
    *
    * @default {"before-response"}
    */
-  readonly persist?: "before-response" | "after-response";
+  readonly persist?: "before-response" | "after-response" | undefined;
   /** Keeps the process alive until a promise settles. @default The `waitUntil` of the first argument beside the request that has one */
-  readonly waitUntil?: (promise: Promise<unknown>, ...rest: Rest) => void;
+  readonly waitUntil?: ((promise: Promise<unknown>, ...rest: Rest) => void) | undefined;
   /**
    * Whether a failure of the store is an error, or the request goes on without
    * a session and does not change the cookie.
    *
    * @default {"throw"}
    */
-  readonly onStoreError?: "throw" | "anonymous";
+  readonly onStoreError?: "throw" | "anonymous" | undefined;
   /**
    * How many seconds a store may take for one load or one commit, retries included. If the id of a session could not be
    * renewed, or no response carries the new one, undoing that may take as long again.
    *
    * @default {5}
    */
-  readonly storeTimeout?: number;
+  readonly storeTimeout?: number | undefined;
   /** Called with each event. An error that it throws or rejects with is dropped. @default No function is called */
-  readonly onEvent?: (event: SessionEvent) => unknown;
+  readonly onEvent?: ((event: SessionEvent) => unknown) | undefined;
   /**
    * Makes an unguessable id of 22 to 4 096 characters of `A-Z a-z 0-9 - _`. It gets the request, if there is one.
    *
    * @default 192 random bits
    */
-  readonly generateId?: (request?: Request) => MaybePromise<string>;
+  readonly generateId?: ((request?: Request) => MaybePromise<string>) | undefined;
   /** The clock, in epoch milliseconds. @default {Date.now} */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }

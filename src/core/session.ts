@@ -54,19 +54,19 @@ export interface RegenerateOptions {
    *
    * @default {0}
    */
-  readonly grace?: number;
+  readonly grace?: number | undefined;
   /**
    * Whether the user has just proved who they are. The absolute timeout begins anew, and `info().authenticatedAt` is now.
    *
    * @default {false}
    */
-  readonly reauthenticated?: boolean;
+  readonly reauthenticated?: boolean | undefined;
 }
 
 /** How long a value is kept. */
 export interface ValueOptions {
   /** Seconds after which the value is gone. @default The life of the session */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
 }
 
 /** What a browser clears at logout: https://www.w3.org/TR/clear-site-data/#header. */
@@ -79,7 +79,7 @@ export interface DestroyOptions {
    *
    * @default Nothing
    */
-  readonly clearSiteData?: readonly ClearSiteData[];
+  readonly clearSiteData?: readonly ClearSiteData[] | undefined;
 }
 
 /**

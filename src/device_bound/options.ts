@@ -14,14 +14,14 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
    *
    * @default {"offer"}
    */
-  readonly mode?: "offer" | "require";
+  readonly mode?: "offer" | "require" | undefined;
   /**
    * The path under which the browser registers and refreshes, as the browser sees it: `/dbsc/start` and
    * `/dbsc/refresh`.
    *
    * @default {"/dbsc"}
    */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /**
    * How long a proof is valid, in seconds: a copied cookie is rejected afterwards. The bound cookie's `Max-Age` is 300
    * seconds less because servers' clocks may differ, or half the lifetime if that is more. Below 420, a page in
@@ -29,7 +29,7 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
    *
    * @default {600}
    */
-  readonly lifetime?: number;
+  readonly lifetime?: number | undefined;
   /**
    * Secrets that sign challenges and bound cookies, in addition to the secret that each record keeps: at least 32 bytes
    * each, the current one first. With them, a reader of the store who has also stolen a session cookie cannot make a
@@ -44,16 +44,16 @@ export interface DeviceBoundOptions<Rest extends unknown[] = never[]> {
    *
    * @default All
    */
-  readonly offerOn?: (request: Request, ...rest: Rest) => boolean;
+  readonly offerOn?: ((request: Request, ...rest: Rest) => boolean) | undefined;
   /**
    * Hosts whose pages may make the browser refresh, beside the session's own, such as `app.example.com` for an API on
    * another host of the site, or `*.example.com` for all.
    *
    * @default None
    */
-  readonly refreshInitiators?: readonly string[];
+  readonly refreshInitiators?: readonly string[] | undefined;
   /** Paths whose requests the browser sends without waiting for a proof, such as `/assets`; each begins with `/`. @default None */
-  readonly exclude?: readonly string[];
+  readonly exclude?: readonly string[] | undefined;
 }
 
 /** Options with their defaults, and the values that are computed from them. */

@@ -11,23 +11,23 @@ export interface DpopOptions {
    *
    * @default {"require"}
    */
-  readonly mode?: "offer" | "require";
+  readonly mode?: "offer" | "require" | undefined;
   /**
    * The origin of the server as clients know it, such as `https://api.example.com`, if a proxy changes the address of
    * requests. Headers of a request are not trusted for this.
    *
    * @default The origin of each request
    */
-  readonly origin?: string;
+  readonly origin?: string | undefined;
   /**
    * How long a nonce is valid, in seconds; 300 seconds are added because servers' clocks may differ. Afterwards, a
    * proof that was made in advance or intercepted is rejected.
    *
    * @default {300}
    */
-  readonly nonceLifetime?: number;
+  readonly nonceLifetime?: number | undefined;
   /** The algorithms of signatures that are accepted. @default {["ES256", "Ed25519", "EdDSA", "RS256", "PS256"]} */
-  readonly algorithms?: readonly string[];
+  readonly algorithms?: readonly string[] | undefined;
 }
 
 /** Options with their defaults. */

@@ -22,13 +22,13 @@ export interface CloudflareKvNamespace {
 /** Options of {@linkcode cloudflareKvStore}. */
 export interface CloudflareKvStoreOptions {
   /** The prefix of every key, at most 448 bytes. @default `"session:"` */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
    * How long, in seconds, a place may answer from its cache; at least 30. A higher value makes reads faster and staler.
    *
    * @default 60, that of Workers KV (https://developers.cloudflare.com/kv/api/read-key-value-pairs/#cachettl-parameter)
    */
-  readonly cacheTtl?: number;
+  readonly cacheTtl?: number | undefined;
 }
 
 /**

@@ -38,7 +38,7 @@ export interface DenoKvAtomicOperation {
 /** Options of {@linkcode denoKvStore}. */
 export interface DenoKvStoreOptions {
   /** The prefix of every key: its parts, or its only part. @default `["with-session"]` */
-  readonly prefix?: string | readonly DenoKvKeyPart[];
+  readonly prefix?: string | readonly DenoKvKeyPart[] | undefined;
 }
 
 /**

@@ -26,15 +26,15 @@ export { SessionObject, type SessionObjectState } from "./durable_object/session
 /** Options of {@linkcode durableObjectStore}. */
 export interface DurableObjectStoreOptions {
   /** The prefix of every object's name. @default Nothing */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
    * Where new objects are placed. Cloudflare follows it as far as possible, and an object does not move afterwards.
    *
    * @default Near the request that creates the session
    */
-  readonly locationHint?: SessionLocationHint;
+  readonly locationHint?: SessionLocationHint | undefined;
   /** Where objects must stay. Sessions of another jurisdiction are not found. @default Anywhere */
-  readonly jurisdiction?: SessionJurisdiction;
+  readonly jurisdiction?: SessionJurisdiction | undefined;
 }
 
 /**

@@ -52,7 +52,7 @@ export interface FileStoreOptions {
    * - `"process"`: a crash of the process. Nothing waits for the disk. After a power failure, the sessions of the last seconds may be in an
    *   older state, ended sessions may be back, and damaged ones count as ended.
    */
-  readonly durability?: "power-loss" | "process";
+  readonly durability?: "power-loss" | "process" | undefined;
 }
 
 /**

@@ -31,7 +31,7 @@ export interface MemcachedStoreOptions {
    *
    * @default `"session:"`
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
 }
 
 /** An item, and the number that Memcached gave its state. */

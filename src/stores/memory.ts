@@ -15,7 +15,7 @@ export interface MemoryStoreOptions {
    *
    * @default No limit
    */
-  readonly maxSessions?: number;
+  readonly maxSessions?: number | undefined;
 }
 
 /** A record as it is kept. Nothing in it can be changed, so no caller can change a stored record. */

@@ -25,7 +25,7 @@ import { movingStore } from "./migrating/moving_store.ts";
 /** Options of {@linkcode migratingStore}. */
 export interface MigratingStoreOptions {
   /** The time in epoch milliseconds: the same function as the option `now` of the sessions. @default `Date.now` */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /**

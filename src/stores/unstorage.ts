@@ -22,13 +22,13 @@ export interface UnstorageStorage {
 /** Options of {@linkcode unstorageStore}. */
 export interface UnstorageStoreOptions {
   /** The prefix of every key, without the colon that follows. @default `"session"` */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /**
    * Whether a read always sees the write before it, as with most drivers. The store cannot find that out.
    *
    * @default `"eventual"`
    */
-  readonly consistency?: StoreTraits["consistency"];
+  readonly consistency?: StoreTraits["consistency"] | undefined;
 }
 
 /**

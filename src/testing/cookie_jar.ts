@@ -30,13 +30,13 @@ export interface JarCookie {
 /** Options of {@linkcode cookieJar}. */
 export interface CookieJarOptions {
   /** The time in epoch milliseconds, such as that of a fake clock. @default `Date.now` */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 /** Options of {@linkcode CookieJar.fetch}, beside the address. */
 export interface JarRequestInit extends RequestInit {
   /** Who causes the request. @default `"same-site"` */
-  readonly context?: SiteContext;
+  readonly context?: SiteContext | undefined;
 }
 
 /** The client's side of cookies. */

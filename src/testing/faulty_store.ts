@@ -46,11 +46,11 @@ export type RecordFault = "truncated" | "another key's" | "newer schema" | "futu
 /** The faults of each verb's calls: a list for its next calls in turn, or one word for all of them. */
 export interface FaultPlan {
   /** For `load`. The record that it finds may be wrong as well. */
-  readonly load?: StoreFault | RecordFault | readonly (StoreFault | RecordFault)[];
+  readonly load?: StoreFault | RecordFault | readonly (StoreFault | RecordFault)[] | undefined;
   /** For `save`. */
-  readonly save?: StoreFault | readonly StoreFault[];
+  readonly save?: StoreFault | readonly StoreFault[] | undefined;
   /** For `delete`. */
-  readonly delete?: StoreFault | readonly StoreFault[];
+  readonly delete?: StoreFault | readonly StoreFault[] | undefined;
 }
 
 /** A store that fails as planned. */

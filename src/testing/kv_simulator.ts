@@ -4,23 +4,23 @@ import { byteLength } from "../core/record_size.ts";
 /** Options of {@linkcode kvSimulator}. */
 export interface KvSimulatorOptions {
   /** The time in epoch milliseconds, such as that of a fake clock. @default `Date.now` */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
   /**
    * How long, in seconds, a place answers from its cache, misses included, unless a read gives another time.
    *
    * @default 60
    */
-  readonly cacheTtl?: number;
+  readonly cacheTtl?: number | undefined;
   /**
    * The number of seconds after which a write reaches the other places. Until then they read the state before it.
    *
    * @default 0
    */
-  readonly delay?: number;
+  readonly delay?: number | undefined;
   /** The same for deletions. @default 10 */
-  readonly deleteDelay?: number;
+  readonly deleteDelay?: number | undefined;
   /** The least number of seconds between two writes of one key. An earlier write fails with 429. @default 1 */
-  readonly writeInterval?: number;
+  readonly writeInterval?: number | undefined;
 }
 
 /** Options of a read. */
@@ -28,7 +28,7 @@ export interface KvGetOptions {
   /** The simulator keeps only text. */
   readonly type?: "text";
   /** How long, in seconds, this place may answer from its cache: at least 30. */
-  readonly cacheTtl?: number;
+  readonly cacheTtl?: number | undefined;
 }
 
 /** Options of a write. */

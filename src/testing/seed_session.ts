@@ -10,9 +10,9 @@ export interface SeedOptions {
    *
    * @default {"https://localhost/"}
    */
-  readonly url?: string;
+  readonly url?: string | undefined;
   /** The arguments that the runtime passes after the request, such as a Worker's `env`. @default Nothing */
-  readonly rest?: readonly unknown[];
+  readonly rest?: readonly unknown[] | undefined;
 }
 
 /**

@@ -17,13 +17,13 @@ export interface UserSessionsOptions<Metadata = unknown> {
    *
    * @default No limit
    */
-  readonly limit?: number | LimitFunction;
+  readonly limit?: number | LimitFunction | undefined;
   /**
    * Whether a session beyond the limit ends the oldest one, or is refused with `ERR_SESSION_LIMIT`.
    *
    * @default {"revoke-oldest"}
    */
-  readonly onLimit?: "revoke-oldest" | "refuse";
+  readonly onLimit?: "revoke-oldest" | "refuse" | undefined;
   /**
    * The version of a user's credentials. `bind` notes it, and each load of a bound session compares it, without a store
    * call. A session with another version is rejected with the reason `"credentials"`. So it is if the function returns
@@ -31,15 +31,20 @@ export interface UserSessionsOptions<Metadata = unknown> {
    *
    * @default Sessions outlive a change of the credentials
    */
-  credentialVersion?(userId: string, ...rest: unknown[]): MaybePromise<CredentialVersion | null | undefined>;
+  readonly credentialVersion?: CredentialVersionFunction | undefined;
   /**
    * Other keys by which `revokeBy` finds sessions. Each is a function of the metadata, which returns a text or a
    * number, or undefined for no key.
    *
    * @default None
    */
-  readonly indexes?: { readonly [name: string]: (metadata: IndexedMetadata<Metadata>) => unknown };
+  readonly indexes?: { readonly [name: string]: (metadata: IndexedMetadata<Metadata>) => unknown } | undefined;
 }
+
+/** The version of a user's credentials; null or undefined if the user has none. */
+export type CredentialVersionFunction = {
+  version(userId: string, ...rest: unknown[]): MaybePromise<CredentialVersion | null | undefined>;
+}["version"];
 
 /** A limit that depends on the user. */
 export type LimitFunction = { limit(userId: string, ...rest: unknown[]): MaybePromise<number> }["limit"];

@@ -5,13 +5,13 @@ import { assertKnown } from "../known_options.ts";
 /** A scope that the session cookie had before: its name, domain, path and partition as they were in the options. */
 export interface PreviousCookie {
   /** The name that the cookie had. @default The present name */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** The domain that it had; absent if it was for the host alone. */
-  readonly domain?: string;
+  readonly domain?: string | undefined;
   /** The path that it had. @default {"/"} */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /** Whether it was partitioned. @default {false} */
-  readonly partitioned?: boolean;
+  readonly partitioned?: boolean | undefined;
 }
 
 /** The attributes of the session cookie. */
@@ -21,44 +21,44 @@ export interface CookieOptions {
    *
    * @default {"__Host-session"}
    */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** The domain whose hosts all get the cookie; absent for this host alone. Left out on plain-http loopback. */
-  readonly domain?: string;
+  readonly domain?: string | undefined;
   /** The path under which the cookie is sent. @default {"/"} */
-  readonly path?: string;
+  readonly path?: string | undefined;
   /**
    * Whether the cookie is sent over https only. On plain http with a loopback address, the cookie has no `Secure` and
    * its name no prefix, unless `true` is given.
    *
    * @default {true}
    */
-  readonly secure?: boolean;
+  readonly secure?: boolean | undefined;
   /** Whether scripts in the page cannot read the cookie. @default {true} */
-  readonly httpOnly?: boolean;
+  readonly httpOnly?: boolean | undefined;
   /** Whether the cookie is sent with requests that other sites cause. @default {"Lax"} */
-  readonly sameSite?: "Lax" | "Strict" | "None";
+  readonly sameSite?: "Lax" | "Strict" | "None" | undefined;
   /** Whether the cookie is kept apart for each site that embeds this one (CHIPS). @default {false} */
-  readonly partitioned?: boolean;
+  readonly partitioned?: boolean | undefined;
   /**
    * How long the browser keeps the cookie, in seconds; `null` for a cookie that ends with the browser. A longer time is
    * sent as 400 days, the longest that browsers accept (RFC 6265bis, 5.5).
    *
    * @default The idle timeout
    */
-  readonly maxAge?: number | null;
+  readonly maxAge?: number | null | undefined;
   /**
    * When the cookie is sent: `"changed"` when something about it changed, or `"always"`, with every response whose session was used.
    *
    * @default {"changed"}
    */
-  readonly refresh?: "changed" | "always";
+  readonly refresh?: "changed" | "always" | undefined;
   /**
    * Scopes that were used before. They are expired when the session cookie is written or cleared. A client that presents only a cookie of a
    * previous name keeps its session.
    *
    * @default None
    */
-  readonly previous?: readonly PreviousCookie[];
+  readonly previous?: readonly PreviousCookie[] | undefined;
 }
 
 /** Cookie options with all defaults. */

@@ -3,12 +3,12 @@ import { assertKnown } from "../../core/known_options.ts";
 /** Options of the SQL stores. */
 export interface SqlStoreOptions {
   /** The table of the sessions: at most 48 letters, digits and underscores. Give each application its own. @default `"sessions"` */
-  readonly table?: string;
+  readonly table?: string | undefined;
   /**
    * The place of the table: a schema of PostgreSQL, a database of MySQL, an attached database of SQLite. It must exist.
    * By default, it is the place where the connection looks first.
    */
-  readonly schema?: string;
+  readonly schema?: string | undefined;
 }
 
 /** A table, as the statements of a dialect name it. */
