@@ -75,11 +75,11 @@ export type ClearSiteData = "cache" | "cookies" | "storage" | "executionContexts
 /** How {@linkcode Session.destroy} logs out. */
 export interface DestroyOptions {
   /**
-   * What the browser clears of this site. `"cookies"` and `"*"` remove each cookie that the same response sets, and in Chromium the cookies of other hosts of the same site.
+   * What the browser clears of this site; `true` for `["cache", "storage"]`. `"cookies"` and `"*"` remove each cookie that the same response sets, and in Chromium the cookies of other hosts of the same site.
    *
    * @default Nothing
    */
-  readonly clearSiteData?: readonly ClearSiteData[] | undefined;
+  readonly clearSiteData?: readonly ClearSiteData[] | boolean | undefined;
 }
 
 /**
@@ -210,7 +210,7 @@ export interface Session<Data extends object = DefaultData> {
    *
    * @param options `clearSiteData`: what the browser clears of this site
    * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name. Catch it in the handler: the response expires them, so the client can try again
-   * @throws {TypeError} If `clearSiteData` is not a list of known words
+   * @throws {TypeError} If `clearSiteData` is neither a list of known words nor a boolean
    */
   destroy(options?: DestroyOptions): Promise<void>;
 

@@ -190,6 +190,18 @@ describe("Clear-Site-Data", () => {
     expect([clears(headers), headers.getSetCookie().length]).toEqual(['"cookies", "storage"', 1]);
   });
 
+  test("tells cache and storage for true, and nothing for false", async () => {
+    for (const [clearSiteData, told] of [
+      [true, '"cache", "storage"'],
+      [false, null],
+    ] as const) {
+      const { sessions, start } = await begun();
+      const session = start();
+      await session.destroy({ clearSiteData });
+      expect(clears(await sessions.commit(session))).toBe(told);
+    }
+  });
+
   test("is not told where there was no session to end, also if a plugin adds headers", async () => {
     const plugin = { name: "each", respond: (headers: Headers) => headers.set("X-Plugin", "1") };
     for (const plugins of [[], [plugin]]) {

@@ -26,11 +26,15 @@ export function assertValueGiven(given: number, owner: string): void {
 
 const CLEARABLE: readonly string[] = ["cache", "cookies", "storage", "executionContexts", "*"];
 
-/** The words for `Clear-Site-Data`, checked. @throws {TypeError} If they are not a list of known words */
-export function clearingWords(words: readonly ClearSiteData[]): readonly ClearSiteData[] {
+/** What `clearSiteData: true` clears. Without cookies, because browsers would also remove those of other programs. */
+const CLEARED: readonly ClearSiteData[] = ["cache", "storage"];
+
+/** The words for `Clear-Site-Data`, checked. @throws {TypeError} If they are neither a list of known words nor a boolean */
+export function clearingWords(words: readonly ClearSiteData[] | boolean): readonly ClearSiteData[] {
+  if (typeof words === "boolean") return words ? CLEARED : [];
   if (Array.isArray(words) && words.every((word) => CLEARABLE.includes(word))) return words;
   throw new TypeError(
-    `session.destroy: clearSiteData must be a list of ${CLEARABLE.map((word) => `"${word}"`).join(", ")}`,
+    `session.destroy: clearSiteData must be true, or a list of ${CLEARABLE.map((word) => `"${word}"`).join(", ")}`,
   );
 }
 

@@ -175,7 +175,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   destroy(options: DestroyOptions = {}): Promise<void> {
     return this.#call((active) => {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
-      const words = clearingWords(options.clearSiteData ?? []);
+      const words = clearingWords(options.clearSiteData ?? false);
       // A save that is still under way would make the ended session the base again.
       return active.betweenCommits(() => {
         if (active.isSent) throw responseSent("end");

@@ -121,7 +121,7 @@ describe("writing", () => {
         expect(() => session.set(key as never, 1 as never)).toThrow("session.set takes a key and a value");
       for (const clearSiteData of ["cookies", ["cookie"], [7]])
         await expect(session.destroy({ clearSiteData: clearSiteData as never })).rejects.toThrow(
-          /clearSiteData must be a list of "cache", "cookies"/,
+          /clearSiteData must be true, or a list of "cache", "cookies"/,
         );
       expect(await session.size()).toBe(0);
     });
