@@ -89,7 +89,7 @@ test("encryption() gives the same by WebCrypto, where Node's crypto is absent", 
 
 test.each<[unknown, typeof TypeError | typeof RangeError, string]>([
   [{ secret: SECRET }, TypeError, "did you mean secrets?"],
-  [{ secrets: [undefined] }, TypeError, "Is the environment variable set?"],
+  [{ secrets: [undefined] }, TypeError, "Is the environment variable unset?"],
   [{ secrets: ["short"] }, RangeError, "32 bytes"],
   [true, TypeError, "must be an object"],
 ])("encryption(%j) throws", (options, Mistake, message) => {

@@ -122,7 +122,7 @@ test.each<[unknown, typeof TypeError | typeof RangeError, string]>([
   [undefined, TypeError, "options of signedIds"],
   [{}, TypeError, "secrets must be a list"],
   [{ secret: [SECRET] }, TypeError, "did you mean secrets?"],
-  [{ secrets: [undefined] }, TypeError, "Is the environment variable set?"],
+  [{ secrets: [undefined] }, TypeError, "Is the environment variable unset?"],
   [{ secrets: ["short"] }, RangeError, "32 bytes"],
 ])("signedIds(%j) throws", (options, Mistake, message) => {
   const make = () => signedIds(options as SignedIdsOptions);

@@ -54,7 +54,10 @@ export interface StoreTraits {
    * the name of the last write.
    */
   readonly exact?: boolean;
-  /** The largest record, in bytes; `Infinity` if the engine has no limit. A larger one is refused with `ERR_RECORD_TOO_LARGE`. */
+  /**
+   * The largest record, in bytes, as the store writes it; `Infinity` if the engine has no limit. `save` refuses a larger one with
+   * `ERR_RECORD_TOO_LARGE`, before any I/O: see `assertRecordSize`.
+   */
   readonly maxBytes: number;
   /**
    * How long, in seconds, a read in another place may still return an older state. Only for engines whose reads are

@@ -100,7 +100,7 @@ function checkedSecrets(given: unknown): readonly string[] {
   });
 }
 
-function wrong(name: string, fact: string, hint = "Is the environment variable set?"): string {
+function wrong(name: string, fact: string, hint = "Is the environment variable unset?"): string {
   return `secrets must be a list of well-formed strings of ${MIN_BYTES} bytes or more, the current one first; ${name} is ${fact}. ${hint}`;
 }
 

@@ -19,11 +19,11 @@ describe("keyring() of a list", () => {
   test.each<[unknown, string]>([
     [
       [undefined],
-      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is undefined. Is the environment variable set?",
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is undefined. Is the environment variable unset?",
     ],
-    [[ONE, null], "secrets[1] is null. Is the environment variable set?"],
-    [[1], "secrets[0] is a number. Is the environment variable set?"],
-    [[["a"]], "secrets[0] is a list. Is the environment variable set?"],
+    [[ONE, null], "secrets[1] is null. Is the environment variable unset?"],
+    [[1], "secrets[0] is a number. Is the environment variable unset?"],
+    [[["a"]], "secrets[0] is a list. Is the environment variable unset?"],
     // oxlint-disable-next-line no-sparse-arrays
     [[,], "secrets[0] is undefined."],
     [
@@ -33,7 +33,7 @@ describe("keyring() of a list", () => {
     [[], "secrets is an empty list"],
     [
       undefined,
-      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable set?",
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets is undefined. Is the environment variable unset?",
     ],
     [ONE, "secrets is one string. Put it into a list."],
     [{}, "secrets is an object of another kind"],
@@ -46,7 +46,7 @@ describe("keyring() of a list", () => {
   test.each<[readonly string[], string]>([
     [
       [""],
-      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is 0 bytes long. Is the environment variable set?",
+      "secrets must be a list of well-formed strings of 32 bytes or more, the current one first; secrets[0] is 0 bytes long. Is the environment variable unset?",
     ],
     [[ONE, "a".repeat(31)], "strings of 32 bytes or more, the current one first; secrets[1] is 31 bytes long"],
   ])("throws a RangeError, and tells no secret, when it is %j", (secrets, message) => {
@@ -117,7 +117,7 @@ describe("keyring() of a function", () => {
 
   test("says at the first request what is unset", () => {
     const resolve = resolverOf(((env: { SECRET?: string }) => [env.SECRET]) as unknown as Secrets);
-    expect(() => resolve([{}])).toThrow("secrets[0] is undefined. Is the environment variable set?");
+    expect(() => resolve([{}])).toThrow("secrets[0] is undefined. Is the environment variable unset?");
   });
 });
 
@@ -182,7 +182,7 @@ describe("optionalSecrets()", () => {
     // As a program in plain JavaScript passes `secrets: process.env.SECRET`.
     const options = { secrets: undefined } as never;
     expect(() => optionalSecrets(options)).toThrow(TypeError);
-    expect(() => optionalSecrets(options)).toThrow("secrets is undefined. Is the environment variable set?");
+    expect(() => optionalSecrets(options)).toThrow("secrets is undefined. Is the environment variable unset?");
   });
 });
 

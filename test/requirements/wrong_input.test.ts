@@ -363,9 +363,11 @@ describe("input of the wrong kind", () => {
     expect(() => new SessionManager({ plugins: [plugin as never] })).toThrow(message);
   });
 
-  test("a function that returns cookieSessions() in place of a store is told to be cookieSessions() itself", async () => {
+  test("a function that returns cookieSessions() in place of a store is told how to take secrets from the environment", async () => {
     const wrapped = new SessionManager({ store: () => cookieSessions({ secrets: SECRETS }) as never });
-    await expect(wrapped.open("").create()).rejects.toThrow(/store must be cookieSessions\(\) itself/);
+    await expect(wrapped.open("").create()).rejects.toThrow(
+      /store must be cookieSessions\(\) itself.*secrets: \(env\) => \[env\.SECRET\]/,
+    );
   });
 
   test("a handler that is wrapped with wrong options throws at once", () => {
