@@ -1,10 +1,10 @@
 import { isOutage, sessionGone } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
-import { CLOCK_SKEW } from "../core/expiry.ts";
+import { CLOCK_SKEW, followedUntil } from "../core/expiry.ts";
 import type { Metadata } from "../core/metadata.ts";
 import { operationWith } from "../core/operation_with.ts";
 import type { Found, Operation } from "../core/repository.ts";
-import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired, RETIRED_LIFE } from "../core/store_repository/retired_id.ts";
+import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired } from "../core/store_repository/retired_id.ts";
 import { unpad } from "../core/hash.ts";
 import {
   ENDED,
@@ -19,9 +19,6 @@ import {
   type StoredNote,
   unexpectedEndOf,
 } from "./notes.ts";
-
-/** How long, in milliseconds, a logout with a retired id also ends the successor; it includes the clock skew. */
-const FOLLOWED_LIFE = RETIRED_LIFE + CLOCK_SKEW;
 
 /** The session that a presented id stands for. */
 export interface Place {
@@ -168,9 +165,9 @@ export class Revocation {
   async #end(key: string, lifetime: Lifetime, known: StoredNote | null, op: Operation, hops: number): Promise<void> {
     for (let note = known; note?.state !== "ended";) {
       if (note?.successor !== undefined) {
-        const { key: next, retiredAt, grace } = note.successor;
-        const isFollowed = op.now < Math.max(retiredAt + FOLLOWED_LIFE, grace?.until ?? 0) && hops <= MAX_HOPS;
-        if (!isFollowed) return;
+        const { successor } = note;
+        if (op.now >= followedUntil(successor) || hops > MAX_HOPS) return;
+        const next = successor.key;
         await this.#end(next, note.lifetime, await loadNote(next, op), op, hops + 1);
       }
       // A load judges by the instant at which its request came. Copies that were made since must not outlive the note.

@@ -1,4 +1,4 @@
-import type { Metadata } from "./metadata.ts";
+import type { Metadata, Successor } from "./metadata.ts";
 
 /** The timeouts that are in force for one session, in seconds. */
 export interface Timeouts {
@@ -30,6 +30,9 @@ export const CLOCK_SKEW: number = 2 * CLOCK_ERROR * 1000;
  */
 export const SWEEP_MARGIN: number = CLOCK_SKEW;
 
+/** How long, in milliseconds, a logout with a retired id at least ends the new session as well, whatever the clocks say. */
+const RETIRED_LIFE = 600_000;
+
 /** The timeouts of one session: those of the options, or its own ones within the limits. */
 export function timeoutsOf({ timeouts: own }: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
   if (own === undefined) return timeouts;
@@ -46,4 +49,12 @@ export function timeoutsOf({ timeouts: own }: Metadata, timeouts: Timeouts, limi
 export function endOf(absoluteSince: number, lastSeenAt: number, { idle, absolute }: Timeouts): number {
   const idleEnd = lastSeenAt + idle * 1000;
   return absolute === false ? idleEnd : Math.min(idleEnd, absoluteSince + absolute * 1000);
+}
+
+/**
+ * The instant, in epoch milliseconds, until which a logout with a retired id also ends the new session. The engine may
+ * remove the record then. Not every engine does, so the instant is also checked.
+ */
+export function followedUntil({ retiredAt, grace }: Successor): number {
+  return Math.max(retiredAt + RETIRED_LIFE, grace?.until ?? 0) + CLOCK_SKEW;
 }

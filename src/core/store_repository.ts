@@ -2,14 +2,14 @@ import { unpad } from "./hash.ts";
 import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
-import { SWEEP_MARGIN } from "./expiry.ts";
+import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
-import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired, RETIRED_LIFE } from "./store_repository/retired_id.ts";
+import { isUnderWay, MAX_HOPS, pointerTo, reasonOfRetired } from "./store_repository/retired_id.ts";
 import { isDefaultId, isId } from "./session_id.ts";
 import { keyOfId } from "./store_repository/store_key.ts";
 import type { StoredRecord } from "./store.ts";
@@ -193,8 +193,7 @@ export class StoreRepository implements Repository {
     const { createdAt, absoluteSince, unconfirmed, usedAt } = current.metadata;
     const metadata: Metadata = { createdAt, absoluteSince, unconfirmed, usedAt, successor };
     const fields = withMetadata(NO_FIELDS, metadata, key);
-    const end = Math.max(op.now + RETIRED_LIFE, successor.grace?.until ?? 0);
-    const write = writeOf({ fields, lastSeenAt: op.now }, before, current.version, end + SWEEP_MARGIN);
+    const write = writeOf({ fields, lastSeenAt: op.now }, before, current.version, followedUntil(successor));
     return chain(op.store.save(key, write), (version) => {
       if (version !== "conflict") return true;
       return chain(this.#leadsTo(key, successor.key, op), (isDone) => (isDone ? true : "conflict"));

@@ -36,7 +36,7 @@ function isOpen(id: Id, now: number): boolean {
 function end(id: Id, now: number): void {
   const { retired } = id;
   if (id.isEnded) return;
-  if (retired !== undefined && now >= Math.max(retired.at + 1_200_000, retired.until)) return;
+  if (retired !== undefined && now >= Math.max(retired.at + 600_000, retired.until) + 600_000) return;
   if (retired !== undefined) end(retired.by, now);
   id.isEnded = true;
 }

@@ -18,6 +18,30 @@ import {
 } from "../setup/sessions.ts";
 
 describe("destroy()", () => {
+  // Memory keeps the record of a retired id until it is pruned, as files and databases do.
+  test.each([
+    ["without a grace", undefined, 1199, true],
+    ["without a grace", undefined, 1200, false],
+    ["with a grace", 3600, 4199, true],
+    ["with a grace", 3600, 4200, false],
+  ])(
+    "with an id that was regenerated %s (%s s), %i s later, ends the session: %s",
+    async (_how, grace, later, ends) => {
+      const clock = fakeClock();
+      const sessions = new SessionManager({ store: memoryStore(), now: clock.now });
+      const old = cookieOf(await visitor(sessions)((session) => session.set("n", 1)));
+      const renewed = await visitor(sessions)((session) => session.regenerate(grace === undefined ? {} : { grace }), {
+        headers: { Cookie: old },
+      });
+      clock.advance(later);
+      await visitor(sessions)((session) => session.destroy(), { headers: { Cookie: old } });
+      const { result } = await visitor(sessions)((session) => session.get("n"), {
+        headers: { Cookie: cookieOf(renewed) },
+      });
+      expect(result).toBe(ends ? undefined : 1);
+    },
+  );
+
   test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
     const stored = gate();
     const slow = altered(memoryStore(), {

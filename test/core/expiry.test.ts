@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ActiveSession } from "../../src/core/session/active_session.ts";
-import { endOf, timeoutsOf } from "../../src/core/expiry.ts";
+import { endOf, followedUntil, timeoutsOf } from "../../src/core/expiry.ts";
 import type { OwnTimeouts } from "../../src/core/metadata.ts";
 import { isTouchDue } from "../../src/core/commit/touch.ts";
 
@@ -74,3 +74,14 @@ test("the touch interval of the options holds for a session whose own timeouts d
     touchInterval: 3,
   });
 });
+
+test.each([
+  [undefined, 1_200_000],
+  [{ id: "x", until: 1 + 10_000 }, 1_200_000],
+  [{ id: "x", until: 1 + 3_600_000 }, 4_200_000],
+])(
+  "a logout with a retired id ends the new session for ten minutes or the grace, and ten more for clocks: %j",
+  (grace, life) => {
+    expect(followedUntil({ key: "k", retiredAt: 1, ...(grace && { grace }) }) - 1).toBe(life);
+  },
+);

@@ -1,3 +1,4 @@
+import { followedUntil } from "../expiry.ts";
 import { successorOf } from "../metadata.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import { writeOf } from "./record_write.ts";
@@ -47,5 +48,5 @@ export function leavesTombstones({ traits }: SessionStore): boolean {
 
 async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
   const successor = successorOf(record, key);
-  if (successor !== undefined) await endRecord(successor.key, undefined, op);
+  if (successor !== undefined && op.now < followedUntil(successor)) await endRecord(successor.key, undefined, op);
 }

@@ -4,11 +4,6 @@ import { chain, type MaybePromise } from "../maybe_promise.ts";
 import type { Successor } from "../metadata.ts";
 import type { Found } from "../repository.ts";
 
-/**
- * How long, in milliseconds, the record of a retired id is kept. Within this time, a logout by a request that loaded
- * the old session also ends the new one.
- */
-export const RETIRED_LIFE = 600_000;
 /** How long, in milliseconds, a request with a retired id counts as one that was under way when the id was retired. */
 const UNDER_WAY = 60_000;
 /** The most successors that are followed from one token. No client regenerates more often within one grace period. */

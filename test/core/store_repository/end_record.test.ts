@@ -79,6 +79,14 @@ describe("endRecord()", () => {
     expect(calls).toEqual(["load", "load", "load", "delete", "delete", "delete"]);
   });
 
+  test("ends no session whose old id was retired so long ago that an engine may have removed its record", async () => {
+    for (const traits of [{}, { consistency: "eventual", compareAndSet: false } as const]) {
+      const { records, op } = scene(traits);
+      await endRecord(OLD, undefined, { ...op(), now: NOW + 20 * 60_000 });
+      expect([records.get(NEXT)?.version, records.get(LAST)?.version]).toEqual([1, 1]);
+    }
+  });
+
   test("has nothing to do where there is no record, or no more", async () => {
     const { records, calls, op, found } = scene();
     await endRecord(keyOf("none"), undefined, op());
