@@ -5,13 +5,17 @@ import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
-import { enforceLimit, type LimitRule, register, unregister } from "./user_index.ts";
+import type { Entry } from "./index_page.ts";
+import { enforceLimit, type LimitRule, register, unregister, withdraw } from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
 
 /** A session as its lists know it. */
 type Listed = Pick<Found, "id" | "metadata">;
+
+/** The place of an entry in a list. */
+type Place = ListPlace & Pick<Entry, "key" | "token">;
 
 /**
  * A repository that keeps a list of each user's sessions. An entry is written before its session is stored, and removed
@@ -33,13 +37,14 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 
   /**
    * Lists a session that is about to be stored under an id. Returns the contents to store; the same object if they
-   * already say so.
+   * already say so. The entries that must go if the session is not stored are added to `added`, also if this fails.
    */
   async function registered(
     id: string,
     contents: Contents,
     op: Operation,
     current: Found | undefined,
+    added: Place[],
   ): Promise<Contents> {
     const before = current && factsOf(current.metadata);
     const pending = pendingOf(contents.metadata);
@@ -59,10 +64,15 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       rules.set(op.session ?? op, rule);
     }
     const key = await keyOfId(id);
+    // Another request that binds the session to the same user may be about to store it with the same entry in the list
+    // of an index. In the list of the user, such an entry is there already.
+    const isShared = current?.id === id && before?.token === token;
     const lists: ListPlace[] = [];
     for (const { list, page } of facts.lists) {
       const listed = await register(list, page, { key, token, order }, contents, op, rule);
-      lists.push({ list, page: listed.page });
+      const place = { list, page: listed.page };
+      lists.push(place);
+      if (listed.isNew && (!isShared || lists.length === 1)) added.push({ ...place, key, token });
       order ??= listed.order;
       // The first list is the user's. Sessions are counted only there.
       rule = undefined;
@@ -82,9 +92,17 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   /**
-   * Lists a session, and then stores it. If it is refused, for example because it is too large, the lists are as before:
-   * otherwise each attempt would leave an entry, which counts against a limit. After any other failure, also one of a plugin,
-   * the write may have been done, and then its session must be listed. So it is after a conflict.
+   * Removes the entries of an attempt that has not stored its session. Each would count against a limit until it is too
+   * old to be that of a login under way.
+   */
+  async function withdrawn(added: readonly Place[], op: Operation): Promise<void> {
+    for (const { key, token, ...place } of added) await withdraw(place, key, token, op);
+  }
+
+  /**
+   * Lists a session, and then stores it. If it is refused, for example because it is too large, or another request has
+   * changed it meanwhile, its new entries are removed: there may be no other attempt. After any other failure, also one
+   * of a plugin, the write may have been done, and then its session must be listed.
    */
   async function storeListed(
     id: string,
@@ -93,14 +111,13 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     current: Found | undefined,
     write: (listed: Contents) => MaybePromise<Found | "conflict">,
   ): Promise<Found | "conflict"> {
-    const listed = await registered(id, contents, op, current);
+    const added: Place[] = [];
     try {
-      return await write(listed);
+      const stored = await write(await registered(id, contents, op, current, added));
+      if (stored === "conflict") await tolerate(op, withdrawn(added, op));
+      return stored;
     } catch (error) {
-      // The entry of a new id is removed from all lists.
-      const before = current?.id === id ? factsOf(current.metadata) : undefined;
-      if (isSessionError(error) && !isOutage(error))
-        await tolerate(op, unregisterFrom({ id, metadata: listed.metadata }, op, before));
+      if (isSessionError(error) && !isOutage(error)) await tolerate(op, withdrawn(added, op));
       throw error;
     }
   }
@@ -132,6 +149,16 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     return updated;
   }
 
+  async function touch(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
+    const added: Place[] = [];
+    // If the list cannot be loaded now, the next touch checks it.
+    const listed = await tolerate(op, registered(current.id, contents, op, current, added));
+    const touched = await next.update(current, listed ?? contents, op);
+    // Another request may have ended the session, and have removed its entry before this one has put it back.
+    if (touched === "conflict") await tolerate(op, withdrawn(added, op));
+    return touched;
+  }
+
   return wrapRepository(next, {
     create: (id, contents, op, replaces) =>
       contents.metadata[FACTS] === undefined
@@ -145,10 +172,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
         contents.lastSeenAt > current.lastSeenAt ||
         op.endsAt(contents) > op.endsAt(current);
       if (facts === undefined || !isTouch) return next.update(current, contents, op);
-      // If the list cannot be loaded now, the next touch checks it.
-      return tolerate(op, registered(current.id, contents, op, current)).then((listed = contents) =>
-        next.update(current, listed, op),
-      );
+      return touch(current, contents, op);
     },
     retire: (current, successor, graceUntil, op) =>
       chain(next.retire(current, successor, graceUntil, op), (answer) =>

@@ -35,7 +35,7 @@ const SCATTERED = 16;
  * Lists a session, or finds that it is listed already. It is called before the session is stored, so no stored session
  * claims wrongly to be listed.
  *
- * @returns Its page, and its place in the order of logins
+ * @returns Its page, its place in the order of logins, and whether its entry was written for this attempt
  * @throws {SessionError} `ERR_SESSION_LIMIT`, `ERR_CONFLICT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
  */
 export async function register(
@@ -45,10 +45,11 @@ export async function register(
   contents: Contents,
   op: Operation,
   rule?: LimitRule,
-): Promise<{ readonly page: number; readonly order: number }> {
+): Promise<{ readonly page: number; readonly order: number; readonly isNew: boolean }> {
   const name = entryName({ key, token });
   let number = known;
   let hadConflict = false;
+  let isNew = false;
   for (;;) {
     const first = await loadPage(list, 0, op);
     const pageAt = (number: number): Page | Promise<Page> => (number === 0 ? first : loadPage(list, number, op));
@@ -71,6 +72,7 @@ export async function register(
     // If the session does not name this list yet, an earlier binding has left this entry, and it may be too old to be
     // kept until the session is stored.
     const isKept = entry !== undefined && known !== undefined;
+    isNew ||= !isKept;
     page.entries.set(name, isKept ? entry : { key, token, order, writtenAt: op.now });
     // Only the first page has the number of pages.
     while (first.pages <= page.number) first.pages *= 2;
@@ -78,7 +80,7 @@ export async function register(
     if (counts) first.order = order;
     for (const each of [page, first]) keepFor(each, contents, op);
     const isOnPage = page === first || (await savePage(page, op));
-    if (isOnPage && (await savePage(first, op))) return { page: page.number, order };
+    if (isOnPage && (await savePage(first, op))) return { page: page.number, order, isNew };
     if (isOnPage && page !== first) ({ number } = page);
     hadConflict = true;
     // The next attempt counts again. Until then, this entry must not count against another login.
@@ -152,6 +154,26 @@ export async function unregister(
     if (!mayReturn) page.entries.delete(entryName({ key, token }));
     // Entries that earlier ids of the session have left are removed as well.
     await inspect(page, op, (entry) => entry.token === token);
+    if (await savePage(page, op)) return;
+    await op.backOff();
+  }
+}
+
+/**
+ * Removes the entry of an attempt that has not stored its session. If the session names the list nevertheless, the
+ * entry stays: the store's client may have sent the write twice, and returned the answer to the second attempt.
+ */
+export async function withdraw(
+  { list, page: number = 0 }: ListPlace,
+  key: string,
+  token: string,
+  op: Operation,
+): Promise<void> {
+  const name = entryName({ key, token });
+  for (;;) {
+    const page = await loadPage(list, number, op);
+    const [found] = await inspect(page, op, (entry) => entryName(entry) === name);
+    if (found?.[1] === "absent") page.entries.delete(name);
     if (await savePage(page, op)) return;
     await op.backOff();
   }

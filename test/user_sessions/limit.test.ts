@@ -4,14 +4,27 @@ import {
   memoryStore,
   type Plugin,
   serializeRecord,
+  type Session,
   type SessionEvent,
   SessionManager,
+  type UntypedData,
   withSession,
   wrapRepository,
 } from "../../mod.ts";
-import { userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
+import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { fakeClock } from "../../src/testing.ts";
-import { altered, bare, codeOf, errorOf, gate, openStore, SHOP, type Visitor, visitor } from "../setup/sessions.ts";
+import {
+  altered,
+  bare,
+  codeOf,
+  errorOf,
+  gate,
+  keyOf,
+  openStore,
+  SHOP,
+  type Visitor,
+  visitor,
+} from "../setup/sessions.ts";
 import { ADA, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
 
 describe('limit with onLimit: "revoke-oldest"', () => {
@@ -456,6 +469,90 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await codeOf(logIn)).toBe("ERR_SESSION_LIMIT");
     clock.advance(86_400);
     await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  type Use = (session: Session<UntypedData>, users: UserSessions) => unknown;
+  test.each<[string, { isBound: boolean; overtakenAt: "load" | "save"; does: Use; other: Use }]>([
+    [
+      "binds a session that another one ends",
+      {
+        isBound: false,
+        overtakenAt: "save",
+        does: (session, users) => users.bind(session, ADA),
+        other: (session) => session.destroy(),
+      },
+    ],
+    [
+      "uses a session that another one ends",
+      {
+        isBound: true,
+        overtakenAt: "load",
+        does: (session) => session.touch(),
+        other: (session) => session.destroy(),
+      },
+    ],
+    [
+      "uses a session that another one unbinds",
+      {
+        isBound: true,
+        overtakenAt: "load",
+        does: (session) => session.touch(),
+        other: (session, users) => users.unbind(session),
+      },
+    ],
+  ])("a request takes no place if it %s", async (_, { isBound, overtakenAt, does, other }) => {
+    const { store: inner } = openStore();
+    const { users, sessions, logIn } = devices({ store: inner }, { limit: 1, onLimit: "refuse" });
+    const first = sessions.open("");
+    await first.create();
+    if (isBound) await users.bind(first, ADA);
+    await first.save();
+    const id = String(await first.id());
+    let isOvertaken = true;
+    const overtake = async (): Promise<void> => {
+      if (!isOvertaken) return;
+      isOvertaken = false;
+      const another = sessions.open(id);
+      await other(another, users);
+      await another.save();
+    };
+    const store = altered(inner, {
+      async load(load, key) {
+        // The request has loaded the session, and looks at the list now.
+        if (overtakenAt === "load" && key !== keyOf(id)) await overtake();
+        return await load(key);
+      },
+      async save(save, key, write) {
+        // The request has listed the session, and stores it now.
+        if (overtakenAt === "save" && key === keyOf(id)) await overtake();
+        return await save(key, write);
+      },
+    });
+    const own = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const session = own.sessions.open(id);
+    await does(session, own.users);
+    await session.save().catch((error: unknown) => expect(error).toHaveProperty("code", "ERR_SESSION_GONE"));
+    expect(isOvertaken).toBe(false);
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  test("a login that lists its session for its user, and not for an index, takes no place", async () => {
+    const { store: inner } = openStore();
+    let isFull = true;
+    let pages = 0;
+    const store = altered(inner, {
+      async save(save, key, write) {
+        // The list of the user is stored first.
+        if (isFull && isPage(write.record) && ++pages > 1) assertRecordSize("Toy", 801, 800);
+        return await save(key, write);
+      },
+    });
+    const { users, logIn } = devices({ store }, { limit: 1, onLimit: "refuse", indexes: { sid: ({ sid }) => sid } });
+    expect(await codeOf(() => logIn({ sid: "one" }))).toBe("ERR_RECORD_TOO_LARGE");
+    isFull = false;
+    await logIn({ sid: "one" });
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
