@@ -6,7 +6,8 @@ import { failure } from "../core/store_client.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import type { Entry } from "./index_page.ts";
-import { enforceLimit, type LimitRule, register, unregister, withdraw } from "./user_index.ts";
+import { survey } from "./inspection.ts";
+import { assertRoom, enforceLimit, type LimitRule, register, unregister, withdraw } from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
@@ -132,6 +133,23 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     if (sessions > 0) op.emit({ type: "revoked", sessions, reason: "limit" });
   }
 
+  /**
+   * Counts a successor that was not counted when it was listed, because the session belonged to the user already.
+   * Another request has unbound the session since, and a login may have taken its place.
+   */
+  function countLate(current: Found, successor: Found, op: Operation): Promise<void> | undefined {
+    const facts = factsOf(successor.metadata);
+    const session = op.session ?? op;
+    if (facts === undefined || facts.token === factsOf(current.metadata)?.token || rules.has(session)) return undefined;
+    const { user, token, version, lists } = facts;
+    const count = async (userId: string | null): Promise<void> => {
+      const rule = userId === null ? undefined : await ruleOf(userId, version, op);
+      if (rule?.refuses === true) assertRoom(await survey(lists[0].list, op), token, rule, op);
+      rules.set(session, rule);
+    };
+    return Promise.resolve(reveal(user, token, successor.id)).then(count);
+  }
+
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
     if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
     const created = await storeListed(id, contents, op, replaces, (listed) => next.create(id, listed, op, replaces));
@@ -175,8 +193,10 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       return touch(current, contents, op);
     },
     retire: (current, successor, graceUntil, op) =>
-      chain(next.retire(current, successor, graceUntil, op), (answer) =>
-        answer === "conflict" ? answer : tolerate(op, endOverLimit(successor, op)).then(() => answer),
+      chain(countLate(current, successor, op), () =>
+        chain(next.retire(current, successor, graceUntil, op), (answer) =>
+          answer === "conflict" ? answer : tolerate(op, endOverLimit(successor, op)).then(() => answer),
+        ),
       ),
     ...(next.reinstate && {
       reinstate: (retired, successor, op) =>

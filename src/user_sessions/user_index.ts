@@ -92,8 +92,10 @@ export async function register(
 /**
  * Refuses one more session beside those of a list. A login that is under way counts, so if two logins at once want the
  * last place, one of them is refused.
+ *
+ * @throws {SessionError} `ERR_SESSION_LIMIT`
  */
-function assertRoom(
+export function assertRoom(
   inspected: readonly Inspected[],
   token: string,
   { limit, version }: LimitRule,

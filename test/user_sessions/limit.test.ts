@@ -270,6 +270,43 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     expect((await users.list(ADA)).map(({ metadata }) => metadata).toSorted()).toEqual(["b", "c", "d"]);
   });
 
+  test.each<[string, NonNullable<UserSessionsOptions["onLimit"]>, { grace?: number }]>([
+    ["the oldest session ends", "revoke-oldest", {}],
+    ["the oldest session ends, with a grace", "revoke-oldest", { grace: 60 }],
+    ["the login is refused", "refuse", {}],
+  ])(
+    "when another request unbinds the session of a login, and a second login takes its place, %s",
+    async (_, onLimit, grace) => {
+      const { store: inner } = openStore();
+      const { users, sessions, logIn } = devices({ store: inner }, { limit: 1, onLimit });
+      const first = sessions.open("");
+      await users.bind(first, ADA);
+      await first.save();
+      const id = String(await first.id());
+      let isMet = false;
+      const store = altered(inner, {
+        async change(save, key, write) {
+          // The login has loaded the session, and lists its successor now.
+          if (!isMet) {
+            isMet = true;
+            const other = sessions.open(id);
+            await users.unbind(other);
+            await other.save();
+            await logIn("second");
+          }
+          return await save(key, write);
+        },
+      });
+      const own = devices({ store }, { limit: 1, onLimit });
+      const session = own.sessions.open(id);
+      await session.regenerate(grace);
+      await own.users.bind(session, ADA, "first");
+      if (onLimit === "refuse") expect(await codeOf(() => session.save())).toBe("ERR_SESSION_LIMIT");
+      else await session.save();
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "second" }]);
+    },
+  );
+
   test("Infinity is no limit", async () => {
     for (const limit of [Infinity, () => Infinity]) {
       const { users, logIn } = devices({}, { limit, onLimit: "refuse" });
