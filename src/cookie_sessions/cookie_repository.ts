@@ -29,7 +29,8 @@ export class CookieRepository implements Repository {
   async open(token: string, op: Operation): Promise<Found | RejectReason> {
     const found = await this.#tokens.open(token, op);
     if (typeof found === "string") return found;
-    if (Math.min(op.endsAt(found), found.copyEndsAt) <= op.now) return "expired";
+    const copyEndsAt = found.copyEndsAt + (op.isKnown === true ? SWEEP_MARGIN : 0);
+    if (Math.min(op.endsAt(found), copyEndsAt) <= op.now) return "expired";
     const place = (await this.#revocation?.placeOf(found.id, op)) ?? { id: found.id, note: null };
     if (typeof place === "string") return place;
     const { id, note, isUnderWay } = place;

@@ -16,7 +16,7 @@ export function openAdmitted(active: ActiveSession, token: string, op: Operation
  * request may finish after it. A session that ended so long ago that its record may be swept stays ended.
  */
 export function forKnownSession(op: Operation): Operation {
-  return { ...forOwnToken(op), endsAt: (contents) => op.endsAt(contents) + SWEEP_MARGIN };
+  return { ...forOwnToken(op), isKnown: true, endsAt: (contents) => op.endsAt(contents) + SWEEP_MARGIN };
 }
 
 /** Lets plugins and schema check a session, if one was found. */

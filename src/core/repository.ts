@@ -55,6 +55,11 @@ export interface Operation {
   readonly presentedName: string;
   /** Whether this server has made or opened the token before. If so, a retired id does not count as stolen. */
   readonly isOwnToken?: boolean | undefined;
+  /**
+   * Whether the request has found or stored the session before. It may finish after the session's end, so `endsAt` is
+   * later by a margin.
+   */
+  readonly isKnown?: boolean | undefined;
   /** The transport that presented the token, or will write it; undefined without a request. */
   readonly transport?: Transport | undefined;
   /** The `Session` object that the operation serves; undefined for work on other sessions, such as `revokeAll`. */

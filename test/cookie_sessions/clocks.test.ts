@@ -372,6 +372,31 @@ describe("cookieSessions() with rotateEvery", () => {
     expect(await readN(options, cookieOf({ cookies }))).toBe(7);
   });
 
+  test.each([
+    ["stores the changes of a request whose copy ended meanwhile, and which another one overtook", 1, 2],
+    ["stores them until ten minutes after that end", 600, 2],
+    ["stores nothing ten minutes after that end", 601, undefined],
+  ])("%s", async (_, takes, stored) => {
+    const clock = fakeClock();
+    const options = sealed({ now: clock.now, rotateEvery: 600, idleTimeout: 3600 }, { revocation: openStore().store });
+    const old = await begin(options);
+    clock.advance(3599);
+    let renewed = "";
+    const overtaken = await withCopy(
+      options,
+      old,
+    )(async (session) => {
+      await session.get("n");
+      renewed = cookieOf(await withCopy(options, old)((other) => other.get("n")));
+      clock.advance(takes);
+      session.set("m", 2);
+    });
+    // The response of the other request comes first.
+    renewed = cookieOf(overtaken) || renewed;
+    const { result } = await withCopy(options, renewed)((session) => session.get("m"));
+    expect(result).toBe(stored);
+  });
+
   test("sends no cookie to a request that was under way and only reads, also if it would touch", async () => {
     const clock = fakeClock();
     const options = sealed({ now: clock.now, rotateEvery: 600, idleTimeout: 6000 }, { revocation: openStore().store });

@@ -54,6 +54,6 @@ test("forOwnToken() names a token of this server by the name under which it is w
 test("forKnownSession() moves the deadline to the instant at which a record may be swept", () => {
   const { op } = operation("older");
   const known = forKnownSession(op);
-  expect(known).toMatchObject({ presentedName: "session", isOwnToken: true, now: 1000 });
+  expect(known).toMatchObject({ presentedName: "session", isOwnToken: true, isKnown: true, now: 1000 });
   expect(known.endsAt({ metadata: { createdAt: 1, absoluteSince: 1 }, lastSeenAt: 7 })).toBe(600_008);
 });
