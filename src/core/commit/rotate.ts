@@ -7,7 +7,9 @@ import { isPromise } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
+import { METADATA_FIELD } from "../record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
+import { difference } from "../store_repository/record_write.ts";
 import { update } from "./update.ts";
 import { maySweep, newestOf } from "../admission.ts";
 import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
@@ -186,9 +188,15 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
   const moved = await repository.update(successor, contents, op);
   if (moved !== "conflict") return moved;
   const found = await repository.refresh(successor, op);
+  // The client may send each write twice, so a second write could conflict in the same way.
+  if (found !== null && found.version !== successor.version && hasData(found, contents)) return found;
   const again = found === null ? "conflict" : await repository.update(found, contents, op);
   if (again === "conflict") throw sessionGone();
   return again;
+}
+
+function hasData(found: Found, { fields }: Contents): boolean {
+  return [...difference(found.fields, fields).keys()].every((name) => name === METADATA_FIELD);
 }
 
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {

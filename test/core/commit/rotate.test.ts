@@ -305,6 +305,18 @@ describe("a rotation that other requests overtake", () => {
     ]);
   });
 
+  test("takes it along although the client of the store sends each write twice", async () => {
+    const { session, old, find, elsewhere, records, faulty } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    faulty.plan({ save: "does it twice" });
+    await session.save();
+    faulty.plan({});
+    expect({ ...(await find(await session.id()).all()) }).toEqual({ n: 0, other: 1 });
+    expect(await find(old).get("n")).toBeUndefined();
+    expect(living(records)).toHaveLength(1);
+  });
+
   test("leaves the new session as young as they have seen it, on a server whose clock is behind", async () => {
     const clock = fakeClock();
     const { session, find, elsewhere } = await overtaken({ now: clock.now });
