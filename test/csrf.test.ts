@@ -11,6 +11,7 @@ import { toBase64Url } from "../src/core/base64url.ts";
 import { deriveKey } from "../src/crypto/keys.ts";
 import { signedIds } from "../src/signed_ids.ts";
 import { client, SHOP } from "./setup/client.ts";
+import { altered, openStore } from "./setup/sessions.ts";
 
 const secrets = ["a secret of at least thirty-two bytes"];
 
@@ -157,6 +158,32 @@ describe.each<[string, () => SessionOptions]>([
     });
     expect((await visit((session) => verifyCsrfToken(session, token))).result).toBe(false);
     expect((await visit((session) => verifyCsrfToken(session, next))).result).toBe(true);
+  });
+
+  test("gives a token of a new id that serves its request at any time, also while the id is stored", async () => {
+    const { store: inner } = openStore();
+    const answers: boolean[] = [];
+    let verify = async (): Promise<boolean> => true;
+    // Each write asks before it begins, and before it answers.
+    const store = altered(inner, {
+      save: async (save, key, write) => {
+        answers.push(await verify());
+        const answer = await save(key, write);
+        answers.push(await verify());
+        return answer;
+      },
+    });
+    const visit = visitor({ store });
+    await visit((session) => session.set("a", 1));
+    answers.length = 0;
+    await visit(async (session) => {
+      await session.regenerate();
+      const token = await csrfToken(session);
+      verify = () => verifyCsrfToken(session, token);
+      await session.save();
+      answers.push(await verify());
+    });
+    expect(answers).toEqual([true, true, true, true, true]);
   });
 
   test("gives a token that ends with the session", async () => {

@@ -66,8 +66,8 @@ export function createUnderNewId(
         () => repository.create(id, contents, op, replaces),
         (created) => {
           // The id of a new session stays until `settle`: a call that asks for it in between must not get another one.
-          if (created === "conflict" || replaces !== undefined) active.nextId = undefined;
           if (created !== "conflict") return created;
+          active.nextId = undefined;
           // Another session uses this id, and the handler has got it. If this session got a new id, the
           // handler would hold the id of the other session.
           if (active.isIdDisclosed || count === MAX_IDS) {

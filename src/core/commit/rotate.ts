@@ -27,7 +27,7 @@ export async function rotate(
   try {
     await (active.rotating = giveNewId(active, origin, commit, op));
   } finally {
-    active.rotating = undefined;
+    active.rotating = active.successorId = undefined;
   }
 }
 
@@ -52,6 +52,8 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   try {
     const created = createUnderNewId(active, contents(), op, commit, origin);
     successor = isPromise(created) ? await created : created;
+    active.successorId = successor.id;
+    active.nextId = undefined;
     for (let attempts = 1; ; attempts++) {
       if (!maySweep(current, op)) {
         retiring = { current, successor, commit };

@@ -72,8 +72,8 @@ export class ActiveInternals implements SessionInternals {
   }
 
   get disclosedId(): string | undefined {
-    const { isIdDisclosed, nextId, unconfirmedRotation } = this.#active;
-    return isIdDisclosed ? (nextId ?? unconfirmedRotation?.successor.id) : undefined;
+    const { isIdDisclosed, nextId, successorId, unconfirmedRotation } = this.#active;
+    return isIdDisclosed ? (nextId ?? successorId ?? unconfirmedRotation?.successor.id) : undefined;
   }
 
   get renewedId(): string | undefined {

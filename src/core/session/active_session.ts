@@ -96,6 +96,8 @@ export class ActiveSession {
   // The id that comes next.
   /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
+  /** The id under which a rotation that is under way has stored the session. */
+  successorId: string | undefined;
   /** The id that the session had before this request renewed it by age. */
   renewedId: string | undefined;
   /** Whether `nextId` was disclosed, as itself or by a value that is made from it. This request makes no other id then. */
