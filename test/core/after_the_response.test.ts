@@ -53,6 +53,48 @@ describe("a session that is kept until long after its timeout", () => {
     ).toBe("ERR_SESSION_GONE");
   });
 
+  test("costs no more than two loads", async () => {
+    const clock = fakeClock();
+    const { store, calls } = counted(openStore().store);
+    const sessions = new SessionManager({ store, now: clock.now, idleTimeout: 1800 });
+    for (const [, change] of changes) {
+      const { cookies } = await visitor(sessions)((session) => session.set("a", 1));
+      const kept = sessions.open(/=([^;]+)/.exec(cookies[0] ?? "")?.[1] ?? "");
+      await kept.get("a");
+      clock.advance(1800 + 600);
+      calls.length = 0;
+      await codeOf(async () => {
+        await change(kept);
+        await kept.save();
+      });
+      expect(calls).toEqual(["load", "load"]);
+    }
+  });
+
+  test.each<[string, { grace: number | false; isTold: boolean; keeps: boolean }]>([
+    ["keeps the new id of another request if both leave a grace", { grace: 60, isTold: false, keeps: true }],
+    ["gets another new id if it leaves no grace", { grace: false, isTold: false, keeps: false }],
+    ["gets the new id that was told", { grace: 60, isTold: true, keeps: false }],
+  ])("%s", async (_, { grace, isTold, keeps }) => {
+    const clock = fakeClock();
+    const sessions = new SessionManager({ store: openStore().store, now: clock.now, idleTimeout: 1800 });
+    const { result: old } = await visitor(sessions)((session) => session.create());
+    const [kept, other] = [sessions.open(String(old)), sessions.open(String(old))];
+    await kept.get("a");
+    clock.advance(1700);
+    await other.regenerate({ grace: 3600 });
+    other.set("a", 1);
+    await other.save();
+    clock.advance(700);
+    await kept.regenerate(grace === false ? {} : { grace });
+    const told = isTold ? await kept.id() : undefined;
+    await kept.save();
+    const id = await kept.id();
+    expect(id).toBe(told ?? id);
+    expect(id === (await other.id())).toBe(keeps);
+    expect(await sessions.open(String(id)).get("a")).toBe(1);
+  });
+
   test("is changed if another request has used it meanwhile", async () => {
     const clock = fakeClock();
     const visit = visitor({ store: openStore().store, now: clock.now, idleTimeout: 1800 });

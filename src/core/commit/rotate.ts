@@ -36,10 +36,11 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
+  let current = maySweep(origin, op) ? await newestOf(active, origin, op) : origin;
+  if (current.id !== origin.id) return await follow(active, undefined, current, commit, op);
   // An `await` makes two promises even if its value is there. A store in memory answers at once.
-  const view = viewOf(commit, new FieldsView(origin.fields));
+  const view = viewOf(commit, new FieldsView(current.fields));
   let { fields } = isPromise(view) ? await view : view;
-  let current = origin;
   const contents = (): Contents => ({
     fields,
     metadata: rotatedMetadata(current.metadata, commit, op.now),
@@ -50,17 +51,15 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   let retiring: UnconfirmedRotation | undefined;
   let others: Found | undefined;
   try {
-    const created = createUnderNewId(active, contents(), op, commit, origin);
+    const created = createUnderNewId(active, contents(), op, commit, current);
     successor = isPromise(created) ? await created : created;
     active.successorId = successor.id;
     active.nextId = undefined;
     for (let attempts = 1; ; attempts++) {
-      if (!maySweep(current, op)) {
-        retiring = { current, successor, commit };
-        const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
-        if ((isPromise(retired) ? await retired : retired) === true) break;
-        retiring = undefined;
-      }
+      retiring = { current, successor, commit };
+      const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+      if ((isPromise(retired) ? await retired : retired) === true) break;
+      retiring = undefined;
       op.emit({ type: "conflict", attempts });
       await op.backOff();
       const newest = await newestOf(active, current, op);
@@ -100,7 +99,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
  */
 async function follow(
   active: ActiveSession,
-  successor: Found,
+  successor: Found | undefined,
   newest: Found,
   commit: RotationCommit,
   op: Operation,
@@ -109,7 +108,7 @@ async function follow(
   const { rotation } = commit;
   if (rotation.untilUsed || (hasGrace(rotation) && !rotation.reauthenticated && !active.isIdDisclosed))
     return await update(active, newest, { ...commit, rotation: undefined }, op);
-  if (active.isIdDisclosed) {
+  if (active.isIdDisclosed && successor !== undefined) {
     // The id is used again, now or by the next commit, so the first session under it must have ended.
     active.nextId = successor.id;
     await endOrphan(active, op);
