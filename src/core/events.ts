@@ -55,7 +55,10 @@ export type SessionHappening =
       /** What the store was doing. */
       readonly during: "load" | "store";
       readonly error: SessionError;
-      /** The engine's own error. It may hold keys and data, so write it only to a private log. */
+      /**
+       * The engine's own error. It may hold keys and data, so write it only to a private log. A logger that prints the
+       * event does not print it, because the property is not enumerable.
+       */
       readonly detail?: unknown;
     };
 
@@ -105,8 +108,10 @@ export function notify(scope: EventScope, happening: SessionHappening, durationM
   const { onEvent } = scope.policy;
   if (onEvent === undefined) return;
   const event: SessionEvent = { ...happening, name: nameOf(scope), durationMs };
-  // The request has the client's cookie. Loggers that print an object, as `console.log` does, print what can be enumerated.
+  // The request has the client's cookie, and the engine's error may have keys and data. Loggers that print an object, as
+  // `console.log` does, print what can be enumerated.
   Object.defineProperty(event, "request", { value: scope.request });
+  if ("detail" in event) Object.defineProperty(event, "detail", { enumerable: false });
   try {
     const answer = onEvent(event);
     if (typeof answer === "object" && answer !== null) Promise.resolve(answer).catch(() => {});

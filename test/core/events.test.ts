@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type Transport } from "../../mod.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { bare, SHOP, visitor } from "../setup/sessions.ts";
+import { altered, bare, openStore, SHOP, visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
 const set = (session: Session): void => session.set("a", 1);
@@ -48,6 +48,21 @@ describe("onEvent", () => {
     expect(inspect(events, { depth: null })).not.toContain(id);
     expect(events.at(-1)?.request).toBe(request);
     expect(Object.keys(events.at(-1) ?? {})).toEqual(["type", "name", "durationMs"]);
+  });
+
+  test("hears no data that a logger prints: the engine's own error may quote it, and is not printed with its event", async () => {
+    const { store: inner } = openStore();
+    const error = Object.assign(new Error("refused: SET key very-private"), { command: { args: ["very-private"] } });
+    const store = altered(inner, { change: () => Promise.reject(error) });
+    const events: SessionEvent[] = [];
+    const visit = visitor({ store, onEvent: (event) => events.push(event) });
+    await visit(set);
+    await visit((session) => session.set("a", 2)).catch(() => {});
+    const failed = events.find((event) => event.type === "failed");
+    expect(failed?.detail).toBe(error);
+    expect(inspect(failed, { depth: null })).not.toContain("very-private");
+    expect(JSON.stringify(failed)).not.toContain("very-private");
+    expect({ ...failed }).not.toHaveProperty("detail");
   });
 
   test("hears the name under which the request has its session, or else that of the options", async () => {
