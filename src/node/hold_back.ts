@@ -98,6 +98,8 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     return name === "write" ? false : response;
   };
   const begin = (name: Sending, args: unknown[]): unknown => {
+    // Node throws, and the handler can answer in another way.
+    if (name === "writeHead" && !isStatus(args[0])) return send(name, args);
     const rest = name === "writeHead" ? takeHead(response, args) : args;
     state = "storing";
     status = response.statusCode;
@@ -123,6 +125,8 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
         hasTrailers = true;
         return send(name, args);
       case "storing":
+        // Otherwise Node would throw when the session is stored, after a part of the response was sent.
+        if (name === "writeHead") throw headersSent();
         return hold(name, args);
       case "failed":
       case "answered":
@@ -157,6 +161,12 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     drop(held, new Error("Cannot send the response: the connection is closed"));
     held = [];
   });
+}
+
+/** Whether Node accepts a status. */
+function isStatus(status: unknown): boolean {
+  const code = Math.trunc(Number(status));
+  return code >= 100 && code <= 999;
 }
 
 /** The error that Node throws in this case. */

@@ -201,6 +201,32 @@ describe.each(STORES)("nodeSession() on node:http with %s", (_name, open) => {
     expect([Object.hasOwn(last!, "headersSent"), last!.headersSent, last!.writableEnded]).toEqual([false, true, true]);
   });
 
+  test("throws in the handler what Node throws there: at a second writeHead(), and at an invalid status", async () => {
+    const thrown: unknown[] = [];
+    const attempt = (call: () => unknown): void => {
+      try {
+        call();
+      } catch (error) {
+        thrown.push(error instanceof Error && "code" in error && error.code);
+      }
+    };
+    const visit = await serve(
+      async (request, response) => {
+        await sessionOf(request).update("visits", (n = 0) => n + 1);
+        attempt(() => response.writeHead(Number("none")));
+        attempt(() => response.writeHead(99));
+        attempt(() => response.writeHead(1000));
+        response.writeHead(201).end("body");
+        attempt(() => response.writeHead(500).end("failed"));
+      },
+      { store: open() },
+    );
+    const answer = await visit("/");
+    expect([answer.status, answer.text, answer.cookies.length]).toEqual([201, "body", 1]);
+    const status = "ERR_HTTP_INVALID_STATUS_CODE";
+    expect(thrown).toEqual([status, status, status, "ERR_HTTP_HEADERS_SENT"]);
+  });
+
   test("sends a stream's first part before the last one is there", async () => {
     const middleware = nodeSession<Data>({ store: open() });
     const origin = await listen((request, response) =>
