@@ -49,6 +49,8 @@ const NAME_LENGTH = 37;
  * that crashed.
  */
 const SWEEP_LIFE = 60_000;
+/** In milliseconds: how far the clocks of the sweep and of a request may be apart. */
+const CLOCK_SKEW = 600_000;
 
 /**
  * Keeps sessions in Netlify Blobs.
@@ -143,8 +145,10 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
       const etag = await put(key, data, { expiresAt }, { onlyIfNew: true });
       const found = etag === "conflict" ? await find(key) : null;
       if (found === null) return etag;
-      // A sweep is deleting the blob. The deletion would also remove a session that is written now.
-      if (isSwept(found.metadata)) throw new StoreBusyError();
+      // A sweep is deleting the blob. The deletion would also remove a session that is written now. A sweep that has
+      // crashed deletes nothing any more.
+      if (isSwept(found.metadata) && !isExpired(found.metadata, record.lastSeenAt - CLOCK_SKEW))
+        throw new StoreBusyError();
       if (!isDeleted(found) && !isExpired(found.metadata, record.lastSeenAt)) return "conflict";
       return await put(key, data, { expiresAt }, { onlyIfMatch: found.etag });
     },

@@ -213,6 +213,20 @@ describe("netlifyBlobsStore() and expiry", () => {
     await saved(store, key, { a: "2" });
   });
 
+  test("a session can begin where a sweep has crashed, without another one, but not while that may still delete", async () => {
+    const store = netlifyBlobsStore(client);
+    const key = randomKey();
+    await saved(store, key, { a: "1", now, expiresAt: now + 1000 });
+    blobs.interfere = (method) => (method === "DELETE" ? new Response(null, { status: 403 }) : undefined);
+    await failureOf(() => store.prune?.(now + 2000));
+    blobs.interfere = () => undefined;
+    // The sweep lasts for a minute, and clocks may be ten minutes apart.
+    expect(isBusy(await failureOf(() => store.save(key, writeOf({ a: "2", now: now + 662_000 }))))).toBe(true);
+    await saved(store, key, { a: "2", now: now + 662_001 });
+    expect(await valueOf(store, key)).toBe("2");
+    expect(await store.prune?.(now + 663_000)).toBe(0);
+  });
+
   test("a session can be pruned as well after a change, and where it has taken the place of another one", async () => {
     const store = netlifyBlobsStore(client);
     const [changed, anew] = [randomKey(), randomKey()];
