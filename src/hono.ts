@@ -70,6 +70,8 @@ export function session<Data extends object = DefaultData, As extends string = "
       const instead = await manager.prepare?.(request, session, [c]);
       if (instead === undefined) await next();
       else c.res = instead;
+      // No handler has answered. Hono throws then, and a response of this middleware would hide that.
+      if (!c.finalized) return void (await manager.discard(session));
       const response = await manager.finish(request, session, c.res, [waitUntilOf(c)]);
       if (response === c.res) return undefined;
       // If a response replaces another one, Hono overwrites the cookies of the new one with those of the old one. So

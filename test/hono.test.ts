@@ -109,6 +109,16 @@ describe("session()", () => {
     expect(await (await visit("/show")).json()).toEqual({ visits: 1 });
   });
 
+  test("stores nothing more when no handler has answered, and lets Hono say so", async () => {
+    const app = new Hono<SessionEnv<ShopData>>();
+    app.use(session<ShopData>());
+    app.get("/forgets", (c) => (c.var.session.set("user", "eve"), undefined as never));
+    app.onError((error, c) => c.text(error.message, 500));
+    const response = await app.request("/forgets");
+    expect([response.status, response.headers.getSetCookie()]).toEqual([500, []]);
+    expect(await response.text()).toContain("Did you forget to return a Response");
+  });
+
   test("stores nothing more of any session when a handler throws and there are several", async () => {
     const app = new Hono<SessionEnv<ShopData, "shop"> & SessionEnv<ShopData, "admin">>();
     app.use(session<ShopData, "shop">({ as: "shop", cookie: { name: "__Host-shop" } }));
