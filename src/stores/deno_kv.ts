@@ -88,10 +88,10 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
   if (typeof kv?.get !== "function" || typeof kv.atomic !== "function") {
     throw new TypeError("denoKvStore needs an open Deno KV: await Deno.openKv()");
   }
-  if (typeof prefix !== "string" && !Array.isArray(prefix)) {
+  const prefixParts: readonly unknown[] = Array.isArray(prefix) ? [...prefix] : [prefix];
+  if (!prefixParts.every(isKeyPart) || (typeof prefix !== "string" && !Array.isArray(prefix))) {
     throw new TypeError("denoKvStore: prefix must be a string or an array of key parts");
   }
-  const prefixParts = typeof prefix === "string" ? [prefix] : [...prefix];
   const pathOf = (key: string): DenoKvKeyPart[] => [...prefixParts, key];
 
   return {
@@ -128,6 +128,10 @@ const MAX_BYTES = 65_536;
 
 const toUtf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
+
+function isKeyPart(part: unknown): part is DenoKvKeyPart {
+  return ["string", "number", "bigint", "boolean"].includes(typeof part) || isBytes(part);
+}
 
 /** The text of a value; empty if this store has not written it. */
 function textOf(value: unknown): string {

@@ -347,8 +347,10 @@ test("denoKvStore() throws a TypeError when given what is no open database, or n
   expect(() => denoKvStore(undefined)).toThrow(TypeError);
   // @ts-expect-error There is no such option.
   expect(() => denoKvStore(kv, { prefixes: "a" })).toThrow(/prefixes.*prefix\b/);
-  // @ts-expect-error A number is no prefix.
-  expect(() => denoKvStore(kv, { prefix: 5 })).toThrow(TypeError);
+  for (const prefix of [5, null, {}, new Uint8Array(1), [null], ["shop", undefined], [{}], [["shop"]]]) {
+    // @ts-expect-error None of them is a prefix.
+    expect(() => denoKvStore(kv, { prefix })).toThrow(TypeError);
+  }
 });
 
 test("DenoKv is what @deno/kv has", () => {
