@@ -79,7 +79,7 @@ const fromUtf8 = new TextDecoder();
  * @param column The expression that reads the value
  */
 export function standardStatements(
-  { name, alone }: Table,
+  { name }: Table,
   parameter: string = "?",
   column: string = "value",
 ): Omit<Statements, "sweep"> {
@@ -88,8 +88,8 @@ export function standardStatements(
   return {
     load: `SELECT ${column}, version FROM ${name} ${where}`,
     create:
-      `INSERT INTO ${name} (key, value, version, expires_at) VALUES (?, ${parameter}, ?, ?) ON CONFLICT (key) DO UPDATE SET ` +
-      `value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE ${alone}.expires_at < ? ${returning}`,
+      `INSERT INTO ${name} AS present (key, value, version, expires_at) VALUES (?, ${parameter}, ?, ?) ON CONFLICT (key) DO UPDATE SET ` +
+      `value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE present.expires_at < ? ${returning}`,
     update: `UPDATE ${name} SET value = ${parameter}, version = ?, expires_at = ? ${where} AND version = ? ${returning}`,
     remove: `DELETE FROM ${name} ${where} ${returning}`,
     removeVersion: `DELETE FROM ${name} ${where} AND version = ? ${returning}`,

@@ -141,11 +141,14 @@ export function testSqlStore(name: string, bench: () => SqlBench): void {
     });
 
     test("takes names of 48 characters, and names that SQL knows as words", async () => {
-      for (const table of ["x".repeat(48), "select", "Table_1", "_"]) {
+      for (const table of ["x".repeat(48), "select", "excluded", "Table_1", "_"]) {
         const store = bench().open({ table });
         const key = randomKey();
-        await saved(store, key, { a: "1" });
+        const instant = Date.now();
+        await saved(store, key, { a: "1", now: instant, expiresAt: instant + 1 });
         expect(await valueOf(store, key)).toBe("1");
+        await saved(store, key, { a: "2", now: instant + 2 });
+        expect(await valueOf(store, key)).toBe("2");
       }
     });
   });
