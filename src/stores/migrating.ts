@@ -34,7 +34,7 @@ export interface MigratingStoreOptions {
  * ## Setup
  * The two stores. Replace the program on all servers at once: a server that still uses `from` alone does not find
  * sessions that were moved. Sessions that are not used stay in `from`. When the longest timeout has passed, use `to`
- * alone and drop `from`.
+ * alone and drop `from`. To move on before that, give this store as `from`: `migratingStore(migratingStore(oldest, older), to)`.
  *
  * ## How expiry behaves
  * As in each of the stores. `prune()` of the manager prunes both.
@@ -62,7 +62,7 @@ export interface MigratingStoreOptions {
  * @param to The store that the sessions move to
  * @param options The clock
  * @returns The store
- * @throws {TypeError} If one of the two is not a store, both are the same, or an option is unknown
+ * @throws {TypeError} If one of the two is not a store, both are the same, `to` is itself a `migratingStore`, or an option is unknown
  *
  * @example
  * ```ts
@@ -91,9 +91,19 @@ export function migratingStore(
       "migratingStore needs two stores: the one that has the sessions, and the one that they move to",
     );
   }
+  if (made.has(to)) {
+    throw new TypeError(
+      "migratingStore: the store that sessions move to cannot be a migratingStore; write migratingStore(migratingStore(oldest, older), to)",
+    );
+  }
   if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
-  return movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
+  const store = movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
+  made.add(store);
+  return store;
 }
+
+/** Stores that this function has made. As `to`, such a store would take the marker of the outer one for its own, and hide it. */
+const made: WeakSet<SessionStore> = new WeakSet();
 
 /**
  * A store whose answers are checked, because this store reads them. The time limit and the retries are those of the

@@ -263,6 +263,22 @@ describe("migratingStore()", () => {
     expect(migratingStore(kvStore(), kvStore()).prune).toBeUndefined();
   });
 
+  it("brings nothing back when a session that is in the oldest of three stores ends while it is moved", async () => {
+    const [oldest, older, to] = [memoryStore(), memoryStore(), memoryStore()];
+    const mover = migratingStore(migratingStore(oldest, older), to);
+    await oldest.save(KEY, writeOf(1));
+    const { version } = await present(mover);
+    const load = oldest.load.bind(oldest);
+    oldest.load = async (key) => {
+      const unmoved = await load(key);
+      oldest.load = load;
+      await mover.delete(key);
+      return unmoved;
+    };
+    expect(await mover.save(KEY, writeOf(2, version))).toBe("conflict");
+    expect(await mover.load(KEY)).toBeNull();
+  });
+
   it("throws when it is not given two stores, or an option is unknown", () => {
     const store = memoryStore();
     // @ts-expect-error One store is missing.
@@ -270,6 +286,10 @@ describe("migratingStore()", () => {
     // @ts-expect-error A function is not a store.
     expect(() => migratingStore(() => store, memoryStore())).toThrow(TypeError);
     expect(() => migratingStore(store, store)).toThrow(TypeError);
+    // The inner one would hide the outer one's marker of a logout.
+    expect(() => migratingStore(store, migratingStore(memoryStore(), memoryStore()))).toThrow(
+      /cannot be a migratingStore/,
+    );
     // @ts-expect-error There is no such option.
     expect(() => migratingStore(store, memoryStore(), { clock: Date.now })).toThrow(TypeError);
   });
