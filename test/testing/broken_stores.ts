@@ -15,6 +15,7 @@ import {
   isCreation,
   isTouch,
   keepingRemoved,
+  keepingTheEnd,
   limited,
   overwrite,
   overwritingForeign,
@@ -452,6 +453,18 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
     "does not without changes": writing(isTouch, (good) => (key, write) => {
       return good.save(key, { ...write, expiresAt: Date.now() + 30_000 });
     }),
+  },
+  "save() moves the expiry, also without changes, where the engine removes records by itself": {
+    "does not with changes": keepingTheEnd(isChange),
+    "does not without changes": keepingTheEnd(isTouch),
+    "keeps nothing for so short a time": spoiled((good) => ({
+      prune: undefined as never,
+      async save(key, write) {
+        const version = await good.save(key, write);
+        if (write.expiresAt - write.record.lastSeenAt < 60_000) await good.delete(key);
+        return version;
+      },
+    })),
   },
   "what has expired is whole or gone, and no write brings a part of it back": {
     "writes the changed fields of what expired": partialAfterExpiry("save"),

@@ -339,6 +339,23 @@ export function short(left: (fields: [string, string][]) => [string, string][]):
   });
 }
 
+/** A store that removes records by itself, and whose writes of one kind do not move the end of a record. */
+export function keepingTheEnd(kind: (write: Write) => boolean): OpenStore {
+  return () => {
+    const { prune: _, ...good } = memoryStore();
+    const ends = new Map<string, number>();
+    return {
+      ...good,
+      load: (key) => (Date.now() < (ends.get(key) ?? 0) ? good.load(key) : null),
+      async save(key, write) {
+        const version = await good.save(key, write);
+        if (version !== "conflict" && !kind(write)) ends.set(key, write.expiresAt);
+        return version;
+      },
+    };
+  };
+}
+
 /** A store that overwrites a value of another program, or reports that it has. */
 export function overwritingForeign(kind: (write: Write) => boolean, isDone: boolean): OpenStore {
   return () => {
