@@ -38,7 +38,7 @@ export interface Write {
   readonly expected: RecordVersion | null;
   /**
    * When the engine may remove the record, in epoch milliseconds. It is later than the end of the session by a margin for
-   * clock skew and for requests under way. If the engine wants a time to live, it is `expiresAt - record.lastSeenAt`.
+   * clock skew and for requests under way, and at most 50 years after `record.lastSeenAt`. If the engine wants a time to live, it is `expiresAt - record.lastSeenAt`.
    */
   readonly expiresAt: number;
 }

@@ -296,3 +296,12 @@ interface VendorsKvNamespace<Key extends string = string> {
   ): Promise<void>;
   delete(key: Key): Promise<void>;
 }
+
+test("cloudflareKvStore() keeps a session whose timeout is as good as endless", async () => {
+  const timeouts = { idleTimeout: Number.MAX_SAFE_INTEGER, absoluteTimeout: false } as const;
+  const sessions = new SessionManager<{ a: string }>({ store, storeTimeout: PATIENCE, ...timeouts });
+  const session = sessions.open("");
+  session.set("a", "1");
+  await session.save();
+  expect(await sessions.open(String(await session.id())).get("a")).toBe("1");
+});

@@ -356,3 +356,12 @@ test("denoKvStore() throws a TypeError when given what is no open database, or n
 test("DenoKv is what @deno/kv has", () => {
   expectTypeOf<Kv>().toExtend<DenoKv>();
 });
+
+test("denoKvStore() keeps a session whose timeout is as good as endless", async () => {
+  const timeouts = { idleTimeout: Number.MAX_SAFE_INTEGER, absoluteTimeout: false } as const;
+  const sessions = new SessionManager<{ a: string }>({ store: denoKvStore(kv), storeTimeout: PATIENCE, ...timeouts });
+  const session = sessions.open("");
+  session.set("a", "1");
+  await session.save();
+  expect(await sessions.open(String(await session.id())).get("a")).toBe("1");
+});

@@ -15,6 +15,12 @@ export function storedOf(found: Found): Stored {
   return found.stored as Stored;
 }
 
+/**
+ * In milliseconds: 50 years. A program may give a timeout that is as good as endless, and engines refuse a record that
+ * they would have to keep for too long: Workers KV for 68 years, Durable Objects beyond the year 2189.
+ */
+const LONGEST_LIFE = 50 * 365 * 86_400_000;
+
 /** A write of a record. */
 export function writeOf(
   record: SessionRecord,
@@ -22,7 +28,9 @@ export function writeOf(
   expected: RecordVersion | null,
   expiresAt: number,
 ): Write {
-  return { id: createWriteId(), record, changed: difference(before, record.fields), expected, expiresAt };
+  const changed = difference(before, record.fields);
+  const latest = record.lastSeenAt + LONGEST_LIFE;
+  return { id: createWriteId(), record, changed, expected, expiresAt: Math.min(expiresAt, latest) };
 }
 
 /** Whether a record marks its session as ended: it has an instant and no fields. */

@@ -47,6 +47,17 @@ test("writeOf() tells a store what has changed, and what it expects to find", ()
   expect(writeOf(record, BEFORE, null, 9).expected).toBeNull();
 });
 
+test("writeOf() lets an engine remove a record after 50 years, however long the timeout is", () => {
+  const record = { fields: AFTER, lastSeenAt: 5 };
+  const latest = 5 + 50 * 365 * 86_400_000;
+  for (const [given, expected] of [
+    [latest - 1, latest - 1],
+    [latest + 1, latest],
+    [Infinity, latest],
+  ] as const)
+    expect(writeOf(record, BEFORE, null, given).expiresAt).toBe(expected);
+});
+
 describe("isTombstone()", () => {
   test("is true for a record with an instant, and nothing else", () => {
     expect(isTombstone({ fields: new Map(), lastSeenAt: 1 })).toBe(true);
