@@ -128,6 +128,21 @@ describe("a schema", () => {
     expect({ ...(await visit((session) => session.all())).result }).toEqual({ kept: 1 });
   });
 
+  test("keeps the keys of a newer server if it is loose, and removes them with the next write if it leaves them out", async () => {
+    const { store } = openStore();
+    const jar = cookieJar();
+    const [old, loose] = [z.object({ a: z.number().optional() }), z.looseObject({ a: z.number().optional() })];
+    const newer = visitor({ store }, { jar });
+    await newer((session) => session.set({ a: 1, b: 1 }));
+    const all = async () => ({ ...(await newer((session) => session.all())).result });
+    await visitor({ store, schema: loose }, { jar })((session) => session.set("a", 2));
+    expect(await all()).toEqual({ a: 2, b: 1 });
+    await visitor({ store, schema: old }, { jar })((session) => session.get("a"));
+    expect(await all()).toEqual({ a: 2, b: 1 });
+    await visitor({ store, schema: old }, { jar })((session) => session.set("a", 3));
+    expect(await all()).toEqual({ a: 3 });
+  });
+
   test("says what the data look like, as a manager and a type argument do", () => {
     withSession(
       async (_request, session) => {
