@@ -59,7 +59,7 @@ const SHARED: unique symbol = Symbol.for("with-session.next.1");
 /**
  * The sessions of a Next.js application. Call it once, in a module that pages, routes and actions import. Next.js
  * bundles them separately and runs the module once for each bundle. So the store, also a `memoryStore()`, is shared
- * through `globalThis` under the cookie's name.
+ * through `globalThis` under the name of the cookie or header, or under the text of the functions that are given in its place.
  *
  * @param options The options of `withSession`, or a `SessionManager`, whose store is not shared
  * @returns Wrappers for routes, actions and the proxy, and the session of a Server Component
@@ -197,12 +197,24 @@ async function setCookies(lines: readonly string[]): Promise<void> {
 function managerOf<Data extends object>(options: SessionOptions<Data>): SessionManager<Data> {
   const holder = globalThis as { [SHARED]?: Map<unknown, StoreOption> };
   const stores = (holder[SHARED] ??= new Map());
-  const { cookie } = options;
-  const name = typeof cookie === "object" ? cookie.name : cookie === false ? false : undefined;
+  const name = nameOf(options);
   const store = stores.get(name) ?? openedOnce(options.store ?? memoryStore());
   const manager = new SessionManager<Data>(inheriting({ ...options, store }, options));
   stores.set(name, store);
   return manager;
+}
+
+/**
+ * The same text for one call of `nextSession` in each bundle, and another one for sessions that travel in another way:
+ * they may have another store. Of functions, only the text is the same in each bundle.
+ */
+function nameOf({ cookie, header, transports = [] }: Pick<SessionOptions, "cookie" | "header" | "transports">): string {
+  return JSON.stringify([
+    typeof cookie === "function" ? String(cookie) : typeof cookie === "object" ? cookie.name : cookie,
+    typeof header === "object" ? header.name : header,
+    // SessionManager checks them.
+    Array.from(transports, (transport) => String(transport?.read)),
+  ]);
 }
 
 /** Wraps the program's store function, so that the store is opened for one bundle and the others share it. */

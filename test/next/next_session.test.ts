@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
+import type { SessionOptions } from "../../mod.ts";
 import { type NextSession, nextSession } from "../../src/next.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
@@ -90,4 +91,30 @@ describe("nextSession()", () => {
     const shown: unknown = await (await devices(bundle("__Host-two"))(request(`__Host-two=${value}`))).json();
     expect(shown).toEqual([null, []]);
   });
+
+  const transport = { read: () => null, write() {}, clear() {} };
+  const kinds: [string, SessionOptions][] = [
+    ["a cookie of the default name", {}],
+    ["a cookie that depends on the request", { cookie: () => ({ name: "__Host-function" }) }],
+    ["another cookie that depends on the request", { cookie: () => ({ name: "__Host-other" }) }],
+    ["a header", { cookie: false, header: "X-Shop-Id" }],
+    ["another header", { cookie: false, header: { name: "X-Admin-Id" } }],
+    ["a cookie and a header", { header: "X-Shop-Id" }],
+    ["transports", { transports: [transport] }],
+    ["other transports", { transports: [transport, { ...transport, read: () => "" }] }],
+  ];
+
+  test.each(kinds)(
+    "shares the store of sessions that travel by %s among bundles, and with no others",
+    async (...kind) => {
+      const open = (options: SessionOptions) => nextSession({ store: memoryStore(), ...options }).manager;
+      const session = open(kind[1]).open("");
+      session.set("a", "1");
+      await session.save();
+      const id = String(await session.id());
+      expect(await open(kind[1]).open(id).get("a")).toBe("1");
+      for (const [how, other] of kinds)
+        if (how !== kind[0]) expect(await open(other).open(id).get("a"), how).toBeUndefined();
+    },
+  );
 });
