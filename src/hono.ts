@@ -4,7 +4,7 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { claimCookie } from "./core/cookie_transport/cookie_claims.ts";
+import { claimNames } from "./core/cookie_transport/cookie_claims.ts";
 import { assertObject, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -59,7 +59,7 @@ export function session<Data extends object = DefaultData, As extends string = "
   return async (c, next) => {
     const request = c.req.raw;
     // Middlewares share nothing but the context, so this is only known when a request comes.
-    claimCookie(c, policy);
+    claimNames(c, policy);
     const { session, isJoined } = manager.begin(request, [c], true);
     c.set(as as As, session);
     if (isJoined) return await next();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { claimCookie } from "./core/cookie_transport/cookie_claims.ts";
+import { claimNames } from "./core/cookie_transport/cookie_claims.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -95,7 +95,7 @@ export function nodeSession<Data extends object = DefaultData>(
     const webRequest = webRequests.get(request) ?? toRequest(request);
     webRequests.set(request, webRequest);
     // Middlewares share nothing but the request, so this is only known when a request comes.
-    claimCookie(request, policy);
+    claimNames(request, policy);
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
     // Other middlewares are used as `req.session.user = …`. Here that would be lost silently, so it throws.
     Object.preventExtensions(session);

@@ -21,8 +21,11 @@ export interface Policy {
   readonly name: string;
   /** The name of the header if there is a cookie as well; undefined otherwise. */
   readonly headerName: string | undefined;
-  /** The cookie's name without its prefix; undefined if there is no cookie, or if the name depends on the request. */
-  readonly claimedCookie: string | undefined;
+  /**
+   * The cookie and the header that no other session of a request may have, such as `cookie session`: the cookie without
+   * its prefix, and the header in lower case. Those of transports of the program, and of a cookie that depends on the request, are unknown.
+   */
+  readonly claims: readonly string[];
   /** The option `store`, to tell whether two managers share it. */
   readonly storeOption: unknown;
   /** Opens the store, or finds the open one. */

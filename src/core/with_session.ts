@@ -1,5 +1,5 @@
 import type { SessionOptions } from "./options.ts";
-import { claimCookie } from "./cookie_transport/cookie_claims.ts";
+import { claimNames } from "./cookie_transport/cookie_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
@@ -97,7 +97,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
       throw error;
     }
   };
-  claimCookie(wrapped, policy, handler);
+  claimNames(wrapped, policy, handler);
   return wrapped as FetchHandler<Rest>;
 }
 

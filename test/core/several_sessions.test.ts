@@ -54,6 +54,17 @@ describe("several sessions", () => {
     expect(() => withSession(between, outer)).toThrow(/cannot share the cookie/);
   });
 
+  test.each<[string, SessionOptions, SessionOptions]>([
+    ["alone", { cookie: false, header: "X-Id" }, { cookie: false, header: "x-id" }],
+    ["with and without a scheme", { cookie: false, header: "X-Id" }, { header: { name: "X-Id", scheme: "Bearer" } }],
+    ["beside cookies", { header: "X-Id" }, { cookie: { name: "s" }, header: "X-Id" }],
+  ])("[53] composition throws a TypeError when two sessions have one header: %s", (_name, inner, outer) => {
+    const handle = withSession(() => new Response("Hello"), inner);
+    expect(() => withSession(handle, outer)).toThrow(
+      "Two sessions of one request cannot share the header x-id: pass one SessionManager to both, or give each its own header name and store prefix",
+    );
+  });
+
   test("[53] composition takes sessions that have no cookie beside others, and one handler wrapped twice", () => {
     const handle = withSession(() => new Response("Hello"), {});
     expect(() => withSession(handle, { cookie: false, header: "X-Session-Id" })).not.toThrow();

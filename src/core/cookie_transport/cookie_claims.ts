@@ -2,26 +2,28 @@ import type { Policy } from "../policy.ts";
 
 type Claims = ReadonlyMap<string, Policy>;
 
-/** The policies of the sessions of a wrapped handler or of a request, by cookie name without its prefix, as on loopback. */
+/** The policies of the sessions of a wrapped handler or of a request, by the cookies and headers that they claim. */
 const claims: WeakMap<object, Claims> = new WeakMap();
 
 /**
- * Refuses two sessions in one request that share a cookie: they would be the same session, or overwrite each other's
- * id. A handler that the same manager wraps twice has one session, and is accepted.
+ * Refuses two sessions in one request that share a cookie or a header: they would be the same session, or overwrite
+ * each other's id. A handler that the same manager wraps twice has one session, and is accepted.
  *
  * @param owner The request, the context or the wrapped handler whose sessions are noted
  * @param inner For a wrapped handler: the handler that it calls, which may be wrapped as well
- * @throws {TypeError} If another manager has the cookie
+ * @throws {TypeError} If another manager has the cookie or the header
  */
-export function claimCookie(owner: object, policy: Policy, inner: object = owner): void {
-  const { claimedCookie } = policy;
+export function claimNames(owner: object, policy: Policy, inner: object = owner): void {
   const all = new Map(claims.get(inner));
-  const other = claimedCookie === undefined ? undefined : all.get(claimedCookie);
-  if (other !== undefined && other !== policy) {
-    throw new TypeError(
-      `Two sessions of one request cannot share the cookie ${policy.name}: pass one SessionManager to both, or give each its own cookie name and store prefix`,
-    );
+  for (const claim of policy.claims) {
+    if ((all.get(claim) ?? policy) !== policy) {
+      const [way = "", name = ""] = claim.split(" ");
+      const shown = way === "cookie" ? policy.name : name;
+      throw new TypeError(
+        `Two sessions of one request cannot share the ${way} ${shown}: pass one SessionManager to both, or give each its own ${way} name and store prefix`,
+      );
+    }
+    all.set(claim, policy);
   }
-  if (claimedCookie !== undefined) all.set(claimedCookie, policy);
   claims.set(owner, all);
 }

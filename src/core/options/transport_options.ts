@@ -28,7 +28,7 @@ export function transportPolicy(
   cookie: NonNullable<SessionOptions["cookie"]>,
   header: NonNullable<SessionOptions["header"]>,
   chunks: number,
-): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claimedCookie"> {
+): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claims"> {
   const hasOwnTransports = own !== undefined;
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
@@ -50,7 +50,12 @@ export function transportPolicy(
     hasOwnTransports,
     name: cookie === false && headerName !== undefined ? headerName : (cookieName ?? DEFAULT_NAME),
     headerName: cookie === false ? undefined : headerName,
-    claimedCookie: cookieName === undefined || hasOwnTransports ? undefined : withoutPrefix(cookieName),
+    claims: hasOwnTransports
+      ? []
+      : [
+          ...(cookieName === undefined ? [] : [`cookie ${withoutPrefix(cookieName)}`]),
+          ...(headerName === undefined ? [] : [`header ${headerName.toLowerCase()}`]),
+        ],
   };
 }
 

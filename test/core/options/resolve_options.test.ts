@@ -171,7 +171,7 @@ describe("resolveOptions()", () => {
       plugins: [],
       hasOwnTransports: false,
       name: "__Host-session",
-      claimedCookie: "session",
+      claims: ["cookie session"],
       timeouts: { idle: 86_400, absolute: 2_592_000, touchInterval: 8640 },
       limits: {},
       codec: structuredCodec,
@@ -217,7 +217,7 @@ describe("resolveOptions()", () => {
     expect(policy).toMatchObject({
       plugins: options.plugins,
       name: "__Secure-shop",
-      claimedCookie: "shop",
+      claims: ["cookie shop", "header x-session-id"],
       storeOption: options.store,
       timeouts: { idle: 600, absolute: 6000, touchInterval: 20 },
       limits: { idle: 700 },
@@ -326,13 +326,15 @@ describe("resolveOptions()", () => {
     expect(policyOf({ store: source, plugins }).repository).toEqual({ layers: ["first", "last"] });
   });
 
-  test("claims a cookie whose name is known, and no other", () => {
+  test("claims a cookie and a header whose names are known, and no others", () => {
     const transport = { read: () => null, write() {}, clear() {} };
     const own = policyOf({ transports: [transport] });
-    expect(own).toMatchObject({ hasOwnTransports: true, claimedCookie: undefined, transports: [transport] });
-    expect(policyOf({ cookie: { name: "__Host-s" } }).claimedCookie).toBe("s");
-    expect(policyOf({ cookie: () => ({ name: "s" }) }).claimedCookie).toBeUndefined();
-    expect(policyOf({ cookie: false, header: "X-Session-Id" }).claimedCookie).toBeUndefined();
+    expect(own).toMatchObject({ hasOwnTransports: true, claims: [], transports: [transport] });
+    expect(policyOf({ cookie: { name: "__Host-s" } }).claims).toEqual(["cookie s"]);
+    expect(policyOf({ cookie: () => ({ name: "s" }) }).claims).toEqual([]);
+    expect(policyOf({ cookie: false, header: "X-Session-Id" }).claims).toEqual(["header x-session-id"]);
+    const both = policyOf({ cookie: { name: "s" }, header: { name: "Authorization", scheme: "Bearer" } });
+    expect(both.claims).toEqual(["cookie s", "header authorization"]);
   });
 
   test("refuses a cookie or a header beside transports of the program, which would be ignored silently", () => {
