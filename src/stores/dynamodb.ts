@@ -110,8 +110,9 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
       const item = detailOf(found, "Item");
       if (item === undefined) return null;
       const value = detailOf(detailOf(item, "value"), "B");
-      const version = detailOf(detailOf(item, "version"), "S");
-      if (typeof version !== "string") throw invalidAnswer();
+      // An UpdateItem of another program creates an item without a version, if the session has ended.
+      const version = detailOf(detailOf(item, "version") ?? { S: UNKNOWN }, "S");
+      if (typeof version !== "string" || detailOf(detailOf(item, "key"), "S") !== key) throw invalidAnswer();
       const { fields, lastSeenAt } = parseRecord(isBytes(value) ? fromUtf8.decode(value) : "");
       return { fields, lastSeenAt, version };
     },
@@ -132,8 +133,8 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
       const condition: Condition =
         expected === null
           ? {
-              ConditionExpression: "attribute_not_exists(#version) OR #version = :version OR #end < :now",
-              ExpressionAttributeNames: { "#version": "version", "#end": "expires_at" },
+              ConditionExpression: "attribute_not_exists(#key) OR #version = :version OR #end < :now",
+              ExpressionAttributeNames: { "#key": "key", "#version": "version", "#end": "expires_at" },
               ExpressionAttributeValues: {
                 ":version": { S: version },
                 ":now": { N: `${Math.floor(record.lastSeenAt / 1000)}` },
@@ -154,11 +155,16 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
       const condition: Condition =
         expected === undefined
           ? {}
-          : {
-              ConditionExpression: "attribute_not_exists(#key) OR #version = :expected",
-              ExpressionAttributeNames: { "#key": "key", "#version": "version" },
-              ExpressionAttributeValues: { ":expected": { S: `${expected}` } },
-            };
+          : expected === UNKNOWN
+            ? {
+                ConditionExpression: "attribute_not_exists(#version)",
+                ExpressionAttributeNames: { "#version": "version" },
+              }
+            : {
+                ConditionExpression: "attribute_not_exists(#key) OR #version = :expected",
+                ExpressionAttributeNames: { "#key": "key", "#version": "version" },
+                ExpressionAttributeValues: { ":expected": { S: `${expected}` } },
+              };
       return await written(async () => {
         await send(new DeleteItemCommand({ TableName, Key: { key: { S: key } }, ...condition }), signal);
       });
@@ -170,6 +176,9 @@ type Condition = Pick<
   DeleteItemCommand["input"],
   "ConditionExpression" | "ExpressionAttributeNames" | "ExpressionAttributeValues"
 >;
+
+/** The version of an item without one, which this store has not written. */
+const UNKNOWN = "?";
 
 /** 400 KB, less 512 bytes for the key, the version, the expiry and the attributes' names. */
 const MAX_BYTES = 409_088;

@@ -7,6 +7,7 @@ import {
   DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
+  UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import dynalite from "dynalite";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
@@ -170,6 +171,28 @@ describe("dynamoDbStore() in DynamoDB", () => {
     expect(await valueOf(store, key)).toBe(a);
   });
 
+  test("takes an item that another program has created by an update for a record without fields", async () => {
+    const store = dynamoDbStore(client, { table: "sessions" });
+    const key = randomKey();
+    const update = {
+      UpdateExpression: "SET note = :note",
+      ExpressionAttributeValues: { ":note": { S: "theirs" } },
+    };
+    await client.send(new UpdateItemCommand({ TableName: "sessions", Key: { key: { S: key } }, ...update }));
+    const found = await store.load(key);
+    expect(found).toEqual({ fields: found?.fields, lastSeenAt: 0, version: "?" });
+    expect(found?.fields.size).toBe(0);
+    expect(await store.save(key, writeOf({ a: "1" }))).toBe("conflict");
+    expect(await store.save(key, writeOf({ a: "1", expected: "?" }))).toBe("conflict");
+    expect(await store.delete(key, "v")).toBe("conflict");
+    expect(await store.delete(key, "?")).toBeUndefined();
+    expect(await store.load(key)).toBeNull();
+    const expected = await saved(store, key, { a: "1" });
+    expect(await store.delete(key, "?")).toBe("conflict");
+    expect(await store.delete(key, expected)).toBeUndefined();
+    expect(await store.delete(key, "?")).toBeUndefined();
+  });
+
   test("passes the signal on", async () => {
     const { client: own, sent } = heard();
     const store = dynamoDbStore(own, { table: "sessions" });
@@ -226,7 +249,7 @@ describe("dynamoDbStore() and its clients", () => {
   test("takes an answer without meaning for an error", async () => {
     await refusesMeaninglessAnswers((answer) => dynamoDbStore({ send: async () => answer }, { table: "sessions" }));
     const store = dynamoDbStore(
-      { send: async () => ({ $metadata: {}, Item: { key: { S: key } } }) },
+      { send: async () => ({ $metadata: {}, Item: { key: { S: key }, version: { N: "1" } } }) },
       { table: "sessions" },
     );
     expect(await failureOf(() => store.load(key))).toMatchObject({ code: "ERR_STORE" });

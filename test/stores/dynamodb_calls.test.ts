@@ -68,8 +68,8 @@ describe("dynamoDbStore()", () => {
         {
           TableName,
           Item: item(first),
-          ConditionExpression: "attribute_not_exists(#version) OR #version = :version OR #end < :now",
-          ExpressionAttributeNames: { "#version": "version", "#end": "expires_at" },
+          ConditionExpression: "attribute_not_exists(#key) OR #version = :version OR #end < :now",
+          ExpressionAttributeNames: { "#key": "key", "#version": "version", "#end": "expires_at" },
           ExpressionAttributeValues: { ":version": { S: first }, ":now": { N: "1800000000" } },
         },
         { abortSignal },
@@ -130,8 +130,12 @@ describe("dynamoDbStore()", () => {
         });
       }
     }
-    for (const version of [undefined, null, {}, { S: 1 }, { N: "1" }, "v"]) {
+    for (const version of [{}, { S: 1 }, { N: "1" }, "v"]) {
       const store = answering({ $metadata, Item: { key: { S: key }, version } });
+      expect(await failureOf(() => store.load(key))).toMatchObject({ code: "ERR_STORE" });
+    }
+    for (const Item of [{}, "ok", 1, { key }, { key: { S: randomKey() } }]) {
+      const store = answering({ $metadata, Item });
       expect(await failureOf(() => store.load(key))).toMatchObject({ code: "ERR_STORE" });
     }
   });
