@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { SessionError } from "./core/errors.ts";
+import { isSessionError, SessionError } from "./core/errors.ts";
 import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { CAPABILITY } from "./core/record_fields.ts";
@@ -26,6 +26,7 @@ export interface ExclusiveOptions {
  *
  * - If a request stores no result because its process was killed, the others wait until they have seen its lease for
  *   the lease's whole length. Then one of them runs the function. This does not depend on clocks.
+ * - If the store fails while the result is stored, it is stored once more. If that fails too, the result is lost.
  * - If a function takes longer than the lease and another request takes over, its result cannot be stored.
  * - The lease is kept in the session. `clear()` does not end it: the result is stored afterwards. `destroy` ends it,
  *   and so does `regenerate` for a request with the old id: the result cannot be stored then (`ERR_SESSION_GONE`).
@@ -134,7 +135,10 @@ async function run(
       if (internals.found?.fields.has(field) !== true)
         throw new SessionError("ERR_SESSION_GONE", "Cannot store the result: the session has ended");
       return await internals.update(key, (value, fields) => {
-        if (wordsOf(fields.get(field))[1] !== own)
+        const [stored, holder] = wordsOf(fields.get(field));
+        // An earlier attempt has stored the result, although the store answered otherwise.
+        if (stored === own) return value;
+        if (holder !== own)
           throw new SessionError(
             "ERR_CONFLICT",
             "Cannot store the result: its function took longer than the lease, and another request has taken over",
@@ -143,13 +147,26 @@ async function run(
         return change(value);
       });
     };
+    let store: (() => Promise<unknown>) | undefined;
     try {
       const result = await fn(value);
-      return await put(own, () => result);
+      store = () => put(own, () => result);
+      return await store();
     } catch (error) {
+      // The effect has happened. Without its result, the next request would cause it again.
+      if (store !== undefined && isFailure(error)) {
+        return await store().catch(() => {
+          throw error;
+        });
+      }
       // This ends the lease. If that fails, the lease ends by itself, and the caller learns why the function failed.
       await put(seen, (value) => value).catch(() => {});
       throw error;
     }
   }
+}
+
+/** Whether the store failed, or other requests kept changing the session. Another attempt may succeed then. */
+function isFailure(error: unknown): boolean {
+  return isSessionError(error) && ["ERR_STORE", "ERR_STORE_TIMEOUT", "ERR_CONFLICT"].includes(error.code);
 }

@@ -3,6 +3,7 @@ import { memoryStore, type Session, SessionManager, type SessionOptions, type Se
 import { cookieSessions } from "../src/cookie_sessions.ts";
 import { encryption } from "../src/encryption.ts";
 import { exclusive } from "../src/exclusive.ts";
+import { faultyStore, type StoreFault } from "../src/testing.ts";
 import { codeOf, failing, gate, openStore, PATIENCE } from "./setup/sessions.ts";
 
 interface Data {
@@ -195,6 +196,33 @@ describe("exclusive()", () => {
     );
     expect(await codeOf(() => exclusive(open(), "tokens", () => ({ refresh: 10 })))).toBe("ERR_SCHEMA");
     expect(await exclusive(open(), "tokens", next)).toEqual({ refresh: 2 });
+  });
+
+  test.each<[string, StoreFault[]]>([
+    ["fails", ["none", "rejects"]],
+    ["fails after it has stored it", ["none", "does it but rejects"]],
+    ["does not answer", ["none", "hangs"]],
+  ])("the result is stored once more if the store %s, so that the effect happens once", async (_how, save) => {
+    const store = faultyStore({ ...memoryStore(), traits: { ...memoryStore().traits, exact: false } });
+    const { sessions, open } = await shared({ store });
+    const impatient = new SessionManager<Data>({ store, storeTimeout: 0.2 });
+    const id = String(await open().id());
+    const waiting = sessions.open(id);
+    await waiting.get("tokens");
+    store.plan({ save });
+    const run = vi.fn<typeof next>(next);
+    const first = exclusive(impatient.open(id), "tokens", run);
+    expect([await first, await exclusive(waiting, "tokens", run)]).toEqual([{ refresh: 2 }, { refresh: 2 }]);
+    expect(run).toHaveBeenCalledOnce();
+  });
+
+  test("the first error is thrown if the result cannot be stored the second time either", async () => {
+    const store = faultyStore(memoryStore());
+    const { open } = await shared({ store, storeTimeout: 0.2 });
+    const session = open();
+    store.plan({ save: ["none", "hangs", "rejects"] });
+    expect(await codeOf(() => exclusive(session, "tokens", next))).toBe("ERR_STORE_TIMEOUT");
+    expect(await open().get("tokens")).toEqual({ refresh: 1 });
   });
 
   test('exclusive() throws the failure of the store to load the session, also with onStoreError: "anonymous"', async () => {
