@@ -98,8 +98,8 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     return name === "write" ? false : response;
   };
   const begin = (name: Sending, args: unknown[]): unknown => {
-    // Node throws, and the handler can answer in another way.
-    if (name === "writeHead" && !isStatus(args[0])) return send(name, args);
+    // Nothing has changed by then, so the handler can answer in another way.
+    if (name === "writeHead") assertStatus(args[0]);
     const rest = name === "writeHead" ? takeHead(response, args) : args;
     state = "storing";
     status = response.statusCode;
@@ -163,10 +163,13 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
   });
 }
 
-/** Whether Node accepts a status. */
-function isStatus(status: unknown): boolean {
+/** Throws what Node throws if the status is invalid. In HTTP/2, Node throws after it has set the status. */
+function assertStatus(status: unknown): void {
   const code = Math.trunc(Number(status));
-  return code >= 100 && code <= 999;
+  if (code >= 100 && code <= 999) return;
+  throw Object.assign(new RangeError(`Invalid status code: ${String(status)}`), {
+    code: "ERR_HTTP_INVALID_STATUS_CODE",
+  });
 }
 
 /** The error that Node throws in this case. */
