@@ -1,5 +1,5 @@
 import { unpad } from "./hash.ts";
-import { endRecord } from "./store_repository/end_record.ts";
+import { endRecord, noteEnded } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";
@@ -111,7 +111,10 @@ export class StoreRepository implements Repository {
 
   #reused(key: string, current: Found | undefined, op: Operation): MaybePromise<RejectReason> {
     if (!this.#endsOnReuse || op.isOwnToken === true) return "reuse";
-    return endRecord(key, current, op).then(() => "reuse");
+    return endRecord(key, current, op).then(() => {
+      if (current !== undefined) noteEnded(key, current.metadata, op);
+      return "reuse";
+    });
   }
 
   refresh(current: Found, op: Operation): MaybePromise<Found | null> {

@@ -1,8 +1,10 @@
 import { isOutage, isSessionError } from "../core/errors.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
+import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
+import { type Ended, takeEnded } from "../core/store_repository/end_record.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import type { Entry } from "./index_page.ts";
@@ -11,9 +13,6 @@ import { assertRoom, enforceLimit, type LimitRule, register, unregister, withdra
 
 /** How many sessions a user may have; undefined for no limit. */
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
-
-/** A session as its lists know it. */
-type Listed = Pick<Found, "id" | "metadata">;
 
 /** The place of an entry in a list. */
 type Place = ListPlace & Pick<Entry, "key" | "token">;
@@ -84,12 +83,17 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   /** Removes a session from the lists to which it no longer belongs. If that fails, a reader of the lists does it. */
-  async function unregisterFrom({ id, metadata }: Listed, op: Operation, after?: Facts): Promise<void> {
+  async function unregisterFrom(
+    keys: readonly string[],
+    metadata: Metadata,
+    op: Operation,
+    after?: Facts,
+  ): Promise<void> {
     const facts = factsOf(metadata);
     const kept = facts?.token === after?.token ? after : undefined;
     for (const place of facts?.lists ?? [])
       if (kept?.lists.some(({ list }) => list === place.list) !== true)
-        await unregister(place, await keyOfId(id), facts?.token ?? "", op, kept !== undefined);
+        await unregister(place, keys, facts?.token ?? "", op, kept !== undefined);
   }
 
   /**
@@ -161,7 +165,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     const { id } = current;
     const updated = await storeListed(id, contents, op, current, (listed) => next.update(current, listed, op));
     if (updated === "conflict") return updated;
-    await tolerate(op, unregisterFrom(current, op, factsOf(updated.metadata)));
+    await tolerate(op, unregisterFrom([await keyOfId(id)], current.metadata, op, factsOf(updated.metadata)));
     // The limit is enforced when the old id is retired.
     if (replacedBy(id, op) === undefined) await tolerate(op, endOverLimit(updated, op));
     return updated;
@@ -177,7 +181,23 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     return touched;
   }
 
+  /** Removes sessions that have ended, and the ids that led to them, from their lists. */
+  async function unregisterAll(ended: readonly Ended[], op: Operation): Promise<void> {
+    const keys = ended.map(({ key }) => key);
+    for (const { metadata } of ended) await tolerate(op, unregisterFrom(keys, metadata, op));
+  }
+
+  /** Removes a session that has ended, and all that have ended with it: another request may have given it successors. */
+  async function unregisterEnded({ id, metadata }: Found, op: Operation): Promise<void> {
+    await unregisterAll([...takeEnded(op), { key: await keyOfId(id), metadata }], op);
+  }
+
   return wrapRepository(next, {
+    // A session may end when its retired id is used again.
+    open: (token, op) =>
+      chain(next.open(token, op), (found) =>
+        found === "reuse" ? unregisterAll(takeEnded(op), op).then(() => found) : found,
+      ),
     create: (id, contents, op, replaces) =>
       contents.metadata[FACTS] === undefined
         ? next.create(id, contents, op, replaces)
@@ -199,12 +219,14 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
         ),
       ),
     ...(next.reinstate && {
-      reinstate: (retired, successor, op) =>
-        chain(next.reinstate?.(retired, successor, op), () => tolerate(op, unregisterFrom(successor, op))),
+      async reinstate(retired, successor, op) {
+        await next.reinstate?.(retired, successor, op);
+        await unregisterEnded(successor, op);
+      },
     }),
     end: (session, op) =>
       chain(next.end(session, op), () =>
-        typeof session === "string" ? undefined : tolerate(op, unregisterFrom(session, op)),
+        typeof session === "string" ? unregisterAll(takeEnded(op), op) : unregisterEnded(session, op),
       ),
   });
 }

@@ -84,7 +84,7 @@ export async function register(
     if (isOnPage && page !== first) ({ number } = page);
     hadConflict = true;
     // The next attempt counts again. Until then, this entry must not count against another login.
-    if (counts) await unregister({ list, page: page.number }, key, token, op);
+    if (counts) await unregister({ list, page: page.number }, [key], token, op);
     await op.backOff();
   }
 }
@@ -141,19 +141,19 @@ async function makeRoom(page: Page, op: Operation): Promise<void> {
 }
 
 /**
- * Removes from a list a session that has ended or now belongs to another user. With `mayReturn`, another request may
- * list the session again under the same token, so only ended sessions are removed.
+ * Removes from a list a session that has ended or now belongs to another user, under all of its keys. With
+ * `mayReturn`, another request may list the session again under the same token, so only ended sessions are removed.
  */
 export async function unregister(
   { list, page: number = 0 }: ListPlace,
-  key: string,
+  keys: readonly string[],
   token: string,
   op: Operation,
   mayReturn = false,
 ): Promise<void> {
   for (;;) {
     const page = await loadPage(list, number, op);
-    if (!mayReturn) page.entries.delete(entryName({ key, token }));
+    if (!mayReturn) for (const key of keys) page.entries.delete(entryName({ key, token }));
     // Entries that earlier ids of the session have left are removed as well.
     await inspect(page, op, (entry) => entry.token === token);
     if (await savePage(page, op)) return;

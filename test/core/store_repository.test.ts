@@ -4,6 +4,7 @@ import { type Metadata, withMetadata } from "../../src/core/metadata.ts";
 import type { RecordCodec } from "../../src/core/record_codec.ts";
 import type { Contents, Found, Operation } from "../../src/core/repository.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
+import { takeEnded } from "../../src/core/store_repository/end_record.ts";
 import { faultyStore } from "../../src/testing.ts";
 import { altered, counted, keyOf, openStore } from "../setup/sessions.ts";
 
@@ -274,7 +275,9 @@ describe("a retired id", () => {
     await repository.update(successor, { ...changed(successor), metadata: confirmed }, op());
     clock.now += UNDER_WAY;
     expect([await open(old.token, { isOwnToken: true }), await open(successor.token)]).toEqual(["reuse", successor.id]);
-    expect([await open(old.token), await open(successor.token)]).toEqual(["reuse", "unknown"]);
+    const own = op();
+    expect([await repository.open(old.token, own), await open(successor.token)]).toEqual(["reuse", "unknown"]);
+    expect(takeEnded(own).map(({ key }) => key)).toEqual([keyOf(successor.id)]);
   });
 
   test("leads to a successor that waits for nothing until the grace is over", async () => {
@@ -613,6 +616,37 @@ describe("end()", () => {
     const { old, successor } = await retired(null);
     await repository.end(old.token, op());
     expect([await open(old.token), await open(successor.token)]).toEqual(["unknown", "unknown"]);
+  });
+
+  test("notes what has ended beside the session that it was given", async () => {
+    const { created, op, repository, retired } = scene();
+    const own = op();
+    await repository.end(await created(2), own);
+    expect(takeEnded(own)).toEqual([]);
+    const { old, successor } = await retired(null);
+    await repository.end(old, own);
+    expect(takeEnded(own).map(({ key }) => key)).toEqual([keyOf(successor.id), keyOf(old.id)]);
+    expect(takeEnded(own)).toEqual([]);
+  });
+
+  test("leaves the note of a session that was revoked", async () => {
+    const { calls, created, op, open, records, repository } = scene();
+    const found = await created(0);
+    records.set(keyOf(found.id), { fields: new Map(), lastSeenAt: START, version: 100 });
+    calls.length = 0;
+    await repository.end(found.token, op());
+    expect(calls).toEqual(["load"]);
+    expect(await open(found.token)).toBe("revoked");
+  });
+
+  test("leaves the note of a session that was revoked", async () => {
+    const { calls, created, op, open, records, repository } = scene();
+    const found = await created(0);
+    records.set(keyOf(found.id), { fields: new Map(), lastSeenAt: START, version: 100 });
+    calls.length = 0;
+    await repository.end(found.token, op());
+    expect(calls).toEqual(["load"]);
+    expect(await open(found.token)).toBe("revoked");
   });
 
   test("asks the store for nothing that can be no id", async () => {

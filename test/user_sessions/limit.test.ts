@@ -25,7 +25,8 @@ import {
   type Visitor,
   visitor,
 } from "../setup/sessions.ts";
-import { ADA, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
+import { ADA, type Devices, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
+import { unlisted } from "./invariant.ts";
 
 describe('limit with onLimit: "revoke-oldest"', () => {
   test("bind() ends the session that was bound first when there are too many", async () => {
@@ -277,8 +278,9 @@ describe('limit with onLimit: "revoke-oldest"', () => {
   ])(
     "when another request unbinds the session of a login, and a second login takes its place, %s",
     async (_, onLimit, grace) => {
+      const clock = fakeClock();
       const { store: inner } = openStore();
-      const { users, sessions, logIn } = devices({ store: inner }, { limit: 1, onLimit });
+      const { users, sessions, logIn } = devices({ store: inner, now: clock.now }, { limit: 1, onLimit });
       const first = sessions.open("");
       await users.bind(first, ADA);
       await first.save();
@@ -292,12 +294,13 @@ describe('limit with onLimit: "revoke-oldest"', () => {
             const other = sessions.open(id);
             await users.unbind(other);
             await other.save();
+            clock.advance(1);
             await logIn("second");
           }
           return await save(key, write);
         },
       });
-      const own = devices({ store }, { limit: 1, onLimit });
+      const own = devices({ store, now: clock.now }, { limit: 1, onLimit });
       const session = own.sessions.open(id);
       await session.regenerate(grace);
       await own.users.bind(session, ADA, "first");
@@ -571,6 +574,96 @@ describe('limit with onLimit: "refuse"', () => {
     await does(session, own.users);
     await session.save().catch((error: unknown) => expect(error).toHaveProperty("code", "ERR_SESSION_GONE"));
     expect(isOvertaken).toBe(false);
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
+  let version = 1;
+  /** A user's session in a browser, and what another request does to it. */
+  interface Logout {
+    readonly id: string;
+    readonly all: Devices;
+    readonly change: (id: string, use: (session: Session<UntypedData>) => unknown) => Promise<string>;
+  }
+  test.each<[string, (logout: Logout) => Promise<unknown>]>([
+    [
+      "whose id was regenerated after the request had loaded it",
+      async ({ id, all: { sessions }, change }) => {
+        const session = sessions.open(id);
+        await session.get("n");
+        await change(id, (other) => other.regenerate());
+        await session.destroy();
+        await session.save();
+      },
+    ],
+    [
+      "by an id that was regenerated twice",
+      async ({ id, change }) => {
+        const second = await change(id, (session) => session.regenerate());
+        await change(second, (session) => session.regenerate());
+        await change(id, (session) => session.destroy());
+      },
+    ],
+    [
+      "that was bound after the request had loaded it",
+      async ({ id, all: { sessions, users }, change }) => {
+        await change(id, (session) => users.unbind(session));
+        const session = sessions.open(id);
+        await session.get("n");
+        await change(id, (other) => users.bind(other, ADA));
+        await session.destroy();
+        await session.save();
+      },
+    ],
+    [
+      "that was revoked before",
+      async ({ id, all: { users }, change }) => {
+        await users.revokeBy("sid", "one");
+        await change(id, (session) => session.destroy());
+      },
+    ],
+    [
+      "whose credentials have changed",
+      async ({ id, change }) => {
+        version++;
+        await change(id, (session) => session.destroy());
+      },
+    ],
+  ])("a logout makes room for a login: of a session %s", async (_, logOut) => {
+    const { store, records } = openStore();
+    const all = devices(
+      { store },
+      {
+        limit: 1,
+        onLimit: "refuse",
+        indexes: { sid: ({ sid }) => sid },
+        credentialVersion: () => version,
+      },
+    );
+    const change: Logout["change"] = async (id, use) => {
+      const session = all.sessions.open(id);
+      await use(session);
+      await session.save();
+      return (await session.id()) ?? "";
+    };
+    const id = await change("", (session) => all.users.bind(session, ADA, { sid: "one" }));
+    await logOut({ id, all, change });
+    await all.logIn();
+    expect(await all.users.list(ADA)).toHaveLength(1);
+    expect(unlisted(records)).toEqual([]);
+  });
+
+  test("a session that ended because its retired id was used again makes room for a login", async () => {
+    const clock = fakeClock();
+    const rotateEvery = { seconds: 600, onReuse: "destroy" } as const;
+    const { users, browser, logIn } = devices({ now: clock.now, rotateEvery }, { limit: 1, onLimit: "refuse" });
+    const phone = await logIn();
+    const stolen = (await phone((session) => session.id())).result;
+    clock.advance(600);
+    for (let use = 0; use < 2; use++) await userOn(phone);
+    clock.advance(120);
+    await browser()((session) => session.get("user"), { headers: { Cookie: `__Host-session=${stolen}` } });
+    expect(await userOn(phone)).toBeUndefined();
     await logIn();
     expect(await users.list(ADA)).toHaveLength(1);
   });
