@@ -1,7 +1,8 @@
 import type { ActiveSession } from "./session/active_session.ts";
-import { sessionGone } from "./errors.ts";
+import { mistake, sessionGone } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { SWEEP_MARGIN } from "./expiry.ts";
+import { kindOf } from "./kind_of.ts";
 import { chain, type MaybePromise } from "./maybe_promise.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
@@ -33,8 +34,14 @@ function admitFrom(active: ActiveSession, found: Found, op: Operation, at: numbe
   const { plugins, validateLoaded } = active.policy;
   const plugin = plugins[at];
   if (plugin === undefined) return validateLoaded?.(found) ?? found;
-  // A plugin in JavaScript may answer null.
-  return chain(plugin.admit?.(found, op), (reason) => reason || admitFrom(active, found, op, at + 1));
+  return chain(plugin.admit?.(found, op), (reason: unknown) => {
+    // A plugin in JavaScript may answer null or false.
+    if (!reason) return admitFrom(active, found, op, at + 1);
+    if (typeof reason === "string") return reason;
+    throw mistake(
+      `admit of the plugin ${JSON.stringify(plugin.name)} must return the reason to reject a session, or undefined; it returned ${kindOf(reason)}`,
+    );
+  });
 }
 
 /**

@@ -359,8 +359,22 @@ describe("input of the wrong kind", () => {
     ["the function that makes a plugin", dpop, /such as userSessions\(\) returns/],
     ["a plugin that does nothing", { name: "x" }, /"x" needs one of the functions wrap, admit/],
     ["a plugin whose wrap is no function", { name: "x", wrap: true }, /"x" needs one of the functions wrap, admit/],
+    ["a plugin whose wrap returns nothing", { name: "x", wrap() {} }, /wrap of the plugin "x" returns must be/],
+    ["a plugin whose wrap returns a promise", { name: "x", wrap: async () => {} }, /"x" returns must .* open.*promise/],
   ])("%s is refused, since it would protect nothing", (_kind, plugin, message) => {
     expect(() => new SessionManager({ plugins: [plugin as never] })).toThrow(message);
+  });
+
+  test.each([[true], [1], [{}], [[]]])("a plugin whose admit returns %j is told what to return", async (answer) => {
+    for (const admit of [() => answer, async () => answer]) {
+      const session = new SessionManager({ store }).open("");
+      const id = await session.create();
+      await session.save();
+      const sessions = new SessionManager({ store, plugins: [{ name: "x", admit: admit as never }] });
+      await expect(sessions.open(String(id)).get("a")).rejects.toThrow(
+        /^admit of the plugin "x" must return the reason/,
+      );
+    }
   });
 
   test("a function that returns cookieSessions() in place of a store is told how to take secrets from the environment", async () => {

@@ -6,6 +6,7 @@ import { assertKnown } from "../known_options.ts";
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 import type { SessionOptions } from "../options.ts";
 import type { Plugin } from "../plugin.ts";
+import type { Repository } from "../repository.ts";
 import { isId } from "../session_id.ts";
 import { hasTraits } from "../store_answers.ts";
 
@@ -96,6 +97,13 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
     if (names.has(name)) throw new TypeError(`There are two plugins of the name ${JSON.stringify(name)}`);
     names.add(name);
   }
+}
+
+/** The repository that a plugin's `wrap` returned. Without this check, a plugin that forgets to return it would protect nothing. */
+export function checkedRepository({ name }: Plugin, repository: Repository): Repository {
+  const methods = ["open", "refresh", "create", "update", "retire", "end"];
+  assertMethods(`The repository that wrap of the plugin ${JSON.stringify(name)} returns`, repository, methods);
+  return repository;
 }
 
 export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absoluteTimeout: number | false): void {

@@ -5,7 +5,6 @@ import type { MaybePromise } from "../maybe_promise.ts";
 import type { SessionOptions } from "../options.ts";
 import type { Policy } from "../policy.ts";
 import { isPrefetch } from "../prefetch.ts";
-import type { Repository } from "../repository.ts";
 import { isRepositorySource } from "../repository/repository_source.ts";
 import { validateChanges, validateLoaded } from "../schema.ts";
 import { createId } from "../session_id.ts";
@@ -20,6 +19,7 @@ import {
   checkedClock,
   checkedCodec,
   checkedId,
+  checkedRepository,
   checkedTouch,
   oneOf,
   rotationOf,
@@ -107,7 +107,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     ? store.createRepository({ now: clock, rotates: rotateEvery !== undefined, endsOnReuse })
     : new StoreRepository({ ids, encryption, hasDefaultIds: generateId === undefined, endsOnReuse });
   return {
-    repository: plugins.reduce<Repository>((next, plugin) => plugin.wrap?.(next) ?? next, own),
+    repository: plugins.reduce(
+      (next, plugin) => (plugin.wrap ? checkedRepository(plugin, plugin.wrap(next)) : next),
+      own,
+    ),
     plugins,
     ...transports,
     storeOption: store,

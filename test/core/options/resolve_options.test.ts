@@ -14,6 +14,7 @@ import { resolveOptions } from "../../../src/core/options/resolve_options.ts";
 import type { Policy } from "../../../src/core/policy.ts";
 import type { Repository } from "../../../src/core/repository.ts";
 import type { RepositorySource } from "../../../src/core/repository/repository_source.ts";
+import { wrapRepository } from "../../../src/core/repository/repository_wrapper.ts";
 import { createId } from "../../../src/core/session_id.ts";
 import { cookieJar, fakeClock } from "../../../src/testing.ts";
 import { bare, codeOf, counted, openStore, visitor } from "../../setup/sessions.ts";
@@ -320,10 +321,10 @@ describe("resolveOptions()", () => {
     const wrapping = (name: string) => ({
       name,
       wrap: (next: Repository) =>
-        ({ layers: [...(next as unknown as { layers: string[] }).layers, name] }) as unknown as Repository,
+        wrapRepository(next, { layers: [...(next as unknown as { layers: string[] }).layers, name] } as object),
     });
     const plugins = [wrapping("first"), { name: "between", admit: () => undefined }, wrapping("last")];
-    expect(policyOf({ store: source, plugins }).repository).toEqual({ layers: ["first", "last"] });
+    expect(policyOf({ store: source, plugins }).repository).toMatchObject({ layers: ["first", "last"] });
   });
 
   test("claims a cookie and a header whose names are known, and no others", () => {
