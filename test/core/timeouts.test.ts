@@ -124,6 +124,33 @@ describe("times", () => {
     expect((await visit((session) => session.info())).result.lastSeenAt).toBe(clock.now());
   });
 
+  test.each<[string, (session: Session) => unknown]>([
+    ["touch()", (session) => session.touch()],
+    ["regenerate()", (session) => session.regenerate()],
+    ["regenerate({ grace })", (session) => session.regenerate({ grace: 60 })],
+  ])("info() after %s tells the end that the session has when it is stored", async (_call, use) => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.set("a", 1));
+    clock.advance(10);
+    const { result } = await visit(async (session) => (await use(session), await session.info()));
+    expect(result.expiresAt).toBe(clock.now() + 86_400_000);
+    expect((await visit((session) => session.info())).result.expiresAt).toBe(result.expiresAt);
+  });
+
+  test("info() after touch() tells that the session was seen now, and never earlier than another server saw it", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.set("a", 1));
+    const seenAt = async () => (await visit((session) => (session.touch(), session.info()))).result.lastSeenAt;
+    clock.advance(10);
+    const first = clock.now();
+    expect(await seenAt()).toBe(first);
+    clock.advance(-5);
+    expect(await seenAt()).toBe(first);
+    expect((await visit((session) => session.info())).result.lastSeenAt).toBe(first);
+  });
+
   test("touch() keeps what another request wrote meanwhile", async () => {
     const visit = visitor();
     await visit((session) => session.set("a", 1));

@@ -20,8 +20,11 @@ export function infoOf(active: ActiveSession): SessionInfo {
     policy.timeouts,
     policy.limits,
   );
-  const isTouched = isTouchDue(active, base);
-  const expiresAt = endOf(isFresh ? now : absoluteSince, isTouched ? now : lastSeenAt, timeouts);
+  // A new id also writes "last seen". If the clock of this server is behind, it does not move back.
+  const isTouched = rotation !== undefined || isTouchDue(active, base);
+  const seenAt = isTouched ? Math.max(now, lastSeenAt) : lastSeenAt;
+  const expiresAt = endOf(isFresh ? now : absoluteSince, seenAt, timeouts);
   const authenticatedAt = isFresh ? now : (metadata?.authenticatedAt ?? null);
-  return { isNew, createdAt, lastSeenAt, expiresAt, authenticatedAt, ended };
+  // A page can show when the user was here before. Only `touch()` asks for another instant.
+  return { isNew, createdAt, lastSeenAt: copy.touches ? seenAt : lastSeenAt, expiresAt, authenticatedAt, ended };
 }
