@@ -65,11 +65,18 @@ export function checkedCodec(codec: Codec): Codec {
   };
 }
 
-/** A program's `touch`, whose answer must not be a promise: every promise is true. */
+/**
+ * A program's `touch`, whose answer must not be a promise: every promise is true. It is called hours after a session has
+ * begun, so an async function is refused at once.
+ */
 export function checkedTouch(touch: (request: Request) => boolean): (request: Request) => boolean {
+  const assertSync = (isSync: boolean): void => {
+    if (!isSync) throw mistake("touch must return true or false at once; it returns a promise");
+  };
+  assertSync(Object.prototype.toString.call(touch) !== "[object AsyncFunction]");
   return (request) => {
     const answer: unknown = touch(request);
-    if (isPromise(answer)) throw mistake("touch must return true or false at once; it returned a promise");
+    assertSync(!isPromise(answer));
     return Boolean(answer);
   };
 }

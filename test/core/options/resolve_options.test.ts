@@ -372,9 +372,12 @@ describe("resolveOptions()", () => {
   });
 
   test("refuses a promise from the program's touch, which would count each request as use", () => {
-    const touch = (async () => false) as unknown as (request: Request) => boolean;
-    const refused = new TypeError("touch must return true or false at once; it returned a promise");
+    const touch = (() => Promise.resolve(false)) as unknown as (request: Request) => boolean;
+    const refused = new TypeError("touch must return true or false at once; it returns a promise");
     expect(() => policyOf({ touch }).countsAsUse(new Request("https://shop.example/"))).toThrow(refused);
+    // It is called only when a session was not used for a tenth of its idle timeout, which no program tries at once.
+    const isAsync = (async () => false) as unknown as (request: Request) => boolean;
+    expect(() => policyOf({ touch: isAsync })).toThrow(refused);
   });
 
   test("checks what the program's own generator and clock give, and tells the generator of the request", async () => {
