@@ -5,11 +5,31 @@ import type { Operation } from "./repository.ts";
  * operation may have getters and private state.
  */
 export function operationWith(op: Operation, own: Partial<Operation>): Operation {
-  const { now, store, request, runtimeArguments, name, presentedName, isOwnToken, isKnown } = op;
-  const { transport, session, writeId } = op;
+  const {
+    now,
+    store,
+    request,
+    runtimeArguments,
+    name,
+    presentedName,
+    isOwnToken,
+    isKnown,
+    transport,
+    session,
+    writeId,
+  } = op;
   return {
-    ...{ now, store, request, runtimeArguments, name, presentedName, isOwnToken, isKnown },
-    ...{ transport, session, writeId },
+    now,
+    store,
+    request,
+    runtimeArguments,
+    name,
+    presentedName,
+    isOwnToken,
+    isKnown,
+    transport,
+    session,
+    writeId,
     endsAt: (contents) => op.endsAt(contents),
     emit: (event) => op.emit(event),
     backOff: () => op.backOff(),

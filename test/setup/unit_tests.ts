@@ -9,7 +9,7 @@ import { ROOT } from "./command.ts";
 const SLOW =
   /\/engines\.ts"|interruptAfterTimeLimit|shop_process|setup\/(?:redis|valkey|upstash|memcached|postgres|mariadb|pgbouncer|workerd)|miniflare|@deno\/kv|chromium|firefox|webkit|linearizability|interleavings|child_process|dynalite|mysql2|better-sqlite3|pglite|libsql/;
 const SLOW_FILES =
-  /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults|soak)\/|\/(?:model|traces|many_sessions)\.test\.ts$/;
+  /^test\/(?:browser|model|runtimes|stores|examples|interleavings|linearizability|packages|faults|soak)\/|\/(?:(?:limit_)?model|traces|many_sessions)\.test\.ts$/;
 
 /** Calls that leave modules in another state for later test files in the same process. */
 const CHANGES_MODULES = /\bvi\.(?:mock|doMock|resetModules)\(/;
