@@ -578,6 +578,36 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
+  test("a request takes no place if it binds a session that another one ends, beside a login that changes the list", async () => {
+    const { store: inner } = openStore();
+    const { users, sessions, logIn } = devices({ store: inner }, { limit: 2, onLimit: "refuse" });
+    const first = sessions.open("");
+    await first.create();
+    await first.save();
+    const id = String(await first.id());
+    let isMet = false;
+    const store = altered(inner, {
+      async change(save, key, write) {
+        await first.destroy();
+        await first.save();
+        return await save(key, write);
+      },
+      // The request removes its entry, which is the only one.
+      async delete(remove, ...args) {
+        if (!isMet) await logIn();
+        isMet = true;
+        return await remove(...args);
+      },
+    });
+    const own = devices({ store }, { limit: 2, onLimit: "refuse" });
+    const session = own.sessions.open(id);
+    await own.users.bind(session, ADA);
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    expect(isMet).toBe(true);
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(2);
+  });
+
   let version = 1;
   /** A user's session in a browser, and what another request does to it. */
   interface Logout {
