@@ -4,7 +4,7 @@
  * @module
  */
 import type { Context, MiddlewareHandler } from "hono";
-import { claimNames } from "./core/cookie_transport/cookie_claims.ts";
+import { claimNames } from "./core/name_claims.ts";
 import { assertObject, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";

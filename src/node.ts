@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { claimNames } from "./core/cookie_transport/cookie_claims.ts";
+import { claimNames } from "./core/name_claims.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";

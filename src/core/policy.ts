@@ -8,6 +8,15 @@ import type { Found, Repository } from "./repository.ts";
 import type { SessionStore } from "./store.ts";
 import type { Transport } from "./transport.ts";
 
+/** The name of a cookie or header that one session of a request may have. */
+export interface NameClaim {
+  readonly kind: "cookie" | "header";
+  /** The name as the options give it, or the default name. */
+  readonly name: string;
+  /** The same text for each spelling of the name: a cookie has no prefix on loopback, and header names ignore case. */
+  readonly id: string;
+}
+
 /** The options of one manager, with their defaults filled in. They apply to each of its sessions. */
 export interface Policy {
   readonly repository: Repository;
@@ -21,11 +30,8 @@ export interface Policy {
   readonly name: string;
   /** The name of the header if there is a cookie as well; undefined otherwise. */
   readonly headerName: string | undefined;
-  /**
-   * The cookie and the header that no other session of a request may have, such as `cookie session`: the cookie without
-   * its prefix, and the header in lower case. Those of transports of the program, and of a cookie that depends on the request, are unknown.
-   */
-  readonly claims: readonly string[];
+  /** The cookie and the header that no other session of a request may have, as far as they are known before a request comes. */
+  readonly claims: readonly NameClaim[];
   /** The option `store`, to tell whether two managers share it. */
   readonly storeOption: unknown;
   /** Opens the store, or finds the open one. */

@@ -1,5 +1,5 @@
 import type { SessionOptions } from "./options.ts";
-import { claimNames } from "./cookie_transport/cookie_claims.ts";
+import { claimNames } from "./name_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";

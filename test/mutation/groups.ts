@@ -183,7 +183,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/errors.ts",
       "src/core/events.ts",
       "src/core/options/store_resolver.ts",
-      "src/core/cookie_transport/cookie_claims.ts",
+      "src/core/name_claims.ts",
       "src/core/transport.ts",
     ],
     tests: [

@@ -3,7 +3,7 @@ import { type CookieFunction, type CookieOptions, cookieTransport } from "../coo
 import { headerTransport } from "../header_transport.ts";
 import { assertMethods } from "./option_checks.ts";
 import type { SessionOptions } from "../options.ts";
-import type { Policy } from "../policy.ts";
+import type { NameClaim, Policy } from "../policy.ts";
 import type { Transport } from "../transport.ts";
 
 export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval: number): void {
@@ -50,13 +50,15 @@ export function transportPolicy(
     hasOwnTransports,
     name: cookie === false && headerName !== undefined ? headerName : (cookieName ?? DEFAULT_NAME),
     headerName: cookie === false ? undefined : headerName,
-    claims: hasOwnTransports
-      ? []
-      : [
-          ...(cookieName === undefined ? [] : [`cookie ${withoutPrefix(cookieName)}`]),
-          ...(headerName === undefined ? [] : [`header ${headerName.toLowerCase()}`]),
-        ],
+    claims: hasOwnTransports ? [] : claimsOf(cookieName, headerName),
   };
+}
+
+function claimsOf(cookie: string | undefined, header: string | undefined): NameClaim[] {
+  const claims: NameClaim[] = [];
+  if (cookie !== undefined) claims.push({ kind: "cookie", name: cookie, id: `cookie ${withoutPrefix(cookie)}` });
+  if (header !== undefined) claims.push({ kind: "header", name: header, id: `header ${header.toLowerCase()}` });
+  return claims;
 }
 
 function varyHeadersOf(transports: readonly Transport[]): string[] {

@@ -172,7 +172,7 @@ describe("resolveOptions()", () => {
       plugins: [],
       hasOwnTransports: false,
       name: "__Host-session",
-      claims: ["cookie session"],
+      claims: [{ kind: "cookie", name: "__Host-session", id: "cookie session" }],
       timeouts: { idle: 86_400, absolute: 2_592_000, touchInterval: 8640 },
       limits: {},
       codec: structuredCodec,
@@ -218,7 +218,10 @@ describe("resolveOptions()", () => {
     expect(policy).toMatchObject({
       plugins: options.plugins,
       name: "__Secure-shop",
-      claims: ["cookie shop", "header x-session-id"],
+      claims: [
+        { kind: "cookie", name: "__Secure-shop", id: "cookie shop" },
+        { kind: "header", name: "X-Session-Id", id: "header x-session-id" },
+      ],
       storeOption: options.store,
       timeouts: { idle: 600, absolute: 6000, touchInterval: 20 },
       limits: { idle: 700 },
@@ -331,11 +334,12 @@ describe("resolveOptions()", () => {
     const transport = { read: () => null, write() {}, clear() {} };
     const own = policyOf({ transports: [transport] });
     expect(own).toMatchObject({ hasOwnTransports: true, claims: [], transports: [transport] });
-    expect(policyOf({ cookie: { name: "__Host-s" } }).claims).toEqual(["cookie s"]);
-    expect(policyOf({ cookie: () => ({ name: "s" }) }).claims).toEqual([]);
-    expect(policyOf({ cookie: false, header: "X-Session-Id" }).claims).toEqual(["header x-session-id"]);
-    const both = policyOf({ cookie: { name: "s" }, header: { name: "Authorization", scheme: "Bearer" } });
-    expect(both.claims).toEqual(["cookie s", "header authorization"]);
+    const claimsOf = (options: SessionOptions) => policyOf(options).claims.map(({ id }) => id);
+    expect(claimsOf({ cookie: { name: "__Host-s" } })).toEqual(["cookie s"]);
+    expect(claimsOf({ cookie: () => ({ name: "s" }) })).toEqual([]);
+    expect(claimsOf({ cookie: false, header: "X-Session-Id" })).toEqual(["header x-session-id"]);
+    const both = claimsOf({ cookie: { name: "s" }, header: { name: "Authorization", scheme: "Bearer" } });
+    expect(both).toEqual(["cookie s", "header authorization"]);
   });
 
   test("refuses a cookie or a header beside transports of the program, which would be ignored silently", () => {

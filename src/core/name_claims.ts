@@ -1,4 +1,4 @@
-import type { Policy } from "../policy.ts";
+import type { Policy } from "./policy.ts";
 
 type Claims = ReadonlyMap<string, Policy>;
 
@@ -15,15 +15,13 @@ const claims: WeakMap<object, Claims> = new WeakMap();
  */
 export function claimNames(owner: object, policy: Policy, inner: object = owner): void {
   const all = new Map(claims.get(inner));
-  for (const claim of policy.claims) {
-    if ((all.get(claim) ?? policy) !== policy) {
-      const [way = "", name = ""] = claim.split(" ");
-      const shown = way === "cookie" ? policy.name : name;
+  for (const { kind, name, id } of policy.claims) {
+    if ((all.get(id) ?? policy) !== policy) {
       throw new TypeError(
-        `Two sessions of one request cannot share the ${way} ${shown}: pass one SessionManager to both, or give each its own ${way} name and store prefix`,
+        `Two sessions of one request cannot share the ${kind} ${name}: pass one SessionManager to both, or give each its own ${kind} name and store prefix`,
       );
     }
-    all.set(claim, policy);
+    all.set(id, policy);
   }
   claims.set(owner, all);
 }
