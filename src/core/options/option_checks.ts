@@ -66,17 +66,15 @@ export function checkedCodec(codec: Codec): Codec {
 }
 
 /**
- * A program's `touch`, whose answer must not be a promise: every promise is true. It is called hours after a session has
- * begun, so an async function is refused at once.
+ * A program's `touch`, whose answer must not be a promise: every promise is true. It is first called when "last seen" is
+ * due, hours after a session began, so an async function is refused before that, when the handler is wrapped.
  */
 export function checkedTouch(touch: (request: Request) => boolean): (request: Request) => boolean {
-  const assertSync = (isSync: boolean): void => {
-    if (!isSync) throw mistake("touch must return true or false at once; it returns a promise");
-  };
-  assertSync(Object.prototype.toString.call(touch) !== "[object AsyncFunction]");
+  const refused = (): TypeError => mistake("touch must return true or false at once; it returns a promise");
+  if (Object.prototype.toString.call(touch) === "[object AsyncFunction]") throw refused();
   return (request) => {
     const answer: unknown = touch(request);
-    assertSync(!isPromise(answer));
+    if (isPromise(answer)) throw refused();
     return Boolean(answer);
   };
 }
