@@ -1,5 +1,6 @@
 import { unpad } from "./hash.ts";
-import { endRecord, noteEnded } from "./store_repository/end_record.ts";
+import { endRecord } from "./store_repository/end_record.ts";
+import { noteEnded } from "./store_repository/ended_sessions.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";

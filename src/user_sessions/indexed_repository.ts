@@ -4,7 +4,7 @@ import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
-import { type Ended, takeEnded } from "../core/store_repository/end_record.ts";
+import { type Ended, takeEnded } from "../core/store_repository/ended_sessions.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import type { Entry } from "./index_page.ts";

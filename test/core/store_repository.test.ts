@@ -4,7 +4,7 @@ import { type Metadata, withMetadata } from "../../src/core/metadata.ts";
 import type { RecordCodec } from "../../src/core/record_codec.ts";
 import type { Contents, Found, Operation } from "../../src/core/repository.ts";
 import { StoreRepository } from "../../src/core/store_repository.ts";
-import { takeEnded } from "../../src/core/store_repository/end_record.ts";
+import { takeEnded } from "../../src/core/store_repository/ended_sessions.ts";
 import { faultyStore } from "../../src/testing.ts";
 import { altered, counted, keyOf, openStore } from "../setup/sessions.ts";
 

@@ -157,6 +157,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_small: {
     files: [
       "src/core/store_repository/end_record.ts",
+      "src/core/store_repository/ended_sessions.ts",
       "src/core/store_repository/write_names.ts",
       "src/core/session/fresh.ts",
       "src/core/operation_with.ts",

@@ -1,35 +1,10 @@
 import { followedUntil } from "../expiry.ts";
 import { type Metadata, readMetadata, successorOf } from "../metadata.ts";
+import { noteEnded } from "./ended_sessions.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import { isTombstone, writeOf } from "./record_write.ts";
 import type { Found, Operation } from "../repository.ts";
 import type { SessionStore, StoredRecord } from "../store.ts";
-
-/** A session that has ended, or a retired id that led to one. */
-export interface Ended {
-  readonly key: string;
-  readonly metadata: Metadata;
-}
-
-/** What each operation has ended, by its store: each operation has its own client of the store. */
-const ended: WeakMap<SessionStore, Ended[]> = new WeakMap();
-
-/**
- * The sessions that an operation has ended, beside those that it had found: the session of a token, and successors.
- * They are returned once.
- */
-export function takeEnded({ store }: Operation): Ended[] {
-  const taken = ended.get(store) ?? [];
-  ended.delete(store);
-  return taken;
-}
-
-/** Notes for {@linkcode takeEnded} that an operation has ended a session. */
-export function noteEnded(key: string, metadata: Metadata, { store }: Operation): void {
-  const known = ended.get(store);
-  if (known === undefined) ended.set(store, [{ key, metadata }]);
-  else known.push({ key, metadata });
-}
 
 /** The shortest time, in milliseconds, for which an eventually consistent store keeps the tombstone of an ended session. */
 const TOMBSTONE_LIFE = 3_600_000;
