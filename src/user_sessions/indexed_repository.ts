@@ -7,15 +7,19 @@ import { failure } from "../core/store_client.ts";
 import { type Ended, takeEnded } from "../core/store_repository/ended_sessions.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
-import type { Entry } from "./index_page.ts";
 import { survey } from "./inspection.ts";
-import { assertRoom, enforceLimit, type LimitRule, register, unregister, withdraw } from "./user_index.ts";
+import {
+  assertRoom,
+  enforceLimit,
+  type EntryPlace,
+  type LimitRule,
+  register,
+  unregister,
+  withdraw,
+} from "./user_index.ts";
 
 /** How many sessions a user may have; undefined for no limit. */
 type LimitRuleOf = (userId: string, version: string | undefined, op: Operation) => Promise<LimitRule | undefined>;
-
-/** The place of an entry in a list. */
-type Place = ListPlace & Pick<Entry, "key" | "token">;
 
 /**
  * A repository that keeps a list of each user's sessions. An entry is written before its session is stored, and removed
@@ -44,7 +48,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     contents: Contents,
     op: Operation,
     current: Found | undefined,
-    added: Place[],
+    added: EntryPlace[],
   ): Promise<Contents> {
     const before = current && factsOf(current.metadata);
     const pending = pendingOf(contents.metadata);
@@ -82,7 +86,10 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     return { ...contents, metadata: { ...contents.metadata, [FACTS]: stored } };
   }
 
-  /** Removes a session from the lists to which it no longer belongs. If that fails, a reader of the lists does it. */
+  /**
+   * Removes a session, under all of its keys, from the lists to which it no longer belongs. If that fails, a reader of
+   * the lists does it.
+   */
   async function unregisterFrom(
     keys: readonly string[],
     metadata: Metadata,
@@ -100,13 +107,13 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
    * Removes the entries of an attempt that has not stored its session. Each would count against a limit until it is too
    * old to be that of a login under way.
    */
-  async function withdrawn(added: readonly Place[], op: Operation): Promise<void> {
-    for (const { key, token, ...place } of added) await withdraw(place, key, token, op);
+  async function withdrawAll(added: readonly EntryPlace[], op: Operation): Promise<void> {
+    for (const place of added) await tolerate(op, withdraw(place, op));
   }
 
   /**
-   * Lists a session, and then stores it. If it is refused, for example because it is too large, or another request has
-   * changed it meanwhile, its new entries are removed: there may be no other attempt. After any other failure, also one
+   * Lists a session, and then stores it. If the session is refused, for example because it is too large, its new entries
+   * are removed. They are also removed after a conflict, because there may be no other attempt. After any other failure, also one
    * of a plugin, the write may have been done, and then its session must be listed.
    */
   async function storeListed(
@@ -116,13 +123,13 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     current: Found | undefined,
     write: (listed: Contents) => MaybePromise<Found | "conflict">,
   ): Promise<Found | "conflict"> {
-    const added: Place[] = [];
+    const added: EntryPlace[] = [];
     try {
       const stored = await write(await registered(id, contents, op, current, added));
-      if (stored === "conflict") await tolerate(op, withdrawn(added, op));
+      if (stored === "conflict") await withdrawAll(added, op);
       return stored;
     } catch (error) {
-      if (isSessionError(error) && !isOutage(error)) await tolerate(op, withdrawn(added, op));
+      if (isSessionError(error) && !isOutage(error)) await withdrawAll(added, op);
       throw error;
     }
   }
@@ -172,12 +179,12 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   async function touch(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
-    const added: Place[] = [];
+    const added: EntryPlace[] = [];
     // If the list cannot be loaded now, the next touch checks it.
     const listed = await tolerate(op, registered(current.id, contents, op, current, added));
     const touched = await next.update(current, listed ?? contents, op);
     // Another request may have ended the session, and have removed its entry before this one has put it back.
-    if (touched === "conflict") await tolerate(op, withdrawn(added, op));
+    if (touched === "conflict") await withdrawAll(added, op);
     return touched;
   }
 

@@ -21,6 +21,9 @@ export interface LimitRule {
   readonly version: PresentVersion;
 }
 
+/** An entry of a list, and where it stands. */
+export type EntryPlace = ListPlace & Pick<Entry, "key" | "token">;
+
 /** In bytes. */
 const PAGE_BYTES = 32_000;
 /** The size of an entry, in bytes, rounded up. */
@@ -165,16 +168,11 @@ export async function unregister(
  * Removes the entry of an attempt that has not stored its session. If the session names the list nevertheless, the
  * entry stays: the store's client may have sent the write twice, and returned the answer to the second attempt.
  */
-export async function withdraw(
-  { list, page: number = 0 }: ListPlace,
-  key: string,
-  token: string,
-  op: Operation,
-): Promise<void> {
-  const name = entryName({ key, token });
+export async function withdraw({ list, page: number = 0, ...entry }: EntryPlace, op: Operation): Promise<void> {
+  const name = entryName(entry);
   for (;;) {
     const page = await loadPage(list, number, op);
-    const [found] = await inspect(page, op, (entry) => entryName(entry) === name);
+    const [found] = await inspect(page, op, (other) => entryName(other) === name);
     if (found?.[1] === "absent") page.entries.delete(name);
     if (await savePage(page, op)) return;
     await op.backOff();
