@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isSessionError, SessionError } from "./core/errors.ts";
+import { isOutage, isSessionError, SessionError } from "./core/errors.ts";
 import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
 import { CAPABILITY } from "./core/record_fields.ts";
@@ -147,15 +147,15 @@ async function run(
         return change(value);
       });
     };
-    let store: (() => Promise<unknown>) | undefined;
+    let putResult: (() => Promise<unknown>) | undefined;
     try {
       const result = await fn(value);
-      store = () => put(own, () => result);
-      return await store();
+      putResult = () => put(own, () => result);
+      return await putResult();
     } catch (error) {
       // The effect has happened. Without its result, the next request would cause it again.
-      if (store !== undefined && isFailure(error)) {
-        return await store().catch(() => {
+      if (putResult !== undefined && mayRetry(error)) {
+        return await putResult().catch(() => {
           throw error;
         });
       }
@@ -166,7 +166,7 @@ async function run(
   }
 }
 
-/** Whether the store failed, or other requests kept changing the session. Another attempt may succeed then. */
-function isFailure(error: unknown): boolean {
-  return isSessionError(error) && ["ERR_STORE", "ERR_STORE_TIMEOUT", "ERR_CONFLICT"].includes(error.code);
+/** Whether another attempt may succeed: the store failed, or other requests kept changing the session. */
+function mayRetry(error: unknown): boolean {
+  return isOutage(error) || (isSessionError(error) && error.code === "ERR_CONFLICT");
 }

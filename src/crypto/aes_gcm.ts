@@ -57,7 +57,7 @@ function nodeEncrypt(node: NodeCrypto, key: Bytes, nonce: Bytes, text: string, a
   const cipher = node.createCipheriv("aes-256-gcm", node.createSecretKey(key), nonce);
   cipher.setAAD(utf8.encode(additionalData));
   const ciphertext = cipher.update(text, "utf8").toString("base64url");
-  // It gives no bytes: GCM is a stream cipher.
+  // This returns no bytes, because GCM is a stream cipher. It makes the tag.
   cipher.final();
   return format(toBase64Url(nonce), cipher.getAuthTag().toString("base64url"), ciphertext);
 }

@@ -88,10 +88,10 @@ export function denoKvStore(kv: DenoKv, options: DenoKvStoreOptions = {}): Sessi
   if (typeof kv?.get !== "function" || typeof kv.atomic !== "function") {
     throw new TypeError("denoKvStore needs an open Deno KV: await Deno.openKv()");
   }
-  const prefixParts: readonly unknown[] = Array.isArray(prefix) ? [...prefix] : [prefix];
-  if (!prefixParts.every(isKeyPart) || (typeof prefix !== "string" && !Array.isArray(prefix))) {
+  if (typeof prefix !== "string" && !(Array.isArray(prefix) && prefix.every(isKeyPart))) {
     throw new TypeError("denoKvStore: prefix must be a string or an array of key parts");
   }
+  const prefixParts = typeof prefix === "string" ? [prefix] : [...prefix];
   const pathOf = (key: string): DenoKvKeyPart[] => [...prefixParts, key];
 
   return {

@@ -49,7 +49,7 @@ const NAME_LENGTH = 37;
  * that crashed.
  */
 const SWEEP_LIFE = 60_000;
-/** In milliseconds: how far the clocks of the sweep and of a request may be apart. */
+/** In milliseconds: how far apart the clocks of two servers may be. */
 const CLOCK_SKEW = 600_000;
 
 /**
@@ -145,8 +145,8 @@ export function netlifyBlobsStore(store: NetlifyBlobs): SessionStore {
       const etag = await put(key, data, { expiresAt }, { onlyIfNew: true });
       const found = etag === "conflict" ? await find(key) : null;
       if (found === null) return etag;
-      // A sweep is deleting the blob. The deletion would also remove a session that is written now. A sweep that has
-      // crashed deletes nothing any more.
+      // A sweep is deleting the blob, which would also remove a session that is written now. If the mark of the sweep has
+      // expired by every server's clock, the sweep has crashed and deletes nothing any more.
       if (isSwept(found.metadata) && !isExpired(found.metadata, record.lastSeenAt - CLOCK_SKEW))
         throw new StoreBusyError();
       if (!isDeleted(found) && !isExpired(found.metadata, record.lastSeenAt)) return "conflict";
