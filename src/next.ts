@@ -53,7 +53,7 @@ export interface NextSession<Data extends object = DefaultData> {
 /** The value of the option `store`. */
 type StoreOption = NonNullable<SessionOptions["store"]>;
 
-/** The global property that holds the stores by cookie name. Next.js bundles pages, routes and the proxy separately. */
+/** The global property that holds the stores, by {@linkcode storeName}. Next.js bundles pages, routes and the proxy separately. */
 const SHARED: unique symbol = Symbol.for("with-session.next.1");
 
 /**
@@ -195,9 +195,9 @@ async function setCookies(lines: readonly string[]): Promise<void> {
  * module exports, such as `userSessions`, belongs to the manager of its bundle.
  */
 function managerOf<Data extends object>(options: SessionOptions<Data>): SessionManager<Data> {
-  const holder = globalThis as { [SHARED]?: Map<unknown, StoreOption> };
+  const holder = globalThis as { [SHARED]?: Map<string, StoreOption> };
   const stores = (holder[SHARED] ??= new Map());
-  const name = nameOf(options);
+  const name = storeName(options);
   const store = stores.get(name) ?? openedOnce(options.store ?? memoryStore());
   const manager = new SessionManager<Data>(inheriting({ ...options, store }, options));
   stores.set(name, store);
@@ -205,10 +205,14 @@ function managerOf<Data extends object>(options: SessionOptions<Data>): SessionM
 }
 
 /**
- * The same text for one call of `nextSession` in each bundle, and another one for sessions that travel in another way:
- * they may have another store. Of functions, only the text is the same in each bundle.
+ * The name under which the bundles share the store of one `nextSession()`: how its sessions travel, because no other
+ * `nextSession()` of the program may use that cookie or header. Each bundle has its own functions, so their texts are used.
  */
-function nameOf({ cookie, header, transports = [] }: Pick<SessionOptions, "cookie" | "header" | "transports">): string {
+function storeName({
+  cookie,
+  header,
+  transports = [],
+}: Pick<SessionOptions, "cookie" | "header" | "transports">): string {
   return JSON.stringify([
     typeof cookie === "function" ? String(cookie) : typeof cookie === "object" ? cookie.name : cookie,
     typeof header === "object" ? header.name : header,
