@@ -87,7 +87,8 @@ export interface SessionOptions<
   /**
    * Whether a response waits until its session is stored. With `"after-response"` it does not wait if there
    * is a `waitUntil`. It waits nevertheless if the session is new, has a new id, has other timeouts or has
-   * ended, if "last seen" must be written, if a plugin has recorded something, and if the response is a redirect.
+   * ended, if "last seen" must be written, if a plugin has recorded something, and if the response is a redirect. With
+   * `cookieSessions()`, or with a plugin that adds headers to responses, it always waits.
    *
    * @default {"before-response"}
    */
