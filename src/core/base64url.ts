@@ -1,5 +1,6 @@
 /**
- * Base64url without padding (RFC 4648, 5), on every runtime, hexadecimal, and concatenation of bytes.
+ * Bytes as text, in base64url without padding (RFC 4648, 5) and in hexadecimal, on every runtime; and their
+ * concatenation.
  *
  * @module
  */

@@ -30,7 +30,7 @@ export const CLOCK_SKEW: number = 2 * CLOCK_ERROR * 1000;
  */
 export const SWEEP_MARGIN: number = CLOCK_SKEW;
 
-/** How long, in milliseconds, a logout with a retired id at least ends the new session as well, whatever the clocks say. */
+/** The shortest time, in milliseconds, for which a logout with a retired id also ends the new session, whatever the clocks say. */
 const RETIRED_LIFE = 600_000;
 
 /** The timeouts of one session: those of the options, or its own ones within the limits. */

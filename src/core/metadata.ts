@@ -194,12 +194,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
 }
 
-/** Whether a fact is absent or a finite number. */
 function isNumberOrAbsent(value: unknown): boolean {
   return value === undefined || Number.isFinite(value);
 }
 
-/** Whether a fact is absent or true. */
 function isTrueOrAbsent(value: unknown): boolean {
   return value === undefined || value === true;
 }

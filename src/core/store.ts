@@ -55,8 +55,8 @@ export interface StoreTraits {
    */
   readonly exact?: boolean;
   /**
-   * The largest record, in bytes, as the store writes it; `Infinity` if the engine has no limit. `save` refuses a larger one with
-   * `ERR_RECORD_TOO_LARGE`, before any I/O: see `assertRecordSize`.
+   * The largest record, in bytes, as the store writes it; `Infinity` if the engine has no limit. `save` must refuse a larger one with
+   * `ERR_RECORD_TOO_LARGE` before any I/O: see `assertRecordSize`.
    */
   readonly maxBytes: number;
   /**

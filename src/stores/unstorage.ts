@@ -57,8 +57,8 @@ export interface UnstorageStoreOptions {
  * ## Limits
  * Those of the driver, which the store does not know. The driver for files writes in place, so a crash may cut off a
  * record. A load is one call of the driver, and a change two. A creation and a deletion are one or two, a deletion at a
- * version up to three. A call that the driver never answers bars its session in this process, so let the driver give up
- * by itself after some seconds.
+ * version up to three. Other calls for the same session wait while the driver does not answer one, so set a time limit
+ * of some seconds in the driver.
  *
  * @param storage The storage
  * @param options The key prefix, and the consistency of the driver

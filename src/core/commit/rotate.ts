@@ -190,13 +190,14 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
   if (moved !== "conflict") return moved;
   const found = await repository.refresh(successor, op);
   // The client may send each write twice, so a second write could conflict in the same way.
-  if (found !== null && found.version !== successor.version && hasData(found, contents)) return found;
+  if (found !== null && found.version !== successor.version && hasSameData(found, contents)) return found;
   const again = found === null ? "conflict" : await repository.update(found, contents, op);
   if (again === "conflict") throw sessionGone();
   return again;
 }
 
-function hasData(found: Found, { fields }: Contents): boolean {
+/** Whether a session has the fields of these contents. The metadata name the write, so they differ. */
+function hasSameData(found: Found, { fields }: Contents): boolean {
   return [...difference(found.fields, fields).keys()].every((name) => name === METADATA_FIELD);
 }
 

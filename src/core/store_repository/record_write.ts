@@ -16,8 +16,8 @@ export function storedOf(found: Found): Stored {
 }
 
 /**
- * In milliseconds: 50 years. A program may give a timeout that is as good as endless, and engines refuse a record that
- * they would have to keep for too long: Workers KV for 68 years, Durable Objects beyond the year 2189.
+ * In milliseconds: 50 years. A program may give a timeout such as `Number.MAX_SAFE_INTEGER`, and engines refuse a record
+ * that they would have to keep for too long: Workers KV for 68 years, Durable Objects beyond the year 2189.
  */
 const LONGEST_LIFE = 50 * 365 * 86_400_000;
 

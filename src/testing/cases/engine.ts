@@ -180,7 +180,8 @@ async function outlives(store: SessionStore, changes: Record<string, string>, li
   const found = await store.load(key);
   const write = found && changing(found, changes, now + 1);
   if (write === null || (await store.save(key, write)) === "conflict") {
-    // The engine has removed it before this slow machine changed it, or removes early what lives for so short a time.
+    // The engine has removed the record before this slow machine changed it, or removes early a record with so short a
+    // life.
     that(life < 10_000, `a record that expires in ${life} ms was gone at once`);
     return await outlives(store, changes, life * 4);
   }
