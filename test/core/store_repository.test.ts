@@ -639,16 +639,6 @@ describe("end()", () => {
     expect(await open(found.token)).toBe("revoked");
   });
 
-  test("leaves the note of a session that was revoked", async () => {
-    const { calls, created, op, open, records, repository } = scene();
-    const found = await created(0);
-    records.set(keyOf(found.id), { fields: new Map(), lastSeenAt: START, version: 100 });
-    calls.length = 0;
-    await repository.end(found.token, op());
-    expect(calls).toEqual(["load"]);
-    expect(await open(found.token)).toBe("revoked");
-  });
-
   test("asks the store for nothing that can be no id", async () => {
     const { calls, op, repository } = scene({ ids: IDS });
     await repository.end(idOf(0), op());

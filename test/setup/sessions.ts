@@ -239,3 +239,13 @@ export async function soon<Value>(value: Value): Promise<Value> {
   await new Promise((resolve) => setImmediate(resolve));
   return value;
 }
+
+/** Stores a session whose timeout is endless in practice, and finds it again. */
+export async function keepsEndlessSession(store: SessionStore): Promise<boolean> {
+  const timeouts = { idleTimeout: Number.MAX_SAFE_INTEGER, absoluteTimeout: false } as const;
+  const sessions = new SessionManager<{ a: string }>({ store, storeTimeout: PATIENCE, ...timeouts });
+  const session = sessions.open("");
+  session.set("a", "1");
+  await session.save();
+  return (await sessions.open(String(await session.id())).get("a")) === "1";
+}

@@ -15,7 +15,7 @@ import {
 } from "../../src/stores/durable_object.ts";
 import { storeCases } from "../../src/testing.ts";
 import { startWorker } from "../setup/workerd.ts";
-import { PATIENCE } from "../setup/sessions.ts";
+import { keepsEndlessSession, PATIENCE } from "../setup/sessions.ts";
 
 let worker: Miniflare;
 let inspected: InspectedNamespace;
@@ -266,6 +266,10 @@ test("every call rejects, and the engine's own error says what to do, when the c
   }
 });
 
+test("durableObjectStore() keeps a session whose timeout is endless", async () => {
+  expect(await keepsEndlessSession(store)).toBe(true);
+});
+
 test("durableObjectStore() and SessionObject accept Cloudflare's own types", () => {
   type Namespace = VendorsNamespace<SessionObject>;
   expectTypeOf(durableObjectStore<VendorsId>).toBeCallableWith({} as Namespace);
@@ -308,12 +312,3 @@ interface VendorsState {
     deleteAll(options?: { allowUnconfirmed?: boolean }): Promise<void>;
   };
 }
-
-test("durableObjectStore() keeps a session whose timeout is as good as endless", async () => {
-  const timeouts = { idleTimeout: Number.MAX_SAFE_INTEGER, absoluteTimeout: false } as const;
-  const sessions = new SessionManager<{ a: string }>({ store, storeTimeout: PATIENCE, ...timeouts });
-  const session = sessions.open("");
-  session.set("a", "1");
-  await session.save();
-  expect(await sessions.open(String(await session.id())).get("a")).toBe("1");
-});
