@@ -98,7 +98,7 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
     return name === "write" ? false : response;
   };
   const begin = (name: Sending, args: unknown[]): unknown => {
-    // Nothing has changed by then, so the handler can answer in another way.
+    // If this throws, nothing has changed yet, so the handler can answer in another way.
     if (name === "writeHead") assertStatus(args[0]);
     const rest = name === "writeHead" ? takeHead(response, args) : args;
     state = "storing";

@@ -152,19 +152,7 @@ export function dynamoDbStore(client: DynamoDbClient, options: DynamoDbStoreOpti
     },
 
     async delete(key, expected, signal) {
-      const condition: Condition =
-        expected === undefined
-          ? {}
-          : expected === UNKNOWN
-            ? {
-                ConditionExpression: "attribute_not_exists(#version)",
-                ExpressionAttributeNames: { "#version": "version" },
-              }
-            : {
-                ConditionExpression: "attribute_not_exists(#key) OR #version = :expected",
-                ExpressionAttributeNames: { "#key": "key", "#version": "version" },
-                ExpressionAttributeValues: { ":expected": { S: `${expected}` } },
-              };
+      const condition = expected === undefined ? {} : unchanged(`${expected}`);
       return await written(async () => {
         await send(new DeleteItemCommand({ TableName, Key: { key: { S: key } }, ...condition }), signal);
       });
@@ -179,6 +167,20 @@ type Condition = Pick<
 
 /** The version of an item without one, which this store has not written. */
 const UNKNOWN = "?";
+
+/** The condition that an item still has a version, or is gone. */
+function unchanged(version: string): Condition {
+  if (version === UNKNOWN)
+    return {
+      ConditionExpression: "attribute_not_exists(#version)",
+      ExpressionAttributeNames: { "#version": "version" },
+    };
+  return {
+    ConditionExpression: "attribute_not_exists(#key) OR #version = :expected",
+    ExpressionAttributeNames: { "#key": "key", "#version": "version" },
+    ExpressionAttributeValues: { ":expected": { S: version } },
+  };
+}
 
 /** 400 KB, less 512 bytes for the key, the version, the expiry and the attributes' names. */
 const MAX_BYTES = 409_088;

@@ -36,6 +36,7 @@ async function giveNewId(active: ActiveSession, origin: Found, commit: RotationC
   const { repository, validateChanges } = active.policy;
   if (active.isSent) throw responseSent("regenerate");
   active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
+  // A session that ended long ago may not be brought back, so it is read before a successor is stored.
   let current = maySweep(origin, op) ? await newestOf(active, origin, op) : origin;
   if (current.id !== origin.id) return await follow(active, undefined, current, commit, op);
   // An `await` makes two promises even if its value is there. A store in memory answers at once.
