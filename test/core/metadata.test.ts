@@ -56,6 +56,8 @@ describe("readMetadata()", () => {
     ["has a start of the absolute timeout that is no number", worded(3, "null")],
     ["has half of its JSON", stored({ timeouts: { idle: 5 } }).slice(0, -1)],
     ["has JSON that is a list", `${stored({})} []x`],
+    ["has JSON that is a number", `${stored({})} 5`],
+    ["has JSON that is null", `${stored({})} null`],
     ["has timeouts that are null", stored({ timeouts: null })],
     ["has timeouts that are a number", stored({ timeouts: 1 })],
     ["has an idle timeout that is no number", stored({ timeouts: { idle: "1" } })],
@@ -142,6 +144,12 @@ describe("the text of metadata", () => {
     expect(metadataText(METADATA, KEY)).toBe("1 0123456789abcdef 1 2 0 ");
     expect(metadataText({ ...METADATA, writes: "w", writtenAt: 7, rotatedAt: 4 }, KEY)).toBe(
       '1 0123456789abcdef 1 2 7 w {"rotatedAt":4}',
+    );
+  });
+
+  test("has no JSON when each other fact is undefined", () => {
+    expect(metadataText({ ...METADATA, timeouts: undefined, successor: undefined }, KEY)).toBe(
+      metadataText(METADATA, KEY),
     );
   });
 
