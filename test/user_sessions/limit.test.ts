@@ -578,6 +578,60 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
+  test("a login does not count against itself if another request unbinds the session meanwhile", async () => {
+    const { store: inner } = openStore();
+    const { users, sessions } = devices({ store: inner }, { limit: 1, onLimit: "refuse" });
+    const first = sessions.open("");
+    await users.bind(first, ADA);
+    await first.save();
+    const id = String(await first.id());
+    let isMet = false;
+    const store = altered(inner, {
+      async change(save, key, write) {
+        // The login has loaded the session, and lists its successor now.
+        if (!isMet) {
+          isMet = true;
+          const other = sessions.open(id);
+          await users.unbind(other);
+          await other.save();
+        }
+        return await save(key, write);
+      },
+    });
+    const own = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const session = own.sessions.open(id);
+    await session.regenerate();
+    await own.users.bind(session, ADA, "again");
+    await session.save();
+    expect(isMet).toBe(true);
+    expect(await users.list(ADA)).toMatchObject([{ metadata: "again" }]);
+  });
+
+  test("a request takes no place if it binds a session that another one ends, and the store has lost the list", async () => {
+    const { store: inner, records } = openStore();
+    const { users, sessions, logIn } = devices({ store: inner }, { limit: 1, onLimit: "refuse" });
+    const first = sessions.open("");
+    await first.create();
+    await first.save();
+    const id = String(await first.id());
+    let lost = 0;
+    const store = altered(inner, {
+      async change(save, key, write) {
+        await first.destroy();
+        await first.save();
+        lost += losePages(records);
+        return await save(key, write);
+      },
+    });
+    const own = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const session = own.sessions.open(id);
+    await own.users.bind(session, ADA);
+    expect(await codeOf(() => session.save())).toBe("ERR_SESSION_GONE");
+    expect(lost).toBe(1);
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
   test("a request takes no place if it binds a session that another one ends, beside a login that changes the list", async () => {
     const { store: inner } = openStore();
     const { users, sessions, logIn } = devices({ store: inner }, { limit: 2, onLimit: "refuse" });
