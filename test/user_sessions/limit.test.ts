@@ -25,7 +25,7 @@ import {
   type Visitor,
   visitor,
 } from "../setup/sessions.ts";
-import { ADA, type Devices, devices, entriesOf, isPage, losePages, userOn } from "./devices.ts";
+import { ADA, type Devices, devices, entriesOf, isPage, logInOn, losePages, userOn } from "./devices.ts";
 import { unlisted } from "./invariant.ts";
 
 describe('limit with onLimit: "revoke-oldest"', () => {
@@ -354,6 +354,25 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(2);
   });
 
+  test("bind() of a session that was there before stores nothing if it is refused", async () => {
+    const { store: inner } = openStore();
+    let isFull = false;
+    let stored = 0;
+    const store = altered(inner, {
+      async save(save, key, write) {
+        if (isFull && !isPage(write.record)) stored++;
+        return await save(key, write);
+      },
+    });
+    const { users, browser, logIn } = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const laptop = browser();
+    await laptop((session) => session.create());
+    await logIn("phone");
+    isFull = true;
+    expect(await codeOf(() => laptop((session) => logInOn(users, session)))).toBe("ERR_SESSION_LIMIT");
+    expect(stored).toBe(0);
+  });
+
   test("bind() is refused the last place while another login is under way that has taken it", async () => {
     const [begun, go] = [gate(), gate()];
     let isHeld = true;
@@ -578,34 +597,37 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
-  test("a login does not count against itself if another request unbinds the session meanwhile", async () => {
-    const { store: inner } = openStore();
-    const { users, sessions } = devices({ store: inner }, { limit: 1, onLimit: "refuse" });
-    const first = sessions.open("");
-    await users.bind(first, ADA);
-    await first.save();
-    const id = String(await first.id());
-    let isMet = false;
-    const store = altered(inner, {
-      async change(save, key, write) {
-        // The login has loaded the session, and lists its successor now.
-        if (!isMet) {
-          isMet = true;
-          const other = sessions.open(id);
-          await users.unbind(other);
-          await other.save();
-        }
-        return await save(key, write);
-      },
-    });
-    const own = devices({ store }, { limit: 1, onLimit: "refuse" });
-    const session = own.sessions.open(id);
-    await session.regenerate();
-    await own.users.bind(session, ADA, "again");
-    await session.save();
-    expect(isMet).toBe(true);
-    expect(await users.list(ADA)).toMatchObject([{ metadata: "again" }]);
-  });
+  test.each([1, Infinity])(
+    "a login does not count against itself if another request unbinds the session meanwhile: %d",
+    async (limit) => {
+      const { store: inner } = openStore();
+      const { users, sessions } = devices({ store: inner }, { limit, onLimit: "refuse" });
+      const first = sessions.open("");
+      await users.bind(first, ADA);
+      await first.save();
+      const id = String(await first.id());
+      let isMet = false;
+      const store = altered(inner, {
+        async change(save, key, write) {
+          // The login has loaded the session, and lists its successor now.
+          if (!isMet) {
+            isMet = true;
+            const other = sessions.open(id);
+            await users.unbind(other);
+            await other.save();
+          }
+          return await save(key, write);
+        },
+      });
+      const own = devices({ store }, { limit, onLimit: "refuse" });
+      const session = own.sessions.open(id);
+      await session.regenerate();
+      await own.users.bind(session, ADA, "again");
+      await session.save();
+      expect(isMet).toBe(true);
+      expect(await users.list(ADA)).toMatchObject([{ metadata: "again" }]);
+    },
+  );
 
   test("a request takes no place if it binds a session that another one ends, and the store has lost the list", async () => {
     const { store: inner, records } = openStore();
@@ -780,6 +802,72 @@ describe('limit with onLimit: "refuse"', () => {
     clock.advance(61);
     expect(await userOn(phone)).toBe(ADA);
     expect(await users.list(ADA)).toHaveLength(2);
+  });
+});
+
+describe("a session in two lists that is too large", () => {
+  const indexes = { sid: ({ sid }: { sid?: unknown }) => sid };
+
+  test.each<[string, { isBound: boolean; use: (session: Session<UntypedData>, users: UserSessions) => unknown }]>([
+    ["which logs in", { isBound: false, use: (session, users) => logInOn(users, session, { sid: "one" }) }],
+    [
+      "which logs in and keeps its id",
+      { isBound: false, use: (session, users) => users.bind(session, ADA, { sid: "one" }) },
+    ],
+    ["whose id is regenerated", { isBound: true, use: (session) => session.regenerate() }],
+  ])("leaves no entry: one %s", async (_, { isBound, use }) => {
+    const { store: inner, records } = openStore();
+    let isFull = false;
+    const store = altered(inner, {
+      async save(save, key, write) {
+        if (isFull && !isPage(write.record)) assertRecordSize("Toy", 801, 800);
+        return await save(key, write);
+      },
+    });
+    const { users, browser } = devices({ store }, { indexes });
+    const visit = browser();
+    await visit(async (session) => {
+      await session.create();
+      if (isBound) await users.bind(session, ADA, { sid: "one" });
+    });
+    const before = entriesOf(records);
+    isFull = true;
+    expect(await codeOf(() => visit((session) => use(session, users)))).toBe("ERR_RECORD_TOO_LARGE");
+    expect(entriesOf(records)).toEqual(before);
+  });
+
+  test("leaves the entry of another request that is about to store the session in the same lists", async () => {
+    const { store: inner, records } = openStore();
+    const { users, sessions } = devices({ store: inner }, { indexes });
+    const first = sessions.open("");
+    await first.create();
+    await users.bind(first, ADA);
+    await first.save();
+    const id = String(await first.id());
+    const [listed, refused] = [gate(), gate()];
+    const bindOn = async (save: () => Promise<void>): Promise<void> => {
+      const store = altered(inner, {
+        async change(change, key, write) {
+          if (!isPage(write.record)) await save();
+          return await change(key, write);
+        },
+      });
+      const own = devices({ store }, { indexes });
+      const session = own.sessions.open(id);
+      await own.users.bind(session, ADA, { sid: "one" });
+      await session.save();
+    };
+    const other = bindOn(async () => {
+      listed.open();
+      await refused.opened;
+    });
+    await listed.opened;
+    const own = bindOn(async () => assertRecordSize("Toy", 801, 800));
+    expect(await codeOf(() => own)).toBe("ERR_RECORD_TOO_LARGE");
+    refused.open();
+    await other;
+    expect(entriesOf(records)).toEqual([1, 1]);
+    expect(unlisted(records)).toEqual([]);
   });
 });
 
