@@ -317,6 +317,20 @@ describe("a rotation that other requests overtake", () => {
     expect(living(records)).toHaveLength(1);
   });
 
+  test("takes it along although the new session has got another version since it was stored", async () => {
+    const { session, find, elsewhere, records, oldKey, meddle } = await overtaken();
+    await session.regenerate();
+    await elsewhere();
+    let times = 0;
+    meddle((kind, key) => {
+      if (kind === "change" && key !== oldKey && times++ === 0)
+        records.set(key, { ...records.get(key)!, version: "another" });
+    });
+    await session.save();
+    expect(times).toBe(2);
+    expect({ ...(await find(await session.id()).all()) }).toEqual({ n: 0, other: 1 });
+  });
+
   test("leaves the new session as young as they have seen it, on a server whose clock is behind", async () => {
     const clock = fakeClock();
     const { session, find, elsewhere } = await overtaken({ now: clock.now });
