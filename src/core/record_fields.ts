@@ -251,20 +251,21 @@ function lookUp(lines: string, name: string): string | undefined {
  * Lines with changes applied. All positions are looked up in the original lines: a search in a text that was just
  * concatenated would copy it.
  */
-function splice(lines: string, changed: Difference): string {
+function splice(lines: string, changed: Difference, isSorted = false): string {
   let spliced = "";
   let done = 0;
   let before = "";
   let after = "";
   for (const [name, value] of changed) {
     const at = findName(lines, name);
-    if (at < 0) {
+    if (at >= 0 && at < done && !isSorted) return splice(lines, sorted(lines, changed), true);
+    // The field is new. So it is if another program has damaged the lines, and the name was in the place of a value that was just replaced.
+    if (at < done) {
       if (value === null) continue;
       if (isData(name)) after += `\n${name}\n${value}`;
       else before += `\n${name}\n${value}`;
       continue;
     }
-    if (at < done) return splice(lines, sorted(lines, changed));
     const from = at + name.length + 2;
     spliced += value === null ? lines.slice(done, at) : lines.slice(done, from) + value;
     done = endOfValue(lines, from);

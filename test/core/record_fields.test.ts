@@ -234,6 +234,19 @@ describe("the lines of a record", () => {
     expect([fields.get("=a"), fields.size, [...fields.keys()]]).toEqual([undefined, 1, ["@"]]);
   });
 
+  test("that another program has damaged, so that a value looks like a name, are changed all the same", () => {
+    for (const changed of [
+      { "=a": '"3"', "=b": '"4"' },
+      { "=b": '"4"', "=a": '"3"' },
+      { "=a": '"3"', "=b": null },
+    ]) {
+      // The value of `=a` is missing.
+      const damaged = new RecordFields('\n@\n1\n=a\n=b\n"2"').with(new Map(Object.entries(changed)));
+      const read = new RecordFields(damaged.lines ?? "");
+      expect(Object.keys(changed).map((name) => read.get(name) ?? null)).toEqual(Object.values(changed));
+    }
+  });
+
   test("have the signs that stored records have", () => {
     expect([DATA, EXPIRING, FLASH, CAPABILITY, SEALED_FIELD, METADATA_FIELD]).toEqual(["=", "%", "~", "*", "*", "@"]);
   });
