@@ -5,7 +5,7 @@
  */
 import { cookies, headers } from "next/headers.js";
 import { urlOf } from "./core/address.ts";
-import { inheriting } from "./core/known_options.ts";
+import { assertObject, inheriting } from "./core/known_options.ts";
 import type { ManagerInternals } from "./core/manager_internals.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
@@ -195,6 +195,7 @@ async function setCookies(lines: readonly string[]): Promise<void> {
  * module exports, such as `userSessions`, belongs to the manager of its bundle.
  */
 function managerOf<Data extends object>(options: SessionOptions<Data>): SessionManager<Data> {
+  assertObject(options, "store", "nextSession");
   const holder = globalThis as { [SHARED]?: Map<string, StoreOption> };
   const stores = (holder[SHARED] ??= new Map());
   const name = storeName(options);
@@ -208,16 +209,12 @@ function managerOf<Data extends object>(options: SessionOptions<Data>): SessionM
  * The name under which the bundles share the store of one `nextSession()`: how its sessions travel, because no other
  * `nextSession()` of the program may use that cookie or header. Each bundle has its own functions, so their texts are used.
  */
-function storeName({
-  cookie,
-  header,
-  transports = [],
-}: Pick<SessionOptions, "cookie" | "header" | "transports">): string {
+function storeName({ cookie, header, transports }: Pick<SessionOptions, "cookie" | "header" | "transports">): string {
   return JSON.stringify([
-    typeof cookie === "function" ? String(cookie) : typeof cookie === "object" ? cookie.name : cookie,
-    typeof header === "object" ? header.name : header,
-    // SessionManager checks them.
-    Array.from(transports, (transport) => String(transport?.read)),
+    typeof cookie === "function" ? String(cookie) : typeof cookie === "object" ? cookie?.name : cookie,
+    typeof header === "object" ? header?.name : header,
+    // SessionManager checks all three, so anything may be here.
+    Array.from(transports ?? [], (transport) => String(transport?.read)),
   ]);
 }
 

@@ -85,6 +85,16 @@ describe("nextSession()", () => {
     expect((await login(bundle("__Host-refused"))(request())).headers.getSetCookie()).toHaveLength(1);
   });
 
+  test.each([
+    ["the options", "The options of nextSession must be an object", null],
+    ["the options", "The options of nextSession must be an object", 5],
+    ["cookie", "The options of cookie must be an object", { cookie: null }],
+    ["header", "header must be a name", { header: null }],
+    ["transports", "transports must be a list", { transports: null }],
+  ])("names %s in the error: %s", (_what, message, options) => {
+    expect(() => nextSession(options as never)).toThrow(message);
+  });
+
   test("gives each cookie a store of its own", async () => {
     const answer = await login(bundle("__Host-one"))(request());
     const value = answer.headers.getSetCookie()[0]?.split(";")[0]?.split("=")[1] ?? "";
