@@ -125,9 +125,11 @@ export function holdBack(response: NodeResponse, { finish, sent, fail, abort }: 
         hasTrailers = true;
         return send(name, args);
       case "storing":
+        if (name !== "writeHead") return hold(name, args);
+        // Node itself calls it like this for a middleware that does not look at `headersSent`.
+        if (args.length === 1 && args[0] === response.statusCode) return response;
         // Otherwise Node would throw when the session is stored, after a part of the response was sent.
-        if (name === "writeHead") throw headersSent();
-        return hold(name, args);
+        throw headersSent();
       case "failed":
       case "answered":
         drop([{ name, args }], failure?.error);

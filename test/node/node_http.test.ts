@@ -227,6 +227,31 @@ describe.each(STORES)("nodeSession() on node:http with %s", (_name, open) => {
     expect(thrown).toEqual([status, status, status, "ERR_HTTP_HEADERS_SENT"]);
   });
 
+  test("lets a middleware begin the response with each write, as one that compresses may do", async () => {
+    const visit = await serve(
+      (request, response) => {
+        sessionOf(request).set("user", "Ada");
+        response.statusCode = 201;
+        const { write } = response;
+        response.write = (...args: unknown[]) => {
+          // `compression` before 1.8 does not look at `headersSent`.
+          if (!Reflect.get(response, "_header")) Reflect.apply(Reflect.get(response, "_implicitHeader"), response, []);
+          return Reflect.apply(write, response, args);
+        };
+        try {
+          response.write("bo");
+          response.write("dy");
+          response.end();
+        } catch (error) {
+          response.destroy(error as Error);
+        }
+      },
+      { store: open() },
+    );
+    const answer = await visit("/");
+    expect([answer.status, answer.text, answer.cookies.length]).toEqual([201, "body", 1]);
+  });
+
   test("sends a stream's first part before the last one is there", async () => {
     const middleware = nodeSession<Data>({ store: open() });
     const origin = await listen((request, response) =>
