@@ -4,7 +4,7 @@ import { cookieSessions } from "../src/cookie_sessions.ts";
 import { encryption } from "../src/encryption.ts";
 import { exclusive } from "../src/exclusive.ts";
 import { faultyStore, type StoreFault } from "../src/testing.ts";
-import { codeOf, failing, gate, openStore, PATIENCE } from "./setup/sessions.ts";
+import { altered, codeOf, failing, gate, openStore, PATIENCE } from "./setup/sessions.ts";
 
 interface Data {
   tokens?: { readonly refresh: number; readonly by?: string } | undefined;
@@ -179,6 +179,15 @@ describe("exclusive()", () => {
     expect(performance.now() - began).toBeLessThan(20_000);
   });
 
+  test("what the function throws is thrown also if it is a failure of another store", async () => {
+    const { open } = await shared();
+    const failed = new SessionManager({ store: failing(memoryStore(), ["load"]) }).open("d".repeat(32));
+    expect(await codeOf(() => exclusive(open(), "tokens", async () => (await failed.get("tokens")) as never))).toBe(
+      "ERR_STORE",
+    );
+    expect(await exclusive(open(), "tokens", next)).toEqual({ refresh: 2 });
+  });
+
   test("what cannot be stored, or fails the schema, is refused, and the next one runs", async () => {
     const schema = {
       "~standard": {
@@ -214,6 +223,25 @@ describe("exclusive()", () => {
     const first = exclusive(impatient.open(id), "tokens", run);
     expect([await first, await exclusive(waiting, "tokens", run)]).toEqual([{ refresh: 2 }, { refresh: 2 }]);
     expect(run).toHaveBeenCalledOnce();
+  });
+
+  test("the result is stored once more if other requests keep changing the session until no time is left", async () => {
+    const { store: inner } = openStore();
+    let isBusy = false;
+    const store = altered(inner, {
+      async change(save, key, write) {
+        if (!isBusy) return await save(key, write);
+        isBusy = false;
+        // It takes so long that there is no time for another attempt.
+        await new Promise((resolve) => setTimeout(resolve, 150));
+        return "conflict";
+      },
+    });
+    const { open } = await shared({ store, storeTimeout: 0.2 });
+    const exchange = vi.fn<typeof next>((tokens) => ((isBusy = true), next(tokens)));
+    expect(await exclusive(open(), "tokens", exchange)).toEqual({ refresh: 2 });
+    expect(await open().get("tokens")).toEqual({ refresh: 2 });
+    expect(exchange).toHaveBeenCalledOnce();
   });
 
   test("the first error is thrown if the result cannot be stored the second time either", async () => {
