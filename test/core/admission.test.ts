@@ -62,6 +62,14 @@ describe("a session that is judged by plugins", () => {
     expect(later.asked).toEqual([0, 1]);
   });
 
+  test.each([true, 7, {}])("is not let in by one that answers neither a reason nor nothing: %j", async (answer) => {
+    const { plugins, asked } = doors(answer, undefined);
+    await expect(judged(plugins)).rejects.toThrow(
+      'admit of the plugin "door 0" must return the reason to reject a session, or undefined; it returned ',
+    );
+    expect(asked).toEqual([0]);
+  });
+
   test("is not judged where there is none", async () => {
     const { plugins, asked } = doors("closed");
     const schema = z.object({}).refine(() => false);

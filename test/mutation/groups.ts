@@ -151,7 +151,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     tests: [
       "test/core/**/{admission,after_the_response,destroy,grace,loaded_sessions,nested}.test.ts",
       "test/signed_ids.test.ts",
-      "test/cookie_sessions/size.test.ts",
+      "test/cookie_sessions/{clocks,size}.test.ts",
     ],
   },
   core_small: {
