@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { ActiveSession } from "../../src/core/session/active_session.ts";
-import { endOf, followedUntil, timeoutsOf } from "../../src/core/expiry.ts";
+import { CLOCK_SKEW, endOf, followedUntil, timeoutsOf } from "../../src/core/expiry.ts";
 import type { OwnTimeouts } from "../../src/core/metadata.ts";
 import { isTouchDue } from "../../src/core/commit/touch.ts";
 
@@ -18,6 +18,10 @@ describe("endOf()", () => {
   test("is the idle timeout alone when there is no absolute one", () => {
     expect(endOf(5_000, 9_950_000, { ...timeouts, absolute: false })).toBe(10_050_000);
   });
+});
+
+test("CLOCK_SKEW is ten minutes: one clock may be five minutes behind, and another one five minutes ahead", () => {
+  expect(CLOCK_SKEW).toBe(600_000);
 });
 
 describe("timeoutsOf()", () => {
