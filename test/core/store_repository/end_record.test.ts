@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { SessionStore, StoreTraits, Write } from "../../../mod.ts";
-import { endRecord, leavesTombstones } from "../../../src/core/store_repository/end_record.ts";
+import { endRecord, leavesTombstones, takeEnded } from "../../../src/core/store_repository/end_record.ts";
 import { withMetadata } from "../../../src/core/metadata.ts";
-import { NO_FIELDS } from "../../../src/core/record_fields.ts";
+import { METADATA_FIELD, NO_FIELDS } from "../../../src/core/record_fields.ts";
 import { isTombstone } from "../../../src/core/store_repository/record_write.ts";
 import type { Found, Operation } from "../../../src/core/repository.ts";
 import { altered, counted, keyOf, openStore } from "../../setup/sessions.ts";
@@ -100,6 +100,13 @@ describe("endRecord()", () => {
     expect(records.size).toBe(3);
   });
 
+  test("leaves the note of a session that was revoked", async () => {
+    const { records, calls, op } = scene();
+    records.set(LAST, { ...records.get(LAST)!, fields: NO_FIELDS });
+    await endRecord(LAST, undefined, op());
+    expect([isTombstone(records.get(LAST)!), calls]).toEqual([true, ["load"]]);
+  });
+
   test("deletes a record that a replica does not show yet", async () => {
     const { store, records, op } = scene({ consistency: "eventual" });
     await endRecord(LAST, undefined, op(altered(store, { load: async () => null })));
@@ -147,6 +154,30 @@ describe("endRecord()", () => {
       expect(writes.map(({ expiresAt }) => expiresAt - NOW)).toEqual([life]);
     },
   );
+});
+
+describe("takeEnded()", () => {
+  test("returns each session that endRecord() has loaded and ended, once", async () => {
+    const { op } = scene();
+    await endRecord(OLD, undefined, op());
+    expect(takeEnded(op())).toMatchObject([
+      { key: LAST, metadata: { createdAt: NOW } },
+      { key: NEXT, metadata: { createdAt: NOW, successor: { key: LAST } } },
+      { key: OLD, metadata: { createdAt: NOW, successor: { key: NEXT } } },
+    ]);
+    expect(takeEnded(op())).toEqual([]);
+  });
+
+  test("returns no session that is as it was found, that cannot be read, or that another operation has ended", async () => {
+    const { store, records, op, found, lead } = scene();
+    lead(OLD);
+    await endRecord(OLD, found(1), op());
+    records.set(NEXT, { ...records.get(NEXT)!, fields: new Map([[METADATA_FIELD, "{"]]) });
+    await endRecord(NEXT, undefined, op());
+    await endRecord(LAST, undefined, op({ ...store }));
+    expect(records.size).toBe(0);
+    expect(takeEnded(op())).toEqual([]);
+  });
 });
 
 test.each([
