@@ -112,6 +112,7 @@ describe("nextSession()", () => {
     ["a cookie and a header", { header: "X-Shop-Id" }],
     ["transports", { transports: [transport] }],
     ["other transports", { transports: [transport, { ...transport, read: () => "" }] }],
+    ["one other transport", { transports: [{ ...transport, read: () => "" }] }],
   ];
 
   test.each(kinds)(
@@ -127,4 +128,24 @@ describe("nextSession()", () => {
         if (how !== kind[0]) expect(await open(other).open(id).get("a"), how).toBeUndefined();
     },
   );
+
+  test.each<[string, SessionOptions, SessionOptions]>([
+    ["cookie", { cookie: { name: "__Host-same" } }, { cookie: { name: "__Host-same", sameSite: "Strict" } }],
+    ["header", { cookie: false, header: "X-Same" }, { cookie: false, header: { name: "X-Same", scheme: "Bearer" } }],
+  ])("shares the store under the name of a %s alone", async (_, one, other) => {
+    const session = nextSession({ store: memoryStore(), ...one }).manager.open("");
+    session.set("a", "1");
+    await session.save();
+    const id = String(await session.id());
+    expect(
+      await nextSession({ store: memoryStore(), ...other })
+        .manager.open(id)
+        .get("a"),
+    ).toBe("1");
+  });
+
+  test("refuses what is no transport, as withSession() does", () => {
+    const transports = [null] as never;
+    expect(() => nextSession({ transports })).toThrow("transport");
+  });
 });
