@@ -7,6 +7,7 @@ import {
   assertPlugins,
   checkedClock,
   checkedId,
+  checkedRepository,
   oneOf,
   rotationOf,
 } from "../../../src/core/options/option_checks.ts";
@@ -136,6 +137,19 @@ test("assertLimits() accepts timeouts up to their limits, and refuses longer one
   }
   expect(() => assertLimits({ Idle: 60 } as object, 60, 60)).toThrow(TypeError);
 });
+
+test.each(["open", "refresh", "create", "update", "retire", "end"])(
+  "checkedRepository() refuses what the wrap of a plugin returns without %s",
+  (method) => {
+    const plugin: Plugin = { name: "audit", admit: () => undefined };
+    const call = (): never => {
+      throw new Error("not called");
+    };
+    const repository = { open: call, refresh: call, create: call, update: call, retire: call, end: call };
+    expect(checkedRepository(plugin, repository)).toBe(repository);
+    expect(() => checkedRepository(plugin, { ...repository, [method]: undefined })).toThrow(TypeError);
+  },
+);
 
 test("rotationOf() takes seconds, alone or with what follows when an old id is used again", () => {
   expect([
