@@ -70,6 +70,12 @@ describe("transportPolicy()", () => {
     expect(transportPolicy(transports, {}, "X-Id", 1).transports).toBe(transports);
   });
 
+  test("gives the request headers that were read after each transport, for Vary", () => {
+    expect(transportPolicy(undefined, {}, "X-Id", 1).varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
+    const transports = [own, { ...own, requestHeader: "X-One" }, { ...own, requestHeader: "X-Two" }];
+    expect(transportPolicy(transports, {}, false, 1).varyHeaders).toEqual([[], [], ["X-One"], ["X-One", "X-Two"]]);
+  });
+
   test("gives the cookie as many chunks as it is told", () => {
     const [cookie] = transportPolicy(undefined, {}, false, 2).transports;
     const headers = new Headers();
