@@ -37,10 +37,10 @@ test("assertValueGiven() refuses a key alone, and says which call reads and whic
     );
 });
 
-test("clearingWords() takes a list of the words of Clear-Site-Data, and no others", () => {
+test("clearingWords() takes a list of the words of Clear-Site-Data and no others, true for two of them, and false for none", () => {
   const words = ["cache", "cookies", "storage", "executionContexts", "*"] as const;
   expect(clearingWords(words)).toBe(words);
-  expect(clearingWords([])).toEqual([]);
+  expect([clearingWords([]), clearingWords(true), clearingWords(false)]).toEqual([[], ["cache", "storage"], []]);
   for (const wrong of ["cache", undefined, {}, [""], ["cache", "cookie"], ["Cache"]])
     expect(() => clearingWords(wrong as never)).toThrow(TypeError);
 });
