@@ -442,6 +442,23 @@ describe("create() and update()", () => {
     await repository.update(before, changed(before), op({ store: watched }));
     expect(seen).toEqual([["sealed2", before.version]]);
   });
+
+  test("tell a store which fields are gone, and nothing of those that are as they were", async () => {
+    const { created, op, repository, store, changed } = scene();
+    const before = await created(0);
+    const seen: unknown[] = [];
+    const watched = altered(store, {
+      save: (save, key, write) => {
+        seen.push([...write.changed].filter(([name]) => name !== "@"));
+        return save(key, write);
+      },
+    });
+    const withBoth: Contents = { ...changed(before), fields: new Map([...changed(before).fields, ["=m", "1"]]) };
+    const both = await repository.update(before, withBoth, op({ store: watched }));
+    if (both === "conflict") throw new Error("Nobody else wrote");
+    await repository.update(both, changed(both), op({ store: watched }));
+    expect(seen.at(-1)).toEqual([["=m", null]]);
+  });
 });
 
 describe("retire()", () => {
