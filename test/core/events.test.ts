@@ -63,6 +63,7 @@ describe("onEvent", () => {
     expect(inspect(failed, { depth: null })).not.toContain("very-private");
     expect(JSON.stringify(failed)).not.toContain("very-private");
     expect({ ...failed }).not.toHaveProperty("detail");
+    expect(events.filter((event) => Object.hasOwn(event, "detail"))).toEqual([failed]);
   });
 
   test("hears the name under which the request has its session, or else that of the options", async () => {
