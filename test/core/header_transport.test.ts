@@ -67,12 +67,22 @@ test.each([
     );
 });
 
-test.each(["Authorization", "X-Cookie", "Cookie-Id", "Session", "X-Host", "X-Range", "Range-Id", "X-Accept-Id"])(
-  "headerTransport() accepts %s",
-  (name) => {
-    expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");
-  },
-);
+test.each([
+  "Authorization",
+  "X-Cookie",
+  "Cookie-Id",
+  "Session",
+  "X-Host",
+  "X-Range",
+  "Range-Id",
+  "X-Accept-Id",
+  "X-Link",
+  "Link-Id",
+  "X-Trailer",
+  "Trailer-Id",
+])("headerTransport() accepts %s", (name) => {
+  expect(headerTransport(name).read(request({ [name]: "id" }))).toBe("id");
+});
 
 describe("headerTransport()", () => {
   const open = (): Transport => headerTransport({ name: NAME });
