@@ -55,20 +55,25 @@ describe("WorkingCopy", () => {
     expect(copy.isPending).toBe(false);
   });
 
-  test("setBase() throws the first failure of what waits, drops that change, and takes the state all the same", async () => {
-    const copy = new WorkingCopy();
-    await copy.setBase(found({ a: "1" }));
-    const failing: Change = {
-      key: "b",
-      run: (fields) => {
-        if (fields.get("a") === "2") throw new Error("mine");
+  test.each<[string, () => void | Promise<void>]>([
+    [
+      "at once",
+      () => {
+        throw new Error("mine");
       },
-    };
-    copy.record(failing);
-    copy.record(append("a", "!"));
-    await expect((async () => await copy.setBase(found({ a: "2" }, 2)))()).rejects.toThrow("mine");
-    expect([copy.view.get("a"), copy.base?.version, copy.take().changes.length]).toEqual(["2!", 2, 1]);
-  });
+    ],
+    ["later", () => soon(undefined).then(() => Promise.reject(new Error("mine")))],
+  ])(
+    "setBase() throws the first failure of what waits, drops that change, and takes the state all the same: %s",
+    async (_when, fail) => {
+      const copy = new WorkingCopy();
+      await copy.setBase(found({ a: "1" }));
+      copy.record({ key: "b", run: (fields) => (fields.get("a") === "2" ? fail() : undefined) });
+      copy.record(append("a", "!"));
+      await expect((async () => await copy.setBase(found({ a: "2" }, 2)))()).rejects.toThrow("mine");
+      expect([copy.view.get("a"), copy.base?.version, copy.take().changes.length]).toEqual(["2!", 2, 1]);
+    },
+  );
 
   test("setBase() applies what is recorded while a slow change runs", async () => {
     const copy = new WorkingCopy();
