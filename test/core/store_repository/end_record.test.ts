@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { SessionStore, StoreTraits, Write } from "../../../mod.ts";
-import { endRecord, leavesTombstones, takeEnded } from "../../../src/core/store_repository/end_record.ts";
+import { endRecord, leavesTombstones } from "../../../src/core/store_repository/end_record.ts";
+import { takeEnded } from "../../../src/core/store_repository/ended_sessions.ts";
 import { withMetadata } from "../../../src/core/metadata.ts";
 import { METADATA_FIELD, NO_FIELDS } from "../../../src/core/record_fields.ts";
 import { isTombstone } from "../../../src/core/store_repository/record_write.ts";
