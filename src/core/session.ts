@@ -33,7 +33,7 @@ export interface SessionInfo {
   readonly isNew: boolean;
   /** When the session began. */
   readonly createdAt: number | null;
-  /** When it was last used before this request, exact to the touch interval. After `touch()` it is now. */
+  /** When it was last used before this request, exact to the touch interval. */
   readonly lastSeenAt: number | null;
   /** When it ends if it is not used any more. */
   readonly expiresAt: number | null;

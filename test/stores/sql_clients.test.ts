@@ -54,8 +54,8 @@ describe("postgresStore()", () => {
     for (const client of clients) await useAll(postgresStore(client, { table: "t" }));
     const expected = [
       [
-        'INSERT INTO "t" (key, value, version, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ' +
-          'value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE "t".expires_at < $5 RETURNING 1 AS done',
+        'INSERT INTO "t" AS present (key, value, version, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET ' +
+          "value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE present.expires_at < $5 RETURNING 1 AS done",
         ["k", "bytes", "new", 2000, 1000],
       ],
       [
@@ -237,8 +237,8 @@ describe("d1Store()", () => {
     const value = "10000000001000\n=a\n1";
     expect(asked).toEqual([
       [
-        'INSERT INTO "t" (key, value, version, expires_at) VALUES (?, CAST(? AS BLOB), ?, ?) ON CONFLICT (key) DO UPDATE SET ' +
-          'value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE "t".expires_at < ? RETURNING 1 AS done',
+        'INSERT INTO "t" AS present (key, value, version, expires_at) VALUES (?, CAST(? AS BLOB), ?, ?) ON CONFLICT (key) DO UPDATE SET ' +
+          "value = excluded.value, version = excluded.version, expires_at = excluded.expires_at WHERE present.expires_at < ? RETURNING 1 AS done",
         ["k", value, "new", 2000, 1000],
       ],
       [

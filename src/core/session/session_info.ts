@@ -25,6 +25,6 @@ export function infoOf(active: ActiveSession): SessionInfo {
   const seenAt = isTouched ? Math.max(now, lastSeenAt) : lastSeenAt;
   const expiresAt = endOf(isFresh ? now : absoluteSince, seenAt, timeouts);
   const authenticatedAt = isFresh ? now : (metadata?.authenticatedAt ?? null);
-  // The time of the last use before this request, so that a page can show it. Only `touch()` asks for another instant.
-  return { isNew, createdAt, lastSeenAt: copy.touches ? seenAt : lastSeenAt, expiresAt, authenticatedAt, ended };
+  // `lastSeenAt` is the time of the last use before this request, so that a page can show it.
+  return { isNew, createdAt, lastSeenAt, expiresAt, authenticatedAt, ended };
 }
