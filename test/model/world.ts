@@ -15,10 +15,19 @@ import {
   type View,
 } from "./view.ts";
 
+/** An id of a session. Instants in milliseconds. */
+interface SessionId {
+  readonly id: string;
+  readonly retiredAt: number;
+  readonly graceUntil: number | null;
+  /** Whether a logout has ended it, so late that its successors live on. */
+  readonly isGone?: true;
+}
+
 /** A session as its user sees it: contents, times, and its ids. Instants in milliseconds. */
 interface Life extends FoundState {
   /** The last one is in force. An earlier one stands for its successor until its grace ends; null for no grace. */
-  ids: { id: string; retiredAt: number; graceUntil: number | null }[];
+  ids: SessionId[];
   /** The index of the id from which on the session has ended. Earlier ids still count as retired. */
   endedFrom: number;
 }
@@ -45,6 +54,8 @@ export interface Promised {
 
 /** How long an expired session is kept for a running request, in milliseconds. */
 const MARGIN = 600_000;
+/** How long a logout with a retired id also ends the successor, in milliseconds, without the margin for clocks. */
+const FOLLOWED = 600_000;
 /** For how long a retired id counts as just retired, in milliseconds. */
 const UNDER_WAY = 60_000;
 
@@ -208,7 +219,7 @@ function resolve(world: World, presented: string | null, now: number): Pick<View
   const refuse = (rejected: View["rejected"]) => ({ life: null, refused: index, rejected });
   for (const [at, { retiredAt, graceUntil }] of life.ids.entries()) {
     if (at < from) continue;
-    if (at >= life.endedFrom) return refuse("final");
+    if (at >= life.endedFrom || life.ids[at]?.isGone === true) return refuse("final");
     if (at === life.ids.length - 1) break;
     if (graceUntil === null || graceUntil <= now) return refuse(now < retiredAt + UNDER_WAY ? "replaced" : "retired");
   }
@@ -238,7 +249,7 @@ function* attempts(
   promised: Promised,
 ): Generator<Attempt> {
   const view = structuredClone(wanted);
-  const before = ended(world, view);
+  const before = ended(world, view, stamped);
   if (view.hasDestroyed) view.hasEnded = true;
   view.doomed = [];
   const life = before.lives[view.life ?? -1];
@@ -251,14 +262,23 @@ function* attempts(
   }
 }
 
-/** The world after a logout, which ends the session of its id and all successors. */
-function ended(world: World, { doomed }: View): World {
+/** The world after a logout, which ends the session of its id and all successors that the id still leads to. */
+function ended(world: World, { doomed }: View, now: number): World {
   const lives = world.lives.map((life, index) => {
     const end = doomed.find((each) => each.life === index);
     const from = end === undefined ? -1 : life.ids.findIndex(({ id }) => id === end.from);
-    return from < 0 ? life : { ...life, endedFrom: Math.min(life.endedFrom, from) };
+    if (from < 0) return life;
+    const to = life.ids.findIndex((id, at) => at >= from && !(now < followedUntil(id)));
+    if (to < 0) return { ...life, endedFrom: Math.min(life.endedFrom, from) };
+    const gone = (id: SessionId, at: number): SessionId => (at >= from && at <= to ? { ...id, isGone: true } : id);
+    return { ...life, ids: life.ids.map(gone) };
   });
   return { ...world, lives };
+}
+
+/** The instant until which a logout with an id also ends its successor. */
+function followedUntil({ retiredAt, graceUntil }: SessionId): number {
+  return Math.max(retiredAt + FOLLOWED, graceUntil ?? 0) + MARGIN;
 }
 
 function* begun(world: World, who: string, view: View, now: number): Generator<Attempt> {
