@@ -3,11 +3,11 @@ import { changedMetadata, hasGrace, type Rotation, type RotationCommit, viewOf }
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
-import { isPromise } from "../maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
-import { METADATA_FIELD } from "../record_fields.ts";
+import { type Fields, METADATA_FIELD } from "../record_fields.ts";
 import type { Contents, Found, Operation, Repository } from "../repository.ts";
 import { difference } from "../store_repository/record_write.ts";
 import { update } from "./update.ts";
@@ -18,79 +18,129 @@ import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
  * Gives a session a new id. The successor is stored before the old id is retired, so that a failure in between leaves
  * the old session alive. If the old id cannot be retired, the successor is ended, so that there are never two sessions.
  */
-export async function rotate(
+export function rotate(
   active: ActiveSession,
   origin: Found,
   commit: RotationCommit,
   op: Operation,
-): Promise<void> {
-  try {
-    await (active.rotating = giveNewId(active, origin, commit, op));
-  } finally {
+): MaybePromise<void> {
+  const end = (): void => {
     active.rotating = active.successorId = undefined;
-  }
+  };
+  return settling(
+    () => {
+      const giving = giveNewId(active, origin, commit, op);
+      if (isPromise(giving)) active.rotating = giving;
+      return giving;
+    },
+    end,
+    (error) => {
+      end();
+      throw error;
+    },
+  );
 }
 
-async function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit, op: Operation): Promise<void> {
-  const { rotation } = commit;
-  const { repository, validateChanges } = active.policy;
+function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit, op: Operation): MaybePromise<void> {
   if (active.isSent) throw responseSent("regenerate");
-  active.renewedId = rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
+  active.renewedId = commit.rotation.untilUsed ? (active.renewedId ?? origin.id) : undefined;
   // A session that ended long ago may not be brought back, so it is read before a successor is stored.
-  let current = maySweep(origin, op) ? await newestOf(active, origin, op) : origin;
-  if (current.id !== origin.id) return await follow(active, undefined, current, commit, op);
-  // An `await` makes two promises even if its value is there. A store in memory answers at once.
-  const view = viewOf(commit, new FieldsView(current.fields));
-  let { fields } = isPromise(view) ? await view : view;
-  const contents = (): Contents => ({
+  return chain(maySweep(origin, op) ? newestOf(active, origin, op) : origin, (current) => {
+    if (current.id !== origin.id) return follow(active, undefined, current, commit, op);
+    return chain(viewOf(commit, new FieldsView(current.fields)), ({ fields }) =>
+      replace({ active, commit, op, current, fields, successor: undefined, retiring: undefined }),
+    );
+  });
+}
+
+/** A session on its way to a new id. */
+interface Replacement {
+  readonly active: ActiveSession;
+  readonly commit: RotationCommit;
+  readonly op: Operation;
+  /** The newest state of the session under its old id. */
+  current: Found;
+  /** The fields of that state with the changes of this commit. */
+  fields: Fields;
+  /** The session under its new id, once it is stored. */
+  successor: Found | undefined;
+  /** The retirement that is under way. */
+  retiring: UnconfirmedRotation | undefined;
+}
+
+/** Stores a session under a new id, and retires the old id. */
+function replace(replacement: Replacement): MaybePromise<void> {
+  const { active, commit, op, current } = replacement;
+  return settling(
+    () =>
+      chain(createUnderNewId(active, contentsOf(replacement), op, commit, current), (successor) => {
+        active.successorId = successor.id;
+        active.nextId = undefined;
+        return retire(replacement, successor, 1);
+      }),
+    ({ current: retired, successor, others }) => {
+      if (others !== undefined) return follow(active, successor, others, commit, op);
+      noteRetired(active, retired, successor, commit.rotation);
+      return chain(active.settle(successor), () => op.emit({ type: "regenerated" }));
+    },
+    (error) => giveUp(replacement, error),
+  );
+}
+
+/** The end of a replacement: the old id was retired, or `others` is the session to which other requests have moved. */
+interface Replaced {
+  readonly current: Found;
+  readonly successor: Found;
+  readonly others?: Found;
+}
+
+function retire(replacement: Replacement, successor: Found, attempts: number): MaybePromise<Replaced> {
+  const { active, commit, op, current } = replacement;
+  replacement.successor = successor;
+  replacement.retiring = { current, successor, commit };
+  const until = graceEnd(successor, commit.rotation, op);
+  return chain(active.policy.repository.retire(current, successor, until, op), (answer) =>
+    answer === true ? { current, successor } : retireNewest(replacement, successor, attempts),
+  );
+}
+
+/** Another request has changed the session. Its changes are stored in the successor too, before the old id is retired. */
+async function retireNewest(replacement: Replacement, successor: Found, attempts: number): Promise<Replaced> {
+  const { active, commit, op, current } = replacement;
+  const { repository, validateChanges } = active.policy;
+  replacement.retiring = undefined;
+  op.emit({ type: "conflict", attempts });
+  await op.backOff();
+  const newest = await newestOf(active, current, op);
+  if (newest.id !== current.id) return { current, successor, others: newest };
+  replacement.current = newest;
+  const { fields } = await viewOf(commit, new FieldsView(newest.fields));
+  replacement.fields = fields;
+  await validateChanges?.(fields);
+  return await retire(replacement, await moveOver(repository, successor, contentsOf(replacement), op), attempts + 1);
+}
+
+/** Leaves only one session after a failure: the successor if the old id may have been retired, otherwise the old one. */
+async function giveUp({ active, successor, retiring }: Replacement, error: unknown): Promise<never> {
+  if (retiring !== undefined && isOutage(error)) {
+    // The old id may have been retired. Then the successor is the only session left, so it is kept.
+    active.unconfirmedRotation = retiring;
+    throw error;
+  }
+  // If the store gave no answer, the successor may be stored under the id that was made for it.
+  await abandonSuccessor(active, successor ?? (isOutage(error) ? active.nextId : undefined));
+  // The handler has got the new id, so the next attempt must use the same id.
+  if (active.isIdDisclosed && successor !== undefined) active.nextId = successor.id;
+  throw error;
+}
+
+function contentsOf({ commit, op, current, fields }: Replacement): Contents {
+  return {
     fields,
     metadata: rotatedMetadata(current.metadata, commit, op.now),
     // If the clock of this server is behind, `lastSeenAt` must not move back.
     lastSeenAt: Math.max(op.now, current.lastSeenAt),
-  });
-  let successor: Found | undefined;
-  let retiring: UnconfirmedRotation | undefined;
-  let others: Found | undefined;
-  try {
-    const created = createUnderNewId(active, contents(), op, commit, current);
-    successor = isPromise(created) ? await created : created;
-    active.successorId = successor.id;
-    active.nextId = undefined;
-    for (let attempts = 1; ; attempts++) {
-      retiring = { current, successor, commit };
-      const retired = repository.retire(current, successor, graceEnd(successor, rotation, op), op);
-      if ((isPromise(retired) ? await retired : retired) === true) break;
-      retiring = undefined;
-      op.emit({ type: "conflict", attempts });
-      await op.backOff();
-      const newest = await newestOf(active, current, op);
-      if (newest.id !== current.id) {
-        others = newest;
-        break;
-      }
-      // Another request has changed the session. Its changes are stored in the successor too.
-      current = newest;
-      ({ fields } = await viewOf(commit, new FieldsView(current.fields)));
-      await validateChanges?.(fields);
-      successor = await moveOver(repository, successor, contents(), op);
-    }
-  } catch (error) {
-    if (retiring !== undefined && isOutage(error)) {
-      // The old id may have been retired. Then the successor is the only session left, so it is kept.
-      active.unconfirmedRotation = retiring;
-      throw error;
-    }
-    // If the store gave no answer, the successor may be stored under the id that was made for it.
-    await abandonSuccessor(active, successor ?? (isOutage(error) ? active.nextId : undefined));
-    // The handler has got the new id, so the next attempt must use the same id.
-    if (active.isIdDisclosed && successor !== undefined) active.nextId = successor.id;
-    throw error;
-  }
-  if (others !== undefined) return await follow(active, successor, others, commit, op);
-  noteRetired(active, current, successor, rotation);
-  const settled = active.settle(successor);
-  if (isPromise(settled)) await settled;
-  op.emit({ type: "regenerated" });
+  };
 }
 
 /**
