@@ -32,7 +32,7 @@ export interface ExclusiveOptions {
  *   and so does `regenerate` for a request with the old id: the result cannot be stored then (`ERR_SESSION_GONE`).
  * - The function may read and change the session, but must not call `exclusive` with the same key: it would wait for itself.
  *
- * It costs one save before the function and one after it. A waiting request costs one load each time it checks.
+ * It costs one load and one save before the function, and one save after it. A waiting request costs one load each time it checks.
  *
  * @param session The session of the request; it begins if there is none
  * @param key The key of the value
