@@ -208,7 +208,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
 }
 
 function assertClearable({ copy, clearSiteData }: ActiveSession): void {
-  if (!copy.exists || !clearSiteData.some((word) => word === "cookies" || word === "*")) return;
+  if (!clearSiteData.some((word) => word === "cookies" || word === "*") || !copy.exists) return;
   throw new TypeError(
     "Cannot begin a session in a response that clears cookies: the browser would remove the new cookie; leave out clearSiteData",
   );

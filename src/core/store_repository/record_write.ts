@@ -42,9 +42,9 @@ export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
 /** The difference between two states of fields. */
 export function difference(before: Fields, after: Fields): Difference {
   if (before === after) return NO_CHANGES;
-  if (before === NO_FIELDS) return after;
   const known = RecordFields.is(after) ? after.changesSince(before) : undefined;
   if (known !== undefined) return known;
+  if (before === NO_FIELDS) return after;
   const changed = new Map<string, string | null>();
   for (const [name, text] of after) if (before.get(name) !== text) changed.set(name, text);
   for (const name of before.keys()) if (!after.has(name)) changed.set(name, null);
