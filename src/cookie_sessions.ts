@@ -47,6 +47,7 @@
  *
  * @module
  */
+import { splitting } from "./cookie_sessions/chunks.ts";
 import { CookieRepository } from "./cookie_sessions/cookie_repository.ts";
 import { assertKnown } from "./core/known_options.ts";
 import type { MaybePromise } from "./core/maybe_promise.ts";
@@ -120,6 +121,7 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
   return {
     repositorySource: true,
     chunks,
+    splitting: chunks === 1 ? undefined : splitting(chunks),
     revocation,
     createRepository: (settings) =>
       new CookieRepository(sealer, { ...settings, hasRevocation: revocation !== undefined }),

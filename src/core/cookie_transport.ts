@@ -1,4 +1,5 @@
-import { ABSENT, type CookieValue, readCookie, readCookies } from "./cookie_transport/cookie_header.ts";
+import { ABSENT, type CookieSplitting, type CookieValue, readCookie } from "./cookie_transport/cookie_header.ts";
+import { ageOf, assertCookieFits, EXPIRED } from "./cookie_transport/cookie_line.ts";
 import {
   type CookieOptions,
   type CookieSettings,
@@ -7,19 +8,10 @@ import {
 } from "./cookie_transport/cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_transport/cookie_scope.ts";
 import { urlOf } from "./address.ts";
-import { SessionError } from "./errors.ts";
 import { isPlainLoopback } from "./cookie_transport/loopback.ts";
 import type { CookieTransport, WriteContext } from "./transport.ts";
 
 export type { CookieOptions, PreviousCookie } from "./cookie_transport/cookie_options.ts";
-
-/** The largest cookie that browsers keep, in octets of name and value (RFC 6265bis, 5.7). */
-const MAX_OCTETS = 4096;
-/** 400 days, in seconds (RFC 6265bis, 5.5). */
-const MAX_COOKIE_AGE = 400 * 24 * 60 * 60;
-const EXPIRED = "; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT";
-/** Browsers keep about 150 cookies of one site. */
-const MAX_CHUNKS = 50;
 
 /** Gives the attributes for a request, such as a domain for each tenant. */
 export type CookieFunction = (request: Request, ...rest: never[]) => CookieOptions;
@@ -28,16 +20,14 @@ export type CookieFunction = (request: Request, ...rest: never[]) => CookieOptio
  * Carries the token in a cookie.
  *
  * @param options The attributes, or a function that gives them for a request
- * @param splitting `chunks`: over how many cookies a token may be split, `name`, `name.1`, `name.2` …; 1 by default
+ * @param splitting How a token is split over several cookies. @default One cookie
  * @throws {TypeError} If an attribute is malformed or unknown, or contradicts another one or the name's prefix
- * @throws {RangeError} If `maxAge` or `chunks` is out of range
+ * @throws {RangeError} If `maxAge` is out of range
  */
 export function cookieTransport(
   options: CookieOptions | CookieFunction = {},
-  { chunks = 1 }: { readonly chunks?: number } = {},
+  splitting: CookieSplitting = ONE_COOKIE,
 ): CookieTransport {
-  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= MAX_CHUNKS))
-    throw new RangeError(`Cannot use the cookie: chunks must be a whole number from 1 to ${MAX_CHUNKS}`);
   const cookieFor = resolver(options);
 
   const formFor = (request: Request, runtimeArguments: readonly unknown[]): Form => {
@@ -49,24 +39,25 @@ export function cookieTransport(
     const header = request.headers.get("Cookie");
     if (header === null) return ABSENT;
     const { settings, scope, previous } = formFor(request, runtimeArguments);
-    const found: Presented = readChunks(header, scope.name, chunks);
+    const found: Presented = splitting.join(header, scope.name);
     if (found.isPresent) return found;
     for (const [at, { name }] of previous.entries()) {
-      const older = readChunks(header, name, chunks);
+      const older = splitting.join(header, name);
       if (older.isPresent) return { ...older, previousName: settings.previous[at]?.name };
     }
     return found;
   };
 
-  /** Expires a cookie and its chunks, from the chunk with the number `from` on. */
-  const expire = (headers: Headers, { attributesOf }: Form, scope: CookieScope, request: Request, from = 0): void => {
-    const header = request.headers.get("Cookie");
-    for (let at = from; at < (chunks > 1 ? MAX_CHUNKS : 1); at++) {
-      const name = chunkName(scope.name, at);
-      // Chunks are expired even if the request does not carry them: another response may just have set them.
-      if (at === 0 || (at < chunks && from > 0) || readCookie(header, name).isPresent)
-        headers.append("Set-Cookie", `${name}=${EXPIRED}${attributesOf(scope)}`);
-    }
+  /** Expires a cookie and those that belong to it; of a token that was just written, only those that it does not need. */
+  const expire = (
+    headers: Headers,
+    { attributesOf }: Form,
+    scope: CookieScope,
+    request: Request,
+    written = 0,
+  ): void => {
+    for (const each of splitting.unused(request, scope.name, written))
+      headers.append("Set-Cookie", `${each}=${EXPIRED}${attributesOf(scope)}`);
   };
 
   const expireStrays = (headers: Headers, form: Form, { request, runtimeArguments }: WriteContext): void => {
@@ -86,13 +77,12 @@ export function cookieTransport(
     write(headers, token, context) {
       const { maxAge, request, runtimeArguments } = context;
       const form = formFor(request, runtimeArguments);
-      const { name } = form.scope;
-      const values = split(name, token, chunks);
+      const values = splitting.split(form.scope.name, token);
       // These lines come before the token's own line: a browser that takes a stray scope for the same one keeps the last line.
       expireStrays(headers, form, context);
-      for (const [at, value] of values.entries())
-        headers.append("Set-Cookie", `${chunkName(name, at)}=${value}${ageOf(maxAge)}${form.attributes}`);
-      if (chunks > 1) expire(headers, form, form.scope, request, values.length);
+      for (const [name, value] of values)
+        headers.append("Set-Cookie", `${name}=${value}${ageOf(maxAge)}${form.attributes}`);
+      expire(headers, form, form.scope, request, values.size);
     },
     clear(headers, context) {
       const { request, runtimeArguments } = context;
@@ -118,15 +108,10 @@ export function cookieTransport(
     name: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings.scope.name,
     lifetime: (request, runtimeArguments) => cookieFor(request, runtimeArguments).settings,
     assertFits(token, { request, runtimeArguments }) {
-      split(formFor(request, runtimeArguments).scope.name, token, chunks);
+      splitting.split(formFor(request, runtimeArguments).scope.name, token);
     },
     cookieName: (request, runtimeArguments) => formFor(request, runtimeArguments).scope.name,
-    readBeside: (request, _runtimeArguments, prefix) => readCookies(request.headers.get("Cookie"), prefix),
-    writeBeside(headers, name, value, { maxAge, request, runtimeArguments }) {
-      split(name, value, 1);
-      const age = maxAge === 0 ? EXPIRED : ageOf(maxAge);
-      headers.append("Set-Cookie", `${name}=${value}${age}${formFor(request, runtimeArguments).attributes}`);
-    },
+    cookieAttributes: (request, runtimeArguments) => formFor(request, runtimeArguments).attributes,
   };
 }
 
@@ -136,46 +121,15 @@ interface Presented extends CookieValue {
   readonly previousName?: string | undefined;
 }
 
-function readChunks(header: string, name: string, chunks: number): CookieValue {
-  const first = readCookie(header, name);
-  if (chunks === 1 || first.value === null) return first;
-  let { value } = first;
-  for (let at = 1; at < MAX_CHUNKS; at++) {
-    const next = readCookie(header, chunkName(name, at));
-    if (next.isAmbiguous) return next;
-    if (next.value === null) break;
-    value += next.value;
-  }
-  return { ...first, value };
-}
-
-function chunkName(name: string, at: number): string {
-  return at === 0 ? name : `${name}.${at}`;
-}
-
-/** @throws {SessionError} `ERR_COOKIE_TOO_LARGE`: browsers silently drop a larger cookie */
-function split(name: string, token: string, chunks: number): string[] {
-  const values: string[] = [];
-  let rest = token;
-  while (rest !== "") {
-    if (values.length === chunks) {
-      const limit = chunks === 1 ? "" : ` in each of ${chunks} chunks`;
-      const octets = name.length + token.length;
-      throw new SessionError(
-        "ERR_COOKIE_TOO_LARGE",
-        `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}; keep less in the session, or raise chunks of cookieSessions()`,
-      );
-    }
-    const room = MAX_OCTETS - chunkName(name, values.length).length;
-    values.push(rest.slice(0, room));
-    rest = rest.slice(room);
-  }
-  return values;
-}
-
-function ageOf(maxAge: number | null): string {
-  return maxAge === null ? "" : `; Max-Age=${Math.min(MAX_COOKIE_AGE, Math.ceil(maxAge))}`;
-}
+/** One cookie for a token. */
+const ONE_COOKIE: CookieSplitting = {
+  join: readCookie,
+  split(name, token) {
+    assertCookieFits(name, token);
+    return new Map([[name, token]]);
+  },
+  unused: (_request, name, written) => (written === 0 ? [name] : []),
+};
 
 /** The two forms of a cookie. */
 interface Cookie {

@@ -76,19 +76,17 @@ export interface Transport {
 }
 
 /**
- * A cookie transport. Beyond a transport, it gives access to further cookies, for capabilities that store more in
- * cookies: read-your-writes and cookie sessions.
+ * A cookie transport. Beyond a transport, it tells the name and the attributes of its cookie, for capabilities that set
+ * further cookies beside it: see `writeBeside`.
  */
 export interface CookieTransport extends Transport {
   /** The name of the cookie in this request and its response, without a prefix on plain-http loopback. */
   cookieName(request: Request, runtimeArguments: readonly unknown[]): string;
-  /** The cookies of a request whose names begin with `prefix`, by the rest of the name. */
-  readBeside(request: Request, runtimeArguments: readonly unknown[], prefix: string): ReadonlyMap<string, string>;
-  /** Sets a cookie with the session cookie's attributes, under another name; `maxAge` 0 expires it. */
-  writeBeside(headers: Headers, name: string, value: string, context: WriteContext): void;
+  /** The attributes of the cookie in this request and its response, as `Set-Cookie` has them; the lifetime is not among them. */
+  cookieAttributes(request: Request, runtimeArguments: readonly unknown[]): string;
 }
 
 /** Whether a transport carries the token in a cookie. Others cannot carry a cookie beside the token. */
 export function isCookieTransport(transport: Transport | undefined): transport is CookieTransport {
-  return transport !== undefined && "writeBeside" in transport;
+  return transport !== undefined && "cookieAttributes" in transport;
 }

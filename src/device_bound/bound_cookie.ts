@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { writeBeside } from "../core/cookie_transport/cookie_beside.ts";
+import { readCookies } from "../core/cookie_transport/cookie_header.ts";
 import { CLOCK_ERROR } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
@@ -50,7 +52,7 @@ export function boundCookieName({ transport, request, runtimeArguments }: Cookie
 
 /** The value of the bound cookie that the client presented. */
 export function presentedProof(exchange: CookieExchange): string | undefined {
-  return exchange.transport.readBeside(exchange.request, exchange.runtimeArguments, boundCookieName(exchange)).get("");
+  return readCookies(exchange.request.headers.get("Cookie"), boundCookieName(exchange)).get("");
 }
 
 /** Whether a request may carry a bound cookie of any name. */
@@ -102,13 +104,11 @@ export function keepSessionCookie(headers: Headers, { transport, request, runtim
 
 /** The attributes of the bound cookie, as the browser expects them: without `Max-Age` and `Expires`. */
 export function boundCookieAttributes(exchange: CookieExchange): string {
-  const headers = new Headers();
-  write(headers, "", exchange, 0);
-  const [, ...attributes] = (headers.get("Set-Cookie") ?? "").split(";").map((each) => each.trim());
-  return attributes.filter((each) => !/^(?:max-age|expires)=/i.test(each)).join("; ");
+  const { transport, request, runtimeArguments } = exchange;
+  return transport.cookieAttributes(request, runtimeArguments).slice("; ".length);
 }
 
 function write(headers: Headers, value: string, exchange: CookieExchange, maxAge: number): void {
   const { transport, request, runtimeArguments } = exchange;
-  transport.writeBeside(headers, boundCookieName(exchange), value, { maxAge, request, runtimeArguments });
+  writeBeside(transport, headers, boundCookieName(exchange), value, { maxAge, request, runtimeArguments });
 }

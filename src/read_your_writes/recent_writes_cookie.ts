@@ -1,3 +1,5 @@
+import { writeBeside } from "../core/cookie_transport/cookie_beside.ts";
+import { readCookies } from "../core/cookie_transport/cookie_header.ts";
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
 import type { CookieTransport } from "../core/transport.ts";
@@ -65,9 +67,7 @@ export function recentWritesCookie(
 ): RecentWritesCookie {
   const { length, accepted } = windowOf(store);
   const prefix = transport.cookieName(request, runtimeArguments) + SEPARATOR;
-  const sealed = [...transport.readBeside(request, runtimeArguments, prefix)].filter(([suffix]) =>
-    NAME_SHAPE.test(suffix),
-  );
+  const sealed = [...readCookies(request.headers.get("Cookie"), prefix)].filter(([suffix]) => NAME_SHAPE.test(suffix));
   const unsent = new Map<string, CookieContent>();
   const begun = new Set<string>();
   let isSent = false;
@@ -88,7 +88,7 @@ export function recentWritesCookie(
   }
 
   function write(headers: Headers, suffix: string, value: string, maxAge: number): void {
-    transport.writeBeside(headers, prefix + suffix, value, { maxAge, request, runtimeArguments });
+    writeBeside(transport, headers, prefix + suffix, value, { maxAge, request, runtimeArguments });
   }
 
   function drop({ token }: Subject): void {

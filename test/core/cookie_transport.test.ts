@@ -1,4 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
+import { writeBeside } from "../../src/core/cookie_transport/cookie_beside.ts";
+import { readCookies } from "../../src/core/cookie_transport/cookie_header.ts";
 import { SessionError } from "../../src/core/errors.ts";
 import { type CookieOptions, cookieTransport } from "../../src/core/cookie_transport.ts";
 import { isToken } from "../../src/core/http_token.ts";
@@ -335,16 +337,16 @@ test("presentedName() parses no header when the cookie has no previous name", ()
   expect(get).not.toHaveBeenCalled();
 });
 
-describe("readBeside() and writeBeside()", () => {
+describe("readCookies() and writeBeside()", () => {
   const found = (cookie: string | null, name = "s"): unknown => {
     const request = new Request(SHOP, { headers: cookie === null ? {} : { Cookie: cookie } });
-    return Object.fromEntries(cookieTransport({ name }).readBeside(request, [], `${name}~`));
+    return Object.fromEntries(readCookies(request.headers.get("Cookie"), `${name}~`));
   };
   const told = (options: CookieOptions, maxAge: number, url = SHOP): string[] => {
     const headers = new Headers({ "Set-Cookie": "other=1" });
     const transport = cookieTransport(options);
     const context = { maxAge, request: new Request(url), runtimeArguments: [] };
-    transport.writeBeside(headers, `${transport.cookieName(context.request, [])}~abc`, "text", context);
+    writeBeside(transport, headers, `${transport.cookieName(context.request, [])}~abc`, "text", context);
     return headers.getSetCookie();
   };
 
@@ -360,7 +362,8 @@ describe("readBeside() and writeBeside()", () => {
 
   test("throws ERR_COOKIE_TOO_LARGE when browsers would drop the cookie", () => {
     const context = { maxAge: 1, request: new Request(SHOP), runtimeArguments: [] };
-    const write = (length: number) => cookieTransport().writeBeside(new Headers(), "name", "a".repeat(length), context);
+    const write = (length: number) =>
+      writeBeside(cookieTransport(), new Headers(), "name", "a".repeat(length), context);
     expect(() => write(4092)).not.toThrow();
     expect(() => write(4093)).toThrow(expect.objectContaining({ code: "ERR_COOKIE_TOO_LARGE" }));
   });
@@ -384,73 +387,6 @@ describe("readBeside() and writeBeside()", () => {
     ["\u00a0s~a=1", {}],
   ])("reads of %j: %j", (cookie, expected) => {
     expect(found(cookie)).toEqual(expected);
-  });
-});
-
-describe("chunks", () => {
-  const NAME = "s";
-  const context = (cookie?: string) => ({
-    maxAge: 60,
-    request: new Request(SHOP, { headers: cookie === undefined ? {} : { Cookie: cookie } }),
-    runtimeArguments: [],
-  });
-  /** The names of the cookies that are set, and of those that are expired. */
-  const namesIn = (headers: Headers): { set: string[]; expired: string[] } => {
-    const lines = headers.getSetCookie();
-    const names = (chosen: string[]): string[] => chosen.map((line) => line.split("=")[0] ?? "");
-    return {
-      set: names(lines.filter((line) => !line.includes("Max-Age=0"))),
-      expired: names(lines.filter((line) => line.includes("Max-Age=0"))),
-    };
-  };
-  const chunked = (chunks: number) => cookieTransport({ name: NAME }, { chunks });
-
-  test.each([0, 51, 1.5])("throws a RangeError for %j of them", (chunks) => {
-    expect(() => chunked(chunks)).toThrow(
-      new RangeError("Cannot use the cookie: chunks must be a whole number from 1 to 50"),
-    );
-  });
-
-  test("are up to 50", () => {
-    expect(() => chunked(50)).not.toThrow();
-  });
-
-  test("hold a long token, and give it back", () => {
-    const token = Array.from({ length: 9000 }, (_, at) => String(at % 10)).join("");
-    const headers = new Headers();
-    chunked(4).write(headers, token, context());
-    expect(namesIn(headers)).toEqual({ set: ["s", "s.1", "s.2"], expired: ["s.3"] });
-    const cookie = headers
-      .getSetCookie()
-      .slice(0, 3)
-      .map((line) => line.split(";")[0])
-      .join("; ");
-    expect(chunked(4).read(context(cookie).request)).toBe(token);
-  });
-
-  test("are read only behind the first one, and 50 at most", () => {
-    expect(chunked(3).read(context("s.1=b").request)).toBe(null);
-    expect(chunked(3).read(context("s=; s.1=b").request)).toBe(null);
-    const many = Array.from({ length: 60 }, (_, at) => (at === 0 ? "s=a" : `s.${at}=a`)).join("; ");
-    expect(chunked(50).read(context(many).request)).toBe("a".repeat(50));
-  });
-
-  test("are expired when they are there, and no cookie after them", () => {
-    const headers = new Headers();
-    chunked(3).clear(headers, context("s=a; s.1=b; s.49=c; s.50=d"));
-    expect(namesIn(headers).expired).toEqual(["s", "s.1", "s.49"]);
-  });
-
-  test("are not expired unseen by a logout", () => {
-    const headers = new Headers();
-    chunked(3).clear(headers, context());
-    expect(namesIn(headers).expired).toEqual(["s"]);
-  });
-
-  test("are nobody's business where there is one cookie", () => {
-    const headers = new Headers();
-    cookieTransport({ name: NAME }).clear(headers, context("s=a; s.1=b"));
-    expect(namesIn(headers).expired).toEqual(["s"]);
   });
 });
 

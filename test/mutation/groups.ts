@@ -13,7 +13,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/session_id.ts",
       "src/core/metadata.ts",
       "src/core/expiry.ts",
-      "src/core/cookie_transport/cookie_header.ts",
+      "src/core/cookie_transport/cookie_{beside,header,line}.ts",
       "src/core/cookie_transport.ts",
       "src/core/header_transport.ts",
     ],
@@ -213,7 +213,10 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   cookie_sessions: {
     files: ["src/cookie_sessions.ts", "src/cookie_sessions/*.ts"],
-    tests: ["test/cookie_sessions/{clocks,cookie_repository,cookie_sessions,revocation,size}.test.ts"],
+    tests: [
+      "test/cookie_sessions/{chunks,clocks,cookie_repository,cookie_sessions,revocation,size}.test.ts",
+      "test/core/cookie_scopes.test.ts",
+    ],
   },
   csrf: {
     files: ["src/csrf.ts", "src/cross_origin.ts"],

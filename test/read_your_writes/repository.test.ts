@@ -22,21 +22,19 @@ import { windowOf } from "../../src/read_your_writes/window.ts";
 const SHOP = "https://shop.example/";
 const NOW = 1_800_000_000_000;
 
-/** A transport with only the methods that read and write cookies by name. */
-function transportOf(cookies: ReadonlyMap<string, string>): CookieTransport {
-  return {
-    read: () => "token",
-    write() {},
-    clear() {},
-    cookieName: () => "session",
-    readBeside: () => cookies,
-    writeBeside: (headers, name, value) => headers.append("Set-Cookie", `${name}=${value}`),
-  };
-}
+/** A transport with only the methods that say how its cookie is set. */
+const TRANSPORT: CookieTransport = {
+  read: () => "token",
+  write() {},
+  clear() {},
+  cookieName: () => "session",
+  cookieAttributes: () => "",
+};
 
 /** One request on the repository of a store, with the cookies that it sets. */
 function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyMap<string, string> = new Map()) {
-  const request = new Request(SHOP);
+  const cookies = Array.from(presented, ([suffix, value]) => `session~${suffix}=${value}`);
+  const request = new Request(SHOP, { headers: { Cookie: cookies.join("; ") } });
   const events: string[] = [];
   const op: Operation = {
     now: NOW,
@@ -51,16 +49,15 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
     emit: ({ type }) => void events.push(type),
     backOff: async () => {},
   };
-  const cookie = transportOf(presented);
   const sealer = { seal: async (text: string) => btoa(text), open: async (text: string) => atob(text) };
-  const own = recentWritesCookie(cookie, sealer, op, request);
+  const own = recentWritesCookie(TRANSPORT, sealer, op, request);
   const inner = new StoreRepository({ ids: undefined, encryption: undefined, hasDefaultIds: true, endsOnReuse: false });
   const repository: Repository = readYourWritesRepository(inner, () => own);
   const told = async (): Promise<unknown[]> => {
     const headers = new Headers();
     await own.respond(headers, op);
     return headers.getSetCookie().map((line) => {
-      const value = line.slice(line.indexOf("=") + 1);
+      const value = line.slice(line.indexOf("=") + 1).split(";", 1)[0] ?? "";
       return value === "" ? "expired" : JSON.parse(atob(value));
     });
   };

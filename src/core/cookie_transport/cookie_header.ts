@@ -13,6 +13,19 @@ export interface CookieValue {
   readonly isAmbiguous: boolean;
 }
 
+/** Whether a token travels in one cookie or in several, and in which. */
+export interface CookieSplitting {
+  /** The token that a request carries under a name. */
+  join(header: string, name: string): CookieValue;
+  /** The values of the cookies for a token, by their names. @throws {SessionError} `ERR_COOKIE_TOO_LARGE` */
+  split(name: string, token: string): ReadonlyMap<string, string>;
+  /**
+   * The names of the cookies to expire: those that hold a token under this name, or may hold one. After a token was
+   * written in `written` cookies, only those that it does not need.
+   */
+  unused(request: Request, name: string, written: number): readonly string[];
+}
+
 /** The result for a request without the cookie. */
 export const ABSENT: CookieValue = { value: null, isPresent: false, isAmbiguous: false };
 

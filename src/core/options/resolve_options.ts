@@ -98,7 +98,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
       'rotateEvery.onReuse "destroy" needs the revocation of cookieSessions(): without it, no old copy is recognised',
     );
   assertOneWay({ transports: options.transports, cookie: options.cookie, header });
-  const transports = transportPolicy(options.transports, cookie, header, isSource ? store.chunks : 1);
+  const transports = transportPolicy(options.transports, cookie, header, isSource ? store.splitting : undefined);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   // `Date.now` is looked up at each call: a test may replace it after the manager was made.

@@ -1,4 +1,5 @@
 import { DEFAULT_NAME, withoutPrefix } from "../cookie_transport/cookie_options.ts";
+import type { CookieSplitting } from "../cookie_transport/cookie_header.ts";
 import { type CookieFunction, type CookieOptions, cookieTransport } from "../cookie_transport.ts";
 import { headerTransport } from "../header_transport.ts";
 import { assertMethods } from "./option_checks.ts";
@@ -27,7 +28,7 @@ export function transportPolicy(
   own: SessionOptions["transports"],
   cookie: NonNullable<SessionOptions["cookie"]>,
   header: NonNullable<SessionOptions["header"]>,
-  chunks: number,
+  splitting?: CookieSplitting,
 ): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claims"> {
   const hasOwnTransports = own !== undefined;
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
@@ -36,7 +37,7 @@ export function transportPolicy(
   }
   for (const each of own ?? []) assertMethods("transports", each, ["read", "write", "clear"]);
   const transports: readonly Transport[] = own ?? [
-    ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction, { chunks })]),
+    ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction, splitting)]),
     ...(header === false ? [] : [headerTransport(header)]),
   ];
   if (!hasFirst(transports))

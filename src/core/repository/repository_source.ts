@@ -1,3 +1,4 @@
+import type { CookieSplitting } from "../cookie_transport/cookie_header.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
 import type { Repository } from "../repository.ts";
 import type { SessionStore } from "../store.ts";
@@ -8,6 +9,8 @@ export interface RepositorySource {
   readonly repositorySource: true;
   /** The largest number of cookies over which a token may be split. */
   readonly chunks: number;
+  /** How a token is split over them. @default One cookie */
+  readonly splitting?: CookieSplitting | undefined;
   /**
    * The store that records which sessions were ended or regenerated, or a function that returns one, as in the option
    * `store`. Operations carry it as `op.store`. Undefined without revocation.

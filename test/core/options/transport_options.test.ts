@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Transport } from "../../../mod.ts";
+import { splitting } from "../../../src/cookie_sessions/chunks.ts";
 import { assertCookieAge, transportPolicy } from "../../../src/core/options/transport_options.ts";
 
 const own: Transport = { read: () => null, write() {}, clear() {} };
@@ -29,12 +30,12 @@ describe("transportPolicy()", () => {
 
   test("gives the name of the cookie, or else of the header, to which what is signed is bound", () => {
     const args: Parameters<typeof transportPolicy>[] = [
-      [undefined, { name: "shop" }, "X-Id", 1],
-      [undefined, {}, "X-Id", 1],
-      [undefined, () => ({ name: "shop" }), "X-Id", 1],
-      [undefined, false, "X-Id", 1],
-      [undefined, false, { name: "Authorization" }, 1],
-      [[own], false, false, 1],
+      [undefined, { name: "shop" }, "X-Id"],
+      [undefined, {}, "X-Id"],
+      [undefined, () => ({ name: "shop" }), "X-Id"],
+      [undefined, false, "X-Id"],
+      [undefined, false, { name: "Authorization" }],
+      [[own], false, false],
     ];
     expect(args.map((each) => transportPolicy(...each).name)).toEqual([
       "shop",
@@ -48,10 +49,10 @@ describe("transportPolicy()", () => {
 
   test("gives the name of the header that stands beside a cookie", () => {
     const args: Parameters<typeof transportPolicy>[] = [
-      [undefined, {}, "X-Id", 1],
-      [undefined, () => ({}), { name: "Authorization", scheme: "Bearer" }, 1],
-      [undefined, false, "X-Id", 1],
-      [undefined, {}, false, 1],
+      [undefined, {}, "X-Id"],
+      [undefined, () => ({}), { name: "Authorization", scheme: "Bearer" }],
+      [undefined, false, "X-Id"],
+      [undefined, {}, false],
     ];
     expect(args.map((each) => transportPolicy(...each).headerName)).toEqual([
       "X-Id",
@@ -62,22 +63,22 @@ describe("transportPolicy()", () => {
   });
 
   test("gives the cookie, then the header, or the program's own in their place", () => {
-    expect(read(undefined, {}, false, 1)).toEqual(["Cookie"]);
-    expect(read(undefined, {}, "X-Id", 1)).toEqual(["Cookie", "X-Id"]);
-    expect(read(undefined, () => ({}), { name: "X-Id" }, 1)).toEqual(["Cookie", "X-Id"]);
-    expect(read(undefined, false, "X-Id", 1)).toEqual(["X-Id"]);
+    expect(read(undefined, {}, false)).toEqual(["Cookie"]);
+    expect(read(undefined, {}, "X-Id")).toEqual(["Cookie", "X-Id"]);
+    expect(read(undefined, () => ({}), { name: "X-Id" })).toEqual(["Cookie", "X-Id"]);
+    expect(read(undefined, false, "X-Id")).toEqual(["X-Id"]);
     const transports = [own];
-    expect(transportPolicy(transports, {}, "X-Id", 1).transports).toBe(transports);
+    expect(transportPolicy(transports, {}, "X-Id").transports).toBe(transports);
   });
 
   test("gives the request headers that were read after each transport, for Vary", () => {
-    expect(transportPolicy(undefined, {}, "X-Id", 1).varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
+    expect(transportPolicy(undefined, {}, "X-Id").varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
     const transports = [own, { ...own, requestHeader: "X-One" }, { ...own, requestHeader: "X-Two" }];
-    expect(transportPolicy(transports, {}, false, 1).varyHeaders).toEqual([[], [], ["X-One"], ["X-One", "X-Two"]]);
+    expect(transportPolicy(transports, {}, false).varyHeaders).toEqual([[], [], ["X-One"], ["X-One", "X-Two"]]);
   });
 
-  test("gives the cookie as many chunks as it is told", () => {
-    const [cookie] = transportPolicy(undefined, {}, false, 2).transports;
+  test("gives the cookie the splitting of its source", () => {
+    const [cookie] = transportPolicy(undefined, {}, false, splitting(2)).transports;
     const headers = new Headers();
     cookie?.write(headers, "x".repeat(6000), { maxAge: null, request: REQUEST, runtimeArguments: [] });
     expect(headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["__Host-session", "__Host-session.1"]);
@@ -95,13 +96,11 @@ describe("transportPolicy()", () => {
     ["no way at all", [undefined, false, false]],
     ["an empty list", [[], {}, false]],
   ])("throws a TypeError for %s", (_what, args) => {
-    expect(() => Reflect.apply(transportPolicy, undefined, [...args, 1])).toThrow(TypeError);
-    expect(() => Reflect.apply(transportPolicy, undefined, [...args, 1])).not.toThrow(/Cannot read|is not a function/);
+    expect(() => Reflect.apply(transportPolicy, undefined, [...args])).toThrow(TypeError);
+    expect(() => Reflect.apply(transportPolicy, undefined, [...args])).not.toThrow(/Cannot read|is not a function/);
   });
 
   test.each([true, null, undefined, 7])("says what a header must be when it is %j", (header) => {
-    expect(() => Reflect.apply(transportPolicy, undefined, [undefined, {}, header, 1])).toThrow(
-      /^header must be a name/,
-    );
+    expect(() => Reflect.apply(transportPolicy, undefined, [undefined, {}, header])).toThrow(/^header must be a name/);
   });
 });

@@ -1,0 +1,62 @@
+import { describe, expect, test } from "vitest";
+import { splitting } from "../../src/cookie_sessions/chunks.ts";
+import { cookieTransport } from "../../src/core/cookie_transport.ts";
+
+const SHOP = "https://shop.example/";
+
+describe("chunks", () => {
+  const NAME = "s";
+  const context = (cookie?: string) => ({
+    maxAge: 60,
+    request: new Request(SHOP, { headers: cookie === undefined ? {} : { Cookie: cookie } }),
+    runtimeArguments: [],
+  });
+  /** The names of the cookies that are set, and of those that are expired. */
+  const namesIn = (headers: Headers): { set: string[]; expired: string[] } => {
+    const lines = headers.getSetCookie();
+    const names = (chosen: string[]): string[] => chosen.map((line) => line.split("=")[0] ?? "");
+    return {
+      set: names(lines.filter((line) => !line.includes("Max-Age=0"))),
+      expired: names(lines.filter((line) => line.includes("Max-Age=0"))),
+    };
+  };
+  const chunked = (chunks: number) => cookieTransport({ name: NAME }, splitting(chunks));
+
+  test("hold a long token, and give it back", () => {
+    const token = Array.from({ length: 9000 }, (_, at) => String(at % 10)).join("");
+    const headers = new Headers();
+    chunked(4).write(headers, token, context());
+    expect(namesIn(headers)).toEqual({ set: ["s", "s.1", "s.2"], expired: ["s.3"] });
+    const cookie = headers
+      .getSetCookie()
+      .slice(0, 3)
+      .map((line) => line.split(";")[0])
+      .join("; ");
+    expect(chunked(4).read(context(cookie).request)).toBe(token);
+  });
+
+  test("are read only behind the first one, and 50 at most", () => {
+    expect(chunked(3).read(context("s.1=b").request)).toBe(null);
+    expect(chunked(3).read(context("s=; s.1=b").request)).toBe(null);
+    const many = Array.from({ length: 60 }, (_, at) => (at === 0 ? "s=a" : `s.${at}=a`)).join("; ");
+    expect(chunked(50).read(context(many).request)).toBe("a".repeat(50));
+  });
+
+  test("are expired when they are there, and no cookie after them", () => {
+    const headers = new Headers();
+    chunked(3).clear(headers, context("s=a; s.1=b; s.49=c; s.50=d"));
+    expect(namesIn(headers).expired).toEqual(["s", "s.1", "s.49"]);
+  });
+
+  test("are not expired unseen by a logout", () => {
+    const headers = new Headers();
+    chunked(3).clear(headers, context());
+    expect(namesIn(headers).expired).toEqual(["s"]);
+  });
+
+  test("are nobody's business where there is one cookie", () => {
+    const headers = new Headers();
+    cookieTransport({ name: NAME }).clear(headers, context("s=a; s.1=b"));
+    expect(namesIn(headers).expired).toEqual(["s"]);
+  });
+});
