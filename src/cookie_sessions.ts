@@ -57,6 +57,7 @@ import { isSessionStore } from "./core/store_answers.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
 
+export type { CookieSplitting, CookieValue } from "./core/cookie_transport/cookie_header.ts";
 export type { RepositorySettings, RepositorySource } from "./core/repository/repository_source.ts";
 export type { Secrets } from "./crypto/secrets.ts";
 
@@ -122,8 +123,27 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
     repositorySource: true,
     chunks,
     splitting: chunks === 1 ? undefined : splitting(chunks),
-    revocation,
-    createRepository: (settings) =>
-      new CookieRepository(sealer, { ...settings, hasRevocation: revocation !== undefined }),
+    revocation: revocation ?? NO_STORE,
+    createRepository(settings) {
+      if (settings.ids !== undefined || settings.encryption !== undefined)
+        throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
+      if (settings.endsOnReuse && revocation === undefined)
+        throw new TypeError(
+          'rotateEvery.onReuse "destroy" needs the revocation of cookieSessions(): without it, no old copy is recognised',
+        );
+      return new CookieRepository(sealer, { ...settings, hasRevocation: revocation !== undefined });
+    },
   };
+}
+
+/** Takes the place of a store without `revocation`: only the client keeps the session. */
+const NO_STORE: SessionStore = {
+  traits: { consistency: "strong", compareAndSet: true, maxBytes: 0 },
+  load: () => null,
+  save: noStore,
+  delete: noStore,
+};
+
+function noStore(): never {
+  throw new TypeError("cookieSessions() without revocation has no store");
 }

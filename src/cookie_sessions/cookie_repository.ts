@@ -20,7 +20,12 @@ export class CookieRepository implements Repository {
 
   constructor(
     sealer: Sealer,
-    { hasRevocation, now, rotates, endsOnReuse }: RepositorySettings & { readonly hasRevocation: boolean },
+    {
+      hasRevocation,
+      now,
+      rotates,
+      endsOnReuse,
+    }: Pick<RepositorySettings, "now" | "rotates" | "endsOnReuse"> & { readonly hasRevocation: boolean },
   ) {
     this.#tokens = new SessionTokens(sealer, rotates);
     this.#revocation = hasRevocation ? new Revocation(endsOnReuse, now) : undefined;

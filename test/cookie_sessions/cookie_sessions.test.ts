@@ -5,6 +5,7 @@ import {
   type Session,
   type SessionEvent,
   SessionManager,
+  type SessionStore,
   withSession,
 } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
@@ -59,8 +60,20 @@ describe("cookieSessions()", () => {
     }
     for (const key of ["ids", "encryption"] as const) {
       const capability = { toToken: String, toId: String, seal: Object, open: Object };
-      expect(() => new SessionManager({ ...sealed(), [key]: capability })).toThrow(TypeError);
+      expect(() => new SessionManager({ ...sealed(), [key]: capability })).toThrow(
+        new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption"),
+      );
     }
+  });
+
+  test("has no store where the client alone keeps the session, and the one for revocation otherwise", () => {
+    const none = cookieSessions({ secrets }).revocation as SessionStore;
+    expect(none.traits).toEqual({ consistency: "strong", compareAndSet: true, maxBytes: 0 });
+    expect(none.load("key")).toBeNull();
+    for (const call of [() => none.save("key", {} as never), () => none.delete("key")])
+      expect(call).toThrow(new TypeError("cookieSessions() without revocation has no store"));
+    const revocation = memoryStore();
+    expect(cookieSessions({ secrets, revocation }).revocation).toBe(revocation);
   });
 
   test("is told from a store by its shape", () => {
@@ -347,7 +360,7 @@ describe("cookieSessions()", () => {
 
   test('is refused with onReuse: "destroy" and without revocation, which would recognise no old copy', () => {
     const rotateEvery = { seconds: 600, onReuse: "destroy" } as const;
-    expect(() => new SessionManager(sealed({ rotateEvery }))).toThrow("onReuse");
+    expect(() => new SessionManager(sealed({ rotateEvery }))).toThrow("needs the revocation of cookieSessions()");
     expect(() => new SessionManager(sealed({ rotateEvery }, { revocation: openStore().store }))).not.toThrow();
     expect(() => new SessionManager(sealed({ rotateEvery: { ...rotateEvery, onReuse: "reject" } }))).not.toThrow();
   });

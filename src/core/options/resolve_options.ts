@@ -89,14 +89,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   assertPlugins(plugins);
   const isSource = isRepositorySource(store);
   if (!isSource && typeof store !== "function") assertStore("store", store);
-  if (isSource && (ids !== undefined || encryption !== undefined)) {
-    throw new TypeError("cookieSessions() signs and encrypts what it keeps: leave out ids and encryption");
-  }
   const { rotateEvery, endsOnReuse } = rotationOf(options.rotateEvery);
-  if (isSource && endsOnReuse && store.revocation === undefined)
-    throw new TypeError(
-      'rotateEvery.onReuse "destroy" needs the revocation of cookieSessions(): without it, no old copy is recognised',
-    );
   assertOneWay({ transports: options.transports, cookie: options.cookie, header });
   const transports = transportPolicy(options.transports, cookie, header, isSource ? store.splitting : undefined);
   // Then a response may have to carry more than a renewed token.
@@ -104,7 +97,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   // `Date.now` is looked up at each call: a test may replace it after the manager was made.
   const clock = now === undefined ? () => Date.now() : checkedClock(now);
   const own = isSource
-    ? store.createRepository({ now: clock, rotates: rotateEvery !== undefined, endsOnReuse })
+    ? store.createRepository({ ids, encryption, now: clock, rotates: rotateEvery !== undefined, endsOnReuse })
     : new StoreRepository({ ids, encryption, hasDefaultIds: generateId === undefined, endsOnReuse });
   return {
     repository: plugins.reduce(
@@ -115,9 +108,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     ...transports,
     storeOption: store,
     resolveStore: storeResolver(
-      (isSource ? (store.revocation ?? NO_STORE) : store) as
-        | SessionStore
-        | ((...rest: never[]) => MaybePromise<SessionStore>),
+      (isSource ? store.revocation : store) as SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>),
     ),
     timeouts: { idle: idleTimeout, absolute: absoluteTimeout, touchInterval },
     limits,
@@ -138,16 +129,4 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     // A response may have to report the client's own write. It cannot if the writes of several requests are stored as one.
     combinesWrites: !tellsMore,
   };
-}
-
-/** Takes the place of the store if only the client keeps the session. */
-const NO_STORE: SessionStore = {
-  traits: { consistency: "strong", compareAndSet: true, maxBytes: 0 },
-  load: () => null,
-  save: noStore,
-  delete: noStore,
-};
-
-function noStore(): never {
-  throw new TypeError("cookieSessions() without revocation has no store");
 }

@@ -1,7 +1,9 @@
 import type { CookieSplitting } from "../cookie_transport/cookie_header.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
+import type { RecordCodec } from "../record_codec.ts";
 import type { Repository } from "../repository.ts";
 import type { SessionStore } from "../store.ts";
+import type { TokenFormat } from "../token_format.ts";
 
 /** A value of the option `store` that is not a store, but brings its own repository. `cookieSessions()` is one. */
 export interface RepositorySource {
@@ -13,15 +15,23 @@ export interface RepositorySource {
   readonly splitting?: CookieSplitting | undefined;
   /**
    * The store that records which sessions were ended or regenerated, or a function that returns one, as in the option
-   * `store`. Operations carry it as `op.store`. Undefined without revocation.
+   * `store`. Operations carry it as `op.store`. Without revocation, it is a store that holds nothing.
    */
-  readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>) | undefined;
-  /** Makes the repository of one manager. */
+  readonly revocation: SessionStore | ((...rest: never[]) => MaybePromise<SessionStore>);
+  /**
+   * Makes the repository of one manager.
+   *
+   * @throws {TypeError} If it cannot serve an option of the manager
+   */
   createRepository(settings: RepositorySettings): Repository;
 }
 
 /** What the options of the manager ask of a repository. */
 export interface RepositorySettings {
+  /** How an id becomes a token; undefined without the option. */
+  readonly ids: TokenFormat | undefined;
+  /** How the fields are stored; undefined without the option. */
+  readonly encryption: RecordCodec | undefined;
   /** The clock, in epoch milliseconds. */
   readonly now: () => number;
   /** Whether ids are renewed by age. */

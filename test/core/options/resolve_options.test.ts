@@ -5,7 +5,6 @@ import {
   type Session,
   type SessionEvent,
   type SessionOptions,
-  type SessionStore,
   withSession,
 } from "../../../mod.ts";
 import { cookieSessions } from "../../../src/cookie_sessions.ts";
@@ -159,7 +158,7 @@ function sourceOf(repository: object): { readonly source: RepositorySource; read
   const source: RepositorySource = {
     repositorySource: true,
     chunks: 1,
-    revocation: undefined,
+    revocation: memoryStore(),
     createRepository: (settings) => (asked.push(settings), repository as Repository),
   };
   return { source, asked };
@@ -286,28 +285,27 @@ describe("resolveOptions()", () => {
       expect(() => policyOf({ store, ...more })).toThrow(/^cookieSessions\(\) signs and encrypts/);
   });
 
-  test("asks a source for its repository, and tells it the clock, whether ids are renewed by age, and whether a session ends on reuse", () => {
+  test("asks a source for its repository, and tells it the clock and the options that it has to serve", () => {
     const repository = { tokenHoldsSession: true };
     const { source, asked } = sourceOf(repository);
     expect(policyOf({ store: source }).repository).toBe(repository);
     policyOf({ store: source, rotateEvery: { seconds: 60, onReuse: "reject" } });
-    const rotateEvery = { seconds: 60, onReuse: "destroy" } as const;
-    expect(() => policyOf({ store: source, rotateEvery })).toThrow("needs the revocation of cookieSessions()");
-    const { now } = policyOf({ store: { ...source, revocation: memoryStore() }, rotateEvery });
+    const { now } = policyOf({
+      store: source,
+      rotateEvery: { seconds: 60, onReuse: "destroy" },
+      ids: IDS,
+      encryption: CIPHER,
+    });
+    const none = { ids: undefined, encryption: undefined, now: expect.any(Function) };
     expect(asked).toEqual([
-      { now: expect.any(Function), rotates: false, endsOnReuse: false },
-      { now: expect.any(Function), rotates: true, endsOnReuse: false },
-      { now, rotates: true, endsOnReuse: true },
+      { ...none, rotates: false, endsOnReuse: false },
+      { ...none, rotates: true, endsOnReuse: false },
+      { ids: IDS, encryption: CIPHER, now, rotates: true, endsOnReuse: true },
     ]);
   });
 
-  test("has no store where the client alone keeps the session, and the one for revocation otherwise", async () => {
+  test("opens the store that a source has for revocation", () => {
     const { source } = sourceOf({});
-    const none = policyOf({ store: source }).resolveStore([]) as SessionStore;
-    expect(none.traits).toEqual({ consistency: "strong", compareAndSet: true, maxBytes: 0 });
-    expect(none.load("key")).toBeNull();
-    for (const call of [() => none.save("key", {} as never), () => none.delete("key")])
-      expect(call).toThrow(new TypeError("cookieSessions() without revocation has no store"));
     const revocation = memoryStore();
     expect(policyOf({ store: { ...source, revocation } }).resolveStore([])).toBe(revocation);
     expect(policyOf({ store: { ...source, revocation: () => revocation } }).resolveStore([])).toBe(revocation);
