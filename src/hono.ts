@@ -8,7 +8,7 @@ import { claimNames } from "./core/name_claims.ts";
 import { assertObject, inheriting } from "./core/known_options.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
-import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
+import { isManager, managerOf, type SessionManager } from "./core/session_manager.ts";
 
 /** The environment of a Hono app whose requests have a session, under the name `As`. */
 export interface SessionEnv<Data extends object = DefaultData, As extends string = "session"> {
@@ -53,7 +53,7 @@ export function session<Data extends object = DefaultData, As extends string = "
   assertObject(options, "store", "session");
   const isShared = isManager<Data>(options);
   const { as = "session", ...others } = isShared ? {} : options;
-  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(inheriting(others, options)));
+  const manager = managerOf<Data, [Context]>(isShared ? options : inheriting(others, options));
   if (typeof as !== "string" || as === "") throw new TypeError("session: as must be the name of a variable");
   const { policy } = manager;
   return async (c, next) => {

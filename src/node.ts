@@ -7,7 +7,7 @@ import { claimNames } from "./core/name_claims.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { SessionOptions } from "./core/options.ts";
 import type { DefaultData, Session } from "./core/session.ts";
-import { isManager, managerInternalsOf, SessionManager } from "./core/session_manager.ts";
+import { managerOf, type SessionManager } from "./core/session_manager.ts";
 import { holdBack } from "./node/hold_back.ts";
 import { type NodeRequest, type NodeResponse, toRequest } from "./node/messages.ts";
 
@@ -88,7 +88,7 @@ export function nodeSession<Data extends object = DefaultData>(
 ): NodeMiddleware {
   if (Reflect.has(Object(options), "rawHeaders"))
     throw new TypeError("nodeSession was given a request in place of options: write app.use(nodeSession())");
-  const manager = managerInternalsOf(isManager<Data>(options) ? options : new SessionManager<Data>(options));
+  const manager = managerOf(options);
   const { policy, prepare } = manager;
   return (request, response, next) => {
     assertNodeMessages(request, response);

@@ -3,6 +3,7 @@ import { commitAll, commitKey } from "./commit.ts";
 import { commit, discard, respond, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
 import { MANAGER, type ManagerInternals } from "./manager_internals.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import type { SessionOptions } from "./options.ts";
 import { resolveOptions } from "./options/resolve_options.ts";
@@ -37,9 +38,7 @@ import { notify } from "./events.ts";
  * ```
  */
 export class SessionManager<Data extends object = DefaultData> {
-  readonly #policy: Policy;
-  readonly #activate: Activate;
-  readonly #sessions: WeakMap<Request, Session<Data>> = new WeakMap();
+  readonly #manager: Manager<Data>;
 
   /**
    * Takes the options once, for all requests.
@@ -48,12 +47,8 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {RangeError} If a duration is not a positive number of seconds
    */
   constructor(options: SessionOptions<Data> = {}) {
-    const policy = resolveOptions(options);
-    this.#policy = policy;
-    this.#activate = (session, source) => new ActiveSession(policy, session, source, LIFECYCLE);
-    const host = hostOf(policy);
-    for (const plugin of policy.plugins) plugin.attach?.(host);
-    Object.defineProperty(this, MANAGER, { value: this.#internals() });
+    this.#manager = new Manager(options);
+    Object.defineProperty(this, MANAGER, { value: this.#manager });
   }
 
   /**
@@ -64,7 +59,7 @@ export class SessionManager<Data extends object = DefaultData> {
    */
   open(id: string, ...rest: unknown[]): Session<Data> {
     if (typeof id !== "string") throw new TypeError("sessions.open takes the id of a session, as session.id() gave it");
-    return this.#session({ token: id, runtimeArguments: argumentsOf(rest) });
+    return this.#manager.session({ token: id, runtimeArguments: argumentsOf(rest) });
   }
 
   /**
@@ -80,9 +75,9 @@ export class SessionManager<Data extends object = DefaultData> {
     const inner = requestIn(request);
     if (inner !== undefined)
       throw new TypeError(`sessions.start takes a Request, not an event that has one: pass its ${inner}`);
-    const known = this.#sessions.get(request);
+    const known = this.#manager.shared.get(request);
     // A stream goes on after the response. Another session would read the client's old cookie, and lose what it records.
-    return known !== undefined && lazyOf(known).isAnswered ? known : this.#begin(request, rest, true).session;
+    return known !== undefined && lazyOf(known).isAnswered ? known : this.#manager.begin(request, rest, true).session;
   }
 
   /**
@@ -136,7 +131,7 @@ export class SessionManager<Data extends object = DefaultData> {
    * @throws {SessionError} `ERR_STORE`
    */
   async prune(...rest: unknown[]): Promise<number> {
-    const { resolveStore, now } = this.#policy;
+    const { resolveStore, now } = this.#manager.policy;
     const store = await resolveStore(argumentsOf(rest));
     if (store.prune === undefined) return 0;
     try {
@@ -145,48 +140,83 @@ export class SessionManager<Data extends object = DefaultData> {
       throw cleanError("prune the sessions", error);
     }
   }
+}
 
-  #session(source: SessionSource): Session<Data> {
+/**
+ * What `SessionManager` has for wrappers and adapters. One that is given options makes only this, so that a bundle for it
+ * leaves out the methods of `SessionManager`.
+ */
+class Manager<Data extends object> implements ManagerInternals<Data> {
+  readonly policy: Policy;
+  readonly prepare: ManagerInternals["prepare"];
+  /** The sessions that wrappers and `sessions.start` share, by their requests. */
+  readonly shared: WeakMap<Request, Session<Data>> = new WeakMap();
+  readonly #activate: Activate;
+
+  // oxlint-disable-next-line no-explicit-any -- the handler declares what a runtime passes beside the request
+  constructor(options: SessionOptions<Data, any>) {
+    const policy = resolveOptions(options);
+    this.policy = policy;
+    this.prepare = preparation(policy);
+    this.#activate = (session, source) => new ActiveSession(policy, session, source, LIFECYCLE);
+    const host = hostOf(policy);
+    for (const plugin of policy.plugins) plugin.attach?.(host);
+  }
+
+  session(source: SessionSource): Session<Data> {
     return new SessionHandle<Data>(source, this.#activate);
   }
 
-  #begin(
+  begin(
     request: Request,
     rest: readonly unknown[],
     isShared: boolean,
   ): { readonly session: Session<Data>; readonly isJoined: boolean } {
-    const known = isShared ? this.#sessions.get(request) : undefined;
+    const known = isShared ? this.shared.get(request) : undefined;
     if (known !== undefined && !lazyOf(known).isClosed) return { session: known, isJoined: true };
     takeUpgrade(request);
-    const session = this.#session({ request, arrivedAt: this.#policy.now(), runtimeArguments: argumentsOf(rest) });
-    if (isShared) this.#sessions.set(request, session);
+    const session = this.session({ request, arrivedAt: this.policy.now(), runtimeArguments: argumentsOf(rest) });
+    if (isShared) this.shared.set(request, session);
     return { session, isJoined: false };
   }
 
-  #internals(): ManagerInternals<Data> {
-    const policy = this.#policy;
-    return {
-      policy,
-      begin: (request, rest, isShared) => this.#begin(request, rest, isShared),
-      prepare: preparation(policy),
-      finish: (request, session, response, rest) => {
-        const lazy = lazyOf(session);
-        // The session may be used after the response.
-        if (lazy.active === undefined) takeRequest(request);
-        lazy.isAnswered = true;
-        return respond(lazy, response, waitUntilFor(policy, response, rest));
-      },
-      commit: (session) => commit(lazyOf(session)),
-      confirm: (session) => lazyOf(session).confirmNewId(),
-      close: (session) => lazyOf(session).close(),
-      idle: (session) => lazyOf(session).active?.calls.done(),
-      dropRecorded: (session) => lazyOf(session).active?.dropRecorded(),
-      discard: (session) => {
-        const lazy = lazyOf(session);
-        lazy.isAnswered = false;
-        return discard(lazy);
-      },
-    };
+  finish<Answer extends Response | undefined>(
+    request: Request,
+    session: object,
+    response: Answer,
+    rest: readonly unknown[],
+  ): MaybePromise<Answer> {
+    const lazy = lazyOf(session);
+    // The session may be used after the response.
+    if (lazy.active === undefined) takeRequest(request);
+    lazy.isAnswered = true;
+    return respond(lazy, response, waitUntilFor(this.policy, response, rest));
+  }
+
+  commit(session: object): MaybePromise<Headers | undefined> {
+    return commit(lazyOf(session));
+  }
+
+  confirm(session: object): void {
+    lazyOf(session).confirmNewId();
+  }
+
+  close(session: object): void {
+    lazyOf(session).close();
+  }
+
+  idle(session: object): MaybePromise<void> {
+    return lazyOf(session).active?.calls.done();
+  }
+
+  dropRecorded(session: object): void {
+    lazyOf(session).active?.dropRecorded();
+  }
+
+  discard(session: object): Promise<void> | undefined {
+    const lazy = lazyOf(session);
+    lazy.isAnswered = false;
+    return discard(lazy);
   }
 }
 
@@ -208,6 +238,13 @@ export function isManager<Data extends object>(value: object): value is SessionM
 /** The parts of a manager that wrappers and adapters use. */
 export function managerInternalsOf<Data extends object>(manager: SessionManager<Data>): ManagerInternals<Data> {
   return Reflect.get(manager, MANAGER) as ManagerInternals<Data>;
+}
+
+/** The manager of a wrapper or an adapter: that of its options, or the one that it was given. */
+export function managerOf<Data extends object, Rest extends unknown[]>(
+  options: SessionOptions<Data, Rest> | SessionManager<Data>,
+): ManagerInternals<Data> {
+  return isManager<Data>(options) ? managerInternalsOf(options) : new Manager<Data>(options);
 }
 
 const LIFECYCLE: Lifecycle = { load: loadSession, commitAll, commitKey, renewByAge };

@@ -3,7 +3,7 @@ import { claimNames } from "./name_claims.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
-import { isManager, managerInternalsOf, requestIn, SessionManager } from "./session_manager.ts";
+import { isManager, managerOf, requestIn, type SessionManager } from "./session_manager.ts";
 
 /**
  * A handler with a session. `rest` holds the arguments that the runtime passes beside the request. The handler may
@@ -73,7 +73,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
   if (typeof handler !== "function")
     throw new TypeError("withSession needs a handler: a function of a request and a session");
   const isShared = isManager<Data>(options);
-  const manager = managerInternalsOf(isShared ? options : new SessionManager<Data>(options));
+  const manager = managerOf(options);
   const { policy, prepare } = manager;
   const wrapped = async (request: Request, ...rest: Rest): Promise<Answer> => {
     const given = Object(request);
