@@ -32,6 +32,10 @@ export function assertStore(name: string, value: unknown): void {
   );
 }
 
+export function assertFunction(name: string, value: unknown): void {
+  if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
+}
+
 /** The chosen word, or the first one, which is the default. */
 export function oneOf<const Word extends string>(
   name: string,

@@ -12,6 +12,7 @@ import type { SessionStore } from "../store.ts";
 import { StoreRepository } from "../store_repository.ts";
 import {
   assertDuration,
+  assertFunction,
   assertLimits,
   assertMethods,
   assertPlugins,
@@ -25,36 +26,37 @@ import {
   rotationOf,
 } from "./option_checks.ts";
 import { storeResolver } from "./store_resolver.ts";
-import { assertCookieAge, assertOneWay, transportPolicy } from "./transport_options.ts";
+import { assertCookieAge, transportPolicy } from "./transport_options.ts";
 
 /** Options of express-session that are not needed here. To suggest the nearest name would mislead. */
 const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
 
-const NAMES: readonly (keyof SessionOptions)[] = [
-  "store",
-  "cookie",
-  "header",
-  "transports",
-  "idleTimeout",
-  "absoluteTimeout",
-  "timeoutLimits",
-  "touchInterval",
-  "touch",
-  "rotateEvery",
-  "ids",
-  "encryption",
-  "plugins",
-  "schema",
-  "codec",
-  "load",
-  "persist",
-  "waitUntil",
-  "onStoreError",
-  "storeTimeout",
-  "onEvent",
-  "generateId",
-  "now",
-];
+/** The options, and how the value of each one is checked by itself. */
+const CHECKS: Readonly<Record<keyof SessionOptions, ((name: string, value: never) => unknown) | undefined>> = {
+  store: (name, value) => isRepositorySource(value) || typeof value === "function" || assertStore(name, value),
+  cookie: undefined,
+  header: undefined,
+  transports: undefined,
+  idleTimeout: assertDuration,
+  absoluteTimeout: (name, value) => assertDuration(name, value, false),
+  timeoutLimits: undefined,
+  touchInterval: (name, value) => assertDuration(name, value, 0),
+  touch: assertFunction,
+  rotateEvery: undefined,
+  ids: (name, value) => assertMethods(name, value, ["toToken", "toId"]),
+  encryption: (name, value) => assertMethods(name, value, ["seal", "open"]),
+  plugins: (_name, value) => assertPlugins(value),
+  schema: (name, value) => assertMethods(name, Object(value)["~standard"], ["validate"]),
+  codec: undefined,
+  load: (name, value) => oneOf(name, value, ["lazy", "eager"]),
+  persist: (name, value) => oneOf(name, value, ["before-response", "after-response"]),
+  waitUntil: assertFunction,
+  onStoreError: (name, value) => oneOf(name, value, ["throw", "anonymous"]),
+  storeTimeout: assertDuration,
+  onEvent: assertFunction,
+  generateId: assertFunction,
+  now: assertFunction,
+};
 
 /**
  * Fills in the defaults, and refuses options that are wrong or contradict each other.
@@ -67,31 +69,22 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
 ): Policy {
   const unneeded = UNNEEDED.find((name) => Reflect.has(Object(options), name));
   if (unneeded !== undefined) throw new TypeError(`with-session has no option "${unneeded}": leave it out`);
-  assertKnown(options, NAMES, "with-session");
-  const { cookie = {}, header = false, store = memoryStore(), plugins = [], generateId, now } = options;
+  assertKnown(options, Object.keys(CHECKS), "with-session");
+  for (const [name, check] of Object.entries(CHECKS)) {
+    const value: unknown = Reflect.get(options, name);
+    if (value !== undefined) check?.(name, value as never);
+  }
+  const { store = memoryStore(), plugins = [], generateId, now } = options;
   const { idleTimeout = 86_400, absoluteTimeout = 2_592_000, storeTimeout = 5, timeoutLimits: limits = {} } = options;
-  assertDuration("idleTimeout", idleTimeout);
   const { touchInterval = idleTimeout / 10, touch, waitUntil, onEvent, schema, ids, encryption } = options;
-  assertDuration("absoluteTimeout", absoluteTimeout, false);
-  assertDuration("storeTimeout", storeTimeout);
-  assertDuration("touchInterval", touchInterval, 0);
   if (touchInterval >= idleTimeout)
     throw new RangeError("touchInterval must be shorter than idleTimeout, or sessions in use would end");
   assertLimits(limits, idleTimeout, absoluteTimeout);
-  assertCookieAge(cookie, touchInterval);
-  const functions = { touch, waitUntil, onEvent, generateId, now };
-  for (const [name, value] of Object.entries(functions))
-    if (value !== undefined && typeof value !== "function") throw new TypeError(`${name} must be a function`);
-  if (schema !== undefined) assertMethods("schema", Object(schema)["~standard"], ["validate"]);
-  if (ids !== undefined) assertMethods("ids", ids, ["toToken", "toId"]);
-  if (encryption !== undefined) assertMethods("encryption", encryption, ["seal", "open"]);
+  assertCookieAge(options.cookie, touchInterval);
   const codec = options.codec === undefined ? structuredCodec : checkedCodec(options.codec);
-  assertPlugins(plugins);
   const isSource = isRepositorySource(store);
-  if (!isSource && typeof store !== "function") assertStore("store", store);
   const { rotateEvery, endsOnReuse } = rotationOf(options.rotateEvery);
-  assertOneWay({ transports: options.transports, cookie: options.cookie, header });
-  const transports = transportPolicy(options.transports, cookie, header, isSource ? store.splitting : undefined);
+  const transports = transportPolicy(options, isSource ? store.splitting : undefined);
   // Then a response may have to carry more than a renewed token.
   const tellsMore = isSource || plugins.some((plugin) => plugin.respond !== undefined);
   // `Date.now` is looked up at each call: a test may replace it after the manager was made.
@@ -117,11 +110,10 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     codec,
     validateLoaded: schema && ((found) => validateLoaded(schema, codec, found)),
     validateChanges: schema && ((fields) => validateChanges(schema, codec, fields)),
-    isEager: oneOf("load", options.load, ["lazy", "eager"]) === "eager",
-    persistsAfterResponse:
-      oneOf("persist", options.persist, ["before-response", "after-response"]) === "after-response" && !tellsMore,
+    isEager: options.load === "eager",
+    persistsAfterResponse: options.persist === "after-response" && !tellsMore,
     waitUntil: waitUntil as Policy["waitUntil"],
-    toleratesFailure: oneOf("onStoreError", options.onStoreError, ["throw", "anonymous"]) === "anonymous",
+    toleratesFailure: options.onStoreError === "anonymous",
     storeTimeout,
     onEvent,
     generateId: generateId === undefined ? createId : (request) => checkedId(generateId(request)),

@@ -15,36 +15,34 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
   );
 }
 
-/** Refuses a cookie or a header beside `transports`: its attributes would be ignored. @throws {TypeError} */
-export function assertOneWay({ transports, cookie, header }: Readonly<Record<string, unknown>>): void {
-  if (transports !== undefined && (cookie || header))
-    throw new TypeError(
-      "transports take the place of cookie and header: leave those out, or carry what they would in a transport",
-    );
-}
-
-/** The parts of the policy that decide how a token travels. */
+/**
+ * The parts of the policy that decide how a token travels.
+ *
+ * @throws {TypeError} If there is no way, or if a cookie or a header stands beside `transports`: its attributes would be ignored
+ */
 export function transportPolicy(
-  own: SessionOptions["transports"],
-  cookie: NonNullable<SessionOptions["cookie"]>,
-  header: NonNullable<SessionOptions["header"]>,
+  { transports: own, cookie, header = false }: Pick<SessionOptions, "transports" | "cookie" | "header">,
   splitting?: CookieSplitting,
 ): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claims"> {
   const hasOwnTransports = own !== undefined;
+  if (hasOwnTransports && (cookie || header))
+    throw new TypeError(
+      "transports take the place of cookie and header: leave those out, or carry what they would in a transport",
+    );
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');
   }
   for (const each of own ?? []) assertMethods("transports", each, ["read", "write", "clear"]);
   const transports: readonly Transport[] = own ?? [
-    ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction, splitting)]),
+    ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction | undefined, splitting)]),
     ...(header === false ? [] : [headerTransport(header)]),
   ];
   if (!hasFirst(transports))
     throw new TypeError("Without a cookie, a header or a transport no client can have a session");
   const headerName = typeof header === "object" ? header.name : header || undefined;
   // A function may give each request another name.
-  const cookieName = typeof cookie === "object" ? (cookie.name ?? DEFAULT_NAME) : undefined;
+  const cookieName = cookie === false || typeof cookie === "function" ? undefined : (cookie?.name ?? DEFAULT_NAME);
   return {
     transports,
     varyHeaders: [[], ...transports.map((_, at) => varyHeadersOf(transports.slice(0, at + 1)))],

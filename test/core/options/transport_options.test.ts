@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { Transport } from "../../../mod.ts";
+import type { SessionOptions, Transport } from "../../../mod.ts";
 import { splitting } from "../../../src/cookie_sessions/chunks.ts";
 import { assertCookieAge, transportPolicy } from "../../../src/core/options/transport_options.ts";
 
 const own: Transport = { read: () => null, write() {}, clear() {} };
+type Ways = Pick<SessionOptions, "transports" | "cookie" | "header">;
 const REQUEST = new Request("https://shop.example/");
 
 test("assertCookieAge() refuses a cookie that would end before it is sent again", () => {
@@ -24,83 +25,82 @@ test("assertCookieAge() refuses a cookie that would end before it is sent again"
 });
 
 describe("transportPolicy()", () => {
+  const namesOf = (key: "name" | "headerName", all: readonly Ways[]): unknown[] =>
+    all.map((ways) => transportPolicy(ways)[key]);
   /** The request header that each transport reads. */
-  const read = (...args: Parameters<typeof transportPolicy>): unknown[] =>
-    transportPolicy(...args).transports.map(({ requestHeader }) => requestHeader);
+  const read = (ways: Ways): unknown[] => transportPolicy(ways).transports.map(({ requestHeader }) => requestHeader);
 
   test("gives the name of the cookie, or else of the header, to which what is signed is bound", () => {
-    const args: Parameters<typeof transportPolicy>[] = [
-      [undefined, { name: "shop" }, "X-Id"],
-      [undefined, {}, "X-Id"],
-      [undefined, () => ({ name: "shop" }), "X-Id"],
-      [undefined, false, "X-Id"],
-      [undefined, false, { name: "Authorization" }],
-      [[own], false, false],
+    const all: Ways[] = [
+      { cookie: { name: "shop" }, header: "X-Id" },
+      { header: "X-Id" },
+      { cookie: () => ({ name: "shop" }), header: "X-Id" },
+      { cookie: false, header: "X-Id" },
+      { cookie: false, header: { name: "Authorization" } },
+      { transports: [own], cookie: false },
+      { transports: [own] },
     ];
-    expect(args.map((each) => transportPolicy(...each).name)).toEqual([
+    expect(namesOf("name", all)).toEqual([
       "shop",
       "__Host-session",
       "__Host-session",
       "X-Id",
       "Authorization",
       "__Host-session",
+      "__Host-session",
     ]);
   });
 
   test("gives the name of the header that stands beside a cookie", () => {
-    const args: Parameters<typeof transportPolicy>[] = [
-      [undefined, {}, "X-Id"],
-      [undefined, () => ({}), { name: "Authorization", scheme: "Bearer" }],
-      [undefined, false, "X-Id"],
-      [undefined, {}, false],
+    const all: Ways[] = [
+      { header: "X-Id" },
+      { cookie: () => ({}), header: { name: "Authorization", scheme: "Bearer" } },
+      { cookie: false, header: "X-Id" },
+      {},
     ];
-    expect(args.map((each) => transportPolicy(...each).headerName)).toEqual([
-      "X-Id",
-      "Authorization",
-      undefined,
-      undefined,
-    ]);
+    expect(namesOf("headerName", all)).toEqual(["X-Id", "Authorization", undefined, undefined]);
   });
 
   test("gives the cookie, then the header, or the program's own in their place", () => {
-    expect(read(undefined, {}, false)).toEqual(["Cookie"]);
-    expect(read(undefined, {}, "X-Id")).toEqual(["Cookie", "X-Id"]);
-    expect(read(undefined, () => ({}), { name: "X-Id" })).toEqual(["Cookie", "X-Id"]);
-    expect(read(undefined, false, "X-Id")).toEqual(["X-Id"]);
+    expect(read({})).toEqual(["Cookie"]);
+    expect(read({ header: "X-Id" })).toEqual(["Cookie", "X-Id"]);
+    expect(read({ cookie: () => ({}), header: { name: "X-Id" } })).toEqual(["Cookie", "X-Id"]);
+    expect(read({ cookie: false, header: "X-Id" })).toEqual(["X-Id"]);
     const transports = [own];
-    expect(transportPolicy(transports, {}, "X-Id").transports).toBe(transports);
+    expect(transportPolicy({ transports }).transports).toBe(transports);
   });
 
   test("gives the request headers that were read after each transport, for Vary", () => {
-    expect(transportPolicy(undefined, {}, "X-Id").varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
+    expect(transportPolicy({ header: "X-Id" }).varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
     const transports = [own, { ...own, requestHeader: "X-One" }, { ...own, requestHeader: "X-Two" }];
-    expect(transportPolicy(transports, {}, false).varyHeaders).toEqual([[], [], ["X-One"], ["X-One", "X-Two"]]);
+    expect(transportPolicy({ transports }).varyHeaders).toEqual([[], [], ["X-One"], ["X-One", "X-Two"]]);
   });
 
   test("gives the cookie the splitting of its source", () => {
-    const [cookie] = transportPolicy(undefined, {}, false, splitting(2)).transports;
+    const [cookie] = transportPolicy({}, splitting(2)).transports;
     const headers = new Headers();
     cookie?.write(headers, "x".repeat(6000), { maxAge: null, request: REQUEST, runtimeArguments: [] });
     expect(headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["__Host-session", "__Host-session.1"]);
   });
 
-  test.each<[string, unknown[]]>([
-    ["transports that are no list", [{}, {}, false]],
-    ["transports that are null", [null, {}, false]],
-    ["a header that is true", [undefined, {}, true]],
-    ["a header that is null", [undefined, {}, null]],
-    ["a header that is undefined", [undefined, {}, undefined]],
-    ["a transport without read", [[{ ...own, read: undefined }], {}, false]],
-    ["a transport without write", [[{ ...own, write: undefined }], {}, false]],
-    ["a transport without clear", [[own, { ...own, clear: undefined }], {}, false]],
-    ["no way at all", [undefined, false, false]],
-    ["an empty list", [[], {}, false]],
-  ])("throws a TypeError for %s", (_what, args) => {
-    expect(() => Reflect.apply(transportPolicy, undefined, [...args])).toThrow(TypeError);
-    expect(() => Reflect.apply(transportPolicy, undefined, [...args])).not.toThrow(/Cannot read|is not a function/);
+  test.each<[string, object]>([
+    ["transports that are no list", { transports: {} }],
+    ["transports that are null", { transports: null }],
+    ["a header that is true", { header: true }],
+    ["a header that is null", { header: null }],
+    ["a transport without read", { transports: [{ ...own, read: undefined }] }],
+    ["a transport without write", { transports: [{ ...own, write: undefined }] }],
+    ["a transport without clear", { transports: [own, { ...own, clear: undefined }] }],
+    ["a cookie beside transports", { transports: [own], cookie: {} }],
+    ["a header beside transports", { transports: [own], header: "X-Id" }],
+    ["no way at all", { cookie: false, header: false }],
+    ["an empty list", { transports: [] }],
+  ])("throws a TypeError for %s", (_what, ways) => {
+    expect(() => transportPolicy(ways)).toThrow(TypeError);
+    expect(() => transportPolicy(ways)).not.toThrow(/Cannot read|is not a function/);
   });
 
-  test.each([true, null, undefined, 7])("says what a header must be when it is %j", (header) => {
-    expect(() => Reflect.apply(transportPolicy, undefined, [undefined, {}, header])).toThrow(/^header must be a name/);
+  test.each([true, null, 7])("says what a header must be when it is %j", (header) => {
+    expect(() => transportPolicy({ header } as object)).toThrow(/^header must be a name/);
   });
 });
