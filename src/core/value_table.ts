@@ -10,21 +10,8 @@ import { fromBase64Url, toBase64Url } from "./base64url.ts";
 export const MAX_DEPTH = 1000;
 /** Values that are not in the table: the first one has the number -1. */
 const SPECIAL: readonly unknown[] = [undefined, NaN, Infinity, -Infinity, -0];
-const VIEWS: readonly string[] = [
-  "Int8Array",
-  "Uint8Array",
-  "Uint8ClampedArray",
-  "Int16Array",
-  "Uint16Array",
-  "Int32Array",
-  "Uint32Array",
-  "Float16Array",
-  "Float32Array",
-  "Float64Array",
-  "BigInt64Array",
-  "BigUint64Array",
-  "DataView",
-];
+/** The classes that show the bytes of an ArrayBuffer. A runtime may lack some, and has no others. */
+const VIEW = /^(?:(?:(?:Big)?(?:Int|Uint)|Float)\d+(?:Clamped)?Array|DataView)$/;
 
 /** A key that is dangerous when an object is copied. */
 export const PROTO = "__proto__";
@@ -113,7 +100,7 @@ export function toTable(root: unknown): unknown {
     const prototypes = prototypesOf(value);
     if (prototypes === 0) return ["null", objectOf(value)];
     const name = Object.prototype.toString.call(value).slice(8, -1);
-    const isView = VIEWS.includes(name);
+    const isView = ArrayBuffer.isView(value);
     // Only direct instances of classes that every runtime has: an instance of a subclass would lose data.
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
     if (name === "Promise") return refuse("it is a promise that was not awaited");
@@ -121,7 +108,7 @@ export function toTable(root: unknown): unknown {
     if (name === "Object") return objectOf(value);
     if (isView) {
       // Its keys are not listed, because there is one for each element.
-      const { buffer, byteOffset, byteLength } = value as ArrayBufferView;
+      const { buffer, byteOffset, byteLength } = value;
       return [name, indexOf(buffer, 0), byteOffset, byteLength];
     }
     // Deno keeps its own data in symbols of URL and URLSearchParams.
@@ -140,14 +127,11 @@ export function toTable(root: unknown): unknown {
       case "Date":
         // JSON has null for the NaN of an invalid date.
         return [name, (value as Date).getTime()];
-      case "Map": {
-        const part: unknown[] = [name];
-        for (const [key, each] of value as Map<unknown, unknown>) {
-          const at = (part.length - 1) / 2;
-          part.push(indexOf(key, at), indexOf(each, at));
-        }
-        return part;
-      }
+      case "Map":
+        return [
+          name,
+          ...Array.from(value as Map<unknown, unknown>, (pair, at) => pair.map((each) => indexOf(each, at))).flat(),
+        ];
       case "Set":
         return [name, ...listOf(value as Set<unknown>)];
       case "RegExp": {
@@ -263,7 +247,7 @@ function damaged(): TypeError {
 }
 
 function bufferViewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {
-  const View: unknown = VIEWS.includes(name) ? Reflect.get(globalThis, name) : undefined;
+  const View: unknown = VIEW.test(name) ? Reflect.get(globalThis, name) : undefined;
   if (typeof View !== "function" || Object.prototype.toString.call(buffer) !== "[object ArrayBuffer]") throw damaged();
   const { BYTES_PER_ELEMENT = 1 } = View as { readonly BYTES_PER_ELEMENT?: number };
   return Reflect.construct(View, [buffer, byteOffset, byteLength / BYTES_PER_ELEMENT]);
