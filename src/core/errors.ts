@@ -146,10 +146,10 @@ export function responseSent(action: string): SessionError {
 
 /** The error of a value that a codec has refused. It says where and why, if the codec does. */
 export function notSerializable(key: string, error: unknown): SessionError {
-  const detail = typeof error === "object" && error !== null ? error : {};
-  const path = "path" in detail && typeof detail.path === "string" ? detail.path : "";
+  const thrown: { readonly path?: unknown; readonly reason?: unknown } = Object(error);
+  const path = typeof thrown.path === "string" ? thrown.path : "";
   const place = JSON.stringify(key) + (path === "" ? "" : ` (at ${key}${/^[.[]/.test(path) ? path : `.${path}`})`);
-  const reason = "reason" in detail && typeof detail.reason === "string" ? detail.reason : "codec.encode refused it";
+  const reason = typeof thrown.reason === "string" ? thrown.reason : "codec.encode refused it";
   return new SessionError("ERR_NOT_SERIALIZABLE", `Cannot store ${place}: ${reason}; store plain data instead`);
 }
 

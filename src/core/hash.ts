@@ -5,6 +5,7 @@
  */
 import { chain, type MaybePromise } from "./maybe_promise.ts";
 import { fromHex, toBase64Url } from "./base64url.ts";
+import { builtinModule } from "./runtime.ts";
 import { ID_ALPHABET } from "./session_id.ts";
 
 /** The part of `node:crypto` that this package uses. */
@@ -52,8 +53,7 @@ export function nodeCrypto(): NodeCrypto | null {
 
 function findNodeCrypto(): NodeCrypto | null {
   try {
-    const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => NodeCrypto | undefined } };
-    const crypto = process?.getBuiltinModule?.("node:crypto");
+    const crypto = builtinModule<NodeCrypto>("node:crypto");
     // Some bundlers replace it by functions that only throw, and some runtimes can hash only texts.
     return crypto?.hash("sha256", new Uint8Array(BLOCK * 2), "base64url").startsWith(DIGEST_OF_ZEROS) === true
       ? crypto

@@ -48,9 +48,14 @@ export function asyncVariable<Value>(): AsyncVariable<Value> {
 }
 
 function findAsyncHooks(): AsyncHooks | undefined {
+  return (asyncHooks ??= builtinModule("node:async_hooks"));
+}
+
+/** A module of Node, which Deno, Bun and Workers with `nodejs_compat` also have; undefined where it is absent. */
+export function builtinModule<Module>(name: string): Module | undefined {
   try {
-    const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => AsyncHooks | undefined } };
-    return (asyncHooks ??= process?.getBuiltinModule?.("node:async_hooks"));
+    const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => Module | undefined } };
+    return process?.getBuiltinModule?.(name);
   } catch {
     return undefined;
   }

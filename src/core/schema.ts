@@ -69,11 +69,14 @@ function describeIssue({ path, message }: SchemaIssue): string {
 function validate(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<SchemaResult<unknown>> {
   const data: [key: string, value: unknown][] = [];
   for (const [name, text] of fields) {
-    const value = name.startsWith(DATA) ? text : name.startsWith(EXPIRING) ? splitEnd(text).text : undefined;
-    if (value !== undefined) data.push([keyOf(name), codec.decode(value)]);
+    if (isData(name)) data.push([keyOf(name), codec.decode(name.startsWith(DATA) ? text : splitEnd(text).text)]);
   }
   // An assignment could not create the key `__proto__`.
   return schema["~standard"].validate(Object.fromEntries(data));
+}
+
+function isData(name: string): boolean {
+  return name.startsWith(DATA) || name.startsWith(EXPIRING);
 }
 
 /** The fields with the data as the schema returns them; the same object if the schema changes nothing. */
@@ -86,7 +89,6 @@ function fieldsOf(codec: Codec, fields: Fields, value: unknown): Fields {
     if (end === undefined) given.set(fieldName(DATA, key), text);
     else given.set(fieldName(EXPIRING, key), withEnd(text, splitEnd(end).endsAt));
   }
-  const isData = (name: string): boolean => name.startsWith(DATA) || name.startsWith(EXPIRING);
   const kept = [...fields].filter(([name]) => !isData(name));
   const isSame =
     kept.length + given.size === fields.size && [...given].every(([name, text]) => fields.get(name) === text);

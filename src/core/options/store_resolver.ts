@@ -8,6 +8,13 @@ import type { SessionStore } from "../store.ts";
 
 type StoreFunction = (...rest: never[]) => MaybePromise<SessionStore>;
 
+/** Stores, by the argument for which they were opened. */
+interface OpenedStores {
+  get(argument: unknown): MaybePromise<SessionStore> | undefined;
+  set(argument: unknown, store: MaybePromise<SessionStore>): unknown;
+  delete(argument: unknown): boolean;
+}
+
 /**
  * Makes a function that opens the store, or returns the store that is already open. If the option `store` is a
  * function, it is called once if it takes no argument, and otherwise once for each distinct first argument, so that a
@@ -19,17 +26,11 @@ export function storeResolver(
   store: SessionStore | StoreFunction,
 ): (runtimeArguments: readonly unknown[]) => MaybePromise<SessionStore> {
   if (typeof store !== "function") return () => store;
-  const opened = new WeakMap<object, MaybePromise<SessionStore>>();
-  const primitives = new Map<unknown, object>();
-  const keyOf = (argument: unknown): object => {
-    const value = store.length === 0 ? undefined : argument;
-    if ((typeof value === "object" && value !== null) || typeof value === "function") return value;
-    const key = primitives.get(value) ?? {};
-    primitives.set(value, key);
-    return key;
-  };
+  const byObject: OpenedStores = new WeakMap<object, MaybePromise<SessionStore>>();
+  const byPrimitive: OpenedStores = new Map<unknown, MaybePromise<SessionStore>>();
   return (given) => {
-    const key = keyOf(given[0]);
+    const key = store.length === 0 ? undefined : given[0];
+    const opened = Object(key) === key ? byObject : byPrimitive;
     const known = opened.get(key);
     if (known !== undefined) return known;
     const opening = recovering(
