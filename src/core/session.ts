@@ -205,8 +205,9 @@ export interface Session<Data extends object = DefaultData> {
   regenerate(options?: RegenerateOptions): Promise<void>;
 
   /**
-   * Logs out: the record is deleted and the client's cookie expired when the handler is done. A value that is
-   * set afterwards begins a new session. Await the call: it drops the changes that are recorded before it is done.
+   * Logs out: the record is deleted and the client's cookie expired when the handler is done. The session of
+   * `sessions.open(id)` is ended at once. A value that is set afterwards begins a new session. Await the call: it drops
+   * the changes that are recorded before it is done.
    *
    * @param options `clearSiteData`: what the browser clears of this site
    * @throws {SessionError} `ERR_AMBIGUOUS_COOKIE` if the request carries several different cookies of the name. Catch it in the handler: the response expires them, so the client can try again

@@ -52,7 +52,7 @@ export class SessionManager<Data extends object = DefaultData> {
   }
 
   /**
-   * The session of an id, as `await session.id()` gave it. `update` commits at once; other changes are stored by `save()`.
+   * The session of an id, as `await session.id()` gave it. `update` and `destroy` commit at once; other changes are stored by `save()`.
    *
    * @param id The id. If no session has it, the session is empty
    * @param rest The arguments for functions among the options, such as a function in `store`

@@ -160,7 +160,7 @@ test("withSession() begins anew when a Request is handled twice", async () => {
 });
 
 describe("open()", () => {
-  test("[57] works with no Request at all: update() takes effect at once, the rest at save()", async () => {
+  test("[57] works with no Request at all: update() and destroy() take effect at once, the rest at save()", async () => {
     const { sessions, id } = await begun({ ids: signedIds({ secrets: ["a secret for tests, 32 bytes long"] }) });
     const socket = sessions.open(id);
     expect(await socket.update("seen", (n = 0) => n + 1)).toBe(1);
@@ -171,11 +171,32 @@ describe("open()", () => {
     expect(await sessions.open(id).get("n")).toBe(2);
     expect([...(await sessions.commit(socket))]).toEqual([["cache-control", "private"]]);
 
-    const ended = sessions.open(id);
-    await ended.destroy();
-    expect(await sessions.open(id).get("n")).toBe(2);
-    await ended.save();
+    await sessions.open(id).destroy();
     expect(await sessions.open(id).id()).toBeNull();
+  });
+
+  test("destroy() throws ERR_STORE if the store fails, and save() ends the session then", async () => {
+    const store = faultyStore(memoryStore());
+    const { sessions, id } = await begun({ store });
+    const session = sessions.open(id);
+    store.plan({ delete: "rejects" });
+    expect(await codeOf(() => session.destroy())).toBe("ERR_STORE");
+    store.plan({});
+    expect(await sessions.open(id).get("n")).toBe(1);
+    await session.save();
+    expect(await sessions.open(id).id()).toBeNull();
+  });
+
+  test("destroy() of an id that opens no session, and a save() after destroy(), change nothing", async () => {
+    const { store, calls } = counted(memoryStore());
+    const { sessions, id } = await begun({ store });
+    const session = sessions.open(id);
+    calls.length = 0;
+    await session.destroy();
+    await session.save();
+    expect(calls).toEqual(["load", "delete"]);
+    await sessions.open(id).destroy();
+    expect(calls).toEqual(["load", "delete", "load"]);
   });
 
   test("hands on what the store's function takes", async () => {

@@ -177,12 +177,14 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       assertCallOptions(options, ["clearSiteData"], "session.destroy");
       const words = clearingWords(options.clearSiteData ?? false);
       // A save that is still under way would make the ended session the base again.
-      return active.betweenCommits(() => {
+      const ending = active.betweenCommits(() => {
         if (active.isSent) throw responseSent("end");
         if (active.rejected === "ambiguous") throw ambiguousCookie();
         active.destroy();
         active.clearSiteData = words;
       });
+      // Without a request there is no end of it at which the logout would be stored.
+      return active.request === undefined ? chain(ending, () => active.save()) : ending;
     });
   }
 
