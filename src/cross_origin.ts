@@ -43,7 +43,7 @@ export interface CrossOriginOptions {
  *
  * @param handler Any handler of a request, such as `withSession` returns
  * @param options Which other origins are trusted
- * @returns A handler of the same kind
+ * @returns A handler of the same kind. It returns a refusal as a promise
  * @throws {TypeError} If a trusted origin is not an origin, or an option is unknown
  *
  * @example
@@ -60,7 +60,7 @@ export interface CrossOriginOptions {
 export function crossOriginProtection<Incoming extends Request, Rest extends unknown[], Answer>(
   handler: (request: Incoming, ...rest: Rest) => Answer,
   options: CrossOriginOptions = {},
-): (request: Incoming, ...rest: Rest) => Answer | Response {
+): (request: Incoming, ...rest: Rest) => Answer | Promise<Response> {
   if (typeof handler !== "function")
     throw new TypeError("crossOriginProtection needs a handler: a function of a request");
   assertKnown(options, ["trustedOrigins"], "crossOriginProtection");
@@ -68,7 +68,8 @@ export function crossOriginProtection<Incoming extends Request, Rest extends unk
   if (!Array.isArray(trustedOrigins))
     throw new TypeError("crossOriginProtection: trustedOrigins must be a list of origins");
   const trusted: ReadonlySet<string> = new Set(trustedOrigins.map(checkedOrigin));
-  return (request, ...rest) => (isRefused(request, trusted) ? refusal() : handler(request, ...rest));
+  // Most handlers return a promise, so a refusal is one as well: callers may chain on it.
+  return (request, ...rest) => (isRefused(request, trusted) ? Promise.resolve(refusal()) : handler(request, ...rest));
 }
 
 function checkedOrigin(origin: unknown): string {

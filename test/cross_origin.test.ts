@@ -86,9 +86,9 @@ function counted(options?: CrossOriginOptions) {
 }
 
 describe("crossOriginProtection()", () => {
-  test.each(rows)("$name, allowed: $allowed", ({ method = "POST", url = SHOP, headers = {}, allowed }) => {
+  test.each(rows)("$name, allowed: $allowed", async ({ method = "POST", url = SHOP, headers = {}, allowed }) => {
     const { seen, handle } = counted();
-    const response = handle(new Request(url, { method, headers }));
+    const response = await handle(new Request(url, { method, headers }));
     expect([response.status, seen.runs]).toEqual(allowed ? [200, 1] : [403, 0]);
   });
 
@@ -117,23 +117,30 @@ describe("crossOriginProtection()", () => {
     expect([allowed.status, allowed.headers.getSetCookie().length, calls]).toEqual([200, 1, ["save"]]);
   });
 
-  test("lets trusted origins through, by their exact name", () => {
+  test("lets trusted origins through, by their exact name", async () => {
     const { handle } = counted({ trustedOrigins: ["https://app.example", "https://shop.example:8443"] });
-    const status = (Origin: string, more: Record<string, string> = {}) =>
-      handle(new Request(SHOP, { method: "POST", headers: { Origin, ...more } })).status;
-    expect(status("https://app.example", { "Sec-Fetch-Site": "cross-site" })).toBe(200);
-    expect(status("https://shop.example:8443")).toBe(200);
+    const status = async (Origin: string, more: Record<string, string> = {}) =>
+      (await handle(new Request(SHOP, { method: "POST", headers: { Origin, ...more } }))).status;
+    expect(await status("https://app.example", { "Sec-Fetch-Site": "cross-site" })).toBe(200);
+    expect(await status("https://shop.example:8443")).toBe(200);
     for (const origin of ["https://app.example.evil.example", "http://app.example", "https://app.example:444", "null"])
-      expect(status(origin, { "Sec-Fetch-Site": "cross-site" })).toBe(403);
+      expect(await status(origin, { "Sec-Fetch-Site": "cross-site" })).toBe(403);
   });
 
   test("passes on what the runtime passes, and what the handler answers", async () => {
     const handle = crossOriginProtection((_request: Request, env: { n: number }, context: string) => [env.n, context]);
     expect(handle(new Request(SHOP), { n: 1 }, "context")).toEqual([1, "context"]);
-    expectTypeOf(handle).returns.toEqualTypeOf<Response | (string | number)[]>();
+    expectTypeOf(handle).returns.toEqualTypeOf<Promise<Response> | (string | number)[]>();
     expectTypeOf(handle).parameters.toEqualTypeOf<[Request, { n: number }, string]>();
     const session = crossOriginProtection(withSession(() => new Response("Hello")));
     expect(await (await session(new Request(SHOP))).text()).toBe("Hello");
+    expectTypeOf(session).returns.toEqualTypeOf<Promise<Response>>();
+  });
+
+  test("refuses by a promise, as withSession() answers, so that a caller may chain on it", async () => {
+    const handle = crossOriginProtection(withSession(() => new Response("Hello")));
+    const refused = handle(new Request(SHOP, { method: "POST", headers: { Origin: "https://evil.example" } }));
+    expect(await refused.then(({ status }) => status)).toBe(403);
   });
 
   test.each<unknown>([
