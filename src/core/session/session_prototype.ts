@@ -2,6 +2,7 @@
 export function protectPrototype(prototype: object): void {
   // A property that was assigned to a method would be visible to every client.
   for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) Object.freeze(value);
+  refuseIds(prototype);
   const set = (_target: object, name: string | symbol, value: unknown, receiver: object): boolean => {
     const isSession = Object.getPrototypeOf(receiver) === prototype;
     if (isSession || !Object.prototype.isPrototypeOf.call(prototype, receiver)) refuseAssignment(name);
@@ -10,6 +11,21 @@ export function protectPrototype(prototype: object): void {
   };
   // The proxy is reached only for names that no session has, so access to other names costs nothing.
   Object.setPrototypeOf(prototype, new Proxy({}, { set }));
+}
+
+/** Refuses `session.id = "…"`, which would seem to choose the id. A test may replace the method, as it may any other. */
+function refuseIds(prototype: object): void {
+  const { value: method } = Object.getOwnPropertyDescriptor(prototype, "id") ?? {};
+  Object.defineProperty(prototype, "id", {
+    get: () => method as unknown,
+    set(this: object, value: unknown) {
+      if (typeof value !== "function")
+        throw new TypeError(
+          "session.id = … is refused: a session cannot be given an id; the option generateId makes it",
+        );
+      Object.defineProperty(this, "id", { value, writable: true, enumerable: true, configurable: true });
+    },
+  });
 }
 
 /**

@@ -24,6 +24,18 @@ describe("a session", () => {
     expect(another().get).not.toBe(get);
   });
 
+  test("[50] refuses an id that a program chooses, and has its own afterwards", async () => {
+    const session = another();
+    expect(() => Object.assign(session, { id: "a".repeat(32) })).toThrow(
+      new TypeError("session.id = … is refused: a session cannot be given an id; the option generateId makes it"),
+    );
+    expect(await session.id()).toBeNull();
+    const id = async (): Promise<string> => "replaced by a test";
+    Object.assign(session, { id });
+    expect(session.id).toBe(id);
+    expect(await another().id()).toBeNull();
+  });
+
   test("lets an object that was made on top of it have names of its own", () => {
     const wrapper: object = Object.create(another());
     Object.assign(wrapper, { user: "ada" });
