@@ -1,3 +1,6 @@
+// The types of Node have no `CryptoKey`.
+import type { CryptoKey } from "jose";
+
 /** A key pair of the platform, for ECDSA on P-256. */
 export interface DpopKeyPair {
   /** The key that signs proofs. It should not be extractable: then a script in the page can use it but not read it. */

@@ -13,7 +13,7 @@ const MODULES = [
   { module: "esnext", moduleResolution: "bundler" },
 ];
 const CONSUMER = join(import.meta.dirname, "consumer");
-const PEERS = { hono: "4.13.19" };
+const PEERS = { "hono": "4.13.19", "@types/node": "24.19.2" };
 /** The AWS SDK has thousands of types. The only entry that needs them is left out here, because the checkout compiles it. */
 const NEEDS_AWS = "./stores/dynamodb";
 
@@ -67,6 +67,23 @@ describe.each(Object.keys(COMPILERS))("TypeScript %s", (name) => {
       expect(lines.filter((line) => line !== "" && !isOfPeer(line))).toEqual([]);
     },
   );
+
+  test("compiles each entry with the types of Node alone, without DOM", async () => {
+    const compilerOptions = {
+      module: "nodenext",
+      target: "es2022",
+      lib: ["ES2022"],
+      types: ["node"],
+      strict: true,
+      skipLibCheck: false,
+      noEmit: true,
+    };
+    const config = `tsconfig.node.${name}.json`;
+    await project.write({ [config]: JSON.stringify({ compilerOptions, files: ["plain/entries.ts"] }) });
+    const compiler = join(compilers.get(name)?.folder ?? "", "node_modules", ".bin", "tsc");
+    const { output } = await project.run(compiler, "-p", config);
+    expect(output.split("\n").filter((line) => line !== "" && !isOfPeer(line))).toEqual([]);
+  });
 });
 
 /** An error in a peer's own declarations is not ours. */
