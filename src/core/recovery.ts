@@ -106,9 +106,9 @@ export async function reinstate(active: ActiveSession): Promise<void> {
   const putBack = async (op: Operation): Promise<void> => {
     // After several rotations this is the first successor. Its record names the next one, so that all of them end.
     if (retired !== undefined) await repository.reinstate?.(retired.current, retired.successor, op);
-    // Plugins may have listed a later session, for example under a user. A failed login must not count against a limit,
-    // so that session is ended through the plugins as well.
-    if (made !== undefined && base !== made.successor && base.id !== made.current.id) await repository.end(base, op);
+    // Plugins may keep something about a later session, for example in a cookie, so they must learn of its end as well.
+    if (made !== undefined && base.id !== made.successor.id && base.id !== made.current.id)
+      await repository.end(base, op);
     if (unconfirmed === undefined) return;
     // The unconfirmed successor stays only if the old id opens it. Nothing else ends it if the old id was not retired,
     // or was retired in favour of another successor.

@@ -1,6 +1,5 @@
 import { unpad } from "./hash.ts";
-import { endRecord } from "./store_repository/end_record.ts";
-import { noteEnded } from "./store_repository/ended_sessions.ts";
+import { endRecord, leavesTombstones } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";
@@ -112,10 +111,7 @@ export class StoreRepository implements Repository {
 
   #reused(key: string, current: Found | undefined, op: Operation): MaybePromise<RejectReason> {
     if (!this.#endsOnReuse || op.isOwnToken === true) return "reuse";
-    return endRecord(key, current, op).then(() => {
-      if (current !== undefined) noteEnded(key, current.metadata, op);
-      return "reuse";
-    });
+    return endRecord(key, current, op).then(() => "reuse");
   }
 
   refresh(current: Found, op: Operation): MaybePromise<Found | null> {
@@ -236,7 +232,8 @@ export class StoreRepository implements Repository {
       // A retirement may still be under way. This makes sure that the store rejects it.
       await this.#isRetiredFor(retired, successorKey, op);
     }
-    await endRecord(successorKey, undefined, op);
+    // A store that compares versions notices if the successor has a successor by now. Any other store must be asked.
+    await endRecord(successorKey, leavesTombstones(op.store) ? undefined : successor, op);
   }
 
   end(session: Found | string, op: Operation): MaybePromise<void> {

@@ -4,7 +4,7 @@ import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
 import { failure } from "../core/store_client.ts";
-import { type Ended, takeEnded } from "../core/store_repository/ended_sessions.ts";
+import { takeEnded } from "../core/store_repository/ended_sessions.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
 import { survey } from "./inspection.ts";
@@ -97,24 +97,28 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     after?: Facts,
   ): Promise<void> {
     const facts = factsOf(metadata);
-    const kept = facts?.token === after?.token ? after : undefined;
-    for (const place of facts?.lists ?? [])
-      if (kept?.lists.some(({ list }) => list === place.list) !== true)
-        await unregister(place, keys, facts?.token ?? "", op, kept !== undefined);
+    if (facts === undefined) return;
+    const isSame = facts.token === after?.token;
+    for (const place of facts.lists) {
+      if (isSame && after.lists.some(({ list }) => list === place.list)) continue;
+      // Another request may list the session again under the same token, so its entries stay until it has ended.
+      await unregister(place, isSame ? [] : keys, facts.token, op);
+    }
+  }
+
+  /** Removes the sessions that an operation has ended, under all ids that led to them, from their lists. */
+  async function unregisterEnded(op: Operation): Promise<void> {
+    const ended = takeEnded(op);
+    const keys = ended.map(({ key }) => key);
+    for (const { metadata } of ended) await tolerate(op, unregisterFrom(keys, metadata, op));
   }
 
   /**
-   * Removes the entries of an attempt that has not stored its session. Each would count against a limit until it is too
-   * old to be that of a login under way.
-   */
-  async function withdrawAll(added: readonly EntryPlace[], op: Operation): Promise<void> {
-    for (const place of added) await tolerate(op, withdraw(place, op));
-  }
-
-  /**
-   * Lists a session, and then stores it. If the session is refused, for example because it is too large, its new entries
-   * are removed. They are also removed after a conflict, because there may be no other attempt. After any other failure, also one
-   * of a plugin, the write may have been done, and then its session must be listed.
+   * Lists a session, and then stores it. If the session is refused, for example because it is too large, its new
+   * entries are removed: each would count against a limit until it is too old to be that of a login under way. They are
+   * also removed after a conflict, because there may be no other attempt, or another request may have ended the session,
+   * and have removed its entry before this one has put it back. After any other failure, also one of a plugin, the
+   * write may have been done, and then its session must be listed.
    */
   async function storeListed(
     id: string,
@@ -122,14 +126,21 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     op: Operation,
     current: Found | undefined,
     write: (listed: Contents) => MaybePromise<Found | "conflict">,
+    isTouch = false,
   ): Promise<Found | "conflict"> {
     const added: EntryPlace[] = [];
+    const withdrawAll = async (): Promise<void> => {
+      for (const place of added) await withdraw(place, op);
+    };
     try {
-      const stored = await write(await registered(id, contents, op, current, added));
-      if (stored === "conflict") await withdrawAll(added, op);
+      const listing = registered(id, contents, op, current, added);
+      // If the list of a session that is touched cannot be loaded now, the next touch checks it.
+      const stored = await write(isTouch ? ((await tolerate(op, listing)) ?? contents) : await listing);
+      // A store that fails now is no conflict, so its error is thrown, and not tolerated.
+      if (stored === "conflict") await withdrawAll();
       return stored;
     } catch (error) {
-      if (isSessionError(error) && !isOutage(error)) await withdrawAll(added, op);
+      if (isSessionError(error) && !isOutage(error)) await tolerate(op, withdrawAll());
       throw error;
     }
   }
@@ -178,33 +189,10 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     return updated;
   }
 
-  async function touch(current: Found, contents: Contents, op: Operation): Promise<Found | "conflict"> {
-    const added: EntryPlace[] = [];
-    // If the list cannot be loaded now, the next touch checks it.
-    const listed = await tolerate(op, registered(current.id, contents, op, current, added));
-    const touched = await next.update(current, listed ?? contents, op);
-    // Another request may have ended the session, and have removed its entry before this one has put it back.
-    if (touched === "conflict") await withdrawAll(added, op);
-    return touched;
-  }
-
-  /** Removes sessions that have ended, and the ids that led to them, from their lists. */
-  async function unregisterAll(ended: readonly Ended[], op: Operation): Promise<void> {
-    const keys = ended.map(({ key }) => key);
-    for (const { metadata } of ended) await tolerate(op, unregisterFrom(keys, metadata, op));
-  }
-
-  /** Removes a session that has ended, and all that have ended with it: another request may have given it successors. */
-  async function unregisterEnded({ id, metadata }: Found, op: Operation): Promise<void> {
-    await unregisterAll([...takeEnded(op), { key: await keyOfId(id), metadata }], op);
-  }
-
   return wrapRepository(next, {
     // A session may end when its retired id is used again.
     open: (token, op) =>
-      chain(next.open(token, op), (found) =>
-        found === "reuse" ? unregisterAll(takeEnded(op), op).then(() => found) : found,
-      ),
+      chain(next.open(token, op), (found) => (found === "reuse" ? unregisterEnded(op).then(() => found) : found)),
     create: (id, contents, op, replaces) =>
       contents.metadata[FACTS] === undefined
         ? next.create(id, contents, op, replaces)
@@ -217,7 +205,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
         contents.lastSeenAt > current.lastSeenAt ||
         op.endsAt(contents) > op.endsAt(current);
       if (facts === undefined || !isTouch) return next.update(current, contents, op);
-      return touch(current, contents, op);
+      return storeListed(current.id, contents, op, current, (listed) => next.update(current, listed, op), true);
     },
     retire: (current, successor, graceUntil, op) =>
       chain(countLate(current, successor, op), () =>
@@ -228,13 +216,10 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     ...(next.reinstate && {
       async reinstate(retired, successor, op) {
         await next.reinstate?.(retired, successor, op);
-        await unregisterEnded(successor, op);
+        await unregisterEnded(op);
       },
     }),
-    end: (session, op) =>
-      chain(next.end(session, op), () =>
-        typeof session === "string" ? unregisterAll(takeEnded(op), op) : unregisterEnded(session, op),
-      ),
+    end: (session, op) => chain(next.end(session, op), () => unregisterEnded(op)),
   });
 }
 

@@ -143,40 +143,45 @@ async function makeRoom(page: Page, op: Operation): Promise<void> {
   await savePage(first, op);
 }
 
+/** Changes a page, again and again until no other request has changed it meanwhile. Returns the page. */
+async function edit(
+  { list, page: number = 0 }: ListPlace,
+  op: Operation,
+  change: (page: Page) => Promise<void>,
+): Promise<Page> {
+  for (; ; await op.backOff()) {
+    const page = await loadPage(list, number, op);
+    await change(page);
+    if (await savePage(page, op)) return page;
+  }
+}
+
 /**
- * Removes from a list a session that has ended or now belongs to another user, under all of its keys. With
- * `mayReturn`, another request may list the session again under the same token, so only ended sessions are removed.
+ * Removes from a list the entries of a session: those with these keys, and those of its other ids if the session has
+ * ended.
  */
 export async function unregister(
-  { list, page: number = 0 }: ListPlace,
+  place: ListPlace,
   keys: readonly string[],
   token: string,
   op: Operation,
-  mayReturn = false,
 ): Promise<void> {
-  for (;;) {
-    const page = await loadPage(list, number, op);
-    if (!mayReturn) for (const key of keys) page.entries.delete(entryName({ key, token }));
-    // Entries that earlier ids of the session have left are removed as well.
+  await edit(place, op, async (page) => {
+    for (const key of keys) page.entries.delete(entryName({ key, token }));
     await inspect(page, op, (entry) => entry.token === token);
-    if (await savePage(page, op)) return;
-    await op.backOff();
-  }
+  });
 }
 
 /**
  * Removes the entry of an attempt that has not stored its session. If the session names the list nevertheless, the
  * entry stays: the store's client may have sent the write twice, and returned the answer to the second attempt.
  */
-export async function withdraw({ list, page: number = 0, ...entry }: EntryPlace, op: Operation): Promise<void> {
-  const name = entryName(entry);
-  for (;;) {
-    const page = await loadPage(list, number, op);
-    const [found] = await inspect(page, op, (other) => entryName(other) === name);
+export async function withdraw(place: EntryPlace, op: Operation): Promise<void> {
+  const name = entryName(place);
+  await edit(place, op, async (page) => {
+    const [found] = await inspect(page, op, (entry) => entryName(entry) === name);
     if (found?.[1] === "absent") page.entries.delete(name);
-    if (await savePage(page, op)) return;
-    await op.backOff();
-  }
+  });
 }
 
 /**
@@ -187,19 +192,17 @@ export async function revoke(list: string, isMeant: (token: string) => boolean, 
   const ended = new Set<string>();
   for (let number = 0, pages = 1; number < pages; number++) {
     let meant: Set<string> | undefined;
-    for (; ; await op.backOff()) {
-      const page = await loadPage(list, number, op);
-      if (number === 0) ({ pages } = page);
-      meant ??= new Set([...page.entries.values()].map(({ token }) => token).filter(isMeant));
+    // If the page has not changed meanwhile, it has named every successor of its sessions.
+    const page = await edit({ list, page: number }, op, async (page) => {
+      const tokens = (meant ??= new Set([...page.entries.values()].map(({ token }) => token).filter(isMeant)));
       await inspect(
         page,
         op,
-        ({ token }) => meant?.has(token) === true,
+        ({ token }) => tokens.has(token),
         ({ token }) => ended.add(token),
       );
-      // If the page has not changed meanwhile, it has named every successor of its sessions.
-      if (await savePage(page, op)) break;
-    }
+    });
+    if (number === 0) ({ pages } = page);
   }
   return ended.size;
 }

@@ -565,6 +565,24 @@ describe("reinstate()", () => {
     expect(ends.at(-1)).toBe(START + DAY + MARGIN);
   });
 
+  test.each([
+    ["deletes them", {}, "unknown"],
+    ["leaves tombstones", { consistency: "eventual", compareAndSet: false }, "revoked"],
+  ] as const)("ends what the successor leads to by now, in a store that %s", async (_, traits, reason) => {
+    const { created, op, open, records, repository, retired, store } = scene();
+    const { old, successor } = await retired(null);
+    const last = await created(2);
+    await repository.retire(successor, last, null, op());
+    const place = altered(store, {
+      // Without compare-and-set, the last write wins.
+      save: (save, key, write) =>
+        save(key, "compareAndSet" in traits ? { ...write, expected: records.get(key)?.version ?? null } : write),
+    });
+    await repository.reinstate(old, successor, op({ store: { ...place, traits: { ...store.traits, ...traits } } }));
+    const opened = await Promise.all([old, successor, last].map(({ token }) => open(token)));
+    expect(opened).toEqual([old.id, reason, reason]);
+  });
+
   test("leaves one alone that leads elsewhere, was ended, or must not come back", async () => {
     const elsewhere = scene();
     const { old, successor } = await elsewhere.retired(null);
@@ -613,7 +631,7 @@ describe("reinstate()", () => {
     await repository.update(before, changed(before), op());
     calls.length = 0;
     await repository.reinstate(before, successor, op());
-    expect(calls).toEqual(["load", "load", "delete"]);
+    expect(calls).toEqual(["load", "delete"]);
     expect(records.get(keyOf(before.id))?.fields.get("=n")).toBe("2");
     expect([await open(before.token), await open(successor.token)]).toEqual([before.id, "unknown"]);
   });
@@ -635,11 +653,12 @@ describe("end()", () => {
     expect([await open(old.token), await open(successor.token)]).toEqual(["unknown", "unknown"]);
   });
 
-  test("notes what has ended beside the session that it was given", async () => {
+  test("notes the sessions that have ended", async () => {
     const { created, op, repository, retired } = scene();
     const own = op();
-    await repository.end(await created(2), own);
-    expect(takeEnded(own)).toEqual([]);
+    const session = await created(2);
+    await repository.end(session, own);
+    expect(takeEnded(own).map(({ key }) => key)).toEqual([keyOf(session.id)]);
     const { old, successor } = await retired(null);
     await repository.end(old, own);
     expect(takeEnded(own).map(({ key }) => key)).toEqual([keyOf(successor.id), keyOf(old.id)]);

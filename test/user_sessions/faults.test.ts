@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import {
   memoryStore,
+  type Session,
   SessionManager,
   type SessionOptions,
   type SessionStore,
@@ -123,6 +124,28 @@ describe("one time limit for one operation", () => {
     const { users, logIn } = program({ store, storeTimeout: 0.2 });
     expect(await codeOf(() => logIn())).toBe("ERR_CONFLICT");
     expect(await users.list(ADA)).toEqual([]);
+  });
+
+  test("bind() on a store that hangs after a conflict ends with ERR_STORE_TIMEOUT", async () => {
+    const { store: inner } = openStore();
+    let isOver = false;
+    const store = altered(inner, {
+      save: (save, key, write) => {
+        isOver ||= !isPage(write.record) && write.record.fields.has("=n");
+        return isOver ? "conflict" : save(key, write);
+      },
+      load: (load, key) => (isOver ? new Promise(() => {}) : load(key)),
+    });
+    const { users, sessions } = program({ store, storeTimeout: 0.2 });
+    const session = sessions.open("");
+    await session.create();
+    await session.save();
+    vi.useFakeTimers(FAKED);
+    session.set("n", 1);
+    await users.bind(session, ADA);
+    const saving = codeOf(() => session.save());
+    await vi.advanceTimersByTimeAsync(200);
+    expect(await soonest(saving)).toBe("ERR_STORE_TIMEOUT");
   });
 
   test("revokeAll() on a store that hangs in the middle ends with ERR_STORE_TIMEOUT, once", async () => {
@@ -493,6 +516,47 @@ describe("crashes", () => {
     expect(unlisted(records)).toEqual([]);
     expect(await users.list(ADA)).toMatchObject([{ metadata: "phone" }]);
     expect(await users.list("user-2")).toEqual([]);
+  });
+
+  test.each<[string, (session: Session<UntypedData>, bind: () => Promise<void>) => Promise<unknown>, string[]]>([
+    [
+      "of a bound session",
+      (session) => session.save(),
+      // The retired record is put back, and the successor deleted. Then the list is loaded, and the entry of the old id.
+      ["load", "change", "delete", "load", "load", "change"],
+    ],
+    [
+      "of a bound session that has changed since",
+      async (session) => {
+        await session.save();
+        await session.update("n", () => 1);
+      },
+      ["load", "change", "delete", "load", "delete", "load", "load", "change"],
+    ],
+    [
+      "at login",
+      async (session, bind) => {
+        await bind();
+        await session.save();
+      },
+      // The list of the other user becomes empty.
+      ["load", "change", "delete", "load", "delete"],
+    ],
+  ])("a failed request looks at nothing twice when it takes a rotation back: %s", async (_, use, expected) => {
+    const { store: inner, records } = openStore();
+    const { store, calls } = counted(inner);
+    const { users, sessions, logIn } = program({ store });
+    const id = await logIn("phone");
+    const failing = sessions.start(
+      new Request("https://shop.example/", { headers: { Cookie: `__Host-session=${id}` } }),
+    );
+    await failing.regenerate();
+    await use(failing, () => users.bind(failing, "user-2"));
+    calls.length = 0;
+    await sessions.discard(failing);
+    expect(calls).toEqual(expected);
+    expect(unlisted(records)).toEqual([]);
+    expect(await users.list(ADA)).toHaveLength(1);
   });
 
   test("a session that was bound again together with what other requests of the process have stored is spared, and has its handle", async () => {

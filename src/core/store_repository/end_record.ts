@@ -1,5 +1,5 @@
 import { followedUntil } from "../expiry.ts";
-import { type Metadata, readMetadata, successorOf } from "../metadata.ts";
+import { type Metadata, readMetadata } from "../metadata.ts";
 import { noteEnded } from "./ended_sessions.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import { isTombstone, writeOf } from "./record_write.ts";
@@ -11,39 +11,33 @@ const TOMBSTONE_LIFE = 3_600_000;
 
 /**
  * Ends the session under a key. If it was retired, its successor ends first: after a failure in between, the
- * retired record still names the successor.
+ * retired record still names the successor. Whatever has ended is noted for `takeEnded`.
  */
 export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
-  if (leavesTombstones(op.store)) {
-    if (current === undefined) await endSuccessor(key, await op.store.load(key), op);
-    const life = Math.max(TOMBSTONE_LIFE, 2000 * (op.store.traits.staleness ?? 0));
+  const { store } = op;
+  let metadata = current?.metadata;
+  if (leavesTombstones(store)) {
+    if (current === undefined) metadata = await endSuccessor(key, await store.load(key), op);
+    const life = Math.max(TOMBSTONE_LIFE, 2000 * (store.traits.staleness ?? 0));
     const tombstone = { fields: NO_FIELDS, lastSeenAt: op.now };
-    await op.store.save(key, writeOf(tombstone, NO_FIELDS, null, op.now + life));
-    return;
-  }
-  let expected = current?.version;
-  let metadata: Metadata | undefined;
-  for (;;) {
-    if (expected !== undefined) {
-      if ((await op.store.delete(key, expected)) !== "conflict") {
-        if (metadata !== undefined) noteEnded(key, metadata, op);
-        return;
+    await store.save(key, writeOf(tombstone, NO_FIELDS, null, op.now + life));
+  } else {
+    let expected = current?.version;
+    while (expected === undefined || (await store.delete(key, expected)) === "conflict") {
+      if (expected !== undefined) await op.backOff();
+      const record = await store.load(key);
+      if (record === null) {
+        // A replica may not show the record yet. A deletion goes to the primary.
+        if (store.traits.consistency === "eventual") await store.delete(key);
+        break;
       }
-      await op.backOff();
+      // The client of a session that was revoked may come again, and learns why it has ended.
+      if (isTombstone(record)) break;
+      metadata = await endSuccessor(key, record, op);
+      expected = record.version;
     }
-    const record = await op.store.load(key);
-    if (record === null) {
-      // A replica may not show the record yet. A deletion goes to the primary.
-      if (op.store.traits.consistency === "eventual") await op.store.delete(key);
-      return;
-    }
-    // The client of a session that was revoked may come again, and learns why it has ended.
-    if (isTombstone(record)) return;
-    await endSuccessor(key, record, op);
-    expected = record.version;
-    const found = readMetadata(record, key);
-    metadata = typeof found === "string" ? undefined : found;
   }
+  if (metadata !== undefined) noteEnded(key, metadata, op);
 }
 
 /**
@@ -55,7 +49,11 @@ export function leavesTombstones({ traits }: SessionStore): boolean {
   return traits.consistency === "eventual" && !traits.compareAndSet;
 }
 
-async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<void> {
-  const successor = successorOf(record, key);
+/** Ends the successor that a record names. Returns the metadata of the record; undefined if it cannot be read. */
+async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<Metadata | undefined> {
+  const metadata = record === null ? "corrupt" : readMetadata(record, key);
+  if (typeof metadata === "string") return undefined;
+  const { successor } = metadata;
   if (successor !== undefined && op.now < followedUntil(successor)) await endRecord(successor.key, undefined, op);
+  return metadata;
 }

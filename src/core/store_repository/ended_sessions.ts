@@ -16,10 +16,7 @@ export function noteEnded(key: string, metadata: Metadata, { store }: Operation)
   ended.set(store, [...(ended.get(store) ?? []), { key, metadata }]);
 }
 
-/**
- * The sessions that an operation has ended, beside those that it had found: the session of a token, and successors.
- * They are returned once.
- */
+/** The sessions that an operation has ended, and the retired ids that led to them. They are returned once. */
 export function takeEnded({ store }: Operation): readonly Ended[] {
   const taken = ended.get(store) ?? [];
   ended.delete(store);

@@ -158,7 +158,7 @@ describe("endRecord()", () => {
 });
 
 describe("takeEnded()", () => {
-  test("returns each session that endRecord() has loaded and ended, once", async () => {
+  test("returns each session that endRecord() has ended, once", async () => {
     const { op } = scene();
     await endRecord(OLD, undefined, op());
     expect(takeEnded(op())).toMatchObject([
@@ -169,10 +169,25 @@ describe("takeEnded()", () => {
     expect(takeEnded(op())).toEqual([]);
   });
 
-  test("returns no session that is as it was found, that cannot be read, or that another operation has ended", async () => {
-    const { store, records, op, found, lead } = scene();
+  test.each([
+    ["that was found", {}],
+    ["that was found, also if it leaves a tombstone", { consistency: "eventual", compareAndSet: false }],
+  ] as const)("returns a session %s", async (_, traits) => {
+    const { op, found, lead } = scene(traits);
     lead(OLD);
     await endRecord(OLD, found(1), op());
+    expect(takeEnded(op())).toEqual([{ key: OLD, metadata: found(1).metadata }]);
+  });
+
+  test("returns the session of a key, and its successors, also if they leave tombstones", async () => {
+    const { op } = scene({ consistency: "eventual", compareAndSet: false });
+    await endRecord(OLD, undefined, op());
+    expect(takeEnded(op()).map(({ key }) => key)).toEqual([LAST, NEXT, OLD]);
+  });
+
+  test("returns no session that cannot be read, or that another operation has ended", async () => {
+    const { store, records, op } = scene();
+    records.delete(OLD);
     records.set(NEXT, { ...records.get(NEXT)!, fields: new Map([[METADATA_FIELD, "{"]]) });
     await endRecord(NEXT, undefined, op());
     await endRecord(LAST, undefined, op({ ...store }));
