@@ -15,7 +15,7 @@ import { indexedRepository } from "./user_sessions/indexed_repository.ts";
 import {
   assertOptions,
   checkedLimit,
-  checkedVersion,
+  comparable,
   indexText,
   type UserSessionsOptions,
 } from "./user_sessions/options.ts";
@@ -186,8 +186,8 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
   /** The present version of a user's credentials, hashed; null if the user has none. Undefined if versions are not compared. */
   async function versionOf(userId: string, rest: readonly unknown[]): Promise<PresentVersion> {
     if (options.credentialVersion === undefined) return undefined;
-    const version = checkedVersion(await options.credentialVersion(userId, ...rest));
-    return version === null ? null : await versionHash(await listOf("", userId), version);
+    const version = comparable("credentialVersion must return", await options.credentialVersion(userId, ...rest));
+    return version === undefined ? null : await versionHash(await listOf("", userId), version);
   }
 
   async function revokeFrom(

@@ -10,7 +10,7 @@ import { byteLength } from "../core/record_size.ts";
 import { createId } from "../core/session_id.ts";
 import type { SessionInternals } from "../core/session_internals.ts";
 import { FACTS, type Facts, factsOf, listOf, type Pending, pendingOf, toPending } from "./facts.ts";
-import { checkedVersion, type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
+import { comparable, type IndexedMetadata, indexText, type UserSessionsOptions } from "./options.ts";
 
 /** The most that metadata may take when encoded, in bytes. */
 const MAX_METADATA_BYTES = 16_384;
@@ -35,7 +35,7 @@ export async function bind<Metadata>(
   }
   await chain(internals.load(), () =>
     chain(options.credentialVersion?.(userId, ...internals.runtimeArguments), (given) => {
-      const version = checkedVersion(given) ?? undefined;
+      const version = comparable("credentialVersion must return", given);
       internals.authenticate();
       // A handle cannot be guessed.
       const pending: Pending = { token: createId(), userId, values, version, shown };

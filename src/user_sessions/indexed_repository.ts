@@ -102,7 +102,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     for (const place of facts.lists) {
       if (isSame && after.lists.some(({ list }) => list === place.list)) continue;
       // Another request may list the session again under the same token, so its entries stay until it has ended.
-      await unregister(place, isSame ? [] : keys, facts.token, op);
+      await tolerate(op, unregister(place, isSame ? [] : keys, facts.token, op));
     }
   }
 
@@ -110,7 +110,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   async function unregisterEnded(op: Operation): Promise<void> {
     const ended = takeEnded(op);
     const keys = ended.map(({ key }) => key);
-    for (const { metadata } of ended) await tolerate(op, unregisterFrom(keys, metadata, op));
+    for (const { metadata } of ended) await unregisterFrom(keys, metadata, op);
   }
 
   /**
@@ -147,11 +147,12 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
 
   /** Ends the sessions over the limit after a new one was bound. A failure of that does not fail the request. */
   async function endOverLimit({ metadata }: Found, op: Operation): Promise<void> {
+    const session = op.session ?? op;
+    const rule = rules.get(session);
+    rules.delete(session);
     const list = factsOf(metadata)?.lists[0].list;
-    const rule = rules.get(op.session ?? op);
-    rules.delete(op.session ?? op);
     if (list === undefined || rule === undefined || rule.refuses) return;
-    const sessions = await enforceLimit(list, rule, op);
+    const sessions = (await tolerate(op, enforceLimit(list, rule, op))) ?? 0;
     if (sessions > 0) op.emit({ type: "revoked", sessions, reason: "limit" });
   }
 
@@ -159,23 +160,17 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
    * Counts a successor that was not counted when it was listed, because the session belonged to the user already.
    * Another request has unbound the session since, and a login may have taken its place.
    */
-  function countLate(current: Found, successor: Found, op: Operation): Promise<void> | undefined {
-    const facts = factsOf(successor.metadata);
-    const session = op.session ?? op;
-    if (facts === undefined || facts.token === factsOf(current.metadata)?.token || rules.has(session)) return undefined;
-    const { user, token, version, lists } = facts;
-    const count = async (userId: string | null): Promise<void> => {
-      const rule = userId === null ? undefined : await ruleOf(userId, version, op);
-      if (rule?.refuses === true) assertRoom(await survey(lists[0].list, op), token, rule, op);
-      rules.set(session, rule);
-    };
-    return Promise.resolve(reveal(user, token, successor.id)).then(count);
+  async function countLate(id: string, { user, token, version, lists }: Facts, op: Operation): Promise<void> {
+    const userId = await reveal(user, token, id);
+    const rule = userId === null ? undefined : await ruleOf(userId, version, op);
+    if (rule?.refuses === true) assertRoom(await survey(lists[0].list, op), token, rule, op);
+    rules.set(op.session ?? op, rule);
   }
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
     if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
     const created = await storeListed(id, contents, op, replaces, (listed) => next.create(id, listed, op, replaces));
-    if (created !== "conflict" && replaces === undefined) await tolerate(op, endOverLimit(created, op));
+    if (created !== "conflict" && replaces === undefined) await endOverLimit(created, op);
     return created;
   }
 
@@ -183,9 +178,9 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     const { id } = current;
     const updated = await storeListed(id, contents, op, current, (listed) => next.update(current, listed, op));
     if (updated === "conflict") return updated;
-    await tolerate(op, unregisterFrom([await keyOfId(id)], current.metadata, op, factsOf(updated.metadata)));
+    await unregisterFrom([await keyOfId(id)], current.metadata, op, factsOf(updated.metadata));
     // The limit is enforced when the old id is retired.
-    if (replacedBy(id, op) === undefined) await tolerate(op, endOverLimit(updated, op));
+    if (replacedBy(id, op) === undefined) await endOverLimit(updated, op);
     return updated;
   }
 
@@ -207,12 +202,16 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       if (facts === undefined || !isTouch) return next.update(current, contents, op);
       return storeListed(current.id, contents, op, current, (listed) => next.update(current, listed, op), true);
     },
-    retire: (current, successor, graceUntil, op) =>
-      chain(countLate(current, successor, op), () =>
+    retire(current, successor, graceUntil, op) {
+      const facts = factsOf(successor.metadata);
+      if (facts === undefined) return next.retire(current, successor, graceUntil, op);
+      const isCounted = facts.token === factsOf(current.metadata)?.token || rules.has(op.session ?? op);
+      return chain(isCounted ? undefined : countLate(successor.id, facts, op), () =>
         chain(next.retire(current, successor, graceUntil, op), (answer) =>
-          answer === "conflict" ? answer : tolerate(op, endOverLimit(successor, op)).then(() => answer),
+          answer === "conflict" ? answer : endOverLimit(successor, op).then(() => answer),
         ),
-      ),
+      );
+    },
     ...(next.reinstate && {
       async reinstate(retired, successor, op) {
         await next.reinstate?.(retired, successor, op);

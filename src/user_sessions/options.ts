@@ -71,21 +71,19 @@ export function checkedLimit(limit: unknown): number {
 }
 
 /**
- * A version of credentials; null for none.
+ * A value that can be compared; undefined for none.
  *
- * @throws {TypeError} If it cannot be compared: it is neither a string nor a finite number
+ * @param rule The rule that the value must follow, for the message
+ * @throws {TypeError} If it is neither a string nor a finite number
  */
-export function checkedVersion(version: unknown): CredentialVersion | null {
-  if (version === undefined || version === null) return null;
-  if (typeof version === "string" || Number.isFinite(version)) return version as CredentialVersion;
-  throw new TypeError(
-    `userSessions: credentialVersion must return a string, a finite number or null; it returned ${kindOf(version)}`,
-  );
+export function comparable(rule: string, value: unknown): string | number | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string" || Number.isFinite(value)) return value as string | number;
+  throw new TypeError(`userSessions: ${rule} a string, a finite number or null; it is ${kindOf(value)}`);
 }
 
 /** The text of a value by which sessions are found; undefined for none. @throws {TypeError} If it is neither a string nor a finite number */
 export function indexText(value: unknown): string | undefined {
-  if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string" || Number.isFinite(value)) return String(value);
-  throw new TypeError("userSessions: the value of an index must be a string or a finite number");
+  const text = comparable("the value of an index must be", value);
+  return text === undefined || text === "" ? undefined : String(text);
 }

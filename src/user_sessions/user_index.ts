@@ -60,12 +60,12 @@ export async function register(
     const least = hadConflict && rule === undefined ? SCATTERED : 1;
     let page = await pageAt(number ?? random(0, Math.max(least, first.pages)));
     // The newer half of the pages was added when the older half was full, so it has room.
-    if (!page.entries.has(name) && isFull(page, op)) page = await pageAt(random(first.pages >> 1, first.pages));
-    const entry = page.entries.get(name);
-    if (entry === undefined && isFull(page, op)) {
+    if (isFull(page, name, op)) page = await pageAt(random(first.pages >> 1, first.pages));
+    if (isFull(page, name, op)) {
       await makeRoom(page, op);
       continue;
     }
+    const entry = page.entries.get(name);
     const counts = entry === undefined && rule !== undefined;
     const inspected = counts && (rule.refuses || first.pages > 1) ? await survey(list, op) : [];
     if (counts && rule.refuses) assertRoom(inspected, token, rule, op);
@@ -74,9 +74,10 @@ export async function register(
     const order = entry?.order ?? given ?? others.reduce((latest, other) => Math.max(latest, other.order + 1), op.now);
     // If the session does not name this list yet, an earlier binding has left this entry, and it may be too old to be
     // kept until the session is stored.
-    const isKept = entry !== undefined && known !== undefined;
-    isNew ||= !isKept;
-    page.entries.set(name, isKept ? entry : { key, token, order, writtenAt: op.now });
+    if (entry === undefined || known === undefined) {
+      isNew = true;
+      page.entries.set(name, { key, token, order, writtenAt: op.now });
+    }
     // Only the first page has the number of pages.
     while (first.pages <= page.number) first.pages *= 2;
     // Each login that is counted changes the first page, so that two logins cannot both take the last place.
@@ -119,9 +120,12 @@ function random(from: number, to: number): number {
   return from + Math.floor(Math.random() * (to - from));
 }
 
-/** A page must fit into every engine. The smallest limit for a value is Deno KV's, 65 536 bytes. */
-function isFull({ entries }: Page, op: Operation): boolean {
-  return (entries.size + 1) * ENTRY_BYTES > Math.min(PAGE_BYTES, op.store.traits.maxBytes / 2);
+/**
+ * Whether a page has no room for an entry. It must fit into every engine. The smallest limit for a value is Deno KV's,
+ * 65 536 bytes.
+ */
+function isFull({ entries }: Page, name: string, op: Operation): boolean {
+  return !entries.has(name) && (entries.size + 1) * ENTRY_BYTES > Math.min(PAGE_BYTES, op.store.traits.maxBytes / 2);
 }
 
 /** Keeps a page longer than the session, also by another server's clock. The end is set far ahead, so that few touches must write the page. */
