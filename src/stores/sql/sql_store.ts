@@ -99,14 +99,10 @@ export function standardStatements(
 /** Keeps sessions in one table. */
 export function sqlStore({ owner, consistency = "strong", statements, schema, ...engine }: SqlEngine): SessionStore {
   /** Runs a statement, and creates the table if it is missing. */
-  function run<Answer>(
-    statement: string,
-    values: SqlValue[],
-    understand: (rows: readonly unknown[]) => Answer,
-  ): MaybePromise<Answer> {
-    const attempt = (): MaybePromise<Answer> =>
+  function run(statement: string, values: SqlValue[]): MaybePromise<Rows> {
+    const attempt = (): MaybePromise<Rows> =>
       chain(engine.run(statement, values), (rows) => {
-        if (Array.isArray(rows)) return understand(rows);
+        if (Array.isArray(rows)) return rows;
         throw invalidAnswer();
       });
     return recovering(attempt, (error) => {
@@ -124,47 +120,43 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     for (const statement of schema) await engine.run(statement, []);
   }
 
-  /** Runs the statement that reads a record. The core runs it again if a lock or another transaction was in its way. */
-  function read<Answer>(key: string, understand: (rows: readonly unknown[]) => Answer): MaybePromise<Answer> {
+  /**
+   * Runs a statement. After a conflict with another write, the result is that of `onConflict`; without it, the core
+   * runs the statement again.
+   */
+  function execute(statement: string, values: SqlValue[], onConflict?: () => MaybePromise<Rows>): MaybePromise<Rows> {
     return recovering(
-      () => run(statements.load, [key], understand),
-      (error) => {
-        throw failureOf(error, engine.meaningOf(error));
-      },
-    );
-  }
-
-  /** Runs a statement that writes, and returns how many rows it wrote. `onConflict` gives the result after a conflict. */
-  function write(statement: string, values: SqlValue[], onConflict: () => MaybePromise<number>): MaybePromise<number> {
-    return recovering(
-      () => run(statement, values, countOf),
+      () => run(statement, values),
       (error) => {
         const meaning = engine.meaningOf(error);
-        if (meaning === "conflict") return onConflict();
-        throw failureOf(error, meaning);
+        if (meaning !== "conflict" && meaning !== "busy") throw error;
+        if (meaning === "busy" || onConflict === undefined) throw new StoreBusyError();
+        return onConflict();
       },
     );
   }
 
-  /** Runs a statement that expects a version, or no row. After a conflict, no row was as expected. */
+  /** Runs a statement that expects a version, or no row, and returns how many rows it wrote. After a conflict, no row was as expected. */
   function writeExpected(statement: string, values: SqlValue[]): MaybePromise<number> {
-    return write(statement, values, () => 0);
+    return chain(
+      execute(statement, values, () => []),
+      countOf,
+    );
   }
 
-  /** Runs a statement that expects no version. It is run again after a conflict. */
-  function writeAny(statement: string, values: SqlValue[], attempts: number = ATTEMPTS): MaybePromise<number> {
-    return write(statement, values, () => {
-      if (attempts === 1) throw new StoreBusyError();
-      return writeAny(statement, values, attempts - 1);
-    });
+  /** Runs a statement that expects no version, and returns how many rows it wrote. It is run again after a conflict. */
+  function writeAny(statement: string, values: SqlValue[]): MaybePromise<number> {
+    const attempt = (left: number): MaybePromise<Rows> =>
+      execute(statement, values, left === 0 ? undefined : () => attempt(left - 1));
+    return chain(attempt(ATTEMPTS - 1), countOf);
   }
 
-  function countOf(rows: readonly unknown[]): number {
+  function countOf(rows: Rows): number {
     if (rows.every((row) => detailOf(row, "done") !== undefined)) return rows.length;
     throw invalidAnswer();
   }
 
-  function find(rows: readonly unknown[]): StoredRecord | null {
+  function find(rows: Rows): StoredRecord | null {
     if (rows.length === 0) return null;
     const [row] = rows;
     const value = textOf(detailOf(row, "value"));
@@ -184,7 +176,7 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
   return {
     traits: { consistency, compareAndSet: true, maxBytes: MAX_BYTES },
 
-    load: (key) => read(key, find),
+    load: (key) => chain(execute(statements.load, [key]), find),
 
     save(key, { record, expected, expiresAt }) {
       const text = serializeRecord(record);
@@ -204,9 +196,10 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
     delete(key, expected) {
       if (expected === undefined) return chain(writeAny(statements.remove, [key]), () => undefined);
       return chain(writeExpected(statements.removeVersion, [key, `${expected}`]), (count) => {
+        if (count > 0) return undefined;
         // Only in this case does a second statement find out whether the row is missing, which is a success, or has
         // changed.
-        return count > 0 ? undefined : read(key, (rows) => (rows.length === 0 ? undefined : "conflict"));
+        return chain(execute(statements.load, [key]), (rows) => (rows.length === 0 ? undefined : "conflict"));
       });
     },
 
@@ -220,10 +213,8 @@ export function sqlStore({ owner, consistency = "strong", statements, schema, ..
   };
 }
 
-/** The error to throw for one of the engine that no attempt has resolved. */
-function failureOf(error: unknown, meaning: ErrorMeaning): unknown {
-  return meaning === "conflict" || meaning === "busy" ? new StoreBusyError() : error;
-}
+/** The rows that a statement returns. */
+type Rows = readonly unknown[];
 
 function instant(milliseconds: number): number {
   return Math.min(LAST_INSTANT, Math.ceil(milliseconds));
