@@ -53,10 +53,7 @@ export function commitTogether(
   const waiting: WriteQueue = [];
   queues.set(token, waiting);
   // The next batch begins with the state that this request has stored.
-  const next = (stored: Last): void => {
-    if (waiting.length > 0) void serve(queues, token, waiting, stored);
-    else queues.delete(token);
-  };
+  const next = (stored: Last): void => void serve(queues, token, waiting, stored);
   first.then(
     () => next(active.copy.base),
     () => next(null),
@@ -70,7 +67,7 @@ export function commitTogether(
  */
 const BATCHES_BEFORE_LOAD = 4;
 
-/** Serves a queue, one batch after the other. A batch holds all jobs that wait when it begins. */
+/** Serves a queue until it is empty, one batch after the other. A batch holds all jobs that wait when it begins. */
 async function serve(queues: Map<string, WriteQueue>, token: string, waiting: WriteQueue, stored: Last): Promise<void> {
   let last = stored;
   for (let count = 1; waiting.length > 0; count++) {

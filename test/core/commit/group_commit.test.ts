@@ -303,6 +303,29 @@ describe("requests of one process that change one session at once", () => {
     expect((await all())["n"]).toBe(3);
   });
 
+  test("count once, and run a function that takes time once at a time, although another one fails and the batch begins again", async () => {
+    const { gather, all } = await busyShop();
+    let [running, most] = [0, 0];
+    const slow = async (n: number) => {
+      most = Math.max(most, ++running);
+      await soon(0);
+      running--;
+      return n + 1;
+    };
+    const mine = new Error("mine");
+    const failing = () => {
+      throw mine;
+    };
+    const { answers } = await gather<unknown>([
+      increment,
+      (session) => session.update("n", slow),
+      (session) => session.update("n", failing),
+    ]);
+    expect(answers.toSorted()).toEqual([1, 2, mine]);
+    expect(most).toBe(1);
+    expect((await all())["n"]).toBe(2);
+  });
+
   test("are told what is stored, although a function takes longer the first time than when it runs again", async () => {
     const { gather, all } = await busyShop();
     let runs = 0;
@@ -516,11 +539,13 @@ describe("requests of one process that change one session at once", () => {
   });
 
   test("are refused when they have waited for as long as their store may take", async () => {
-    const { gather, all } = await busyShop({ storeTimeout: 60 });
+    const { visit, gather, all } = await busyShop({ storeTimeout: 60 });
     const move = moveClock();
     const { answers } = await gather([increment, increment], () => move(61_000));
     expect(answers).toEqual(["ERR_STORE_TIMEOUT", "ERR_STORE_TIMEOUT"]);
     expect(await all()).toEqual({ first: true, n: 0, other: 0 });
+    // The queue has ended, so the next request does not wait in it.
+    expect((await visit(increment)).result).toBe(1);
   });
 
   test("are refused when a plugin rejects what the one before them has stored", async () => {
