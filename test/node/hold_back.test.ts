@@ -229,6 +229,8 @@ test("holdBack() calls back who waits for a call that was dropped, with an error
   left.response.emit("close");
   await new Promise(setImmediate);
   expect(told[3]).toEqual(new Error("Cannot send the response: the connection is closed"));
+  await left.refuse(new RangeError("no"));
+  expect(told).toHaveLength(4);
   const answered = held(new FullResponse(), (response) => response.end("sorry"));
   answered.response.write("a");
   await answered.refuse(new RangeError("no"));
@@ -367,6 +369,24 @@ test("holdBack() exposes the header of an id to another origin that the handler 
     stored({ "Access-Control-Expose-Headers": "X-Session-Id" }, response).end("body");
     expect(response.getHeader("Access-Control-Expose-Headers")).toBe(origin && "X-Session-Id");
   }
+});
+
+test("holdBack() refuses a head that Node would refuse, and changes nothing then", async () => {
+  const { response, done, store } = held();
+  for (const status of [99, 1000, Number.NaN, "none"])
+    expect(() => response.writeHead(status)).toThrow(
+      expect.objectContaining({ name: "RangeError", code: "ERR_HTTP_INVALID_STATUS_CODE" }),
+    );
+  expect([response.statusCode, done]).toEqual([200, []]);
+  response.writeHead(201);
+  const again: readonly unknown[][] = [[200], [201, { "X-Own": "1" }], [200, "Fine"]];
+  for (const args of again)
+    expect(() => response.writeHead(...args)).toThrow(expect.objectContaining({ code: "ERR_HTTP_HEADERS_SENT" }));
+  // Node itself repeats the head like this when a part of the body is written.
+  expect(response.writeHead(201)).toBe(response);
+  await store();
+  expect(response.calls).toEqual([["writeHead", 201]]);
+  for (const status of [100, 999]) expect(stored({}).writeHead(status).calls).toEqual([["writeHead", status]]);
 });
 
 test("holdBack() drops the trailers of a handler that goes on after storing failed", async () => {
