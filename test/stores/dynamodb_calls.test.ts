@@ -113,6 +113,23 @@ describe("dynamoDbStore()", () => {
     }
   });
 
+  test("deletes an item without a version, which another program has written, only while it has none", async () => {
+    const { store, sent } = storeOn(() => ({ $metadata, Item: { key: { S: key } } }));
+    const found = await store.load(key);
+    expect(found?.version).toBe("?");
+    expect(await store.delete(key, "?")).toBeUndefined();
+    expect(sent[1]).toStrictEqual([
+      DeleteItemCommand,
+      {
+        TableName,
+        Key: { key: { S: key } },
+        ConditionExpression: "attribute_not_exists(#version)",
+        ExpressionAttributeNames: { "#version": "version" },
+      },
+      {},
+    ]);
+  });
+
   test("takes an answer that is not one of the SDK's for a failure", async () => {
     const strange = [undefined, null, "ok", 1, {}, [], { Item: undefined }, { Attributes: {} }];
     for (const answer of strange) {
