@@ -56,7 +56,7 @@ export class WorkingCopy {
 
   /** Whether there is a session, or will be one when everything is stored. */
   get exists(): boolean {
-    return Boolean(this.base) || this.#pending.begins || this.#pending.view.changed.size > 0;
+    return Boolean(this.base) || this.#pending.begins || this.#pending.view.fields.size > 0;
   }
 
   /** The metadata as this request sees it; undefined if there is no session and no change of its metadata. */
