@@ -21,6 +21,7 @@ export type TypeNode =
   | { readonly kind: "typeOperator"; readonly value: { readonly operator: string; readonly tsType: TypeNode } }
   | { readonly kind: "indexedAccess"; readonly value: { readonly objType: TypeNode; readonly indexType: TypeNode } }
   | { readonly kind: "infer"; readonly value: { readonly typeParam: TypeParameter } }
+  | { readonly kind: "typeQuery"; readonly value: string }
   | { readonly kind: "mapped"; readonly value: { readonly typeParam: TypeParameter; readonly tsType: TypeNode } }
   | {
       readonly kind: "conditional";
@@ -126,6 +127,8 @@ export function typeText(type: TypeNode): string {
       return `${typeText(type.value.objType)}[${typeText(type.value.indexType)}]`;
     case "infer":
       return `infer ${typeParameterText(type.value.typeParam)}`;
+    case "typeQuery":
+      return `typeof ${type.value}`;
     case "mapped": {
       const { typeParam, tsType } = type.value;
       const keys = typeParam.constraint === undefined ? "string" : typeText(typeParam.constraint);

@@ -1,12 +1,11 @@
-// The types of Node have no `CryptoKey`.
-import type { CryptoKey } from "jose";
+// The types of Node have no `CryptoKey`, so the keys are typed by the function that returns them.
 
 /** A key pair of the platform, for ECDSA on P-256. */
 export interface DpopKeyPair {
   /** The key that signs proofs. It should not be extractable: then a script in the page can use it but not read it. */
-  readonly privateKey: CryptoKey;
+  readonly privateKey: Awaited<ReturnType<typeof crypto.subtle.importKey>>;
   /** The key that each proof carries as a JWK (RFC 9449, section 4.2). It must be extractable. */
-  readonly publicKey: CryptoKey;
+  readonly publicKey: Awaited<ReturnType<typeof crypto.subtle.importKey>>;
 }
 
 /** The state that a client keeps between requests. The server rejects the id without a proof of the key. */
