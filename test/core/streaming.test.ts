@@ -297,12 +297,12 @@ describe("Storing through waitUntil", () => {
     session.set("n", (await session.get("n", 0)) + 1);
     return new Response(String(await session.get("n")));
   };
-  const options = { persist: "after-response", storeTimeout: 0.05 } as const;
+  const options = { persist: "after-response" } as const;
 
   test.each(["rejects", "hangs", "does it but rejects"] as const)(
     "withSession() tells onEvent alone when the store %s after the response",
     async (fault) => {
-      const { store, heard, jar, visit, begin, stored } = openShop(options);
+      const { store, heard, jar, visit, begin, stored } = openShop({ ...options, storeTimeout: 0.05 });
       await begin();
       const cookie = jar.header(SHOP);
       store.plan({ save: [fault] });
