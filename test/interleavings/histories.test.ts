@@ -13,6 +13,8 @@ import type { Fate } from "./stage.ts";
 
 const FIXED = 20_260_101;
 const RUNS = 3000;
+/** Each call of `migratingStore` is several calls. */
+const MIGRATIONS = 300;
 
 const totals = { histories: 0, requests: 0, calls: 0, faults: 0, crashes: 0, conflicts: 0 };
 
@@ -41,6 +43,11 @@ describe("Whatever requests meet on whatever clocks, and whatever fails or crash
   test("every promise is kept", async () => {
     const property = fc.asyncProperty(historyPrograms, async (program) => void (await assertKept(program)));
     await fc.assert(property, runsOf(RUNS));
+  });
+
+  test("every promise is kept while migratingStore() moves the sessions to another store", async () => {
+    const migrated = async (program: HistoryProgram) => void (await assertKept(program, { migrates: true }));
+    await fc.assert(fc.asyncProperty(historyPrograms, migrated), runsOf(MIGRATIONS));
   });
 });
 

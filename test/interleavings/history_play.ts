@@ -8,6 +8,7 @@ import {
   type SessionStore,
   withSession,
 } from "../../mod.ts";
+import { migratingStore } from "../../src/stores/migrating.ts";
 import { fakeClock } from "../../src/testing.ts";
 import { type UserSessions, userSessions } from "../../src/user_sessions.ts";
 import { RIGHT, serverClock } from "../setup/clocks.ts";
@@ -128,8 +129,10 @@ interface Server {
   faults: number;
 }
 
-/** Parts that a test replaces by broken ones, to prove that the verdict notices. */
+/** Parts that a test replaces, most of them by broken ones, to prove that the verdict notices. */
 export interface Breaking {
+  /** Whether the sessions begin in another engine, from which `migratingStore` moves them. */
+  readonly migrates?: boolean;
   readonly store?: (store: SessionStore) => SessionStore;
   readonly plugin?: () => Plugin;
 }
@@ -146,6 +149,8 @@ class Player {
   readonly program: HistoryProgram;
   readonly clock = fakeClock(1_800_000_000_000);
   readonly engine: RecordingEngine;
+  /** The engine in which the sessions begin. */
+  readonly first: RecordingEngine;
   readonly clocks: readonly (() => number)[];
   readonly network = startProcess();
   readonly stage: Stage;
@@ -175,6 +180,8 @@ class Player {
     this.#breaking = breaking;
     const { clocks, engineClock, sweeping } = program;
     this.engine = recordingEngine(serverClock(this.clock.now, engineClock), sweeping);
+    this.first =
+      breaking.migrates === true ? recordingEngine(serverClock(this.clock.now, engineClock), sweeping) : this.engine;
     this.#store = breaking.store?.(this.engine.store) ?? this.engine.store;
     this.clocks = clocks.map((plan) => serverClock(this.clock.now, plan));
     this.stage = new Stage({ onCrash: (process) => this.#restart(process), hear: (line) => this.trace.push(line) });
@@ -186,14 +193,23 @@ class Player {
     return ++this.#instant;
   }
 
-  /** The manager of a process. Without a process, its calls do not wait on the stage. */
-  manager(at: number, process?: Process): { sessions: SessionManager<Data>; users: UserSessions } {
+  /** The store of a server. Without a process, its calls do not wait on the stage. An audit reads the engine itself, not the broken store. */
+  #storeOf(at: number, now: () => number, process: Process | undefined): SessionStore {
+    const { migrates = false } = this.#breaking;
+    const staged = (store: SessionStore, place = ""): SessionStore =>
+      process === undefined ? store : stagedStore(this.stage, process, store, `server ${at} ${place}`);
+    const to = process === undefined ? this.engine.store : this.#store;
+    return migrates ? migratingStore(staged(this.first.store, "old "), staged(to, "new "), { now }) : staged(to);
+  }
+
+  /** The manager of a process. Without a process, its calls do not wait on the stage. `begins` is for the sessions' first requests. */
+  manager(at: number, process?: Process, begins = false): { sessions: SessionManager<Data>; users: UserSessions } {
     const users = userSessions();
     const plugin = process === undefined ? undefined : this.#breaking.plugin?.();
+    const now = this.clocks[at] ?? serverClock(this.clock.now, RIGHT);
     const options: SessionOptions<Data> = {
-      // An audit reads the engine itself, not the broken store.
-      store: process === undefined ? this.engine.store : stagedStore(this.stage, process, this.#store, `server ${at} `),
-      now: this.clocks[at] ?? serverClock(this.clock.now, RIGHT),
+      store: begins ? this.first.store : this.#storeOf(at, now, process),
+      now,
       idleTimeout: IDLE,
       touchInterval: TOUCH,
       storeTimeout: 60,
@@ -550,7 +566,7 @@ export async function playHistory(program: HistoryProgram, breaking: Breaking = 
 /** Each client begins a session. */
 async function begin(player: Player, isBound: boolean): Promise<void> {
   for (const [at, client] of player.clients.entries()) {
-    const { sessions, users } = player.manager(0);
+    const { sessions, users } = player.manager(0, undefined, true);
     const session = sessions.start(new Request(SHOP));
     session.set({ birth: `client ${at}`, log: [], flag: "off" });
     if (isBound) await users.bind(session, USER);
