@@ -33,8 +33,9 @@ export interface MigratingStoreOptions {
  *
  * ## Setup
  * The two stores. Replace the program on all servers at once: a server that still uses `from` alone does not find
- * sessions that were moved. Sessions that are not used stay in `from`. When the longest timeout has passed, use `to`
- * alone and drop `from`. To move on before that, give this store as `from`: `migratingStore(migratingStore(oldest, older), to)`.
+ * sessions that were moved, so it signs their users out and cannot end them, and its changes can be lost. Sessions that
+ * are not used stay in `from`. When the longest timeout has passed, use `to` alone and drop `from`. To move on before
+ * that, give this store as `from`: `migratingStore(migratingStore(oldest, older), to)`.
  *
  * ## How expiry behaves
  * As in each of the stores. `prune()` of the manager prunes both.
