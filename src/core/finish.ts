@@ -1,6 +1,5 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { hasCode, isOutage } from "./errors.ts";
-import { HeaderLines, isEmpty } from "./header_lines.ts";
 import { chain, isPromise, type MaybePromise, settling } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
@@ -18,13 +17,12 @@ import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 export type WaitUntil = (promise: Promise<unknown>) => void;
 
 /** The headers that a response must carry. If there are none: the names of the request headers on which it depends. */
-type ResponseHeaders = Headers | HeaderLines | readonly string[];
+type ResponseHeaders = Headers | readonly string[];
 
 /** Stores a session at the end of its request, and answers the headers that the response must carry; undefined if the session was not used. */
 export function commit(session: LazySession, waitUntil?: WaitUntil): MaybePromise<Headers | undefined> {
   return end(session, undefined, waitUntil, (required) => {
-    if (required === undefined) return undefined;
-    if (!isNames(required)) return new Headers([...required] as [string, string][]);
+    if (!isNames(required)) return required;
     const headers = new Headers();
     keepPrivate(headers, required);
     return headers;
@@ -225,19 +223,15 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
   const isExtended = mayRespond && policy.plugins.some(responds);
   // Most responses carry nothing, and creating `Headers` is expensive.
   if (writeToken === undefined && !isExtended) return transport.varyHeaders;
-  const written = <Target extends Headers | HeaderLines>(headers: Target): Target => {
-    writeToken?.(headers);
-    if (active.isEnded && isStored && clearSiteData.length > 0)
-      headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
-    return headers;
-  };
-  const done = (headers: Headers | HeaderLines): ResponseHeaders =>
-    isEmpty(headers) ? transport.varyHeaders : headers;
-  if (!isExtended) return done(written(policy.hasOwnTransports ? new Headers() : new HeaderLines()));
+  const headers = new Headers();
+  writeToken?.(headers);
+  if (active.isEnded && isStored && clearSiteData.length > 0)
+    headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
+  const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
+  if (!isExtended) return done();
   return chain(beginOperation(active), async (op) => {
-    const headers = written(new Headers());
     for (const plugin of policy.plugins) await plugin.respond?.(headers, op);
-    return done(headers);
+    return done();
   });
 }
 
@@ -250,7 +244,7 @@ function tokenWriter(
   active: ActiveSession,
   transport: RequestTransport,
   isStored: boolean,
-): ((headers: Headers | HeaderLines) => void) | undefined {
+): ((headers: Headers) => void) | undefined {
   const { copy, presented, isGone } = active;
   const { base } = copy;
   // A stored id must reach the client even if a later commit failed, because the id that the client holds may be retired.

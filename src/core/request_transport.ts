@@ -1,4 +1,3 @@
-import { type HeaderLines, isEmpty } from "./header_lines.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import { closesUpgradedRequests } from "./runtime.ts";
@@ -90,21 +89,21 @@ export class RequestTransport {
   }
 
   /** Writes the token, which the client keeps for `maxAge` seconds, or with null for as long as it runs. */
-  write(headers: Headers | HeaderLines, token: string, maxAge: number | null): void {
-    this.answerer.write(asHeaders(headers), token, this.#context(maxAge));
+  write(headers: Headers, token: string, maxAge: number | null): void {
+    this.answerer.write(headers, token, this.#context(maxAge));
     this.#protect(headers);
   }
 
   /** Clears the token of the client. */
-  clear(headers: Headers | HeaderLines): void {
-    this.answerer.clear(asHeaders(headers), this.#context(0));
+  clear(headers: Headers): void {
+    this.answerer.clear(headers, this.#context(0));
     this.#protect(headers);
   }
 
   /** Expires stray tokens, and keeps the client's own. */
-  expireStrays(headers: Headers | HeaderLines): void {
-    for (const each of this.#policy.transports) each.expireStrays?.(asHeaders(headers), this.#context(0));
-    if (!isEmpty(headers)) this.#protect(headers);
+  expireStrays(headers: Headers): void {
+    for (const each of this.#policy.transports) each.expireStrays?.(headers, this.#context(0));
+    if (!headers.keys().next().done) this.#protect(headers);
   }
 
   /** The request headers that transports have read or failed to read, on which the response depends. */
@@ -113,7 +112,7 @@ export class RequestTransport {
   }
 
   /** No cache may keep the token, and scripts of another origin must be able to read its header. */
-  #protect(headers: Headers | HeaderLines): void {
+  #protect(headers: Headers): void {
     const exposed = this.answerer.responseHeader;
     if (exposed !== undefined) headers.set("Access-Control-Expose-Headers", exposed);
     headers.set("Cache-Control", "no-store");
@@ -128,11 +127,6 @@ export class RequestTransport {
     const { transports } = this.#policy;
     return this.#presenter ?? transports.find((each) => each.wants?.(this.request)) ?? transports[0];
   }
-}
-
-/** The built-in transports, which alone get lines, only append and set headers. */
-function asHeaders(headers: Headers | HeaderLines): Headers {
-  return headers as Headers;
 }
 
 const snapshots: WeakMap<Request, Request> = new WeakMap();

@@ -17,16 +17,15 @@
  *   ignore `Cache-Control` (RFC 9213, 2.2).
  * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
-export function applyHeaders(response: Response, added: AddedHeaders): Response | null {
-  const lines = [...added];
-  if (lines.length === 0) return response;
+export function applyHeaders(response: Response, added: Headers): Response | null {
+  if (added.keys().next().done) return response;
   const copy = copyOf(response);
   if (copy !== null) {
-    mergeHeaders(copy.headers, lines);
+    mergeHeaders(copy.headers, added);
     return copy;
   }
   try {
-    mergeHeaders(response.headers, lines);
+    mergeHeaders(response.headers, added);
     return response;
   } catch {
     return null;
@@ -65,22 +64,18 @@ export type HeaderTarget = Pick<Headers, "get" | "set" | "append" | "delete" | "
   keys(): Iterable<string>;
 };
 
-/** Headers to add, with names in lowercase. Each `Set-Cookie` is an entry. */
-export type AddedHeaders = Iterable<readonly [name: string, value: string]>;
-
 /** Adds the session's headers to those of a response, by the rules of {@linkcode applyHeaders}. */
-export function mergeHeaders(headers: HeaderTarget, added: AddedHeaders): void {
-  const lines = [...added];
-  const theirs = headers.getSetCookie();
-  const ours = theirs.length > 0 ? lines.filter(([name]) => name === "set-cookie") : [];
-  if (ours.length > 0) {
-    const names = new Set(ours.map(([, cookie]) => cookieName(cookie)));
+export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
+  const ours = added.getSetCookie();
+  const theirs = ours.length > 0 ? headers.getSetCookie() : [];
+  if (theirs.length > 0) {
+    const names = new Set(ours.map(cookieName));
     headers.delete("Set-Cookie");
     for (const cookie of theirs) if (!names.has(cookieName(cookie))) headers.append("Set-Cookie", cookie);
   }
-  if (lines.some(([name, value]) => name === "cache-control" && value.includes("no-store")))
+  if (added.get("Cache-Control")?.includes("no-store"))
     for (const name of [...headers.keys()].filter((each) => TARGETED.test(each))) headers.delete(name);
-  for (const [name, value] of lines) {
+  for (const [name, value] of added) {
     if (name === "set-cookie") headers.append("Set-Cookie", value);
     else if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
     else if (name !== "access-control-expose-headers") headers.set(name, value);
