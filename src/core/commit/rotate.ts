@@ -8,7 +8,7 @@ import type { Metadata } from "../metadata.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
 import { type Fields, METADATA_FIELD } from "../record_fields.ts";
-import type { Contents, Found, Operation, Repository } from "../repository.ts";
+import type { Contents, Found, Operation } from "../repository.ts";
 import { difference } from "../store_repository/record_write.ts";
 import { update } from "./update.ts";
 import { maySweep, newestOf } from "../admission.ts";
@@ -29,9 +29,9 @@ export function rotate(
   };
   return settling(
     () => {
-      const giving = giveNewId(active, origin, commit, op);
-      if (isPromise(giving)) active.rotating = giving;
-      return giving;
+      const rotating = giveNewId(active, origin, commit, op);
+      if (isPromise(rotating)) active.rotating = rotating;
+      return rotating;
     },
     end,
     (error) => {
@@ -48,99 +48,84 @@ function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit,
   return chain(maySweep(origin, op) ? newestOf(active, origin, op) : origin, (current) => {
     if (current.id !== origin.id) return follow(active, undefined, current, commit, op);
     return chain(viewOf(commit, new FieldsView(current.fields)), ({ fields }) =>
-      replace({ active, commit, op, current, fields, successor: undefined, retiring: undefined }),
+      settling(
+        () => createUnderNewId(active, rotatedContents(current, fields, commit, op), op, commit, current),
+        (successor) => {
+          active.successorId = successor.id;
+          active.nextId = undefined;
+          return retire(active, { current, successor, commit }, op);
+        },
+        async (error) => {
+          // If the store gave no answer, the successor may be stored under the id that was made for it.
+          await abandonSuccessor(active, isOutage(error) ? active.nextId : undefined);
+          throw error;
+        },
+      ),
     );
   });
 }
 
-/** A session on its way to a new id. */
-interface Replacement {
-  readonly active: ActiveSession;
-  readonly commit: RotationCommit;
-  readonly op: Operation;
-  /** The newest state of the session under its old id. */
-  current: Found;
-  /** The fields of that state with the changes of this commit. */
-  fields: Fields;
-  /** The session under its new id, once it is stored. */
-  successor: Found | undefined;
-  /** The retirement that is under way. */
-  retiring: UnconfirmedRotation | undefined;
-}
-
-/** Stores a session under a new id, and retires the old id. */
-function replace(replacement: Replacement): MaybePromise<void> {
-  const { active, commit, op, current } = replacement;
+/** Retires the old id. After a conflict, the successor first gets the changes that another request has stored. */
+function retire(active: ActiveSession, rotation: UnconfirmedRotation, op: Operation, attempts = 1): MaybePromise<void> {
   return settling(
-    () =>
-      chain(createUnderNewId(active, contentsOf(replacement), op, commit, current), (successor) => {
-        active.successorId = successor.id;
-        active.nextId = undefined;
-        return retire(replacement, successor, 1);
-      }),
-    ({ current: retired, successor, others }) => {
-      if (others !== undefined) return follow(active, successor, others, commit, op);
-      noteRetired(active, retired, successor, commit.rotation);
-      return chain(active.settle(successor), () => op.emit({ type: "regenerated" }));
+    () => retireOldId(active, rotation, op),
+    (answer) => (answer === true ? settleRotation(active, rotation, op) : retireAgain(active, rotation, op, attempts)),
+    (error) => {
+      if (!isOutage(error)) return giveUp(active, rotation.successor, error);
+      // The old id may have been retired. Then the successor is the only session left, so it is kept.
+      active.unconfirmedRotation = rotation;
+      throw error;
     },
-    (error) => giveUp(replacement, error),
   );
 }
 
-/** The end of a replacement: the old id was retired, or `others` is the session to which other requests have moved. */
-interface Replaced {
-  readonly current: Found;
-  readonly successor: Found;
-  readonly others?: Found;
-}
-
-function retire(replacement: Replacement, successor: Found, attempts: number): MaybePromise<Replaced> {
-  const { active, commit, op, current } = replacement;
-  replacement.successor = successor;
-  replacement.retiring = { current, successor, commit };
-  const until = graceEnd(successor, commit.rotation, op);
-  return chain(active.policy.repository.retire(current, successor, until, op), (answer) =>
-    answer === true ? { current, successor } : retireNewest(replacement, successor, attempts),
-  );
-}
-
-/** Another request has changed the session. Its changes are stored in the successor too, before the old id is retired. */
-async function retireNewest(replacement: Replacement, successor: Found, attempts: number): Promise<Replaced> {
-  const { active, commit, op, current } = replacement;
-  const { repository, validateChanges } = active.policy;
-  replacement.retiring = undefined;
-  op.emit({ type: "conflict", attempts });
-  await op.backOff();
-  const newest = await newestOf(active, current, op);
-  if (newest.id !== current.id) return { current, successor, others: newest };
-  replacement.current = newest;
-  const { fields } = await viewOf(commit, new FieldsView(newest.fields));
-  replacement.fields = fields;
-  await validateChanges?.(fields);
-  return await retire(replacement, await moveOver(repository, successor, contentsOf(replacement), op), attempts + 1);
-}
-
-/** Leaves only one session after a failure: the successor if the old id may have been retired, otherwise the old one. */
-async function giveUp({ active, successor, retiring }: Replacement, error: unknown): Promise<never> {
-  if (retiring !== undefined && isOutage(error)) {
-    // The old id may have been retired. Then the successor is the only session left, so it is kept.
-    active.unconfirmedRotation = retiring;
-    throw error;
+async function retireAgain(
+  active: ActiveSession,
+  { current, successor, commit }: UnconfirmedRotation,
+  op: Operation,
+  attempts: number,
+): Promise<void> {
+  let newest: Found;
+  let moved: Found | undefined;
+  try {
+    op.emit({ type: "conflict", attempts });
+    await op.backOff();
+    newest = await newestOf(active, current, op);
+    if (newest.id === current.id) moved = await moveOver(active, successor, newest, commit, op);
+  } catch (error) {
+    return await giveUp(active, successor, error);
   }
-  // If the store gave no answer, the successor may be stored under the id that was made for it.
-  await abandonSuccessor(active, successor ?? (isOutage(error) ? active.nextId : undefined));
-  // The handler has got the new id, so the next attempt must use the same id.
-  if (active.isIdDisclosed && successor !== undefined) active.nextId = successor.id;
-  throw error;
+  if (moved === undefined) return await follow(active, successor, newest, commit, op);
+  await retire(active, { current: newest, successor: moved, commit }, op, attempts + 1);
 }
 
-function contentsOf({ commit, op, current, fields }: Replacement): Contents {
-  return {
-    fields,
-    metadata: rotatedMetadata(current.metadata, commit, op.now),
-    // If the clock of this server is behind, `lastSeenAt` must not move back.
-    lastSeenAt: Math.max(op.now, current.lastSeenAt),
-  };
+function retireOldId(
+  { policy }: ActiveSession,
+  { current, successor, commit }: UnconfirmedRotation,
+  op: Operation,
+): MaybePromise<true | "conflict"> {
+  return policy.repository.retire(current, successor, graceEnd(successor, commit.rotation, op), op);
+}
+
+/**
+ * Makes the successor the base, and reports the rotation. Without a grace, only the response gives the client access to
+ * the successor, so the old session must be put back if no response carries the new id.
+ */
+function settleRotation(
+  active: ActiveSession,
+  { current, successor, commit }: UnconfirmedRotation,
+  op: Operation,
+): MaybePromise<void> {
+  if (!hasGrace(commit.rotation)) active.retired ??= { current, successor };
+  return chain(active.settle(successor), () => op.emit({ type: "regenerated" }));
+}
+
+/** Ends the successor of a rotation that failed, so that only the old session is left. */
+async function giveUp(active: ActiveSession, successor: Found, error: unknown): Promise<never> {
+  await abandonSuccessor(active, successor);
+  // The handler has got the new id, so the next attempt must use the same id.
+  if (active.isIdDisclosed) active.nextId = successor.id;
+  throw error;
 }
 
 /**
@@ -173,21 +158,16 @@ async function follow(
  */
 export async function resolveRotation(
   active: ActiveSession,
-  { current, successor, commit }: UnconfirmedRotation,
+  rotation: UnconfirmedRotation,
   op: Operation,
 ): Promise<void> {
-  const { policy, copy } = active;
-  const { rotation } = commit;
-  const answer = await policy.repository.retire(current, successor, graceEnd(successor, rotation, op), op);
+  const { successor, commit } = rotation;
+  const answer = await retireOldId(active, rotation, op);
   // Other requests may have followed the old id and have renewed the new one since.
   const newest = answer === true ? await newestOf(active, successor, op) : undefined;
   active.unconfirmedRotation = undefined;
-  if (newest !== undefined) {
-    noteRetired(active, current, newest, rotation);
-    await active.settle(newest);
-    return op.emit({ type: "regenerated" });
-  }
-  copy.restore(commit);
+  if (newest !== undefined) return await settleRotation(active, { ...rotation, successor: newest }, op);
+  active.copy.restore(commit);
   active.orphan = successor;
   if (active.isIdDisclosed) active.nextId ??= successor.id;
   await undoing(active, (begun) => endOrphan(active, begun));
@@ -225,18 +205,20 @@ function graceEnd(successor: Found, rotation: Rotation, op: Operation): number |
 }
 
 /**
- * Notes the session that must be put back if no response carries the new id. Without a grace, only the response gives
- * the client access to the session.
- */
-function noteRetired(active: ActiveSession, current: Found, successor: Found, rotation: Rotation): void {
-  if (!hasGrace(rotation)) active.retired ??= { current, successor };
-}
-
-/**
  * Stores the changes of another request in the successor. Only this request knows the new id, so a conflict means that
  * the client of the store sent the write twice.
  */
-async function moveOver(repository: Repository, successor: Found, contents: Contents, op: Operation): Promise<Found> {
+async function moveOver(
+  active: ActiveSession,
+  successor: Found,
+  newest: Found,
+  commit: RotationCommit,
+  op: Operation,
+): Promise<Found> {
+  const { repository, validateChanges } = active.policy;
+  const { fields } = await viewOf(commit, new FieldsView(newest.fields));
+  await validateChanges?.(fields);
+  const contents = rotatedContents(newest, fields, commit, op);
   const moved = await repository.update(successor, contents, op);
   if (moved !== "conflict") return moved;
   const found = await repository.refresh(successor, op);
@@ -250,6 +232,13 @@ async function moveOver(repository: Repository, successor: Found, contents: Cont
 /** Whether a session has the fields of these contents. The metadata name the write, so they differ. */
 function hasSameData(found: Found, { fields }: Contents): boolean {
   return [...difference(found.fields, fields).keys()].every((name) => name === METADATA_FIELD);
+}
+
+/** What the successor of a session holds: `fields` are those of the session with the changes of the commit. */
+function rotatedContents(current: Found, fields: Fields, commit: RotationCommit, op: Operation): Contents {
+  // If the clock of this server is behind, `lastSeenAt` must not move back.
+  const lastSeenAt = Math.max(op.now, current.lastSeenAt);
+  return { fields, metadata: rotatedMetadata(current.metadata, commit, op.now), lastSeenAt };
 }
 
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
