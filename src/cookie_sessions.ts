@@ -47,7 +47,7 @@
  *
  * @module
  */
-import { splitting } from "./cookie_sessions/chunks.ts";
+import { MAX_CHUNKS, splitting } from "./cookie_sessions/chunks.ts";
 import { CookieRepository } from "./cookie_sessions/cookie_repository.ts";
 import { assertKnown } from "./core/known_options.ts";
 import type { MaybePromise } from "./core/maybe_promise.ts";
@@ -84,9 +84,6 @@ export interface CookieSessionsOptions {
   readonly chunks?: number | undefined;
 }
 
-/** WebKit keeps 16 cookies of 4 000 octets (WebKitGTK 2.50). */
-const MAX_CHUNKS = 16;
-
 /**
  * Keeps each session sealed in its client's cookie, in place of a store: give it as the option `store`.
  *
@@ -121,7 +118,6 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
   const sealer = sealerFor("cookie session", secrets);
   return {
     repositorySource: true,
-    chunks,
     splitting: chunks === 1 ? undefined : splitting(chunks),
     revocation: revocation ?? NO_STORE,
     createRepository(settings) {

@@ -1,8 +1,8 @@
 import { type CookieSplitting, readCookie } from "../core/cookie_transport/cookie_header.ts";
 import { cookieTooLarge, MAX_OCTETS } from "../core/cookie_transport/cookie_line.ts";
 
-/** Browsers keep about 150 cookies of one site. A server with another setting may have set more chunks than this one sets. */
-const MOST = 50;
+/** WebKit keeps 16 cookies of 4 000 octets (WebKitGTK 2.50). */
+export const MAX_CHUNKS = 16;
 
 /** Splits a token over up to `chunks` cookies: `name`, `name.1`, `name.2` … */
 export function splitting(chunks: number): CookieSplitting {
@@ -11,7 +11,8 @@ export function splitting(chunks: number): CookieSplitting {
       const first = readCookie(header, name);
       if (first.value === null) return first;
       let { value } = first;
-      for (let at = 1; at < MOST; at++) {
+      // A server with another setting may have set more chunks than this one sets.
+      for (let at = 1; at < MAX_CHUNKS; at++) {
         const next = readCookie(header, chunkName(name, at));
         if (next.isAmbiguous) return next;
         if (next.value === null) break;
@@ -32,7 +33,7 @@ export function splitting(chunks: number): CookieSplitting {
     },
     unused(request, name, written) {
       const header = request.headers.get("Cookie");
-      const names = Array.from({ length: MOST }, (_, at) => chunkName(name, at));
+      const names = Array.from({ length: MAX_CHUNKS }, (_, at) => chunkName(name, at));
       return names.filter((each, at) => {
         if (at < written) return false;
         // After a token was written, chunks are expired even if the request does not carry them: another response may

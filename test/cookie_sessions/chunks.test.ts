@@ -35,17 +35,17 @@ describe("chunks", () => {
     expect(chunked(4).read(context(cookie).request)).toBe(token);
   });
 
-  test("are read only behind the first one, and 50 at most", () => {
+  test("are read only behind the first one, and 16 at most", () => {
     expect(chunked(3).read(context("s.1=b").request)).toBe(null);
     expect(chunked(3).read(context("s=; s.1=b").request)).toBe(null);
-    const many = Array.from({ length: 60 }, (_, at) => (at === 0 ? "s=a" : `s.${at}=a`)).join("; ");
-    expect(chunked(50).read(context(many).request)).toBe("a".repeat(50));
+    const many = Array.from({ length: 20 }, (_, at) => (at === 0 ? "s=a" : `s.${at}=a`)).join("; ");
+    expect(chunked(3).read(context(many).request)).toBe("a".repeat(16));
   });
 
   test("are expired when they are there, and no cookie after them", () => {
     const headers = new Headers();
-    chunked(3).clear(headers, context("s=a; s.1=b; s.49=c; s.50=d"));
-    expect(namesIn(headers).expired).toEqual(["s", "s.1", "s.49"]);
+    chunked(3).clear(headers, context("s=a; s.1=b; s.15=c; s.16=d"));
+    expect(namesIn(headers).expired).toEqual(["s", "s.1", "s.15"]);
   });
 
   test("are not expired unseen by a logout", () => {

@@ -54,7 +54,7 @@ describe("cookieSessions()", () => {
     const { load, save } = memoryStore();
     for (const revocation of [null, 7, "store", { load }, { load, save }] as never[])
       expect(() => cookieSessions({ secrets, revocation })).toThrow(/revocation must be a session store/);
-    for (const chunks of [1, 16]) expect(cookieSessions({ secrets, chunks }).chunks).toBe(chunks);
+    for (const chunks of [1, 16]) expect(() => cookieSessions({ secrets, chunks })).not.toThrow();
     for (const chunks of [0, 1.5, -1, 17, Number.NaN, Infinity]) {
       expect(() => cookieSessions({ secrets, chunks })).toThrow(RangeError);
     }

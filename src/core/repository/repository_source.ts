@@ -9,9 +9,7 @@ import type { TokenFormat } from "../token_format.ts";
 export interface RepositorySource {
   /** Marks a source. It is recognised even if another copy of this package made it. */
   readonly repositorySource: true;
-  /** The largest number of cookies over which a token may be split. */
-  readonly chunks: number;
-  /** How a token is split over them. @default One cookie */
+  /** How a token is split over several cookies. @default One cookie */
   readonly splitting?: CookieSplitting | undefined;
   /**
    * The store that records which sessions were ended or regenerated, or a function that returns one, as in the option

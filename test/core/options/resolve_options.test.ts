@@ -157,7 +157,6 @@ function sourceOf(repository: object): { readonly source: RepositorySource; read
   const asked: unknown[] = [];
   const source: RepositorySource = {
     repositorySource: true,
-    chunks: 1,
     revocation: memoryStore(),
     createRepository: (settings) => (asked.push(settings), repository as Repository),
   };
