@@ -143,8 +143,8 @@ export class SessionManager<Data extends object = DefaultData> {
 }
 
 /**
- * What `SessionManager` has for wrappers and adapters. One that is given options makes only this, so that a bundle for it
- * leaves out the methods of `SessionManager`.
+ * What wrappers and adapters need of a manager. If they get options, they make no `SessionManager`, so that a bundle
+ * leaves out its other methods.
  */
 class Manager<Data extends object> implements ManagerInternals<Data> {
   readonly policy: Policy;

@@ -136,7 +136,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       const listing = registered(id, contents, op, current, added);
       // If the list of a session that is touched cannot be loaded now, the next touch checks it.
       const stored = await write(isTouch ? ((await tolerate(op, listing)) ?? contents) : await listing);
-      // A store that fails now is no conflict, so its error is thrown, and not tolerated.
+      // If the store fails now, the answer would hide that, so the error is thrown.
       if (stored === "conflict") await withdrawAll();
       return stored;
     } catch (error) {

@@ -73,7 +73,7 @@ export function checkedLimit(limit: unknown): number {
 /**
  * A value that can be compared; undefined for none.
  *
- * @param rule The rule that the value must follow, for the message
+ * @param rule What must be such a value, for the message
  * @throws {TypeError} If it is neither a string nor a finite number
  */
 export function comparable(rule: string, value: unknown): string | number | undefined {

@@ -147,7 +147,7 @@ async function makeRoom(page: Page, op: Operation): Promise<void> {
   await savePage(first, op);
 }
 
-/** Changes a page, again and again until no other request has changed it meanwhile. Returns the page. */
+/** Changes a page. If another request has changed it meanwhile, it is loaded and changed again. Returns the page that was stored. */
 async function edit(
   { list, page: number = 0 }: ListPlace,
   op: Operation,
@@ -196,7 +196,7 @@ export async function revoke(list: string, isMeant: (token: string) => boolean, 
   const ended = new Set<string>();
   for (let number = 0, pages = 1; number < pages; number++) {
     let meant: Set<string> | undefined;
-    // If the page has not changed meanwhile, it has named every successor of its sessions.
+    // The page that was stored had not changed meanwhile, so it has named every successor of its sessions.
     const page = await edit({ list, page: number }, op, async (page) => {
       const tokens = (meant ??= new Set([...page.entries.values()].map(({ token }) => token).filter(isMeant)));
       await inspect(
