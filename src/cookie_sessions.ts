@@ -132,7 +132,7 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
   };
 }
 
-/** Takes the place of a store without `revocation`: only the client keeps the session. */
+/** Takes the place of the store if there is no `revocation`: only the client keeps the session. */
 const NO_STORE: SessionStore = {
   traits: { consistency: "strong", compareAndSet: true, maxBytes: 0 },
   load: () => null,

@@ -18,7 +18,8 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
 /**
  * The parts of the policy that decide how a token travels.
  *
- * @throws {TypeError} If there is no way, or if a cookie or a header stands beside `transports`: its attributes would be ignored
+ * @throws {TypeError} If there is neither a cookie nor a header nor a transport, or if a cookie or a header stands beside
+ *   `transports`: its attributes would be ignored
  */
 export function transportPolicy(
   { transports: own, cookie, header = false }: Pick<SessionOptions, "transports" | "cookie" | "header">,

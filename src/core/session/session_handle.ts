@@ -183,7 +183,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
         active.destroy();
         active.clearSiteData = words;
       });
-      // Without a request there is no end of it at which the logout would be stored.
+      // Without a request, nothing else stores the logout.
       return active.request === undefined ? chain(ending, () => active.save()) : ending;
     });
   }
