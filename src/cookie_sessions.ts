@@ -57,7 +57,8 @@ import { isSessionStore } from "./core/store_answers.ts";
 import { sealerFor } from "./crypto/sealer.ts";
 import type { Secrets } from "./crypto/secrets.ts";
 
-export type { CookieSplitting, CookieValue } from "./core/cookie_transport/cookie_header.ts";
+export type { CookieValue } from "./core/cookie_transport/cookie_header.ts";
+export type { CookieSplitting } from "./core/cookie_transport/cookie_splitting.ts";
 export type { RepositorySettings, RepositorySource } from "./core/repository/repository_source.ts";
 export type { Secrets } from "./crypto/secrets.ts";
 

@@ -1,5 +1,6 @@
-import { type CookieSplitting, readCookie } from "../core/cookie_transport/cookie_header.ts";
+import { readCookie } from "../core/cookie_transport/cookie_header.ts";
 import { cookieTooLarge, MAX_OCTETS } from "../core/cookie_transport/cookie_line.ts";
+import type { CookieSplitting } from "../core/cookie_transport/cookie_splitting.ts";
 
 /** WebKit keeps 16 cookies of 4 000 octets (WebKitGTK 2.50). */
 export const MAX_CHUNKS = 16;

@@ -1,4 +1,4 @@
-import { ABSENT, type CookieSplitting, type CookieValue, readCookie } from "./cookie_transport/cookie_header.ts";
+import { ABSENT, type CookieValue, readCookie } from "./cookie_transport/cookie_header.ts";
 import { ageOf, assertCookieFits, EXPIRED } from "./cookie_transport/cookie_line.ts";
 import {
   type CookieOptions,
@@ -7,6 +7,7 @@ import {
   withoutPrefix,
 } from "./cookie_transport/cookie_options.ts";
 import { type CookieScope, distinct, guessedStrays, previousStrays } from "./cookie_transport/cookie_scope.ts";
+import type { CookieSplitting } from "./cookie_transport/cookie_splitting.ts";
 import { urlOf } from "./address.ts";
 import { isPlainLoopback } from "./cookie_transport/loopback.ts";
 import type { CookieTransport, WriteContext } from "./transport.ts";

@@ -54,7 +54,7 @@ describe("chunks", () => {
     expect(namesIn(headers).expired).toEqual(["s"]);
   });
 
-  test("are nobody's business where there is one cookie", () => {
+  test("are not expired where there is one cookie", () => {
     const headers = new Headers();
     cookieTransport({ name: NAME }).clear(headers, context("s=a; s.1=b"));
     expect(namesIn(headers).expired).toEqual(["s"]);

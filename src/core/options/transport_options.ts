@@ -1,5 +1,5 @@
 import { DEFAULT_NAME, withoutPrefix } from "../cookie_transport/cookie_options.ts";
-import type { CookieSplitting } from "../cookie_transport/cookie_header.ts";
+import type { CookieSplitting } from "../cookie_transport/cookie_splitting.ts";
 import { type CookieFunction, type CookieOptions, cookieTransport } from "../cookie_transport.ts";
 import { headerTransport } from "../header_transport.ts";
 import { assertMethods } from "./option_checks.ts";

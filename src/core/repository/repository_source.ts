@@ -1,4 +1,4 @@
-import type { CookieSplitting } from "../cookie_transport/cookie_header.ts";
+import type { CookieSplitting } from "../cookie_transport/cookie_splitting.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
 import type { RecordCodec } from "../record_codec.ts";
 import type { Repository } from "../repository.ts";
