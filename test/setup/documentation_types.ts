@@ -50,11 +50,13 @@ export const MODULES = `
 declare module "express" {
   import type { IncomingMessage, ServerResponse } from "node:http";
   export interface Request extends IncomingMessage, PassportRequest { body: Record<string, string>; get(name: string): string | undefined }
-  interface Response extends ServerResponse { send(body: string): this; status(code: number): this; redirect(status: number, url: string): void }
+  interface Response extends ServerResponse { send(body: string): this; set(name: string, value: string): this; status(code: number): this; redirect(status: number, url: string): void }
   export type Handler = (req: Request, res: Response, next: (error?: unknown) => void) => void | Promise<void>;
   export type RequestHandler = Handler;
+  export type ErrorRequestHandler = (error: unknown, req: Request, res: Response, next: (error?: unknown) => void) => void;
   interface Express {
     use(...handlers: Handler[]): this;
+    use(handler: ErrorRequestHandler): this;
     get(path: string, ...handlers: Handler[]): this;
     post(path: string, ...handlers: Handler[]): this;
     listen(port: number): unknown;
