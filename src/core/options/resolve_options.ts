@@ -29,7 +29,7 @@ import { storeResolver } from "./store_resolver.ts";
 import { assertCookieAge, transportPolicy } from "./transport_options.ts";
 
 /** Options of express-session that are not needed here. To suggest the nearest name would mislead. */
-const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy"];
+const UNNEEDED: readonly string[] = ["resave", "saveUninitialized", "unset", "proxy", "rolling"];
 
 /** The options, and how the value of each one is checked by itself. */
 const CHECKS: Readonly<Record<keyof SessionOptions, ((name: string, value: never) => unknown) | undefined>> = {

@@ -117,7 +117,7 @@ describe("misuse", () => {
     expect(() => withSession(() => new Response(), options as SessionOptions)).toThrow(message);
   });
 
-  test.each(["resave", "saveUninitialized", "unset", "proxy"])(
+  test.each(["resave", "saveUninitialized", "unset", "proxy", "rolling"])(
     "%s, which express-session has, is to be left out, and no other word is named",
     (name) => {
       const message = `with-session has no option "${name}": leave it out`;
