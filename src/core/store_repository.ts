@@ -1,5 +1,5 @@
 import { unpad } from "./hash.ts";
-import { endRecord, leavesTombstones } from "./store_repository/end_record.ts";
+import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";
@@ -233,7 +233,7 @@ export class StoreRepository implements Repository {
       await this.#isRetiredFor(retired, successorKey, op);
     }
     // A store that compares versions notices if the successor has a successor by now. Any other store must be asked.
-    await endRecord(successorKey, leavesTombstones(op.store) ? undefined : successor, op);
+    await endRecord(successorKey, op.store.traits.compareAndSet ? successor : undefined, op);
   }
 
   end(session: Found | string, op: Operation): MaybePromise<void> {

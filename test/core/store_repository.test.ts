@@ -567,6 +567,7 @@ describe("reinstate()", () => {
 
   test.each([
     ["deletes them", {}, "unknown"],
+    ["deletes them whatever their version is", { compareAndSet: false }, "unknown"],
     ["leaves tombstones", { consistency: "eventual", compareAndSet: false }, "revoked"],
   ] as const)("ends what the successor leads to by now, in a store that %s", async (_, traits, reason) => {
     const { created, op, open, records, repository, retired, store } = scene();
@@ -577,6 +578,7 @@ describe("reinstate()", () => {
       // Without compare-and-set, the last write wins.
       save: (save, key, write) =>
         save(key, "compareAndSet" in traits ? { ...write, expected: records.get(key)?.version ?? null } : write),
+      delete: (remove, key, expected) => remove(key, "compareAndSet" in traits ? undefined : expected),
     });
     await repository.reinstate(old, successor, op({ store: { ...place, traits: { ...store.traits, ...traits } } }));
     const opened = await Promise.all([old, successor, last].map(({ token }) => open(token)));

@@ -2,11 +2,12 @@
 export function protectPrototype(prototype: object): void {
   // A property that was assigned to a method would be visible to every client.
   for (const { value } of Object.values(Object.getOwnPropertyDescriptors(prototype))) Object.freeze(value);
-  refuseIds(prototype);
+  // Another receiver is an object that a program has derived from a session.
+  const isProtected = (receiver: object): boolean =>
+    Object.getPrototypeOf(receiver) === prototype || !Object.prototype.isPrototypeOf.call(prototype, receiver);
+  refuseIds(prototype, isProtected);
   const set = (_target: object, name: string | symbol, value: unknown, receiver: object): boolean => {
-    const isSession = Object.getPrototypeOf(receiver) === prototype;
-    if (isSession || !Object.prototype.isPrototypeOf.call(prototype, receiver)) refuseAssignment(name);
-    // The receiver is an object that a program has derived from a session.
+    if (isProtected(receiver)) refuseAssignment(name);
     return Reflect.defineProperty(receiver, name, { value, writable: true, enumerable: true, configurable: true });
   };
   // The proxy is reached only for names that no session has, so access to other names costs nothing.
@@ -14,12 +15,12 @@ export function protectPrototype(prototype: object): void {
 }
 
 /** Refuses `session.id = "…"`, which would seem to choose the id. A test may replace the method, as it may any other. */
-function refuseIds(prototype: object): void {
+function refuseIds(prototype: object, isProtected: (receiver: object) => boolean): void {
   const { value: method } = Object.getOwnPropertyDescriptor(prototype, "id") ?? {};
   Object.defineProperty(prototype, "id", {
     get: () => method as unknown,
     set(this: object, value: unknown) {
-      if (typeof value !== "function")
+      if (typeof value !== "function" && isProtected(this))
         throw new TypeError(
           "session.id = … is refused: a session cannot be given an id; the option generateId makes it",
         );

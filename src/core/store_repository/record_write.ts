@@ -43,10 +43,16 @@ export function isTombstone({ fields, lastSeenAt }: SessionRecord): boolean {
 export function difference(before: Fields, after: Fields): Difference {
   if (before === after) return NO_CHANGES;
   const known = RecordFields.is(after) ? after.changesSince(before) : undefined;
-  if (known !== undefined) return known;
+  // Changes since no fields may remove a field that another change had added. A new record has nothing to remove.
+  if (known !== undefined && (before !== NO_FIELDS || !removes(known))) return known;
   if (before === NO_FIELDS) return after;
   const changed = new Map<string, string | null>();
   for (const [name, text] of after) if (before.get(name) !== text) changed.set(name, text);
   for (const name of before.keys()) if (!after.has(name)) changed.set(name, null);
   return changed;
+}
+
+function removes(changed: Difference): boolean {
+  for (const text of changed.values()) if (text === null) return true;
+  return false;
 }

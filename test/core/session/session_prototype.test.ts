@@ -41,6 +41,8 @@ describe("a session", () => {
     Object.assign(wrapper, { user: "ada" });
     Object.assign(wrapper, { user: "grace" });
     expect(Object.entries(wrapper)).toEqual([["user", "grace"]]);
+    Object.assign(wrapper, { id: 7 });
+    expect(Reflect.get(wrapper, "id")).toBe(7);
     Object.assign(wrapper, { secret: 1 });
     expect(Reflect.deleteProperty(wrapper, "secret")).toBe(true);
     expect(() => Object.assign(Object.freeze(Object.create(another())), { user: "ada" })).toThrow(TypeError);
@@ -51,6 +53,7 @@ describe("a session", () => {
     const prototype: object = Object.getPrototypeOf(another());
     for (const shared of [prototype, Object.getPrototypeOf(prototype) as object])
       expect(() => Object.assign(shared, { user: "ada" })).toThrow(refused("user"));
+    expect(() => Object.assign(prototype, { id: "a" })).toThrow("session.id = … is refused");
     expect("user" in another()).toBe(false);
   });
 

@@ -33,6 +33,11 @@ describe("difference()", () => {
     expect(difference(BEFORE, new Map(BEFORE)).size).toBe(0);
   });
 
+  test("of a new record removes nothing, although a field was removed before the record is written", () => {
+    const stored = withChanges(NO_FIELDS, new Map(Object.entries({ "@": "[1]", "=a": "1" })));
+    expect([...difference(NO_FIELDS, withChanges(stored, new Map([["=a", null]])))]).toEqual([["@", "[1]"]]);
+  });
+
   test("is the changes themselves where they are known", () => {
     expect(difference(BEFORE, withChanges(BEFORE, CHANGED))).toBe(CHANGED);
   });
