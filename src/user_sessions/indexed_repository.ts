@@ -106,9 +106,16 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     }
   }
 
-  /** Removes the sessions that an operation has ended, under all ids that led to them, from their lists. */
-  async function unregisterEnded(op: Operation): Promise<void> {
-    const ended = takeEnded(op);
+  /**
+   * Removes the sessions that an operation has ended, under all ids that led to them, from their lists. `found` is the
+   * session that it was to end: a store that is eventually consistent may not have shown its record.
+   */
+  async function unregisterEnded(op: Operation, found?: Found): Promise<void> {
+    const ended = [...takeEnded(op)];
+    if (found !== undefined) {
+      const key = await keyOfId(found.id);
+      if (!ended.some((each) => each.key === key)) ended.push({ key, metadata: found.metadata });
+    }
     const keys = ended.map(({ key }) => key);
     for (const { metadata } of ended) await unregisterFrom(keys, metadata, op);
   }
@@ -215,10 +222,11 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     ...(next.reinstate && {
       async reinstate(retired, successor, op) {
         await next.reinstate?.(retired, successor, op);
-        await unregisterEnded(op);
+        await unregisterEnded(op, successor);
       },
     }),
-    end: (session, op) => chain(next.end(session, op), () => unregisterEnded(op)),
+    end: (session, op) =>
+      chain(next.end(session, op), () => unregisterEnded(op, typeof session === "string" ? undefined : session)),
   });
 }
 

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { type Session, SessionManager, type Write } from "../../mod.ts";
+import { type Session, SessionManager, type SessionStore, type StoredRecord } from "../../mod.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { type UserSessions, userSessions, type UserSessionsOptions } from "../../src/user_sessions.ts";
 import { cookieJar, type CookieJar, fakeClock, type FakeClock, kvSimulator } from "../../src/testing.ts";
 import { altered, keyOf, openStore, type Visitor, visitor } from "../setup/sessions.ts";
-import { ADA, devices, isPage, logInOn, userOn } from "./devices.ts";
+import { ADA, devices, entriesOf, isPage, logInOn, userOn } from "./devices.ts";
 
 const SECRETS = ["a secret of at least thirty-two bytes"];
 
@@ -42,6 +42,31 @@ function world(
 const logIn = (users: UserSessions, metadata: unknown) => (session: Session<Record<string, unknown>>) =>
   logInOn(users, session, metadata);
 const shown = async (place: Place): Promise<unknown[]> => (await place.users.list(ADA)).map(({ metadata }) => metadata);
+
+interface LateStore {
+  readonly store: SessionStore;
+  readonly records: Map<string, StoredRecord>;
+  /** The key of the record that is not shown. */
+  hidden: string;
+}
+
+/** A store of a place that does not show one record yet, and in which the last write wins. */
+function lateStore(): LateStore {
+  const { store, records } = openStore();
+  const traits = { consistency: "eventual", compareAndSet: false, maxBytes: Infinity } as const;
+  const place: LateStore = {
+    hidden: "",
+    records,
+    store: altered(
+      { ...store, traits },
+      {
+        load: (load, key) => (key === place.hidden ? null : load(key)),
+        save: (save, key, write) => save(key, { ...write, expected: records.get(key)?.version ?? null }),
+      },
+    ),
+  };
+  return place;
+}
 
 describe("where a place may show an older list", () => {
   for (const use of ["list", "revokeAll"] as const) {
@@ -84,25 +109,33 @@ describe("where a place may show an older list", () => {
   });
 
   test("revokeAll() ends a session that the place does not show yet, if it shows its entry", async () => {
-    const { store: inner, records } = openStore();
-    const traits = { consistency: "eventual", compareAndSet: false, maxBytes: Infinity } as const;
-    let hidden = "";
-    const blind = {
-      ...inner,
-      save: (key: string, write: Write) => inner.save(key, { ...write, expected: records.get(key)?.version ?? null }),
-    };
-    const late = altered({ ...blind, traits }, { load: (load, key) => (key === hidden ? null : load(key)) });
-    const { users, logIn } = devices({ store: late });
+    const late = lateStore();
+    const { users, logIn } = devices({ store: late.store });
     const phone = await logIn("phone");
-    hidden = keyOf(String((await phone((session) => session.id())).result));
+    const key = keyOf(String((await phone((session) => session.id())).result));
+    late.hidden = key;
     expect(await users.list(ADA)).toEqual([]);
-    const key = hidden;
-    hidden = "";
+    late.hidden = "";
     expect(await userOn(phone)).toBe(ADA);
-    hidden = key;
+    late.hidden = key;
     expect(await users.revokeAll(ADA)).toBe(0);
-    hidden = "";
+    late.hidden = "";
     expect((await phone((session) => session.info())).result.ended).toBe("revoked");
+  });
+
+  test("a new id that no response carries is not listed, although the place does not show its record yet", async () => {
+    const late = lateStore();
+    const { logIn } = devices({ store: late.store });
+    const phone = await logIn("phone");
+    const failed = phone(async (session) => {
+      await session.regenerate();
+      late.hidden = keyOf(String(await session.id()));
+      await session.save();
+      throw new Error("the handler failed");
+    });
+    await expect(failed).rejects.toThrow("the handler failed");
+    expect(late.records.get(late.hidden)?.fields.size).toBe(0);
+    expect(entriesOf(late.records)).toEqual([1]);
   });
 
   test.each([0, 30])(
@@ -159,6 +192,18 @@ describe("with readYourWrites()", () => {
       expect(await userOn(tokyo.visit(phone))).toBeUndefined();
     });
   }
+
+  test("a logout frees the place under a limit, although the store does not show the session yet", async () => {
+    const late = lateStore();
+    const recent = readYourWrites({ secrets: SECRETS });
+    const { logIn } = devices({ store: late.store, plugins: [recent] }, { limit: 1, onLimit: "refuse" });
+    const phone = await logIn("phone");
+    late.hidden = keyOf(String((await phone((session) => session.id())).result));
+    expect(await userOn(phone)).toBe(ADA);
+    await phone((session) => session.destroy());
+    expect([...late.records.values()].some(isPage)).toBe(false);
+    expect(await userOn(await logIn("laptop"))).toBe(ADA);
+  });
 
   test("one place alone lists and revokes at once", async () => {
     const clock = fakeClock();
