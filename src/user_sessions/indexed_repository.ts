@@ -117,7 +117,14 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
       if (!ended.some((each) => each.key === key)) ended.push({ key, metadata: found.metadata });
     }
     const keys = ended.map(({ key }) => key);
-    for (const { metadata } of ended) await unregisterFrom(keys, metadata, op);
+    // Most of them stand in the same lists.
+    const byLists = new Map(
+      ended.map(({ metadata }) => {
+        const { token, lists } = factsOf(metadata) ?? {};
+        return [JSON.stringify([token, lists]), metadata];
+      }),
+    );
+    for (const metadata of byLists.values()) await unregisterFrom(keys, metadata, op);
   }
 
   /**

@@ -774,6 +774,26 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
+  test.each<[string, (session: Session<UntypedData>, users: UserSessions) => Promise<void>]>([
+    ["logs in as another user", (session, users) => logInOn(users, session, undefined, "user-2")],
+    ["unbinds it under a new id", async (session, users) => (await session.regenerate(), await users.unbind(session))],
+  ])("a session that a request ends makes room for a login, although another one %s meanwhile", async (_, other) => {
+    const { store } = openStore();
+    const { users, sessions, logIn } = devices({ store }, { limit: 1, onLimit: "refuse" });
+    const first = sessions.open("");
+    await users.bind(first, ADA);
+    await first.save();
+    const id = String(await first.id());
+    const ending = sessions.open(id);
+    await ending.get("user");
+    const another = sessions.open(id);
+    await other(another, users);
+    await another.save();
+    await ending.destroy();
+    await logIn();
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
   test("a login that lists its session for its user, and not for an index, takes no place", async () => {
     const { store: inner } = openStore();
     let isFull = true;

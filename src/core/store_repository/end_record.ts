@@ -11,13 +11,14 @@ const TOMBSTONE_LIFE = 3_600_000;
 
 /**
  * Ends the session under a key. If it was retired, its successor ends first: after a failure in between, the
- * retired record still names the successor. Whatever has ended is noted for `takeEnded`.
+ * retired record still names the successor. Whatever has ended is noted for `takeEnded`, as it was found and, if it has
+ * changed meanwhile, as it has ended.
  */
 export async function endRecord(key: string, current: Found | undefined, op: Operation): Promise<void> {
   const { store } = op;
-  let metadata = current?.metadata;
+  let newest: Metadata | undefined;
   if (leavesTombstones(store)) {
-    if (current === undefined) metadata = await endSuccessor(key, await store.load(key), op);
+    if (current === undefined) newest = await endSuccessor(key, await store.load(key), op);
     const life = Math.max(TOMBSTONE_LIFE, 2000 * (store.traits.staleness ?? 0));
     const tombstone = { fields: NO_FIELDS, lastSeenAt: op.now };
     await store.save(key, writeOf(tombstone, NO_FIELDS, null, op.now + life));
@@ -33,11 +34,11 @@ export async function endRecord(key: string, current: Found | undefined, op: Ope
       }
       // The client of a session that was revoked may come again, and learns why it has ended.
       if (isTombstone(record)) break;
-      metadata = await endSuccessor(key, record, op);
+      newest = await endSuccessor(key, record, op);
       expected = record.version;
     }
   }
-  if (metadata !== undefined) noteEnded(key, metadata, op);
+  for (const metadata of [current?.metadata, newest]) if (metadata !== undefined) noteEnded(key, metadata, op);
 }
 
 /**

@@ -185,6 +185,18 @@ describe("takeEnded()", () => {
     expect(takeEnded(op()).map(({ key }) => key)).toEqual([LAST, NEXT, OLD]);
   });
 
+  test("returns a session that has changed meanwhile as it was found, and as it has ended", async () => {
+    const { op, found, lead, records } = scene();
+    lead(OLD);
+    const newest = { "createdAt": NOW, "absoluteSince": NOW, "+users": "another" };
+    records.set(OLD, { fields: withMetadata(NO_FIELDS, newest, OLD), lastSeenAt: NOW, version: 2 });
+    await endRecord(OLD, found(1), op());
+    expect(takeEnded(op())).toMatchObject([
+      { key: OLD, metadata: found(1).metadata },
+      { key: OLD, metadata: newest },
+    ]);
+  });
+
   test("returns no session that cannot be read, or that another operation has ended", async () => {
     const { store, records, op } = scene();
     records.delete(OLD);
