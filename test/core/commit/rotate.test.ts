@@ -194,6 +194,23 @@ describe("regenerate()", () => {
     expect((await visit((session) => session.get("a"))).result).toBe(1);
   });
 
+  test("ends nothing when the store refuses the new record for what it is", async () => {
+    let refuses = false;
+    const store = altered(memoryStore(), {
+      create(create, ...args) {
+        if (refuses) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+        return create(...args);
+      },
+    });
+    const { store: watched, calls } = counted(store);
+    const visit = visitor({ store: watched });
+    await visit((session) => session.set("a", 1));
+    refuses = true;
+    calls.length = 0;
+    expect(await codeOf(() => visit((session) => session.regenerate()))).toBe("ERR_RECORD_TOO_LARGE");
+    expect(calls).toEqual(["load", "create"]);
+  });
+
   test.each([
     ["the new record cannot be created", "create", false],
     ["the new record is created, but that is answered with an error", "create", true],
