@@ -52,8 +52,11 @@ export function commitTogether(
   if (!isPromise(first)) return first;
   const waiting: WriteQueue = [];
   queues.set(token, waiting);
-  // The next batch begins with the state that this request has stored.
-  const next = (stored: Last): void => void serve(queues, token, waiting, stored);
+  // The next batch begins with the state that this request has stored. Most queues are empty, and `serve` makes a promise.
+  const next = (stored: Last): void => {
+    if (waiting.length > 0) void serve(queues, token, waiting, stored);
+    else queues.delete(token);
+  };
   first.then(
     () => next(active.copy.base),
     () => next(null),
