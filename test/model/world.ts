@@ -323,7 +323,9 @@ function* rotated(
     return yield* changedLife(world, who, { ...view, rotation: null }, judged, now, promised);
   }
   if (overtaken === 0 || view.nextId !== null) return yield* renewed(world, who, life, view, now);
-  // The ids are not used that the request has made before it found out that another request was first.
+  // The ids are not used that the request has made before it found out that another request was first. It has made none
+  // if it read the session before, because that had ended long ago by its clock.
+  yield* renewed(world, who, life, structuredClone(view), now);
   for (let unused = 1; unused <= overtaken; unused++) {
     mint(view);
     yield* renewed(world, who, life, structuredClone(view), now);
