@@ -1,4 +1,4 @@
-import { type Change, isEmpty, type KeyChange } from "../changes.ts";
+import { type Change, type Commit, isEmpty, type KeyChange } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
@@ -206,13 +206,11 @@ export class ActiveSession {
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
   }
 
-  /** Removes a pending change that was not stored. Its caller gets the error. */
+  /** Removes a change that was not stored, so that it is not stored later. Its caller gets the error. */
   withdraw(change: Change): MaybePromise<void> {
-    const { unconfirmedRotation: rotation } = this;
-    if (rotation !== undefined) {
-      const changes = rotation.commit.changes.filter((each) => each !== change);
-      this.unconfirmedRotation = { ...rotation, commit: { ...rotation.commit, changes, view: undefined } };
-    }
+    const { unconfirmedRotation: rotation, unconfirmed: write } = this;
+    this.unconfirmedRotation = rotation && { ...rotation, commit: without(rotation.commit, change) };
+    this.unconfirmed = write && { ...write, commit: without(write.commit, change) };
     return this.copy.withdraw(change, this.unconfirmed?.commit.changes);
   }
 
@@ -296,4 +294,9 @@ export class ActiveSession {
   emitFailure(during: "load" | "store", error: SessionError, op: Operation | undefined): void {
     (op ?? this).emit(failure(during, error));
   }
+}
+
+/** A commit without one of its changes. */
+function without<Kind extends Commit>(commit: Kind, change: Change): Kind {
+  return { ...commit, changes: commit.changes.filter((each) => each !== change), view: undefined };
 }

@@ -457,6 +457,20 @@ describe("a rotation that other requests overtake", () => {
     expect(records.size).toBe(2);
   });
 
+  test("stores no update() that failed after it", async () => {
+    const { session, find, faulty } = await overtaken();
+    await session.regenerate();
+    faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.update("n", (n = 0) => n + 1))).toBe("ERR_STORE");
+    // Now the old id is retired, and the write of the change gets no answer.
+    faulty.plan({ save: ["none", "rejects"] });
+    expect(await codeOf(() => session.update("n", (n = 0) => n + 10))).toBe("ERR_STORE");
+    faulty.plan({});
+    await session.save();
+    // The first one went with the session to its new id, before the store gave no answer.
+    expect(await find(await session.id()).get("n")).toBe(1);
+  });
+
   test("is reported once it is found out that it was done", async () => {
     const { session, faulty, events } = await overtaken();
     await session.regenerate();
