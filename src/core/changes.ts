@@ -53,6 +53,11 @@ export function isEmpty({ changes, metadataChanges, timeouts, rotation, begins, 
   return !(hasChanges || begins || touches) && timeouts === undefined && rotation === undefined;
 }
 
+/** A commit without one of its changes. */
+export function without<Kind extends Commit>(commit: Kind, change: Change): Kind {
+  return { ...commit, changes: commit.changes.filter((each) => each !== change), view: undefined };
+}
+
 /** A commit that gives the session a new id. */
 export type RotationCommit = Commit & { readonly rotation: Rotation };
 

@@ -1,4 +1,4 @@
-import { type Change, type Commit, isEmpty, type KeyChange } from "../changes.ts";
+import { type Change, isEmpty, type KeyChange, without } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
@@ -294,9 +294,4 @@ export class ActiveSession {
   emitFailure(during: "load" | "store", error: SessionError, op: Operation | undefined): void {
     (op ?? this).emit(failure(during, error));
   }
-}
-
-/** A commit without one of its changes. */
-function without<Kind extends Commit>(commit: Kind, change: Change): Kind {
-  return { ...commit, changes: commit.changes.filter((each) => each !== change), view: undefined };
 }
