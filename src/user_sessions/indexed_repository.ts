@@ -1,4 +1,4 @@
-import { isOutage, isSessionError } from "../core/errors.ts";
+import { isOutage, isSessionError, type SessionErrorCode } from "../core/errors.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
@@ -112,10 +112,7 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
    */
   async function unregisterEnded(op: Operation, found?: Found): Promise<void> {
     const ended = [...takeEnded(op)];
-    if (found !== undefined) {
-      const key = await keyOfId(found.id);
-      if (!ended.some((each) => each.key === key)) ended.push({ key, metadata: found.metadata });
-    }
+    if (found !== undefined) ended.push({ key: await keyOfId(found.id), metadata: found.metadata });
     const keys = ended.map(({ key }) => key);
     // Most of them stand in the same lists.
     const byLists = new Map(
@@ -143,18 +140,18 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
     isTouch = false,
   ): Promise<Found | "conflict"> {
     const added: EntryPlace[] = [];
-    const withdrawAll = async (): Promise<void> => {
-      for (const place of added) await withdraw(place, op);
+    const withdrawAll = async (thrown?: SessionErrorCode): Promise<void> => {
+      for (const place of added) await tolerate(op, withdraw(place, op), thrown);
     };
     try {
       const listing = registered(id, contents, op, current, added);
       // If the list of a session that is touched cannot be loaded now, the next touch checks it.
       const stored = await write(isTouch ? ((await tolerate(op, listing)) ?? contents) : await listing);
-      // If the store fails now, the answer would hide that, so the error is thrown.
-      if (stored === "conflict") await withdrawAll();
+      // A store that hangs leaves no time for another attempt, so "conflict" would hide that.
+      if (stored === "conflict") await withdrawAll("ERR_STORE_TIMEOUT");
       return stored;
     } catch (error) {
-      if (isSessionError(error) && !isOutage(error)) await tolerate(op, withdrawAll());
+      if (isSessionError(error) && !isOutage(error)) await withdrawAll();
       throw error;
     }
   }
@@ -237,10 +234,14 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   });
 }
 
-/** Returns the result of a task. If the store fails, the failure is reported and the request continues. */
-function tolerate<Answer>(op: Operation, task: Promise<Answer>): Promise<Answer | undefined> {
+/** Returns the result of a task. If the store fails, the failure is reported and the request continues, unless its code is `thrown`. */
+function tolerate<Answer>(
+  op: Operation,
+  task: Promise<Answer>,
+  thrown?: SessionErrorCode,
+): Promise<Answer | undefined> {
   return task.catch((error: unknown) => {
-    if (!isSessionError(error)) throw error;
+    if (!isSessionError(error) || error.code === thrown) throw error;
     op.emit(failure("store", error));
     return undefined;
   });

@@ -126,6 +126,33 @@ describe("one time limit for one operation", () => {
     expect(await users.list(ADA)).toEqual([]);
   });
 
+  test("bind() is tried again after a conflict, although the list could not be changed back", async () => {
+    const { store: inner } = openStore();
+    const done: string[] = [];
+    const store = altered(inner, {
+      save: (save, key, write) => {
+        if (isPage(write.record) || !write.record.fields.has("=n") || done.length > 0) return save(key, write);
+        done.push("conflict");
+        return "conflict";
+      },
+      load: (load, key) => {
+        if (done.length !== 1) return load(key);
+        done.push("failure");
+        return Promise.reject(new Error("Down"));
+      },
+    });
+    const { users, sessions } = program({ store });
+    const session = sessions.open("");
+    await session.create();
+    await session.save();
+    session.set("n", 1);
+    await users.bind(session, ADA);
+    await session.save();
+    expect(done).toEqual(["conflict", "failure"]);
+    expect(await session.get("n")).toBe(1);
+    expect(await users.list(ADA)).toHaveLength(1);
+  });
+
   test("bind() on a store that hangs after a conflict ends with ERR_STORE_TIMEOUT", async () => {
     const { store: inner } = openStore();
     let isOver = false;
