@@ -41,6 +41,8 @@ const BUSY_TIMEOUT = 500;
  *
  * ## Consistency
  * Strong, with compare-and-set, among all processes that have opened the file. Calls return at once, without a promise.
+ * Only a second write of one record waits for the next turn of the event loop, so that the writes of other requests are
+ * stored with it, and other processes get the file's lock.
  * A call that finds the file locked for longer than the connection waits throws a `StoreBusyError`, and the core tries
  * it again within `storeTimeout`. So does a write while the program has a transaction open on this database, because
  * `ROLLBACK` would undo it: open another connection for the store. `PRAGMA synchronous` decides which writes survive a power failure: with write-ahead
@@ -89,7 +91,7 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
     return fresh;
   }
 
-  return sqlStore(
+  const store = sqlStore(
     sqliteEngine({
       owner: "sqliteStore",
       table,
@@ -107,6 +109,27 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
       },
     }),
   );
+  return { ...store, save: onceInTurn(store.save) };
+}
+
+/** Runs something in the next turn of the event loop. Taken before a test can replace it by a clock that stands still. */
+const { setImmediate: inNextTurn = (run) => void setTimeout(run) } = globalThis as {
+  readonly setImmediate?: (run: () => void) => void;
+};
+
+/**
+ * Writes a record at most once in a turn of the event loop, except that each further write is done in the next turn. The
+ * core stores the requests that come meanwhile together. Otherwise a process whose requests write one record again and
+ * again would hold the file's lock nearly all the time, and SQLite has no queue for the other processes.
+ */
+function onceInTurn(save: SessionStore["save"]): SessionStore["save"] {
+  const written = new Set<string>();
+  return (key, write) => {
+    if (written.has(key)) return new Promise<void>(inNextTurn).then(() => save(key, write));
+    if (written.size === 0) inNextTurn(() => written.clear());
+    written.add(key);
+    return save(key, write);
+  };
 }
 
 /** Whether the program has a transaction open: `isTransaction` of Node and Deno, `inTransaction` of the other clients. */
