@@ -7,7 +7,7 @@
 import { type SessionStore, withSession } from "../mod.ts";
 import { percentile } from "./figures.ts";
 import { LATENCY_ENGINES, type LatencyEngine } from "./latency_engines.ts";
-import { answerPage, BARE_TEXT, type LatencyData } from "./latency_page.ts";
+import { answerPage, bareText, type LatencyData } from "./latency_page.ts";
 
 /** The microseconds that 50 % and 99 % of the requests do not exceed. */
 export interface Percentiles {
@@ -97,7 +97,7 @@ async function callsInProcess({ store, get, set }: InProcess, sessions: number):
   for (let session = 0; session < sessions; session++) {
     const response = await handler(new Request("https://shop.example/first"));
     cookies.push(response.headers.getSetCookie()[0]?.split(";")[0] ?? "");
-    await set(keyOf(session), BARE_TEXT);
+    await set(keyOf(session), bareText());
   }
   const ask = async (path: string, session: number): Promise<void> => {
     const headers = { Cookie: cookies[session] ?? "" };
@@ -106,7 +106,7 @@ async function callsInProcess({ store, get, set }: InProcess, sessions: number):
   return {
     bareRead: (session) => get(keyOf(session)),
     read: (session) => ask("read", session),
-    bareWrite: (session) => set(keyOf(session), BARE_TEXT),
+    bareWrite: (session) => set(keyOf(session), bareText()),
     write: (session) => ask("write", session),
   };
 }
@@ -116,7 +116,7 @@ async function callsOverHttp(address: URL, sessions: number): Promise<Calls> {
   const cookies: string[] = [];
   const send = async (path: string, init?: RequestInit): Promise<Response> => await fetch(new URL(path, address), init);
   const bareWrite = async (session: number): Promise<void> =>
-    await expectDone(await send(`bare/write/${keyOf(session)}`, { method: "POST", body: BARE_TEXT }));
+    await expectDone(await send(`bare/write/${keyOf(session)}`, { method: "POST", body: bareText() }));
   for (let session = 0; session < sessions; session++) {
     const response = await send("session/first");
     cookies.push(response.headers.getSetCookie()[0]?.split(";")[0] ?? "");

@@ -7,8 +7,10 @@ export interface LatencyData {
   readonly n: number;
 }
 
-/** A bare value about as large as a session. */
-export const BARE_TEXT: string = JSON.stringify({ user: "user-1815", basket: ["apple", "pear", "plum"], n: 1 });
+/** A bare value about as large as a session. Each one differs, because MariaDB stores an equal one again without writing to its log. */
+export function bareText(): string {
+  return JSON.stringify({ user: "user-1815", basket: ["apple", "pear", "plum"], n: Math.random() });
+}
 
 /** `…/read` reads one value, `…/write` sets another one, and `…/first` begins a session. */
 export async function answerPage(request: Request, session: Session<LatencyData>): Promise<Response> {
