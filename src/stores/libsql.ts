@@ -4,6 +4,7 @@
  * @module
  */
 import type { SessionStore } from "../core/store.ts";
+import { onceInTurn } from "./sql/once_in_turn.ts";
 import { isLocked, sqliteEngine } from "./sql/sqlite_engine.ts";
 import { detailOf, hasMethod, sqlStore, type SqlValue, standardStatements } from "./sql/sql_store.ts";
 import { type SqlStoreOptions, tableOf } from "./sql/table.ts";
@@ -74,7 +75,7 @@ export function libsqlStore(client: LibsqlClient, options: SqlStoreOptions = {})
     );
   }
   const table = tableOf(options, "libsqlStore");
-  return sqlStore(
+  const store = sqlStore(
     sqliteEngine({
       owner: "libsqlStore",
       table,
@@ -91,4 +92,5 @@ export function libsqlStore(client: LibsqlClient, options: SqlStoreOptions = {})
       },
     }),
   );
+  return onceInTurn(store);
 }

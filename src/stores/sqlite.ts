@@ -5,6 +5,7 @@
  */
 import { StoreBusyError } from "../core/errors.ts";
 import type { SessionStore } from "../core/store.ts";
+import { onceInTurn } from "./sql/once_in_turn.ts";
 import { sqliteEngine } from "./sql/sqlite_engine.ts";
 import { detailOf, hasMethod, sqlStore, type SqlValue, standardStatements } from "./sql/sql_store.ts";
 import { type SqlStoreOptions, tableOf } from "./sql/table.ts";
@@ -109,27 +110,7 @@ export function sqliteStore(database: SqliteDatabase, options: SqlStoreOptions =
       },
     }),
   );
-  return { ...store, save: onceInTurn(store.save) };
-}
-
-/** Runs something in the next turn of the event loop. Taken before a test can replace it by a clock that stands still. */
-const { setImmediate: inNextTurn = (run) => void setTimeout(run) } = globalThis as {
-  readonly setImmediate?: (run: () => void) => void;
-};
-
-/**
- * Writes a record at most once in a turn of the event loop, except that each further write is done in the next turn. The
- * core stores the requests that come meanwhile together. Otherwise a process whose requests write one record again and
- * again would hold the file's lock nearly all the time, and SQLite has no queue for the other processes.
- */
-function onceInTurn(save: SessionStore["save"]): SessionStore["save"] {
-  const written = new Set<string>();
-  return (key, write) => {
-    if (written.has(key)) return new Promise<void>(inNextTurn).then(() => save(key, write));
-    if (written.size === 0) inNextTurn(() => written.clear());
-    written.add(key);
-    return save(key, write);
-  };
+  return onceInTurn(store);
 }
 
 /** Whether the program has a transaction open: `isTransaction` of Node and Deno, `inTransaction` of the other clients. */

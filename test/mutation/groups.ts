@@ -297,7 +297,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   stores_sql: {
     files: ["src/stores/sql/*.ts", "src/stores/sqlite.ts"],
-    tests: ["test/stores/{sql_store,sqlite}.test.ts"],
+    tests: ["test/stores/{once_in_turn,sql_store,sqlite}.test.ts"],
   },
   stores_sql_clients: {
     files: ["src/stores/d1.ts", "src/stores/libsql.ts", "src/stores/mysql.ts", "src/stores/postgres.ts"],

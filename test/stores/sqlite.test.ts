@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { SessionManager, withSession } from "../../mod.ts";
 import { isBusy } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
@@ -118,77 +118,6 @@ test("sqliteStore() answers at once, without a promise, once the table is there"
   expect(store.load(key)).toMatchObject({ version });
   expect(store.delete(key)).toBeUndefined();
 });
-
-describe("sqliteStore() with several writes in one turn of the event loop", () => {
-  test("does the second write of a record in the next turn, and writes of other records at once", async () => {
-    const store = await openedStore();
-    const [key, other] = [randomKey(), randomKey()];
-    const first = store.save(key, writeOf({ a: "1" })) as string;
-    const second = store.save(key, writeOf({ a: "2", expected: first }));
-    expect(second).toBeInstanceOf(Promise);
-    expect(store.save(other, writeOf({ a: "1" }))).toBeTypeOf("string");
-    expect(store.load(key)).toMatchObject({ version: first });
-    const version = (await second) as string;
-    expect(store.load(key)).toMatchObject({ version });
-  });
-
-  test("does it in another turn of the event loop, not only in another microtask", async () => {
-    const store = await openedStore();
-    const key = randomKey();
-    const first = store.save(key, writeOf({ a: "1" })) as string;
-    const second = store.save(key, writeOf({ a: "2", expected: first }));
-    for (let count = 0; count < 100; count++) await undefined;
-    expect(store.load(key)).toMatchObject({ version: first });
-    await second;
-    expect(store.load(key)).not.toMatchObject({ version: first });
-  });
-
-  test("rejects the second write like the first one if the file is closed meanwhile", async () => {
-    const database = new DatabaseSync(":memory:");
-    const store = await openedStore(database);
-    const key = randomKey();
-    const first = store.save(key, writeOf({ a: "1" })) as string;
-    const second = store.save(key, writeOf({ a: "2", expected: first }));
-    database.close();
-    await expect(second).rejects.toThrow();
-  });
-
-  test("stores the updates of 64 requests with a few statements", async () => {
-    const database = new DatabaseSync(":memory:");
-    const sessions = new SessionManager<{ n: number }>({ store: sqliteStore(counted(database)) });
-    const first = sessions.start(new Request("https://shop.example/"));
-    first.set("n", 0);
-    await first.save();
-    const id = (await first.id()) ?? "";
-    const opened = Array.from({ length: 64 }, () => sessions.open(id));
-    for (const session of opened) await session.get("n");
-    const before = calls;
-    await Promise.all(opened.map((session) => session.update("n", (n = 0) => n + 1)));
-    expect(calls - before).toBeLessThan(6);
-    expect(await sessions.open(id).get("n")).toBe(64);
-  });
-
-  test("needs no setImmediate", async () => {
-    vi.resetModules();
-    vi.stubGlobal("setImmediate", undefined);
-    const { sqliteStore: bare } = await import("../../src/stores/sqlite.ts");
-    vi.unstubAllGlobals();
-    const store = await openedStore(new DatabaseSync(":memory:"), bare);
-    const key = randomKey();
-    const first = store.save(key, writeOf({ a: "1" })) as string;
-    expect(await store.save(key, writeOf({ a: "2", expected: first }))).toBeTypeOf("string");
-  });
-});
-
-/** A store whose table is there, so that it answers at once. */
-async function openedStore(
-  database: SqliteDatabase = new DatabaseSync(":memory:"),
-  open = sqliteStore,
-): Promise<SessionStore> {
-  const store = open(database);
-  await store.load(randomKey());
-  return store;
-}
 
 describe("sqliteStore() among processes", () => {
   test("counts what four processes add 250 times each, each with another client", async () => {

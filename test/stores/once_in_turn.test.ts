@@ -1,0 +1,120 @@
+import { DatabaseSync } from "node:sqlite";
+import { createClient } from "@libsql/client";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { memoryStore, SessionManager, type SessionStore } from "../../mod.ts";
+import { libsqlStore } from "../../src/stores/libsql.ts";
+import { onceInTurn } from "../../src/stores/sql/once_in_turn.ts";
+import { sqliteStore } from "../../src/stores/sqlite.ts";
+import { randomKey, writeOf } from "./databases/steps.ts";
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
+
+/** Stores a record, and begins another write of it in the same turn. */
+function writeTwice(store: SessionStore, key: string): { first: unknown; second: unknown } {
+  const first = store.save(key, writeOf({ a: "1" })) as number;
+  return { first, second: store.save(key, writeOf({ a: "2", expected: first })) };
+}
+
+describe("a second write of a record", () => {
+  test("is done in the next turn of the event loop, not only in another microtask", async () => {
+    const store = onceInTurn(memoryStore());
+    const key = randomKey();
+    const { first, second } = writeTwice(store, key);
+    for (let count = 0; count < 100; count++) await undefined;
+    expect(store.load(key)).toMatchObject({ version: first });
+    const version = await second;
+    expect(version).not.toBe("conflict");
+    expect(store.load(key)).toMatchObject({ version });
+  });
+
+  test("is done at once in a later turn", async () => {
+    const store = onceInTurn(memoryStore());
+    const key = randomKey();
+    const first = store.save(key, writeOf({ a: "1" })) as number;
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(store.save(key, writeOf({ a: "2", expected: first }))).toBe(first + 1);
+  });
+
+  test("does not hold back other records, loads and deletions", () => {
+    const store = onceInTurn(memoryStore());
+    const key = randomKey();
+    writeTwice(store, key);
+    expect(store.save(randomKey(), writeOf({ a: "1" }))).toBeTypeOf("number");
+    expect(store.delete(key)).toBeUndefined();
+    expect(store.load(key)).toBeNull();
+  });
+
+  test("is refused if the record was changed or removed before the next turn", async () => {
+    const store = onceInTurn(memoryStore());
+    const key = randomKey();
+    const { second } = writeTwice(store, key);
+    await store.delete(key);
+    expect(await second).toBe("conflict");
+  });
+
+  test("rejects if the engine fails", async () => {
+    const database = new DatabaseSync(":memory:");
+    const store = sqliteStore(database);
+    const key = randomKey();
+    await store.load(key);
+    const { second } = writeTwice(store, key);
+    database.close();
+    await expect(second).rejects.toThrow();
+  });
+
+  test("is done although the program's test has stopped the clock", async () => {
+    vi.useFakeTimers({ toFake: ["setImmediate", "setTimeout"] });
+    expect(await writeTwice(onceInTurn(memoryStore()), randomKey()).second).not.toBe("conflict");
+  });
+
+  test("is done in a runtime without setImmediate", async () => {
+    vi.resetModules();
+    vi.stubGlobal("setImmediate", undefined);
+    const { onceInTurn: bare } = await import("../../src/stores/sql/once_in_turn.ts");
+    expect(await writeTwice(bare(memoryStore()), randomKey()).second).not.toBe("conflict");
+  });
+});
+
+describe.each<[string, (ran: (statement: string) => void) => SessionStore]>([
+  [
+    "sqliteStore()",
+    (ran) => {
+      const database = new DatabaseSync(":memory:");
+      return sqliteStore({
+        exec: (statements) => database.exec(statements),
+        prepare(statement) {
+          const prepared = database.prepare(statement);
+          return { all: (...values) => (ran(statement), prepared.all(...values)) };
+        },
+      });
+    },
+  ],
+  [
+    "libsqlStore()",
+    (ran) => {
+      const client = createClient({ url: ":memory:" });
+      return libsqlStore({ execute: (statement) => (ran(statement.sql), client.execute(statement)) });
+    },
+  ],
+])("%s", (_name, open) => {
+  test("stores the updates of 64 requests with a few statements", async () => {
+    let updates = 0;
+    const sessions = new SessionManager<{ n: number }>({
+      store: open((statement) => {
+        if (statement.startsWith("UPDATE")) updates++;
+      }),
+    });
+    const first = sessions.start(new Request("https://shop.example/"));
+    first.set("n", 0);
+    await first.save();
+    const id = (await first.id()) ?? "";
+    const opened = Array.from({ length: 64 }, () => sessions.open(id));
+    for (const session of opened) await session.get("n");
+    await Promise.all(opened.map((session) => session.update("n", (n = 0) => n + 1)));
+    expect(updates).toBeLessThan(5);
+    expect(await sessions.open(id).get("n")).toBe(64);
+  });
+});
