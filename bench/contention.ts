@@ -61,7 +61,7 @@ export async function measureContention(options: ContentionOptions): Promise<Con
         rows.push({ engine, pause, processes, writers, ...(await contend(store, processes, plan)) });
       }
     }
-    close();
+    await close();
     await stop();
   }
   return rows;

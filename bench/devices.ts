@@ -34,7 +34,7 @@ export async function measureDevices(names: readonly EngineName[], counts: reado
     // With many logins at once on a slow engine, a commit may take long.
     const sessions = new SessionManager({ store, plugins: [users], storeTimeout: 60 });
     for (const count of counts) rows.push({ engine: name, ...(await userWith(sessions, users, count)) });
-    close();
+    await close();
     await stop();
   }
   return rows;

@@ -8,15 +8,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { openKv } from "@deno/kv";
+import { createClient as createLibsql } from "@libsql/client";
 import { Redis as Upstash } from "@upstash/redis";
+import Memcached from "memcached";
+import { createPool } from "mysql2/promise";
+import pg from "pg";
 import { createClient } from "redis";
 import { memoryStore, type SessionStore } from "../mod.ts";
 import { denoKvStore } from "../src/stores/deno_kv.ts";
 import { durableObjectStore } from "../src/stores/durable_object.ts";
 import { fileStore } from "../src/stores/file.ts";
+import { libsqlStore } from "../src/stores/libsql.ts";
+import { memcachedStore } from "../src/stores/memcached.ts";
+import { mysqlStore } from "../src/stores/mysql.ts";
+import { postgresStore } from "../src/stores/postgres.ts";
 import { redisStore } from "../src/stores/redis.ts";
 import { sqliteStore } from "../src/stores/sqlite.ts";
 import { upstashRedisStore } from "../src/stores/upstash_redis.ts";
+import { startMariaDb } from "../test/setup/mariadb.ts";
+import { startMemcached } from "../test/setup/memcached.ts";
+import { startPostgres } from "../test/setup/postgres.ts";
 import { startRedis } from "../test/setup/redis.ts";
 import { startUpstash } from "../test/setup/upstash.ts";
 import { startValkey } from "../test/setup/valkey.ts";
@@ -26,6 +37,10 @@ export type EngineName =
   | "memory"
   | "file"
   | "sqlite"
+  | "libsql"
+  | "postgres"
+  | "mariadb"
+  | "memcached"
   | "redis"
   | "redis hash"
   | "valkey"
@@ -44,7 +59,7 @@ export interface Engine {
 /** A store in this process, and how to close its engine. */
 export interface OpenedStore {
   readonly store: SessionStore;
-  readonly close: () => void;
+  readonly close: () => unknown;
 }
 
 const TOKEN = "token-of-the-test";
@@ -66,6 +81,38 @@ const ways: Readonly<
       const database = new DatabaseSync(address);
       database.exec("PRAGMA journal_mode = WAL");
       return { store: sqliteStore(database), close: () => database.close() };
+    },
+  },
+  "libsql": {
+    start: () => startFolder("sessions.sqlite"),
+    async open(address) {
+      const client = createLibsql({ url: `file:${address}`, timeout: 5000 });
+      await client.execute("PRAGMA journal_mode = WAL");
+      return { store: libsqlStore(client), close: () => client.close() };
+    },
+  },
+  "postgres": {
+    start: () => startServer(startPostgres),
+    open(address) {
+      const pool = new pg.Pool({ connectionString: address });
+      return { store: postgresStore(pool), close: () => pool.end() };
+    },
+  },
+  "mariadb": {
+    start: () => startServer(startMariaDb),
+    open(address) {
+      const pool = createPool({ uri: address });
+      return { store: mysqlStore(pool), close: () => pool.end() };
+    },
+  },
+  "memcached": {
+    async start() {
+      const { port, stop } = await startMemcached();
+      return { address: `127.0.0.1:${port}`, stop };
+    },
+    open(address) {
+      const client = new Memcached(address);
+      return { store: memcachedStore(client), close: () => client.end() };
     },
   },
   "redis": { start: () => startServer(startRedis), open: (address) => openRedis(address, "value") },
@@ -109,7 +156,9 @@ async function startFolder(file = ""): Promise<Engine> {
   return { address: join(directory, file), stop: () => rm(directory, { recursive: true, force: true }) };
 }
 
-async function startServer(start: typeof startRedis): Promise<Engine> {
+async function startServer(
+  start: () => Promise<{ readonly url: string; readonly stop: () => Promise<void> }>,
+): Promise<Engine> {
   const { url, stop } = await start();
   return { address: url, stop };
 }

@@ -175,7 +175,14 @@ function growthTargets({ sizes: rows = [] }: Results): Target[] {
 }
 
 /** Engines on which the writers of one process are queued, with the limit for the 99th percentile. */
-const LINES: Partial<Record<Contention["engine"], number>> = { "file": 100, "redis": 50, "deno kv": 50, "sqlite": 50 };
+const LINES: Partial<Record<Contention["engine"], number>> = {
+  "file": 100,
+  "sqlite": 50,
+  "postgres": 50,
+  "mariadb": 50,
+  "redis": 50,
+  "deno kv": 50,
+};
 
 function contentionTargets({ contention: rows = [] }: Results): Target[] {
   return rows.flatMap((row) => {
