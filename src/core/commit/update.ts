@@ -50,13 +50,12 @@ export function storeApplied(
   op: Operation,
 ): MaybePromise<Found | "conflict"> {
   if (maySweep(current, op)) return "conflict";
-  return recovering<Found | "conflict">(
-    () => policy.repository.update(current, contents, op),
-    (error) => {
-      if (isBusy(error) && !isChange) return current;
-      throw error;
-    },
-  );
+  const storing = (): MaybePromise<Found | "conflict"> => policy.repository.update(current, contents, op);
+  if (isChange) return storing();
+  return recovering(storing, (error) => {
+    if (isBusy(error)) return current;
+    throw error;
+  });
 }
 
 /** The same commit where the store has not taken its touch. */
