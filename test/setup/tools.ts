@@ -1,11 +1,11 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { glob, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { run } from "./command.ts";
 
 /** A program of the system that some tests need, and the import by which such tests are found. */
 interface Tool {
-  /** The file that must exist. */
+  /** The file that must exist: its name on the PATH, or a pattern of absolute names. */
   readonly program: string;
   /** Its Debian package. */
   readonly package: string;
@@ -16,7 +16,7 @@ interface Tool {
 const tools: readonly Tool[] = [
   { program: "redis-server", package: "redis-server", importedAs: /(?:setup\/redis|linearizability\/engines)\.ts"/ },
   { program: "memcached", package: "memcached", importedAs: /setup\/memcached\.ts"/ },
-  { program: "/usr/lib/postgresql/15/bin/postgres", package: "postgresql", importedAs: /setup\/postgres\.ts"/ },
+  { program: "/usr/lib/postgresql/*/bin/postgres", package: "postgresql", importedAs: /setup\/postgres\.ts"/ },
   { program: "pgbouncer", package: "pgbouncer", importedAs: /setup\/pgbouncer\.ts"/ },
   { program: "mariadbd", package: "mariadb-server", importedAs: /setup\/mariadb\.ts"/ },
   { program: "/usr/bin/chromium", package: "chromium", importedAs: /(?:chromium|browser\/\w+|\.\/tabs)\.ts"/ },
@@ -73,16 +73,14 @@ async function missingTools(): Promise<Tool[]> {
   return tools.filter((_tool, index) => found[index] === undefined);
 }
 
-/** The first suitable file with this name on the PATH. An absolute name is only checked. */
+/** The first suitable file with this name on the PATH. An absolute name may be a pattern. */
 async function find(
   program: string,
   willDo: (path: string) => boolean | Promise<boolean> = () => true,
 ): Promise<string | undefined> {
-  const folders = program.startsWith("/") ? [""] : (process.env["PATH"] ?? "").split(delimiter);
-  for (const folder of folders) {
-    const path = folder === "" ? program : join(folder, program);
+  const onPath = (process.env["PATH"] ?? "").split(delimiter).map((folder) => join(folder, program));
+  for (const path of program.startsWith("/") ? await Array.fromAsync(glob(program)) : onPath)
     if ((await isFile(path)) && (await willDo(path))) return path;
-  }
   return undefined;
 }
 
