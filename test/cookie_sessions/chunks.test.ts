@@ -35,6 +35,11 @@ describe("chunks", () => {
     expect(chunked(4).read(context(cookie).request)).toBe(token);
   });
 
+  test("that are too few are refused with an error that names both sizes", () => {
+    const octets = "it has 8300 octets, browsers keep 4096 in each of 2 chunks";
+    expect(() => chunked(2).assertFits("x".repeat(8299), context())).toThrow(octets);
+  });
+
   test("are read only behind the first one, and 16 at most", () => {
     expect(chunked(3).read(context("s.1=b").request)).toBe(null);
     expect(chunked(3).read(context("s=; s.1=b").request)).toBe(null);
