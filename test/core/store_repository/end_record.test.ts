@@ -137,6 +137,12 @@ describe("endRecord()", () => {
     expect(calls).toEqual(["load", "load", "load"]);
   });
 
+  test("leaves a note also where there is no record", async () => {
+    const { records, op } = scene({ consistency: "eventual", compareAndSet: false });
+    await endRecord(keyOf("none"), undefined, op());
+    expect(isTombstone(records.get(keyOf("none"))!)).toBe(true);
+  });
+
   test("leaves a note without a look at a record that was found", async () => {
     const { records, calls, op, found } = scene({ consistency: "eventual", compareAndSet: false });
     await endRecord(LAST, found(1), op());
