@@ -326,6 +326,15 @@ describe('limit with onLimit: "revoke-oldest"', () => {
     const broken = devices({}, { limit: () => 0 });
     await expect(broken.logIn()).rejects.toThrow(RangeError);
   });
+
+  test("limit is called once for a login, also if the session was there before", async () => {
+    const asked: string[] = [];
+    const { users, browser } = devices({}, { limit: (user) => asked.push(user) });
+    const laptop = browser();
+    await laptop((session) => session.create());
+    await laptop((session) => logInOn(users, session));
+    expect(asked).toEqual([ADA]);
+  });
 });
 
 describe('limit with onLimit: "refuse"', () => {
