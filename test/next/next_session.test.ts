@@ -86,7 +86,7 @@ describe("nextSession()", () => {
   });
 
   test.each([
-    ["the options", "The options of nextSession must be an object", null],
+    ["the options", "The options of nextSession must be an object, such as { store: … }", null],
     ["the options", "The options of nextSession must be an object", 5],
     ["cookie", "The options of cookie must be an object", { cookie: null }],
     ["header", "header must be a name", { header: null }],
