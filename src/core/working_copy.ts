@@ -59,11 +59,15 @@ export class WorkingCopy {
     return Boolean(this.base) || this.#pending.begins || this.#pending.view.fields.size > 0;
   }
 
-  /** The metadata as this request sees it; undefined if there is no session and no change of its metadata. */
-  get metadata(): Metadata | undefined {
+  /**
+   * The metadata as this request sees it; undefined if there is no session and no change of its metadata. `unanswered` are
+   * the changes of writes that got no answer.
+   */
+  metadataAfter(unanswered: Commit["metadataChanges"]): Metadata | undefined {
     const { base } = this;
-    if (!base && !this.changesMetadata) return undefined;
-    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, this.#pending.metadataChanges);
+    const changes = [...unanswered, ...this.#pending.metadataChanges];
+    if (!base && changes.length === 0) return undefined;
+    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, changes);
   }
 
   /** Records a change, which must run at once on the fields that this request sees. */

@@ -603,6 +603,42 @@ describe("crashes", () => {
     expect(await sessions.open(id).all()).toEqual({ n: 1, m: 1 });
   });
 
+  describe.each(["does it but rejects", "rejects"] as const)("a binding whose write got no answer: %s", (fault) => {
+    /** A session that was bound, and the failure of whose write the handler has caught. */
+    async function binding(renews: boolean): Promise<Program & { readonly session: Session<UntypedData> }> {
+      const store = faultyStore(memoryStore());
+      const opened = program({ store });
+      const begun = opened.sessions.open("");
+      begun.set("user", "ada");
+      await begun.save();
+      const session = opened.sessions.open(String(await begun.id()));
+      if (renews) await session.regenerate({ grace: 60 });
+      await opened.users.bind(session, ADA, "phone");
+      // The list and, with a new id, its session are stored. The last write gets no answer.
+      store.plan({ save: renews ? ["none", "none", fault] : ["none", fault] });
+      await session.save().catch(() => {});
+      store.plan({});
+      return { ...opened, session };
+    }
+
+    test.each([false, true])("is spared by revokeAll(), and has its handle. With a new id: %s", async (renews) => {
+      const { users, session } = await binding(renews);
+      const handle = await users.handle(session);
+      expect(await users.revokeAll(ADA, { except: session })).toBe(0);
+      await session.save();
+      expect(await users.list(ADA)).toMatchObject([{ handle, metadata: "phone" }]);
+    });
+
+    test.each([false, true])("is taken back by unbind(). With a new id: %s", async (renews) => {
+      const { users, session } = await binding(renews);
+      await users.unbind(session);
+      await session.save();
+      expect(await users.handle(session)).toBeNull();
+      expect(await users.list(ADA)).toEqual([]);
+      expect(await session.get("user")).toBe("ada");
+    });
+  });
+
   test("a list that is read while a session is put back keeps its entry", async () => {
     const { store: inner, records } = openStore();
     const [begun, go] = [gate(), gate()];

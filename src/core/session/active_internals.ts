@@ -81,7 +81,9 @@ export class ActiveInternals implements SessionInternals {
   }
 
   metadata(name: `+${string}`): JsonValue | undefined {
-    return this.#active.copy.metadata?.[name];
+    const { copy, unconfirmed, unconfirmedRotation } = this.#active;
+    const unanswered = [unconfirmedRotation, unconfirmed].flatMap((write) => write?.commit.metadataChanges ?? []);
+    return copy.metadataAfter(unanswered)?.[name];
   }
 
   setMetadata(name: `+${string}`, value: JsonValue | null): void {
