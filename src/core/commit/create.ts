@@ -1,13 +1,12 @@
 import { FieldsView } from "../fields.ts";
 import { changedMetadata, type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { isOutage, SessionError } from "../errors.ts";
+import { hasCode, isOutage, SessionError } from "../errors.ts";
 import { chain, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { maxAgeOf } from "./touch.ts";
-import type { WorkingCopy } from "../working_copy.ts";
 
 /** After this many generated ids that are already in use, the creation fails. Random ids are never in use. */
 const MAX_IDS = 5;
@@ -21,21 +20,26 @@ export async function begin(active: ActiveSession): Promise<void> {
 }
 
 /**
- * Stores a new session before its id is disclosed, where the response is sent although the store is down. The handler
- * must not get an id under which no session is stored.
+ * Stores a new session, or a new id, before the id is disclosed, where the response is sent although the store is down.
+ * The handler must not get an id under which no session is stored. Answers whether the id can be disclosed.
  */
-export async function storeForId(active: ActiveSession): Promise<WorkingCopy> {
+export async function storeForId(active: ActiveSession): Promise<boolean> {
   const { copy, policy } = active;
-  if (!policy.toleratesFailure || copy.base || active.unavailable !== undefined) return copy;
+  if (!policy.toleratesFailure || (copy.base && !active.rotates)) return true;
+  if (active.unavailable !== undefined) return false;
   try {
+    active.detectChanges();
     await active.save();
+    return true;
   } catch (error) {
+    // A session that exists goes on under its old id, and the end of the request tries once more to give it the new one.
+    if (copy.base && (isOutage(error) || hasCode(error, "ERR_SESSION_GONE"))) return false;
     if (!isOutage(error)) throw error;
     // The request goes on without a session, as after a failure to load it.
     active.unavailable = error;
     active.unconfirmed = undefined;
+    return false;
   }
-  return copy;
 }
 
 /** Stores a new session, if there is anything to store. */

@@ -6,10 +6,7 @@ import { beginOperation } from "../operation.ts";
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
   if (!copy.exists) return null;
-  if (!copy.base) {
-    const { base } = await storeForId(active);
-    if (base || active.unavailable !== undefined) return base?.token ?? null;
-  }
+  if (!(await storeForId(active))) return null;
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
     // The token holds the session, so it cannot be made before everything is stored.

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { memoryStore, type Session, SessionError, SessionManager, type Transport } from "../../../mod.ts";
-import { cookieJar, faultyStore } from "../../../src/testing.ts";
+import { cookieJar, type FaultPlan, faultyStore } from "../../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../../setup/sessions.ts";
 
 describe("create() and id()", () => {
@@ -172,6 +172,49 @@ describe("create() where a store that is down is tolerated", () => {
       expect(result).toBeNull();
     },
   );
+
+  describe.each(["create", "id"] as const)("after regenerate(), %s()", (call) => {
+    const setUp = async (faults: FaultPlan) => {
+      const store = faultyStore(memoryStore());
+      const visit = visitor({ store, onStoreError: "anonymous" });
+      const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("a", 1))) } };
+      const { result, cookies } = await visit(async (session) => {
+        await session.regenerate();
+        session.set("a", 2);
+        store.plan(faults);
+        const id = await session[call]();
+        store.plan({});
+        return [id, await session.get("a")];
+      }, old);
+      const presented = cookies.length === 0 ? old : { headers: { Cookie: cookies[0]?.split(";")[0] ?? "" } };
+      return { result, cookies, kept: (await visit((session) => session.get("a"), presented)).result };
+    };
+
+    test("answers the id that the client gets", async () => {
+      const { result, cookies, kept } = await setUp({});
+      expect([result, kept]).toEqual([[idIn(cookies), 2], 2]);
+    });
+
+    test.each<[string, FaultPlan]>([
+      ["the session cannot be stored under the new id", { save: ["rejects"] }],
+      ["the store hides whether the old id was retired", { save: ["none", "does it but rejects"], load: "rejects" }],
+    ])("answers null if %s, and the end of the request tries again", async (_when, faults) => {
+      const { result, cookies, kept } = await setUp(faults);
+      expect([result, cookies.length, kept]).toEqual([[null, 2], 1, 2]);
+    });
+
+    test("answers null if another request has ended the session", async () => {
+      const store = memoryStore();
+      const visit = visitor({ store, onStoreError: "anonymous" });
+      const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("a", 1))) } };
+      const { result, cookies } = await visit(async (session) => {
+        await session.regenerate();
+        await visit((other) => other.destroy(), old);
+        return await session[call]();
+      }, old);
+      expect([result, cookies]).toEqual([null, []]);
+    });
+  });
 
   test("stores the session once, and answers the id that the client gets", async () => {
     const { store, calls } = counted(memoryStore());
