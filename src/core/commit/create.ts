@@ -25,7 +25,10 @@ export async function begin(active: ActiveSession): Promise<void> {
  */
 export async function storeForId(active: ActiveSession): Promise<boolean> {
   const { copy, policy } = active;
-  if (!policy.toleratesFailure || (copy.base && !active.rotates)) return true;
+  if (!policy.toleratesFailure) return true;
+  // A commit that is under way may give the session a new id, or fail. It may also wait for this very call.
+  if (active.calls.isBusy && active.computing === undefined) await active.exclusively(() => {});
+  if (copy.base && !active.rotates) return true;
   if (active.unavailable !== undefined) return false;
   try {
     active.detectChanges();

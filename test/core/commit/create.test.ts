@@ -1,7 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { memoryStore, type Session, SessionError, SessionManager, type Transport } from "../../../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  SessionError,
+  SessionManager,
+  type SessionStore,
+  type Transport,
+} from "../../../mod.ts";
 import { cookieJar, type FaultPlan, faultyStore } from "../../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../../setup/sessions.ts";
 
@@ -141,6 +148,19 @@ describe("create() and id()", () => {
   });
 });
 
+/** A store that answers later, and takes only the first record. */
+function failingLater(): SessionStore {
+  let isFirst = true;
+  return altered(memoryStore(), {
+    save: async (save, ...args) => {
+      await Promise.resolve();
+      if (!isFirst) throw new Error("down");
+      isFirst = false;
+      return await save(...args);
+    },
+  });
+}
+
 describe("create() where a store that is down is tolerated", () => {
   test.each(["rejects", "does it but rejects"] as const)(
     "answers null when nothing is presented and the store %s, and the request goes on without a session",
@@ -201,6 +221,19 @@ describe("create() where a store that is down is tolerated", () => {
     ])("answers null if %s, and the end of the request tries again", async (_when, faults) => {
       const { result, cookies, kept } = await setUp(faults);
       expect([result, cookies.length, kept]).toEqual([[null, 2], 1, 2]);
+    });
+
+    test("answers null if a call that nobody has awaited could not store the new id, and neither can this one", async () => {
+      const visit = visitor({ store: failingLater(), onStoreError: "anonymous" });
+      const old = { headers: { Cookie: cookieOf(await visit((session) => session.set("a", 1))) } };
+      const { result, cookies } = await visit(async (session) => {
+        await session.regenerate();
+        const updating = session.update("a", () => 2).catch(() => {});
+        const id = await session[call]();
+        await updating;
+        return id;
+      }, old);
+      expect([result, cookies]).toEqual([null, []]);
     });
 
     test("answers null if another request has ended the session", async () => {
