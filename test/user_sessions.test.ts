@@ -446,18 +446,19 @@ describe("revokeAll()", () => {
     expect(await users.list(ADA)).toHaveLength(2);
   });
 
-  test("revokeAll() spares a session that could not be loaded, and that this request has bound", async () => {
+  test("revokeAll() throws as well when this request has bound the session that could not be loaded", async () => {
     const store = faultyStore(memoryStore());
     const { users, logIn } = devices({ store, onStoreError: "anonymous" });
     const phone = await logIn();
-    await logIn();
+    const laptop = await logIn();
     const { result } = await phone(async (session) => {
       store.plan({ load: ["rejects"] });
       await session.get("user");
-      await users.bind(session, ADA).catch(() => {});
-      return await users.revokeAll(ADA, { except: session });
+      await users.bind(session, ADA);
+      return await codeOf(() => users.revokeAll(ADA, { except: session }));
     });
-    expect(result).toBe(2);
+    expect(result).toBe("ERR_STORE");
+    expect([await userOn(phone), await userOn(laptop)]).toEqual([ADA, ADA]);
   });
 
   test("revokeAll() does not count a session whose time was over", async () => {

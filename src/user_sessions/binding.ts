@@ -70,14 +70,15 @@ export async function handleOf(internals: SessionInternals): Promise<string | nu
 /**
  * The tokens of a session that must not be revoked: the stored one, and that of a binding in this request.
  *
- * @throws {SessionError} `ERR_STORE` if the session could not be loaded: without its token, it would be revoked
+ * @throws {SessionError} `ERR_STORE` if the session could not be loaded: without its token, it would be revoked. The same if a new
+ *   one could not be stored
  */
 export async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
   const facts = await storedFacts(internals);
-  const recorded = internals.metadata(FACTS);
-  if (internals.isUnavailable && recorded === undefined)
-    throw new SessionError("ERR_STORE", "Cannot revoke the sessions: the excepted one could not be loaded");
-  return [facts?.token, Object(recorded).token];
+  // A binding in this request does not help: it cannot be stored, and it does not have the token of the stored one.
+  if (internals.isUnavailable)
+    throw new SessionError("ERR_STORE", "Cannot revoke the sessions: the excepted one could not be loaded or stored");
+  return [facts?.token, Object(internals.metadata(FACTS)).token];
 }
 
 /** The facts about a session's user as they are stored. */
