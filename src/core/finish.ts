@@ -1,10 +1,11 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { hasCode, isOutage } from "./errors.ts";
-import { chain, isPromise, type MaybePromise, settling } from "./maybe_promise.ts";
+import { chain, isPromise, type MaybePromise, recovering, settling } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
 import type { Plugin } from "./plugin.ts";
 import type { Policy } from "./policy.ts";
+import type { Operation } from "./repository.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
@@ -229,10 +230,19 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
     headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
   const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
   if (!isExtended) return done();
-  return chain(beginOperation(active), async (op) => {
+  const extend = async (op: Operation): Promise<ResponseHeaders> => {
     for (const plugin of policy.plugins) await plugin.respond?.(headers, op);
     return done();
-  });
+  };
+  return recovering(
+    () => chain(beginOperation(active), extend),
+    (error) => {
+      // A request that loads and stores nothing opens the store only here.
+      if (!policy.toleratesFailure || !isOutage(error)) throw error;
+      if (active.unavailable === undefined) active.emitFailure("load", error, undefined);
+      return done();
+    },
+  );
 }
 
 function responds({ respond }: Plugin): boolean {

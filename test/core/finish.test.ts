@@ -271,6 +271,33 @@ describe("what a plugin tells the client", () => {
     expect(asked).toEqual([read]);
   });
 
+  test("is left out where a store that cannot be opened is tolerated, also of a request without a session", async () => {
+    const { asked, options } = teller({ "X-Job": "done" });
+    const events: string[] = [];
+    const failing = (onStoreError: "throw" | "anonymous"): SessionManager =>
+      new SessionManager({
+        ...options,
+        onStoreError,
+        store: () => Promise.reject(new Error("down")),
+        onEvent: ({ type }) => void events.push(type),
+      });
+    const use = async (sessions: SessionManager, cookie: string): Promise<Headers> => {
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie: cookie } }));
+      await session.get("n");
+      return await sessions.commit(session);
+    };
+    for (const cookie of ["", `__Host-session=${"a".repeat(32)}`]) {
+      expect(await codeOf(() => use(failing("throw"), cookie))).toBe("ERR_STORE");
+      events.length = 0;
+      expect(Object.fromEntries(await use(failing("anonymous"), cookie))).toEqual({
+        "cache-control": "private",
+        "vary": "Cookie",
+      });
+      expect(events).toEqual(["failed"]);
+    }
+    expect(asked).toEqual([]);
+  });
+
   test("is not asked for a session that is gone, or could not be stored, unless the client gets a new id", async () => {
     let isDown = false;
     const store = altered(openStore().store, {
