@@ -7,12 +7,13 @@ import {
   type SessionEvent,
   SessionManager,
   type SessionOptions,
+  type SessionStore,
 } from "../../mod.ts";
 import { undoing } from "../../src/core/operation.ts";
 import type { Found, Operation } from "../../src/core/repository.ts";
 import { managerInternalsOf } from "../../src/core/session_manager.ts";
 import { fakeClock, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, cookieOf, SHOP, visitor } from "../setup/sessions.ts";
+import { altered, codeOf, cookieOf, FAKED, SHOP, visitor } from "../setup/sessions.ts";
 
 const set = (session: Session): void => session.set("a", 1);
 
@@ -202,4 +203,20 @@ describe("undoing()", () => {
     await undoing(scope, async () => void attempts++);
     expect(attempts).toBe(1);
   });
+});
+
+test("a store that is being opened is waited for no longer than for its calls, and serves the next request", async () => {
+  vi.useFakeTimers(FAKED);
+  onTestFinished(() => void vi.useRealTimers());
+  const { promise, resolve } = Promise.withResolvers<SessionStore>();
+  let opened = 0;
+  const visit = visitor({ store: () => (opened++, promise), storeTimeout: 60 });
+  const first = codeOf(() => visit(set));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(await first).toBe("ERR_STORE_TIMEOUT");
+  const second = visit(set);
+  await vi.advanceTimersByTimeAsync(59_999);
+  resolve(memoryStore());
+  expect((await second).cookies).toHaveLength(1);
+  expect([opened, vi.getTimerCount()]).toEqual([1, 0]);
 });
