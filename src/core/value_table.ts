@@ -130,7 +130,7 @@ export function toTable(root: unknown): unknown {
       case "Map":
         return [
           name,
-          ...Array.from(value as Map<unknown, unknown>, (pair, at) => pair.map((each) => indexOf(each, at))).flat(),
+          ...[...(value as Map<unknown, unknown>)].flatMap((pair, at) => pair.map((each) => indexOf(each, at))),
         ];
       case "Set":
         return [name, ...listOf(value as Set<unknown>)];
@@ -168,11 +168,6 @@ export function fromTable(given: unknown): unknown {
   /** The objects made so far, by the numbers of their parts. */
   const made: unknown[] = [];
 
-  const keep = <Kept>(index: number, value: Kept): Kept => {
-    made[index] = value;
-    return value;
-  };
-
   const valueOf = (index: unknown): unknown => {
     if (typeof index !== "number" || !(index in table || -1 - index in SPECIAL)) throw damaged();
     if (index < 0) return SPECIAL[-1 - index];
@@ -180,53 +175,53 @@ export function fromTable(given: unknown): unknown {
     if (typeof part !== "object" || part === null) return part;
     if (index in made) return made[index];
     // A container is kept before it is filled, because its parts may refer to it.
-    if (!Array.isArray(part)) return fill(keep(index, {}), part);
+    if (!Array.isArray(part)) return fill((made[index] = {}), part);
     const [name, first, second, third]: readonly unknown[] = part;
     if (typeof name !== "string") {
-      const list: unknown[] = keep(index, []);
+      const list: unknown[] = (made[index] = []);
       for (const each of part) list.push(valueOf(each));
       return list;
     }
     switch (name) {
       case "null":
-        return fill(keep(index, Object.create(null)), Object(first));
+        return fill((made[index] = Object.create(null)), Object(first));
       case "sparse": {
-        const list: unknown[] = keep(index, []);
+        const list: unknown[] = (made[index] = []);
         list.length = Number(first);
         for (let at = 2; at < part.length; at += 2) {
           const place = Number(part[at]);
-          if (!(Number.isInteger(place) && place >= 0 && place < list.length)) throw damaged();
+          if (!isIndex(String(place), list.length)) throw damaged();
           list[place] = valueOf(part[at + 1]);
         }
         return list;
       }
       case "BigInt":
-        return keep(index, BigInt(String(first)));
+        return (made[index] = BigInt(String(first)));
       case "Date":
-        return keep(index, new Date(typeof first === "number" ? first : NaN));
+        return (made[index] = new Date(typeof first === "number" ? first : NaN));
       case "Map": {
-        const map = keep(index, new Map<unknown, unknown>());
+        const map = (made[index] = new Map<unknown, unknown>());
         for (let at = 1; at < part.length; at += 2) map.set(valueOf(part[at]), valueOf(part[at + 1]));
         return map;
       }
       case "Set": {
-        const set = keep(index, new Set<unknown>());
+        const set = (made[index] = new Set<unknown>());
         for (const each of part.slice(1)) set.add(valueOf(each));
         return set;
       }
       case "RegExp":
         return Object.assign(
-          keep(index, new RegExp(String(first), String(second))),
+          (made[index] = new RegExp(String(first), String(second))),
           third !== undefined && { lastIndex: valueOf(third) },
         );
       case "URL":
-        return keep(index, new URL(String(first)));
+        return (made[index] = new URL(String(first)));
       case "URLSearchParams":
-        return keep(index, new URLSearchParams(String(first)));
+        return (made[index] = new URLSearchParams(String(first)));
       case "ArrayBuffer":
-        return keep(index, fromBase64Url(String(first)).buffer);
+        return (made[index] = fromBase64Url(String(first)).buffer);
       default:
-        return keep(index, bufferViewOf(name, valueOf(first), Number(second), Number(third)));
+        return (made[index] = bufferViewOf(name, valueOf(first), Number(second), Number(third)));
     }
   };
 
