@@ -166,7 +166,9 @@ function isSharedFailure(error: unknown): boolean {
 }
 
 async function storeEach(jobs: readonly Job[]): Promise<null> {
-  for (const { active, current, commit, op, within, resolve } of jobs) {
+  for (const job of jobs) {
+    if (isTooLate(job)) continue;
+    const { active, current, commit, op, within, resolve } = job;
     const stored = within(async () => await update(active, current, commit, op));
     resolve(stored);
     await stored.catch(() => {});

@@ -548,6 +548,26 @@ describe("requests of one process that change one session at once", () => {
     expect((await visit(increment)).result).toBe(1);
   });
 
+  test("are refused as well when each is stored alone, and those before them have taken that long", async () => {
+    const { visit, gather, all, faulty } = await busyShop({ storeTimeout: 60 });
+    const move = moveClock();
+    const { save } = faulty;
+    let isSlow = true;
+    const slow: SessionStore["save"] = async (key, write) => {
+      if (JSON.stringify([...write.record.fields]).length > 2000)
+        throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: its record is too large");
+      if (isSlow && write.changed.has("=n")) move(61_000);
+      return await save(key, write);
+    };
+    Object.assign(faulty, { save: slow });
+    const large = (session: Session) => session.update("large", () => "x".repeat(3000));
+    const { answers } = await gather<unknown>([increment, large, increment, increment]);
+    expect(answers).toEqual([1, ...Array.from({ length: 3 }, () => "ERR_STORE_TIMEOUT")]);
+    isSlow = false;
+    expect((await visit(increment)).result).toBe(2);
+    expect(await all()).toEqual({ first: true, n: 2, other: 0 });
+  });
+
   test("are refused when a plugin rejects what the one before them has stored", async () => {
     const door = {
       name: "door",
