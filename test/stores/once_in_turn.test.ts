@@ -65,16 +65,18 @@ describe("a second write of a record", () => {
     await expect(second).rejects.toThrow();
   });
 
-  test("is done although the program's test has stopped the clock", async () => {
-    vi.useFakeTimers({ toFake: ["setImmediate", "setTimeout"] });
-    expect(await writeTwice(onceInTurn(memoryStore()), randomKey()).second).not.toBe("conflict");
-  });
-
-  test("is done in a runtime without setImmediate", async () => {
-    vi.resetModules();
-    vi.stubGlobal("setImmediate", undefined);
-    const { onceInTurn: bare } = await import("../../src/stores/sql/once_in_turn.ts");
-    expect(await writeTwice(bare(memoryStore()), randomKey()).second).not.toBe("conflict");
+  describe.each(["before", "after"] as const)("with fake timers that a test turned on %s the import", (moment) => {
+    test.each([
+      ["setImmediate", () => {}],
+      ["setTimeout alone", () => vi.stubGlobal("setImmediate", undefined)],
+    ] as const)("waits for no timer that does not fire, in a runtime that has %s", async (_name, prepare) => {
+      vi.resetModules();
+      prepare();
+      if (moment === "before") vi.useFakeTimers();
+      const { onceInTurn: fresh } = await import("../../src/stores/sql/once_in_turn.ts");
+      if (moment === "after") vi.useFakeTimers();
+      expect(await writeTwice(fresh(memoryStore()), randomKey()).second).not.toBe("conflict");
+    });
   });
 });
 
