@@ -40,6 +40,7 @@ describe("difference()", () => {
 
   test("is the changes themselves where they are known", () => {
     expect(difference(BEFORE, withChanges(BEFORE, CHANGED))).toBe(CHANGED);
+    expect(difference(NO_FIELDS, withChanges(NO_FIELDS, AFTER))).toBe(AFTER);
   });
 });
 
