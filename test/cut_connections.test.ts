@@ -1,11 +1,18 @@
 import { Redis as UpstashRedis } from "@upstash/redis";
 import { Redis } from "ioredis";
+import { createPool } from "mysql2/promise";
+import { Pool } from "pg";
+import postgres from "postgres";
 import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Session, SessionManager, type SessionStore, withSession } from "../mod.ts";
+import { type Session, SessionManager, type SessionOptions, type SessionStore, withSession } from "../mod.ts";
+import { mysqlStore } from "../src/stores/mysql.ts";
+import { postgresStore } from "../src/stores/postgres.ts";
 import { redisStore } from "../src/stores/redis.ts";
 import { upstashRedisStore } from "../src/stores/upstash_redis.ts";
 import { type CuttingProxy, type Direction, startCuttingProxy } from "./setup/cutting_proxy.ts";
+import { startMariaDb } from "./setup/mariadb.ts";
+import { type PostgresServer, startPostgres } from "./setup/postgres.ts";
 import { type RedisServer, startRedis } from "./setup/redis.ts";
 import { startUpstash, type Upstash } from "./setup/upstash.ts";
 import { PATIENCE } from "./setup/sessions.ts";
@@ -20,21 +27,32 @@ interface Opened {
   readonly store: SessionStore;
   readonly direct: SessionStore;
   readonly proxy: CuttingProxy;
+  /** The number of bytes between two cuts. Default 1. */
+  readonly step?: number;
+  /** Opens one more client that connects through the proxy. */
+  connect?(): Connection;
   close(): Promise<void>;
+}
+
+/** A store, and its client. */
+interface Connection {
+  readonly store: SessionStore;
+  disconnect(): unknown;
 }
 
 const SHOP = "https://shop.example/";
 
 let server: RedisServer;
 let upstash: Upstash;
+let database: PostgresServer;
 
 beforeAll(async () => {
-  server = await startRedis();
+  [server, database] = await Promise.all([startRedis(), startPostgres()]);
   upstash = await startUpstash(server.url);
 });
 afterAll(async () => {
   await upstash.stop();
-  await server.stop();
+  await Promise.all([server.stop(), database.stop()]);
 });
 
 type Connected = Awaited<ReturnType<typeof nodeRedis>>;
@@ -64,7 +82,46 @@ const engines: Readonly<Record<string, () => Promise<Opened>>> = {
     const straight = await nodeRedis(server.port);
     return opened(proxy, upstashRedisStore(client), redisStore(straight), straight, () => {});
   },
+  "postgresStore() on pg": async () =>
+    onServer(database, 41, (port) => {
+      const pool = new Pool({ host: "127.0.0.1", port, user: "postgres", database: "postgres" }).on("error", () => {});
+      return { store: postgresStore(pool), disconnect: () => pool.end() };
+    }),
+  "postgresStore() on postgres.js": async () =>
+    onServer(database, 67, (port) => {
+      const sql = postgres({ host: "127.0.0.1", port, user: "postgres", fetch_types: false, onnotice: () => {} });
+      return { store: postgresStore(sql), disconnect: () => sql.end({ timeout: 0 }) };
+    }),
+  async "mysqlStore()"() {
+    const mariadb = await startMariaDb();
+    const engine = await onServer(mariadb, 41, (port) => {
+      const pool = createPool({ host: "127.0.0.1", port, user: "root", database: "mysql" });
+      return { store: mysqlStore(pool), disconnect: () => pool.end() };
+    });
+    return { ...engine, close: () => engine.close().then(() => mariadb.stop()) };
+  },
 };
+
+/** A store on a client that connects through a proxy, beside the same store on another client. */
+async function onServer(
+  { port }: { readonly port: number },
+  step: number,
+  connect: (port: number) => Connection,
+): Promise<Opened> {
+  const proxy = await startCuttingProxy(port);
+  const [client, straight] = [connect(proxy.port), connect(port)];
+  return {
+    proxy,
+    store: client.store,
+    direct: straight.store,
+    step,
+    connect: () => connect(proxy.port),
+    async close() {
+      await Promise.all([client.disconnect(), straight.disconnect()]);
+      await proxy.stop();
+    },
+  };
+}
 
 async function onNodeRedis(factory: typeof redisStore): Promise<Opened> {
   const proxy = await startCuttingProxy(server.port);
@@ -113,10 +170,14 @@ interface Cut {
 }
 
 /**
- * Sends one request after another. Each is cut one byte later than the one before, in the request or in the answer,
- * until a request ends before the cut. Returns how many were cut.
+ * Sends one request after another. Each is cut one step later than the one before, in the request or in the answer,
+ * until a request ends before the cut. Returns at which byte that was.
  */
-async function sweep({ store, direct, proxy }: Opened, direction: Direction, { step, judge }: Cut): Promise<number> {
+async function sweep(
+  { store, direct, proxy, step: width = 1 }: Opened,
+  direction: Direction,
+  { step, judge }: Cut,
+): Promise<number> {
   const minted: string[] = [];
   const generateId = (): string => {
     minted.push(crypto.randomUUID());
@@ -124,7 +185,7 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
   };
   const sound = new SessionManager<Data>({ store: direct, storeTimeout: PATIENCE, generateId });
   // The first request is not cut. After it the server knows the scripts, so all later requests send the same bytes.
-  for (let bytes = -1; ; bytes++) {
+  for (let bytes = -1; ; bytes += bytes < 0 ? 1 : width) {
     const handler = withSession<Data>(
       async (_request, session) => {
         await session.get("n");
@@ -161,6 +222,29 @@ async function sweep({ store, direct, proxy }: Opened, direction: Direction, { s
       },
       at,
     );
+  }
+}
+
+/** Opens one client after another, and cuts the connection of each one step later, until it is open before the cut. */
+async function sweepOpening({ connect, direct, proxy, step = 1 }: Opened): Promise<number> {
+  const id = await begun(new SessionManager<Data>({ store: direct, storeTimeout: PATIENCE }));
+  for (let bytes = 0; ; bytes += step) {
+    const { store, disconnect } = connect?.() ?? { store: direct, disconnect() {} };
+    const sessions = new SessionManager<Data>({ store, storeTimeout: PATIENCE });
+    proxy.cutAfter(bytes, "answer", true);
+    const error: unknown = await sessions
+      .open(id)
+      .get("n")
+      .then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+    const wasCut = await proxy.finish();
+    const at = `cut after byte ${bytes}`;
+    if (error !== undefined) expect(error, at).toMatchObject({ name: "SessionError", code: "ERR_STORE" });
+    expect(await sessions.open(id).get("n"), at).toBe(1);
+    await disconnect();
+    if (!wasCut) return bytes;
   }
 }
 
@@ -214,6 +298,10 @@ const cuts: Readonly<Record<string, Cut>> = {
   },
 };
 
+/** The clients that open a connection when a request needs one. */
+const OPENS = /^postgresStore|^mysqlStore/;
+const ALL_KINDS = /^redisStore\(\)|^mysqlStore|on pg$/;
+
 for (const [name, open] of Object.entries(engines)) {
   describe(name, () => {
     let engine: Opened;
@@ -223,8 +311,8 @@ for (const [name, open] of Object.entries(engines)) {
     afterAll(() => engine.close());
 
     for (const [what, cut] of Object.entries(cuts)) {
-      // All kinds run on two clients. On the others, only the kind with the most store calls runs.
-      if (!name.startsWith("redisStore()") && what !== MOST_DEMANDING) continue;
+      // All kinds run on some clients. On the others, only the kind with the most store calls runs.
+      if (!ALL_KINDS.test(name) && what !== MOST_DEMANDING) continue;
       for (const direction of ["request", "answer"] as const) {
         test(`withSession() loses nothing when a client ${what} and the connection is cut at any byte of the ${direction}`, async () => {
           // The shortest answer of Redis has four bytes.
@@ -232,5 +320,56 @@ for (const [name, open] of Object.entries(engines)) {
         });
       }
     }
+
+    if (!OPENS.test(name)) return;
+    test("withSession() works again after a connection was cut at any byte of the answers while it opened", async () => {
+      expect(await sweepOpening(engine)).toBeGreaterThan(4);
+    });
   });
 }
+
+describe.concurrent("withSession(), when connections go silent, works again without a restart", () => {
+  // In milliseconds. So long that no query of a busy machine takes longer.
+  const LIMIT = 3000;
+
+  /** A request after the connections have gone silent may fail. The next one must not. */
+  async function recovers({ store, proxy, close }: Opened, options: SessionOptions<Data> = {}): Promise<void> {
+    const sessions = new SessionManager<Data>({ store, storeTimeout: PATIENCE, ...options });
+    const id = await begun(sessions);
+    proxy.silence();
+    await sessions
+      .open(id)
+      .get("n")
+      .catch((error: unknown) => expect(error).toMatchObject({ name: "SessionError" }));
+    expect(await sessions.open(id).get("n")).toBe(1);
+    await close();
+  }
+
+  test("with pg, and its option query_timeout", async () => {
+    const engine = await onServer(database, 1, (port) => {
+      const address = { host: "127.0.0.1", port, user: "postgres", database: "postgres" };
+      const pool = new Pool({ ...address, query_timeout: LIMIT, max: 1 }).on("error", () => {});
+      return { store: postgresStore(pool), disconnect: () => pool.end() };
+    });
+    await recovers(engine);
+  });
+
+  test("with ioredis, and its option socketTimeout", async () => {
+    const proxy = await startCuttingProxy(server.port);
+    const client = new Redis({ port: proxy.port, host: "127.0.0.1", socketTimeout: LIMIT }).on("error", () => {});
+    const straight = await nodeRedis(server.port);
+    await recovers(opened(proxy, redisStore(client), redisStore(straight), straight, () => client.disconnect()));
+  });
+
+  test("with node-redis, if a request that gets no answer destroys the client", async () => {
+    const proxy = await startCuttingProxy(server.port);
+    let client: Connected | undefined;
+    const store = redisStore(async () => (client = await nodeRedis(proxy.port)));
+    const straight = await nodeRedis(server.port);
+    const end = (): void => client?.destroy();
+    await recovers(opened(proxy, store, redisStore(straight), straight, end), {
+      storeTimeout: LIMIT / 1000,
+      onEvent: (event) => event.type === "failed" && end(),
+    });
+  });
+});

@@ -64,6 +64,7 @@ interface StoredItem {
  *
  * ## Limits
  * A record has at most 1 000 000 bytes: Memcached takes items of 1 MiB, key and header included, unless it was started with another `-I`.
+ * If a connection breaks, the client never answers the calls that were under way: they end with `ERR_STORE_TIMEOUT`.
  *
  * @param client A client of `memcached`. The store never ends it
  * @param options The key prefix

@@ -38,6 +38,9 @@ export type PostgresClient =
  * Behind PgBouncer in transaction mode, `pg` needs no setting, because the statements have no names. Open postgres.js
  * with `prepare: false` there, as its documentation says.
  *
+ * Open postgres.js with `fetch_types: false`. Otherwise it asks for the types of arrays when it connects, and a
+ * connection that is reset meanwhile ends the process. Give the store a separate client if your own queries need arrays.
+ *
  * Listen to the event `error` of a `pg` pool: without a listener, `pg` ends the process when an idle connection breaks.
  *
  * ## How expiry behaves

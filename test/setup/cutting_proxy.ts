@@ -4,22 +4,28 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 /** The direction in which a connection is cut: to the server, or back to the client. */
 export type Direction = "request" | "answer";
 
-/** A TCP proxy that cuts a connection after an exact number of bytes. */
+/** A TCP proxy that cuts a connection after an exact number of bytes, or lets connections go silent. */
 export interface CuttingProxy {
   readonly port: number;
-  /** Cuts once, after this many more bytes have passed in this direction. No further byte passes. */
-  cutAfter(bytes: number, direction: Direction): void;
+  /**
+   * Cuts once, after this many more bytes have passed in this direction. No further byte passes. `resets`: the receiver
+   * gets an error, as from a server that has crashed; otherwise it sees the end of the connection.
+   */
+  cutAfter(bytes: number, direction: Direction, resets?: boolean): void;
   /** Cancels the plan, and returns whether the cut has happened. Resolves when the receiver has closed the cut connection. */
   finish(): Promise<boolean>;
+  /** From now on, the present connections stay open, but no further byte passes. New connections are not affected. */
+  silence(): void;
   stop(): Promise<void>;
 }
 
 /** Starts the proxy on a free port of 127.0.0.1, in front of a server on another port there. */
 export async function startCuttingProxy(serverPort: number): Promise<CuttingProxy> {
-  let plan: { readonly direction: Direction; bytes: number } | undefined;
+  let plan: { readonly direction: Direction; readonly resets: boolean; bytes: number } | undefined;
   let hasCut = false;
   const open = new Set<Socket>();
   const severed: Promise<unknown>[] = [];
+  let silent: ReadonlySet<Socket> = new Set();
 
   const proxy = createServer((client) => {
     const server = connect(serverPort, "127.0.0.1");
@@ -34,18 +40,20 @@ export async function startCuttingProxy(serverPort: number): Promise<CuttingProx
 
   function pass(from: Socket, to: Socket, direction: Direction): void {
     from.on("data", (chunk) => {
-      if (to.writableEnded || to.destroyed) return;
+      if (silent.has(from) || to.writableEnded || to.destroyed) return;
       if (plan?.direction !== direction || chunk.length < plan.bytes) {
         if (plan?.direction === direction) plan.bytes -= chunk.length;
         to.write(chunk);
         return;
       }
       const rest = chunk.subarray(0, plan.bytes);
+      const { resets } = plan;
       plan = undefined;
       hasCut = true;
       // The receiver gets all bytes before the cut. The sender gets nothing any more.
       severed.push(once(to, "close"));
-      to.end(rest);
+      if (resets) to.write(rest, () => to.resetAndDestroy());
+      else to.end(rest);
       from.destroy();
     });
     from.on("close", () => to.end());
@@ -56,14 +64,17 @@ export async function startCuttingProxy(serverPort: number): Promise<CuttingProx
   const { port } = proxy.address() as AddressInfo;
   return {
     port,
-    cutAfter(bytes, direction) {
-      plan = { bytes, direction };
+    cutAfter(bytes, direction, resets = false) {
+      plan = { bytes, direction, resets };
       hasCut = false;
     },
     async finish() {
       plan = undefined;
       await Promise.all(severed.splice(0));
       return hasCut;
+    },
+    silence() {
+      silent = new Set(open);
     },
     async stop() {
       for (const socket of open) socket.destroy();
