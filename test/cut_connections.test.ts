@@ -328,6 +328,21 @@ for (const [name, open] of Object.entries(engines)) {
   });
 }
 
+test("postgresStore() on postgres.js works again when the program tries again at once after a reset", async () => {
+  const { store, proxy, close } = await onServer(database, 1, (port) => {
+    const sql = postgres({ host: "127.0.0.1", port, user: "postgres", max: 1, fetch_types: false, onnotice: () => {} });
+    return { store: postgresStore(sql), disconnect: () => sql.end({ timeout: 0 }) };
+  });
+  const sessions = new SessionManager<Data>({ store, storeTimeout: PATIENCE });
+  const id = await begun(sessions);
+  const count = async (): Promise<number | undefined> => await sessions.open(id).get("n");
+  for (let bytes = 0; bytes < 5; bytes++) {
+    proxy.cutAfter(bytes, "answer", true);
+    expect(await count().catch(count)).toBe(1);
+  }
+  await close();
+});
+
 describe.concurrent("withSession(), when connections go silent, works again without a restart", () => {
   // In milliseconds. So long that no query of a busy machine takes longer.
   const LIMIT = 3000;

@@ -128,7 +128,18 @@ function queryOf(client: PostgresClient): (statement: string, values: SqlValue[]
   if (hasMethod(client, "query")) return (statement, values) => client.query(statement, values);
   // postgres.js asks the server for the types of the parameters before each statement that has no name. It gives names unless it was
   // opened with `prepare: false`.
-  if (hasMethod(client, "unsafe")) return (statement, values) => client.unsafe(statement, values, { prepare: true });
+  if (hasMethod(client, "unsafe")) {
+    return async (statement, values) => {
+      try {
+        return await client.unsafe(statement, values, { prepare: true });
+      } catch (error) {
+        // postgres.js reports a reset before it knows that the connection has ended. A query that begins in between is
+        // never answered, and neither is any later one on this connection.
+        if (detailOf(error, "syscall") !== undefined) await new Promise((resolve) => setTimeout(resolve));
+        throw error;
+      }
+    };
+  }
   throw new TypeError(
     "postgresStore: the client must be one of pg, postgres.js, Neon or PGlite; is it undefined, a promise, or an address?",
   );
