@@ -256,6 +256,7 @@ async function begun(sessions: SessionManager<Data>): Promise<string> {
 }
 
 const count: Step = (session) => session.update("n", (n = 0) => n + 1);
+const ROTATION = "regenerates";
 const MOST_DEMANDING = "updates, and goes on when save() failed";
 const cuts: Readonly<Record<string, Cut>> = {
   updates: {
@@ -278,7 +279,7 @@ const cuts: Readonly<Record<string, Cut>> = {
       expect(isErased, at).toBe(false);
     },
   },
-  regenerates: {
+  [ROTATION]: {
     async step(session) {
       await session.regenerate();
       await count(session);
@@ -314,6 +315,9 @@ for (const [name, open] of Object.entries(engines)) {
       // All kinds run on some clients. On the others, only the kind with the most store calls runs.
       if (!ALL_KINDS.test(name) && what !== MOST_DEMANDING) continue;
       for (const direction of ["request", "answer"] as const) {
+        // A database may execute a whole request after its connection has ended. If it creates a session after the undoing has ended
+        // that session, the session stays, and no client knows its id.
+        if (OPENS.test(name) && what === ROTATION && direction === "request") continue;
         test(`withSession() loses nothing when a client ${what} and the connection is cut at any byte of the ${direction}`, async () => {
           // The shortest answer of Redis has four bytes.
           expect(await sweep(engine, direction, cut)).toBeGreaterThanOrEqual(4);
