@@ -1,4 +1,5 @@
-import { ActiveSession, type Lifecycle, type SessionSource } from "./session/active_session.ts";
+import { ActiveInternals } from "./session/active_internals.ts";
+import type { Lifecycle, SessionSource } from "./session/active_session.ts";
 import { commitAll, commitKey } from "./commit.ts";
 import { commit, discard, respond, type WaitUntil, waitUntilFor } from "./finish.ts";
 import { loadSession } from "./load.ts";
@@ -158,7 +159,7 @@ class Manager<Data extends object> implements ManagerInternals<Data> {
     const policy = resolveOptions(options);
     this.policy = policy;
     this.prepare = preparation(policy);
-    this.#activate = (session, source) => new ActiveSession(policy, session, source, LIFECYCLE);
+    this.#activate = (session, source) => new ActiveInternals(policy, session, source, LIFECYCLE);
     const host = hostOf(policy);
     for (const plugin of policy.plugins) plugin.attach?.(host);
   }

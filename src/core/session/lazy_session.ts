@@ -1,12 +1,13 @@
-import type { ActiveSession, SessionSource } from "./active_session.ts";
+import type { ActiveInternals } from "./active_internals.ts";
+import type { SessionSource } from "./active_session.ts";
 
 /** Makes the state of a session. */
-export type Activate = (session: object, source: SessionSource) => ActiveSession;
+export type Activate = (session: object, source: SessionSource) => ActiveInternals;
 
 /** The session of one request, before and after its first use. A request that never uses its session makes no state. */
 export class LazySession {
   /** The state of the session; undefined if the session was not used. */
-  active: ActiveSession | undefined;
+  active: ActiveInternals | undefined;
   /** Whether the response was sent. */
   isClosed = false;
   /** Whether a handler of `withSession` or Hono has answered. Then `sessions.start(request)` gives this session to its stream. */
@@ -22,7 +23,7 @@ export class LazySession {
   }
 
   /** Answers the state of the session, and makes it with the first use. */
-  activate(): ActiveSession {
+  activate(): ActiveInternals {
     if (this.active === undefined) {
       this.active = this.#activate(this.#session, this.#source);
       this.active.isSent = this.isClosed;

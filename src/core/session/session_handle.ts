@@ -16,7 +16,6 @@ import {
 import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, ValueOptions } from "../session.ts";
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
-import { ActiveInternals } from "./active_internals.ts";
 import { type Activate, LazySession } from "./lazy_session.ts";
 import { protectPrototype } from "./session_prototype.ts";
 import { keysOf, loadToRead, pull, read, remove, set, setAll } from "./session_values.ts";
@@ -212,10 +211,11 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   }
 
   static {
-    const internals = function (this: SessionHandle<object>): SessionInternals {
-      return new ActiveInternals(this.#lazy.activate());
-    };
-    Object.defineProperty(this.prototype, INTERNALS, { get: internals });
+    Object.defineProperty(this.prototype, INTERNALS, {
+      get(this: SessionHandle<object>): SessionInternals {
+        return this.#lazy.activate();
+      },
+    });
     protectPrototype(this.prototype);
   }
 
