@@ -1,6 +1,6 @@
 import type { FieldsView } from "./fields.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
-import type { Metadata, OwnTimeouts } from "./metadata.ts";
+import type { MetadataChanges } from "./metadata_changes.ts";
 
 /**
  * One change of a session's fields. It may run several times: on the fields that this request sees, and again on the
@@ -24,12 +24,10 @@ export interface Rotation {
 }
 
 /** The changes that one request stores at one time. */
-export interface Commit {
+export interface Commit extends MetadataChanges {
   readonly changes: readonly Change[];
   /** The base's fields with the changes applied; undefined if the changes must run first. */
   readonly view: FieldsView | undefined;
-  readonly metadataChanges: readonly ((metadata: Metadata) => Metadata)[];
-  readonly timeouts: OwnTimeouts | undefined;
   readonly rotation: Rotation | undefined;
   /** Whether a session must exist afterwards, even an empty one. */
   readonly begins: boolean;
@@ -82,17 +80,4 @@ export function replay(changes: readonly Change[], view: FieldsView, from = 0): 
 /** Applies the changes of a commit to a view that has none, unless the commit has the result already. */
 export function viewOf({ view, changes }: Commit, unchanged: FieldsView): MaybePromise<FieldsView> {
   return view?.base === unchanged.base ? view : replay(changes, unchanged);
-}
-
-/** Metadata with changes applied; the same object if there are no changes. */
-export function applyChanges(metadata: Metadata, changes: readonly ((metadata: Metadata) => Metadata)[]): Metadata {
-  return changes.reduce((changed, change) => change(changed), metadata);
-}
-
-/** Metadata with the changes of a commit; the same object if they change nothing. */
-export function changedMetadata(metadata: Metadata, { timeouts, metadataChanges }: Commit): Metadata {
-  const changed = applyChanges(metadata, metadataChanges);
-  if (timeouts === undefined) return changed;
-  const own = { ...changed.timeouts, ...timeouts };
-  return JSON.stringify(own) === JSON.stringify({ ...changed.timeouts }) ? changed : { ...changed, timeouts: own };
 }

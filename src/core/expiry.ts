@@ -18,6 +18,12 @@ export interface TimeoutLimits {
   readonly absolute?: number | undefined;
 }
 
+/** The timeouts of the options, and the limits of a session's own ones. */
+interface TimeoutPolicy {
+  readonly timeouts: Timeouts;
+  readonly limits: TimeoutLimits;
+}
+
 /** How far one server's clock may be wrong, in seconds: the five minutes of SECURITY.md. */
 export const CLOCK_ERROR = 300;
 
@@ -34,7 +40,7 @@ export const SWEEP_MARGIN: number = CLOCK_SKEW;
 const RETIRED_LIFE = 600_000;
 
 /** The timeouts of one session: those of the options, or its own ones within the limits. */
-export function timeoutsOf({ timeouts: own }: Metadata, timeouts: Timeouts, limits: TimeoutLimits): Timeouts {
+export function timeoutsOf({ timeouts: own }: Metadata, { timeouts, limits }: TimeoutPolicy): Timeouts {
   if (own === undefined) return timeouts;
   const idle = Math.min(own.idle ?? timeouts.idle, limits.idle ?? Infinity);
   const longest = own.absolute ?? timeouts.absolute;

@@ -204,7 +204,8 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   if (copy.isPending) await active.load();
   // The response may also have to carry the result of an unconfirmed write.
   if (!copy.base || active.isGone || active.calls.isBusy || hasRemains(active)) return false;
-  if (copy.rotation !== undefined || copy.timeouts !== undefined || copy.changesMetadata) return false;
+  const { rotation, timeouts, metadataChanges } = copy.pending;
+  if (rotation !== undefined || timeouts !== undefined || metadataChanges.length > 0) return false;
   return !active.isRenewed && !isTouchDue(active, copy.base);
 }
 

@@ -42,7 +42,7 @@ export class Flash {
   peek(key: string): string | undefined {
     const shown = this.#notes?.shown.get(key);
     if (shown !== undefined || this.#notes?.later.has(key)) return shown;
-    const { view } = this.#session.copy;
+    const { view } = this.#session.copy.pending;
     // Every call that reads comes here, and very few sessions have a flash value.
     if (!view.mayHave(FLASH)) return undefined;
     return unexpired(view.get(fieldName(FLASH, key)), this.#session.policy.now())?.text;
@@ -60,7 +60,7 @@ export class Flash {
 
   /** The keys of the values that this request can read. */
   keys(): string[] {
-    const { view } = this.#session.copy;
+    const { view } = this.#session.copy.pending;
     if (this.#notes === undefined && !view.mayHave(FLASH)) return [];
     const keys = new Set(this.#notes?.shown.keys());
     for (const key of view.names(FLASH).map(keyOf)) if (this.peek(key) !== undefined) keys.add(key);
@@ -102,7 +102,7 @@ export class Flash {
   /** The change that removes the value that this request can read under a key; undefined if it has none, or one for later. */
   removal(key: string): KeyChange | undefined {
     const { copy } = this.#session;
-    const isAbsent = copy.base !== undefined && copy.view.get(fieldName(FLASH, key)) === undefined;
+    const isAbsent = copy.base !== undefined && copy.pending.view.get(fieldName(FLASH, key)) === undefined;
     return isAbsent || this.#notes?.later.has(key) ? undefined : removeChange(key);
   }
 

@@ -63,8 +63,7 @@ class StoreOperation implements Operation {
   }
 
   endsAt({ metadata, lastSeenAt }: Pick<Contents, "metadata" | "lastSeenAt">): number {
-    const { timeouts, limits } = this.#scope.policy;
-    return endOf(metadata.absoluteSince, lastSeenAt, timeoutsOf(metadata, timeouts, limits));
+    return endOf(metadata.absoluteSince, lastSeenAt, timeoutsOf(metadata, this.#scope.policy));
   }
 
   assertFits(token: string): void {

@@ -47,13 +47,13 @@ export class Values {
   }
 
   /** The text of a key, unless its time to live has passed. */
-  text(key: string, view: FieldsView = this.#session.copy.view): string | undefined {
+  text(key: string, view: FieldsView = this.#session.copy.pending.view): string | undefined {
     return view.get(fieldName(DATA, key)) ?? this.#expiring(key, view)?.text;
   }
 
   /** The keys that have a value. */
   keys(): string[] {
-    const { view } = this.#session.copy;
+    const { view } = this.#session.copy.pending;
     const keys = view.names(DATA).map(keyOf);
     if (!view.mayHave(EXPIRING)) return keys;
     const expiring = view.names(EXPIRING).map(keyOf);
@@ -138,7 +138,7 @@ export class Values {
       // A stored text may be another spelling of the same value, written by another program.
       const decoded = this.decode(text);
       if (decoded !== undefined && next === this.encode(key, decoded)) continue;
-      const end = this.#expiring(key, this.#session.copy.view)?.endsAt;
+      const end = this.#expiring(key, this.#session.copy.pending.view)?.endsAt;
       this.#session.copy.record(setChange(key, next, end));
       this.#tracked.set(key, { value, text: next });
     }

@@ -1,7 +1,8 @@
-import { applyChanges, type Change, type Commit, EMPTY, isEmpty, replay, type Rotation } from "./changes.ts";
+import { type Change, type Commit, EMPTY, isEmpty, replay, type Rotation } from "./changes.ts";
 import { FieldsView } from "./fields.ts";
 import { chain, isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Metadata, OwnTimeouts } from "./metadata.ts";
+import { changedMetadata } from "./metadata_changes.ts";
 import { type Fields, NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 
@@ -25,28 +26,11 @@ export class WorkingCopy {
   /** Counts how often the session was given up, so that an `update` that began earlier notices it. */
   resets = 0;
 
-  /** Everything that was recorded and waits to be stored. */
   #pending: PendingCommit = pendingOn(NO_FIELDS);
 
-  /** The fields as this request sees them. */
-  get view(): FieldsView {
-    return this.#pending.view;
-  }
-
-  get rotation(): Rotation | undefined {
-    return this.#pending.rotation;
-  }
-
-  get timeouts(): OwnTimeouts | undefined {
-    return this.#pending.timeouts;
-  }
-
-  get touches(): boolean {
-    return this.#pending.touches;
-  }
-
-  get changesMetadata(): boolean {
-    return this.#pending.metadataChanges.length > 0;
+  /** Everything that was recorded and waits to be stored. */
+  get pending(): Commit & { readonly view: FieldsView } {
+    return this.#pending;
   }
 
   /** Whether anything waits to be stored. */
@@ -60,14 +44,13 @@ export class WorkingCopy {
   }
 
   /**
-   * The metadata as this request sees it; undefined if there is no session and no change of its metadata. `unanswered` are
-   * the changes of writes that got no answer.
+   * The metadata as this request sees it. Without a session, it is that of a session which begins at `now`. `unanswered`
+   * are the changes of writes that got no answer.
    */
-  metadataAfter(unanswered: Commit["metadataChanges"]): Metadata | undefined {
-    const { base } = this;
-    const changes = [...unanswered, ...this.#pending.metadataChanges];
-    if (!base && changes.length === 0) return undefined;
-    return applyChanges(base?.metadata ?? { createdAt: 0, absoluteSince: 0 }, changes);
+  metadata(now: number, unanswered: Commit["metadataChanges"] = []): Metadata {
+    const { timeouts, metadataChanges } = this.#pending;
+    const begun = this.base?.metadata ?? { createdAt: now, absoluteSince: now };
+    return changedMetadata(begun, { timeouts, metadataChanges: [...unanswered, ...metadataChanges] });
   }
 
   /** Records a change, which must run at once on the fields that this request sees. */

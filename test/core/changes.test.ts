@@ -1,52 +1,9 @@
 import { describe, expect, test } from "vitest";
-import {
-  applyChanges,
-  type Change,
-  changedMetadata,
-  type Commit,
-  hasGrace,
-  isRotation,
-  replay,
-} from "../../src/core/changes.ts";
+import { type Change, hasGrace, isRotation, replay } from "../../src/core/changes.ts";
 import { FieldsView } from "../../src/core/fields.ts";
 import { isPromise } from "../../src/core/maybe_promise.ts";
-import type { Metadata } from "../../src/core/metadata.ts";
 import { WorkingCopy } from "../../src/core/working_copy.ts";
 import { soon } from "../setup/sessions.ts";
-
-const BEFORE: Metadata = { createdAt: 1, absoluteSince: 2 };
-
-/** A commit that changes only what is given. */
-function commit(more: Partial<Commit>): Commit {
-  return { ...new WorkingCopy().take(), ...more };
-}
-
-test("applyChanges() applies each change to what the one before it has left", () => {
-  const changes = [
-    (metadata: Metadata): Metadata => ({ ...metadata, createdAt: metadata.createdAt + 10 }),
-    (metadata: Metadata): Metadata => ({ ...metadata, createdAt: metadata.createdAt * 2 }),
-  ];
-  expect(applyChanges(BEFORE, changes)).toEqual({ createdAt: 22, absoluteSince: 2 });
-  expect(applyChanges(BEFORE, [])).toBe(BEFORE);
-});
-
-test("changedMetadata() gives the very same metadata when nothing new is said", () => {
-  expect(changedMetadata(BEFORE, commit({}))).toBe(BEFORE);
-  expect(changedMetadata(BEFORE, commit({ timeouts: {} }))).toBe(BEFORE);
-  const own: Metadata = { ...BEFORE, timeouts: { idle: 60, absolute: false } };
-  expect(changedMetadata(own, commit({ timeouts: { absolute: false } }))).toBe(own);
-});
-
-test("changedMetadata() puts timeouts among those that the session has, and keeps what a commit changes beside", () => {
-  const own: Metadata = { ...BEFORE, timeouts: { idle: 60, absolute: false } };
-  const changed = changedMetadata(
-    own,
-    commit({ timeouts: { idle: 30 }, metadataChanges: [(metadata) => ({ ...metadata, authenticatedAt: 5 })] }),
-  );
-  expect(changed).toEqual({ ...BEFORE, authenticatedAt: 5, timeouts: { idle: 30, absolute: false } });
-  expect(own.timeouts).toEqual({ idle: 60, absolute: false });
-  expect(changedMetadata(BEFORE, commit({ timeouts: { cookie: null } })).timeouts).toEqual({ cookie: null });
-});
 
 test("hasGrace() is whether the old id leads to the session for a while", () => {
   const rotation = { grace: 0, reauthenticated: false, untilUsed: false };

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { EMPTY } from "../../src/core/changes.ts";
 import type { ActiveSession } from "../../src/core/session/active_session.ts";
 import { CLOCK_SKEW, endOf, followedUntil, timeoutsOf } from "../../src/core/expiry.ts";
 import type { OwnTimeouts } from "../../src/core/metadata.ts";
@@ -26,7 +27,7 @@ test("CLOCK_SKEW is ten minutes: one clock may be five minutes behind, and anoth
 
 describe("timeoutsOf()", () => {
   const of = (own: OwnTimeouts | undefined, limits = {}) =>
-    timeoutsOf({ createdAt: 0, absoluteSince: 0, timeouts: own }, timeouts, limits);
+    timeoutsOf({ createdAt: 0, absoluteSince: 0, timeouts: own }, { timeouts, limits });
 
   test("are those of the options when the session has none of its own", () => {
     expect(of(undefined)).toBe(timeouts);
@@ -65,14 +66,14 @@ test.each([
   const current = { metadata, fields: new Map(), lastSeenAt: 50_000, id: "", token: "", version: 1 };
   const policy = { now: () => 50_000 + age, timeouts: { ...timeouts, touchInterval }, limits: {} };
   const active = { policy, copy: {} } as unknown as ActiveSession;
-  expect(isTouchDue(active, current, false, undefined)).toBe(expected);
-  expect(isTouchDue(active, current, true, undefined)).toBe(true);
-  expect(isTouchDue(active, null, true, undefined)).toBe(false);
+  expect(isTouchDue(active, current, EMPTY)).toBe(expected);
+  expect(isTouchDue(active, current, { ...EMPTY, touches: true })).toBe(true);
+  expect(isTouchDue(active, null, { ...EMPTY, touches: true })).toBe(false);
 });
 
 test("the touch interval of the options holds for a session whose own timeouts do not name the idle one", () => {
   const metadata = { createdAt: 0, absoluteSince: 0, timeouts: { absolute: 500 } };
-  expect(timeoutsOf(metadata, { idle: 100, absolute: 1000, touchInterval: 3 }, {})).toEqual({
+  expect(timeoutsOf(metadata, { timeouts: { idle: 100, absolute: 1000, touchInterval: 3 }, limits: {} })).toEqual({
     idle: 100,
     absolute: 500,
     touchInterval: 3,

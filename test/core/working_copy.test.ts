@@ -23,12 +23,12 @@ describe("WorkingCopy", () => {
     await copy.setBase(found({ a: "1" }));
     copy.record(append("a", "2"));
     const commit = copy.take();
-    expect([copy.isPending, copy.view.get("a")]).toEqual([false, "12"]);
+    expect([copy.isPending, copy.pending.view.get("a")]).toEqual([false, "12"]);
     copy.record(append("a", "3"));
     expect(commit.changes).toHaveLength(1);
-    expect(copy.view.get("a")).toBe("123");
+    expect(copy.pending.view.get("a")).toBe("123");
     await copy.setBase(found({ a: "x2" }, 2));
-    expect(copy.view.get("a")).toBe("x23");
+    expect(copy.pending.view.get("a")).toBe("x23");
   });
 
   test("restore() puts back what was not stored, ahead of what was recorded meanwhile", async () => {
@@ -38,9 +38,9 @@ describe("WorkingCopy", () => {
     const commit = copy.take();
     copy.record(append("a", "3"));
     copy.restore(commit);
-    expect(copy.view.get("a")).toBe("123");
+    expect(copy.pending.view.get("a")).toBe("123");
     await copy.setBase(found({ a: "y" }, 2));
-    expect(copy.view.get("a")).toBe("y23");
+    expect(copy.pending.view.get("a")).toBe("y23");
   });
 
   test("takeKey() takes the changes of one key, and all of them if one is of all keys", () => {
@@ -71,7 +71,7 @@ describe("WorkingCopy", () => {
       copy.record({ key: "b", run: (fields) => (fields.get("a") === "2" ? fail() : undefined) });
       copy.record(append("a", "!"));
       await expect((async () => await copy.setBase(found({ a: "2" }, 2)))()).rejects.toThrow("mine");
-      expect([copy.view.get("a"), copy.base?.version, copy.take().changes.length]).toEqual(["2!", 2, 1]);
+      expect([copy.pending.view.get("a"), copy.base?.version, copy.take().changes.length]).toEqual(["2!", 2, 1]);
     },
   );
 
@@ -84,7 +84,7 @@ describe("WorkingCopy", () => {
     const setting = copy.setBase(found({ a: "x" }, 2));
     copy.record(append("a", "3"));
     await setting;
-    expect(copy.view.get("a")).toBe("x23");
+    expect(copy.pending.view.get("a")).toBe("x23");
   });
 
   test("setBase() shows the state again from which the changes of a key were taken", async () => {
@@ -94,7 +94,7 @@ describe("WorkingCopy", () => {
     copy.record(put("a", "2"));
     copy.takeKey("a");
     await copy.setBase(base);
-    expect([copy.view.get("a"), copy.isPending]).toEqual(["1", false]);
+    expect([copy.pending.view.get("a"), copy.isPending]).toEqual(["1", false]);
   });
 
   test("withdraw() takes back a change that waits, and no other", async () => {
@@ -105,10 +105,10 @@ describe("WorkingCopy", () => {
     copy.record(second);
     const { revision } = copy;
     await copy.withdraw(first);
-    expect([copy.view.get("a"), copy.base?.version, copy.revision > revision]).toEqual(["13", 1, true]);
+    expect([copy.pending.view.get("a"), copy.base?.version, copy.revision > revision]).toEqual(["13", 1, true]);
     const after = copy.revision;
     await copy.withdraw(first);
-    expect([copy.view.get("a"), copy.revision]).toEqual(["13", after]);
+    expect([copy.pending.view.get("a"), copy.revision]).toEqual(["13", after]);
     expect(copy.take().changes).toEqual([second]);
 
     const empty = new WorkingCopy();
@@ -129,12 +129,12 @@ describe("WorkingCopy", () => {
     copy.recordMetadata(mark("first"));
     copy.rotate({ grace: 1, reauthenticated: true, untilUsed: false });
     const commit = copy.take();
-    expect([copy.isPending, copy.changesMetadata]).toEqual([false, false]);
+    expect(copy.isPending).toBe(false);
     copy.setTimeouts({ idle: 3 });
     copy.recordMetadata(mark("second"));
     copy.rotate({ grace: 4, reauthenticated: false, untilUsed: false });
     copy.restore(commit);
-    expect(copy.metadata).toEqual({ "createdAt": 0, "absoluteSince": 0, "+trace": "firstsecond" });
+    expect(copy.metadata(0)["+trace"]).toBe("firstsecond");
     expect(copy.take()).toMatchObject({
       begins: true,
       touches: true,
@@ -150,18 +150,16 @@ describe("WorkingCopy", () => {
     expect(copy.isPending).toBe(false);
   });
 
-  test("metadata are those of the session with what waits, and there are none without both", async () => {
+  test("metadata() is that of the session with what waits, or of one that begins now", async () => {
     const copy = new WorkingCopy();
-    expect(copy.metadata).toBeUndefined();
+    expect(copy.metadata(7)).toEqual({ createdAt: 7, absoluteSince: 7 });
     const base = found({});
     await copy.setBase(base);
-    expect(copy.metadata).toBe(base.metadata);
+    expect(copy.metadata(7)).toBe(base.metadata);
     copy.recordMetadata((metadata) => ({ ...metadata, rotatedAt: 5 }));
-    expect([copy.metadata, copy.isPending, copy.changesMetadata]).toEqual([
-      { ...base.metadata, rotatedAt: 5 },
-      true,
-      true,
-    ]);
+    copy.setTimeouts({ idle: 9 });
+    expect(copy.metadata(7)).toEqual({ ...base.metadata, rotatedAt: 5, timeouts: { idle: 9 } });
+    expect(copy.isPending).toBe(true);
   });
 
   test("drop() and reset() leave nothing to store: the session as it is, or none", async () => {
@@ -175,10 +173,10 @@ describe("WorkingCopy", () => {
     };
     recordAll();
     copy.drop();
-    expect([copy.isPending, copy.view.get("a"), copy.exists]).toEqual([false, "1", true]);
+    expect([copy.isPending, copy.pending.view.get("a"), copy.exists]).toEqual([false, "1", true]);
     recordAll();
     copy.reset();
-    expect([copy.isPending, copy.view.get("a"), copy.exists]).toEqual([false, undefined, false]);
+    expect([copy.isPending, copy.pending.view.get("a"), copy.exists]).toEqual([false, undefined, false]);
   });
 
   test("begin() asks for a session once, however often it is called", () => {
@@ -228,10 +226,10 @@ describe("WorkingCopy", () => {
     const ask = (grace: number, untilUsed = false): void => copy.rotate({ grace, reauthenticated: false, untilUsed });
     ask(0, true);
     ask(60);
-    expect(copy.rotation).toEqual({ grace: 60, reauthenticated: false, untilUsed: false });
+    expect(copy.pending.rotation).toEqual({ grace: 60, reauthenticated: false, untilUsed: false });
     ask(30);
     ask(90);
-    expect(copy.rotation?.grace).toBe(30);
+    expect(copy.pending.rotation?.grace).toBe(30);
   });
 
   test("rotate() keeps a reauthentication that was asked for before", () => {

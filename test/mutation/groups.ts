@@ -129,10 +129,10 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     ],
   },
   core_changes: {
-    files: ["src/core/changes.ts", "src/core/commit/update.ts"],
+    files: ["src/core/changes.ts", "src/core/metadata_changes.ts", "src/core/commit/update.ts"],
     tests: [
       "test/core/**/{after_the_response,changes,changes_in_place,commit,create,grace,group_commit,recovery,rotate}.test.ts",
-      "test/core/**/{schema,timeouts,update,update_key,working_copy,write_names}.test.ts",
+      "test/core/**/{metadata_changes,schema,timeouts,update,update_key,working_copy,write_names}.test.ts",
       "test/requirements/pitfalls/losing_data.test.ts",
     ],
   },

@@ -1,9 +1,10 @@
 import { FieldsView } from "../fields.ts";
-import { changedMetadata, type Commit, viewOf } from "../changes.ts";
+import { type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { hasCode, isOutage, SessionError } from "../errors.ts";
 import { chain, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
+import { changedMetadata } from "../metadata_changes.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { maxAgeOf } from "./touch.ts";

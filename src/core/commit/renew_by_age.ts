@@ -15,7 +15,8 @@ export async function renewByAge(active: ActiveSession): Promise<void> {
   const { copy } = active;
   try {
     await reporting(active, false, async (op) => {
-      const { base, rotation } = copy;
+      const { base, pending } = copy;
+      const { rotation } = pending;
       // Another call of this request may have renewed the id, or have called `regenerate`.
       if (!base || rotation?.untilUsed !== true) return;
       // An attempt without an answer may have stored a session under the id that is used now.

@@ -1,10 +1,11 @@
 import { FieldsView } from "../fields.ts";
-import { changedMetadata, hasGrace, type Rotation, type RotationCommit, viewOf } from "../changes.ts";
+import { hasGrace, type Rotation, type RotationCommit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
 import { chain, isPromise, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
+import { changedMetadata } from "../metadata_changes.ts";
 import { undoing } from "../operation.ts";
 import { forOwnToken } from "../operation_with.ts";
 import { type Fields, METADATA_FIELD } from "../record_fields.ts";

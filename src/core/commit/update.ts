@@ -1,10 +1,11 @@
-import { changedMetadata, type Commit, viewOf } from "../changes.ts";
+import { type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { maySweep, newestOf } from "../admission.ts";
 import { isBusy, isOutage } from "../errors.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering, settling } from "../maybe_promise.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
+import { changedMetadata } from "../metadata_changes.ts";
 import { isTouchDue } from "./touch.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
 
@@ -28,7 +29,7 @@ export function applyCommit(
   op: Operation,
 ): MaybePromise<Applied> {
   const metadata = changedMetadata(current.metadata, commit);
-  const isTouch = isTouchDue(active, current, commit.touches, commit.timeouts);
+  const isTouch = isTouchDue(active, current, commit);
   const isChange = view.changed.size > 0 || metadata !== current.metadata;
   if (isChange) sweep(view, op.now);
   const lastSeenAt = isTouch ? Math.max(op.now, current.lastSeenAt) : current.lastSeenAt;

@@ -46,7 +46,7 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
 
   metadata(name: `+${string}`): JsonValue | undefined {
     const unanswered = [this.unconfirmedRotation, this.unconfirmed].flatMap((write) => write?.commit.metadataChanges ?? []);
-    return this.copy.metadataAfter(unanswered)?.[name];
+    return this.copy.metadata(this.now(), unanswered)[name];
   }
 
   setMetadata(name: `+${string}`, value: JsonValue | null): void {

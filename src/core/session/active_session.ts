@@ -195,7 +195,7 @@ export class ActiveSession {
 
   /** Whether the session gets a new id in this request, or may have got one. After the response, it gets none. */
   get rotates(): boolean {
-    return !this.isSent && (this.copy.rotation !== undefined || this.unconfirmedRotation !== undefined);
+    return !this.isSent && (this.copy.pending.rotation !== undefined || this.unconfirmedRotation !== undefined);
   }
 
   /** Makes a state that was stored or found the base of this request. */
@@ -262,11 +262,11 @@ export class ActiveSession {
   }
 
   #finalId(): MaybePromise<string> {
-    const { base, rotation } = this.copy;
+    const { base, pending } = this.copy;
     if (base && !this.rotates) return base.id;
     this.isIdDisclosed = true;
     const successor = this.unconfirmedRotation?.successor;
-    return rotation === undefined && successor !== undefined ? successor.id : this.createId();
+    return pending.rotation === undefined && successor !== undefined ? successor.id : this.createId();
   }
 
   /**

@@ -8,23 +8,20 @@ import { isTouchDue } from "../commit/touch.ts";
 export function infoOf(active: ActiveSession): SessionInfo {
   const { copy, policy, rejected, isNew } = active;
   const ended = rejected === null ? null : publicReason(rejected);
-  const { base, rotation, timeouts: own, metadata } = copy;
   if (!copy.exists) return { isNew, createdAt: null, lastSeenAt: null, expiresAt: null, authenticatedAt: null, ended };
   const now = policy.now();
-  const { createdAt, absoluteSince, lastSeenAt } = base
-    ? { ...base.metadata, lastSeenAt: base.lastSeenAt }
-    : { createdAt: now, absoluteSince: now, lastSeenAt: now };
+  const {
+    base,
+    pending: { rotation },
+  } = copy;
+  const { lastSeenAt = now } = base ?? {};
+  const metadata = copy.metadata(now);
   const isFresh = rotation?.reauthenticated === true;
-  const timeouts = timeoutsOf(
-    { createdAt, absoluteSince, timeouts: { ...base?.metadata.timeouts, ...own } },
-    policy.timeouts,
-    policy.limits,
-  );
   // A new id also writes "last seen". If the clock of this server is behind, it does not move back.
   const isTouched = rotation !== undefined || isTouchDue(active, base);
   const seenAt = isTouched ? Math.max(now, lastSeenAt) : lastSeenAt;
-  const expiresAt = endOf(isFresh ? now : absoluteSince, seenAt, timeouts);
-  const authenticatedAt = isFresh ? now : (metadata?.authenticatedAt ?? null);
+  const expiresAt = endOf(isFresh ? now : metadata.absoluteSince, seenAt, timeoutsOf(metadata, policy));
+  const authenticatedAt = isFresh ? now : (metadata.authenticatedAt ?? null);
   // `lastSeenAt` is the time of the last use before this request, so that a page can show it.
-  return { isNew, createdAt, lastSeenAt, expiresAt, authenticatedAt, ended };
+  return { isNew, createdAt: metadata.createdAt, lastSeenAt, expiresAt, authenticatedAt, ended };
 }

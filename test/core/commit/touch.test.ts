@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { SessionOptions } from "../../../mod.ts";
 import { ActiveSession, type SessionSource } from "../../../src/core/session/active_session.ts";
 import type { Metadata } from "../../../src/core/metadata.ts";
+import { EMPTY } from "../../../src/core/changes.ts";
 import { resolveOptions } from "../../../src/core/options/resolve_options.ts";
 import type { Found } from "../../../src/core/repository.ts";
 import { isTouchDue, maxAgeOf } from "../../../src/core/commit/touch.ts";
@@ -33,10 +34,10 @@ describe("isTouchDue()", () => {
     const asked = active({ touch: () => false });
     expect(isTouchDue(asked, seen(0))).toBe(false);
     expect(isTouchDue(asked, seen(0, undefined, { needsStoring: true }))).toBe(true);
-    expect(isTouchDue(asked, seen(0), true)).toBe(true);
+    expect(isTouchDue(asked, seen(0), { ...EMPTY, touches: true })).toBe(true);
     asked.copy.touch();
     expect(isTouchDue(asked, seen(0))).toBe(true);
-    expect(isTouchDue(asked, seen(0), false)).toBe(false);
+    expect(isTouchDue(asked, seen(0), EMPTY)).toBe(false);
   });
 
   test.each<[string, SessionOptions, number]>([
@@ -56,7 +57,7 @@ describe("isTouchDue()", () => {
 
   test("goes by the session's own timeouts, and by those that are about to be its own", () => {
     const due = (elapsed: number, own?: Metadata["timeouts"], next?: Metadata["timeouts"]): boolean =>
-      isTouchDue(active({}), seen(elapsed, own), false, next);
+      isTouchDue(active({}), seen(elapsed, own), { ...EMPTY, timeouts: next });
     expect([due(1999, { idle: 20 }), due(2000, { idle: 20 })]).toEqual([false, true]);
     expect([due(1999, undefined, { idle: 20 }), due(2000, undefined, { idle: 20 })]).toEqual([false, true]);
     // Other timeouts of the session stay.
@@ -81,12 +82,12 @@ describe("isTouchDue()", () => {
 
 test("isTouchDue() is true for a session that gets another idle timeout, whatever counts as use: it could end at once", () => {
   const asked = active({ touch: () => false });
-  expect(isTouchDue(asked, seen(50_000), false, { idle: 40 })).toBe(true);
-  expect(isTouchDue(asked, seen(50_000, { idle: 60 }), false, { idle: 40 })).toBe(true);
-  expect(isTouchDue(asked, seen(3_999), false, { idle: 40 })).toBe(false);
+  expect(isTouchDue(asked, seen(50_000), { ...EMPTY, timeouts: { idle: 40 } })).toBe(true);
+  expect(isTouchDue(asked, seen(50_000, { idle: 60 }), { ...EMPTY, timeouts: { idle: 40 } })).toBe(true);
+  expect(isTouchDue(asked, seen(3_999), { ...EMPTY, timeouts: { idle: 40 } })).toBe(false);
   // The same once more, or another one, prolongs nothing.
-  expect(isTouchDue(asked, seen(30_000, { idle: 40 }), false, { idle: 40 })).toBe(false);
-  expect(isTouchDue(asked, seen(50_000), false, { absolute: 40, cookie: 40 })).toBe(false);
+  expect(isTouchDue(asked, seen(30_000, { idle: 40 }), { ...EMPTY, timeouts: { idle: 40 } })).toBe(false);
+  expect(isTouchDue(asked, seen(50_000), { ...EMPTY, timeouts: { absolute: 40, cookie: 40 } })).toBe(false);
 });
 
 describe("maxAgeOf()", () => {
