@@ -85,22 +85,19 @@ export class FieldsView {
     return changed === undefined ? this.base.get(name) : (changed ?? undefined);
   }
 
-  set(name: string, text: string): void {
-    this.#note(name, text, this.base.get(name) === text);
-  }
-
-  delete(name: string): void {
-    this.#note(name, null, !this.base.has(name));
-  }
-
-  /** Notes the text of a field, or that the field is as in the base again. Fields that a caller has got stay as they are. */
-  #note(name: string, text: string | null, isAsBefore: boolean): void {
+  /** Sets the text of a field; undefined removes it. Fields that a caller has got stay as they are. */
+  set(name: string, text: string | undefined): void {
+    const isAsBefore = this.base.get(name) === text;
     if (isAsBefore && this.#changed?.has(name) !== true) return;
     if (this.#fields !== undefined) this.#changed = new Map(this.#changed);
     this.#fields = undefined;
     this.#changed ??= new Map();
     if (isAsBefore) this.#changed.delete(name);
-    else this.#changed.set(name, text);
+    else this.#changed.set(name, text ?? null);
+  }
+
+  delete(name: string): void {
+    this.set(name, undefined);
   }
 
   /** The names that begin with a sign. */

@@ -68,12 +68,9 @@ export class Flash {
   }
 
   /** Sets a value for a later request; `undefined` removes it. */
-  set(key: string, text: string | undefined, ttl: number | undefined): void {
-    const { copy, policy } = this.#session;
-    if (text === undefined) return copy.record(removeChange(key));
-    const change = setChange(key, text, ttl === undefined ? undefined : policy.now() + ttl * 1000);
-    this.#noted.later.add(key);
-    copy.record(change);
+  set(key: string, text: string | undefined, endsAt: number | undefined): void {
+    this.#session.copy.record(changeOf(key, text, endsAt));
+    if (text !== undefined) this.#noted.later.add(key);
   }
 
   /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */
@@ -88,7 +85,7 @@ export class Flash {
     for (const [key, text] of shown) {
       if (later.has(key) || !(notes.keepsAll || kept.has(key))) continue;
       // A value whose removal was recorded before this call is set again.
-      if (!consumed.delete(key) && this.#consumes) this.#session.copy.record(setChange(key, text, undefined));
+      if (!consumed.delete(key) && this.#consumes) this.#session.copy.record(changeOf(key, text));
     }
   }
 
@@ -103,7 +100,7 @@ export class Flash {
   removal(key: string): KeyChange | undefined {
     const { copy } = this.#session;
     const isAbsent = copy.base !== undefined && copy.pending.view.get(fieldName(FLASH, key)) === undefined;
-    return isAbsent || this.#notes?.later.has(key) ? undefined : removeChange(key);
+    return isAbsent || this.#notes?.later.has(key) ? undefined : changeOf(key);
   }
 
   /** Forgets the value that was read under a key, because another value has replaced it. */
@@ -154,13 +151,9 @@ export class Flash {
   }
 }
 
-/** A change that sets a flash value, which ends at `endsAt` or with the session. */
-function setChange(key: string, text: string, endsAt: number | undefined): KeyChange {
-  const [name, field] = [fieldName(FLASH, key), withEnd(text, endsAt)];
-  return { key, run: (fields) => fields.set(name, field) };
-}
-
-function removeChange(key: string): KeyChange {
+/** A change that sets a flash value, which ends at `endsAt` or with the session, or removes it if there is no text. */
+function changeOf(key: string, text?: string, endsAt?: number): KeyChange {
   const name = fieldName(FLASH, key);
-  return { key, run: (fields) => fields.delete(name) };
+  const field = text === undefined ? undefined : withEnd(text, endsAt);
+  return { key, run: (fields) => fields.set(name, field) };
 }

@@ -81,16 +81,14 @@ function isData(name: string): boolean {
 
 /** The fields with the data as the schema returns them; the same object if the schema changes nothing. */
 function fieldsOf(codec: Codec, fields: Fields, value: unknown): Fields {
-  const given = new Map<string, string>();
+  const made = new Map([...fields].filter(([name]) => !isData(name)));
   for (const [key, each] of Object.entries(Object(value))) {
     if (each === undefined) continue;
     const text = codec.encode(each);
     const end = fields.get(fieldName(EXPIRING, key));
-    if (end === undefined) given.set(fieldName(DATA, key), text);
-    else given.set(fieldName(EXPIRING, key), withEnd(text, splitEnd(end).endsAt));
+    if (end === undefined) made.set(fieldName(DATA, key), text);
+    else made.set(fieldName(EXPIRING, key), withEnd(text, splitEnd(end).endsAt));
   }
-  const kept = [...fields].filter(([name]) => !isData(name));
-  const isSame =
-    kept.length + given.size === fields.size && [...given].every(([name, text]) => fields.get(name) === text);
-  return isSame ? fields : new Map([...kept, ...given]);
+  const isSame = made.size === fields.size && [...made].every(([name, text]) => fields.get(name) === text);
+  return isSame ? fields : made;
 }

@@ -70,8 +70,15 @@ export class Values {
     }
   }
 
-  /** @throws {SessionError} `ERR_NOT_SERIALIZABLE`, without the cause, which would hold the value */
-  encode(key: string, value: unknown): string {
+  /**
+   * The text of a value; undefined for undefined.
+   *
+   * @throws {SessionError} `ERR_NOT_SERIALIZABLE`, without the cause, which would hold the value
+   */
+  encode(key: string, value: object): string;
+  encode(key: string, value: unknown): string | undefined;
+  encode(key: string, value: unknown): string | undefined {
+    if (value === undefined) return undefined;
     try {
       return this.#session.policy.codec.encode(value);
     } catch (error) {
@@ -79,18 +86,10 @@ export class Values {
     }
   }
 
-  /** Records a value, for `ttl` seconds or for the life of the session. */
-  set(key: string, value: unknown, text: string, ttl?: number): void {
-    this.#session.copy.record(
-      setChange(key, text, ttl === undefined ? undefined : this.#session.policy.now() + ttl * 1000),
-    );
-    this.track(key, value, text);
-  }
-
-  /** Records the removal of a key. */
-  remove(key: string): void {
-    this.#tracked?.delete(key);
-    this.#session.copy.record(removeChange(key));
+  /** Records a value, which ends at `endsAt` or with the session. Without a text, its key is removed. */
+  set(key: string, value: unknown, text: string | undefined, endsAt?: number): void {
+    this.#session.copy.record(changeOf(key, text, endsAt));
+    this.track(key, value, text ?? "");
   }
 
   track(key: string, value: unknown, text: string): void {
@@ -118,9 +117,8 @@ export class Values {
         const expiring = plain === undefined ? this.#expiring(key, fields) : undefined;
         const text = plain ?? expiring?.text;
         const put = (value: unknown): void => {
-          const next = value === undefined ? undefined : this.encode(key, value);
-          if (next === undefined) removeOthers(fields, key);
-          else write(fields, key, next, expiring?.endsAt);
+          const next = this.encode(key, value);
+          write(fields, key, next, expiring?.endsAt);
           onResult(value, next);
         };
         const value = compute(text === undefined ? undefined : this.decode(text), fields);
@@ -136,10 +134,9 @@ export class Values {
       const next = this.encode(key, value);
       if (next === text) continue;
       // A stored text may be another spelling of the same value, written by another program.
-      const decoded = this.decode(text);
-      if (decoded !== undefined && next === this.encode(key, decoded)) continue;
+      if (next === this.encode(key, this.decode(text))) continue;
       const end = this.#expiring(key, this.#session.copy.pending.view)?.endsAt;
-      this.#session.copy.record(setChange(key, next, end));
+      this.#session.copy.record(changeOf(key, next, end));
       this.#tracked.set(key, { value, text: next });
     }
   }
@@ -164,25 +161,17 @@ export class Values {
   }
 }
 
-/** A change that sets a value, which ends at `endsAt` or with the session. */
-function setChange(key: string, text: string, endsAt: number | undefined): Change {
+/** A change that sets a value, which ends at `endsAt` or with the session, or removes it if there is no text. */
+function changeOf(key: string, text: string | undefined, endsAt: number | undefined): Change {
   return { key, run: (fields) => write(fields, key, text, endsAt) };
 }
 
-function write(fields: FieldsView, key: string, text: string, endsAt: number | undefined): void {
-  const sign = endsAt === undefined ? DATA : EXPIRING;
-  fields.set(fieldName(sign, key), endsAt === undefined ? text : withEnd(text, endsAt));
-  removeOthers(fields, key, sign);
-}
-
-function removeChange(key: string): Change {
-  return { key, run: (fields) => removeOthers(fields, key) };
-}
-
-/** A key is in one field, plain or expiring. `Flash` handles the flash value of a key. */
-function removeOthers(fields: FieldsView, key: string, kept?: typeof DATA | typeof EXPIRING): void {
-  if (kept !== DATA) fields.delete(fieldName(DATA, key));
-  if (kept !== EXPIRING && fields.mayHave(EXPIRING)) fields.delete(fieldName(EXPIRING, key));
+/** Writes a value, plain or expiring. `Flash` handles the flash value of a key. */
+function write(fields: FieldsView, key: string, text: string | undefined, endsAt: number | undefined): void {
+  const isPlain = endsAt === undefined || text === undefined;
+  fields.set(fieldName(DATA, key), isPlain ? text : undefined);
+  if (!isPlain || fields.mayHave(EXPIRING))
+    fields.set(fieldName(EXPIRING, key), isPlain ? undefined : withEnd(text, endsAt));
 }
 
 /** A change that removes all data and flash values. */

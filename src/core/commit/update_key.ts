@@ -73,7 +73,7 @@ async function recordUpdate(
     // While the function was awaited, another call of this request may have written the key.
     if (values.text(key) !== before || (copy.base && !active.rotates)) continue;
     active.assertWritable();
-    const text = next === undefined ? undefined : values.encode(key, next);
+    const text = values.encode(key, next);
     let outcome: Outcome = { value: next, text };
     const note = (value: unknown, text: string | undefined): void => {
       outcome = { value, text };

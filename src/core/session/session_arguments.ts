@@ -1,15 +1,21 @@
 import { assertKnown } from "../known_options.ts";
 import type { OwnTimeouts } from "../metadata.ts";
 import { assertDuration } from "../options/option_checks.ts";
+import type { Policy } from "../policy.ts";
 import type { ClearSiteData, ValueOptions } from "../session.ts";
 
-/** The time to live among the options of a value, in seconds. @throws {RangeError} If it is not a positive number */
-export function ttlOf(options: unknown, owner: string): number | undefined {
+/**
+ * The instant at which a value ends by the time to live among its options, in epoch milliseconds; undefined if it has none.
+ *
+ * @throws {RangeError} If the time to live is not a positive number
+ */
+export function endOfValue(options: unknown, owner: string, { now }: Pick<Policy, "now">): number | undefined {
   if (options === undefined) return undefined;
   assertKnown(options, ["ttl"], owner);
   const { ttl }: ValueOptions = options as ValueOptions;
-  if (ttl !== undefined) assertDuration(`${owner}: ttl`, ttl);
-  return ttl;
+  if (ttl === undefined) return undefined;
+  assertDuration(`${owner}: ttl`, ttl);
+  return now() + ttl * 1000;
 }
 
 /** Refuses unknown options, and a callback, which sessions of Express take. @throws {TypeError} */

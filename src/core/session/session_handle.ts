@@ -11,7 +11,7 @@ import {
   assertTimeouts,
   assertValueGiven,
   clearingWords,
-  ttlOf,
+  endOfValue,
 } from "./session_arguments.ts";
 import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, ValueOptions } from "../session.ts";
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
@@ -83,9 +83,9 @@ export class SessionHandle<Data extends object> implements Session<Data> {
       );
     }
     if (isOne) assertValueGiven(arguments.length, "session.set");
-    const ttl = ttlOf(isOne ? options : valueOrOptions, "session.set");
-    if (isOne) set(active, keyOrValues, valueOrOptions, ttl);
-    else setAll(active, keyOrValues, ttl);
+    const endsAt = endOfValue(isOne ? options : valueOrOptions, "session.set", active.policy);
+    if (isOne) set(active, keyOrValues, valueOrOptions, endsAt);
+    else setAll(active, keyOrValues, endsAt);
     active.storeIfLate();
   }
 
@@ -124,8 +124,8 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   flash<Key extends KeyOf<Data>>(key: Key, value: Data[Key], options?: ValueOptions): void {
     const active = this.#writable;
     assertValueGiven(arguments.length, "session.flash");
-    const ttl = ttlOf(options, "session.flash");
-    active.flash.set(key, value === undefined ? undefined : active.values.encode(key, value), ttl);
+    const endsAt = endOfValue(options, "session.flash", active.policy);
+    active.flash.set(key, active.values.encode(key, value), endsAt);
     active.storeIfLate();
   }
 

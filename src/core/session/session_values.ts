@@ -21,7 +21,7 @@ export function read({ flash, values }: ActiveSession, key: string, fallback?: u
 /** Drops a key, with its flash value. */
 export function remove({ flash, values }: ActiveSession, key: string): void {
   flash.remove(key);
-  values.remove(key);
+  values.set(key, undefined, undefined);
 }
 
 /** The keys that have a value. */
@@ -46,19 +46,15 @@ export async function pull(active: ActiveSession, key: string): Promise<unknown>
   return value;
 }
 
-/** Records a value. `ttl` is in seconds; undefined for as long as the session lives. */
-export function set(active: ActiveSession, key: string, value: unknown, ttl: number | undefined): void {
-  put(active, key, value, textOf(active, key, value), ttl);
+/** Records a value, which ends at `endsAt` or with the session. */
+export function set(active: ActiveSession, key: string, value: unknown, endsAt: number | undefined): void {
+  put(active, key, value, active.values.encode(key, value), endsAt);
 }
 
 /** Records values as {@linkcode set} does. If one value cannot be encoded, none is recorded. */
-export function setAll(active: ActiveSession, values: object, ttl: number | undefined): void {
-  const texts = Object.entries(values).map(([key, value]) => ({ key, value, text: textOf(active, key, value) }));
-  for (const { key, value, text } of texts) put(active, key, value, text, ttl);
-}
-
-function textOf({ values }: ActiveSession, key: string, value: unknown): string | undefined {
-  return value === undefined ? undefined : values.encode(key, value);
+export function setAll(active: ActiveSession, values: object, endsAt: number | undefined): void {
+  const texts = Object.entries(values).map(([key, value]) => ({ key, value, text: active.values.encode(key, value) }));
+  for (const { key, value, text } of texts) put(active, key, value, text, endsAt);
 }
 
 function put(
@@ -66,9 +62,9 @@ function put(
   key: string,
   value: unknown,
   text: string | undefined,
-  ttl: number | undefined,
+  endsAt: number | undefined,
 ): void {
   if (text === undefined) return remove(active, key);
   active.flash.replace(key);
-  active.values.set(key, value, text, ttl);
+  active.values.set(key, value, text, endsAt);
 }

@@ -5,20 +5,21 @@ import {
   assertTimeouts,
   assertValueGiven,
   clearingWords,
-  ttlOf,
+  endOfValue,
 } from "../../../src/core/session/session_arguments.ts";
 
 const NO_DURATION = [0, -1, Number.NaN, Infinity, "60", null, true, [60]];
 
-test("ttlOf() gives the time to live, and throws a RangeError when it is no duration", () => {
-  expect([ttlOf(undefined, "x"), ttlOf({}, "x"), ttlOf({ ttl: undefined }, "x"), ttlOf({ ttl: 0.5 }, "x")]).toEqual([
+test("endOfValue() gives the instant at which a value ends, and throws a RangeError when its ttl is no duration", () => {
+  const end = (options: unknown): number | undefined => endOfValue(options, "session.set", { now: () => 7000 });
+  expect([end(undefined), end({}), end({ ttl: undefined }), end({ ttl: 0.5 })]).toEqual([
     undefined,
     undefined,
     undefined,
-    0.5,
+    7500,
   ]);
-  for (const ttl of NO_DURATION) expect(() => ttlOf({ ttl }, "session.set")).toThrow(RangeError);
-  for (const options of [null, 60, "ttl", [], { til: 60 }]) expect(() => ttlOf(options, "x")).toThrow(TypeError);
+  for (const ttl of NO_DURATION) expect(() => end({ ttl })).toThrow(RangeError);
+  for (const options of [null, 60, "ttl", [], { til: 60 }]) expect(() => end(options)).toThrow(TypeError);
 });
 
 test("assertCallOptions() says of a callback that the call is to be awaited, and refuses what is no known option", () => {
