@@ -15,14 +15,18 @@ interface FlashOwner {
 class Notes {
   /** The values that this request has read, by key. */
   readonly shown: Map<string, string> = new Map();
-  /** The read values that are still to be removed from the record, by key. */
-  readonly consumed: Map<string, string> = new Map();
+  /** The keys of read values whose removal is recorded. */
+  readonly removed: Set<string> = new Set();
   /** The keys of values that this request has set for a later one. */
   readonly later: Set<string> = new Set();
   /** The keys of values that stay for one more request. */
   readonly kept: Set<string> = new Set();
   /** Whether all values stay. */
   keepsAll = false;
+
+  keeps(key: string): boolean {
+    return this.keepsAll || this.kept.has(key);
+  }
 }
 
 /**
@@ -51,10 +55,7 @@ export class Flash {
   /** The same as {@linkcode peek} for a call that reads the value: afterwards the value is consumed. */
   show(key: string): string | undefined {
     const text = this.peek(key);
-    if (text === undefined || this.#notes?.shown.has(key)) return text;
-    const { shown, consumed, kept, keepsAll } = this.#noted;
-    shown.set(key, text);
-    if (!keepsAll && !kept.has(key) && this.#consumes) consumed.set(key, text);
+    if (text !== undefined) this.#noted.shown.set(key, text);
     return text;
   }
 
@@ -76,17 +77,15 @@ export class Flash {
   /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */
   keep(keys: readonly string[]): void {
     const notes = this.#noted;
-    const { shown, consumed, later, kept } = notes;
+    const { shown, removed, later, kept } = notes;
     notes.keepsAll ||= keys.length === 0;
     for (const key of keys) {
       assertKey(key);
       kept.add(key);
     }
-    for (const [key, text] of shown) {
-      if (later.has(key) || !(notes.keepsAll || kept.has(key))) continue;
-      // A value whose removal was recorded before this call is set again.
-      if (!consumed.delete(key) && this.#consumes) this.#session.copy.record(changeOf(key, text));
-    }
+    // A value whose removal was recorded before this call is set again.
+    for (const [key, text] of shown)
+      if (!later.has(key) && notes.keeps(key) && removed.delete(key)) this.#session.copy.record(changeOf(key, text));
   }
 
   /** Removes the value that this request can read under a key, because another one is written. A value for later stays. */
@@ -106,7 +105,7 @@ export class Flash {
   /** Forgets the value that was read under a key, because another value has replaced it. */
   forget(key: string): void {
     this.#notes?.shown.delete(key);
-    this.#notes?.consumed.delete(key);
+    this.#notes?.removed.delete(key);
   }
 
   /** Drops the value of a key, whether it is for this request or for a later one. */
@@ -118,16 +117,18 @@ export class Flash {
   /** Forgets which values were read, which are to be removed, and which are for a later request. */
   reset(): void {
     this.#notes?.shown.clear();
-    this.#notes?.consumed.clear();
+    this.#notes?.removed.clear();
     this.#notes?.later.clear();
   }
 
   /** Records the removal of the values that were read. A value that another request has set since then stays. */
   recordRemovals(): void {
-    if (this.#notes === undefined) return;
-    const { consumed, later } = this.#notes;
-    for (const [key, text] of consumed) {
-      if (later.has(key)) continue;
+    const notes = this.#notes;
+    if (notes === undefined || !this.#consumes) return;
+    const { shown, removed, later } = notes;
+    for (const [key, text] of shown) {
+      if (removed.has(key) || later.has(key) || notes.keeps(key)) continue;
+      removed.add(key);
       const name = fieldName(FLASH, key);
       this.#session.copy.record({
         key,
@@ -137,7 +138,6 @@ export class Flash {
         },
       });
     }
-    consumed.clear();
   }
 
   /** Whether reading a value consumes it. In a prefetch it does not, because nobody sees the response. */

@@ -201,6 +201,21 @@ describe("flash", () => {
     expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
   });
 
+  test("[55] a value that was read and is kept twice keeps its time to live", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.flash("notice", "hello", { ttl: 60 }));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("hello");
+      session.keepFlash("notice");
+      session.keepFlash("other");
+    });
+    clock.advance(59);
+    expect((await visit((session) => session.has("notice"))).result).toBe(true);
+    clock.advance(1);
+    expect((await visit((session) => session.has("notice"))).result).toBe(false);
+  });
+
   test("[55] a session that was opened by its id consumes what it shows", async () => {
     const sessions = new SessionManager({ store: openStore().store });
     const first = sessions.open("");
