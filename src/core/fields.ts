@@ -102,7 +102,9 @@ export class FieldsView {
 
   /** The names that begin with a sign. */
   names(sign: Sign): string[] {
-    const names = [];
+    const names: string[] = [];
+    // Most sessions have only plain data, and the names of the base must be parsed.
+    if (!this.mayHave(sign)) return names;
     for (const name of this.base.keys()) if (name.startsWith(sign) && this.changed.get(name) !== null) names.push(name);
     // A field is marked as removed only if the base has it.
     for (const name of this.changed.keys()) if (name.startsWith(sign) && !this.base.has(name)) names.push(name);
@@ -123,6 +125,5 @@ export class FieldsView {
 
 /** Removes data whose time to live has passed. */
 export function sweep(view: FieldsView, now: number): void {
-  if (!view.mayHave(EXPIRING)) return;
   for (const name of view.names(EXPIRING)) if (unexpired(view.get(name), now) === undefined) view.delete(name);
 }

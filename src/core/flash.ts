@@ -59,13 +59,11 @@ export class Flash {
     return text;
   }
 
-  /** The keys of the values that this request can read. */
+  /** The keys of the values that this request can read; some of them twice. */
   keys(): string[] {
-    const { view } = this.#session.copy.pending;
-    if (this.#notes === undefined && !view.mayHave(FLASH)) return [];
-    const keys = new Set(this.#notes?.shown.keys());
-    for (const key of view.names(FLASH).map(keyOf)) if (this.peek(key) !== undefined) keys.add(key);
-    return [...keys];
+    const stored = this.#session.copy.pending.view.names(FLASH).map(keyOf);
+    const shown = this.#notes?.shown.keys() ?? [];
+    return [...shown, ...stored.filter((key) => this.peek(key) !== undefined)];
   }
 
   /** Sets a value for a later request; `undefined` removes it. */

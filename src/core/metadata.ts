@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Fields, METADATA_FIELD, type RecordFields, withField } from "./record_fields.ts";
+import { type Fields, METADATA_FIELD, type RecordFields, withChanges } from "./record_fields.ts";
 import type { SessionRecord } from "./store.ts";
 
 /** A value that JSON can hold. */
@@ -77,7 +77,10 @@ type Unreadable = "corrupt" | "misplaced" | "newer";
 
 /** Adds metadata to fields, bound to the key under which they are stored. */
 export function withMetadata(fields: Fields, metadata: Metadata, key: string): RecordFields {
-  return withField(fields, METADATA_FIELD, metadataText(metadata, key));
+  // A list of entries would have to be made and read first.
+  const changed = new Map<string, string | null>();
+  changed.set(METADATA_FIELD, metadataText(metadata, key));
+  return withChanges(fields, changed, changed);
 }
 
 /**

@@ -67,27 +67,19 @@ export class RecordFields implements ReadonlyMap<string, string> {
     return #base in fields;
   }
 
-  /** These fields with `changed` applied. The caller must not modify `changed` afterwards. */
-  with(changed: Difference): RecordFields {
+  /**
+   * These fields with `changed` applied. The caller must not modify `changed` afterwards. If it gives the same map as `both`, the
+   * older changes are added to that map, which saves a copy.
+   */
+  with(changed: Difference, both?: Map<string, string | null>): RecordFields {
     if (changed.size === 0) return this;
-    if (this.#changed.size === 0) return new RecordFields(this.#lines ?? this.#base, changed);
-    return this.#and(new Map(changed));
-  }
-
-  /** These fields with one field changed. */
-  withField(name: string, value: string): RecordFields {
-    // A list of entries would have to be made and read first.
-    const changed = new Map<string, string>();
-    changed.set(name, value);
-    return this.#and(changed);
-  }
-
-  #and(changed: Map<string, string | null>): RecordFields {
-    if (this.#lines !== undefined) return new RecordFields(this.#lines, changed);
+    if (this.#changed.size === 0 || this.#lines !== undefined)
+      return new RecordFields(this.#lines ?? this.#base, changed);
     // The new changes come first: they are those of the metadata, which also come first in the text, so that `splice`
     // need not sort.
-    for (const [name, value] of this.#changed) if (!changed.has(name)) changed.set(name, value);
-    return new RecordFields(this.#base, changed);
+    const all = both ?? new Map(changed);
+    for (const [name, value] of this.#changed) if (!all.has(name)) all.set(name, value);
+    return new RecordFields(this.#base, all);
   }
 
   get(name: string): string | undefined {
@@ -161,14 +153,9 @@ export class RecordFields implements ReadonlyMap<string, string> {
 /** No fields, as lines: fields that are added to them need no check whether lines can hold them. */
 export const NO_FIELDS: Fields = new RecordFields("");
 
-/** Fields with changes applied to them: null for a field that is removed. The caller must not modify `changed` afterwards. */
-export function withChanges(fields: Fields, changed: Difference): RecordFields {
-  return RecordFields.is(fields) ? fields.with(changed) : new RecordFields(fields, changed);
-}
-
-/** Fields with one field changed. */
-export function withField(fields: Fields, name: string, value: string): RecordFields {
-  return RecordFields.is(fields) ? fields.withField(name, value) : new RecordFields(fields, new Map([[name, value]]));
+/** Fields with changes applied to them, as {@linkcode RecordFields.with} does: null for a field that is removed. */
+export function withChanges(fields: Fields, changed: Difference, both?: Map<string, string | null>): RecordFields {
+  return RecordFields.is(fields) ? fields.with(changed, both) : new RecordFields(fields, changed);
 }
 
 /** Whether a difference has a field whose name begins with a sign. */

@@ -54,10 +54,8 @@ export class Values {
   /** The keys that have a value. */
   keys(): string[] {
     const { view } = this.#session.copy.pending;
-    const keys = view.names(DATA).map(keyOf);
-    if (!view.mayHave(EXPIRING)) return keys;
     const expiring = view.names(EXPIRING).map(keyOf);
-    return keys.concat(expiring.filter((key) => this.#expiring(key, view) !== undefined));
+    return [...view.names(DATA).map(keyOf), ...expiring.filter((key) => this.#expiring(key, view) !== undefined)];
   }
 
   decode(text: string): unknown {

@@ -12,7 +12,6 @@ import {
   SEALED_FIELD,
   toLines,
   withChanges,
-  withField,
 } from "../../src/core/record_fields.ts";
 
 const LINES = '\n@\n1\n=a\n"1"\n=b\n"2"';
@@ -168,9 +167,25 @@ describe("the fields of a record", () => {
   test("have one field changed, whether they are of the class or a map, and stay as they were", () => {
     for (const fields of [new Map(OF_ALL_KINDS), new RecordFields(OF_ALL_KINDS), new RecordFields(LINES)]) {
       const before = new Map(fields);
-      for (const name of ["@", "=new"]) expectSame(withField(fields, name, "2"), new Map([...before, [name, "2"]]));
+      for (const name of ["@", "=new"]) {
+        const changed = new Map([[name, "2"]]);
+        expectSame(withChanges(fields, changed, changed), new Map([...before, [name, "2"]]));
+      }
       expect(new Map(fields)).toEqual(before);
     }
+  });
+
+  test("add their older changes to a map of changes only if it is given for that", () => {
+    const fields = new RecordFields(LINES).with(new Map([["=new", "1"]]));
+    const changed = new Map([["@", "2"]]);
+    const expected = new Map([...new Map(fields), ["@", "2"]]);
+    expectSame(withChanges(fields, changed), expected);
+    expect(changed).toEqual(new Map([["@", "2"]]));
+    expectSame(withChanges(fields, changed, changed), expected);
+    expect([...changed]).toEqual([
+      ["@", "2"],
+      ["=new", "1"],
+    ]);
   });
 
   test("tell those of another class, such as those of another copy of the package", () => {
