@@ -4,10 +4,11 @@ import type { SessionStore } from "../../core/store.ts";
 type Later = (run: () => void) => unknown;
 
 // Taken with the import, before a test can replace them by a clock that stands still.
-const { setTimeout: later, setImmediate: inNextTurn = later } = globalThis as {
+const { setTimeout: later, setImmediate: soon } = globalThis as {
   readonly setTimeout: Later;
   readonly setImmediate?: Later;
 };
+const inNextTurn = soon ?? later;
 
 /**
  * Whether a test had replaced the timers before it imported this module. The next turn would never come, so no write
