@@ -85,6 +85,7 @@ test("isOrigin() accepts scheme, host and port as browsers write them, and nothi
     "",
     1,
     null,
+    Object.create(null),
   ])
     expect(isOrigin(other)).toBe(false);
 });

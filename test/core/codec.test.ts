@@ -1,5 +1,5 @@
 import { runInNewContext } from "node:vm";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Codec, SessionManager } from "../../mod.ts";
 import { structuredCodec } from "../../src/core/codec.ts";
 import { isSameGraph, scalars } from "./graphs.ts";
@@ -300,6 +300,14 @@ describe("decode() of a text that encode() did not give", () => {
   test.each(hostile)("throws and makes nothing strange: %s", (text) => {
     expect(() => decode(text)).toThrow();
     expect("polluted" in {}).toBe(false);
+  });
+
+  test.each(["OurUint8Array", "DataViewOfOurs"])("calls no class of the program: %s", (name) => {
+    const textOf = (view: string): string => `![["${view}",1,0,1],["ArrayBuffer","AA"]]`;
+    expect(decode(textOf("Uint8Array"))).toEqual(new Uint8Array(1));
+    vi.stubGlobal(name, Uint8Array);
+    onTestFinished(() => void vi.unstubAllGlobals());
+    expect(() => decode(textOf(name))).toThrow();
   });
 
   test("makes an own property of __proto__ in plain JSON, and changes no prototype", () => {
