@@ -15,30 +15,36 @@ interface Data {
   readonly visits: number;
 }
 
+/** The browsers, and WebKitGTK that knows no prefixes of names: that of Debian 12, with libsoup 3.2. That of Debian 13 knows them. */
+type Keeper = BrowserName | "old WebKitGTK";
+
+const EVERY: readonly Keeper[] = ["Chromium", "Firefox", "WebKitGTK", "old WebKitGTK"];
+const OLD: readonly Keeper[] = ["old WebKitGTK"];
+
 /** Lines of Set-Cookie that a site sends, and the browsers that keep the cookie. `HOST` stands for the site's host. */
-const lines: Readonly<Record<"http" | "https", Readonly<Record<string, readonly BrowserName[]>>>> = {
+const lines: Readonly<Record<"http" | "https", Readonly<Record<string, readonly Keeper[]>>>> = {
   http: {
-    "a=1; Path=/; HttpOnly; SameSite=Lax; Max-Age=600": ["Chromium", "Firefox", "WebKitGTK"],
+    "a=1; Path=/; HttpOnly; SameSite=Lax; Max-Age=600": EVERY,
     // Chromium and Firefox treat loopback as secure, WebKitGTK does not. Therefore the library uses neither Secure nor
     // a prefix there.
     "a=1; Path=/; Secure": ["Chromium", "Firefox"],
     "__Host-a=1; Path=/; Secure": ["Chromium", "Firefox"],
-    // WebKitGTK knows no prefixes. A test below shows what follows from that.
-    "__Host-a=1; Path=/": ["WebKitGTK"],
-    "__Secure-a=1; Path=/": ["WebKitGTK"],
+    // A test below shows what follows from that.
+    "__Host-a=1; Path=/": OLD,
+    "__Secure-a=1; Path=/": OLD,
   },
   https: {
-    "__Host-a=1; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600": ["Chromium", "Firefox", "WebKitGTK"],
-    "__Host-a=1; Path=/; Secure; SameSite=None; Partitioned": ["Chromium", "Firefox", "WebKitGTK"],
-    "__Host-a=1; Path=/": ["WebKitGTK"],
-    "__Host-a=1; Path=/x; Secure": ["WebKitGTK"],
-    "__Host-a=1; Path=/; Secure; Domain=HOST": ["WebKitGTK"],
-    "__Secure-a=1; Path=/; Secure; Domain=HOST": ["Chromium", "Firefox", "WebKitGTK"],
-    "__Secure-a=1; Path=/": ["WebKitGTK"],
-    "a=1; Path=/; SameSite=None; Partitioned": ["WebKitGTK"],
-    [`${"a".repeat(96)}=${"1".repeat(4000)}`]: ["Chromium", "Firefox", "WebKitGTK"],
-    // RFC 6265bis, 5.7: 4 096 octets. WebKitGTK also keeps larger cookies; the library does not send any.
-    [`${"a".repeat(97)}=${"1".repeat(4000)}`]: ["WebKitGTK"],
+    "__Host-a=1; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600": EVERY,
+    "__Host-a=1; Path=/; Secure; SameSite=None; Partitioned": EVERY,
+    "__Host-a=1; Path=/": OLD,
+    "__Host-a=1; Path=/x; Secure": OLD,
+    "__Host-a=1; Path=/; Secure; Domain=HOST": OLD,
+    "__Secure-a=1; Path=/; Secure; Domain=HOST": EVERY,
+    "__Secure-a=1; Path=/": OLD,
+    "a=1; Path=/; SameSite=None; Partitioned": OLD,
+    [`${"a".repeat(96)}=${"1".repeat(4000)}`]: EVERY,
+    // RFC 6265bis, 5.7: 4 096 octets. An old WebKitGTK also keeps larger cookies; the library does not send any.
+    [`${"a".repeat(97)}=${"1".repeat(4000)}`]: OLD,
   },
 };
 
@@ -93,13 +99,25 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
     return { origin, moveTo };
   }
 
-  test.each(kept)("keeps as expected over $scheme: $called", async ({ scheme, line, names: keepers }) => {
+  /** The names of the cookies that the browser has kept after a site has sent a line. */
+  async function namesKept(scheme: string, line: string): Promise<string[]> {
     const host = newHost();
     const handle = async (): Promise<Response> => html("", { "Set-Cookie": line.replace("HOST", host) });
     const origin = scheme === "https" ? `https://${host}:${await serveTls(handle)}` : await serve(handle, host);
     await browser.tab.goto(`${origin}/x/page`);
+    return await names();
+  }
+
+  let isKnownAsOld: boolean | undefined;
+  async function isOldWebKit(): Promise<boolean> {
+    if (browserName !== "WebKitGTK") return false;
+    return (isKnownAsOld ??= (await namesKept("http", "__Secure-a=1; Path=/")).length > 0);
+  }
+
+  test.each(kept)("keeps as expected over $scheme: $called", async ({ scheme, line, names: keepers }) => {
     const [name = ""] = line.split("=");
-    expect(await names()).toEqual(keepers.includes(browserName) ? [name] : []);
+    const isKept = keepers.includes((await isOldWebKit()) ? "old WebKitGTK" : browserName);
+    expect(await namesKept(scheme, line)).toEqual(isKept ? [name] : []);
   });
 
   test.each([
@@ -130,6 +148,7 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
   });
 
   test("gives a sister host's planted cookie no session, and the visitor is in after the second write at most", async () => {
+    const isOld = await isOldWebKit();
     const host = newHost();
     const planted = await serveTls(async () =>
       html("", { "Set-Cookie": `__Host-session=${"A".repeat(32)}; Path=/; Secure; Domain=${host}` }),
@@ -137,13 +156,12 @@ describe.each(eachBrowser)("%s", (browserName, open) => {
     await browser.tab.goto(`https://evil.${host}:${planted}/`);
     await openSite({}, { isTls: true, host: `www.${host}` });
     expect(await textOf("/visit")).toBe("[1,0]");
-    const isPlanted = browserName === "WebKitGTK";
-    // Only WebKitGTK has kept the planted cookie. It then keeps the visitor's own cookie beside it, until the library
+    // Only an old WebKitGTK has kept the planted cookie. It then keeps the visitor's own cookie beside it, until the library
     // expires the planted one.
-    expect((await names()).length).toBe(isPlanted ? 2 : 1);
-    expect(await textOf("/visit")).toBe(isPlanted ? "[1,0]" : "[2,0]");
+    expect((await names()).length).toBe(isOld ? 2 : 1);
+    expect(await textOf("/visit")).toBe(isOld ? "[1,0]" : "[2,0]");
     expect(await names()).toEqual(["__Host-session"]);
-    expect(await textOf("/visit")).toBe(isPlanted ? "[2,0]" : "[3,0]");
+    expect(await textOf("/visit")).toBe(isOld ? "[2,0]" : "[3,0]");
   });
 
   test("keeps a session of cookieSessions() as large as one cookie may be, and no larger one", async () => {

@@ -38,7 +38,9 @@ export interface WebDriverSession {
 export async function openSession(driver: string): Promise<WebDriverSession> {
   await waitFor(`${driver}/status`);
   const call = async (method: string, path: string, body?: object): Promise<unknown> => {
-    const response = await fetch(driver + path, { method, ...(body && { body: JSON.stringify(body) }) });
+    // WebKitWebDriver of 2.52 refuses another type.
+    const headers = { "Content-Type": "application/json" };
+    const response = await fetch(driver + path, { method, ...(body && { headers, body: JSON.stringify(body) }) });
     const { value } = Object(await response.json());
     if (response.ok) return value;
     throw new WebDriverError(`${method} ${path}: ${Object(value).error}: ${Object(value).message}`);

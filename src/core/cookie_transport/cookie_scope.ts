@@ -32,7 +32,7 @@ export function previousStrays(
 
 /** The scopes to try if two cookies have the name of `own`: other domains, other paths, with or without partition. */
 export function guessedStrays(own: CookieScope, { hostname, pathname }: URL, isSecure: boolean): CookieScope[] {
-  // These are tried for a `__Host-` name as well, because WebKitGTK 2.50 keeps
+  // These are tried for a `__Host-` name as well, because an old WebKitGTK keeps
   // such a cookie in any scope. Other browsers ignore these lines.
   const partitions = isSecure ? [{ ...own, partitioned: !own.partitioned }] : [];
   // In `Set-Cookie`, a text after a semicolon would be read as attributes. The address is chosen by the client.
