@@ -21,12 +21,11 @@ export async function begin(active: ActiveSession): Promise<void> {
 }
 
 /**
- * Stores a new session, or a new id, before the id is disclosed, where the response is sent although the store is down.
+ * Stores a new session, or a new id, before the id is disclosed: for sessions whose response is sent although the store is down.
  * The handler must not get an id under which no session is stored. Answers whether the id can be disclosed.
  */
 export async function storeForId(active: ActiveSession): Promise<boolean> {
-  const { copy, policy } = active;
-  if (!policy.toleratesFailure) return true;
+  const { copy } = active;
   // A commit that is under way may give the session a new id, or fail. It may also wait for this very call.
   if (active.calls.isBusy && active.computing === undefined) await active.exclusively(() => {});
   if (copy.base && !active.rotates) return true;

@@ -6,7 +6,7 @@ import { beginOperation } from "../operation.ts";
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
   if (!copy.exists) return null;
-  if (!(await storeForId(active))) return null;
+  if (policy.toleratesFailure && !(await storeForId(active))) return null;
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
     // The token holds the session, so it cannot be made before everything is stored.
