@@ -45,7 +45,9 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
   }
 
   metadata(name: `+${string}`): JsonValue | undefined {
-    const unanswered = [this.unconfirmedRotation, this.unconfirmed].flatMap((write) => write?.commit.metadataChanges ?? []);
+    const unanswered = [this.unconfirmedRotation, this.unconfirmed].flatMap(
+      (write) => write?.commit.metadataChanges ?? [],
+    );
     return this.copy.metadata(this.now(), unanswered)[name];
   }
 
