@@ -13,6 +13,9 @@ const SPECIAL: readonly unknown[] = [undefined, NaN, Infinity, -Infinity, -0];
 /** The classes that show the bytes of an ArrayBuffer. A runtime may lack some, and has no others. */
 const VIEW = /^(?:(?:(?:Big)?(?:Int|Uint)|Float)\d+(?:Clamped)?Array|DataView)$/;
 
+/** The classes whose instances are values, beside those that show bytes. */
+const CLASS = /^(?:Object|Array(?:Buffer)?|Date|Map|Set|RegExp|URL(?:SearchParams)?)$/;
+
 /** A key that is dangerous when an object is copied. */
 export const PROTO = "__proto__";
 
@@ -104,7 +107,8 @@ export function toTable(root: unknown): unknown {
     // Only direct instances of classes that every runtime has: an instance of a subclass would lose data.
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
     if (name === "Promise") return refuse("it is a promise that was not awaited");
-    if (prototypes !== expected || nameOf(value) !== name) return refuse("it is an instance of a class");
+    if (prototypes !== expected || nameOf(value) !== name || !(isView || CLASS.test(name)))
+      return refuse("it is an instance of a class");
     if (name === "Object") return objectOf(value);
     if (isView) {
       // Its keys are not listed, because there is one for each element.
@@ -141,10 +145,9 @@ export function toTable(root: unknown): unknown {
       case "URL":
       case "URLSearchParams":
         return [name, String(value)];
-      case "ArrayBuffer":
-        return [name, toBase64Url(new Uint8Array(value as ArrayBuffer))];
       default:
-        return refuse("it is an instance of a class");
+        // An ArrayBuffer.
+        return [name, toBase64Url(new Uint8Array(value as ArrayBuffer))];
     }
   };
 

@@ -140,6 +140,14 @@ describe("encode() and decode()", () => {
   });
 });
 
+const STATE = Symbol("state");
+
+/** Like the Response of Node 22. */
+class Platform {
+  readonly [STATE] = 1;
+  readonly [Symbol.toStringTag]: string = "Platform";
+}
+
 describe("encode() refuses", () => {
   class Point {
     x = 1;
@@ -198,6 +206,7 @@ describe("encode() refuses", () => {
     ["a WeakMap", new WeakMap(), "it is an instance of a class"],
     ["a boxed number", Object(1), "it is an instance of a class"],
     ["a response", new Response(), "it is an instance of a class"],
+    ["an object of the platform that keeps its state in symbols", new Platform(), "it is an instance of a class"],
     ["an object with a symbol as a key", { [Symbol("key")]: 1 }, "it has a key that is a symbol"],
     ["an object with the key __proto__", JSON.parse('{"__proto__":1}'), "it has the key __proto__"],
     ["an object with a function named toJSON", { toJSON: () => 1 }, "it is a function"],

@@ -53,7 +53,8 @@ describe.each(WAYS)("nodeSession(), with trailers by %s,", (_way, answer) => {
       }),
     );
     const sent = await sendLines(origin, REQUEST);
-    expect(sent).toMatch(/^HTTP\/1\.1 500 [^]*3\r\nsor\r\n2\r\nry\r\n0\r\n\r\n$/);
+    // Newer versions of Node send both parts in one chunk.
+    expect(sent).toMatch(/^HTTP\/1\.1 500 [^]*(?:3\r\nsor\r\n2\r\nry|5\r\nsorry)\r\n0\r\n\r\n$/);
     expect(sent).not.toMatch(/Trailer|X-Sum/i);
   });
 
