@@ -4,16 +4,16 @@
  * @param options What was given
  * @param known The names that are known. If `options` is not an object, the message shows the first one
  * @param owner The function or option that takes them, for the message: `withSession`, `cookie`
- * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the nearest known one
+ * @throws {TypeError} If `options` is not an object, or has an unknown name; the message names the known one that is near
  */
 export function assertKnown(options: unknown, known: readonly string[], owner: string): void {
   const example = String(known[0]);
   assertObject(options, example, owner);
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    throw new TypeError(
-      `${owner} has no option ${JSON.stringify(name)}: did you mean ${nearestTo(name, known)}? It has ${known.join(", ")}`,
-    );
+    const near = nearestTo(name, known);
+    const guess = near === undefined ? "." : `: did you mean ${near}?`;
+    throw new TypeError(`${owner} has no option ${JSON.stringify(name)}${guess} It has ${known.join(", ")}`);
   }
   // A promise, a session or another instance of a class has none of the names. An object of options may be of a class.
   if ((options.constructor?.name ?? "Object") === "Object" || known.some((name) => name in options)) return;
@@ -59,13 +59,20 @@ const ALIASES: Readonly<Record<string, string>> = {
   traits: "store",
 };
 
-/** The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits. */
-function nearestTo(name: string, known: readonly string[]): string {
+/** The part of its letters from which a name is no misspelling of another one, but has another meaning. Chosen by trial. */
+const MANY_EDITS = 0.7;
+
+/**
+ * The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits;
+ * undefined if each known name needs many.
+ */
+function nearestTo(name: string, known: readonly string[]): string | undefined {
   const alias = ALIASES[name];
   if (alias !== undefined && known.includes(alias)) return alias;
   const edits = (each: string): number =>
     distance(name.toLowerCase(), each.toLowerCase()) / Math.max(name.length, each.length);
-  return known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));
+  const nearest = known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));
+  return edits(nearest) < MANY_EDITS ? nearest : undefined;
 }
 
 /** The number of letters to insert, remove or exchange (Levenshtein). */

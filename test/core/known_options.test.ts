@@ -42,7 +42,6 @@ describe("assertKnown()", () => {
     ["name", "cookie"],
     ["encrypt", "encryption"],
     ["observe", "onEvent"],
-    ["rolling", "cookie"],
     ["STORE", "store"],
     ["cookies", "cookie"],
     ["coookie", "cookie"],
@@ -51,7 +50,6 @@ describe("assertKnown()", () => {
     ["idsTimeout", "idleTimeout"],
     ["onevents", "onEvent"],
     ["id", "ids"],
-    ["toString", "cookie"],
   ])("names the known option that is nearest to %s, or that means the same elsewhere", (name, nearest) => {
     expect(() => assertKnown({ [name]: 1 }, KNOWN, "withSession")).toThrow(
       `withSession has no option "${name}": did you mean ${nearest}? It has ${KNOWN.join(", ")}`,
@@ -67,7 +65,13 @@ describe("assertKnown()", () => {
   });
 
   test("names no alias that is not known there", () => {
-    expect(() => assertKnown({ ttl: 1 }, ["domain", "path"], "cookie")).toThrow("did you mean path?");
+    expect(() => assertKnown({ ttl: 1 }, ["domain", "title"], "cookie")).toThrow("did you mean title?");
+  });
+
+  test.each(["rolling", "toString", "__proto__", "user"])("names none for %s, which is near to none", (name) => {
+    expect(() => assertKnown(JSON.parse(`{"${name}":1}`), KNOWN, "withSession")).toThrow(
+      `withSession has no option "${name}". It has ${KNOWN.join(", ")}`,
+    );
   });
 
   test("goes by the whole name, and by how much of it is to be edited", () => {
