@@ -30,7 +30,7 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  *   command, which costs a third of the processor time of a session's read and write; `commandOptions: { timeout: 0 }`
  *   turns it off, since `storeTimeout` limits the wait anyway. Then commands also wait, in memory, for as long as the
  *   server is unreachable.
- * - ioredis 5: `Redis`, also through Sentinel, or `Cluster` with `scaleReads: "master"`, the default.
+ * - ioredis 5 or 6: `Redis`, also through Sentinel, or `Cluster` with `scaleReads: "master"`, the default.
  * - Bun's `RedisClient`.
  * - Valkey GLIDE, with `readFrom: "primary"`, the default. It logs a warning when a server does not know a script or `IFEQ` yet.
  *

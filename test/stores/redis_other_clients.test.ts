@@ -1,6 +1,10 @@
-/** The oldest supported node-redis, the last ioredis whose `call` ignores the prefix and the slots, and the real client of Valkey GLIDE. */
+/**
+ * The oldest supported node-redis, the last ioredis whose `call` ignores the prefix and the slots, the newest ioredis, and
+ * the real client of Valkey GLIDE.
+ */
 import { GlideClient, GlideClusterClient, Logger } from "@valkey/valkey-glide";
 import { Cluster, Redis } from "ioredis-5-8";
+import { Cluster as Cluster6, Redis as Redis6 } from "ioredis-6";
 import { createClient, createCluster } from "redis-5-0";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
@@ -46,6 +50,14 @@ const opened: Record<string, () => Promise<Opened>> = {
     const client = new Cluster([firstNode()]);
     return { client, close: () => client.disconnect() };
   },
+  "ioredis 6": async () => {
+    const client = new Redis6(server.url);
+    return { client, close: () => client.disconnect() };
+  },
+  "Cluster of ioredis 6": async () => {
+    const client = new Cluster6([firstNode()]);
+    return { client, close: () => client.disconnect() };
+  },
   "GLIDE": async () => {
     const client = await GlideClient.createClient({ addresses: [node()], requestTimeout: PATIENCE * 1000 });
     return { client, close: () => client.close() };
@@ -76,15 +88,20 @@ for (const [name, open] of Object.entries(opened)) {
   });
 }
 
-test("redisStore() puts the keyPrefix of ioredis 5.8 before its own", async () => {
-  const client = new Redis(server.url, { keyPrefix: "app:" });
+test.each([
+  ["5.8", () => new Redis(server.url, { keyPrefix: "app:" })],
+  ["6", () => new Redis6(server.url, { keyPrefix: "app:" })],
+])("redisStore() puts the keyPrefix of ioredis %s before its own", async (version, connect) => {
+  const client = connect();
   const plain = new Redis(server.url);
   try {
     for (const layout of layouts) {
-      const store = redisStore(client, { layout, prefix: `prefixed-${layout}:` });
+      const store = redisStore(client, { layout, prefix: `prefixed-${version}-${layout}:` });
       await saved(store, creation({ "=count": "0" }));
       expect(await increment(store)).toBe(true);
-      expect(await plain.keys(`*prefixed-${layout}:*`)).toEqual([`app:prefixed-${layout}:${key}`]);
+      expect(await plain.keys(`*prefixed-${version}-${layout}:*`)).toEqual([
+        `app:prefixed-${version}-${layout}:${key}`,
+      ]);
     }
   } finally {
     client.disconnect();
@@ -92,31 +109,37 @@ test("redisStore() puts the keyPrefix of ioredis 5.8 before its own", async () =
   }
 });
 
-test("redisStore() sends each command of a Cluster of ioredis 5.8 to the node that has the key", async () => {
-  const client = new Cluster([firstNode()]);
-  const nodes = cluster.nodes.map(({ url }) => new Redis(url));
-  const moved = async () => {
-    let sum = 0;
-    for (const each of nodes)
-      sum += Number(/errorstat_MOVED:count=(\d+)/.exec(await each.info("errorstats"))?.[1] ?? 0);
-    return sum;
-  };
-  try {
-    const before = await moved();
-    for (const layout of layouts) {
-      const store = redisStore(client, { layout, prefix: `moved-${layout}:` });
-      for (let i = 0; i < 30; i++) {
-        const at = String(i).padStart(64, "0");
-        await saved(store, creation({ "=count": "0" }, now + 3_600_000), at);
-        expect(await increment(store, at)).toBe(true);
+test.each([
+  ["5.8", () => new Cluster([firstNode()])],
+  ["6", () => new Cluster6([firstNode()])],
+])(
+  "redisStore() sends each command of a Cluster of ioredis %s to the node that has the key",
+  async (version, connect) => {
+    const client = connect();
+    const nodes = cluster.nodes.map(({ url }) => new Redis(url));
+    const moved = async () => {
+      let sum = 0;
+      for (const each of nodes)
+        sum += Number(/errorstat_MOVED:count=(\d+)/.exec(await each.info("errorstats"))?.[1] ?? 0);
+      return sum;
+    };
+    try {
+      const before = await moved();
+      for (const layout of layouts) {
+        const store = redisStore(client, { layout, prefix: `moved-${version}-${layout}:` });
+        for (let i = 0; i < 30; i++) {
+          const at = String(i).padStart(64, "0");
+          await saved(store, creation({ "=count": "0" }, now + 3_600_000), at);
+          expect(await increment(store, at)).toBe(true);
+        }
       }
+      expect(await moved()).toBe(before);
+    } finally {
+      client.disconnect();
+      for (const each of nodes) each.disconnect();
     }
-    expect(await moved()).toBe(before);
-  } finally {
-    client.disconnect();
-    for (const each of nodes) each.disconnect();
-  }
-});
+  },
+);
 
 test("redisStore() opens another client of GLIDE when the first was closed", async () => {
   const clients: GlideClient[] = [];
@@ -137,6 +160,8 @@ test("RedisClient is what these clients are", () => {
   expectTypeOf<ReturnType<typeof createCluster>>().toExtend<RedisClient>();
   expectTypeOf<Redis>().toExtend<RedisClient>();
   expectTypeOf<Cluster>().toExtend<RedisClient>();
+  expectTypeOf<Redis6>().toExtend<RedisClient>();
+  expectTypeOf<Cluster6>().toExtend<RedisClient>();
   expectTypeOf<GlideClient>().toExtend<RedisClient>();
   expectTypeOf<GlideClusterClient>().toExtend<RedisClient>();
 });
