@@ -12,6 +12,9 @@ import { ROOT, run } from "./setup/command.ts";
 import { findNode20, installTools, testsWithout } from "./setup/tools.ts";
 import { unitTests } from "./setup/unit_tests.ts";
 
+/** The oldest compatibility date that the README names. */
+const OLDEST_WORKER = "2024-09-26";
+
 /** The result of a suite. */
 interface Tally {
   readonly passed: number;
@@ -34,9 +37,9 @@ async function runAll(): Promise<number> {
     "The portable suite on this Node": () => portableOn(process.execPath),
     "The portable suite on Bun": () => portableOn("bun"),
     "The portable suite on Deno": () => portable("deno", "run", "-A", "--unstable-kv", "test/runtimes/deno.ts"),
-    "The portable suite on workerd": () => portable(process.execPath, "test/runtimes/workerd.ts"),
+    "The portable suite on workerd": () => portable(process.execPath, "test/runtimes/workerd.ts", OLDEST_WORKER),
     "The portable suite on workerd with Node's modules": () =>
-      portable(process.execPath, "test/runtimes/workerd.ts", "nodejs_compat"),
+      portable(process.execPath, "test/runtimes/workerd.ts", "2026-01-01", "nodejs_compat"),
     "The portable suite on edge-runtime": () => portable(process.execPath, "test/runtimes/edge.ts"),
   };
   for (const [name, suite] of Object.entries(suites)) {

@@ -1,16 +1,17 @@
 /**
- * The portable suite in workerd, the runtime of Cloudflare's Workers. The arguments are compatibility flags.
+ * The portable suite in workerd, the runtime of Cloudflare's Workers. The arguments are the compatibility date and flags.
  *
  * @module
  */
 import { Miniflare } from "miniflare";
 import { bundle } from "./bundle.ts";
 
+const [compatibilityDate = "", ...compatibilityFlags] = process.argv.slice(2);
 const workerd = new Miniflare({
   modules: true,
   script: await bundle("worker.ts", { format: "esm" }),
-  compatibilityDate: "2026-01-01",
-  compatibilityFlags: process.argv.slice(2),
+  compatibilityDate,
+  compatibilityFlags,
   kvNamespaces: ["KV"],
   durableObjects: { SESSIONS: { className: "SessionObject", useSQLite: true } },
 });
