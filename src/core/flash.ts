@@ -13,7 +13,7 @@ interface FlashOwner {
 
 /** Notes of what a request has done with flash values. Most requests do not use them, and have no notes. */
 class Notes {
-  /** The values that this request has read, by key. */
+  /** The fields of the values that this request has read, by key. */
   readonly shown: Map<string, string> = new Map();
   /** The keys of read values whose removal is recorded. */
   readonly removed: Set<string> = new Set();
@@ -44,19 +44,26 @@ export class Flash {
 
   /** The text that this request can read under a key, if any. */
   peek(key: string): string | undefined {
+    const field = this.#field(key);
+    return field && splitEnd(field).text;
+  }
+
+  /** The same as {@linkcode peek} for a call that reads the value: afterwards the value is consumed. */
+  show(key: string): string | undefined {
+    const field = this.#field(key);
+    if (field !== undefined) this.#noted.shown.set(key, field);
+    return field && splitEnd(field).text;
+  }
+
+  /** The field that this request can read under a key: the text with its end. */
+  #field(key: string): string | undefined {
     const shown = this.#notes?.shown.get(key);
     if (shown !== undefined || this.#notes?.later.has(key)) return shown;
     const { view } = this.#session.copy.pending;
     // Every call that reads comes here, and very few sessions have a flash value.
     if (!view.mayHave(FLASH)) return undefined;
-    return unexpired(view.get(fieldName(FLASH, key)), this.#session.policy.now())?.text;
-  }
-
-  /** The same as {@linkcode peek} for a call that reads the value: afterwards the value is consumed. */
-  show(key: string): string | undefined {
-    const text = this.peek(key);
-    if (text !== undefined) this.#noted.shown.set(key, text);
-    return text;
+    const field = view.get(fieldName(FLASH, key));
+    return unexpired(field, this.#session.policy.now()) && field;
   }
 
   /** The keys of the values that this request can read; some of them twice. */
@@ -81,9 +88,9 @@ export class Flash {
       assertKey(key);
       kept.add(key);
     }
-    // A value whose removal was recorded before this call is set again.
-    for (const [key, text] of shown)
-      if (!later.has(key) && notes.keeps(key) && removed.delete(key)) this.#session.copy.record(changeOf(key, text));
+    // A value whose removal was recorded before this call is set again, with its end.
+    for (const [key, field] of shown)
+      if (!later.has(key) && notes.keeps(key) && removed.delete(key)) this.#replaceField(key, undefined, field);
   }
 
   /** Removes the value that this request can read under a key, because another one is written. A value for later stays. */
@@ -119,23 +126,27 @@ export class Flash {
     this.#notes?.later.clear();
   }
 
-  /** Records the removal of the values that were read. A value that another request has set since then stays. */
+  /** Records the removal of the values that were read. */
   recordRemovals(): void {
     const notes = this.#notes;
     if (notes === undefined || !this.#consumes) return;
     const { shown, removed, later } = notes;
-    for (const [key, text] of shown) {
+    for (const [key, field] of shown) {
       if (removed.has(key) || later.has(key) || notes.keeps(key)) continue;
       removed.add(key);
-      const name = fieldName(FLASH, key);
-      this.#session.copy.record({
-        key,
-        run(fields) {
-          const field = fields.get(name);
-          if (field !== undefined && splitEnd(field).text === text) fields.delete(name);
-        },
-      });
+      this.#replaceField(key, field, undefined);
     }
+  }
+
+  /** Records that a field takes the place of another one. A field that another request has set since then stays. */
+  #replaceField(key: string, before: string | undefined, after: string | undefined): void {
+    const name = fieldName(FLASH, key);
+    this.#session.copy.record({
+      key,
+      run(fields) {
+        if (fields.get(name) === before) fields.set(name, after);
+      },
+    });
   }
 
   /** Whether reading a value consumes it. In a prefetch it does not, because nobody sees the response. */

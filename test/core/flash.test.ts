@@ -216,6 +216,33 @@ describe("flash", () => {
     expect((await visit((session) => session.has("notice"))).result).toBe(false);
   });
 
+  test("[55] a value that was read and saved, and then is kept, keeps its time to live", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.flash("notice", "hello", { ttl: 60 }));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("hello");
+      await session.save();
+      session.keepFlash("notice");
+    });
+    clock.advance(59);
+    expect((await visit((session) => session.has("notice"))).result).toBe(true);
+    clock.advance(1);
+    expect((await visit((session) => session.has("notice"))).result).toBe(false);
+  });
+
+  test("[55] keepFlash() after a save() replaces no value that another request has set since", async () => {
+    const visit = visitor();
+    await visit((session) => session.flash("notice", "mine"));
+    await visit(async (session) => {
+      expect(await session.get("notice")).toBe("mine");
+      await session.save();
+      await visit((rival) => rival.flash("notice", "theirs"));
+      session.keepFlash("notice");
+    });
+    expect((await visit((session) => session.get("notice"))).result).toBe("theirs");
+  });
+
   test("[55] a session that was opened by its id consumes what it shows", async () => {
     const sessions = new SessionManager({ store: openStore().store });
     const first = sessions.open("");
