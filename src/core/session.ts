@@ -184,8 +184,8 @@ export interface Session<Data extends object = DefaultData> {
   create(): Promise<string | null>;
 
   /**
-   * The id as the client holds it, or null. If the session begins or is regenerated in this request, it is the new id. If `onStoreError` is
-   * `"anonymous"`, the new id is stored at once; null if the store is down.
+   * The id as the client holds it, or null. If the session begins or is regenerated in this request, it is the new id. A new session is then
+   * stored, even if all its values are deleted again. If `onStoreError` is `"anonymous"`, the new id is stored at once; null if the store is down.
    */
   id(): Promise<string | null>;
 

@@ -82,6 +82,37 @@ describe("save()", () => {
     expect(idIn(cookies)).toBe(result);
   });
 
+  test.each<[string, SessionOptions, (session: Session) => void]>([
+    ["delete()", {}, (session) => session.delete("a")],
+    ["clear()", {}, (session) => session.clear()],
+    ["set() of undefined", {}, (session) => session.set("a", undefined)],
+    ["delete(), with onStoreError", { onStoreError: "anonymous" }, (session) => session.delete("a")],
+  ])(
+    "[50] id() tells an id under which a session is stored, also if %s leaves nothing in it",
+    async (_, more, empty) => {
+      const sessions = new SessionManager({ store: openStore().store, ...more });
+      const { cookies, result } = await visitor(sessions)(async (session) => {
+        session.set("a", 1);
+        const id = await session.id();
+        empty(session);
+        expect(await session.id()).toBe(id);
+        return String(id);
+      });
+      expect(idIn(cookies)).toBe(result);
+      expect(await sessions.open(result).id()).toBe(result);
+    },
+  );
+
+  test("[50] id() does not try again what was refused", async () => {
+    const schema = { "~standard": { version: 1, vendor: "test", validate: () => ({ issues: [{ message: "no" }] }) } };
+    const { cookies } = await visitor({ store: openStore().store, schema: schema as never })(async (session) => {
+      session.set("a", 1);
+      expect(await codeOf(() => session.save())).toBe("ERR_SCHEMA");
+      await session.id();
+    });
+    expect(cookies).toEqual([]);
+  });
+
   test("[51] stores everything once when several saves run in parallel", async () => {
     const { store, calls } = counted(memoryStore());
     const visit = visitor({ store });

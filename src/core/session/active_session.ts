@@ -1,4 +1,4 @@
-import { type Change, isEmpty, type KeyChange, without } from "../changes.ts";
+import { type Change, EMPTY, isEmpty, type KeyChange, without } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
@@ -265,6 +265,8 @@ export class ActiveSession {
     const { base, pending } = this.copy;
     if (base && !this.rotates) return base.id;
     this.isIdDisclosed = true;
+    // A new session is stored under this id, also if everything that was recorded for it is removed again.
+    if (!base && this.copy.exists) this.copy.restore({ ...EMPTY, begins: true });
     const successor = this.unconfirmedRotation?.successor;
     return pending.rotation === undefined && successor !== undefined ? successor.id : this.createId();
   }
