@@ -5,7 +5,7 @@ import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
 import type { Contents, Operation } from "./repository.ts";
 import type { RequestTransport } from "./request_transport.ts";
-import { MAX_TIMER } from "./runtime.ts";
+import { inTime } from "./runtime.ts";
 import { createWriteId } from "./session_id.ts";
 import { StoreClient } from "./store_client.ts";
 import type { SessionStore } from "./store.ts";
@@ -98,18 +98,10 @@ async function beginLater(
   now: number | undefined,
   seconds: number | undefined,
 ): Promise<Operation> {
-  return new StoreOperation(scope, await opened(store, seconds ?? scope.policy.storeTimeout), now, seconds);
-}
-
-/** A store that is being opened. After the time limit, the opening goes on, and the next operation waits for it again. */
-function opened(store: Promise<SessionStore>, seconds: number): Promise<SessionStore> {
-  return new Promise((resolve, reject) => {
-    const expire = (): void => reject(storeTimedOut("open the store", seconds));
-    const timer = setTimeout(expire, Math.min(MAX_TIMER, seconds * 1000));
-    const done = (): void => clearTimeout(timer);
-    store.then(done, done);
-    store.then(resolve, reject);
-  });
+  const limit = seconds ?? scope.policy.storeTimeout;
+  // After the time limit, the opening goes on, and the next operation waits for it again.
+  const opened = await inTime(store, limit * 1000, () => storeTimedOut("open the store", limit));
+  return new StoreOperation(scope, opened, now, seconds);
 }
 
 /**

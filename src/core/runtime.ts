@@ -1,5 +1,26 @@
 /** In milliseconds. A longer timer fires at once (https://html.spec.whatwg.org/multipage/timers-and-user-prompts.html#timers). */
-export const MAX_TIMER: number = 2 ** 31 - 1;
+const MAX_TIMER = 2 ** 31 - 1;
+
+/**
+ * The result of a promise, or an error when the time is up. What comes after that is ignored.
+ *
+ * @param expire Makes the error
+ */
+export function inTime<T>(promise: Promise<T>, milliseconds: number, expire: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(expire()), Math.min(MAX_TIMER, Math.max(0, milliseconds)));
+    promise.then(
+      (result) => {
+        clearTimeout(timer);
+        resolve(result);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}
 
 let known: string | undefined;
 

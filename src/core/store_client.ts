@@ -1,7 +1,7 @@
 import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
 import type { SessionHappening } from "./events.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
-import { MAX_TIMER } from "./runtime.ts";
+import { inTime } from "./runtime.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
 
@@ -115,28 +115,17 @@ export class StoreClient implements SessionStore {
     return isPromise(answer) ? this.#inTime(answer, call, retry) : validAnswer(call.action, answer, call.isValid);
   }
 
-  /** The checked answer, or an error when the time is up. What comes after that is ignored. */
+  /** The checked answer, or an error when the time is up. */
   #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
     this.#begin();
-    return new Promise((resolve, reject) => {
-      const expire = (): void => {
-        reject(storeTimedOut(call.action, this.#seconds));
-        this.#aborter?.abort();
-      };
-      const timer = setTimeout(expire, Math.min(MAX_TIMER, Math.max(0, this.#endAt - performance.now())));
-      const settle = (result: () => MaybePromise<T>): void => {
-        clearTimeout(timer);
-        try {
-          resolve(result());
-        } catch (error) {
-          reject(error);
-        }
-      };
-      Promise.resolve(answer).then(
-        (found) => settle(() => validAnswer(call.action, found, call.isValid)),
-        (error: unknown) => settle(() => this.#recover(error, call, retry)),
-      );
-    });
+    const expire = (): SessionError => {
+      this.#aborter?.abort();
+      return storeTimedOut(call.action, this.#seconds);
+    };
+    return inTime(Promise.resolve(answer), this.#endAt - performance.now(), expire).then(
+      (found) => validAnswer(call.action, found, call.isValid),
+      (error: unknown) => this.#recover(error, call, retry),
+    );
   }
 
   /** Tries again if the store is only busy, as long as there is time. */

@@ -1,5 +1,5 @@
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
-import { MAX_TIMER } from "../runtime.ts";
+import { inTime } from "../runtime.ts";
 
 /** Keeps the calls that are under way for one session in one request, and decides which of them may run now. */
 export class CallQueue {
@@ -54,16 +54,9 @@ export class CallQueue {
 
   #inTime(call: Promise<void>, computing: string | undefined): Promise<void> {
     if (computing === undefined) return call;
-    return new Promise((resolve, reject) => {
-      const name = `update(${JSON.stringify(computing)})`;
-      const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
-      const milliseconds = Math.min(MAX_TIMER, this.#seconds * 1000);
-      const timer = setTimeout(() => reject(new TypeError(message)), milliseconds);
-      void call.then(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const name = `update(${JSON.stringify(computing)})`;
+    const message = `Cannot use the session: the function of ${name} does not return; it must not wait for a call of the same session`;
+    return inTime(call, this.#seconds * 1000, () => new TypeError(message));
   }
 
   /** Notes a call until it has ended, so that the end of the request waits for it. */
