@@ -92,8 +92,14 @@ function finish(
 ): MaybePromise<ResponseHeaders> {
   return chain(active.calls.done(), () => {
     active.detectChanges();
-    const joining = response !== undefined && mayBeNested(active, response) ? joinNested(active, response) : undefined;
-    return chain(joining, () => finishJoined(active, waitUntil));
+    if (response === undefined || !mayBeNested(active, response)) return finishJoined(active, waitUntil);
+    return joinNested(active, response).then(
+      () => finishJoined(active, waitUntil),
+      async (error: unknown) => {
+        if (isOutage(error)) active.emitFailure("load", error, undefined);
+        return await answer(active, await tolerate(active, error));
+      },
+    );
   });
 }
 
@@ -170,19 +176,19 @@ function store(active: ActiveSession): MaybePromise<boolean> {
   return settling(
     () => active.save(true),
     () => !active.isGone,
-    (error) => {
-      const isTolerated = active.policy.toleratesFailure && (isOutage(error) || hasCode(error, "ERR_CONFLICT"));
-      if (!isTolerated && !hasCode(error, "ERR_SESSION_GONE")) throw error;
-      return undo(active);
-    },
+    (error) => tolerate(active, error),
   );
 }
 
 /**
- * Undoes only the last rotation, if it got no answer. The response carries the id from before that
- * rotation, which may also be new to the client.
+ * Answers false if the response can be sent although the session was not stored. Then it undoes only the last rotation, if it got
+ * no answer. The response carries the id from before that rotation, which may also be new to the client.
+ *
+ * @throws The error, if it is not tolerated
  */
-async function undo(active: ActiveSession): Promise<false> {
+async function tolerate(active: ActiveSession, error: unknown): Promise<false> {
+  const isTolerated = active.policy.toleratesFailure && (isOutage(error) || hasCode(error, "ERR_CONFLICT"));
+  if (!isTolerated && !hasCode(error, "ERR_SESSION_GONE")) throw error;
   const { retired } = active;
   active.retired = undefined;
   await reinstate(active);

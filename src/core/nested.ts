@@ -4,6 +4,7 @@ import { openAdmitted } from "./admission.ts";
 import { type Change, EMPTY } from "./changes.ts";
 import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
+import type { Found } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
 import type { WorkingCopy } from "./working_copy.ts";
 
@@ -36,10 +37,16 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
   // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.
-  if (typeof found === "string" || found.id === active.destroyedId) return;
+  if (typeof found === "string" || isSameSession(found, active.destroyed)) return;
   // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
   if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
   await copy.setBase(found, active.unconfirmed?.commit.changes);
+}
+
+/** Whether a session is the same as another one, which may have got a new id. */
+function isSameSession({ id, metadata }: Found, other: Found | undefined): boolean {
+  const isRenewed = metadata.rotatedAt !== undefined && metadata.createdAt === other?.metadata.createdAt;
+  return id === other?.id || isRenewed;
 }
 
 /** The changes that a request has stored since it loaded its session. */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { type Session, SessionManager, type SessionOptions } from "../../mod.ts";
+import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
-import { cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
+import { faultyStore } from "../../src/testing.ts";
+import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
 interface Data {
   inner: number;
@@ -380,6 +381,54 @@ describe("a handler that answers with the response of another one", () => {
       await session.destroy();
       set(session);
       expect(await all(await sessions.respond(session, renewed))).toEqual({ outer: 1 });
+    },
+  );
+
+  test.each<[string, SessionOptions<Data>]>([
+    ["", {}],
+    [
+      ", where the cookie holds the session",
+      { store: cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] }) },
+    ],
+  ])("begins a new session after destroy(), also if that one has renewed the id%s", async (_, options) => {
+    const { sessions, inner, all } = await nested(options);
+    const request = new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } });
+    const session = sessions.start(request);
+    await session.destroy();
+    const other = sessions.start(request.clone());
+    await other.regenerate();
+    const renewed = await sessions.respond(other, new Response());
+    set(session);
+    const response = await sessions.respond(session, renewed.clone());
+    expect(await all(response)).toEqual({ outer: 1 });
+    if (options.store === undefined) expect(await all(renewed)).toEqual({});
+  });
+
+  test("adds to the session which that one has begun after destroy() here", async () => {
+    const { sessions, inner, all } = await nested({ now: () => 0 });
+    const request = new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } });
+    const session = sessions.start(request);
+    await session.destroy();
+    set(session);
+    const response = await sessions.respond(session, await login(sessions, ""));
+    expect(await all(response)).toEqual({ inner: 2, outer: 1 });
+  });
+
+  test.each(["anonymous", "throw"] as const)(
+    "goes on if the store fails when the session of that one is read: onStoreError %s",
+    async (onStoreError) => {
+      const store = faultyStore(memoryStore());
+      const events: SessionEvent[] = [];
+      const options = { store, onStoreError, onEvent: (event: SessionEvent) => void events.push(event) };
+      const { sessions, inner, all } = await nested(options);
+      const session = sessions.start(new Request(SHOP));
+      set(session);
+      store.plan({ load: ["rejects"] });
+      const responding = sessions.respond(session, inner.clone());
+      if (onStoreError === "throw") expect(await codeOf(() => responding)).toBe("ERR_STORE");
+      else expect((await responding).headers.getSetCookie()).toEqual(inner.headers.getSetCookie());
+      expect(events.map(({ type }) => type)).toEqual(["created", "failed"]);
+      expect(await all(inner)).toEqual({ inner: 1 });
     },
   );
 });

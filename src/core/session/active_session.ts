@@ -68,8 +68,8 @@ export class ActiveSession {
   isGone = false;
   /** Whether this request has ended the session, so that its cookie must be cleared. */
   isEnded = false;
-  /** The id of the session that `destroy` has given up. */
-  destroyedId: string | undefined;
+  /** The session that `destroy` has given up. */
+  destroyed: Found | undefined;
   /** The words for `Clear-Site-Data` that `destroy` was given. */
   clearSiteData: readonly ClearSiteData[] = [];
   /** Whether the response must carry the token although it stays the same. */
@@ -218,7 +218,7 @@ export class ActiveSession {
   destroy(): void {
     const { base } = this.copy;
     this.pendingDelete ??= base ?? this.presented ?? undefined;
-    this.destroyedId ??= base?.id;
+    this.destroyed ??= base ?? undefined;
     // A session that may have been stored without an answer ends as well.
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
