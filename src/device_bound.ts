@@ -12,7 +12,7 @@ import { internalsOf, internalsWith, type SessionInternals } from "./core/sessio
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
-import { endpointOf, isFinal, refresh, register } from "./device_bound/endpoints.ts";
+import { endpointOf, isFinal, putOff, refresh, register } from "./device_bound/endpoints.ts";
 import { assertHost } from "./device_bound/host.ts";
 import { Offers } from "./device_bound/offers.ts";
 import { type DeviceBoundOptions, settingsOf } from "./device_bound/options.ts";
@@ -135,7 +135,9 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       if (endpoint === undefined) return answerWithoutProof(request, session);
       if (request.method !== "POST") return new Response(null, { status: 405, headers: { Allow: "POST" } });
       proving.add(session);
-      return endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
+      const answering =
+        endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
+      return answering.catch((error: unknown) => putOff(session, error));
     },
     async offer(session) {
       const internals = ownInternalsOf(session);

@@ -21,6 +21,10 @@ export interface SessionInternals {
   readonly rejected: RejectReason | null;
   /** Whether the session could not be loaded and the options tolerate this. */
   readonly isUnavailable: boolean;
+  /** What the program has chosen for a failing store. */
+  readonly policy: { readonly toleratesFailure: boolean };
+  /** Drops what was recorded and not stored. */
+  dropRecorded(): void;
   /** The token that the client presented; null if it presented none, undefined before the token was read. */
   readonly presented: string | null | undefined;
   /** The request, undefined for a session that was opened by its id, and the arguments that the runtime passes beside it. */

@@ -5,7 +5,7 @@
  */
 import { urlOf } from "../core/address.ts";
 import { mayBeLate } from "../core/admission.ts";
-import { hasCode } from "../core/errors.ts";
+import { hasCode, isOutage } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
 import type { Operation } from "../core/repository.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
@@ -153,6 +153,19 @@ function refused(reason: string): Response {
 
 function ended(id: string): Response {
   return new Response(sessionEnd(id), { headers: { "Cache-Control": "no-store", "Content-Type": "application/json" } });
+}
+
+/**
+ * The answer after a failure of the store that `onStoreError` tolerates. Nothing of the proof may be stored with it, because the
+ * browser takes a registration with this answer for a failed one.
+ *
+ * @throws The error, if it is not tolerated
+ */
+export function putOff(session: object, error: unknown): Response {
+  const internals = internalsOf(session);
+  if (!internals.policy.toleratesFailure || !isOutage(error)) throw error;
+  internals.dropRecorded();
+  return later();
 }
 
 /** Makes the browser keep its key and try again. */

@@ -235,6 +235,42 @@ test.each(["/dbsc/start", "/dbsc/refresh"])(
   },
 );
 
+test.each(["/dbsc/start", "/dbsc/refresh"])(
+  "%s asks the browser to come again when the store fails at the write, and stores nothing of the key with the response",
+  async (path) => {
+    const store = faultyStore(memoryStore());
+    const browser = new Browser(app({ store, onStoreError: "anonymous" }), await deviceKey(), clock);
+    browser.isCapable = path !== "/dbsc/start";
+    const login = await browser.fetch("/login", { method: "POST" });
+    const offer = login.headers.get("Secure-Session-Registration") ?? "";
+    const [known] = browser.sessions.values();
+    now += 400_000;
+    store.plan({ save: ["rejects"] });
+    if (known === undefined) expect((await browser.register(offer)).status).toBe(503);
+    else expect(await browser.refresh(known)).toBe("server_error");
+    expect(store.calls.save).toBe(1);
+    // If the first key had been stored nevertheless, this other key would be rejected.
+    if (known === undefined) browser.key = await deviceKey();
+    if (known === undefined) expect((await browser.register(offer)).status).toBe(200);
+    else await browser.refresh(known);
+    expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
+  },
+);
+
+test("a registration whose answer was lost binds the session, which ends with the proof of the login", async () => {
+  const handler = app();
+  const browser = new Browser(handler, await deviceKey(), clock);
+  browser.isCapable = false;
+  const login = await browser.fetch("/login", { method: "POST" });
+  const Cookie = browser.jar.header(ORIGIN) ?? "";
+  expect((await browser.register(login.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+  const page = async (): Promise<unknown> => (await handler(new Request(`${ORIGIN}/`, { headers: { Cookie } }))).json();
+  now += 599_000;
+  expect(await page()).toEqual({ user: "ada", ended: null });
+  now += 1000;
+  expect(await page()).toEqual({ ended: "proof" });
+});
+
 test("a request that was let in keeps its changes when its proof has ended before they are stored again after a conflict", async () => {
   let meanwhile: (() => Promise<unknown>) | undefined;
   const store = hookedStore(async () => {
