@@ -113,6 +113,21 @@ export function isBusy(value: unknown): boolean {
   return isBranded(value, BUSY);
 }
 
+/**
+ * The error of a store whose engine refuses a write because another writer holds its lock. A lock is free again after
+ * milliseconds, a limit of calls after seconds: so the first wait is shorter than after any other `StoreBusyError`.
+ */
+export function storeLocked(): StoreBusyError {
+  return Object.defineProperty(new StoreBusyError(), LOCKED, { value: true });
+}
+
+const LOCKED: unique symbol = Symbol.for("with-session.locked");
+
+/** Whether a value is such an error, also one of another copy of this package. */
+export function isLocked(value: unknown): boolean {
+  return isBranded(value, LOCKED);
+}
+
 /** Whether a value is a `SessionError` with one of these codes. */
 export function hasCode(error: unknown, ...codes: readonly SessionErrorCode[]): error is SessionError {
   return isSessionError(error) && codes.includes(error.code);

@@ -1,4 +1,4 @@
-import { isBusy, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
+import { isBusy, isLocked, isMistake, isSessionError, SessionError, storeTimedOut, validAnswer } from "./errors.ts";
 import type { SessionHappening } from "./events.ts";
 import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { inTime } from "./runtime.ts";
@@ -10,6 +10,12 @@ import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } fr
  * one second: Workers KV accepts one write of a key per second.
  */
 const FIRST_RETRY = 100;
+
+/**
+ * The first wait where another writer holds the lock of the engine, in milliseconds: about the duration of one write. A
+ * longer wait is unfair, because the processes that are not waiting go on writing.
+ */
+const FIRST_RETRY_LOCKED = 2;
 
 /** One call of the store. */
 interface Call<T> {
@@ -105,7 +111,7 @@ export class StoreClient implements SessionStore {
     return this.#begunAt;
   }
 
-  #call<T>(call: Call<T>, retry = FIRST_RETRY): MaybePromise<T> {
+  #call<T>(call: Call<T>, retry?: number): MaybePromise<T> {
     let answer: MaybePromise<T>;
     try {
       answer = call.start();
@@ -116,7 +122,7 @@ export class StoreClient implements SessionStore {
   }
 
   /** The checked answer, or an error when the time is up. */
-  #inTime<T>(answer: Promise<T>, call: Call<T>, retry: number): Promise<T> {
+  #inTime<T>(answer: Promise<T>, call: Call<T>, retry?: number): Promise<T> {
     this.#begin();
     const expire = (): SessionError => {
       this.#aborter?.abort();
@@ -129,7 +135,11 @@ export class StoreClient implements SessionStore {
   }
 
   /** Tries again if the store is only busy, as long as there is time. */
-  #recover<T>(error: unknown, call: Call<T>, retry: number): MaybePromise<T> {
+  #recover<T>(
+    error: unknown,
+    call: Call<T>,
+    retry = isLocked(error) ? FIRST_RETRY_LOCKED : FIRST_RETRY,
+  ): MaybePromise<T> {
     const milliseconds = retry * (1 + Math.random());
     this.#begin();
     if (!isBusy(error) || isTouch(call.write) || performance.now() + milliseconds >= this.#endAt)

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { StoreBusyError } from "../core/errors.ts";
+import { storeLocked } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize } from "../core/record_size.ts";
@@ -146,7 +146,8 @@ async function committed(operation: DenoKvAtomicOperation): ReturnType<DenoKvAto
   try {
     return await operation.commit();
   } catch (error) {
-    // Only the message says that another process holds the lock of the file, and that nothing was done.
-    throw /\bdatabase is locked\b/.test(String(error)) ? new StoreBusyError() : error;
+    // Only the message says that another process holds the lock of the file, or has written since the check has read, and
+    // that nothing was done. A write with a check does not wait for the lock: SQLite refuses it at once.
+    throw /\bdatabase is locked\b/.test(String(error)) ? storeLocked() : error;
   }
 }

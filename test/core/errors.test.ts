@@ -3,6 +3,7 @@ import { SessionError, StoreBusyError } from "../../mod.ts";
 import {
   ambiguousCookie,
   isBusy,
+  isLocked,
   isMistake,
   hasCode,
   isOutage,
@@ -11,6 +12,7 @@ import {
   notSerializable,
   responseSent,
   sessionGone,
+  storeLocked,
   storeTimedOut,
   validAnswer,
 } from "../../src/core/errors.ts";
@@ -60,6 +62,11 @@ describe("SessionError", () => {
       false,
       true,
     ]);
+    expect([isBusy(copy.storeLocked()), isLocked(copy.storeLocked()), isLocked(new copy.StoreBusyError())]).toEqual([
+      true,
+      true,
+      false,
+    ]);
     for (const each of OTHERS)
       expect([each instanceof SessionError, isSessionError(each), isBusy(each), isMistake(each)]).toEqual([
         false,
@@ -73,6 +80,7 @@ describe("SessionError", () => {
     const marks = (error: object): unknown[] => Object.getOwnPropertySymbols(error).map(Symbol.keyFor);
     expect(marks(new SessionError("ERR_STORE", "Cannot load"))).toEqual(["with-session.SessionError"]);
     expect(marks(new StoreBusyError())).toEqual(["with-session.SessionError", "with-session.StoreBusyError"]);
+    expect(marks(storeLocked())).toEqual([...marks(new StoreBusyError()), "with-session.locked"]);
     expect(marks(mistake("x"))).toEqual(["with-session.mistake"]);
   });
 

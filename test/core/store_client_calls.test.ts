@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { SessionError, type SessionStore, StoreBusyError, type StoredRecord, type Write } from "../../mod.ts";
-import { mistake } from "../../src/core/errors.ts";
+import { mistake, storeLocked } from "../../src/core/errors.ts";
 import { cleanError, failure, StoreClient } from "../../src/core/store_client.ts";
 import { codeOf, errorOf } from "../setup/sessions.ts";
 
@@ -189,10 +189,10 @@ describe("the time limit", () => {
 
 describe("a busy store", () => {
   /** A store that is busy this many times. Its answers come at once, or later. */
-  const busy = (times: number, takesTime: boolean) => {
+  const busy = (times: number, takesTime: boolean, refusal = () => new StoreBusyError()) => {
     let calls = 0;
     const answer = (): number => {
-      if (++calls <= times) throw new StoreBusyError();
+      if (++calls <= times) throw refusal();
       return 2;
     };
     const save = (): number | Promise<number> => (takesTime ? after(0, answer) : answer());
@@ -204,6 +204,15 @@ describe("a busy store", () => {
     async (takesTime) => {
       const { client, calls } = busy(3, takesTime);
       expect(await settled(client.save(KEY, CHANGE))).toEqual([700, 2]);
+      expect(calls()).toBe(4);
+    },
+  );
+
+  test.each([true, false])(
+    "is asked again after 2, 4 and 8 milliseconds where another writer holds its lock; it answers later: %s",
+    async (takesTime) => {
+      const { client, calls } = busy(3, takesTime, storeLocked);
+      expect(await settled(client.save(KEY, CHANGE))).toEqual([14, 2]);
       expect(calls()).toBe(4);
     },
   );

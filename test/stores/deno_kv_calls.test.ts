@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { isBusy } from "../../src/core/errors.ts";
+import { isBusy, isLocked } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { type DenoKv, type DenoKvAtomicOperation, denoKvStore } from "../../src/stores/deno_kv.ts";
 import { storeCases } from "../../src/testing.ts";
@@ -155,15 +155,15 @@ describe("denoKvStore()", () => {
     expect(database.asked).toHaveLength(1);
   });
 
-  test("says that it is busy while the file is locked, and passes any other failure on", async () => {
-    const failures: [error: unknown, isLocked: boolean][] = [
+  test("says that another writer holds the lock while the file is locked, and passes any other failure on", async () => {
+    const failures: [error: unknown, isFileLocked: boolean][] = [
       [new TypeError("database is locked"), true],
       ["Error: database is locked (5)", true],
       [new Error("The connection was reset"), false],
       [new Error("my_database is locked"), false],
       [new Error("The database is lockedup"), false],
     ];
-    for (const [failure, isLocked] of failures) {
+    for (const [failure, isFileLocked] of failures) {
       database.before = () => {
         throw failure;
       };
@@ -174,8 +174,8 @@ describe("denoKvStore()", () => {
         () => store.delete(key, "7"),
       ]) {
         const error = await failureOf(write);
-        expect(isBusy(error), String(failure)).toBe(isLocked);
-        if (!isLocked) expect(error).toBe(failure);
+        expect([isBusy(error), isLocked(error)], String(failure)).toEqual([isFileLocked, isFileLocked]);
+        if (!isFileLocked) expect(error).toBe(failure);
       }
     }
   });
