@@ -27,10 +27,11 @@ export function isProven(
 
 /**
  * Whether a request was sent before the login, and so without a proof. Such a request presents the id that was replaced
- * a moment ago, and the session has no key yet or got one since. The grace of that login admits the request.
+ * a moment ago, and the session has no key yet or got one since. The grace of that login admits the request. The grace
+ * of another renewal does not.
  */
 function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
-  const { rotatedAt = 0 } = metadata;
+  const { rotatedAt = 0, authenticatedAt } = metadata;
   if (session === undefined || internalsOf(session).presented === token || !isUnderWay(rotatedAt, now)) return false;
-  return key === undefined || (key.proofs === 0 && key.provedAt === rotatedAt);
+  return key === undefined ? authenticatedAt === rotatedAt : key.proofs === 0 && key.provedAt === rotatedAt;
 }

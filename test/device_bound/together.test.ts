@@ -42,6 +42,7 @@ function app(options: SessionOptions<Data> = {}, boundOptions: DeviceBoundOption
         session.set("user", "ada");
         if (plugins.includes(users)) await users.bind(session, "ada");
       }
+      if (pathname === "/renew") await session.regenerate({ grace: 30 });
       if (pathname === "/count") return Response.json(await session.update("n", (n = 0) => n + 1));
       if (pathname === "/leave") await users.revokeAll("ada");
       if (pathname === "/logout") await session.destroy();
@@ -52,8 +53,9 @@ function app(options: SessionOptions<Data> = {}, boundOptions: DeviceBoundOption
   );
 }
 
-async function signedIn(handler: Handler): Promise<Browser> {
+async function signedIn(handler: Handler, isCapable = true): Promise<Browser> {
   const browser = new Browser(handler, await deviceKey(), clock);
+  browser.isCapable = isCapable;
   await browser.fetch("/login", { method: "POST" });
   return browser;
 }
@@ -154,6 +156,16 @@ test("requests that are under way during a login with a grace stay in, and their
     browser.jar.store(ORIGIN, beacon);
     expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
   }
+});
+
+test("an old id without a proof stays out when the id is renewed with a grace and is no login", async () => {
+  const handler = app({}, { mode: "require" });
+  const browser = await signedIn(handler, false);
+  const before = { Cookie: `__Host-session=${browser.cookie("session")}` };
+  now += 1000;
+  await browser.fetch("/renew", { method: "POST" });
+  expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
+  expect(await (await handler(new Request(ORIGIN, { headers: before }))).json()).toEqual(REJECTED);
 });
 
 test("requests that arrive between login and registration, and just after it, stay in", async () => {
