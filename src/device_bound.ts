@@ -116,7 +116,9 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       const { found, rejected, presented } = internalsOf(session);
       const facts = found ? readFacts(found.metadata[FACTS]) : undefined;
       if (typeof facts === "object")
-        return offers.has(session) ? offers.write(headers, facts, exchange, op) : undefined;
+        return offers.has(session)
+          ? offers.write(headers, facts, found?.metadata.authenticatedAt, exchange, op)
+          : undefined;
       // The session cookie stays. The request that the browser holds back presents it, and learns why the session has
       // ended.
       if (!found && proving.has(session)) return keepSessionCookie(headers, exchange);

@@ -17,14 +17,28 @@ const REGISTRATION_LIFE = 600_000;
  */
 const TOLERANCE = 60_000;
 
-/** The challenge of an offer that is made now. */
-export function registrationChallenge(signatures: Signatures, now: number): MaybePromise<string> {
-  return signatures.sign(REGISTRATION, now.toString(36));
+/**
+ * The challenge of an offer that is made now. It belongs to one login, because the session keeps its secret at a login:
+ * an attacker who has planted the session knows a challenge from before.
+ *
+ * @param login When the user signed in, as the session records it; undefined if it records none
+ */
+export function registrationChallenge(
+  signatures: Signatures,
+  login: number | undefined,
+  now: number,
+): MaybePromise<string> {
+  return signatures.sign(`${REGISTRATION} ${login}`, now.toString(36));
 }
 
-/** Whether a challenge belongs to an offer that was made a short while ago. */
-export function isRegistrationChallenge(signatures: Signatures, challenge: string, now: number): MaybePromise<boolean> {
-  return chain(signatures.verify(REGISTRATION, challenge), (offeredAt) => {
+/** Whether a challenge belongs to an offer that was made a short while ago, for the same login. */
+export function isRegistrationChallenge(
+  signatures: Signatures,
+  challenge: string,
+  login: number | undefined,
+  now: number,
+): MaybePromise<boolean> {
+  return chain(signatures.verify(`${REGISTRATION} ${login}`, challenge), (offeredAt) => {
     return offeredAt !== null && now - Number.parseInt(offeredAt, 36) < REGISTRATION_LIFE;
   });
 }

@@ -37,10 +37,11 @@ export async function register(request: Request, session: object, settings: Devi
   if (binding.key !== undefined && binding.key.thumbprint !== proof.thumbprint) return refused("key");
   const signatures = await signaturesOf(binding, op.runtimeArguments);
   const { jti } = proof.claims;
-  if (typeof jti !== "string" || !(await isRegistrationChallenge(signatures, jti, op.now))) return refused("challenge");
-  const { algorithm, key: jwk, thumbprint } = proof;
   // When the login happened, as the session records it: this server's clock may differ.
-  const provedAt = internals.found?.metadata.rotatedAt ?? 0;
+  const { authenticatedAt, rotatedAt: provedAt = 0 } = internals.found?.metadata ?? {};
+  if (typeof jti !== "string" || !(await isRegistrationChallenge(signatures, jti, authenticatedAt, op.now)))
+    return refused("challenge");
+  const { algorithm, key: jwk, thumbprint } = proof;
   const key: BoundKey = binding.key ?? { jwk, algorithm, thumbprint, proofs: 0, provedAt };
   const bound = { ...binding, key };
   const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "application/json" });

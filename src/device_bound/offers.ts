@@ -74,7 +74,13 @@ export class Offers {
    * Asks the browser for a key. The login itself counts as the first proof, so requests between login and registration
    * have a proof as well.
    */
-  write(headers: Headers, binding: Binding, exchange: CookieExchange, op: Operation): MaybePromise<void> {
+  write(
+    headers: Headers,
+    binding: Binding,
+    login: number | undefined,
+    exchange: CookieExchange,
+    op: Operation,
+  ): MaybePromise<void> {
     if (binding.key !== undefined) return undefined;
     const { signaturesOf, lifetime, scope } = this.#settings;
     const attributes = boundCookieAttributes(exchange);
@@ -82,7 +88,7 @@ export class Offers {
     headers.set("Cache-Control", "no-store");
     return chain(writeProof(headers, binding, exchange, op.now, signaturesOf, lifetime), () =>
       chain(signaturesOf(binding, op.runtimeArguments), (signatures) =>
-        chain(registrationChallenge(signatures, op.now), (challenge) => {
+        chain(registrationChallenge(signatures, login, op.now), (challenge) => {
           // Browsers bind sessions over https only.
           if (/; Secure\b/i.test(`; ${attributes}`)) offerRegistration(headers, challenge, scope.path);
         }),

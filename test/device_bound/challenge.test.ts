@@ -8,6 +8,7 @@ import {
 import { type Signatures, signaturesUnder } from "../../src/device_bound/signatures.ts";
 
 const NOW = 1_700_000_000_000;
+const LOGIN = NOW - 1000;
 const NEW = "a-new-secret-of-more-than-32-bytes!";
 const OLD = "an-old-secret-of-more-than-32-bytes";
 const BINDING = { id: "id", secret: "the secret of a session" };
@@ -62,17 +63,20 @@ describe("signaturesUnder()", () => {
 
 describe("isRegistrationChallenge()", () => {
   test("accepts a challenge for less than ten minutes, and one of a clock that is ahead", async () => {
-    const challenge = await registrationChallenge(signatures, NOW);
-    expect(await isRegistrationChallenge(signatures, challenge, NOW)).toBe(true);
-    expect(await isRegistrationChallenge(signatures, challenge, NOW - 300_000)).toBe(true);
-    expect(await isRegistrationChallenge(signatures, challenge, NOW + 599_999)).toBe(true);
-    expect(await isRegistrationChallenge(signatures, challenge, NOW + 600_000)).toBe(false);
+    const challenge = await registrationChallenge(signatures, LOGIN, NOW);
+    expect(await isRegistrationChallenge(signatures, challenge, LOGIN, NOW)).toBe(true);
+    expect(await isRegistrationChallenge(signatures, challenge, LOGIN, NOW - 300_000)).toBe(true);
+    expect(await isRegistrationChallenge(signatures, challenge, LOGIN, NOW + 599_999)).toBe(true);
+    expect(await isRegistrationChallenge(signatures, challenge, LOGIN, NOW + 600_000)).toBe(false);
+    // That of another login.
+    expect(await isRegistrationChallenge(signatures, challenge, NOW, NOW)).toBe(false);
+    expect(await isRegistrationChallenge(signatures, challenge, undefined, NOW)).toBe(false);
   });
 
   test("refuses what is none, such as the challenge of a refresh", async () => {
-    expect(await isRegistrationChallenge(signatures, await refreshChallenge(signatures, 7), NOW)).toBe(false);
-    expect(await isRegistrationChallenge(signatures, "", NOW)).toBe(false);
-    expect(await isRegistrationChallenge(signatures, `${NOW.toString(36)}.AA`, NOW)).toBe(false);
+    expect(await isRegistrationChallenge(signatures, await refreshChallenge(signatures, 7), LOGIN, NOW)).toBe(false);
+    expect(await isRegistrationChallenge(signatures, "", LOGIN, NOW)).toBe(false);
+    expect(await isRegistrationChallenge(signatures, `${NOW.toString(36)}.AA`, LOGIN, NOW)).toBe(false);
   });
 });
 
@@ -91,7 +95,7 @@ describe("judgeChallenge()", () => {
 
   test("takes a challenge that nobody gave, or one for another purpose, for old, also before the first proof", async () => {
     const key = { proofs: 0, provedAt: NOW };
-    for (const challenge of ["", "0.AA", await registrationChallenge(signatures, NOW)])
+    for (const challenge of ["", "0.AA", await registrationChallenge(signatures, LOGIN, NOW)])
       expect(await judgeChallenge(signatures, challenge, key, NOW)).toMatchObject({ state: "old" });
     expect(await judge(0, key)).toEqual({ state: "due", number: 0 });
   });

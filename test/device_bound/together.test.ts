@@ -168,6 +168,22 @@ test("an old id without a proof stays out when the id is renewed with a grace an
   expect(await (await handler(new Request(ORIGIN, { headers: before }))).json()).toEqual(REJECTED);
 });
 
+test("whoever planted a session cannot register a key for the user who signs in with it", async () => {
+  const handler = app();
+  const attacker = new Browser(handler, await deviceKey(), clock);
+  const planted = await attacker.send("/count", { method: "POST" });
+  const offer = planted.headers.get("Secure-Session-Registration") ?? "";
+  expect((await attacker.register(offer)).status).toBe(200);
+  const user = new Browser(handler, await deviceKey(), clock);
+  user.isCapable = false;
+  user.jar.store(ORIGIN, planted);
+  now += 1000;
+  const login = await user.fetch("/login", { method: "POST", headers: { "X-Grace": "1" } });
+  const again = await attacker.register(offer);
+  expect([again.status, await again.text()]).toEqual([403, "challenge"]);
+  expect((await user.register(login.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+});
+
 test("requests that arrive between login and registration, and just after it, stay in", async () => {
   for (const mode of ["offer", "require"] as const) {
     const handler = app({}, { mode });
