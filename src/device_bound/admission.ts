@@ -32,6 +32,7 @@ export function isProven(
  */
 function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { session, now }: Operation): boolean {
   const { rotatedAt = 0, authenticatedAt } = metadata;
-  if (session === undefined || internalsOf(session).presented === token || !isUnderWay(rotatedAt, now)) return false;
-  return key === undefined ? authenticatedAt === rotatedAt : key.proofs === 0 && key.provedAt === rotatedAt;
+  if (session === undefined || internalsOf(session).presented === token) return false;
+  if (rotatedAt !== authenticatedAt || !isUnderWay(rotatedAt, now)) return false;
+  return key === undefined || (key.proofs === 0 && key.provedAt === rotatedAt);
 }

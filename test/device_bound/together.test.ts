@@ -53,9 +53,8 @@ function app(options: SessionOptions<Data> = {}, boundOptions: DeviceBoundOption
   );
 }
 
-async function signedIn(handler: Handler, isCapable = true): Promise<Browser> {
+async function signedIn(handler: Handler): Promise<Browser> {
   const browser = new Browser(handler, await deviceKey(), clock);
-  browser.isCapable = isCapable;
   await browser.fetch("/login", { method: "POST" });
   return browser;
 }
@@ -159,13 +158,18 @@ test("requests that are under way during a login with a grace stay in, and their
 });
 
 test("an old id without a proof stays out when the id is renewed with a grace and is no login", async () => {
-  const handler = app({}, { mode: "require" });
-  const browser = await signedIn(handler, false);
-  const before = { Cookie: `__Host-session=${browser.cookie("session")}` };
-  now += 1000;
-  await browser.fetch("/renew", { method: "POST" });
-  expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
-  expect(await (await handler(new Request(ORIGIN, { headers: before }))).json()).toEqual(REJECTED);
+  for (const mode of ["offer", "require"] as const) {
+    const handler = app({}, { mode });
+    const browser = new Browser(handler, await deviceKey(), clock);
+    const login = await browser.send("/login", { method: "POST" });
+    const before = { Cookie: `__Host-session=${browser.cookie("session")}` };
+    now += 1000;
+    await browser.send("/renew", { method: "POST" });
+    // "offer" needs a proof only from now on.
+    if (mode === "offer") await browser.register(login.headers.get("Secure-Session-Registration") ?? "");
+    expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
+    expect(await (await handler(new Request(ORIGIN, { headers: before }))).json()).toEqual(REJECTED);
+  }
 });
 
 test("whoever planted a session cannot register a key for the user who signs in with it", async () => {
