@@ -90,6 +90,13 @@ describe("a session from the inside", () => {
     expect(internals.disclosedId).toBeUndefined();
   });
 
+  test("tells no id if none could be made", async () => {
+    const session = new SessionManager({ generateId: () => Promise.reject(new Error("no entropy")) }).open("");
+    session.set("n", 1);
+    await expect(session.id()).rejects.toThrow("no entropy");
+    expect(internalsOf(session).disclosedId).toBeUndefined();
+  });
+
   test("authenticate() lets a client with a replaced id begin a session", async () => {
     const { store, visit, cookie } = await begun();
     await visit((session) => session.regenerate());
@@ -127,6 +134,23 @@ describe("the facts of a plugin", () => {
     expect(result).toEqual([[0, { of: ["mine"] }], [0, undefined], "number"]);
     expect((await visit(async (session) => (await session.get("n"), facts(session)))).result).toEqual([0, undefined]);
   });
+
+  test.each(["changed", "under a new id"])(
+    "are seen when their write got no answer: the session is %s",
+    async (way) => {
+      const store = faultyStore(openStore().store);
+      const session = new SessionManager({ store }).open("");
+      await session.create();
+      await session.save();
+      if (way === "under a new id") await session.regenerate();
+      internalsOf(session).setMetadata("+a", 1);
+      store.plan({ load: "rejects", save: way === "changed" ? "rejects" : ["none", "rejects", "rejects"] });
+      expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+      expect(facts(session)).toEqual([1, undefined]);
+      internalsOf(session).setMetadata("+a", 2);
+      expect(facts(session)).toEqual([2, undefined]);
+    },
+  );
 
   test("are stored at once after the response, or refused where there is no session", async () => {
     const { store, visit } = await begun();
