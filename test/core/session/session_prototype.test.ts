@@ -33,6 +33,9 @@ describe("a session", () => {
     const id = async (): Promise<string> => "replaced by a test";
     Object.assign(session, { id });
     expect(session.id).toBe(id);
+    // The test can replace it again, and can restore the method of the session.
+    const usual = { writable: true, enumerable: true, configurable: true };
+    expect(Object.getOwnPropertyDescriptor(session, "id")).toEqual({ ...usual, value: id });
     expect(await another().id()).toBeNull();
   });
 
