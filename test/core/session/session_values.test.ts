@@ -80,6 +80,9 @@ describe("the value of a key", () => {
     await visit((session) => session.set("a", 2, { ttl: 60 }));
     await visit((session) => session.delete("a"));
     expect(names()).toEqual(["@"]);
+    await visit((session) => session.set("a", 2, { ttl: 60 }));
+    await visit((session) => session.update("a", () => undefined));
+    expect(names()).toEqual(["@"]);
     await visit((session) => (session.set("a", 1), session.set("b", 2, { ttl: 60 }), session.flash("c", 3)));
     await visit((session) => session.clear());
     expect(names()).toEqual(["@"]);
