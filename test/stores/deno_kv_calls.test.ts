@@ -188,7 +188,8 @@ describe("denoKvStore()", () => {
       // @ts-expect-error Not one of them is an open database.
       expect(() => denoKvStore(none)).toThrow(/denoKvStore needs an open Deno KV/);
     }
-    for (const prefix of [7, null, { 0: "shop" }] as unknown[]) {
+    expect(() => denoKvStore(database, { prefix: ["shop", 7, 7n, true, new Uint8Array([7])] })).not.toThrow();
+    for (const prefix of [7, null, { 0: "shop" }, [null], ["shop", undefined]] as unknown[]) {
       // @ts-expect-error Not one of them is a prefix.
       expect(() => denoKvStore(database, { prefix })).toThrow(/prefix must be a string or an array/);
     }
