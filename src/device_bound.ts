@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isFinal } from "./core/admission.ts";
 import { chain } from "./core/maybe_promise.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
@@ -12,7 +13,7 @@ import { internalsOf, internalsWith, type SessionInternals } from "./core/sessio
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
-import { endpointOf, isFinal, putOff, refresh, register } from "./device_bound/endpoints.ts";
+import { endpointOf, putOff, refresh, register } from "./device_bound/endpoints.ts";
 import { assertHost } from "./device_bound/host.ts";
 import { Offers } from "./device_bound/offers.ts";
 import { type DeviceBoundOptions, settingsOf } from "./device_bound/options.ts";

@@ -74,6 +74,19 @@ export function mayBeLate(reason: RejectReason | null, { store }: Operation): bo
   return reason === "unknown" && store.traits.consistency === "eventual";
 }
 
+/**
+ * Reasons after which the token never opens a session again, so its cookie is cleared. With any other reason, the
+ * token may be accepted later: by a newer program, after a proof, by a later read, or by another server. For
+ * example, a server with wrong secrets must not sign everybody out. `retired` and `reuse` are not in the list, because
+ * the client may have the cookie of the new id already, or another response may be under way that sets it.
+ */
+const FINAL: ReadonlySet<RejectReason> = new Set(["malformed", "unknown", "expired", "revoked", "credentials"]);
+
+/** Whether a rejected token will never open a session again. */
+export function isFinal(reason: RejectReason | null, op: Operation): boolean {
+  return reason !== null && FINAL.has(reason) && !mayBeLate(reason, op);
+}
+
 /** The reason that `info()` and events report. */
 export function publicReason(reason: RejectReason): RejectReason {
   return reason === "replaced" ? "retired" : reason;

@@ -1,5 +1,5 @@
 import type { ActiveSession } from "./session/active_session.ts";
-import { admit, mayBeLate, publicReason } from "./admission.ts";
+import { admit, isFinal, publicReason } from "./admission.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
@@ -70,17 +70,9 @@ function openKept(active: ActiveSession, token: string, op: Operation): MaybePro
   });
 }
 
-/**
- * Reasons after which the token never opens a session again, so its cookie is cleared. With any other reason, the
- * token may be accepted later: by a newer program, after a proof, by a later read, or by another server. For
- * example, a server with wrong secrets must not sign everybody out. `retired` and `reuse` are not in the list, because
- * the client may have the cookie of the new id already, or another response may be under way that sets it.
- */
-const FINAL: ReadonlySet<RejectReason> = new Set(["malformed", "unknown", "expired", "revoked", "credentials"]);
-
 function reject(active: ActiveSession, reason: RejectReason, op: Operation): MaybePromise<void> {
   active.rejected = reason;
-  active.isDead = FINAL.has(reason) && !mayBeLate(reason, op);
+  active.isDead = isFinal(reason, op);
   op.emit({ type: "rejected", reason: publicReason(reason) });
   return take(active, null);
 }

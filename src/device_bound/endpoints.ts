@@ -4,9 +4,8 @@
  * @module
  */
 import { urlOf } from "../core/address.ts";
-import { mayBeLate } from "../core/admission.ts";
+import { isFinal } from "../core/admission.ts";
 import { hasCode, isOutage } from "../core/errors.ts";
-import type { RejectReason } from "../core/events.ts";
 import type { Operation } from "../core/repository.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
 import { verifyProofJwt } from "../crypto/proof_jwt.ts";
@@ -115,17 +114,6 @@ async function open(session: object): Promise<Opened> {
   // If there is no reason, the store has failed. That is not a logout.
   const isLate = !found && typeof presented === "string" && !isFinal(rejected, op);
   return { internals, op, exchange: exchangeOf(op), binding, isLate, mayBeStale };
-}
-
-/**
- * Reasons that are final. With any other reason, the session may be found again by a newer program, another request or
- * a later read.
- */
-const FINAL = /^(?:malformed|forged|unknown|expired|retired|revoked|credentials|corrupt|reuse)$/;
-
-/** Whether a rejected session will never be found again. */
-export function isFinal(rejected: RejectReason | null, op: Operation): boolean {
-  return rejected !== null && FINAL.test(rejected) && !mayBeLate(rejected, op);
 }
 
 /**

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { memoryStore, SessionManager, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
+import { isFinal } from "../../src/core/admission.ts";
 import type { Operation } from "../../src/core/repository.ts";
 import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
-import { isFinal } from "../../src/device_bound/endpoints.ts";
 import { faultyStore } from "../../src/testing/faulty_store.ts";
 import { Browser, deviceKey, ORIGIN, sign } from "./browser.ts";
 
@@ -268,13 +268,13 @@ describe("isFinal()", () => {
   const op = (consistency: string): Operation => ({ store: { traits: { consistency } } }) as unknown as Operation;
 
   test("is true for reasons that stay, and for an unknown id where the store shows all that it has", () => {
-    for (const reason of ["malformed", "forged", "expired", "retired", "revoked", "credentials", "corrupt", "reuse"])
+    for (const reason of ["malformed", "expired", "revoked", "credentials"])
       for (const store of ["strong", "eventual"]) expect(isFinal(reason as "expired", op(store))).toBe(true);
     expect([isFinal("unknown", op("strong")), isFinal("unknown", op("eventual"))]).toEqual([true, false]);
   });
 
   test("is false for others, also those of a program's own plugins", () => {
-    for (const reason of [null, "newer", "replaced", "proof", "not-expired", "expired-soon"])
+    for (const reason of [null, "newer", "replaced", "retired", "reuse", "forged", "corrupt", "proof", "expired-soon"])
       expect(isFinal(reason as null, op("strong")), String(reason)).toBe(false);
   });
 });

@@ -35,14 +35,14 @@ function app(options: SessionOptions<Data> = {}, boundOptions: DeviceBoundOption
   const { plugins = [] } = options;
   return withSession<Data>(
     async (request, session) => {
-      const { pathname } = new URL(request.url);
+      const { pathname, searchParams } = new URL(request.url);
       if (pathname === "/nothing") return new Response("nothing");
       if (pathname === "/login") {
         await session.regenerate({ reauthenticated: true, grace: request.headers.has("X-Grace") ? 30 : 0 });
         session.set("user", "ada");
         if (plugins.includes(users)) await users.bind(session, "ada");
       }
-      if (pathname === "/renew") await session.regenerate({ grace: 30 });
+      if (pathname === "/renew") await session.regenerate({ grace: Number(searchParams.get("grace")) });
       if (pathname === "/count") return Response.json(await session.update("n", (n = 0) => n + 1));
       if (pathname === "/leave") await users.revokeAll("ada");
       if (pathname === "/logout") await session.destroy();
@@ -164,7 +164,7 @@ test("an old id without a proof stays out when the id is renewed with a grace an
     const login = await browser.send("/login", { method: "POST" });
     const before = { Cookie: `__Host-session=${browser.cookie("session")}` };
     now += 1000;
-    await browser.send("/renew", { method: "POST" });
+    await browser.send("/renew?grace=30", { method: "POST" });
     // "offer" needs a proof only from now on.
     if (mode === "offer") await browser.register(login.headers.get("Secure-Session-Registration") ?? "");
     expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
@@ -292,6 +292,30 @@ test("deviceBound() ends nothing where Workers KV does not show a session yet", 
   expect((await tokyo(new Request(`${ORIGIN}/dbsc/refresh`, { method: "POST", headers }))).status).toBe(503);
   now += 400_000;
   expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
+});
+
+test("deviceBound() ends nothing when a refresh overlaps a renewal, and the server's clock is ahead", async () => {
+  const store = memoryStore();
+  const browser = await signedIn(app({ store }));
+  const [session] = browser.sessions.values();
+  const headers = { "Cookie": browser.jar.header(ORIGIN) ?? "", "Sec-Secure-Session-Id": session?.id ?? "" };
+  await browser.fetch("/renew?grace=0", { method: "POST" });
+  const ahead = app({ store, now: () => now + 300_000 });
+  expect((await ahead(new Request(`${ORIGIN}/dbsc/refresh`, { method: "POST", headers }))).status).toBe(503);
+});
+
+test("deviceBound() ends nothing on a server with wrong secrets", async () => {
+  const store = memoryStore();
+  for (const capability of [
+    (secrets: string[]) => ({ ids: signedIds({ secrets }) }),
+    (secrets: string[]) => ({ encryption: encryption({ secrets }) }),
+  ]) {
+    const browser = await signedIn(app({ store, ...capability(SECRETS) }));
+    const [session] = browser.sessions.values();
+    const headers = { "Cookie": browser.jar.header(ORIGIN) ?? "", "Sec-Secure-Session-Id": session?.id ?? "" };
+    const wrong = app({ store, ...capability(["another secret of thirty-two bytes or more"]) });
+    expect((await wrong(new Request(`${ORIGIN}/dbsc/refresh`, { method: "POST", headers }))).status).toBe(503);
+  }
 });
 
 test("deviceBound() takes an outage of the store for no logout", async () => {
