@@ -48,8 +48,14 @@ export interface SessionInternals {
   readonly renewedId?: string | undefined;
   /** A plugin's facts as this request sees them, with recorded changes. */
   metadata(name: `+${string}`): JsonValue | undefined;
-  /** Records a change of a plugin's facts, which is stored with everything else; null removes them. @throws {SessionError} `ERR_RESPONSE_SENT` */
-  setMetadata(name: `+${string}`, value: JsonValue | null): void;
+  /**
+   * Records a change of a plugin's facts, which is stored with everything else; null removes them. A function gets the
+   * facts to which the change applies, and may return them. It runs again after a conflict, so that a request does not
+   * overwrite facts that it has not seen.
+   *
+   * @throws {SessionError} `ERR_RESPONSE_SENT`
+   */
+  setMetadata(name: `+${string}`, value: JsonValue | null | FactsChange): void;
   /** Makes the end of the request wait for a call, even if the handler does not await it. Returns the result of the call. */
   track<T>(call: Promise<T>): Promise<T>;
   /**
@@ -76,6 +82,9 @@ export interface SessionInternals {
    */
   refresh(): Promise<void>;
 }
+
+/** A change of a plugin's facts. */
+export type FactsChange = (facts: JsonValue | undefined) => JsonValue | undefined;
 
 /** The key of a session's internals. */
 export const INTERNALS: unique symbol = Symbol.for("with-session.internals.1");

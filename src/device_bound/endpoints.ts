@@ -45,7 +45,8 @@ export async function register(request: Request, session: object, settings: Devi
   const bound = { ...binding, key };
   const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "application/json" });
   if (binding.key === undefined) {
-    if (!(await stored(session, internals, bound))) return refused("no session");
+    const kept = await stored(session, internals, bound);
+    if (kept?.key?.thumbprint !== thumbprint) return refused(kept === null ? "no session" : "key");
     // Only the first registration counts as a proof. A thief may repeat an intercepted one, and a browser whose answer was lost has the
     // proof that it got at login.
     await writeProof(headers, bound, exchange, op.now, signaturesOf, lifetime);
@@ -84,7 +85,9 @@ export async function refresh(request: Request, session: object, settings: Devic
   const proofs = state === "due" ? number + 1 : key.proofs;
   if (state === "due") {
     const proved = { ...binding, key: { ...key, proofs, provedAt: op.now } };
-    if (!(await stored(session, internals, proved))) return later();
+    const kept = await stored(session, internals, proved);
+    // Another request may have used the same challenge.
+    if (kept?.key?.thumbprint !== key.thumbprint || kept.key.proofs !== proofs) return later();
   }
   await writeProof(headers, binding, exchange, op.now, signaturesOf, lifetime);
   await challenge(proofs);
@@ -117,19 +120,22 @@ async function open(session: object): Promise<Opened> {
 }
 
 /**
- * Stores a binding at once, so that the response is not sent before the store has it. False if the session has ended
- * meanwhile.
+ * Stores a binding at once, so that the response is not sent before the store has it. If another request has changed
+ * the binding meanwhile, such as a login, that one is kept. Returns the binding that the session has then; null if the
+ * session has ended.
  */
-async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<boolean> {
-  internals.setMetadata(FACTS, factsToJson(binding));
+async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<Binding | null> {
+  const judged = JSON.stringify(internals.metadata(FACTS));
+  internals.setMetadata(FACTS, (facts) => (JSON.stringify(facts) === judged ? factsToJson(binding) : facts));
   try {
     const save: unknown = Reflect.get(session, "save");
     if (typeof save === "function") await save.call(session);
-    return true;
   } catch (error) {
-    if (hasCode(error, "ERR_SESSION_GONE")) return false;
+    if (hasCode(error, "ERR_SESSION_GONE")) return null;
     throw error;
   }
+  const facts = readFacts(internals.metadata(FACTS));
+  return typeof facts === "object" ? facts : null;
 }
 
 /**

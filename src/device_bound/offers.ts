@@ -66,7 +66,11 @@ export class Offers {
     const facts = readFacts(internals.metadata(FACTS));
     if (isBound(facts)) return;
     await internals.begin();
-    if (typeof facts !== "object") internals.setMetadata(FACTS, factsToJson(newBinding()));
+    if (typeof facts !== "object") {
+      const binding = factsToJson(newBinding());
+      // Another request may have made an offer meanwhile.
+      internals.setMetadata(FACTS, (now) => (typeof readFacts(now) === "object" ? now : binding));
+    }
     this.#offered.add(session);
   }
 

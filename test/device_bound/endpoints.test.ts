@@ -264,6 +264,87 @@ describe("refresh", () => {
   });
 });
 
+describe("a binding that another request changes meanwhile", () => {
+  /** A browser on one server, another server, and the store of both. */
+  async function two(bound: DeviceBoundOptions = {}): Promise<{
+    readonly scene: ReturnType<typeof watched>;
+    readonly browser: Browser;
+    readonly offer: string;
+    readonly other: Handler;
+  }> {
+    const scene = watched();
+    const { store } = scene;
+    return { scene, ...(await loggedIn(app({ store }, bound))), other: app({ store }, bound) };
+  }
+
+  test("keeps the key of the first of two registrations", async () => {
+    const { scene, browser, offer, other } = await two();
+    const cookies = cookieOf(browser);
+    const [, challenge = ""] = /challenge="([^"]*)"/.exec(offer) ?? [];
+    const proof = await sign(await deviceKey(), { jti: challenge }, { carriesKey: true });
+    let first: Response | undefined;
+    scene.beforeSave = async () =>
+      (first = await other(post("start", { ...cookies, "Secure-Session-Response": proof })));
+    const second = await browser.register(offer);
+    expect([first?.status, second.status, await second.text()]).toEqual([200, 403, "key"]);
+    expect(second.headers.getSetCookie()).toEqual([]);
+  });
+
+  test("takes no key of before a login with a grace", async () => {
+    const { scene, browser, offer, other } = await two();
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    now += 1000;
+    let login: Response | undefined;
+    scene.beforeSave = async () =>
+      (login = await other(new Request(`${ORIGIN}/login?grace=10`, { method: "POST", headers: cookieOf(browser) })));
+    expect(await browser.refresh(session!)).toBe("server_error");
+    browser.jar.store(ORIGIN, login!);
+    browser.key = await deviceKey();
+    expect((await browser.register(login?.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+  });
+
+  test("counts no proof twice", async () => {
+    const { scene, browser, offer, other } = await two();
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const id = session?.id ?? "";
+    const prove = async (handler: Handler, proof: string): Promise<Response> =>
+      await handler(
+        post("refresh", { ...cookieOf(browser), "Sec-Secure-Session-Id": id, "Secure-Session-Response": proof }),
+      );
+    const first = await sign(browser.key, { jti: browser.challenges.get(id) });
+    let second = "";
+    scene.beforeSave = async () => {
+      const response = await prove(other, first);
+      const [, jti] = /"([^"]*)"/.exec(response.headers.get("Secure-Session-Challenge") ?? "") ?? [];
+      second = await sign(browser.key, { jti });
+    };
+    const handler = app({ store: scene.store });
+    // Both have proved it with one challenge.
+    expect((await prove(handler, first)).status).toBe(200);
+    scene.beforeSave = async () => {
+      const response = await prove(other, second);
+      const [, jti] = /"([^"]*)"/.exec(response.headers.get("Secure-Session-Challenge") ?? "") ?? [];
+      await prove(other, await sign(browser.key, { jti }));
+    };
+    expect((await prove(handler, second)).status).toBe(503);
+    now += 1000;
+    expect((await prove(handler, second)).status).toBe(403);
+  });
+
+  test("stays when offer() was called before it", async () => {
+    const { scene, browser, other } = await two({ offerOn: () => false });
+    const ask = (): Request => new Request(`${ORIGIN}/offer`, { method: "POST", headers: cookieOf(browser) });
+    scene.beforeSave = async () => {
+      const offered = await other(ask());
+      expect((await browser.register(offered.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+    };
+    const late = await app({ store: scene.store }, { offerOn: () => false })(ask());
+    expect(late.headers.has("Secure-Session-Registration")).toBe(false);
+  });
+});
+
 describe("isFinal()", () => {
   const op = (consistency: string): Operation => ({ store: { traits: { consistency } } }) as unknown as Operation;
 

@@ -7,7 +7,7 @@ import type { MaybePromise } from "../maybe_promise.ts";
 import type { JsonValue } from "../metadata.ts";
 import { beginOperation } from "../operation.ts";
 import type { Found, Operation, Repository } from "../repository.ts";
-import type { SessionInternals } from "../session_internals.ts";
+import type { FactsChange, SessionInternals } from "../session_internals.ts";
 import { commitComputed } from "../commit/update_key.ts";
 
 /** The state of a session, with what capabilities may ask of it. */
@@ -51,9 +51,13 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
     return this.copy.metadata(this.now(), unanswered)[name];
   }
 
-  setMetadata(name: `+${string}`, value: JsonValue | null): void {
+  setMetadata(name: `+${string}`, value: JsonValue | null | FactsChange): void {
     this.assertWritable();
-    this.copy.recordMetadata((metadata) => ({ ...metadata, [name]: value ?? undefined }));
+    const change = typeof value === "function" ? value : () => value ?? undefined;
+    this.copy.recordMetadata((metadata) => {
+      const facts = change(metadata[name]);
+      return facts === metadata[name] ? metadata : { ...metadata, [name]: facts };
+    });
     this.storeIfLate();
   }
 
