@@ -7,6 +7,7 @@ import { urlOf } from "../core/address.ts";
 import { isFinal } from "../core/admission.ts";
 import { hasCode, isOutage } from "../core/errors.ts";
 import type { Operation } from "../core/repository.ts";
+import { isUnderWay } from "../core/store_repository/retired_id.ts";
 import { internalsOf, type SessionInternals } from "../core/session_internals.ts";
 import { verifyProofJwt } from "../crypto/proof_jwt.ts";
 import { type Binding, type BoundKey, FACTS, factsToJson, readFacts } from "./binding.ts";
@@ -59,7 +60,9 @@ export async function register(request: Request, session: object, settings: Devi
 export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
   const { internals, op, exchange, binding, isLate, mayBeStale } = await open(session);
-  if (isLate || (binding !== null && binding.key === undefined && mayBeStale)) return later();
+  // Just after a login, the browser may be registering its new key under the same id.
+  const mayRegister = mayBeStale || isUnderWay(internals.found?.metadata.rotatedAt ?? 0, op.now);
+  if (isLate || (binding !== null && binding.key === undefined && mayRegister)) return later();
   // This also ends a session of an earlier login that the browser still knows.
   if (exchange === null || binding?.id !== id || binding.key === undefined) return ended(id);
   const { key } = binding;

@@ -304,6 +304,19 @@ describe("a binding that another request changes meanwhile", () => {
     expect((await browser.register(login?.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
   });
 
+  test("is not ended for the browser by a refresh between login and registration", async () => {
+    const { browser, offer } = await two();
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    now += 1000;
+    const login = await browser.send("/login", { method: "POST" });
+    expect(await browser.refresh(session!)).toBe("server_error");
+    now += 60_000;
+    expect(await browser.refresh(session!)).toBeUndefined();
+    expect(browser.sessions.size).toBe(0);
+    expect((await browser.register(login.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
+  });
+
   test("counts no proof twice", async () => {
     const { scene, browser, offer, other } = await two();
     await browser.register(offer);
