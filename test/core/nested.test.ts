@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { cookieTransport } from "../../src/core/cookie_transport.ts";
+import { headerTransport } from "../../src/core/header_transport.ts";
 import { faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
@@ -265,6 +267,15 @@ describe("a handler that answers with the response of another one", () => {
     expect([await session.get("inner"), id]).toEqual([1, expect.stringMatching(/^[\w-]{32}$/)]);
     const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": "theme=dark" } }));
     expect(response.headers.getSetCookie()).toEqual(["theme=dark"]);
+  });
+
+  test("finds it in a cookie of that response where a header is read before the cookie", async () => {
+    const { sessions, inner } = await nested({ transports: [headerTransport("X-Id"), cookieTransport()] });
+    const Cookie = `__Host-session=${inner.headers.get("X-Id")}`;
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    set(session);
+    const response = await sessions.respond(session, await login(sessions, Cookie));
+    expect(await allOf(sessions, response)).toEqual({ inner: 2, outer: 1 });
   });
 
   test.each<[string, SessionOptions<Data>, (session: Session<Data>) => unknown]>([
