@@ -61,13 +61,14 @@ function storedBy({ base, loaded }: WorkingCopy): Change {
 
 /**
  * Whether a response may come from a nested handler with a session of the same name, so that this request must not
- * write the token of the session that it has loaded. A session that it has begun, or regenerated without a
- * grace, is kept unless changes are pending.
+ * write the token of the session that it has loaded, nor clear the token of a session that it has ended or not found. A
+ * session that it has begun, or regenerated without a grace, is kept unless changes are pending.
  */
 export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
   const { copy, policy } = active;
   const isLoaded = Boolean(copy.base) && !active.isNew && active.retired === undefined;
-  if (!copy.isPending && !isLoaded) return false;
+  const mayClear = copy.base === null && typeof active.presented === "string";
+  if (!copy.isPending && !isLoaded && !mayClear) return false;
   if (headers.has("Set-Cookie")) return true;
   return policy.transports.some(({ responseHeader }) => responseHeader !== undefined && headers.has(responseHeader));
 }

@@ -415,6 +415,34 @@ describe("a handler that answers with the response of another one", () => {
     if (options.store === undefined) expect(await all(renewed)).toEqual({});
   });
 
+  test.each<[string, (session: Session<Data>) => unknown, (Cookie: string) => string]>([
+    ["has destroyed its own", (session) => session.destroy(), (Cookie) => Cookie],
+    [
+      "has found none under the client's cookie",
+      (session) => session.get("outer"),
+      (Cookie) => Cookie.slice(0, -4) + "0000",
+    ],
+  ])("keeps the session which that one has begun if it %s", async (_, use, presented) => {
+    const { sessions, inner, all } = await nested();
+    const Cookie = presented(cookieOf({ cookies: inner.headers.getSetCookie() }));
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await use(session);
+    const response = await sessions.respond(session, await login(sessions, ""));
+    expect(response.headers.getSetCookie()).toHaveLength(1);
+    expect(await all(response)).toEqual({ inner: 2 });
+  });
+
+  test("clears the cookie after destroy() if that one has only renewed the id", async () => {
+    const { sessions, inner } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.destroy();
+    const renewed = await login(sessions, Cookie);
+    const response = await sessions.respond(session, renewed.clone());
+    expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("Max-Age=0")]);
+    expect(await allOf(sessions, renewed)).toEqual({});
+  });
+
   test("adds to the session which that one has begun after destroy() here", async () => {
     const { sessions, inner, all } = await nested({ now: () => 0 });
     const request = new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } });
