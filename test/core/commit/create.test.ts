@@ -258,6 +258,24 @@ describe("create() where a store that is down is tolerated", () => {
     expect((await visit((session) => session.create())).result).toBe(idIn(cookies));
     expect(calls).toEqual(["create", "load"]);
   });
+
+  test("stores what was changed in place together with the session", async () => {
+    const { store, calls } = counted(memoryStore());
+    await visitor({ store, onStoreError: "anonymous" })(async (session) => {
+      const list = await session.get("list", [] as number[]);
+      session.set("a", 1);
+      list.push(1);
+      await session.id();
+    });
+    expect(calls).toEqual(["create"]);
+  });
+
+  test("answers the id in the function of an update(), which cannot wait for its own commit", async () => {
+    const visit = visitor({ onStoreError: "anonymous" });
+    const { cookies } = await visit((session) => session.set("a", 1));
+    const { result } = await visit((session) => session.update("a", () => session.id()));
+    expect(result).toBe(idIn(cookies));
+  });
 });
 
 describe("create()", () => {
@@ -314,10 +332,14 @@ describe("create()", () => {
 
   test("throws what refuses the session, also where a failing store is tolerated", async () => {
     const schema = z.object({ n: z.number().max(10).optional() }) as z.ZodType<{ n?: number }>;
-    await visitor<{ n?: number }>({ schema, onStoreError: "anonymous" })(async (session) => {
+    const visit = visitor<{ n?: number }>({ schema, onStoreError: "anonymous" });
+    const refused = async (session: Session<{ n?: number }>): Promise<void> => {
       session.set("n", 11);
       expect(await codeOf(() => session.create())).toBe("ERR_SCHEMA");
-    });
+    };
+    await visit(refused);
+    await visit((session) => session.set("n", 1));
+    await visit(async (session) => (await session.regenerate(), await refused(session)));
   });
 
   test("stores nothing whose token the client cannot keep", async () => {
