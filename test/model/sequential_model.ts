@@ -343,7 +343,9 @@ function token(visit: Visit, outcome: Outcome): Visit[] {
   if (visit.base && visit.rotation === undefined) return known(visit, visit.base, value);
   if (!visit.base && !willExist) return value === null ? [visit] : [];
   if (typeof value !== "string") return [];
-  return visit.disclosed === undefined || visit.disclosed === value ? [{ ...visit, disclosed: value }] : [];
+  // A session whose id was told begins, even if nothing is left in it.
+  const begins = visit.begins || !visit.base;
+  return visit.disclosed === undefined || visit.disclosed === value ? [{ ...visit, disclosed: value, begins }] : [];
 }
 
 /** The visit with this token for a label, or none if the label has another token. */

@@ -153,7 +153,7 @@ export function update(
     const alone: View = { ...view, edits: [...taken, edit], timeouts: null, isTouched: false, doomed: [] };
     const { timeouts, isTouched, doomed } = view;
     for (const [judged, stamped] of pairsOf(times)) {
-      for (const each of changedLife(world, who, alone, judged, stamped, promised, timeouts)) {
+      for (const each of changedLife(world, who, alone, judged, stamped, promised)) {
         if ((each.outcome === "gone") !== isGone) continue;
         const after = viewOf(each.world, who);
         Object.assign(after, { edits: left, timeouts, isTouched, doomed, ...edited(after, left) });
@@ -356,15 +356,13 @@ function* changedLife(
   judged: number,
   stamped: number,
   promised: Promised,
-  /** The timeouts that decide whether a touch is due, even if they are not stored yet. */
-  ownTimeouts: View["timeouts"] = view.timeouts,
 ): Generator<Attempt> {
   const life = world.lives[view.life ?? -1];
   if (life === undefined) return;
   const isAlive = leadsOn(life, view.heldId, stamped);
   const hasRunOut = (state: FoundState): boolean => endOf(state) + MARGIN <= stamped;
   if (!isAlive || hasRunOut(life)) yield { outcome: "gone", world };
-  const isDue = isTouchDue(view, ownTimeouts, view.found, judged);
+  const isDue = isTouchDue(view, view.found, judged);
   if (!changes(view) && !isDue) {
     // A request that stores nothing does not read the session again, unless it waits for other requests of its process.
     const still = { ...view, ...edited(view.found, view.edits), ...NOTHING_WANTED };
@@ -374,7 +372,7 @@ function* changedLife(
   const readsAgain = promised.merges || hasRunOut(view.found);
   if (!isAlive || (readsAgain && hasRunOut(life))) return;
   const ground = readsAgain ? life : { ...life, ...view.found };
-  const isTouched = isTouchDue(view, ownTimeouts, ground, judged);
+  const isTouched = isTouchDue(view, ground, judged);
   const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
   const timeouts = { ...ground.timeouts, ...view.timeouts };
   const isRenewed = isTouched || !same(timeouts, ground.timeouts);
@@ -401,8 +399,8 @@ function changes(view: View): boolean {
   );
 }
 
-function isTouchDue({ isTouched }: View, own: View["timeouts"], ground: FoundState, now: number): boolean {
-  const { idle } = { ...ground.timeouts, ...own };
+function isTouchDue({ isTouched, timeouts }: View, ground: FoundState, now: number): boolean {
+  const { idle } = { ...ground.timeouts, ...timeouts };
   const interval = idle === undefined ? TOUCH : idle / 10;
   return isTouched || now - ground.lastSeenAt >= interval * 1000;
 }
