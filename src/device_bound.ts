@@ -138,6 +138,8 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       if (endpoint === undefined) return answerWithoutProof(request, session);
       if (request.method !== "POST") return new Response(null, { status: 405, headers: { Allow: "POST" } });
       proving.add(session);
+      // A thief without a proof must not keep the session alive.
+      internalsOf(session).ignoreUse();
       const answering =
         endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
       return answering.catch((error: unknown) => putOff(session, error));

@@ -101,7 +101,7 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
     });
     return;
   }
-  if (policy.rotateEvery === undefined || !policy.countsAsUse(transport.request)) return;
+  if (policy.rotateEvery === undefined || active.isUseIgnored || !policy.countsAsUse(transport.request)) return;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

@@ -63,6 +63,11 @@ export interface SessionInternals {
    */
   authenticate(): void;
   /**
+   * Notes, before the session is loaded, that this request does not count as use of it: it neither pushes the idle deadline
+   * out nor renews the id by age.
+   */
+  ignoreUse(): void;
+  /**
    * Changes one value and commits it at once, as `Session.update` does. `change` also gets the other fields of the
    * record, and its changes of them are committed too. It may run again. A session is begun if there is none.
    *

@@ -358,6 +358,23 @@ describe("a binding that another request changes meanwhile", () => {
   });
 });
 
+describe("a request to an endpoint", () => {
+  test("keeps no session alive, and renews no id", async () => {
+    const handler = app({ idleTimeout: 1800, rotateEvery: 600 });
+    const { browser, offer } = await loggedIn(handler);
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const Cookie = `__Host-session=${browser.cookie("__Host-session")}`;
+    const ask = async (): Promise<Response> =>
+      await handler(post("refresh", { Cookie, "Sec-Secure-Session-Id": session?.id ?? "" }));
+    now += 1_700_000;
+    const response = await ask();
+    expect([response.status, response.headers.getSetCookie()]).toEqual([403, []]);
+    now += 100_000;
+    expect(await (await ask()).json()).toMatchObject({ continue: false });
+  });
+});
+
 describe("isFinal()", () => {
   const op = (consistency: string): Operation => ({ store: { traits: { consistency } } }) as unknown as Operation;
 

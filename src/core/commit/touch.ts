@@ -14,6 +14,8 @@ interface SeenCommit extends MetadataChanges {
 interface SeenSession {
   readonly policy: Policy;
   readonly transport: RequestTransport | undefined;
+  /** Whether a capability has said that the request does not count as use of the session. */
+  readonly isUseIgnored?: boolean;
   readonly copy: { readonly pending: SeenCommit };
 }
 
@@ -37,7 +39,7 @@ export function isTouchDue(
   // A shorter idle timeout could end the session at once. So a change of it also writes "last seen" in a request that
   // does not count as use.
   const changesIdle = changed.timeouts?.idle !== metadata.timeouts?.idle;
-  return changesIdle || transport === undefined || policy.countsAsUse(transport.request);
+  return changesIdle || transport === undefined || (!session.isUseIgnored && policy.countsAsUse(transport.request));
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */

@@ -69,6 +69,10 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
     this.isAuthenticated = true;
   }
 
+  ignoreUse(): void {
+    this.isUseIgnored = true;
+  }
+
   async update(
     key: string,
     change: (value: unknown, fields: Pick<FieldsView, "get" | "set" | "delete">) => unknown,

@@ -64,6 +64,8 @@ export class ActiveSession {
   // What the request has done, and what its response must carry.
   /** Whether this request has proved who the user is. */
   isAuthenticated = false;
+  /** Whether a capability has said that the request does not count as use of the session. */
+  isUseIgnored = false;
   /** Whether another request has destroyed or regenerated the session. */
   isGone = false;
   /** Whether this request has ended the session, so that its cookie must be cleared. */
