@@ -135,9 +135,7 @@ export class ActiveSession {
     if (this.#loading !== undefined) return this.#loading;
     const loading = this.#lifecycle.load(this);
     if (!isPromise(loading)) return undefined;
-    const done = (): void => {
-      this.#loading = undefined;
-    };
+    const done = (): void => void (this.#loading = undefined);
     // This runs before the callers that await `loading`, and makes fewer promises than `finally`.
     loading.then(done, done);
     this.#loading = loading;
