@@ -101,6 +101,38 @@ describe("a second write of a record", () => {
     );
   });
 
+  test("closes both ports of its channel, because Deno frees no other ones", async () => {
+    const closed: string[] = [];
+    vi.stubGlobal(
+      "MessageChannel",
+      class extends MessageChannel {
+        constructor() {
+          super();
+          for (const port of ["port1", "port2"] as const) {
+            const close = this[port].close.bind(this[port]);
+            this[port].close = () => {
+              closed.push(port);
+              close();
+            };
+          }
+        }
+      },
+    );
+    await writeTwice(onceInTurn(memoryStore()), randomKey()).second;
+    expect(closed.toSorted()).toEqual(["port1", "port2"]);
+  });
+
+  test("is done at once again if the runtime has dropped the timer, as Workers do with a cancelled request", () => {
+    const dropped = vi.fn();
+    vi.stubGlobal("setImmediate", dropped);
+    const save = vi.fn(() => 1);
+    const store = onceInTurn({ ...memoryStore(), save });
+    const write = writeOf({ a: "1" });
+    for (let count = 0; count < 10_001; count++) void store.save(`key ${count}`, write);
+    expect(store.save("key 0", write)).toBe(1);
+    expect(dropped).toHaveBeenCalledTimes(2);
+  });
+
   test("does not wait in a runtime without messages", async () => {
     vi.stubGlobal("MessageChannel", undefined);
     expect(await writeTwice(onceInTurn(memoryStore()), randomKey()).second).toBeTypeOf("number");

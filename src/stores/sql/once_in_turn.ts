@@ -6,11 +6,14 @@ interface Runtime {
   readonly setImmediate?: (run: () => void) => unknown;
   readonly MessageChannel?: new () => {
     readonly port1: { addEventListener(type: "message", run: () => void): void; start(): void; close(): void };
-    readonly port2: { postMessage(message: null): void };
+    readonly port2: { postMessage(message: null): void; close(): void };
   };
 }
 
 const runtime: object = globalThis;
+
+/** The most records that are remembered as written in this turn. A turn writes fewer. */
+const MOST_WRITTEN = 10_000;
 
 /**
  * Writes a record at most once in a turn of the event loop, except that each further write is done in the next turn. The
@@ -24,6 +27,8 @@ export function onceInTurn(store: SessionStore): SessionStore {
     ...store,
     save(key, write) {
       if (written.has(key)) return nextTurn().then(() => save(key, write));
+      // A timer that never runs, such as that of a request which Workers have cancelled, must not let the list grow for ever.
+      if (written.size === MOST_WRITTEN) written.clear();
       if (written.size === 0) afterTurn(() => written.clear());
       written.add(key);
       return save(key, write);
@@ -50,5 +55,7 @@ async function nextTurn(): Promise<void> {
     port1.start();
     port2.postMessage(null);
   });
+  // Deno keeps each port that is not closed for as long as the process runs.
   port1.close();
+  port2.close();
 }
