@@ -42,11 +42,12 @@ export function inheriting<Options extends object>(copy: Options, options: objec
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(options));
 }
 
-/** Names of options in other libraries, and the names of the same options here. */
+/** Names of options in other libraries, or in `setTimeouts`, and the names of the same options here. */
 const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",
   secrets: "ids",
   ttl: "idleTimeout",
+  idle: "idleTimeout",
   expires: "maxAge",
   maxAge: "idleTimeout",
   name: "cookie",

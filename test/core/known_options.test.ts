@@ -38,6 +38,7 @@ describe("assertKnown()", () => {
     ["secret", "ids"],
     ["secrets", "ids"],
     ["ttl", "idleTimeout"],
+    ["idle", "idleTimeout"],
     ["maxAge", "idleTimeout"],
     ["name", "cookie"],
     ["encrypt", "encryption"],
