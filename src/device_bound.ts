@@ -13,7 +13,7 @@ import { internalsOf, internalsWith, type SessionInternals } from "./core/sessio
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
-import { endpointOf, putOff, refresh, register } from "./device_bound/endpoints.ts";
+import { endpointOf, hasAccepted, putOff, refresh, register } from "./device_bound/endpoints.ts";
 import { assertHost } from "./device_bound/host.ts";
 import { Offers } from "./device_bound/offers.ts";
 import { type DeviceBoundOptions, settingsOf } from "./device_bound/options.ts";
@@ -74,6 +74,8 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
   const offers = new Offers(settings);
   /** Sessions of requests to the endpoints. They are loaded without a proof, because the request gives one. */
   const proving = new WeakSet<object>();
+  /** Those of them whose request has given a valid proof. */
+  const proved = new WeakSet<object>();
   /** Sessions that were admitted. A session that is loaded again in the same request is not checked again. */
   const admitted = new WeakSet<object>();
   /** Sessions that were ended in their request. */
@@ -115,6 +117,8 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       const exchange = exchangeOf(op);
       if (exchange === null || session === undefined) return undefined;
       const { found, rejected, presented } = internalsOf(session);
+      // Who presents an old id without a proof gets no new one. The browser gets it with the answer to its proof.
+      if (found && proving.has(session) && !proved.has(session)) return headers.delete("Set-Cookie");
       const facts = found ? readFacts(found.metadata[FACTS]) : undefined;
       if (typeof facts === "object")
         return offers.has(session)
@@ -142,7 +146,13 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       internalsOf(session).ignoreUse();
       const answering =
         endpoint === "start" ? register(request, session, settings) : refresh(request, session, settings);
-      return answering.catch((error: unknown) => putOff(session, error));
+      return answering.then(
+        (response) => {
+          if (hasAccepted(response)) proved.add(session);
+          return response;
+        },
+        (error: unknown) => putOff(session, error),
+      );
     },
     async offer(session) {
       const internals = ownInternalsOf(session);

@@ -97,6 +97,11 @@ export async function refresh(request: Request, session: object, settings: Devic
   return new Response(null, { headers });
 }
 
+/** Whether an endpoint has accepted the proof of a request. Then it answers with the next challenge. */
+export function hasAccepted({ ok, headers }: Response): boolean {
+  return ok && headers.has("Secure-Session-Challenge");
+}
+
 interface Opened {
   readonly internals: SessionInternals;
   readonly op: Operation;

@@ -373,6 +373,32 @@ describe("a request to an endpoint", () => {
     now += 100_000;
     expect(await (await ask()).json()).toMatchObject({ continue: false });
   });
+
+  test.each<[string, string, SessionOptions<Data>]>([
+    ["that regenerate() has renewed", "/renew?grace=3600", {}],
+    ["that was renewed by age", "/", { rotateEvery: 300 }],
+    ["under a new name of the cookie", "", { cookie: { name: "__Host-now", previous: [{ name: "__Host-session" }] } }],
+  ])("tells an id %s only to who gives a proof", async (_, path, options) => {
+    const store = memoryStore();
+    const { browser, offer } = await loggedIn(app({ store }));
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const id = session?.id ?? "";
+    const handler = app({ store, ...options });
+    const { Cookie } = cookieOf(browser);
+    const stolen = { "Cookie": `__Host-session=${browser.cookie("__Host-session")}`, "Sec-Secure-Session-Id": id };
+    now += 599_999;
+    if (path !== "") await handler(new Request(`${ORIGIN}${path}`, { headers: { Cookie } }));
+    for (const endpoint of ["start", "refresh"]) {
+      const response = await handler(post(endpoint, stolen));
+      expect([response.status, response.headers.getSetCookie()]).toEqual([403, []]);
+    }
+    const proof = await sign(browser.key, { jti: browser.challenges.get(id) });
+    const response = await handler(post("refresh", { ...stolen, "Secure-Session-Response": proof }));
+    const names = response.headers.getSetCookie().map((line) => line.split("=", 1)[0]);
+    const name = options.cookie === undefined ? "__Host-session" : "__Host-now";
+    expect(names).toEqual(expect.arrayContaining([name, `${name}-bound`]));
+  });
 });
 
 describe("isFinal()", () => {
