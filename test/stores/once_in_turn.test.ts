@@ -123,9 +123,9 @@ describe("a second write of a record", () => {
   });
 
   test("is done at once again if the runtime has dropped the timer, as Workers do with a cancelled request", () => {
-    const dropped = vi.fn();
+    const dropped = vi.fn<() => void>();
     vi.stubGlobal("setImmediate", dropped);
-    const save = vi.fn(() => 1);
+    const save = vi.fn<() => number>(() => 1);
     const store = onceInTurn({ ...memoryStore(), save });
     const write = writeOf({ a: "1" });
     for (let count = 0; count < 10_001; count++) void store.save(`key ${count}`, write);
