@@ -122,7 +122,7 @@ describe("a second write of a record", () => {
     expect(closed.toSorted()).toEqual(["port1", "port2"]);
   });
 
-  test("is done at once again if the runtime has dropped the timer, as Workers do with a cancelled request", () => {
+  test("is done at once again some time after the runtime has dropped the timer, as Workers do after a response", () => {
     const dropped = vi.fn<() => void>();
     vi.stubGlobal("setImmediate", dropped);
     const save = vi.fn<() => number>(() => 1);

@@ -27,7 +27,7 @@ export function onceInTurn(store: SessionStore): SessionStore {
     ...store,
     save(key, write) {
       if (written.has(key)) return nextTurn().then(() => save(key, write));
-      // A timer that never runs, such as that of a request which Workers have cancelled, must not let the list grow for ever.
+      // Workers drop the timers of a request whose response was sent. The list must not grow for ever then.
       if (written.size === MOST_WRITTEN) written.clear();
       if (written.size === 0) afterTurn(() => written.clear());
       written.add(key);
