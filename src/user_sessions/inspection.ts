@@ -64,9 +64,10 @@ export async function inspect(
   onEnd?: (ended: Entry) => void,
 ): Promise<Inspected[]> {
   const meant = [...page.entries.values()].filter(isMeant);
-  const inspected = await Promise.all(
-    meant.map(async (entry): Promise<Inspected> => [entry, await follow(entry, page.list, op, onEnd)]),
-  );
+  const tasks = meant.map(async (entry): Promise<Inspected> => [entry, await follow(entry, page.list, op, onEnd)]);
+  // A call that has failed must not end a session afterwards, such as one that has got a new login meanwhile.
+  await Promise.allSettled(tasks);
+  const inspected = await Promise.all(tasks);
   return inspected.filter(([entry, found]) => {
     // The request that wrote the entry may not have stored the session yet.
     const isOver = found === "ended" || (found === "absent" && Math.abs(op.now - entry.writtenAt) >= PENDING);

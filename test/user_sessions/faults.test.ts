@@ -39,6 +39,30 @@ function down(): never {
   throw new Error("down");
 }
 
+test("revokeAll() fails only when no session can be ended by it any more", async () => {
+  const inner = memoryStore();
+  const { opened, open } = gate();
+  let failing: string | undefined;
+  let slow: string | undefined;
+  const store: SessionStore = {
+    ...inner,
+    load: (key) => {
+      if (key === failing) throw new Error("down");
+      return key === slow ? opened.then(() => inner.load(key)) : inner.load(key);
+    },
+  };
+  const { users, sessions, logIn } = program({ store });
+  const [first, second] = [await logIn(), await logIn()];
+  failing = keyOf(first);
+  slow = keyOf(second);
+  const revoking = codeOf(() => users.revokeAll(ADA));
+  expect(await soonest(revoking)).toBe("is pending");
+  open();
+  expect(await revoking).toBe("ERR_STORE");
+  slow = undefined;
+  expect(await users.handle(sessions.open(second))).toBeNull();
+});
+
 describe("answers of a store that have no meaning", () => {
   const answers: readonly unknown[] = [null, {}, "ok", "OK", undefined, true, [], "wrong type"];
 
