@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
+import { StoreBusyError } from "../../src/core/errors.ts";
 import type { SessionStore } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { type OpenStore, storeCases } from "../../src/testing.ts";
@@ -254,3 +255,19 @@ function weakStore(): SessionStore {
     delete: (key) => good.delete(key),
   };
 }
+
+it("storeCases() accept a store that is busy when a record is deleted among writes", async () => {
+  const [found] = cases.filter(({ name }) => name.startsWith("delete() is final for writes in flight"));
+  const good = memoryStore();
+  let refusals = 0;
+  await found?.run(() => ({
+    store: {
+      ...good,
+      delete(key, expected) {
+        if (refusals++ === 0) throw new StoreBusyError();
+        return good.delete(key, expected);
+      },
+    },
+  }));
+  expect(refusals).toBe(2);
+});
