@@ -114,11 +114,12 @@ export function isBusy(value: unknown): boolean {
 }
 
 /**
- * The error of a store whose engine refuses a write because another writer holds its lock. A lock is free again after
- * milliseconds, a limit of calls after seconds: so the first wait is shorter than after any other `StoreBusyError`.
+ * Marks an error as that of an engine that refuses a call because another one holds its lock. The call is tried again, as
+ * after a `StoreBusyError`. A lock is free again after milliseconds, a limit of calls after seconds: so the first wait is
+ * shorter.
  */
-export function storeLocked(): StoreBusyError {
-  return Object.defineProperty(new StoreBusyError(), LOCKED, { value: true });
+export function storeLocked<Thrown extends object>(error: Thrown): Thrown {
+  return Object.defineProperties(error, { [BUSY]: { value: true }, [LOCKED]: { value: true } });
 }
 
 const LOCKED: unique symbol = Symbol.for("with-session.locked");

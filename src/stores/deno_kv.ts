@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { storeLocked } from "../core/errors.ts";
+import { StoreBusyError, storeLocked } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
 import { assertRecordSize } from "../core/record_size.ts";
@@ -148,6 +148,6 @@ async function committed(operation: DenoKvAtomicOperation): ReturnType<DenoKvAto
   } catch (error) {
     // Only the message says that another process holds the lock of the file, or has written since the check has read, and
     // that nothing was done. A write with a check does not wait for the lock: SQLite refuses it at once.
-    throw /\bdatabase is locked\b/.test(String(error)) ? storeLocked() : error;
+    throw /\bdatabase is locked\b/.test(String(error)) ? storeLocked(new StoreBusyError()) : error;
   }
 }

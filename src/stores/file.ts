@@ -26,14 +26,16 @@ import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { assertKnown } from "../core/known_options.ts";
 import { parseRecord, serializeRecord } from "../core/record_text.ts";
-import type { RecordVersion, SessionStore, Write } from "../core/store.ts";
+import type { RecordVersion, SessionStore, StoredRecord, Write } from "../core/store.ts";
 import {
   failedWith,
+  isInUse,
   makeFolder,
   parentsOf,
   removeIfEmpty,
   renamed,
   syncFolder,
+  unlessInUse,
   unlessMissing,
 } from "./file/folders.ts";
 import { findHead, type Head, headName, parseHead } from "./file/head.ts";
@@ -73,7 +75,7 @@ export interface FileStoreOptions {
  *
  * ## Limits
  * A local POSIX file system. Nothing is promised on a network file system, where renames may be seen late or run twice.
- * Windows cannot write folders to the disk: use `durability: "process"` there. A small session takes about 12 KiB on
+ * Windows cannot flush folders: there a power failure can undo the last writes. A small session takes about 12 KiB on
  * disk.
  *
  * @param options The folder, and the failures that a write survives
@@ -140,6 +142,24 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     await makeFolder(path);
   }
 
+  async function load(folder: string): Promise<StoredRecord | null> {
+    let missing = "";
+    for (;;) {
+      const head = await findHead(folder);
+      if (head === null) return null;
+      const { name: version, data, lastSeenAt } = head;
+      const text = await unlessMissing(readFile(`${folder}/${version}/${data}`, "utf8"));
+      if (text === null && version !== missing) {
+        // If the head was renamed, its data are under the new name. If it was not renamed, the data are lost.
+        missing = version;
+        continue;
+      }
+      const record = parseRecord(text ?? "");
+      const isWhole = record.lastSeenAt > 0 || record.fields.size > 0;
+      return { fields: record.fields, lastSeenAt: isWhole ? lastSeenAt : 0, version };
+    }
+  }
+
   async function create(folder: string, { record, expiresAt }: Write): Promise<RecordVersion | "conflict"> {
     const data = randomName();
     const version = headName(data, 0, record.lastSeenAt, expiresAt);
@@ -154,6 +174,11 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     } catch (error) {
       await rm(fresh, { recursive: true, force: true });
       if (failedWith(error, "ENOTEMPTY", "EEXIST")) return "conflict";
+      // Windows renames no folder to a name that exists, even if that folder is empty, and its error does not say so.
+      if (isInUse(error)) {
+        await removeIfEmpty(folder);
+        if ((await findHead(folder)) !== null) return "conflict";
+      }
       throw error;
     }
     await sync(directory);
@@ -176,7 +201,8 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     if ((await unlessMissing(writing)) === null) return "conflict";
     if (!(await renamed(head, `${folder}/${version}`))) return "conflict";
     await sync(folder);
-    for (const name of past) await rm(`${folder}/${version}/${name}`, { recursive: true, force: true });
+    // The write is stored. What cannot be removed now, such as a file that a reader has open on Windows, goes with the next change.
+    for (const name of past) await rm(`${folder}/${version}/${name}`, { recursive: true, force: true }).catch(() => {});
     return version;
   }
 
@@ -200,48 +226,32 @@ export function fileStore(options: FileStoreOptions): SessionStore {
     await removeIfEmpty(folder);
   }
 
+  async function remove(folder: string, expected: RecordVersion | undefined): Promise<void | "conflict"> {
+    for (;;) {
+      const head = await findHead(folder);
+      if (head !== null && expected !== undefined && head.name !== expected) return "conflict";
+      const isGone = head === null || (await takeOut(folder, head.name));
+      if (!isGone) continue;
+      // This is needed also if another process took the head out: its rename may not be on the disk yet.
+      await sync(folder);
+      return await (head === null ? removeIfEmpty(folder) : removeTaken(folder, head.name));
+    }
+  }
+
   return {
     traits: { consistency: "strong", compareAndSet: true, maxBytes: Infinity },
 
-    async load(key) {
-      const folder = folderOf(key);
-      let missing = "";
-      for (;;) {
-        const head = await findHead(folder);
-        if (head === null) return null;
-        const { name: version, data, lastSeenAt } = head;
-        const text = await unlessMissing(readFile(`${folder}/${version}/${data}`, "utf8"));
-        if (text === null && version !== missing) {
-          // If the head was renamed, its data are under the new name. If it was not renamed, the data are lost.
-          missing = version;
-          continue;
-        }
-        const record = parseRecord(text ?? "");
-        const isWhole = record.lastSeenAt > 0 || record.fields.size > 0;
-        return { fields: record.fields, lastSeenAt: isWhole ? lastSeenAt : 0, version };
-      }
-    },
+    load: (key) => unlessInUse(load(folderOf(key))),
 
-    async save(key, write) {
+    save(key, write) {
       const folder = folderOf(key);
-      if (write.expected === null) return await create(folder, write);
+      if (write.expected === null) return unlessInUse(create(folder, write));
       const before = parseHead(String(write.expected));
       if (before === null) return "conflict";
-      return await (write.changed.size === 0 ? touch : change)(folder, before, write);
+      return unlessInUse((write.changed.size === 0 ? touch : change)(folder, before, write));
     },
 
-    async delete(key, expected) {
-      const folder = folderOf(key);
-      for (;;) {
-        const head = await findHead(folder);
-        if (head !== null && expected !== undefined && head.name !== expected) return "conflict";
-        const isGone = head === null || (await takeOut(folder, head.name));
-        if (!isGone) continue;
-        // This is needed also if another process took the head out: its rename may not be on the disk yet.
-        await sync(folder);
-        return await (head === null ? removeIfEmpty(folder) : removeTaken(folder, head.name));
-      }
-    },
+    delete: (key, expected) => unlessInUse(remove(folderOf(key), expected)),
 
     async prune(now) {
       let pruned = 0;

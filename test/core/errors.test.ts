@@ -62,11 +62,11 @@ describe("SessionError", () => {
       false,
       true,
     ]);
-    expect([isBusy(copy.storeLocked()), isLocked(copy.storeLocked()), isLocked(new copy.StoreBusyError())]).toEqual([
-      true,
-      true,
-      false,
-    ]);
+    expect([
+      isBusy(copy.storeLocked(new StoreBusyError())),
+      isLocked(copy.storeLocked(new StoreBusyError())),
+      isLocked(new copy.StoreBusyError()),
+    ]).toEqual([true, true, false]);
     for (const each of OTHERS)
       expect([each instanceof SessionError, isSessionError(each), isBusy(each), isMistake(each)]).toEqual([
         false,
@@ -80,7 +80,7 @@ describe("SessionError", () => {
     const marks = (error: object): unknown[] => Object.getOwnPropertySymbols(error).map(Symbol.keyFor);
     expect(marks(new SessionError("ERR_STORE", "Cannot load"))).toEqual(["with-session.SessionError"]);
     expect(marks(new StoreBusyError())).toEqual(["with-session.SessionError", "with-session.StoreBusyError"]);
-    expect(marks(storeLocked())).toEqual([...marks(new StoreBusyError()), "with-session.locked"]);
+    expect(marks(storeLocked(new StoreBusyError()))).toEqual([...marks(new StoreBusyError()), "with-session.locked"]);
     expect(marks(mistake("x"))).toEqual(["with-session.mistake"]);
   });
 

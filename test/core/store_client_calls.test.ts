@@ -211,7 +211,7 @@ describe("a busy store", () => {
   test.each([true, false])(
     "is asked again after 2, 4 and 8 milliseconds where another writer holds its lock; it answers later: %s",
     async (takesTime) => {
-      const { client, calls } = busy(3, takesTime, storeLocked);
+      const { client, calls } = busy(3, takesTime, () => storeLocked(new StoreBusyError()));
       expect(await settled(client.save(KEY, CHANGE))).toEqual([14, 2]);
       expect(calls()).toBe(4);
     },

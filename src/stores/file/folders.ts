@@ -1,5 +1,7 @@
 import { mkdir, open, rename, rmdir } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import process from "node:process";
+import { storeLocked } from "../../core/errors.ts";
 
 /** Makes one folder that nobody but this user can enter. */
 export async function makeFolder(path: string): Promise<void> {
@@ -19,8 +21,12 @@ export function parentsOf(directory: string, first: string | undefined): string[
   return parents;
 }
 
-/** Waits until the names in a folder are on the disk. A file's own flush does not include its name. */
+/**
+ * Waits until the names in a folder are on the disk. A file's own flush does not include its name. Windows refuses to
+ * flush a folder, so there a power failure can undo the last renames.
+ */
 export async function syncFolder(folder: string): Promise<void> {
+  if (isWindows()) return;
   const handle = await open(folder, "r");
   try {
     await handle.sync();
@@ -50,6 +56,24 @@ export async function unlessMissing<Result>(outcome: Promise<Result>): Promise<R
   } catch (error) {
     if (failedWith(error, "ENOENT")) return null;
     throw error;
+  }
+}
+
+function isWindows(): boolean {
+  return process.platform === "win32";
+}
+
+/** Whether Windows refused to rename or remove something that is open, or to rename a folder to a name that exists. */
+export function isInUse(error: unknown): error is object {
+  return isWindows() && failedWith(error, "EPERM", "EACCES", "EBUSY");
+}
+
+/** The result of a call that may be tried again if something was in use. */
+export async function unlessInUse<Result>(outcome: Promise<Result>): Promise<Result> {
+  try {
+    return await outcome;
+  } catch (error) {
+    throw isInUse(error) ? storeLocked(error) : error;
   }
 }
 

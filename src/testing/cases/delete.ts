@@ -1,5 +1,4 @@
-import { isBusy } from "../../core/errors.ts";
-import type { SessionStore, StoredRecord } from "../../core/store.ts";
+import type { StoredRecord } from "../../core/store.ts";
 import {
   andNone,
   changing,
@@ -70,7 +69,7 @@ export const deleteCases: Readonly<Record<string, Check>> = {
     try {
       // The writers start a few rounds earlier, so that the deletion falls between a load and its write.
       for (let round = 0; round < 3; round++) await store.load(key);
-      await deleteWhenFree(store, key);
+      await store.delete(key);
     } finally {
       over = true;
     }
@@ -117,15 +116,3 @@ export const deleteCases: Readonly<Record<string, Check>> = {
     await holds(neighbour, key, other);
   },
 };
-
-/** Deletes a record. A busy store has done nothing, so the deletion is tried again, as the core does. */
-async function deleteWhenFree(store: SessionStore, key: string): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await store.delete(key);
-      return;
-    } catch (error) {
-      if (attempt === 100 || !isBusy(error)) throw error;
-    }
-  }
-}
