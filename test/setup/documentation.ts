@@ -26,7 +26,7 @@ export interface Block {
 /** The files that match, sorted. */
 export async function filesOf(patterns: readonly string[]): Promise<string[]> {
   const files: string[] = [];
-  for await (const file of glob([...patterns], { cwd: ROOT })) files.push(file);
+  for await (const file of glob([...patterns], { cwd: ROOT })) files.push(file.replaceAll("\\", "/"));
   return files.sort();
 }
 
