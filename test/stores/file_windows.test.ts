@@ -86,7 +86,7 @@ describe("fileStore() on Windows", () => {
 });
 
 it("fileStore() elsewhere reports a folder that it may not rename, and does not ask for another attempt", async () => {
-  vi.restoreAllMocks();
+  vi.spyOn(process, "platform", "get").mockReturnValue("linux");
   await mkdir(join(directory, KEY));
   const error: unknown = await save(null).catch((error: unknown) => error);
   expect(error).toMatchObject({ code: "EPERM" });

@@ -8,6 +8,7 @@
  * Node 22 for Windows showed the first two under Wine; the error is the same for all three.
  */
 import type { FileHandle } from "node:fs/promises";
+import { resolve, sep } from "node:path";
 
 type Fs = typeof import("node:fs/promises");
 
@@ -20,7 +21,7 @@ export interface WindowsFs extends Pick<Fs, "mkdir" | "readdir" | "rm" | "rmdir"
 
 export function windowsFs(fs: Fs): WindowsFs {
   const opened: string[] = [];
-  const close = (path: string): void => void opened.splice(opened.indexOf(path), 1);
+  const close = (path: string): void => void opened.splice(opened.indexOf(resolve(path)), 1);
 
   return {
     mkdir: fs.mkdir,
@@ -32,7 +33,7 @@ export function windowsFs(fs: Fs): WindowsFs {
       const file = await fs.open(path, flags, mode);
       const isFolder = (await file.stat()).isDirectory();
       const closeReal = file.close.bind(file);
-      opened.push(path);
+      opened.push(resolve(path));
       file.close = async () => {
         close(path);
         await closeReal();
@@ -42,7 +43,7 @@ export function windowsFs(fs: Fs): WindowsFs {
     },
 
     async readFile(path, encoding) {
-      opened.push(path);
+      opened.push(resolve(path));
       try {
         return await fs.readFile(path, encoding);
       } finally {
@@ -55,7 +56,7 @@ export function windowsFs(fs: Fs): WindowsFs {
         () => true,
         () => false,
       );
-      if (isTaken || opened.some((path) => path.startsWith(`${from}/`))) throw refusal("rename");
+      if (isTaken || opened.some((path) => path.startsWith(`${resolve(from)}${sep}`))) throw refusal("rename");
       await fs.rename(from, to);
     },
   };
