@@ -62,6 +62,7 @@ export interface FileStoreOptions {
  *
  * ## Setup
  * None. The folder is created at the first write, with modes that give access to this user only (0700, files 0600).
+ * Windows ignores these modes: there the folder inherits its access list.
  *
  * ## How expiry behaves
  * Files do not expire by themselves: call `prune()` of the manager now and then. It reads names, not data.
