@@ -1,6 +1,6 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { hasCode, isOutage } from "./errors.ts";
-import { chain, isPromise, type MaybePromise, recovering, settling } from "./maybe_promise.ts";
+import { chain, type MaybePromise, recovering, settling } from "./maybe_promise.ts";
 import { joinNested, mayBeNested } from "./nested.ts";
 import { beginOperation } from "./operation.ts";
 import type { Plugin } from "./plugin.ts";
@@ -112,8 +112,7 @@ function finishJoined(active: ActiveSession, waitUntil: WaitUntil | undefined): 
 
 async function storeLater(active: ActiveSession, waitUntil: WaitUntil): Promise<ResponseHeaders> {
   if (!(await isRoutine(active))) return await storeAll(active);
-  const storing = store(active);
-  if (isPromise(storing)) waitUntil(storing.catch(() => {}));
+  waitUntil(Promise.resolve(store(active)).catch(() => {}));
   return await answer(active, true);
 }
 

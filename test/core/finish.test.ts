@@ -104,7 +104,7 @@ describe("persist: after-response", () => {
     ["a change that a plugin tells the client", (session) => session.set("n", 2), plugin({ respond: () => {} }), 0],
     ["what a plugin has recorded", (session) => internalsOf(session).setMetadata("+job", 1), {}, 0],
     ["a change in the cookie", (session) => session.set("n", 2), { store: cookieSessions({ secrets: SECRETS }) }, 0],
-    ["a change where the store answers at once", (session) => session.set("n", 2), { store: memoryStore() }, 0],
+    ["a change where the store answers at once", (session) => session.set("n", 2), { store: memoryStore() }, 1],
   ])("%s", async (_what, change, options, expected) => {
     expect((await use(change, options)).waiting).toHaveLength(expected);
   });

@@ -82,6 +82,21 @@ describe("persist", () => {
     },
   );
 
+  test("[37] after-response: waitUntil gets a promise also from a store that answers at once", async () => {
+    const store = memoryStore();
+    const { cookies } = await visitor({ store })(set);
+    const waiting: Promise<unknown>[] = [];
+    const handle = withSession((_request, session: Session) => (session.set("a", 2), new Response("Hello")), {
+      store,
+      persist: "after-response",
+      waitUntil: (promise) => void waiting.push(promise),
+    });
+    await handle(new Request(SHOP, { headers: { Cookie: cookieOf({ cookies }) } }));
+    expect(waiting).toHaveLength(1);
+    await Promise.all(waiting);
+    expect((await visitor({ store })(get, { headers: { Cookie: cookieOf({ cookies }) } })).result).toBe(2);
+  });
+
   test("[37] after-response: a new session is awaited", async () => {
     const { store, ctx, waiting, hold, open } = slow();
     const handle = withSession((_request, session: Session, _ctx: unknown) => (set(session), new Response("Hello")), {
