@@ -36,8 +36,13 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (token === null || token === copy.base?.token) return;
   const op = await beginOperation(active);
   const found = await openAdmitted(active, token, op);
+  if (typeof found === "string") return;
   // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.
-  if (typeof found === "string" || isSameSession(found, active.destroyed)) return;
+  if (isSameSession(found, active.destroyed)) {
+    // A store without compare-and-set does not show that the session has another id by now.
+    if (found.id !== active.destroyed?.id) active.orphan ??= found;
+    return;
+  }
   // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
   if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
   await copy.setBase(found, active.unconfirmed?.commit.changes);

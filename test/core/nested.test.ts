@@ -1,8 +1,10 @@
+import { createStorage } from "unstorage";
 import { describe, expect, test } from "vitest";
 import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import { headerTransport } from "../../src/core/header_transport.ts";
+import { unstorageStore } from "../../src/stores/unstorage.ts";
 import { faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
@@ -441,6 +443,18 @@ describe("a handler that answers with the response of another one", () => {
     const response = await sessions.respond(session, renewed.clone());
     expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("Max-Age=0")]);
     expect(await allOf(sessions, renewed)).toEqual({});
+  });
+
+  test("ends the session that it has destroyed under the id of that response, on a store without compare-and-set", async () => {
+    const { sessions, inner, all } = await nested({ store: unstorageStore(createStorage()) });
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    await session.get("inner");
+    const renewed = await login(sessions, Cookie);
+    await session.destroy();
+    const response = await sessions.respond(session, renewed.clone());
+    expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("Max-Age=0")]);
+    expect([await all(renewed), await all(inner)]).toEqual([{}, {}]);
   });
 
   test("adds to the session which that one has begun after destroy() here", async () => {
