@@ -17,6 +17,22 @@ describe("objects changed in place", () => {
     expect((await visit((session) => session.get("cart"))).result).toEqual(expected);
   });
 
+  test("has(), keys(), size() and all() show a fallback that was changed, and none that was not", async () => {
+    const visit = visitor();
+    await visit(async (session) => {
+      const shown = async () => [await session.has("cart"), await session.keys(), await session.size()];
+      const cart = await session.get("cart", []);
+      expect(await shown()).toEqual([false, [], 0]);
+      cart.push(1);
+      expect(await session.has("cart")).toBe(true);
+      (await session.get("tags", new Set())).add("a");
+      expect(await session.keys()).toEqual(["cart", "tags"]);
+      (await session.get("more", [])).push(2);
+      expect(await session.size()).toBe(3);
+      expect({ ...(await session.all()) }).toEqual({ cart: [1], tags: new Set(["a"]), more: [2] });
+    });
+  });
+
   test("set() keeps an object whose later changes are saved", async () => {
     const visit = visitor();
     await visit(async (session) => {

@@ -48,12 +48,12 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   async has(key: KeyOf<Data>): Promise<boolean> {
     const active = await this.#loaded();
+    active.values.detectChanges();
     return active.flash.peek(key) !== undefined || active.values.text(key) !== undefined;
   }
 
   async all(): Promise<Partial<Data>> {
     const active = await this.#loaded();
-    active.values.detectChanges();
     const all: Record<string, unknown> = Object.create(null);
     for (const key of keysOf(active)) {
       const text = active.flash.show(key) ?? active.values.text(key);

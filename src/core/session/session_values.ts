@@ -24,8 +24,9 @@ export function remove({ flash, values }: ActiveSession, key: string): void {
   values.set(key, undefined, undefined);
 }
 
-/** The keys that have a value. */
+/** The keys that have a value, such as a fallback that was changed in place. */
 export function keysOf({ flash, values }: ActiveSession): Set<string> {
+  values.detectChanges();
   return new Set([...values.keys(), ...flash.keys()]);
 }
 
