@@ -89,7 +89,7 @@ describe("cookieSessions({ chunks })", () => {
       "__Host-session.1",
       "__Host-session.2",
     ]);
-    for (const line of cookies) expect((line.split(";")[0] ?? "").length - 1).toBeLessThanOrEqual(4096);
+    for (const line of cookies) expect((line.split(";")[0] ?? "").length).toBeLessThanOrEqual(4096);
     expect((await visit((session) => session.get("text"))).result).toBe(text);
   });
 

@@ -267,7 +267,7 @@ describe("chunks", () => {
     expect(transport.read(client.request(), [])).toBe(token);
     return lines;
   };
-  const most = [4096 - 14, 4096 - 16, 4096 - 16] as const;
+  const most = [4095 - 14, 4095 - 16, 4095 - 16] as const;
 
   test.each([
     [1, ["__Host-session", "__Host-session.1 expired", "__Host-session.2 expired"]],
