@@ -46,6 +46,7 @@ export function inheriting<Options extends object>(copy: Options, options: objec
 const ALIASES: Readonly<Record<string, string>> = {
   secret: "ids",
   secrets: "ids",
+  password: "ids",
   ttl: "idleTimeout",
   idle: "idleTimeout",
   expires: "maxAge",
@@ -55,7 +56,10 @@ const ALIASES: Readonly<Record<string, string>> = {
   path: "cookie",
   sameSite: "cookie",
   secure: "cookie",
+  httpOnly: "cookie",
   observe: "onEvent",
+  logger: "onEvent",
+  clock: "now",
   // A store that was passed in place of the options.
   traits: "store",
 };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { assertKnown, inheriting } from "../../src/core/known_options.ts";
 
-const KNOWN = ["idleTimeout", "ids", "cookie", "encryption", "onEvent", "store", "storeTimeout"];
+const KNOWN = ["idleTimeout", "ids", "cookie", "encryption", "onEvent", "store", "storeTimeout", "now"];
 
 describe("assertKnown()", () => {
   test("accepts an object with known names, or with none", () => {
@@ -37,12 +37,15 @@ describe("assertKnown()", () => {
   test.each([
     ["secret", "ids"],
     ["secrets", "ids"],
+    ["password", "ids"],
     ["ttl", "idleTimeout"],
     ["idle", "idleTimeout"],
     ["maxAge", "idleTimeout"],
     ["name", "cookie"],
     ["encrypt", "encryption"],
     ["observe", "onEvent"],
+    ["logger", "onEvent"],
+    ["clock", "now"],
     ["STORE", "store"],
     ["cookies", "cookie"],
     ["coookie", "cookie"],
@@ -61,9 +64,12 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
   });
 
-  test.each(["name", "domain", "path", "sameSite", "secure"])("knows that %s is a part of the cookie here", (name) => {
-    expect(() => assertKnown({ [name]: 1 }, ["cookie", `${name}s`], "x")).toThrow("did you mean cookie?");
-  });
+  test.each(["name", "domain", "path", "sameSite", "secure", "httpOnly"])(
+    "knows that %s is a part of the cookie here",
+    (name) => {
+      expect(() => assertKnown({ [name]: 1 }, ["cookie", `${name}s`], "x")).toThrow("did you mean cookie?");
+    },
+  );
 
   test("names no alias that is not known there", () => {
     expect(() => assertKnown({ ttl: 1 }, ["domain", "title"], "cookie")).toThrow("did you mean title?");
