@@ -128,4 +128,20 @@ describe("a request", () => {
       comparing(),
     );
   });
+
+  test("may get the new id with another one of its process that has followed the old one in time", async () => {
+    const call = { call: "regenerate", grace: 30, reauthenticated: false } as const;
+    const rounds = [
+      { later: 0, meanwhile: 0, visits: [visit({ call: "count" })] },
+      {
+        later: 0,
+        meanwhile: 31,
+        visits: [visit({ call: "flash", key: "a" }), visit(call), visit({ call: "setTimeouts" }, { call: "save" })],
+      },
+    ];
+    await assertExplained(
+      { clocks: [RIGHT, RIGHT, RIGHT], rounds, turns: [0, 0, 1, 0, 2, 2, 1, 0, 2, 0, 1] },
+      comparing(),
+    );
+  });
 });

@@ -322,8 +322,9 @@ class Player {
         ...this.#timesWithin(server, asked, first?.invoked ?? over),
       ]),
     ];
+    const process = this.#engine.isShared ? `server ${server}` : who;
     add(asked, answered, `looks with ${presented}: ${JSON.stringify(looks)}`, (world) =>
-      look(world, who, presented, guest.ids, lookTimes, looks),
+      look(world, { who, process }, presented, guest.ids, lookTimes, looks),
     );
     for (const step of steps) {
       const times = this.#timesWithin(server, step.invoked, step.returned);

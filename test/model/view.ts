@@ -29,6 +29,10 @@ export interface View extends Contents {
   rejected: "final" | "retired" | "replaced" | null;
   isAuthenticated: boolean;
   heldId: string | null;
+  /** The process that serves the request. */
+  readonly process: string;
+  /** The ids to which other requests of this process have followed the held id, while this request was under way. */
+  followedTo: readonly string[];
   found: FoundState;
   edits: Edit[];
   /** Lists that the handler has received. It always gets the same object, and a change in place is stored. */

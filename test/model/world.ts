@@ -62,11 +62,12 @@ const UNDER_WAY = 60_000;
 /**
  * A request looks at its session at one instant, and then makes calls until it stores.
  *
+ * @param process The process that serves the request
  * @param times The times that the clock of its server may have shown
  */
 export function look(
   world: World,
-  who: string,
+  { who, process }: { readonly who: string; readonly process: string },
   presented: string | null,
   ids: readonly string[],
   times: readonly number[],
@@ -82,6 +83,8 @@ export function look(
       nextId: null,
       isAuthenticated: false,
       heldId: null,
+      process,
+      followedTo: [],
       ...NOTHING_WANTED,
       found: NOTHING_FOUND,
       data: {},
@@ -370,7 +373,10 @@ function* changedLife(
   }
   // Before a request changes a session that has run out, as far as the request knows, it reads the session again.
   const readsAgain = promised.merges || hasRunOut(view.found);
-  if (!isAlive || (readsAgain && hasRunOut(life))) return;
+  // Requests of one process store their changes together. If the grace has ended since another one of them has followed the held
+  // id, this request may get the new id with the other one.
+  const isLed = isAlive || view.followedTo.some((id) => leadsOn(life, id, stamped));
+  if (!isLed || (readsAgain && hasRunOut(life))) return;
   const ground = readsAgain ? life : { ...life, ...view.found };
   const isTouched = isTouchDue(view, ground, judged);
   const lastSeenAt = isTouched ? Math.max(stamped, ground.lastSeenAt) : ground.lastSeenAt;
@@ -380,7 +386,17 @@ function* changedLife(
   const isOthers = !isRenewed && (isDue || !same({ ...view.found.timeouts, ...view.timeouts }, view.found.timeouts));
   const renewed = isRenewed ? "yes" : isOthers && view.renewed === "no" ? "maybe" : view.renewed;
   const next = { ...life, ...edited(ground, view.edits), lastSeenAt, timeouts };
-  yield { outcome: "stored", world: then(world, who, view, next, { renewed }) };
+  yield { outcome: "stored", world: then(followed(world, who, view, currentId(life)), who, view, next, { renewed }) };
+}
+
+/** A request has followed its id to the one in force. The requests of its process that hold the same id may get the new one as well. */
+function followed(world: World, who: string, { process, life, heldId }: View, id: string): World {
+  if (heldId === id) return world;
+  const views = Object.entries(world.views).map(([name, view]): [string, View] => {
+    const isBeside = name !== who && view.process === process && view.life === life && view.heldId === heldId;
+    return [name, isBeside ? { ...view, followedTo: [...view.followedTo, id] } : view];
+  });
+  return { ...world, views: Object.fromEntries(views) };
 }
 
 /** The request continues with what it has stored. */
@@ -417,7 +433,14 @@ function settled(world: World, who: string, view: View): World {
   const life = world.lives[view.life ?? -1];
   if (life === undefined) return withView(world, who, view);
   const found = stateOf(life);
-  return withView(world, who, { ...view, heldId: currentId(life), found, data: found.data, flash: found.flash });
+  return withView(world, who, {
+    ...view,
+    heldId: currentId(life),
+    followedTo: [],
+    found,
+    data: found.data,
+    flash: found.flash,
+  });
 }
 
 function stateOf({ data, flash, createdAt, since, lastSeenAt, timeouts }: Life): FoundState {
