@@ -186,6 +186,9 @@ export interface Session<Data extends object = DefaultData> {
   /**
    * The id as the client holds it, or null. If the session begins or is regenerated in this request, it is the new id. A new session is then
    * stored, even if all its values are deleted again. If `onStoreError` is `"anonymous"`, the new id is stored at once; null if the store is down.
+   *
+   * @throws {SessionError} `ERR_SESSION_GONE` if the request has recorded a value for a new session, and the client came with an id that was
+   *   regenerated within the last minute
    */
   id(): Promise<string | null>;
 

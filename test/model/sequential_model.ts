@@ -336,9 +336,11 @@ function updatedAtOnce(visit: Visit, next: Pending["run"]): { visits: Visit[]; v
 }
 
 function token(visit: Visit, outcome: Outcome): Visit[] {
+  const willExist = visit.begins || Object.keys(seen(visit).data).length > 0 || seen(visit).flash !== undefined;
+  if (!visit.base && willExist && !mayBegin(visit))
+    return "code" in outcome && outcome.code === "ERR_SESSION_GONE" ? [visit] : [];
   if (!("value" in outcome)) return [];
   const { value } = outcome;
-  const willExist = visit.begins || Object.keys(seen(visit).data).length > 0 || seen(visit).flash !== undefined;
   if (visit.isInDoubt && value === null) return [visit];
   if (visit.base && visit.rotation === undefined) return known(visit, visit.base, value);
   if (!visit.base && !willExist) return value === null ? [visit] : [];

@@ -198,6 +198,7 @@ export function record(view: View, edit: Edit): null {
 function idOf(view: View): string | null {
   if (view.life !== null && view.rotation === null) return view.heldId;
   if (!exists(view)) return null;
+  if (view.life === null && !mayBegin(view)) return "gone";
   // A session whose id was told begins, even if nothing is left in it.
   if (view.life === null) view.isStarted = true;
   return (view.nextId ??= view.ids[view.minted++] ?? "");

@@ -6,6 +6,11 @@ import { beginOperation } from "../operation.ts";
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
   if (!copy.exists) return null;
+  if (!copy.base) {
+    // Changes that were refused are not stored any more.
+    if (active.isSent) return null;
+    active.assertMayBegin();
+  }
   if (policy.toleratesFailure && !(await storeForId(active))) return null;
   const { repository } = policy;
   if (repository.tokenFor === undefined) {

@@ -50,6 +50,22 @@ describe("create() and id()", () => {
     expect(next.result[0]).not.toBe(next.result[1]);
   });
 
+  test.each(["throw", "anonymous"] as const)(
+    "id() tells no id for a client that comes with a replaced id, for no session will be stored (onStoreError: %s)",
+    async (onStoreError) => {
+      const store = memoryStore();
+      const old = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("n", 1))) } };
+      await visitor({ store })((session) => session.regenerate(), old);
+      const { result, cookies } = await visitor({ store, onStoreError })(async (session) => {
+        expect(await session.id()).toBeNull();
+        session.set("n", 2);
+        return { session, code: await codeOf(() => session.id()) };
+      }, old);
+      expect([result.code, cookies]).toEqual(["ERR_SESSION_GONE", []]);
+      expect(await result.session.id()).toBeNull();
+    },
+  );
+
   test("id() tells the id of the new session at any moment while another call stores it", async () => {
     for (let turns = 0; turns < 20; turns++) {
       const store = altered(openStore().store, { save: async (save, ...args) => await save(...args) });
