@@ -114,12 +114,17 @@ export class WorkingCopy {
     return { ...EMPTY, changes: changes.filter(isTaken) };
   }
 
-  /** Takes back a change that was refused. Its caller gets the error. `unanswered` is as for `setBase`. */
-  withdraw(change: Change, unanswered: readonly Change[] = []): MaybePromise<void> {
-    if (!this.#pending.changes.includes(change)) return undefined;
+  /**
+   * Takes back a change that was refused, and answers whether it waited. Its caller gets the error. This request sees the
+   * change until `setBase`; a commit before that does not store it.
+   */
+  withdraw(change: Change): boolean {
+    const { changes, view } = this.#pending;
+    if (!changes.includes(change)) return false;
     this.revision++;
-    this.#pending.changes = this.#pending.changes.filter((each) => each !== change);
-    return this.setBase(this.base ?? null, unanswered);
+    this.#pending.changes = changes.filter((each) => each !== change);
+    this.#pending.view = new FieldsView(view.fields);
+    return true;
   }
 
   /**

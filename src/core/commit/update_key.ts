@@ -1,4 +1,4 @@
-import type { KeyChange } from "../changes.ts";
+import { type Change, type KeyChange, without } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { sessionGone } from "../errors.ts";
 import type { FieldsView } from "../fields.ts";
@@ -92,7 +92,7 @@ async function recordUpdate(
       assertAlive();
     } catch (error) {
       values.track(key, undefined, "");
-      await active.withdraw(recorded);
+      await withdraw(active, recorded);
       throw error;
     }
     // The function may have run again, on a value that another request has stored.
@@ -100,6 +100,16 @@ async function recordUpdate(
     return outcome.value;
   }
   throw nested(key);
+}
+
+/** Removes a change that was not stored, so that it is not stored later. Its caller gets the error. */
+function withdraw(active: ActiveSession, change: Change): MaybePromise<void> {
+  const { unconfirmedRotation: rotation, unconfirmed: write, copy } = active;
+  active.unconfirmedRotation = rotation && { ...rotation, commit: without(rotation.commit, change) };
+  active.unconfirmed = write && { ...write, commit: without(write.commit, change) };
+  if (!copy.withdraw(change)) return undefined;
+  // The other changes are applied again, which may take time. A commit that began meanwhile would set a newer base.
+  return active.exclusively(() => copy.setBase(copy.base ?? null, active.unconfirmed?.commit.changes));
 }
 
 /** A change of a value that removes the flash value of its key as well: both or, if the function of an `update` throws, neither. */

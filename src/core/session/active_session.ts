@@ -1,4 +1,4 @@
-import { type Change, EMPTY, isEmpty, type KeyChange, without } from "../changes.ts";
+import { EMPTY, isEmpty, type KeyChange } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
 import { responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
@@ -204,14 +204,6 @@ export class ActiveSession {
     // A rotation that is pending or got no answer still needs the id. The handler may have got it.
     if (!this.rotates) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
-  }
-
-  /** Removes a change that was not stored, so that it is not stored later. Its caller gets the error. */
-  withdraw(change: Change): MaybePromise<void> {
-    const { unconfirmedRotation: rotation, unconfirmed: write } = this;
-    this.unconfirmedRotation = rotation && { ...rotation, commit: without(rotation.commit, change) };
-    this.unconfirmed = write && { ...write, commit: without(write.commit, change) };
-    return this.copy.withdraw(change, this.unconfirmed?.commit.changes);
   }
 
   /** Gives up the session. A change that is recorded afterwards begins a new one. */

@@ -5,12 +5,9 @@ import { beginOperation } from "../operation.ts";
 /** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
-  if (!copy.exists) return null;
-  if (!copy.base) {
-    // Changes that were refused are not stored any more.
-    if (active.isSent) return null;
-    active.assertMayBegin();
-  }
+  // After the response, no session begins: changes that are left were refused.
+  if (!copy.exists || (active.isSent && !copy.base)) return null;
+  if (!copy.base) active.assertMayBegin();
   if (policy.toleratesFailure && !(await storeForId(active))) return null;
   const { repository } = policy;
   if (repository.tokenFor === undefined) {

@@ -3,7 +3,18 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type Codec, memoryStore, type Session, type SessionEvent, SessionManager } from "../../../mod.ts";
 import { SessionHandle } from "../../../src/core/session/session_handle.ts";
 import { cookieJar, faultyStore } from "../../../src/testing.ts";
-import { codeOf, cookieOf, counted, FAKED, gate, openStore, SHOP, soonest, visitor } from "../../setup/sessions.ts";
+import {
+  codeOf,
+  cookieOf,
+  counted,
+  FAKED,
+  gate,
+  openStore,
+  SHOP,
+  soon,
+  soonest,
+  visitor,
+} from "../../setup/sessions.ts";
 
 const increment = (session: Session): Promise<number> => session.update("n", (n = 0) => n + 1);
 
@@ -169,6 +180,32 @@ test("update() that was refused together with a new id is not stored when the ol
   await session.save();
   const renewed = new SessionManager({ store: inner }).open(String(await session.id()));
   expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1, seen: true });
+});
+
+test("update() that is refused does not bring back the old id while another one with an async function is stored", async () => {
+  const { store: inner } = openStore();
+  const faulty = faultyStore(inner);
+  const session = new SessionManager({ store: faulty }).open("");
+  session.set("n", 0);
+  await session.save();
+  await session.regenerate();
+  faulty.plan({ save: ["none", "rejects", "rejects"], load: "rejects" });
+  expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+  // The old id is retired by the second of these updates. Its function runs again without the first one.
+  faulty.plan({ save: ["rejects", "rejects"] });
+  const { opened, open } = gate();
+  let runs = 0;
+  const refused = codeOf(() => session.update("n", async (n = 0) => n + 10));
+  const updating = session.update("n", async (n = 0) => {
+    if (++runs === 3) await opened;
+    return n + 1;
+  });
+  await soon(undefined);
+  open();
+  expect(await Promise.all([refused, updating])).toEqual(["ERR_STORE", 1]);
+  expect(await increment(session)).toBe(2);
+  const renewed = new SessionManager({ store: inner }).open(String(await session.id()));
+  expect(await renewed.get("n")).toBe(2);
 });
 
 test("update() whose function has returned does not limit how long later calls wait for each other", async () => {
