@@ -159,14 +159,14 @@ function ended(id: string): Response {
 }
 
 /**
- * The answer after a failure of the store that `onStoreError` tolerates. Nothing of the proof may be stored with it, because the
- * browser takes a registration with this answer for a failed one.
+ * The answer after a failure of the store or endless conflicts, which `onStoreError` tolerates at the end of any request. Nothing
+ * of the proof may be stored with it, because the browser takes a registration with this answer for a failed one.
  *
  * @throws The error, if it is not tolerated
  */
 export function putOff(session: object, error: unknown): Response {
   const internals = internalsOf(session);
-  if (!internals.policy.toleratesFailure || !isOutage(error)) throw error;
+  if (!internals.policy.toleratesFailure || !(isOutage(error) || hasCode(error, "ERR_CONFLICT"))) throw error;
   internals.dropRecorded();
   return later();
 }

@@ -257,6 +257,34 @@ test.each(["/dbsc/start", "/dbsc/refresh"])(
   },
 );
 
+test.each(["/dbsc/start", "/dbsc/refresh"])(
+  "%s asks the browser to come again after conflicts without end if the store's failures are tolerated",
+  async (path) => {
+    for (const onStoreError of ["throw", "anonymous"] as const) {
+      const inner = memoryStore();
+      let isBusy = false;
+      const store: SessionStore = { ...inner, save: (key, write) => (isBusy ? "conflict" : inner.save(key, write)) };
+      const browser = new Browser(app({ store, onStoreError, storeTimeout: 0.05 }), await deviceKey(), clock);
+      browser.isCapable = path !== "/dbsc/start";
+      const login = await browser.fetch("/login", { method: "POST" });
+      const offer = login.headers.get("Secure-Session-Registration") ?? "";
+      const [known] = browser.sessions.values();
+      now += 400_000;
+      isBusy = true;
+      const proving = known === undefined ? browser.register(offer) : browser.refresh(known);
+      if (onStoreError === "throw") await expect(proving).rejects.toMatchObject({ code: "ERR_CONFLICT" });
+      else if (known === undefined) expect(await proving).toMatchObject({ status: 503 });
+      else expect(await proving).toBe("server_error");
+      isBusy = false;
+      // If the first key had been stored nevertheless, this other key would be rejected.
+      if (known === undefined) browser.key = await deviceKey();
+      if (known === undefined) expect((await browser.register(offer)).status).toBe(200);
+      else await browser.refresh(known);
+      expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
+    }
+  },
+);
+
 test("a registration whose answer was lost binds the session, which ends with the proof of the login", async () => {
   const handler = app();
   const browser = new Browser(handler, await deviceKey(), clock);
