@@ -94,9 +94,9 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       wrapRepository(next, {
         create(id, contents, op, replaces) {
           if (op.session !== undefined) admitted.add(op.session);
-          return next.create(id, offers.onCreate(contents, op, replaces), op, replaces);
+          return next.create(id, offers.onCreate(id, contents, op, replaces), op, replaces);
         },
-        update: (current, contents, op) => next.update(current, offers.onUpdate(contents, op), op),
+        update: (current, contents, op) => next.update(current, offers.onUpdate(current.id, contents, op), op),
         end(current, op) {
           if (op.session !== undefined) ended.add(op.session);
           return next.end(current, op);

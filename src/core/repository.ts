@@ -104,7 +104,10 @@ export interface Repository {
   /** Finds the newest state of a session that was found alive; null if the session was ended or retired since. */
   refresh(current: Found, op: Operation): MaybePromise<Found | null>;
 
-  /** Stores a new session under `id`. `replaces` is the session whose successor it will be. */
+  /**
+   * Stores a new session under `id`. `replaces` is the session whose successor it will be. It is the session itself if an
+   * eventually consistent store does not show it.
+   */
   create(id: string, contents: Contents, op: Operation, replaces?: Found): MaybePromise<Found | "conflict">;
 
   /** Stores changed contents if nothing else was stored since `current` was found. */

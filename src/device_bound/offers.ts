@@ -19,10 +19,10 @@ export class Offers {
   /** Sessions whose response asks the browser for a key. */
   readonly #offered: WeakSet<object> = new WeakSet();
   /**
-   * The binding that a commit gives to the session that it creates. A repeated attempt to store the session uses the
-   * same binding.
+   * The binding that a commit gives to the session that it creates, and the id of that session. A repeated attempt to
+   * store the session uses the same binding.
    */
-  readonly #given: WeakMap<Operation, Binding> = new WeakMap();
+  readonly #given: WeakMap<Operation, { readonly id: string; readonly binding: Binding }> = new WeakMap();
 
   constructor(settings: DeviceBoundSettings) {
     this.#settings = settings;
@@ -34,20 +34,23 @@ export class Offers {
   }
 
   /** The contents to store for a session that begins or continues under a new id. */
-  onCreate(contents: Contents, op: Operation, replaces: Found | undefined): Contents {
+  onCreate(id: string, contents: Contents, op: Operation, replaces: Found | undefined): Contents {
+    // A session that the store does not show has its facts already.
+    if (replaces?.id === id) return contents;
     const { metadata } = contents;
     const known = this.#given.get(op);
-    if (known !== undefined) return withFacts(contents, known);
+    this.#given.delete(op);
     const facts = readFacts(metadata[FACTS]);
-    const isOffered = op.session !== undefined && this.#offered.has(op.session);
+    const isOffered = known === undefined && op.session !== undefined && this.#offered.has(op.session);
     // A new login needs a new key: an attacker may have planted the session together with its key.
     const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
     const asks = isLogin || (!isBound(facts) && metadata.unconfirmed !== true);
     if (asks && !isOffered && exchangeOf(op) !== null && this.#settings.mayOffer(op)) {
       // With the same id, the browser replaces its old session. With the same secret, the old proof of requests under
       // way stays valid.
-      const binding = typeof facts === "object" ? { id: facts.id, secret: facts.secret } : newBinding();
-      this.#given.set(op, binding);
+      const binding =
+        typeof facts === "object" ? { id: facts.id, secret: facts.secret } : (known?.binding ?? newBinding());
+      this.#given.set(op, { id, binding });
       if (op.session !== undefined) this.#offered.add(op.session);
       return withFacts(contents, binding);
     }
@@ -55,9 +58,9 @@ export class Offers {
   }
 
   /** The contents to store for a session that changes in the operation that created it. */
-  onUpdate(contents: Contents, op: Operation): Contents {
-    const binding = this.#given.get(op);
-    return binding === undefined ? contents : withFacts(contents, binding);
+  onUpdate(id: string, contents: Contents, op: Operation): Contents {
+    const given = this.#given.get(op);
+    return given?.id === id ? withFacts(contents, given.binding) : contents;
   }
 
   /** Makes an offer for a session, unless it is bound. */

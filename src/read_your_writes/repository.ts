@@ -180,7 +180,7 @@ export function readYourWritesRepository(
       return touched === "conflict" ? touched : await written(touched, marks, clock, op, shown);
     }
     return await store(current, contents, op, (marked) =>
-      isMissing ? next.create(shown.id, marked, op) : next.update(shown, marked, op),
+      isMissing ? next.create(shown.id, marked, op, shown) : next.update(shown, marked, op),
     );
   }
 

@@ -179,9 +179,12 @@ export function indexedRepository(next: Repository, ruleOf: LimitRuleOf): Reposi
   }
 
   async function create(id: string, contents: Contents, op: Operation, replaces?: Found): Promise<Found | "conflict"> {
-    if (replaces !== undefined) replacements.set(op, { id, replacedId: replaces.id });
+    // A session that the store does not show replaces itself. The operation may also be about to retire it.
+    const isSuccessor = replaces !== undefined && replaces.id !== id;
+    if (isSuccessor) replacements.set(op, { id, replacedId: replaces.id });
     const created = await storeListed(id, contents, op, replaces, (listed) => next.create(id, listed, op, replaces));
-    if (created !== "conflict" && replaces === undefined) await endOverLimit(created, op);
+    if (created === "conflict" || isSuccessor || replacements.get(op)?.replacedId === id) return created;
+    await endOverLimit(created, op);
     return created;
   }
 

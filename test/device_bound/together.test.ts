@@ -282,6 +282,40 @@ test("deviceBound() protects sessions in Workers KV with readYourWrites()", asyn
   expect(browser.sessions.size).toBe(0);
 });
 
+test.each(["/count", "/renew?grace=30", "/renew?grace=0", "/login"])(
+  "deviceBound() keeps the key when %s writes a session that its place of Workers KV does not show yet",
+  async (path) => {
+    const kv = kvSimulator({ now: clock, delay: 60, writeInterval: 0 });
+    let fails = false;
+    const at = (place: string): Handler => {
+      const store = cloudflareKvStore(kv.at(place));
+      const save: typeof store.save = (key, write, signal) => {
+        // The old id cannot be retired, so the old session stays.
+        if (fails && write.changed.get("@")?.includes('"successor"') === true) throw new Error("down");
+        return store.save(key, write, signal);
+      };
+      return app({ store: { ...store, save }, plugins: [readYourWrites({ secrets: SECRETS })] });
+    };
+    const paris = at("Paris");
+    const browser = await signedIn(paris);
+    const Cookie = browser.jar.header(ORIGIN) ?? "";
+    now += 1000;
+    fails = path === "/login";
+    const writing = at("Tokyo")(new Request(ORIGIN + path, { method: "POST", headers: { Cookie } }));
+    if (fails) await expect(writing).rejects.toMatchObject({ code: "ERR_STORE" });
+    const { headers } = fails ? new Response() : await writing;
+    expect(headers.has("Secure-Session-Registration")).toBe(false);
+    for (const line of headers.getSetCookie())
+      browser.jar.store(ORIGIN, new Response(null, { headers: [["Set-Cookie", line]] }));
+    const stolen = { Cookie: browser.jar.header(ORIGIN) ?? "" };
+    // The cookie of readYourWrites() holds the key for up to twelve minutes.
+    now += 1_000_000;
+    for (const place of [paris, at("Tokyo")])
+      expect(await (await place(new Request(ORIGIN, { headers: stolen }))).json()).toEqual(REJECTED);
+    expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
+  },
+);
+
 test("deviceBound() ends nothing where Workers KV does not show a session yet", async () => {
   const kv = kvSimulator({ now: clock, delay: 60, writeInterval: 0 });
   const paris = app({ store: cloudflareKvStore(kv.at("Paris")) });

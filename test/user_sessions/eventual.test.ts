@@ -221,3 +221,34 @@ describe("with readYourWrites()", () => {
     expect(await userOn(phone)).toBeUndefined();
   });
 });
+
+test.each(["first", "last"] as const)(
+  "limit() of one user ends no session of another whose session the place does not show yet; readYourWrites() stands %s",
+  async (order) => {
+    const { at, clock } = world({ limit: (userId) => (userId === ADA ? 3 : 1) }, order);
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    const [first, second] = [cookieJar({ now: clock.now }), cookieJar({ now: clock.now })];
+    for (const jar of [first, second]) await paris.visit(jar)(logIn(paris.users, "phone"));
+    clock.advance(120);
+    expect(await shown(tokyo)).toHaveLength(2);
+    await paris.visit(second)((session) => session.regenerate());
+    await tokyo.visit(second)((session) => logInOn(tokyo.users, session, "phone", "eve"));
+    expect(await userOn(tokyo.visit(second))).toBe("eve");
+    for (const place of [tokyo, paris]) expect(await userOn(place.visit(first))).toBe(ADA);
+  },
+);
+
+test.each(["first", "last"] as const)(
+  "bind() in a place that does not show the session yet ends the oldest session over the limit; readYourWrites() stands %s",
+  async (order) => {
+    const { at, clock } = world({ limit: 1 }, order);
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    const [first, second] = [cookieJar({ now: clock.now }), cookieJar({ now: clock.now })];
+    await paris.visit(first)(logIn(paris.users, "phone"));
+    clock.advance(120);
+    await paris.visit(second)((session) => session.set("basket", 1));
+    await tokyo.visit(second)((session) => tokyo.users.bind(session, ADA, "laptop"));
+    expect(await shown(tokyo)).toEqual(["laptop"]);
+    expect(await userOn(tokyo.visit(first))).toBeUndefined();
+  },
+);
