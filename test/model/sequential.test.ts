@@ -278,4 +278,19 @@ describe("a client whose requests come one after the other", () => {
       );
     },
   );
+
+  test("knows that its session exists when the store has failed twice, and then shows it", async () => {
+    const steps: readonly Step[] = [
+      { call: "flash", value: 0 },
+      { call: "save" },
+      { call: "clear" },
+      { call: "save" },
+      { call: "update", isBad: true },
+    ];
+    const faults = [
+      { verb: "save", at: 0, kind: "does it but rejects" },
+      { verb: "save", at: 1, kind: "rejects" },
+    ] as const;
+    await play([{ steps, throws: false, back: 0, pause: 0, faults }], {});
+  });
 });

@@ -241,6 +241,8 @@ function doubted(visit: Visit): Visit {
 function partlyDone(before: Visit, faults: Faults): Visit[] {
   const visit = { ...doubted(loaded(before)), isInDoubt: before.isInDoubt || !loaded(before).base };
   const outcomes = [doubted(before), visit];
+  // An earlier creation without an answer may have been found before the store failed.
+  if (before.isInDoubt && visit.base) outcomes.push({ ...visit, isInDoubt: false });
   // The successors of a retired session end before the session itself does.
   for (
     let place = visit.world.places.get(visit.ends ?? "");
