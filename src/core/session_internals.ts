@@ -8,7 +8,7 @@ import type { Codec } from "./codec.ts";
 import type { RejectReason } from "./events.ts";
 import type { FieldsView } from "./fields.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
-import type { JsonValue } from "./metadata.ts";
+import type { JsonValue, Metadata } from "./metadata.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
 
 /** A session from the inside. */
@@ -50,8 +50,8 @@ export interface SessionInternals {
   metadata(name: `+${string}`): JsonValue | undefined;
   /**
    * Records a change of a plugin's facts, which is stored with everything else; null removes them. A function gets the
-   * facts to which the change applies, and may return them. It runs again after a conflict, so that a request does not
-   * overwrite facts that it has not seen.
+   * facts and the metadata to which the change applies, and may return these facts. It runs again after a conflict, so
+   * that a request does not overwrite facts that it has not seen.
    *
    * @throws {SessionError} `ERR_RESPONSE_SENT`
    */
@@ -89,7 +89,7 @@ export interface SessionInternals {
 }
 
 /** A change of a plugin's facts. */
-export type FactsChange = (facts: JsonValue | undefined) => JsonValue | undefined;
+export type FactsChange = (facts: JsonValue | undefined, metadata: Metadata) => JsonValue | undefined;
 
 /** The key of a session's internals. */
 export const INTERNALS: unique symbol = Symbol.for("with-session.internals.1");

@@ -134,7 +134,11 @@ async function open(session: object): Promise<Opened> {
  */
 async function stored(session: object, internals: SessionInternals, binding: Binding): Promise<Binding | null> {
   const judged = JSON.stringify(internals.metadata(FACTS));
-  internals.setMetadata(FACTS, (facts) => (JSON.stringify(facts) === judged ? factsToJson(binding) : facts));
+  const login = internals.found?.metadata.authenticatedAt;
+  internals.setMetadata(FACTS, (facts, { authenticatedAt }) =>
+    // A binding without a key stays the same at a login, but the challenge that was signed is of before the login.
+    authenticatedAt === login && JSON.stringify(facts) === judged ? factsToJson(binding) : facts,
+  );
   try {
     const save: unknown = Reflect.get(session, "save");
     if (typeof save === "function") await save.call(session);

@@ -290,6 +290,16 @@ describe("a binding that another request changes meanwhile", () => {
     expect(second.headers.getSetCookie()).toEqual([]);
   });
 
+  test("takes no key that answers the offer of before a login with a grace", async () => {
+    const { scene, browser, offer, other } = await two();
+    now += 1000;
+    scene.beforeSave = () =>
+      other(new Request(`${ORIGIN}/login?grace=10`, { method: "POST", headers: cookieOf(browser) }));
+    // An attacker may have planted the session, and got this offer.
+    const late = await browser.register(offer);
+    expect([late.status, await late.text(), late.headers.getSetCookie()]).toEqual([403, "key", []]);
+  });
+
   test("takes no key of before a login with a grace", async () => {
     const { scene, browser, offer, other } = await two();
     await browser.register(offer);

@@ -55,7 +55,7 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
     this.assertWritable();
     const change = typeof value === "function" ? value : () => value ?? undefined;
     this.copy.recordMetadata((metadata) => {
-      const facts = change(metadata[name]);
+      const facts = change(metadata[name], metadata);
       return facts === metadata[name] ? metadata : { ...metadata, [name]: facts };
     });
     this.storeIfLate();
