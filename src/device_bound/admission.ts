@@ -34,5 +34,5 @@ function wasSentBeforeLogin({ token, metadata }: Found, { key }: Binding, { sess
   const { rotatedAt = 0, authenticatedAt } = metadata;
   if (session === undefined || internalsOf(session).presented === token) return false;
   if (rotatedAt !== authenticatedAt || !isUnderWay(rotatedAt, now)) return false;
-  return key === undefined || (key.proofs === 0 && key.provedAt === rotatedAt);
+  return key === undefined || key.provedAt === rotatedAt;
 }

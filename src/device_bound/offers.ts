@@ -66,14 +66,11 @@ export class Offers {
   /** Makes an offer for a session, unless it is bound. */
   async make(session: object, internals: SessionInternals): Promise<void> {
     await internals.load();
-    const facts = readFacts(internals.metadata(FACTS));
-    if (isBound(facts)) return;
+    if (isBound(readFacts(internals.metadata(FACTS)))) return;
     await internals.begin();
-    if (typeof facts !== "object") {
-      const binding = factsToJson(newBinding());
-      // Another request may have made an offer meanwhile.
-      internals.setMetadata(FACTS, (now) => (typeof readFacts(now) === "object" ? now : binding));
-    }
+    const binding = factsToJson(newBinding());
+    // The session may wait for a key already. Another request may also have made an offer meanwhile.
+    internals.setMetadata(FACTS, (facts) => (typeof readFacts(facts) === "object" ? facts : binding));
     this.#offered.add(session);
   }
 

@@ -172,6 +172,31 @@ test("an old id without a proof stays out when the id is renewed with a grace an
   }
 });
 
+test("an old id without a proof stays out at a login with a grace that asks for no key", async () => {
+  const handler = app({}, { offerOn: (request) => !request.headers.has("X-Grace") });
+  const browser = await signedIn(handler);
+  const before = { Cookie: `__Host-session=${browser.cookie("session")}` };
+  now += 1000;
+  await browser.fetch("/login", { method: "POST", headers: { "X-Grace": "1" } });
+  expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
+  expect(await (await handler(new Request(ORIGIN, { headers: before }))).json()).toEqual(REJECTED);
+});
+
+test("an old id without a proof stays out when the browser has given a proof since the login", async () => {
+  const handler = app();
+  const browser = new Browser(handler, await deviceKey(), clock);
+  await browser.fetch("/count", { method: "POST" });
+  const headers = { Cookie: `__Host-session=${browser.cookie("session")}` };
+  now += 1000;
+  await browser.fetch("/login", { method: "POST", headers: { "X-Grace": "1" } });
+  const look = async (): Promise<unknown> => await (await handler(new Request(ORIGIN, { headers }))).json();
+  expect(await look()).toEqual(ALIVE);
+  now += 1000;
+  const [session] = browser.sessions.values();
+  expect(await browser.refresh(session!)).toBeUndefined();
+  expect(await look()).toEqual(REJECTED);
+});
+
 test("whoever planted a session cannot register a key for the user who signs in with it", async () => {
   const handler = app();
   const attacker = new Browser(handler, await deviceKey(), clock);
