@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Plugin, type Session, SessionManager, type SessionOptions } from "../../mod.ts";
+import {
+  memoryStore,
+  type Plugin,
+  type Session,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+} from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { waitUntilFor } from "../../src/core/finish.ts";
 import { resolveOptions } from "../../src/core/options/resolve_options.ts";
@@ -273,13 +280,13 @@ describe("what a plugin tells the client", () => {
 
   test("is left out where a store that cannot be opened is tolerated, also of a request without a session", async () => {
     const { asked, options } = teller({ "X-Job": "done" });
-    const events: string[] = [];
+    const events: SessionEvent[] = [];
     const failing = (onStoreError: "throw" | "anonymous"): SessionManager =>
       new SessionManager({
         ...options,
         onStoreError,
         store: () => Promise.reject(new Error("down")),
-        onEvent: ({ type }) => void events.push(type),
+        onEvent: (event) => void events.push(event),
       });
     const use = async (sessions: SessionManager, cookie: string): Promise<Headers> => {
       const session = sessions.start(new Request(SHOP, { headers: { Cookie: cookie } }));
@@ -293,7 +300,7 @@ describe("what a plugin tells the client", () => {
         "cache-control": "private",
         "vary": "Cookie",
       });
-      expect(events).toEqual(["failed"]);
+      expect(events).toMatchObject([{ type: "failed", during: "load" }]);
     }
     expect(asked).toEqual([]);
   });

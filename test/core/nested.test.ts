@@ -480,8 +480,21 @@ describe("a handler that answers with the response of another one", () => {
       const responding = sessions.respond(session, inner.clone());
       if (onStoreError === "throw") expect(await codeOf(() => responding)).toBe("ERR_STORE");
       else expect((await responding).headers.getSetCookie()).toEqual(inner.headers.getSetCookie());
-      expect(events.map(({ type }) => type)).toEqual(["created", "failed"]);
+      expect(events).toMatchObject([{ type: "created" }, { type: "failed", during: "load" }]);
       expect(await all(inner)).toEqual({ inner: 1 });
     },
   );
+
+  test("rejects with the mistake of a plugin that judges the session of that one, which is no failure of the store", async () => {
+    const events: string[] = [];
+    const { sessions, inner } = await nested({
+      plugins: [{ name: "door", admit: () => Promise.reject(new TypeError("a mistake")) }],
+      onStoreError: "anonymous",
+      onEvent: ({ type }) => void events.push(type),
+    });
+    const session = sessions.start(new Request(SHOP));
+    set(session);
+    await expect(sessions.respond(session, inner)).rejects.toThrow("a mistake");
+    expect(events).toEqual(["created"]);
+  });
 });

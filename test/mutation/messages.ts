@@ -28,6 +28,7 @@ const TEXT_AT: Readonly<Record<string, number>> = {
   assertRecordSize: 0,
   cleanError: 0,
   refuse: 0,
+  storeTimedOut: 0,
   // The checks of `storeCases()`.
   equal: 2,
   fails: 0,
