@@ -17,7 +17,7 @@ class Notes {
   readonly shown: Map<string, string> = new Map();
   /** The keys of read values whose removal is recorded. */
   readonly removed: Set<string> = new Set();
-  /** The keys of values that this request has set for a later one. */
+  /** The keys of values that this request has set for a later one, or taken back. */
   readonly later: Set<string> = new Set();
   /** The keys of values that stay for one more request. */
   readonly kept: Set<string> = new Set();
@@ -76,7 +76,7 @@ export class Flash {
   /** Sets a value for a later request; `undefined` removes it. */
   set(key: string, text: string | undefined, endsAt: number | undefined): void {
     this.#session.copy.record(changeOf(key, text, endsAt));
-    if (text !== undefined) this.#noted.later.add(key);
+    this.#noted.later.add(key);
   }
 
   /** Keeps the values of these keys, or all values, for one more request: those that were read, and those that will be. */

@@ -243,6 +243,20 @@ describe("flash", () => {
     expect((await visit((session) => session.get("notice"))).result).toBe("theirs");
   });
 
+  test("[55] keepFlash() after a save() brings back no value that it does not name, and none that flash() of undefined took back", async () => {
+    const visit = visitor();
+    await visit((session) => {
+      for (const key of ["a", "b", "c"]) session.flash(key, key);
+    });
+    await visit(async (session) => {
+      await session.all();
+      await session.save();
+      session.flash("c", undefined);
+      session.keepFlash("a", "c");
+    });
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ a: "a" });
+  });
+
   test("[55] a session that was opened by its id consumes what it shows", async () => {
     const sessions = new SessionManager({ store: openStore().store });
     const first = sessions.open("");
