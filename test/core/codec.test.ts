@@ -148,6 +148,13 @@ class Platform {
   readonly [Symbol.toStringTag]: string = "Platform";
 }
 
+/** As some platforms have it. */
+class URLPattern {
+  get [Symbol.toStringTag](): string {
+    return "URLPattern";
+  }
+}
+
 describe("encode() refuses", () => {
   class Point {
     x = 1;
@@ -207,6 +214,7 @@ describe("encode() refuses", () => {
     ["a boxed number", Object(1), "it is an instance of a class"],
     ["a response", new Response(), "it is an instance of a class"],
     ["an object of the platform that keeps its state in symbols", new Platform(), "it is an instance of a class"],
+    ["an object whose class is named nearly as one of ours", new URLPattern(), "it is an instance of a class"],
     ["an object with a symbol as a key", { [Symbol("key")]: 1 }, "it has a key that is a symbol"],
     ["an object with the key __proto__", JSON.parse('{"__proto__":1}'), "it has the key __proto__"],
     ["an object with a function named toJSON", { toJSON: () => 1 }, "it is a function"],
