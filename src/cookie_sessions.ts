@@ -119,7 +119,7 @@ export function cookieSessions(options: CookieSessionsOptions): RepositorySource
   const sealer = sealerFor("cookie session", secrets);
   return {
     repositorySource: true,
-    splitting: chunks === 1 ? undefined : splitting(chunks),
+    splitting: splitting(chunks),
     revocation: revocation ?? NO_STORE,
     createRepository(settings) {
       if (settings.ids !== undefined || settings.encryption !== undefined)

@@ -24,7 +24,10 @@ export function splitting(chunks: number): CookieSplitting {
     split(name, token) {
       const values = new Map<string, string>();
       for (let rest = token; rest !== "";) {
-        if (values.size === chunks) throw cookieTooLarge(name.length + token.length, ` in each of ${chunks} chunks`);
+        if (values.size === chunks) {
+          const limit = chunks === 1 ? "" : ` in each of ${chunks} chunks`;
+          throw cookieTooLarge(name.length + token.length, limit);
+        }
         const chunk = chunkName(name, values.size);
         // A program that measures the whole pair counts the `=` as well.
         const room = MAX_OCTETS - `${chunk}=`.length;

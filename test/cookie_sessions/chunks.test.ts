@@ -38,6 +38,7 @@ describe("chunks", () => {
   test("that are too few are refused with an error that names both sizes", () => {
     const octets = "it has 8300 octets, browsers keep 4096 in each of 2 chunks";
     expect(() => chunked(2).write(new Headers(), "x".repeat(8299), context())).toThrow(octets);
+    expect(() => chunked(1).write(new Headers(), "x".repeat(8299), context())).toThrow("browsers keep 4096; keep less");
   });
 
   test("are read only behind the first one, and 16 at most", () => {

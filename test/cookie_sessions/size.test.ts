@@ -113,6 +113,17 @@ describe("cookieSessions({ chunks })", () => {
     expect(names()).toEqual([]);
   });
 
+  test("of a server that sets one cookie reads the sessions of others that set more, and leaves none of these cookies", async () => {
+    const jar = cookieJar();
+    await visitor(sealed({}, { chunks: 3 }), jar)((session) => session.set({ n: 1, text: "x".repeat(7000) }));
+    const visit = visitor(sealed({}, { chunks: 1 }), jar);
+    expect((await visit((session) => session.get("n"))).result).toBe(1);
+    expect(await codeOf(() => visit((session) => session.set("n", 2)))).toBe("ERR_COOKIE_TOO_LARGE");
+    await visit((session) => session.delete("text"));
+    expect(jar.cookies().map(({ name }) => name)).toEqual(["__Host-session"]);
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 1 });
+  });
+
   test("rejects a session of which a chunk is missing, is another one, or belongs to an earlier state", async () => {
     const options = sealed({}, { chunks: 3 });
     const jar = cookieJar();
