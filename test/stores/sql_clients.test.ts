@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { isBusy } from "../../src/core/errors.ts";
 import { serializeRecord } from "../../src/core/record_text.ts";
 import type { SessionStore } from "../../src/core/store.ts";
@@ -90,6 +90,23 @@ describe("postgresStore()", () => {
     for (const code of ["40P01", "55P03", "53300", "57P03"])
       expect(isBusy(await failureOf(() => update(open(code)))), code).toBe(true);
     expect(await failureOf(() => update(open("23505")))).toMatchObject({ message: "refused" });
+    const bun = postgresStore({ unsafe: failing({ code: "ERR_POSTGRES_SERVER_ERROR", errno: "40P01" }) });
+    expect(isBusy(await failureOf(() => update(bun)))).toBe(true);
+  });
+
+  test("rejects after a reset in a later turn of the event loop, when postgres.js has noticed it, and otherwise at once", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    for (const [details, timers] of [
+      [{ code: "ECONNRESET", syscall: "read" }, 1],
+      [{ code: "57P01" }, 0],
+    ] as const) {
+      const failed = failureOf(() => postgresStore({ unsafe: failing(details) }).load("k"));
+      for (let turn = 0; turn < 100; turn++) await undefined;
+      expect(vi.getTimerCount()).toBe(timers);
+      vi.runAllTimers();
+      expect(await failed).toMatchObject(details);
+    }
   });
 
   test("is refused a client that has neither of the methods", () => {
