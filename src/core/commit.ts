@@ -1,6 +1,5 @@
 import { type Commit, isRotation, type KeyChange, type RotationCommit } from "./changes.ts";
 import type { ActiveSession } from "./session/active_session.ts";
-import { mayBeLate } from "./admission.ts";
 import { create } from "./commit/create.ts";
 import { commitTogether } from "./commit/group_commit.ts";
 import { hasCode, sessionGone } from "./errors.ts";
@@ -9,7 +8,7 @@ import { resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { reporting } from "./commit/report.ts";
 import { endOrphan, resolveRotation, rotate } from "./commit/rotate.ts";
-import { hasRemains } from "./commit/remains.ts";
+import { endPending, hasRemains } from "./commit/remains.ts";
 import { isTouchDue } from "./commit/touch.ts";
 import { update } from "./commit/update.ts";
 
@@ -107,17 +106,4 @@ function renew(active: ActiveSession, base: Found, commit: RotationCommit, op: O
       return update(active, base, { ...commit, rotation: undefined }, op);
     },
   );
-}
-
-/** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
-const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
-
-async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {
-  const { rejected, presented, policy } = active;
-  if (pending !== presented || mayBeLate(rejected, op) || !WITHOUT_RECORD.has(rejected)) {
-    await policy.repository.end(pending, op);
-    op.emit({ type: "destroyed" });
-  }
-  active.pendingDelete = undefined;
-  active.isEnded = true;
 }

@@ -2,6 +2,7 @@ import type { ActiveSession } from "./session/active_session.ts";
 import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
 import { type Change, EMPTY } from "./changes.ts";
+import { endPending } from "./commit/remains.ts";
 import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
 import type { Found } from "./repository.ts";
@@ -35,6 +36,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   ).readToken();
   if (token === null || token === copy.base?.token) return;
   const op = await beginOperation(active);
+  // An id that the nested handler has renewed opens nothing, so only the store can tell which session `destroy` ends.
+  if (typeof active.pendingDelete === "string") await endPending(active, active.pendingDelete, op);
   const found = await openAdmitted(active, token, op);
   if (typeof found === "string") return;
   // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.

@@ -417,6 +417,26 @@ describe("a handler that answers with the response of another one", () => {
     if (options.store === undefined) expect(await all(renewed)).toEqual({});
   });
 
+  test.each<[string, Partial<Data>, (session: Session<Data>) => unknown]>([
+    ["nothing", {}, () => {}],
+    ["a change", { outer: 1 }, set],
+    [
+      "a change that is saved",
+      { outer: 1, more: 1 },
+      async (session) => (set(session), await session.save(), session.set("more", 1)),
+    ],
+  ])("ends the session by destroy() with an id that that one has renewed, before %s", async (_, expected, use) => {
+    const { sessions, inner, all } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    const renewed = await login(sessions, Cookie);
+    await session.destroy();
+    await use(session);
+    const response = await sessions.respond(session, renewed.clone());
+    expect(response.headers.getSetCookie()).toHaveLength(1);
+    expect([await all(response), await all(renewed)]).toEqual([expected, {}]);
+  });
+
   test.each<[string, (session: Session<Data>) => unknown, (Cookie: string) => string]>([
     ["has destroyed its own", (session) => session.destroy(), (Cookie) => Cookie],
     [
