@@ -34,7 +34,11 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     new Request(urlOf(request.url), { headers }),
     runtimeArguments,
   ).readToken();
-  if (token === null || token === copy.base?.token) return;
+  if (token === null) {
+    if (policy.repository.tokenHoldsSession === true && isCleared(transport, response)) await leaveEnded(active);
+    return;
+  }
+  if (token === copy.base?.token) return;
   const op = await beginOperation(active);
   // An id that the nested handler has renewed opens nothing, so only the store can tell which session `destroy` ends.
   if (typeof active.pendingDelete === "string") await endPending(active, active.pendingDelete, op);
@@ -49,6 +53,26 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
   if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
   await copy.setBase(found, active.unconfirmed?.commit.changes);
+}
+
+/** Drops the changes to a session that a nested handler has ended. No store knows that, and its token must not be written again. */
+async function leaveEnded(active: ActiveSession): Promise<void> {
+  await active.load();
+  if (!active.copy.base) return;
+  active.isGone = true;
+  active.emit({ type: "gone" });
+}
+
+/** Whether a response clears the token that this request would write. */
+function isCleared(transport: RequestTransport, response: Response): boolean {
+  const { responseHeader } = transport.answerer;
+  if (responseHeader !== undefined) return response.headers.get(responseHeader) === "";
+  const clearing = new Headers();
+  transport.clear(clearing);
+  const lines = clearing.getSetCookie();
+  const sent = response.headers.getSetCookie();
+  // Any response may expire cookies of other scopes.
+  return lines.length > 0 && lines.every((line) => sent.includes(line));
 }
 
 /** Whether a session is the same as another one, which may have got a new id. */

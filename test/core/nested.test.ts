@@ -1,6 +1,13 @@
 import { createStorage } from "unstorage";
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session, type SessionEvent, SessionManager, type SessionOptions } from "../../mod.ts";
+import {
+  memoryStore,
+  type Session,
+  type SessionEvent,
+  SessionManager,
+  type SessionOptions,
+  type Transport,
+} from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import { headerTransport } from "../../src/core/header_transport.ts";
@@ -475,6 +482,78 @@ describe("a handler that answers with the response of another one", () => {
     const response = await sessions.respond(session, renewed.clone());
     expect(response.headers.getSetCookie()).toEqual([expect.stringContaining("Max-Age=0")]);
     expect([await all(renewed), await all(inner)]).toEqual([{}, {}]);
+  });
+
+  test.each<[string, SessionOptions<Data>]>([
+    ["cookie", {}],
+    ["header", { header: "X-Session-Id", cookie: false }],
+  ])("does not sign in again whom that one has signed out, where the %s holds the session", async (_, options) => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const events: string[] = [];
+    const { sessions, inner } = await nested({ ...options, store, onEvent: ({ type }) => void events.push(type) });
+    const headers = {
+      "Cookie": cookieOf({ cookies: inner.headers.getSetCookie() }),
+      "X-Session-Id": inner.headers.get("X-Session-Id") ?? "",
+    };
+    const request = (): Request => new Request(SHOP, { headers });
+    for (const use of [
+      set,
+      (session: Session<Data>) => session.update("more", () => 1),
+      (session: Session<Data>) => session.regenerate(),
+    ]) {
+      const [session, other] = [sessions.start(request()), sessions.start(request())];
+      await use(session);
+      await other.destroy();
+      const signedOut = await sessions.respond(other, new Response());
+      events.length = 0;
+      const response = await sessions.respond(session, signedOut.clone());
+      expect(response.headers.getSetCookie()).toEqual(signedOut.headers.getSetCookie());
+      expect(response.headers.get("X-Session-Id")).toBe(signedOut.headers.get("X-Session-Id"));
+      expect(events.at(-1)).toBe("gone");
+    }
+  });
+
+  test("begins a session if that one has cleared a cookie that holds none any more", async () => {
+    let now = 0;
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const { sessions, inner, all } = await nested({ store, now: () => now, idleTimeout: 60 });
+    now = 60_000;
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    const other = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    set(session);
+    await other.get("inner");
+    const response = await sessions.respond(session, await sessions.respond(other, new Response()));
+    expect(await all(response)).toEqual({ outer: 1 });
+  });
+
+  test("keeps its session if that one has only expired the cookie of another scope, where the cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const { sessions, inner, all } = await nested({ store });
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    set(session);
+    const expired = "__Host-session=; Domain=shop.example; Max-Age=0; Path=/";
+    const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": expired } }));
+    expect(await all(response)).toEqual({ inner: 1, outer: 1 });
+  });
+
+  test("keeps its session beside a cookie of that one, where a transport that sets no cookie holds the session", async () => {
+    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+    const transport: Transport = {
+      requestHeader: "X-Token",
+      read: (request) => request.headers.get("X-Token"),
+      write: (headers, token) => headers.set("X-Token", token),
+      clear: (headers) => headers.delete("X-Token"),
+    };
+    const { sessions, inner } = await nested({ store, transports: [transport] });
+    const start = ({ headers }: Response): Session<Data> =>
+      sessions.start(new Request(SHOP, { headers: { "X-Token": headers.get("X-Token") ?? "" } }));
+    const session = start(inner);
+    await session.get("inner");
+    set(session);
+    const other = new Response(null, { headers: { "Set-Cookie": "other=1" } });
+    expect({ ...(await start(await sessions.respond(session, other)).all()) }).toEqual({ inner: 1, outer: 1 });
   });
 
   test("adds to the session which that one has begun after destroy() here", async () => {
