@@ -179,8 +179,9 @@ export function readYourWritesRepository(
       const touched = await next.update(shown, { ...shown, lastSeenAt: contents.lastSeenAt }, op);
       return touched === "conflict" ? touched : await written(touched, marks, clock, op, shown);
     }
+    const known = shownOf(current);
     return await store(current, contents, op, (marked) =>
-      isMissing ? next.create(shown.id, marked, op, shown) : next.update(shown, marked, op),
+      isMissing ? next.create(shown.id, marked, op, known) : next.update(known, marked, op),
     );
   }
 
@@ -188,14 +189,14 @@ export function readYourWritesRepository(
     open,
     refresh,
     create: (id, contents, op, replaces) =>
-      store(undefined, contents, op, (marked) => next.create(id, marked, op, replaces && mergedOf(replaces).shown)),
+      store(undefined, contents, op, (marked) => next.create(id, marked, op, replaces && shownOf(replaces))),
     update,
     async retire(current, successor, graceUntil, op) {
       // The successor is named in a record, so a session that the store does not show is stored first.
       const stored = mergedOf(current).isMissing ? await update(current, current, op) : current;
       if (stored === "conflict") return stored;
       storedToRetire.set(current, stored);
-      const answer = await next.retire(mergedOf(stored).shown, mergedOf(successor).shown, graceUntil, op);
+      const answer = await next.retire(shownOf(stored), shownOf(successor), graceUntil, op);
       if (answer === "conflict") return answer;
       const grace = graceUntil === null ? {} : { successor: { token: successor.token, until: graceUntil } };
       cookieOf(op)?.noteEnd(current, { at: op.now, isRetired: true, ...grace });
@@ -214,11 +215,18 @@ export function readYourWritesRepository(
     }),
     async end(session, op) {
       const subject = typeof session === "string" ? await subjectOf(session, op) : session;
-      const known = typeof session === "string" ? undefined : mergedOf(session);
-      await next.end(known === undefined || known.isMissing ? subject.token : known.shown, op);
+      await next.end(typeof session === "string" || mergedOf(session).isMissing ? subject.token : shownOf(session), op);
       cookieOf(op)?.noteEnd(subject, { at: op.now, isRetired: false });
     },
   });
+}
+
+/**
+ * A session as the store showed it, with the metadata that its client sees: other plugins compare them with those to be
+ * stored, and the store may show older ones.
+ */
+function shownOf(found: Found): Found {
+  return { ...mergedOf(found).shown, metadata: found.metadata };
 }
 
 /** Whether the client sees a recent change that it has not seen before. */

@@ -252,3 +252,21 @@ test.each(["first", "last"] as const)(
     expect(await userOn(tokyo.visit(first))).toBeUndefined();
   },
 );
+
+describe.each(["first", "last"] as const)("readYourWrites() stands %s, and a place shows an older user:", (order) => {
+  test.each([true, false])("bind() of the present user keeps the handle (new id: %s)", async (isRenewed) => {
+    const { at, clock } = world({}, order);
+    const [paris, tokyo] = [at("Paris"), at("Tokyo")];
+    const jar = cookieJar({ now: clock.now });
+    await paris.visit(jar)((session) => logInOn(paris.users, session, "phone", "eve"));
+    clock.advance(120);
+    await paris.visit(jar)((session) => paris.users.bind(session, ADA, "phone"));
+    const { result: handle } = await tokyo.visit(jar)((session) => tokyo.users.handle(session));
+    expect(handle).not.toBeNull();
+    await tokyo.visit(jar)(async (session) => {
+      if (isRenewed) await session.regenerate();
+      await tokyo.users.bind(session, ADA, "laptop");
+    });
+    expect((await tokyo.visit(jar)((session) => tokyo.users.handle(session))).result).toBe(handle);
+  });
+});
