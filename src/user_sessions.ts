@@ -252,8 +252,8 @@ export function userSessions<Metadata = unknown>(options: UserSessionsOptions<Me
       );
     },
     async revoke(handle, ...rest) {
-      const [list, named] = typeof handle === "string" ? handle.split(".") : [];
-      return isKey(list) && (await revokeFrom(list, (token) => token === named, rest)) > 0;
+      const [list] = typeof handle === "string" ? handle.split(".", 1) : [];
+      return isKey(list) && (await revokeFrom(list, (token) => `${list}.${token}` === handle, rest)) > 0;
     },
     async revokeAll(userId, options = {}, ...rest) {
       assertUserId(userId);

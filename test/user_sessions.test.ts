@@ -221,6 +221,17 @@ describe("bind()", () => {
     expect(await users.list(ADA)).toMatchObject([{ metadata: "by id" }]);
   });
 
+  test("revoke() ends nothing for a text that only begins like a handle", async () => {
+    const { users, logIn } = devices();
+    const phone = await logIn();
+    const handle = await handleOn(users, phone);
+    const [list = "", token = ""] = handle.split(".");
+    for (const other of [`${handle}.`, `${handle}.x`, `${handle} `, `${list}.`, `${list}..${token}`, list, token, ""])
+      expect(await users.revoke(other), other).toBe(false);
+    expect(await userOn(phone)).toBe(ADA);
+    expect(await users.revoke(handle)).toBe(true);
+  });
+
   test("handle() is the handle that list() will show, from bind() on, and null from unbind() on", async () => {
     const { users, browser } = devices();
     const phone = browser();
