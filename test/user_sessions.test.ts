@@ -232,6 +232,24 @@ describe("bind()", () => {
     expect(await users.revoke(handle)).toBe(true);
   });
 
+  test("unbind() also unbinds a session that another request has bound meanwhile, as delete() removes what that one has set", async () => {
+    const { users, sessions } = devices({ store: openStore().store });
+    const jar = cookieJar();
+    const visit = visitor(sessions, { jar });
+    await visit((session) => session.set("basket", 1));
+    await visit(async (session) => {
+      session.set("basket", 2);
+      session.delete("user");
+      await users.unbind(session);
+      await visitor(sessions, { jar })(async (other) => {
+        other.set("user", ADA);
+        await users.bind(other, ADA);
+      });
+    });
+    expect([await userOn(visit), await handleOn(users, visit)]).toEqual([undefined, "none"]);
+    expect(await users.list(ADA)).toEqual([]);
+  });
+
   test("handle() is the handle that list() will show, from bind() on, and null from unbind() on", async () => {
     const { users, browser } = devices();
     const phone = browser();

@@ -45,10 +45,10 @@ export async function bind<Metadata>(
   );
 }
 
-/** Records that a session belongs to no user. */
+/** Records that a session belongs to no user. Another request may have bound it since this one has loaded it. */
 export async function unbind(internals: SessionInternals): Promise<void> {
   await chain(internals.load(), () => {
-    if (internals.metadata(FACTS) !== undefined) internals.setMetadata(FACTS, null);
+    if (internals.found || internals.metadata(FACTS) !== undefined) internals.setMetadata(FACTS, null);
   });
 }
 
