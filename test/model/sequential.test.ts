@@ -293,4 +293,26 @@ describe("a client whose requests come one after the other", () => {
     ] as const;
     await play([{ steps, throws: false, back: 0, pause: 0, faults }], {});
   });
+
+  test("sees what it has recorded when two attempts to store it under a new id got no answer", async () => {
+    const steps: readonly Step[] = [
+      { call: "regenerate", grace: 0 },
+      { call: "set", key: "b", value: 0 },
+      { call: "update", isBad: false },
+      { call: "update", isBad: true },
+      { call: "get", key: "b" },
+    ];
+    const faults = [
+      { verb: "load", at: 2, kind: "rejects" },
+      { verb: "save", at: 1, kind: "rejects" },
+    ] as const;
+    const quietly = { throws: false, back: 0, pause: 0 };
+    await play(
+      [
+        { ...quietly, steps: [{ call: "create" }], faults: [] },
+        { ...quietly, steps, faults },
+      ],
+      {},
+    );
+  });
 });

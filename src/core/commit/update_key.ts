@@ -99,7 +99,9 @@ function withdraw(active: ActiveSession, change: Change): MaybePromise<void> {
   active.unconfirmed = write && { ...write, commit: without(write.commit, change) };
   if (!copy.withdraw(change)) return undefined;
   // The other changes are applied again, which may take time. A commit that began meanwhile would set a newer base.
-  return active.exclusively(() => copy.setBase(copy.base ?? null, active.unconfirmed?.commit.changes));
+  return active.exclusively(() =>
+    copy.setBase(copy.base ?? null, (active.unconfirmedRotation ?? active.unconfirmed)?.commit.changes),
+  );
 }
 
 /** A change of a value that removes the flash value of its key as well: both or, if the function of an `update` throws, neither. */

@@ -5,9 +5,11 @@ import { beginOperation } from "../operation.ts";
 /** The token that the client holds or will hold; null if there is no session. */
 export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { copy, policy } = active;
-  // After the response, no session begins: changes that are left were refused.
-  if (!copy.exists || (active.isSent && !copy.base)) return null;
-  if (!copy.base) active.assertMayBegin();
+  if (!copy.base) {
+    // After the response, no session begins: changes that are left were refused.
+    if (active.isSent || !copy.exists) return null;
+    active.assertMayBegin();
+  }
   if (policy.toleratesFailure && !(await storeForId(active))) return null;
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
