@@ -1,5 +1,6 @@
 /** Stores that each break one promise, for the test of `storeCases()`. */
 import { memoryStore } from "../../src/stores/memory.ts";
+import { StoreBusyError } from "../../src/core/errors.ts";
 import type { Write } from "../../src/core/store.ts";
 import type { OpenStore } from "../../src/testing.ts";
 import {
@@ -311,6 +312,20 @@ export const brokenStores: Readonly<Record<string, Readonly<Record<string, OpenS
         },
       };
     }),
+    "rejects the first deletion": spoiled((good) => {
+      let deletions = 0;
+      return {
+        delete(key, expected) {
+          if (deletions++ === 0) throw new Error("down");
+          return good.delete(key, expected);
+        },
+      };
+    }),
+    "rejects each deletion, because it is busy": spoiled(() => ({
+      delete() {
+        throw new StoreBusyError();
+      },
+    })),
   },
   "delete() ends its versions: none fits a record created anew [compareAndSet]": {
     "counts each record's versions from one": versionsFromOne,

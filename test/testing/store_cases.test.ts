@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { StoreBusyError } from "../../src/core/errors.ts";
 import type { RecordVersion, SessionStore, Write } from "../../src/core/store.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
@@ -288,4 +288,26 @@ it.each(cases)("storeCases() accept a store that refuses each call once, since i
   const store = new BusyStore();
   await run(() => store);
   expect(store.attempts % 2).toBe(0);
+});
+
+it("storeCases() accept an engine that removes early what lives for a second only", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const [found] = cases.filter(({ name }) => name.endsWith("where the engine removes records by itself"));
+  for (const moment of ["after the creation", "before the change"]) {
+    const { prune: _, ...good } = memoryStore();
+    const short = new Set<string>();
+    const running = found?.run(() => ({
+      ...good,
+      async save(key, write) {
+        if (short.delete(key)) await good.delete(key);
+        const version = await good.save(key, write);
+        if (write.expiresAt - write.record.lastSeenAt > 1000) return version;
+        if (moment === "after the creation") await good.delete(key);
+        else short.add(key);
+        return version;
+      },
+    }));
+    await Promise.all([running, vi.advanceTimersByTimeAsync(60_000)]);
+  }
 });
