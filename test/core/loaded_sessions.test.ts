@@ -8,6 +8,7 @@ import {
   type SessionOptions,
   type SessionStore,
 } from "../../mod.ts";
+import { internalsOf } from "../../src/core/session_internals.ts";
 import { cookieJar, fakeClock } from "../../src/testing.ts";
 import { bare, codeOf, cookieOf, failing, idIn, openStore, visitor } from "../setup/sessions.ts";
 
@@ -152,6 +153,13 @@ describe("rotateEvery", () => {
     const old = await aged(600);
     const { result, cookies } = await old.visit(get);
     expect([result, idIn(cookies) === old.first]).toEqual([1, false]);
+  });
+
+  test("gives none in a request that a plugin does not count as use", async () => {
+    const { visit, first } = await aged(600);
+    const { result, cookies } = await visit((session) => (internalsOf(session).ignoreUse(), session.id()));
+    expect([result, cookies]).toEqual([first, []]);
+    expect(idIn((await visit(get)).cookies)).not.toBe(null);
   });
 
   test("counts from the last new id, and gives none in the request that first uses one", async () => {
