@@ -152,6 +152,25 @@ describe("the facts of a plugin", () => {
     },
   );
 
+  test("are changed by a function of the newest ones, which stores nothing if it keeps them", async () => {
+    const { visit, calls } = await begun();
+    await visit(async (session) => {
+      await session.get("n");
+      internalsOf(session).setMetadata("+a", (count, { createdAt }) => {
+        expect(createdAt).toBeTypeOf("number");
+        return Number(count ?? 0) + 1;
+      });
+      await visit((elsewhere) => internalsOf(elsewhere).setMetadata("+a", 10));
+    });
+    calls.length = 0;
+    const { result } = await visit(async (session) => {
+      await session.get("n");
+      internalsOf(session).setMetadata("+a", (count) => count);
+      return facts(session);
+    });
+    expect([result, calls]).toEqual([[11, undefined], ["load"]]);
+  });
+
   test("are stored at once after the response, or refused where there is no session", async () => {
     const { store, visit } = await begun();
     const { result: late } = await visit(async (session) => (await session.get("n"), { session }));
