@@ -85,11 +85,11 @@ function commitPending(active: ActiveSession, op: Operation): MaybePromise<void>
  * If it is unknown whether it was stored, it stays unconfirmed until that is found out.
  */
 function restoring(active: ActiveSession, taken: Commit, store: () => MaybePromise<void>): MaybePromise<void> {
-  const { settles, unconfirmedRotation, copy } = active;
-  const { drops } = copy;
+  const { unconfirmedRotation, copy } = active;
+  const { base, drops } = copy;
   return recovering(store, (error) => {
     // A commit whose result became the base is stored. A rotation without an answer keeps its commit.
-    if (active.settles !== settles || active.unconfirmedRotation !== unconfirmedRotation) throw error;
+    if (copy.base !== base || active.unconfirmedRotation !== unconfirmedRotation) throw error;
     // The request has failed meanwhile, so nothing more of it is stored.
     if (copy.drops !== drops) active.unconfirmed = undefined;
     else if (active.unconfirmed !== undefined) active.unconfirmed = { ...active.unconfirmed, commit: taken };

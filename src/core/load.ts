@@ -78,8 +78,7 @@ function reject(active: ActiveSession, reason: RejectReason, op: Operation): May
 }
 
 function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
-  active.isNew ||= found === null;
-  if (found !== null) active.copy.loaded = found.fields;
+  active.copy.loaded = found;
   return active.copy.setBase(found);
 }
 

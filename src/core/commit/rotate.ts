@@ -50,7 +50,7 @@ function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit,
     if (current.id !== origin.id) return follow(active, undefined, current, commit, op);
     return chain(viewOf(commit, new FieldsView(current.fields)), ({ fields }) =>
       settling(
-        () => createUnderNewId(active, rotatedContents(current, fields, commit, op), op, commit, current),
+        () => createUnderNewId(active, rotatedContents(current, fields, commit, op), op, current),
         (successor) => {
           active.successorId = successor.id;
           active.nextId = undefined;

@@ -1,6 +1,6 @@
 import { type Change, EMPTY, isEmpty, type KeyChange, without } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
-import { responseSent, type SessionError, sessionGone } from "../errors.ts";
+import { isOutage, responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
 import { Flash } from "../flash.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "../maybe_promise.ts";
@@ -56,8 +56,6 @@ export class ActiveSession {
   rejected: RejectReason | null = null;
   /** Whether the presented token will never open a session again, so that its cookie can be cleared. */
   isDead = false;
-  /** Whether loading found no session, or `destroy` was called since. */
-  isNew = false;
   /** The failure of the store that is tolerated (`onStoreError: "anonymous"`): the request goes on without a session. */
   unavailable: SessionError | undefined;
 
@@ -78,8 +76,6 @@ export class ActiveSession {
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
-  /** Counts how often {@linkcode settle} was called, so that a commit that fails afterwards is known to be stored. */
-  settles = 0;
   /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
   refusedRevision = -1;
 
@@ -200,10 +196,14 @@ export class ActiveSession {
 
   /** Makes a state that was stored or found the base of this request. */
   settle(stored: Found): MaybePromise<void> {
-    this.settles++;
     // A rotation that is pending or got no answer still needs the id. The handler may have got it.
     if (!this.rotates) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
+  }
+
+  /** Notes a write to `current`, or of a new session, if its error leaves open whether it was done. */
+  noteUnconfirmed(error: unknown, { writeId }: Operation, current: Found | null): void {
+    if (isOutage(error)) this.unconfirmed = { writeId, commit: EMPTY, current };
   }
 
   /** Removes a change that was not stored, so that it is not stored later. Its caller gets the error. */
@@ -225,7 +225,6 @@ export class ActiveSession {
     this.unconfirmed = this.unconfirmedRotation = this.renewedId = undefined;
     this.forgetNextId();
     this.isGone = this.isRenewed = false;
-    this.isNew = true;
     // The retired session is not reinstated: it must end, and so must its successor.
     this.retired = undefined;
     this.copy.reset();
