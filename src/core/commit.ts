@@ -61,7 +61,7 @@ function settleEarlier(active: ActiveSession): MaybePromise<void> {
 
 /** Resolves and ends what earlier steps have left. */
 async function settleRemains(active: ActiveSession, op: Operation): Promise<void> {
-  if (active.orphan !== undefined) await endOrphan(active, op);
+  await endOrphan(active, op);
   if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
   if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
   if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);

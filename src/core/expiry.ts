@@ -1,4 +1,5 @@
 import type { Metadata, Successor } from "./metadata.ts";
+import type { Contents, Found } from "./repository.ts";
 
 /** The timeouts that are in force for one session, in seconds. */
 export interface Timeouts {
@@ -55,6 +56,11 @@ export function timeoutsOf({ timeouts: own }: Metadata, { timeouts, limits }: Ti
 export function endOf(absoluteSince: number, lastSeenAt: number, { idle, absolute }: Timeouts): number {
   const idleEnd = lastSeenAt + idle * 1000;
   return absolute === false ? idleEnd : Math.min(idleEnd, absoluteSince + absolute * 1000);
+}
+
+/** The contents of a session that is used now. If the clock of this server is behind, "last seen" does not move back. */
+export function touched({ fields, metadata, lastSeenAt }: Found, now: number): Contents {
+  return { fields, metadata, lastSeenAt: Math.max(now, lastSeenAt) };
 }
 
 /**

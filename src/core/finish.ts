@@ -189,10 +189,7 @@ function store(active: ActiveSession): MaybePromise<boolean> {
 async function tolerate(active: ActiveSession, error: unknown): Promise<false> {
   const isTolerated = active.policy.toleratesFailure && (isOutage(error) || hasCode(error, "ERR_CONFLICT"));
   if (!isTolerated && !hasCode(error, "ERR_SESSION_GONE")) throw error;
-  const { retired } = active;
-  active.retired = undefined;
-  await reinstate(active);
-  active.retired = retired;
+  await reinstate(active, undefined);
   return false;
 }
 
@@ -269,8 +266,7 @@ function tokenWriter(
   if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
-  if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
-    return (headers) => transport.clear(headers);
+  if (!base && isStored && (active.isEnded || active.isDead)) return (headers) => transport.clear(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
   // A token that came under a previous name and could not be moved is not expired: after an outage it opens its session again.
   return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)
@@ -282,12 +278,9 @@ function tokenWriter(
  * Reinstates a session that got a new id in this request, if the response does not carry that id. It waits for a
  * rotation that is still running, because the handler may not have awaited it.
  */
-function undoRotation(active: ActiveSession): Promise<void> | undefined {
-  const { rotating } = active;
-  if (rotating !== undefined) {
-    active.rotating = undefined;
-    return rotating.catch(() => {}).then(() => undoRotation(active));
-  }
-  if (active.retired === undefined && active.unconfirmedRotation === undefined) return undefined;
-  return reinstate(active);
+async function undoRotation(active: ActiveSession): Promise<void> {
+  while (active.rotating !== undefined) await active.rotating.catch(() => {});
+  const { retired } = active;
+  active.retired = undefined;
+  await reinstate(active, retired);
 }

@@ -1,4 +1,5 @@
 import { hasGrace } from "./changes.ts";
+import { touched } from "./expiry.ts";
 import type { ActiveSession } from "./session/active_session.ts";
 import { isSessionError, SessionError } from "./errors.ts";
 import { forKnownSession, newestOf, openAdmitted } from "./admission.ts";
@@ -65,18 +66,7 @@ async function newestAfterTouch(active: ActiveSession, current: Found, op: Opera
 
 /** Moves the version of a session, so that a write that is still under way is rejected if it arrives later. */
 function touch({ policy }: ActiveSession, current: Found, op: Operation): MaybePromise<Found | "conflict"> {
-  const { fields, metadata } = current;
-  // If the clock of this server is behind, `lastSeenAt` must not move back.
-  const lastSeenAt = Math.max(op.now, current.lastSeenAt);
-  return policy.repository.update(current, { fields, metadata, lastSeenAt }, op);
-}
-
-/**
- * The session that the request may have retired. With a grace, the old id opens the successor once it is retired, so
- * that nothing must be put back.
- */
-function perhapsRetired({ unconfirmedRotation }: ActiveSession): ActiveSession["retired"] {
-  return unconfirmedRotation && hasGrace(unconfirmedRotation.commit.rotation) ? undefined : unconfirmedRotation;
+  return policy.repository.update(current, touched(current, op.now), op);
 }
 
 /**
@@ -95,14 +85,18 @@ async function isRetiredFor(
   return (await repository.refresh(successor, op))?.version !== successor.version;
 }
 
-/** Puts back a session whose new id no response will carry, and ends its successor. */
-export async function reinstate(active: ActiveSession): Promise<void> {
-  const { unconfirmedRotation: unconfirmed, retired: made } = active;
+/**
+ * Puts back a session whose new id no response will carry, and ends its successor. `made` is the rotation that this
+ * request has made; undefined to undo only one that got no answer.
+ */
+export async function reinstate(active: ActiveSession, made: ActiveSession["retired"]): Promise<void> {
+  const { unconfirmedRotation: unconfirmed } = active;
   const { repository } = active.policy;
   const { base } = active.copy;
-  const retired = made ?? perhapsRetired(active);
-  active.retired = active.unconfirmedRotation = undefined;
-  if (!base) return;
+  // With a grace, the old id opens the successor once it is retired, so that nothing must be put back.
+  const retired = made ?? (unconfirmed && hasGrace(unconfirmed.commit.rotation) ? undefined : unconfirmed);
+  if (!base || (retired ?? unconfirmed) === undefined) return;
+  active.unconfirmedRotation = undefined;
   const putBack = async (op: Operation): Promise<void> => {
     // After several rotations this is the first successor. Its record names the next one, so that all of them end.
     if (retired !== undefined) await repository.reinstate?.(retired.current, retired.successor, op);

@@ -2,7 +2,7 @@ import { unpad } from "./hash.ts";
 import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
-import { followedUntil, SWEEP_MARGIN } from "./expiry.ts";
+import { followedUntil, SWEEP_MARGIN, touched } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
@@ -205,12 +205,9 @@ export class StoreRepository implements Repository {
    * cannot change the result.
    */
   async #isRetiredFor(current: Found, successorKey: string, op: Operation): Promise<boolean> {
-    const { key, fields } = storedOf(current);
     try {
-      const lastSeenAt = Math.max(op.now, current.lastSeenAt);
-      const expiresAt = sweptAt({ ...current, lastSeenAt }, op);
-      await op.store.save(key, writeOf({ fields, lastSeenAt }, fields, current.version, expiresAt));
-      return await this.#leadsTo(key, successorKey, op);
+      await this.update(current, touched(current, op.now), op);
+      return await this.#leadsTo(storedOf(current).key, successorKey, op);
     } catch {
       return false;
     }
