@@ -96,7 +96,7 @@ function finish(
     return joinNested(active, response).then(
       () => finishJoined(active, waitUntil),
       async (error: unknown) => {
-        if (isOutage(error)) active.emitFailure("load", error, undefined);
+        if (isOutage(error)) active.emitFailure("load", error);
         return await answer(active, await tolerate(active, error));
       },
     );
@@ -243,7 +243,7 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
     (error) => {
       // A request that loads and stores nothing opens the store only here.
       if (!policy.toleratesFailure || !isOutage(error)) throw error;
-      if (active.unavailable === undefined) active.emitFailure("load", error, undefined);
+      if (active.unavailable === undefined) active.emitFailure("load", error);
       return done();
     },
   );

@@ -117,6 +117,6 @@ export async function reinstate(active: ActiveSession, made: ActiveSession["reti
   // as an event.
   await undoing(active, putBack).catch((error: unknown) => {
     if (!isSessionError(error)) throw error;
-    active.emitFailure("store", error, undefined);
+    active.emitFailure("store", error);
   });
 }

@@ -52,7 +52,7 @@ export class StoreClient implements SessionStore {
     const store = this.#store;
     return this.#call({
       action: LOADING,
-      start: () => (store.load.length > 1 ? store.load(key, this.#signal) : store.load(key)),
+      start: () => store.load(key, this.#signalFor(store.load, 1)),
       isValid: isRecordOrNull,
     });
   }
@@ -61,7 +61,7 @@ export class StoreClient implements SessionStore {
     const store = this.#store;
     return this.#call({
       action: STORING,
-      start: () => (store.save.length > 2 ? store.save(key, write, this.#signal) : store.save(key, write)),
+      start: () => store.save(key, write, this.#signalFor(store.save, 2)),
       isValid: isVersion,
       write,
     });
@@ -71,7 +71,7 @@ export class StoreClient implements SessionStore {
     const store = this.#store;
     return this.#call({
       action: ENDING,
-      start: () => (store.delete.length > 2 ? store.delete(key, expected, this.#signal) : store.delete(key, expected)),
+      start: () => store.delete(key, expected, this.#signalFor(store.delete, 2)),
       isValid: isDeletion,
     });
   }
@@ -99,8 +99,9 @@ export class StoreClient implements SessionStore {
     this.#begunAt = performance.now();
   }
 
-  get #signal(): AbortSignal {
-    return (this.#aborter ??= new AbortController()).signal;
+  /** The signal for a method of the store; undefined if the method takes only the arguments before it. */
+  #signalFor(method: { readonly length: number }, before: number): AbortSignal | undefined {
+    return method.length > before ? (this.#aborter ??= new AbortController()).signal : undefined;
   }
 
   #begin(): number {

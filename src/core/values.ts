@@ -20,6 +20,12 @@ interface Tracked {
   readonly text: string;
 }
 
+/** The result of an update: the value and its text. After a conflict, the function of the update runs again and sets both anew. */
+export interface Outcome {
+  value?: unknown;
+  text?: string | undefined;
+}
+
 /**
  * The values of one request and their texts. An object that the handler has got is kept with its text at that time, so
  * that a change in place is found by encoding the object again.
@@ -96,18 +102,12 @@ export class Values {
   }
 
   /** Tracks the result of an update, unless another call of this request has written the key since. */
-  trackUpdated(key: string, value: unknown, text: string | undefined): void {
+  trackUpdated(key: string, { value, text }: Outcome): void {
     if (this.text(key) === text) this.track(key, value, text ?? "");
   }
 
-  /**
-   * A change that reads, computes and writes one value, and passes the result to `onResult`. The value keeps its time to live.
-   */
-  computeChange(
-    key: string,
-    compute: (value: unknown, fields: FieldsView) => unknown,
-    onResult: (value: unknown, text: string | undefined) => void,
-  ): KeyChange {
+  /** A change that reads, computes and writes one value, and notes the outcome. The value keeps its time to live. */
+  computeChange(key: string, compute: (value: unknown, fields: FieldsView) => unknown, outcome: Outcome): KeyChange {
     return {
       key,
       run: (fields) => {
@@ -117,7 +117,8 @@ export class Values {
         const put = (value: unknown): void => {
           const next = this.encode(key, value);
           write(fields, key, next, expiring?.endsAt);
-          onResult(value, next);
+          outcome.value = value;
+          outcome.text = next;
         };
         const value = compute(text === undefined ? undefined : this.decode(text), fields);
         return isPromise(value) ? Promise.resolve(value).then(put) : put(value);

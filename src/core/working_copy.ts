@@ -155,7 +155,12 @@ export class WorkingCopy {
     for (let next = from; next < this.#pending.changes.length; next++) {
       try {
         const running = this.#pending.changes[next]?.run(view);
-        if (isPromise(running)) return this.#rebaseAfter(running, base, view, next, failures);
+        if (isPromise(running)) {
+          return running.then(
+            () => this.#rebase(base, view, next + 1, failures),
+            (error: unknown) => this.#rebaseWithout(error, base, view, next, failures),
+          );
+        }
       } catch (error) {
         return this.#rebaseWithout(error, base, view, next, failures);
       }
@@ -163,20 +168,6 @@ export class WorkingCopy {
     this.base = base;
     this.#pending.view = view;
     if (failures.length > 0) throw failures[0];
-  }
-
-  /** Goes on when the change at `next` is applied. */
-  #rebaseAfter(
-    running: Promise<void>,
-    base: Found | null,
-    view: FieldsView,
-    next: number,
-    failures: readonly unknown[],
-  ): Promise<void> {
-    return running.then(
-      () => this.#rebase(base, view, next + 1, failures),
-      (error: unknown) => this.#rebaseWithout(error, base, view, next, failures),
-    );
   }
 
   /** Goes on without the change at `next`, an `update` whose function has failed. The new base is kept: it is stored already, perhaps under a new id. */

@@ -68,10 +68,10 @@ describe("a call of a store", () => {
       undefined,
     ]);
     expect(calls).toEqual([
-      ["load", KEY],
-      ["save", KEY, CHANGE],
-      ["delete", KEY, 1],
-      ["delete", KEY, undefined],
+      ["load", KEY, undefined],
+      ["save", KEY, CHANGE, undefined],
+      ["delete", KEY, 1, undefined],
+      ["delete", KEY, undefined, undefined],
     ]);
     expect(client.traits).toBe(TRAITS);
     expect(vi.getTimerCount()).toBe(0);

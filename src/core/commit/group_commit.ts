@@ -6,7 +6,7 @@ import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Found, Operation } from "../repository.ts";
 import { keepContext, sharesPromises } from "../runtime.ts";
-import { type Applied, applyCommit, settleApplied, storeApplied, unstored, update } from "./update.ts";
+import { type Applied, applyCommit, settleApplied, storeApplied, update } from "./update.ts";
 import { FieldsView } from "../fields.ts";
 import { type Job, queuesOf, type WriteQueue } from "./write_queue.ts";
 import { includesWrite } from "../store_repository/write_names.ts";
@@ -128,10 +128,6 @@ async function storeJobs(batch: readonly Job[], { active, current }: Job, last: 
         continue;
       }
       const found = await storeApplied(active, base, { contents, isChange }, op);
-      if (found === base) {
-        const touches = appliedJobs.map(({ job, applied }) => ({ job, applied: unstored(applied, base) }));
-        return settleAll(touches, base, base, attempts);
-      }
       if (found !== "conflict") return settleAll(appliedJobs, found, base, attempts);
       op.emit({ type: "conflict", attempts });
       await op.backOff();
@@ -223,8 +219,9 @@ async function apply(
 function settleAll(appliedJobs: readonly AppliedJob[], stored: Found, base: Found, attempts: number): Found {
   for (const [at, { job, applied }] of appliedJobs.entries()) {
     const isLast = at === appliedJobs.length - 1;
-    const own = isLast ? stored : { ...base, ...applied.contents, token: stored.token };
-    job.resolve(job.within(async () => await settleApplied(job.active, own, applied, job.op, attempts)));
+    // The store has not taken a touch if the state is still the base.
+    const own = isLast || stored === base ? stored : { ...base, ...applied.contents, token: stored.token };
+    job.resolve(job.within(async () => await settleApplied(job.active, base, own, applied, job.op, attempts)));
   }
   return stored;
 }

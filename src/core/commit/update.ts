@@ -59,21 +59,21 @@ export function storeApplied(
   });
 }
 
-/** The same commit where the store has not taken its touch. */
-export function unstored(applied: Applied, current: Found): Applied {
-  return { ...applied, contents: current, isTouch: false };
-}
-
-/** Makes the state in which a commit was stored the base of its request, and reports it. */
+/**
+ * Makes the state in which a commit was stored the base of its request, and reports it. That state is `current` if the
+ * store has not taken a touch.
+ */
 export function settleApplied(
   active: ActiveSession,
+  current: Found,
   stored: Found,
   { isChange, isTouch, renewsToken }: Applied,
   op: Operation,
   attempts: number,
 ): MaybePromise<void> {
   active.isRenewed ||= renewsToken;
-  if (isChange || isTouch) op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
+  if (isChange || (isTouch && stored !== current))
+    op.emit(isChange ? { type: "changed", attempts } : { type: "touched" });
   return active.settle(stored);
 }
 
@@ -93,8 +93,7 @@ export function update(
         () => storeApplied(active, current, applied, op),
         (found) => {
           if (found === "conflict") return updateAgain(active, current, commit, applied, op, attempts);
-          const done = found === current ? unstored(applied, current) : applied;
-          return settleApplied(active, found, done, op, attempts);
+          return settleApplied(active, current, found, applied, op, attempts);
         },
         (error) => {
           if (isChange) active.noteUnconfirmed(error, op, current);
@@ -121,6 +120,7 @@ async function updateAgain(
     throw error;
   });
   // The client of the store sent the write twice and returned the answer to the second one.
-  if (includesWrite(newest.metadata, op.writeId)) return await settleApplied(active, newest, applied, op, attempts);
+  if (includesWrite(newest.metadata, op.writeId))
+    return await settleApplied(active, current, newest, applied, op, attempts);
   await update(active, newest, commit, op, attempts + 1);
 }

@@ -3,6 +3,7 @@ import type { ActiveSession } from "../session/active_session.ts";
 import { sessionGone } from "../errors.ts";
 import type { FieldsView } from "../fields.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
+import type { Outcome } from "../values.ts";
 
 /**
  * How often an `update` may run again within one request because another call wrote its key. More runs are taken for an
@@ -12,12 +13,6 @@ const MAX_UPDATES = 100;
 
 /** Computes a value. It may get the other fields of the record, to read and to change them. */
 type Compute = (value: unknown, fields: FieldsView) => unknown;
-
-/** The result of an update: the value and its text. */
-interface Outcome {
-  readonly value: unknown;
-  readonly text: string | undefined;
-}
 
 /** Reads, changes and writes one value as one step: at once on a session that exists, and with everything else otherwise. */
 export function updateKey(
@@ -41,13 +36,11 @@ function commitAtOnce(active: ActiveSession, key: string, compute: Compute): May
 /** Computes a value of a session that exists, and commits it at once. Returns the value that is stored. */
 export function commitComputed(active: ActiveSession, key: string, compute: Compute): MaybePromise<unknown> {
   const { values, flash } = active;
-  let outcome: Outcome = { value: undefined, text: undefined };
-  const computed = values.computeChange(key, committed(active, key, compute), (value, text) => {
-    outcome = { value, text };
-  });
+  const outcome: Outcome = {};
+  const computed = values.computeChange(key, committed(active, key, compute), outcome);
   return chain(active.commitChange(replacing(computed, flash.removal(key))), () => {
     flash.forget(key);
-    values.trackUpdated(key, outcome.value, outcome.text);
+    values.trackUpdated(key, outcome);
     return outcome.value;
   });
 }
@@ -74,14 +67,11 @@ async function recordUpdate(
     if (values.text(key) !== before || (copy.base && !active.rotates)) continue;
     active.assertWritable();
     const text = values.encode(key, next);
-    let outcome: Outcome = { value: next, text };
-    const note = (value: unknown, text: string | undefined): void => {
-      outcome = { value, text };
-    };
+    const outcome: Outcome = {};
     const again = committed(active, key, compute);
     // The function runs again only on another value, so that its result for this one, which the caller gets, is stored.
     const known: Compute = (value, fields) => (values.text(key, fields) === before ? next : again(value, fields));
-    const recorded = replacing(values.computeChange(key, known, note), flash.removal(key));
+    const recorded = replacing(values.computeChange(key, known, outcome), flash.removal(key));
     flash.forget(key);
     copy.record(recorded);
     values.track(key, next, text ?? "");
@@ -96,7 +86,7 @@ async function recordUpdate(
       throw error;
     }
     // The function may have run again, on a value that another request has stored.
-    values.trackUpdated(key, outcome.value, outcome.text);
+    values.trackUpdated(key, outcome);
     return outcome.value;
   }
   throw nested(key);

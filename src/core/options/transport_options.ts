@@ -35,12 +35,13 @@ export function transportPolicy(
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');
   }
   for (const each of own ?? []) assertMethods("transports", each, ["read", "write", "clear"]);
-  const transports: readonly Transport[] = own ?? [
+  const [first, ...others]: readonly Transport[] = own ?? [
     ...(cookie === false ? [] : [cookieTransport(cookie as CookieOptions | CookieFunction | undefined, splitting)]),
     ...(header === false ? [] : [headerTransport(header)]),
   ];
-  if (!hasFirst(transports))
+  if (first === undefined)
     throw new TypeError("Without a cookie, a header or a transport no client can have a session");
+  const transports = [first, ...others] as const;
   const headerName = typeof header === "object" ? header.name : header || undefined;
   // A function may give each request another name.
   const cookieName = cookie === false || typeof cookie === "function" ? undefined : (cookie?.name ?? DEFAULT_NAME);
@@ -63,8 +64,4 @@ function claimsOf(cookie: string | undefined, header: string | undefined): NameC
 
 function varyHeadersOf(transports: readonly Transport[]): string[] {
   return transports.flatMap(({ requestHeader }) => requestHeader ?? []);
-}
-
-function hasFirst(transports: readonly Transport[]): transports is readonly [Transport, ...Transport[]] {
-  return transports.length > 0;
 }

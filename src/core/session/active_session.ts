@@ -292,7 +292,7 @@ export class ActiveSession {
   }
 
   /** Reports a failure of the store, with the time that it took if an operation has begun. */
-  emitFailure(during: "load" | "store", error: SessionError, op: Operation | undefined): void {
+  emitFailure(during: "load" | "store", error: SessionError, op?: Operation): void {
     (op ?? this).emit(failure(during, error));
   }
 }

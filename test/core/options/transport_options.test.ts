@@ -66,8 +66,7 @@ describe("transportPolicy()", () => {
     expect(read({ header: "X-Id" })).toEqual(["Cookie", "X-Id"]);
     expect(read({ cookie: () => ({}), header: { name: "X-Id" } })).toEqual(["Cookie", "X-Id"]);
     expect(read({ cookie: false, header: "X-Id" })).toEqual(["X-Id"]);
-    const transports = [own];
-    expect(transportPolicy({ transports }).transports).toBe(transports);
+    expect(transportPolicy({ transports: [own] }).transports).toEqual([own]);
   });
 
   test("gives the request headers that were read after each transport, for Vary", () => {
