@@ -121,9 +121,7 @@ export class Flash {
 
   /** Forgets which values were read, which are to be removed, and which are for a later request. */
   reset(): void {
-    this.#notes?.shown.clear();
-    this.#notes?.removed.clear();
-    this.#notes?.later.clear();
+    this.#notes = undefined;
   }
 
   /** Records the removal of the values that were read. */

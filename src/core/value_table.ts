@@ -69,11 +69,7 @@ export function toTable(root: unknown): unknown {
   };
 
   const refuse = (reason: string): never => {
-    const place = path.slice(1).map(stepText).join("");
-    throw Object.assign(new TypeError(`Cannot encode the value${place === "" ? "" : ` at ${place}`}: ${reason}`), {
-      path: place,
-      reason,
-    });
+    throw Object.assign(new TypeError(reason), { path: path.slice(1).map(stepText).join(""), reason });
   };
 
   const listOf = (values: Iterable<unknown>): number[] => Array.from(values, indexOf);
@@ -241,7 +237,7 @@ export function fromTable(given: unknown): unknown {
 
 /** The error for a table that `toTable` did not make. The value then counts as missing. */
 function damaged(): TypeError {
-  return new TypeError("Cannot decode the value: its text is damaged");
+  return new TypeError("The text of the value is damaged");
 }
 
 function bufferViewOf(name: string, buffer: unknown, byteOffset: number, byteLength: number): unknown {

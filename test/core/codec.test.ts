@@ -248,8 +248,8 @@ describe("encode() refuses", () => {
     [Object.assign(Object.create(null), { a: () => 1 }), ".a"],
     [{ first: { fine: [1] }, second: new Date(), third: [new Date(), Symbol("s")] }, ".third[1]"],
   ])("%o and tells the path", (value, path) => {
-    expect(() => encode(value)).toThrow(expect.objectContaining({ path }));
-    if (path !== "") expect(() => encode(value)).toThrow(`at ${path}: it is a `);
+    const reason = expect.stringMatching(/^it is a (?:function|symbol)$/);
+    expect(() => encode(value)).toThrow(expect.objectContaining({ path, reason }));
   });
 
   test("what is nested deeper than 1000 levels, and decodes what is not", () => {
