@@ -6,6 +6,7 @@
 import { isOutage, isSessionError, SessionError } from "./core/errors.ts";
 import { CLOCK_SKEW } from "./core/expiry.ts";
 import { assertKnown } from "./core/known_options.ts";
+import { assertDuration } from "./core/options/simple_checks.ts";
 import { CAPABILITY } from "./core/record_fields.ts";
 import type { DefaultData, KeyOf, Session } from "./core/session.ts";
 import { createWriteId } from "./core/session_id.ts";
@@ -74,8 +75,7 @@ export function exclusive<Data extends object = DefaultData, Key extends KeyOf<D
 ): Promise<Data[Key] | undefined> {
   assertKnown(options, ["lease"], "exclusive");
   const { lease = 30 } = options;
-  if (typeof lease !== "number" || !(lease > 0 && lease < Infinity))
-    throw new RangeError("exclusive: lease must be a positive number of seconds");
+  assertDuration("exclusive: lease", lease);
   if (typeof key !== "string" || typeof fn !== "function") throw new TypeError("exclusive needs a key and a function");
   const internals = internalsOf(session);
   return internals.track(run(internals, key, fn as (value: unknown) => unknown, lease)) as Promise<

@@ -1,5 +1,6 @@
 import { isToken, trimBlanks } from "./http_token.ts";
 import { assertKnown } from "./known_options.ts";
+import { oneOf } from "./options/simple_checks.ts";
 import type { Transport } from "./transport.ts";
 
 /** A header in which the token travels, for clients without cookies. */
@@ -32,7 +33,7 @@ export function headerTransport(options: string | HeaderOptions): Transport {
   if (!isToken(name)) throw new TypeError("Cannot use the header: its name is not a token (RFC 9110, 5.6.2)");
   if (TAKEN.some((each) => each.test(name)))
     throw new TypeError(`Cannot use the header ${name}: HTTP uses it for something else`);
-  if (scheme !== undefined && scheme !== "Bearer") throw new TypeError('The scheme of a header can only be "Bearer"');
+  oneOf("header.scheme", scheme, ["Bearer"]);
   const prefix = scheme === undefined ? "" : `${scheme} `;
   /** The value after the scheme, whose letter case is ignored (RFC 9110, 11.1); null without the header or the scheme. */
   const valueOf = (request: Request): string | null => {

@@ -1,5 +1,5 @@
 import { assertKnown } from "../core/known_options.ts";
-import { oneOf } from "../core/options/option_checks.ts";
+import { oneOf } from "../core/options/simple_checks.ts";
 import type { Operation } from "../core/repository.ts";
 import { optionalSecrets, type Secrets } from "../crypto/secrets.ts";
 import { type ProofLifetime, proofLifetime } from "./bound_cookie.ts";

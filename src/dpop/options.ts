@@ -1,6 +1,6 @@
 import { isOrigin } from "../core/address.ts";
 import { assertKnown } from "../core/known_options.ts";
-import { oneOf } from "../core/options/option_checks.ts";
+import { oneOf } from "../core/options/simple_checks.ts";
 import { PROOF_ALGORITHMS } from "../crypto/proof_jwt.ts";
 
 /** How sessions of header clients are bound to a key. All are optional. */

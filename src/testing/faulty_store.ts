@@ -1,7 +1,8 @@
 import { StoreBusyError } from "../core/errors.ts";
 import { assertKnown } from "../core/known_options.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { assertMethods, oneOf } from "../core/options/option_checks.ts";
+import { assertMethods } from "../core/options/option_checks.ts";
+import { oneOf } from "../core/options/simple_checks.ts";
 import { METADATA_FIELD } from "../core/record_fields.ts";
 import type { SessionStore, StoredRecord } from "../core/store.ts";
 

@@ -1,7 +1,7 @@
 import { kindOf } from "../core/kind_of.ts";
 import { assertKnown } from "../core/known_options.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
-import { oneOf } from "../core/options/option_checks.ts";
+import { oneOf } from "../core/options/simple_checks.ts";
 
 /** A value that changes when a user's credentials change: a counter, a date, the hash of a password. */
 export type CredentialVersion = string | number;

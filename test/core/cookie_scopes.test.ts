@@ -444,7 +444,7 @@ test.each<[unknown, string]>([
   [{ secure: "yes" }, "secure is not true or false"],
   [{ httpOnly: 1 }, "httpOnly is not true or false"],
   [{ partitioned: "no" }, "partitioned is not true or false"],
-  [{ refresh: "often" }, 'refresh is not "changed" or "always"'],
+  [{ refresh: "often" }, 'cookie.refresh must be one of "changed", "always"'],
 ])("cookieTransport() throws a TypeError when it gets %j", (options, message) => {
   expect(() => Reflect.apply(cookieTransport, undefined, [options])).toThrow(TypeError);
   expect(() => Reflect.apply(cookieTransport, undefined, [options])).toThrow(message);

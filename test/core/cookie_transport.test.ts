@@ -297,7 +297,9 @@ describe("cookieTransport()", () => {
 
   test("throws a TypeError when sameSite is no word that it knows", () => {
     const sameSite: unknown = "lax";
-    expect(() => cookieTransport({ sameSite: sameSite as "Lax" })).toThrow('sameSite is not "Lax", "Strict" or "None"');
+    expect(() => cookieTransport({ sameSite: sameSite as "Lax" })).toThrow(
+      'cookie.sameSite must be one of "Lax", "Strict", "None"',
+    );
   });
 
   test.each<CookieOptions>([

@@ -178,6 +178,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
     files: [
       "src/core/options/resolve_options.ts",
       "src/core/options/option_checks.ts",
+      "src/core/options/simple_checks.ts",
       "src/core/known_options.ts",
       "src/core/kind_of.ts",
       "src/core/prefetch.ts",
@@ -188,7 +189,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/transport.ts",
     ],
     tests: [
-      "test/core/**/{errors,events,kind_of,known_options,option_checks,resolve_options,prefetch}.test.ts",
+      "test/core/**/{errors,events,kind_of,known_options,option_checks,simple_checks,resolve_options,prefetch}.test.ts",
       "test/core/**/{several_sessions,store_resolver,transport}.test.ts",
     ],
   },

@@ -1,6 +1,7 @@
 import { type CookieScope, isHostName } from "./cookie_scope.ts";
 import { isToken } from "../http_token.ts";
 import { assertKnown } from "../known_options.ts";
+import { assertDuration, oneOf } from "../options/simple_checks.ts";
 
 /** A scope that the session cookie had before: its name, domain, path and partition as they were in the options. */
 export interface PreviousCookie {
@@ -106,13 +107,10 @@ export function resolveCookieOptions(options: CookieOptions): CookieSettings {
   assertKnown(options, OPTIONS, "cookie");
   const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
   const { httpOnly = true, partitioned = false, maxAge, refresh, previous = [] } = options;
-  for (const [option, value] of Object.entries({ secure, httpOnly, partitioned }))
-    if (typeof value !== "boolean") refuse(`${option} is not true or false`);
-  if (!["Lax", "Strict", "None"].includes(sameSite)) refuse('sameSite is not "Lax", "Strict" or "None"');
-  if (refresh !== undefined && refresh !== "changed" && refresh !== "always")
-    refuse('refresh is not "changed" or "always"');
-  if (maxAge !== undefined && maxAge !== null && !(Number.isFinite(maxAge) && maxAge > 0))
-    throw new RangeError("Cannot use the cookie: maxAge must be a positive number of seconds, or null");
+  for (const [option, value] of Object.entries({ secure, httpOnly })) assertBoolean(option, value);
+  oneOf("cookie.sameSite", sameSite, ["Lax", "Strict", "None"]);
+  oneOf("cookie.refresh", refresh, ["changed", "always"]);
+  if (maxAge !== undefined) assertDuration("cookie.maxAge", maxAge, null);
   if (!Array.isArray(previous)) refuse("previous is not a list");
   const scope = { name, domain, path, partitioned };
   assertScope(scope);
@@ -136,13 +134,13 @@ export function resolveCookieOptions(options: CookieOptions): CookieSettings {
 function previousScope(given: PreviousCookie, current: string): CookieScope {
   assertKnown(given, ["name", "domain", "path", "partitioned"], "cookie.previous");
   const { name = current, domain, path = "/", partitioned = false } = given;
-  if (typeof partitioned !== "boolean") refuse("partitioned of a previous one is not true or false");
   const scope = { name, domain, path, partitioned };
   assertScope(scope);
   return scope;
 }
 
-function assertScope({ name, domain, path }: CookieScope): void {
+function assertScope({ name, domain, path, partitioned }: CookieScope): void {
+  assertBoolean("partitioned", partitioned);
   if (typeof name !== "string" || !isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
   if (typeof path !== "string" || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
     refuse("its path does not begin with / or has a character that no path may have");
@@ -151,6 +149,10 @@ function assertScope({ name, domain, path }: CookieScope): void {
   if (!isHostName(name)) return;
   if (domain !== undefined) refuse("a name that begins with __Host- cannot have a domain: give it another name");
   if (path !== "/") refuse("a name that begins with __Host- must have the path /: give it another name");
+}
+
+function assertBoolean(option: string, value: unknown): void {
+  if (typeof value !== "boolean") refuse(`${option} is not true or false`);
 }
 
 function refuse(mistake: string): never {

@@ -8,14 +8,8 @@ import type { SessionOptions } from "../options.ts";
 import type { Plugin } from "../plugin.ts";
 import type { Repository } from "../repository.ts";
 import { isId } from "../session_id.ts";
+import { assertDuration, oneOf } from "./simple_checks.ts";
 import { hasTraits } from "../store_answers.ts";
-
-/** @param other A value that the option takes besides durations, for the message */
-export function assertDuration(name: string, value: unknown, other?: 0 | false | null): void {
-  if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
-  if (other !== undefined && value === other) return;
-  throw new RangeError(`${name} must be a positive number of seconds${other === undefined ? "" : `, or ${other}`}`);
-}
 
 export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
   const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
@@ -34,16 +28,6 @@ export function assertStore(name: string, value: unknown): void {
 
 export function assertFunction(name: string, value: unknown): void {
   if (typeof value !== "function") throw new TypeError(`${name} must be a function`);
-}
-
-/** The chosen word, or the first one, which is the default. */
-export function oneOf<const Word extends string>(
-  name: string,
-  value: Word | undefined,
-  words: readonly [Word, ...Word[]],
-): Word {
-  if (value === undefined || words.includes(value)) return value ?? words[0];
-  throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
 }
 
 /** A program's clock, whose answers are checked: an invalid time would be stored, and no server could read the record. */

@@ -11,7 +11,6 @@ import { createId } from "../session_id.ts";
 import type { SessionStore } from "../store.ts";
 import { StoreRepository } from "../store_repository.ts";
 import {
-  assertDuration,
   assertFunction,
   assertLimits,
   assertMethods,
@@ -22,9 +21,9 @@ import {
   checkedId,
   checkedRepository,
   checkedTouch,
-  oneOf,
   rotationOf,
 } from "./option_checks.ts";
+import { assertDuration, oneOf } from "./simple_checks.ts";
 import { storeResolver } from "./store_resolver.ts";
 import { assertCookieAge, transportPolicy } from "./transport_options.ts";
 

@@ -1,3 +1,4 @@
+import { assertDuration } from "../options/simple_checks.ts";
 import { internalsOf } from "../session_internals.ts";
 import type { Session } from "../session.ts";
 
@@ -22,7 +23,7 @@ import type { Session } from "../session.ts";
  * ```
  */
 export async function isFresh<Data extends object>(session: Session<Data>, seconds: number): Promise<boolean> {
-  if (!(Number.isFinite(seconds) && seconds > 0)) throw new RangeError("isFresh: seconds must be a positive number");
+  assertDuration("isFresh: seconds", seconds);
   const internals = internalsOf(session);
   const { authenticatedAt } = await session.info();
   return authenticatedAt !== null && internals.now() - authenticatedAt < seconds * 1000;

@@ -1,6 +1,6 @@
 import { assertKnown } from "../known_options.ts";
 import type { OwnTimeouts } from "../metadata.ts";
-import { assertDuration } from "../options/option_checks.ts";
+import { assertDuration } from "../options/simple_checks.ts";
 import type { Policy } from "../policy.ts";
 import type { ClearSiteData, ValueOptions } from "../session.ts";
 
@@ -42,12 +42,6 @@ export function clearingWords(words: readonly ClearSiteData[] | boolean): readon
   throw new TypeError(
     `session.destroy: clearSiteData must be true, or a list of ${CLEARABLE.map((word) => `"${word}"`).join(", ")}`,
   );
-}
-
-/** @throws {RangeError} If it is not a number of seconds, 0 or more */
-export function assertGrace(grace: number): void {
-  if (Number.isFinite(grace) && grace >= 0) return;
-  throw new RangeError("Cannot regenerate the session: grace must be a number of seconds, 0 or more");
 }
 
 /** @throws {RangeError} If one of the timeouts is not a positive number of seconds */

@@ -1,18 +1,12 @@
 import type { ActiveSession, SessionSource } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "../errors.ts";
 import { kindOf } from "../kind_of.ts";
+import { assertDuration } from "../options/simple_checks.ts";
 import { infoOf } from "./session_info.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import type { OwnTimeouts } from "../metadata.ts";
 import { tokenOf } from "./session_token.ts";
-import {
-  assertCallOptions,
-  assertGrace,
-  assertTimeouts,
-  assertValueGiven,
-  clearingWords,
-  endOfValue,
-} from "./session_arguments.ts";
+import { assertCallOptions, assertTimeouts, assertValueGiven, clearingWords, endOfValue } from "./session_arguments.ts";
 import type { DestroyOptions, KeyOf, RegenerateOptions, Session, SessionInfo, ValueOptions } from "../session.ts";
 import { INTERNALS, type SessionInternals } from "../session_internals.ts";
 import { begin } from "../commit/create.ts";
@@ -159,7 +153,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     return this.#call((active) => {
       assertCallOptions(options, ["grace", "reauthenticated"], "session.regenerate");
       const { grace = 0, reauthenticated = false } = options;
-      assertGrace(grace);
+      assertDuration("session.regenerate: grace", grace, 0);
       return active.betweenCommits(() => {
         if (active.isSent) throw responseSent("regenerate");
         active.isAuthenticated = true;

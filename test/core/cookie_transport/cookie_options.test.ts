@@ -83,10 +83,10 @@ describe("resolveCookieOptions()", () => {
     [{ secure: "yes" }, "secure is not true or false"],
     [{ httpOnly: 1 }, "httpOnly is not true or false"],
     [{ partitioned: null }, "partitioned is not true or false"],
-    [{ sameSite: "lax" }, "sameSite is not"],
-    [{ sameSite: null }, "sameSite is not"],
-    [{ refresh: "sometimes" }, "refresh is not"],
-    [{ refresh: null }, "refresh is not"],
+    [{ sameSite: "lax" }, "cookie.sameSite must be one of"],
+    [{ sameSite: null }, "cookie.sameSite must be one of"],
+    [{ refresh: "sometimes" }, "cookie.refresh must be one of"],
+    [{ refresh: null }, "cookie.refresh must be one of"],
     [{ previous: {} }, "previous is not a list"],
     [{ previous: null }, "previous is not a list"],
     [{ previous: [{ path: "a" }] }, "its path"],
@@ -102,7 +102,7 @@ describe("resolveCookieOptions()", () => {
     [{ name: "s", domain: "." }, "its domain"],
     [{ name: "s", domain: "a..example" }, "its domain"],
     [{ name: "s", domain: "a.example." }, "its domain"],
-    [{ previous: [{ name: "s", partitioned: 1 }] }, "partitioned of a previous one is not true or false"],
+    [{ previous: [{ name: "s", partitioned: 1 }] }, "partitioned is not true or false"],
   ])("throws a TypeError for %j", (options, message) => {
     const resolve = (): unknown => Reflect.apply(resolveCookieOptions, undefined, [options]);
     expect(resolve).toThrow(TypeError);

@@ -1,35 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { type Plugin, SessionManager } from "../../../mod.ts";
 import {
-  assertDuration,
   assertLimits,
   assertMethods,
   assertPlugins,
   checkedClock,
   checkedId,
   checkedRepository,
-  oneOf,
   rotationOf,
 } from "../../../src/core/options/option_checks.ts";
 
 const NO_DURATION = [0, -1, Number.NaN, Infinity, "60", null, undefined, true, [60], 60n];
 const ID = "a".repeat(22);
-
-test("assertDuration() accepts positive numbers, and names what is none", () => {
-  for (const value of [0.001, 1, 1e9]) expect(assertDuration("idleTimeout", value)).toBeUndefined();
-  for (const value of NO_DURATION)
-    expect(() => assertDuration("idleTimeout", value)).toThrow(
-      new RangeError("idleTimeout must be a positive number of seconds"),
-    );
-});
-
-test.each([0, false] as const)("assertDuration() accepts %j where an option takes it, and names it", (other) => {
-  expect(assertDuration("touchInterval", other, other)).toBeUndefined();
-  for (const value of NO_DURATION.filter((each) => each !== other))
-    expect(() => assertDuration("touchInterval", value, other)).toThrow(
-      new RangeError(`touchInterval must be a positive number of seconds, or ${other}`),
-    );
-});
 
 test("a touchInterval can be 0 and an absoluteTimeout false, and the message for another value says so", () => {
   const given = (options: object) => (): unknown => new SessionManager(options);
@@ -48,17 +30,6 @@ test("assertMethods() accepts an object or a function with these methods, and na
     expect(assertMethods("store", value, ["load", "save"])).toBeUndefined();
   for (const value of [undefined, null, 7, "store", {}, () => {}, { load() {} }, { ...own, save: true }, Store])
     expect(() => assertMethods("store", value, ["load", "save"])).toThrow(/^store must be an object with load, save; /);
-});
-
-test("oneOf() gives the chosen word, or the first one", () => {
-  expect([oneOf("load", undefined, ["lazy", "eager"]), oneOf("load", "eager", ["lazy", "eager"])]).toEqual([
-    "lazy",
-    "eager",
-  ]);
-  for (const value of ["", "soon", null])
-    expect(() => oneOf<string>("load", value as string, ["lazy", "eager"])).toThrow(
-      new TypeError('load must be one of "lazy", "eager"'),
-    );
 });
 
 test("checkedClock() lets no instant through that the store could not keep", () => {

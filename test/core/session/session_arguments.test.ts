@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import {
   assertCallOptions,
-  assertGrace,
   assertTimeouts,
   assertValueGiven,
   clearingWords,
@@ -44,12 +43,6 @@ test("clearingWords() takes a list of the words of Clear-Site-Data and no others
   expect([clearingWords([]), clearingWords(true), clearingWords(false)]).toEqual([[], ["cache", "storage"], []]);
   for (const wrong of ["cache", undefined, {}, [""], ["cache", "cookie"], ["Cache"]])
     expect(() => clearingWords(wrong as never)).toThrow(TypeError);
-});
-
-test("assertGrace() takes a number of seconds, and none at all", () => {
-  for (const grace of [0, 0.5, 60]) expect(assertGrace(grace)).toBeUndefined();
-  for (const wrong of [-1, NaN, Infinity, -Infinity, "60", null, undefined, true])
-    expect(() => assertGrace(wrong as never)).toThrow(RangeError);
 });
 
 describe("assertTimeouts()", () => {
