@@ -9,7 +9,6 @@ import { resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { reporting } from "./commit/report.ts";
 import { endOrphan, resolveRotation, rotate } from "./commit/rotate.ts";
-import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue } from "./commit/touch.ts";
 import { update } from "./commit/update.ts";
 
@@ -19,7 +18,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
     const { copy, unavailable } = active;
     if (unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined)) throw unavailable;
     if (active.isGone) throw sessionGone();
-    const isResolved = !hasRemains(active);
+    const isResolved = !active.hasRemains;
     // A request that has nothing to store does not open the store, nor join the queue of writers.
     if (isResolved && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     return reporting(active, true, (op) => {

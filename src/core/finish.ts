@@ -9,9 +9,9 @@ import type { Operation } from "./repository.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
+import { reportFailure } from "./store_client.ts";
 import type { LazySession } from "./session/lazy_session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
-import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 
 /** Keeps the process alive until a promise settles. */
@@ -96,7 +96,7 @@ function finish(
     return joinNested(active, response).then(
       () => finishJoined(active, waitUntil),
       async (error: unknown) => {
-        if (isOutage(error)) active.emitFailure("load", error);
+        if (isOutage(error)) reportFailure(active, "load", error);
         return await answer(active, await tolerate(active, error));
       },
     );
@@ -206,7 +206,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   if (copy.isPending) await active.load();
   // The response may also have to carry the result of an unconfirmed write.
-  if (!copy.base || active.isGone || active.calls.isBusy || hasRemains(active)) return false;
+  if (!copy.base || active.isGone || active.calls.isBusy || active.hasRemains) return false;
   const { rotation, timeouts, metadataChanges } = copy.pending;
   if (rotation !== undefined || timeouts !== undefined || metadataChanges.length > 0) return false;
   return !active.isRenewed && !isTouchDue(active, copy.base);
@@ -243,7 +243,7 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
     (error) => {
       // A request that loads and stores nothing opens the store only here.
       if (!policy.toleratesFailure || !isOutage(error)) throw error;
-      if (active.unavailable === undefined) active.emitFailure("load", error);
+      if (active.unavailable === undefined) reportFailure(active, "load", error);
       return done();
     },
   );

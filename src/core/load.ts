@@ -1,11 +1,13 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { admit, isFinal, publicReason } from "./admission.ts";
+import { countsAsUse } from "./commit/touch.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
+import { reportFailure } from "./store_client.ts";
 
 /** Loads the session: reads the token, finds the record, and lets plugins and schema check it. */
 export function loadSession(active: ActiveSession): MaybePromise<void> {
@@ -40,7 +42,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
       }),
     (error) => {
       if (!isOutage(error)) throw error;
-      active.emitFailure("load", error, begun);
+      reportFailure(begun ?? active, "load", error);
       if (!active.policy.toleratesFailure) throw error;
       active.unavailable = error;
       return take(active, null);
@@ -100,7 +102,7 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
     });
     return;
   }
-  if (policy.rotateEvery === undefined || active.isUseIgnored || !policy.countsAsUse(transport.request)) return;
+  if (policy.rotateEvery === undefined || !countsAsUse(active)) return;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

@@ -28,7 +28,7 @@ export async function storeForId(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   // A commit that is under way may give the session a new id, or fail. It may also wait for this very call.
   if (active.calls.isBusy && active.computing === undefined) await active.exclusively(() => {});
-  if (copy.base && !active.rotates) return true;
+  if (active.keepsId) return true;
   if (active.unavailable !== undefined) return false;
   try {
     active.detectChanges();

@@ -1,7 +1,8 @@
 import { type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { maySweep, newestOf } from "../admission.ts";
+import { newestOf } from "../admission.ts";
 import { isBusy } from "../errors.ts";
+import { maySweep } from "../expiry.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering, settling } from "../maybe_promise.ts";
 import type { Contents, Found, Operation } from "../repository.ts";

@@ -41,7 +41,7 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
   }
 
   get disclosedId(): string | undefined {
-    return this.isIdDisclosed ? (this.nextId ?? this.successorId ?? this.unconfirmedRotation?.successor.id) : undefined;
+    return this.isIdDisclosed ? (this.nextId ?? this.successorId) : undefined;
   }
 
   metadata(name: `+${string}`): JsonValue | undefined {
