@@ -4,7 +4,7 @@ import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { followedUntil, maySweep, sweptAt, touched } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
-import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
+import { type Metadata, metadataOf, readMetadata, type Successor, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
@@ -214,14 +214,14 @@ export class StoreRepository implements Repository {
   }
 
   #leadsTo(key: string, successorKey: string, op: Operation): MaybePromise<boolean> {
-    return chain(op.store.load(key), (record) => successorOf(record, key)?.key === successorKey);
+    return chain(op.store.load(key), (record) => metadataOf(record, key)?.successor?.key === successorKey);
   }
 
   async reinstate(retired: Found, successor: Found, op: Operation): Promise<void> {
     const { key, fields } = storedOf(retired);
     const { key: successorKey } = storedOf(successor);
     const record = await op.store.load(key);
-    const pointer = successorOf(record, key);
+    const pointer = metadataOf(record, key)?.successor;
     if (record !== null && pointer?.key === successorKey && pointer.isFinal !== true) {
       const { lastSeenAt } = retired;
       await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));
