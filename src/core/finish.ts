@@ -105,7 +105,7 @@ function finish(
 
 function finishJoined(active: ActiveSession, waitUntil: WaitUntil | undefined): MaybePromise<ResponseHeaders> {
   assertClearable(active);
-  if (!active.needsStoring && !active.calls.isBusy) return answer(active, !active.isGone);
+  if (!active.mustStore && !active.calls.isBusy) return answer(active, !active.isGone);
   if (waitUntil === undefined || !active.policy.persistsAfterResponse) return storeAll(active);
   return storeLater(active, waitUntil);
 }
@@ -159,7 +159,7 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<ResponseHead
       // This waits for the commits that have begun. Until the response carries their result, no other one may begin. The result
       // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
       const closing = active.calls.exclusively(() => {
-        isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
+        isChanged = isStored && active.copy.revision !== revision && active.mustStore;
         active.isSent ||= !isChanged || commits === MAX_COMMITS;
       });
       return chain(closing, () => {

@@ -20,7 +20,7 @@ export function loadSession(active: ActiveSession): MaybePromise<void> {
       active.rejected = "ambiguous";
       active.emit({ type: "ambiguous" });
     }
-    return take(active, null);
+    return noteLoaded(active, null);
   });
 }
 
@@ -36,7 +36,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
             op.emit({ type: "loaded" });
             if (active.transport?.isMoved === true || found.token !== token) active.isRenewed = true;
             noteFirstUse(active, found, token);
-            return take(active, found);
+            return noteLoaded(active, found);
           }),
         );
       }),
@@ -45,7 +45,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
       reportFailure(begun ?? active, "load", error);
       if (!active.policy.toleratesFailure) throw error;
       active.unavailable = error;
-      return take(active, null);
+      return noteLoaded(active, null);
     },
   );
 }
@@ -76,10 +76,11 @@ function reject(active: ActiveSession, reason: RejectReason, op: Operation): May
   active.rejected = reason;
   active.isDead = isFinal(reason, op);
   op.emit({ type: "rejected", reason: publicReason(reason) });
-  return take(active, null);
+  return noteLoaded(active, null);
 }
 
-function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
+/** Makes what was found the base of the request. */
+function noteLoaded(active: ActiveSession, found: Found | null): MaybePromise<void> {
   active.copy.loaded = found;
   return active.copy.setBase(found);
 }

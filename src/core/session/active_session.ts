@@ -183,7 +183,7 @@ export class ActiveSession {
   }
 
   /** Whether there is anything to store, even if only that the session was used. */
-  get needsStoring(): boolean {
+  get mustStore(): boolean {
     const { copy, unconfirmed } = this;
     if (this.unconfirmedRotation !== undefined) return true;
     // An `update` that failed is not stored again, so it does not matter whether its write was done.
