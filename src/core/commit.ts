@@ -54,15 +54,19 @@ export function commitKey(active: ActiveSession, change: KeyChange): MaybePromis
 function settleEarlier(active: ActiveSession): MaybePromise<void> {
   if (active.rotates) return commitAll(active);
   if (active.unconfirmed === undefined) return undefined;
-  return reporting(active, false, (op) => resolveUnconfirmed(active, op));
+  // A call of `discard` may come first.
+  return reporting(active, false, (op) => active.unconfirmed && resolveUnconfirmed(active, active.unconfirmed, op));
 }
 
-/** Resolves and ends what earlier steps have left. */
+/**
+ * Resolves and ends what earlier steps have left. A step that has nothing to do takes no turn of the event loop: a logout
+ * must have begun when a call of `discard`, which drops what waits, comes right after `save`.
+ */
 async function settleRemains(active: ActiveSession, op: Operation): Promise<void> {
-  await endOrphan(active, op);
-  await resolveRotation(active, op);
-  await resolveUnconfirmed(active, op);
-  await endPending(active, op);
+  if (active.orphan !== undefined) await endOrphan(active, op);
+  if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
+  if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
+  if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
 }
 
 /** Creates a session, or stores changes of one that exists, with those of other requests, or gives it a new id. */
@@ -110,10 +114,9 @@ function renew(active: ActiveSession, base: Found, commit: RotationCommit, op: O
 /** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
 
-/** Ends the session that `destroy` has given up, if there is one. */
-async function endPending(active: ActiveSession, op: Operation): Promise<void> {
-  const { pendingDelete: pending, rejected, presented, policy } = active;
-  if (pending === undefined) return;
+/** Ends the session that `destroy` has given up. */
+async function endPending(active: ActiveSession, pending: Found | string, op: Operation): Promise<void> {
+  const { rejected, presented, policy } = active;
   if (pending !== presented || mayBeLate(rejected, op) || !WITHOUT_RECORD.has(rejected)) {
     await policy.repository.end(pending, op);
     op.emit({ type: "destroyed" });

@@ -6,20 +6,22 @@ import { forKnownSession, newestOf, openAdmitted } from "./admission.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import { undoing } from "./operation.ts";
 import type { Found, Operation } from "./repository.ts";
+import type { UnconfirmedWrite } from "./session/unconfirmed.ts";
 import { reportFailure } from "./store_client.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
 
 /**
- * Finds out whether a write that got no answer was done, if there is one. This comes before anything else is stored: repeating the write
+ * Finds out whether a write that got no answer was done. This comes before anything else is stored: repeating the write
  * blindly could apply an `update` twice.
  *
  * @throws {SessionError} `ERR_STORE` if it cannot be found out, `ERR_SESSION_GONE`
  */
-export async function resolveUnconfirmed(active: ActiveSession, op: Operation): Promise<void> {
-  const { copy, unconfirmed } = active;
-  // A call of `discard` may have come first.
-  if (unconfirmed === undefined) return;
-  const { writeId, commit, current } = unconfirmed;
+export async function resolveUnconfirmed(
+  active: ActiveSession,
+  { writeId, commit, current }: UnconfirmedWrite,
+  op: Operation,
+): Promise<void> {
+  const { copy } = active;
   const found = current === null ? await findCreated(active, op) : await newestAfterTouch(active, current, op);
   if (found !== null && includesWrite(found.metadata, writeId)) {
     active.unconfirmed = undefined;

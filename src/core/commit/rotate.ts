@@ -147,12 +147,14 @@ async function follow(
 }
 
 /**
- * Retires the old id once more, if an attempt got no answer. If the answer is now "conflict", the successor is
+ * Retires the old id once more, after an attempt without an answer. If the answer is now "conflict", the successor is
  * ended and the rotation begins again.
  */
-export async function resolveRotation(active: ActiveSession, op: Operation): Promise<void> {
-  const rotation = active.unconfirmedRotation;
-  if (rotation === undefined) return;
+export async function resolveRotation(
+  active: ActiveSession,
+  rotation: UnconfirmedRotation,
+  op: Operation,
+): Promise<void> {
   const { successor, commit } = rotation;
   const answer = await retireOldId(active, rotation, op);
   // Other requests may have followed the old id and have renewed the new one since.
@@ -175,7 +177,7 @@ async function abandonSuccessor(active: ActiveSession, orphan: Found | string | 
 }
 
 /**
- * Ends the session that a failed attempt has left, if there is one. A token that holds the session was sent to nobody, so there is
+ * Ends the session that a failed attempt has left. A token that holds the session was sent to nobody, so there is
  * nothing to end, and its id may be used again.
  */
 export async function endOrphan(active: ActiveSession, op: Operation): Promise<void> {
