@@ -266,7 +266,9 @@ function tokenWriter(
   if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
-  if (!base && isStored && (active.isEnded || active.isDead)) return (headers) => transport.clear(headers);
+  // A request that goes on although the store failed leaves the cookie alone, also that of a session that has ended.
+  if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
+    return (headers) => transport.clear(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
   // A token that came under a previous name and could not be moved is not expired: after an outage it opens its session again.
   return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)
