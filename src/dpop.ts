@@ -145,7 +145,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
     await internals.load();
     const { fault, secret } = rejections.get(session) ?? {};
     if (internals.rejected !== REASON || fault !== "nonce" || secret === undefined) return undefined;
-    return await askForNonce(secret, internals.now());
+    return await askForNonce(secret, internals.policy.now());
   };
 
   return {
@@ -190,7 +190,7 @@ export function dpop(options: DpopOptions = {}): Dpop {
       const header = request.headers.get("DPoP");
       if (header === null) return undefined;
       const nonce = unverifiedClaims(header)?.["nonce"];
-      const soon = internalsOf(session).now() + JUST_IN_TIME;
+      const soon = internalsOf(session).policy.now() + JUST_IN_TIME;
       // The signature of a recent nonce is checked when the session is loaded, if the handler loads it at all.
       if (typeof nonce === "string" && isRecent(claimedInstant(nonce), soon, nonceLifetime)) return undefined;
       return answerOldNonce(session);

@@ -91,7 +91,7 @@ async function run(
 ): Promise<unknown> {
   await internals.load();
   let op = await internals.operation();
-  if (internals.repository.tokenHoldsSession === true || !op.store.traits.compareAndSet) {
+  if (internals.policy.repository.tokenHoldsSession === true || !op.store.traits.compareAndSet) {
     throw new TypeError(
       "exclusive needs a store that can compare and set, such as Redis, a database or a Durable Object",
     );
@@ -115,9 +115,9 @@ async function run(
       // The lease has ended if its end has passed by every server's clock, or if this request has seen it for its whole
       // length.
       const isOver =
-        internals.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
+        internals.policy.now() > Number(until) + CLOCK_SKEW || performance.now() - since >= Number(seconds) * 1000;
       holder = result !== seen ? "nobody" : other === "" || isOver ? own : other;
-      if (holder === own) fields.set(field, `${seen} ${own} ${internals.now() + lease * 1000} ${lease}`);
+      if (holder === own) fields.set(field, `${seen} ${own} ${internals.policy.now() + lease * 1000} ${lease}`);
       return value;
     });
     if (holder === "nobody") return value;

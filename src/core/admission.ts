@@ -54,15 +54,6 @@ export async function newestOf(active: ActiveSession, current: Found, op: Operat
   return alive(await (newest === null ? openAdmitted(active, current.token, op) : admit(active, newest, op)));
 }
 
-/**
- * Whether a session ended so long ago, as far as this request knows, that an engine may have swept its record. Where the
- * record is still there, a handle that was kept for hours must not bring the session back: it is changed only if another
- * request has used it meanwhile.
- */
-export function maySweep(session: Found, op: Operation): boolean {
-  return op.endsAt(session) + SWEEP_MARGIN <= op.now;
-}
-
 /** @throws {SessionError} `ERR_SESSION_GONE` if the session was rejected */
 export function alive(admitted: Found | RejectReason): Found {
   if (typeof admitted === "string") throw sessionGone();

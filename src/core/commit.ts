@@ -8,7 +8,7 @@ import { resolveUnconfirmed } from "./recovery.ts";
 import type { Found, Operation } from "./repository.ts";
 import { reporting } from "./commit/report.ts";
 import { endOrphan, resolveRotation, rotate } from "./commit/rotate.ts";
-import { endPending, hasRemains } from "./commit/remains.ts";
+import { endPending } from "./commit/end_pending.ts";
 import { isTouchDue } from "./commit/touch.ts";
 import { update } from "./commit/update.ts";
 
@@ -18,7 +18,7 @@ export function commitAll(active: ActiveSession): MaybePromise<void> {
     const { copy, unavailable } = active;
     if (unavailable !== undefined && (copy.isPending || active.pendingDelete !== undefined)) throw unavailable;
     if (active.isGone) throw sessionGone();
-    const isResolved = !hasRemains(active);
+    const isResolved = !active.hasRemains;
     // A request that has nothing to store does not open the store, nor join the queue of writers.
     if (isResolved && !copy.isPending && !isTouchDue(active, copy.base)) return undefined;
     return reporting(active, true, (op) => {
@@ -58,9 +58,12 @@ function settleEarlier(active: ActiveSession): MaybePromise<void> {
   return reporting(active, false, (op) => active.unconfirmed && resolveUnconfirmed(active, active.unconfirmed, op));
 }
 
-/** Resolves and ends what earlier steps have left. */
+/**
+ * Resolves and ends what earlier steps have left. A step that has nothing to do takes no turn of the event loop: a logout
+ * must have begun when a call of `discard`, which drops what waits, comes right after `save`.
+ */
 async function settleRemains(active: ActiveSession, op: Operation): Promise<void> {
-  await endOrphan(active, op);
+  if (active.orphan !== undefined) await endOrphan(active, op);
   if (active.unconfirmedRotation !== undefined) await resolveRotation(active, active.unconfirmedRotation, op);
   if (active.unconfirmed !== undefined) await resolveUnconfirmed(active, active.unconfirmed, op);
   if (active.pendingDelete !== undefined) await endPending(active, active.pendingDelete, op);
@@ -84,11 +87,11 @@ function commitPending(active: ActiveSession, op: Operation): MaybePromise<void>
  * If it is unknown whether it was stored, it stays unconfirmed until that is found out.
  */
 function restoring(active: ActiveSession, taken: Commit, store: () => MaybePromise<void>): MaybePromise<void> {
-  const { settles, unconfirmedRotation, copy } = active;
-  const { drops } = copy;
+  const { unconfirmedRotation, copy } = active;
+  const { base, drops } = copy;
   return recovering(store, (error) => {
     // A commit whose result became the base is stored. A rotation without an answer keeps its commit.
-    if (active.settles !== settles || active.unconfirmedRotation !== unconfirmedRotation) throw error;
+    if (copy.base !== base || active.unconfirmedRotation !== unconfirmedRotation) throw error;
     // The request has failed meanwhile, so nothing more of it is stored.
     if (copy.drops !== drops) active.unconfirmed = undefined;
     else if (active.unconfirmed !== undefined) active.unconfirmed = { ...active.unconfirmed, commit: taken };

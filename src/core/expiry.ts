@@ -1,5 +1,5 @@
 import type { Metadata, Successor } from "./metadata.ts";
-import type { Contents, Found } from "./repository.ts";
+import type { Contents, Found, Operation } from "./repository.ts";
 
 /** The timeouts that are in force for one session, in seconds. */
 export interface Timeouts {
@@ -56,6 +56,20 @@ export function timeoutsOf({ timeouts: own }: Metadata, { timeouts, limits }: Ti
 export function endOf(absoluteSince: number, lastSeenAt: number, { idle, absolute }: Timeouts): number {
   const idleEnd = lastSeenAt + idle * 1000;
   return absolute === false ? idleEnd : Math.min(idleEnd, absoluteSince + absolute * 1000);
+}
+
+/** The instant from which an engine may sweep a session, in epoch milliseconds. */
+export function sweptAt(session: Pick<Contents, "metadata" | "lastSeenAt">, op: Operation): number {
+  return op.endsAt(session) + SWEEP_MARGIN;
+}
+
+/**
+ * Whether a session ended so long ago, as far as this request knows, that an engine may have swept its record. Where the
+ * record is still there, a handle that was kept for hours must not bring the session back: it is changed only if another
+ * request has used it meanwhile.
+ */
+export function maySweep(session: Found, op: Operation): boolean {
+  return sweptAt(session, op) <= op.now;
 }
 
 /** The contents of a session that is used now. If the clock of this server is behind, "last seen" does not move back. */

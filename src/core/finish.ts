@@ -9,9 +9,9 @@ import type { Operation } from "./repository.ts";
 import { reinstate } from "./recovery.ts";
 import type { RequestTransport } from "./request_transport.ts";
 import { applyHeaders, applyPrivacy, keepPrivate } from "./response.ts";
+import { reportFailure } from "./store_client.ts";
 import type { LazySession } from "./session/lazy_session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
-import { hasRemains } from "./commit/remains.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
 
 /** Keeps the process alive until a promise settles. */
@@ -96,7 +96,7 @@ function finish(
     return joinNested(active, response).then(
       () => finishJoined(active, waitUntil),
       async (error: unknown) => {
-        if (isOutage(error)) active.emitFailure("load", error);
+        if (isOutage(error)) reportFailure(active, "load", error);
         return await answer(active, await tolerate(active, error));
       },
     );
@@ -105,7 +105,7 @@ function finish(
 
 function finishJoined(active: ActiveSession, waitUntil: WaitUntil | undefined): MaybePromise<ResponseHeaders> {
   assertClearable(active);
-  if (!active.needsStoring && !active.calls.isBusy) return answer(active, !active.isGone);
+  if (!active.mustStore && !active.calls.isBusy) return answer(active, !active.isGone);
   if (waitUntil === undefined || !active.policy.persistsAfterResponse) return storeAll(active);
   return storeLater(active, waitUntil);
 }
@@ -158,7 +158,7 @@ function storeAll(active: ActiveSession, commits = 1): MaybePromise<ResponseHead
       // This waits for the commits that have begun. Until the response carries their result, no other one may begin. The result
       // of this function takes some turns to reach the caller: a change that comes meanwhile must be late, or it would be lost.
       const closing = active.calls.exclusively(() => {
-        isChanged = isStored && active.copy.revision !== revision && active.needsStoring;
+        isChanged = isStored && active.copy.revision !== revision && active.mustStore;
         active.isSent ||= !isChanged || commits === MAX_COMMITS;
       });
       return chain(closing, () => {
@@ -205,7 +205,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   if (copy.isPending) await active.load();
   // The response may also have to carry the result of an unconfirmed write.
-  if (!copy.base || active.isGone || active.calls.isBusy || hasRemains(active)) return false;
+  if (!copy.base || active.isGone || active.calls.isBusy || active.hasRemains) return false;
   const { rotation, timeouts, metadataChanges } = copy.pending;
   if (rotation !== undefined || timeouts !== undefined || metadataChanges.length > 0) return false;
   return !active.isRenewed && !isTouchDue(active, copy.base);
@@ -242,7 +242,7 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
     (error) => {
       // A request that loads and stores nothing opens the store only here.
       if (!policy.toleratesFailure || !isOutage(error)) throw error;
-      if (active.unavailable === undefined) active.emitFailure("load", error);
+      if (active.unavailable === undefined) reportFailure(active, "load", error);
       return done();
     },
   );
@@ -265,7 +265,9 @@ function tokenWriter(
   if (base && (isNewToClient || (isStored && (active.isRenewed || transport.lifetime?.refresh === "always")))) {
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
-  if (!base && isStored && (active.isEnded || active.isDead)) return (headers) => transport.clear(headers);
+  // A request that goes on although the store failed leaves the cookie alone, also that of a session that has ended.
+  if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
+    return (headers) => transport.clear(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
   // A token that came under a previous name and could not be moved is not expired: after an outage it opens its session again.
   return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)

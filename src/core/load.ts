@@ -1,11 +1,13 @@
 import type { ActiveSession } from "./session/active_session.ts";
 import { admit, isFinal, publicReason } from "./admission.ts";
+import { countsAsUse } from "./commit/touch.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { beginOperation } from "./operation.ts";
 import { forOwnToken } from "./operation_with.ts";
 import type { Found, Operation } from "./repository.ts";
+import { reportFailure } from "./store_client.ts";
 
 /** Loads the session: reads the token, finds the record, and lets plugins and schema check it. */
 export function loadSession(active: ActiveSession): MaybePromise<void> {
@@ -18,7 +20,7 @@ export function loadSession(active: ActiveSession): MaybePromise<void> {
       active.rejected = "ambiguous";
       active.emit({ type: "ambiguous" });
     }
-    return take(active, null);
+    return noteLoaded(active, null);
   });
 }
 
@@ -34,16 +36,16 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
             op.emit({ type: "loaded" });
             if (active.transport?.isMoved === true || found.token !== token) active.isRenewed = true;
             noteFirstUse(active, found, token);
-            return take(active, found);
+            return noteLoaded(active, found);
           }),
         );
       }),
     (error) => {
       if (!isOutage(error)) throw error;
-      active.emitFailure("load", error, begun);
+      reportFailure(begun ?? active, "load", error);
       if (!active.policy.toleratesFailure) throw error;
       active.unavailable = error;
-      return take(active, null);
+      return noteLoaded(active, null);
     },
   );
 }
@@ -74,12 +76,12 @@ function reject(active: ActiveSession, reason: RejectReason, op: Operation): May
   active.rejected = reason;
   active.isDead = isFinal(reason, op);
   op.emit({ type: "rejected", reason: publicReason(reason) });
-  return take(active, null);
+  return noteLoaded(active, null);
 }
 
-function take(active: ActiveSession, found: Found | null): MaybePromise<void> {
-  active.isNew ||= found === null;
-  if (found !== null) active.copy.loaded = found.fields;
+/** Makes what was found the base of the request. */
+function noteLoaded(active: ActiveSession, found: Found | null): MaybePromise<void> {
+  active.copy.loaded = found;
   return active.copy.setBase(found);
 }
 
@@ -101,7 +103,7 @@ function noteFirstUse(active: ActiveSession, found: Found, token: string): void 
     });
     return;
   }
-  if (policy.rotateEvery === undefined || active.isUseIgnored || !policy.countsAsUse(transport.request)) return;
+  if (policy.rotateEvery === undefined || !countsAsUse(active)) return;
   if (policy.now() - rotatedAt >= policy.rotateEvery * 1000)
     copy.rotate({ grace: 0, reauthenticated: false, untilUsed: true });
 }

@@ -128,10 +128,10 @@ export function readMetadata(record: SessionRecord, key: string): Metadata | Unr
   return found === null ? "corrupt" : { ...found, createdAt, absoluteSince, writtenAt, writes: recent };
 }
 
-/** The successor that a record names; undefined if the record is not of a retired session, or cannot be read. */
-export function successorOf(record: SessionRecord | null, key: string): Successor | undefined {
+/** The metadata of a record; undefined if there is no record, or if its metadata cannot be read. */
+export function metadataOf(record: SessionRecord | null, key: string): Metadata | undefined {
   const metadata = record === null ? "corrupt" : readMetadata(record, key);
-  return typeof metadata === "string" ? undefined : metadata.successor;
+  return typeof metadata === "string" ? undefined : metadata;
 }
 
 function isNewer(text: string): boolean {

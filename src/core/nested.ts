@@ -2,11 +2,13 @@ import type { ActiveSession } from "./session/active_session.ts";
 import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
 import { type Change, EMPTY } from "./changes.ts";
-import { endPending } from "./commit/remains.ts";
+import { endPending } from "./commit/end_pending.ts";
 import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
+import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
+import { difference } from "./store_repository/record_write.ts";
 import type { WorkingCopy } from "./working_copy.ts";
 
 /**
@@ -83,10 +85,10 @@ function isSameSession({ id, metadata }: Found, other: Found | undefined): boole
 
 /** The changes that a request has stored since it loaded its session. */
 function storedBy({ base, loaded }: WorkingCopy): Change {
-  const stored = base?.fields ?? loaded;
+  const before = loaded?.fields ?? NO_FIELDS;
+  const after = base?.fields ?? before;
   const run = (fields: FieldsView): void => {
-    for (const [name, text] of stored) if (loaded.get(name) !== text) fields.set(name, text);
-    for (const name of loaded.keys()) if (!stored.has(name)) fields.delete(name);
+    for (const [name, text] of difference(before, after)) fields.set(name, text ?? undefined);
   };
   return { key: undefined, run };
 }
@@ -98,7 +100,7 @@ function storedBy({ base, loaded }: WorkingCopy): Change {
  */
 export function mayBeNested(active: ActiveSession, { headers }: Response): boolean {
   const { copy, policy } = active;
-  const isLoaded = Boolean(copy.base) && !active.isNew && active.retired === undefined;
+  const isLoaded = Boolean(copy.base) && copy.loaded !== null && active.retired === undefined;
   const mayClear = copy.base === null && typeof active.presented === "string";
   if (!copy.isPending && !isLoaded && !mayClear) return false;
   if (headers.has("Set-Cookie")) return true;

@@ -7,6 +7,7 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import { undoing } from "./operation.ts";
 import type { Found, Operation } from "./repository.ts";
 import type { UnconfirmedWrite } from "./session/unconfirmed.ts";
+import { reportFailure } from "./store_client.ts";
 import { includesWrite, lastWrite } from "./store_repository/write_names.ts";
 
 /**
@@ -117,6 +118,6 @@ export async function reinstate(active: ActiveSession, made: ActiveSession["reti
   // as an event.
   await undoing(active, putBack).catch((error: unknown) => {
     if (!isSessionError(error)) throw error;
-    active.emitFailure("store", error);
+    reportFailure(active, "store", error);
   });
 }

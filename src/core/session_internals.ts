@@ -4,11 +4,12 @@
  *
  * @module
  */
-import type { Codec } from "./codec.ts";
+import type { SessionError } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
 import type { FieldsView } from "./fields.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { JsonValue, Metadata } from "./metadata.ts";
+import type { Policy } from "./policy.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
 
 /** A session from the inside. */
@@ -19,10 +20,10 @@ export interface SessionInternals {
   readonly found: Found | null | undefined;
   /** Why the client's token opens no session; null if it opens one, or if the client presented none. */
   readonly rejected: RejectReason | null;
-  /** Whether the session could not be loaded and the options tolerate this. */
-  readonly isUnavailable: boolean;
-  /** What the program has chosen for a failing store. */
-  readonly policy: { readonly toleratesFailure: boolean };
+  /** The failure of the store that the options tolerate: the session could not be loaded. */
+  readonly unavailable: SessionError | undefined;
+  /** How the manager encodes one value, its repository with all plugins around it, its clock, and what it does if the store fails. */
+  readonly policy: Pick<Policy, "codec" | "repository" | "now" | "toleratesFailure">;
   /** Drops what was recorded and not stored. */
   dropRecorded(): void;
   /** The token that the client presented; null if it presented none, undefined before the token was read. */
@@ -30,12 +31,6 @@ export interface SessionInternals {
   /** The request, undefined for a session that was opened by its id, and the arguments that the runtime passes beside it. */
   readonly request: Request | undefined;
   readonly runtimeArguments: readonly unknown[];
-  /** How the manager encodes one value. */
-  readonly codec: Codec;
-  /** The manager's clock, in epoch milliseconds. */
-  now(): number;
-  /** The manager's repository, with all plugins around it. */
-  readonly repository: Repository;
   /** The context of a separate load or commit. Its time limit begins now. */
   operation(): MaybePromise<Operation>;
   /** Makes sure that the session will exist. @throws {SessionError} `ERR_RESPONSE_SENT` */
@@ -119,7 +114,7 @@ export function internalsWith(
   repositories: { has(repository: Repository): boolean },
 ): SessionInternals {
   const internals = internalsOf(session);
-  if (repositories.has(internals.repository)) return internals;
+  if (repositories.has(internals.policy.repository)) return internals;
   throw notAmongPlugins(plugin);
 }
 

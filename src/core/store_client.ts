@@ -161,10 +161,17 @@ function wait(milliseconds: number): Promise<void> {
 /** The errors of the engine's client. Only the event `failed` carries them. */
 const engineErrors: WeakMap<SessionError, unknown> = new WeakMap();
 
-/** The event of a failure, with the error that the engine's client threw, for a log that nobody else reads. */
-export function failure(during: "load" | "store", error: SessionError): SessionHappening {
+/**
+ * Reports a failure to the listeners of an operation, or of a session if none has begun. The event has the error that the
+ * engine's client threw, for a log that nobody else reads.
+ */
+export function reportFailure(
+  scope: { emit(event: SessionHappening): void },
+  during: "load" | "store",
+  error: SessionError,
+): void {
   const detail = engineErrors.get(error);
-  return { type: "failed", during, error, ...(detail === undefined ? {} : { detail }) };
+  scope.emit({ type: "failed", during, error, ...(detail === undefined ? {} : { detail }) });
 }
 
 /**

@@ -2,9 +2,9 @@ import { unpad } from "./hash.ts";
 import { endRecord } from "./store_repository/end_record.ts";
 import { isOutage } from "./errors.ts";
 import type { RejectReason } from "./events.ts";
-import { followedUntil, SWEEP_MARGIN, touched } from "./expiry.ts";
+import { followedUntil, maySweep, sweptAt, touched } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
-import { type Metadata, readMetadata, type Successor, successorOf, withMetadata } from "./metadata.ts";
+import { type Metadata, metadataOf, readMetadata, type Successor, withMetadata } from "./metadata.ts";
 import { PLAIN, type RecordCodec } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
@@ -121,7 +121,7 @@ export class StoreRepository implements Repository {
         if (typeof found === "string" || found.metadata.successor !== undefined) return null;
         // The deadline was checked when the request loaded the session, so it is not checked again. A session that
         // ended so long ago that its record may be swept stays ended.
-        return sweptAt(found, op) <= op.now ? null : found;
+        return maySweep(found, op) ? null : found;
       }),
     );
   }
@@ -214,14 +214,14 @@ export class StoreRepository implements Repository {
   }
 
   #leadsTo(key: string, successorKey: string, op: Operation): MaybePromise<boolean> {
-    return chain(op.store.load(key), (record) => successorOf(record, key)?.key === successorKey);
+    return chain(op.store.load(key), (record) => metadataOf(record, key)?.successor?.key === successorKey);
   }
 
   async reinstate(retired: Found, successor: Found, op: Operation): Promise<void> {
     const { key, fields } = storedOf(retired);
     const { key: successorKey } = storedOf(successor);
     const record = await op.store.load(key);
-    const pointer = successorOf(record, key);
+    const pointer = metadataOf(record, key)?.successor;
     if (record !== null && pointer?.key === successorKey && pointer.isFinal !== true) {
       const { lastSeenAt } = retired;
       await op.store.save(key, writeOf({ fields, lastSeenAt }, record.fields, record.version, sweptAt(retired, op)));
@@ -255,9 +255,4 @@ type Late = "last" | "earlier";
 function wasUsed({ unconfirmed, usedAt = 0, successor }: Metadata, late: Late, now: number): boolean {
   const isUsed = successor?.grace?.untilUsed === true || (late === "last" && unconfirmed !== true);
   return isUsed && !isUnderWay(usedAt, now);
-}
-
-/** The instant from which an engine may sweep a session, in epoch milliseconds. */
-function sweptAt(session: Pick<Contents, "metadata" | "lastSeenAt">, op: Operation): number {
-  return op.endsAt(session) + SWEEP_MARGIN;
 }

@@ -17,8 +17,8 @@ function pendingOn(fields: Fields): PendingCommit {
 export class WorkingCopy {
   /** The session as the store knows it; null if there is none, undefined before it was loaded. */
   base: Found | null | undefined;
-  /** The fields of the session as this request has loaded it. */
-  loaded: Fields = NO_FIELDS;
+  /** The session as this request has loaded it; null if it found none, and after `destroy`. */
+  loaded: Found | null = null;
   /** Counts the recorded changes, so that a refused state can be recognised. */
   revision = 0;
   /** Counts how often recorded changes were dropped, so that a call that began earlier notices it. */
@@ -199,8 +199,7 @@ export class WorkingCopy {
     this.revision++;
     this.resets++;
     this.#pending = pendingOn(NO_FIELDS);
-    this.base = null;
-    this.loaded = NO_FIELDS;
+    this.base = this.loaded = null;
   }
 }
 

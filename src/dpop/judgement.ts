@@ -52,7 +52,7 @@ export class ProofJudge {
     const until = madeAt + (nonceLifetime + 2 * CLOCK_ERROR) * 1000;
     // A request counts from the instant at which it came. If it has waited for too long, such as for an upload, the note of
     // an earlier use may be gone.
-    if (op.session !== undefined && internalsOf(op.session).now() >= until) return "nonce";
+    if (op.session !== undefined && internalsOf(op.session).policy.now() >= until) return "nonce";
     if (ath !== (await hashOfToken(token))) return "token";
     if (binding.thumbprint !== undefined && thumbprint !== binding.thumbprint) return "binding";
     const used = this.#uses.get(request) ?? useOnce(proof, until, op);

@@ -29,7 +29,7 @@ export async function bind<Metadata>(
   const values: Record<string, string | undefined> = {};
   let shown: string | undefined;
   if (metadata !== undefined) {
-    shown = encoded(internals.codec, metadata);
+    shown = encoded(internals.policy.codec, metadata);
     for (const [name, valueOf] of Object.entries(options.indexes ?? {}))
       values[name] = indexText(valueOf(metadata as IndexedMetadata<Metadata>));
   }
@@ -76,7 +76,7 @@ export async function handleOf(internals: SessionInternals): Promise<string | nu
 export async function tokensOf(internals: SessionInternals): Promise<unknown[]> {
   const facts = await storedFacts(internals);
   // A binding in this request does not help: it cannot be stored, and it does not have the token of the stored one.
-  if (internals.isUnavailable)
+  if (internals.unavailable !== undefined)
     throw new SessionError("ERR_STORE", "Cannot revoke the sessions: the excepted one could not be loaded or stored");
   return [facts?.token, Object(internals.metadata(FACTS)).token];
 }

@@ -3,7 +3,7 @@ import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Metadata } from "../core/metadata.ts";
 import type { Contents, Found, Operation, Repository } from "../core/repository.ts";
 import { wrapRepository } from "../core/repository/repository_wrapper.ts";
-import { failure } from "../core/store_client.ts";
+import { reportFailure } from "../core/store_client.ts";
 import { takeEnded } from "../core/store_repository/ended_sessions.ts";
 import { keyOfId } from "../core/store_repository/store_key.ts";
 import { FACTS, type Facts, factsFor, factsOf, hide, type ListPlace, pendingOf, reveal } from "./facts.ts";
@@ -245,7 +245,7 @@ function tolerate<Answer>(
 ): Promise<Answer | undefined> {
   return task.catch((error: unknown) => {
     if (!isSessionError(error) || error.code === thrown) throw error;
-    op.emit(failure("store", error));
+    reportFailure(op, "store", error);
     return undefined;
   });
 }

@@ -42,6 +42,18 @@ describe("destroy()", () => {
     },
   );
 
+  test("ends the session when a handler that awaits neither destroy() nor save() fails right after", async () => {
+    const sessions = new SessionManager({ store: memoryStore() });
+    const old = cookieOf(await visitor(sessions)((session) => session.set("n", 1)));
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie: old } }));
+    await session.get("n");
+    const calls = [session.destroy(), session.save()];
+    await sessions.discard(session);
+    await Promise.all(calls);
+    const { result } = await visitor(sessions)((later) => later.get("n"), { headers: { Cookie: old } });
+    expect(result).toBeUndefined();
+  });
+
   test("ends the session and expires its cookie when a save() was still under way and another one is called", async () => {
     const stored = gate();
     const slow = altered(memoryStore(), {

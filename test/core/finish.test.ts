@@ -12,7 +12,7 @@ import { waitUntilFor } from "../../src/core/finish.ts";
 import { resolveOptions } from "../../src/core/options/resolve_options.ts";
 import { internalsOf } from "../../src/core/session_internals.ts";
 import { faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, cookieOf, counted, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
+import { altered, codeOf, cookieOf, counted, failing, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
 
 const SECRETS = ["a secret for tests, 32 bytes long"];
 
@@ -25,6 +25,20 @@ async function begun(options: SessionOptions = {}) {
   const start = (): Session => sessions.start(new Request(SHOP, { headers: { Cookie } }));
   return { sessions, start };
 }
+
+test("A cookie of no session is cleared, but left alone if the store fails afterwards and that is tolerated", async () => {
+  const store = failing(openStore().store, ["create"]);
+  const sessions = new SessionManager({ store, onStoreError: "anonymous" });
+  const Cookie = `__Host-session=${"a".repeat(32)}`;
+  const start = (): Session => sessions.start(new Request(SHOP, { headers: { Cookie } }));
+  const read = start();
+  await read.get("n");
+  expect((await sessions.commit(read)).getSetCookie()).toHaveLength(1);
+  const written = start();
+  written.set("n", 1);
+  expect(await written.id()).toBeNull();
+  expect((await sessions.commit(written)).getSetCookie()).toEqual([]);
+});
 
 describe("waitUntilFor()", () => {
   const later = (options: SessionOptions = {}) => resolveOptions({ ...options, persist: "after-response" });

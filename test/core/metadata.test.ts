@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Metadata, metadataText, readMetadata, successorOf } from "../../src/core/metadata.ts";
+import { type Metadata, metadataOf, metadataText, readMetadata } from "../../src/core/metadata.ts";
 import { METADATA_FIELD } from "../../src/core/record_fields.ts";
 
 const KEY = "0123456789abcdef0123456789abcdef";
@@ -131,11 +131,11 @@ describe("readMetadata()", () => {
   });
 });
 
-test("successorOf() is what the record of a retired session names, and undefined for any other record", () => {
-  expect(successorOf(record(stored({ successor: SUCCESSOR })), KEY)).toEqual(SUCCESSOR);
-  expect(successorOf(record(stored({})), KEY)).toBeUndefined();
-  expect(successorOf(record("{"), KEY)).toBeUndefined();
-  expect(successorOf(null, KEY)).toBeUndefined();
+test("metadataOf() is the metadata of a record, and undefined without a record or for one that cannot be read", () => {
+  expect(metadataOf(record(stored({ successor: SUCCESSOR })), KEY)?.successor).toEqual(SUCCESSOR);
+  expect(metadataOf(record(stored({})), KEY)).toMatchObject(METADATA);
+  expect(metadataOf(record("{"), KEY)).toBeUndefined();
+  expect(metadataOf(null, KEY)).toBeUndefined();
 });
 
 describe("the text of metadata", () => {

@@ -4,7 +4,7 @@ import { INTERNALS, internalsOf, internalsWith, notAmongPlugins } from "../../sr
 
 test("internalsOf() finds the internals of a session, also of one that another copy of this package made", () => {
   const session = new SessionManager().open("");
-  expect(internalsOf(session).repository).toBe(internalsOf(session).repository);
+  expect(internalsOf(session).policy.repository).toBe(internalsOf(session).policy.repository);
   expect(INTERNALS).toBe(Symbol.for("with-session.internals.1"));
   const internals = {};
   expect(internalsOf({ [INTERNALS]: internals })).toBe(internals);
@@ -19,9 +19,9 @@ test.each([undefined, null, 7, "session", {}, () => {}])(
 
 test("internalsWith() refuses a session whose manager does not have the plugin", () => {
   const session = new SessionManager().open("");
-  const { repository } = internalsOf(session);
+  const { repository } = internalsOf(session).policy;
   const known = new Set<Repository>([repository]);
-  expect(internalsWith(session, "userSessions", known).repository).toBe(repository);
+  expect(internalsWith(session, "userSessions", known).policy.repository).toBe(repository);
   expect(() => internalsWith(session, "userSessions", new Set<Repository>())).toThrow(
     /^userSessions is not among the plugins/,
   );

@@ -376,8 +376,8 @@ describe("a plugin", () => {
     const internals = internalsOf(sessions.open(""));
     expect([hosts.length, wrapped.length]).toEqual([1, 1]);
     const [host] = hosts;
-    expect(host?.repository).toBe(internals.repository);
-    expect(host?.codec).toBe(internals.codec);
+    expect(host?.repository).toBe(internals.policy.repository);
+    expect(host?.codec).toBe(internals.policy.codec);
     expect([host?.store, host?.idleTimeout, host?.name, host?.now()]).toEqual([store, 60, "__Host-session", 7]);
     expect(host?.transports).toHaveLength(1);
   });

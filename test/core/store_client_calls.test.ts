@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { SessionError, type SessionStore, StoreBusyError, type StoredRecord, type Write } from "../../mod.ts";
 import { mistake, storeLocked } from "../../src/core/errors.ts";
-import { cleanError, failure, StoreClient } from "../../src/core/store_client.ts";
+import { cleanError, reportFailure, StoreClient } from "../../src/core/store_client.ts";
 import { codeOf, errorOf } from "../setup/sessions.ts";
 
 const KEY = "key";
@@ -41,6 +41,13 @@ async function settled(promise: unknown): Promise<readonly [milliseconds: number
   await vi.runAllTimersAsync();
   if (result === undefined) throw new Error("It did not settle");
   return result;
+}
+
+/** The event that reports a failure. */
+function reported(during: "load" | "store", error: SessionError): unknown {
+  const emit = vi.fn<(event: object) => void>();
+  reportFailure({ emit }, during, error);
+  return emit.mock.lastCall?.[0];
 }
 
 beforeEach(() => {
@@ -315,7 +322,7 @@ describe("cleanError()", () => {
     expect(cleaned).toMatchObject({ code: "ERR_STORE", name: "SessionError" });
     expect(String(cleaned.cause)).toBe("Error: ReplyError ECONNRESET NOAUTH");
     expect(cleaned.message).toMatch(/^Cannot load the session: the store failed \(ReplyError ECONNRESET NOAUTH\)/);
-    expect(failure("load", cleaned as SessionError)).toEqual({
+    expect(reported("load", cleaned as SessionError)).toEqual({
       type: "failed",
       during: "load",
       error: cleaned,
@@ -326,7 +333,7 @@ describe("cleanError()", () => {
 
   test("has nothing to tell in an event where a store has thrown nothing", () => {
     const error = new SessionError("ERR_STORE_TIMEOUT", "slow");
-    expect(failure("store", error)).toStrictEqual({ type: "failed", during: "store", error });
+    expect(reported("store", error)).toStrictEqual({ type: "failed", during: "store", error });
   });
 
   test.each([
@@ -366,6 +373,6 @@ describe("cleanError()", () => {
     const cleaned = cleanError("load the session", error);
     expect(cleaned.cause).toBeUndefined();
     expect(cleaned.message).toMatch(/^Cannot load the session: the store failed; onEvent/);
-    expect(Reflect.get(failure("store", cleaned as SessionError), "detail")).toBe(error);
+    expect(Reflect.get(Object(reported("store", cleaned as SessionError)), "detail")).toBe(error);
   });
 });

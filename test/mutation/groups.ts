@@ -118,7 +118,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
       "src/core/commit/renew_by_age.ts",
       "src/core/commit.ts",
       "src/core/commit/report.ts",
-      "src/core/commit/remains.ts",
+      "src/core/commit/end_pending.ts",
     ],
     tests: [
       "test/core/**/{after_the_response,calls_at_once,changes_in_place,commit,create,destroy,expiry_of_sessions,flash,fresh,grace}.test.ts",

@@ -28,7 +28,7 @@ export async function storeForId(active: ActiveSession): Promise<boolean> {
   const { copy } = active;
   // A commit that is under way may give the session a new id, or fail. It may also wait for this very call.
   if (active.calls.isBusy && active.computing === undefined) await active.exclusively(() => {});
-  if (copy.base && !active.rotates) return true;
+  if (active.keepsId) return true;
   if (active.unavailable !== undefined) return false;
   try {
     active.detectChanges();
@@ -52,7 +52,7 @@ export function create(active: ActiveSession, commit: Commit, op: Operation): Ma
     if (!commit.begins && changed.size === 0) return active.copy.restore(commit);
     active.assertMayBegin();
     const metadata = changedMetadata({ createdAt: op.now, absoluteSince: op.now }, commit);
-    return chain(createUnderNewId(active, { fields, metadata, lastSeenAt: op.now }, op, commit), (created) =>
+    return chain(createUnderNewId(active, { fields, metadata, lastSeenAt: op.now }, op), (created) =>
       chain(active.settle(created), () => op.emit({ type: "created" })),
     );
   });
@@ -63,7 +63,6 @@ export function createUnderNewId(
   active: ActiveSession,
   contents: Contents,
   op: Operation,
-  commit: Commit,
   replaces?: Found,
 ): MaybePromise<Found> {
   const { repository, validateChanges } = active.policy;
@@ -86,8 +85,7 @@ export function createUnderNewId(
           return chain(active.createId(), (next) => attempt(next, count + 1));
         },
         (error) => {
-          if (isOutage(error) && replaces === undefined)
-            active.unconfirmed = { writeId: op.writeId, commit, current: null };
+          if (replaces === undefined) active.noteUnconfirmed(error, op, null);
           throw error;
         },
       ),

@@ -140,8 +140,7 @@ async function storeJobs(batch: readonly Job[], { active, current }: Job, last: 
     // One of the jobs may be refused, for example because it is too large. Then each job is stored alone.
     if (jobs.length > 1 && !isSharedFailure(error)) return await storeEach(jobs);
     for (const job of jobs) {
-      if (isOutage(error) && begun !== undefined)
-        job.active.unconfirmed = { writeId: begun.writeId, commit: job.commit, current: base };
+      if (begun !== undefined) job.active.noteUnconfirmed(error, begun, base);
       job.reject(error);
     }
     return null;

@@ -20,7 +20,7 @@ export async function renewByAge(active: ActiveSession): Promise<void> {
       // Another call of this request may have renewed the id, or have called `regenerate`.
       if (!base || rotation?.untilUsed !== true) return;
       // An attempt without an answer may have stored a session under the id that is used now.
-      await endOrphan(active, op);
+      if (active.orphan !== undefined) await endOrphan(active, op);
       await rotate(active, base, { ...EMPTY, rotation }, op);
     });
   } catch (error) {

@@ -3,6 +3,7 @@ import { isSessionError, type SessionErrorCode } from "../errors.ts";
 import { chain, type MaybePromise, recovering } from "../maybe_promise.ts";
 import { beginOperation } from "../operation.ts";
 import type { Operation } from "../repository.ts";
+import { reportFailure } from "../store_client.ts";
 
 /** After these errors the commit is not tried again, because it can never be stored as it is. The handler gets the error. */
 const REFUSALS: ReadonlySet<SessionErrorCode> = new Set([
@@ -32,7 +33,7 @@ export function reporting(
         active.emit({ type: "gone" });
       } else {
         if (isWhole && REFUSALS.has(error.code)) active.refusedRevision = active.copy.revision;
-        active.emitFailure("store", error, begun);
+        reportFailure(begun ?? active, "store", error);
       }
       throw error;
     },

@@ -3,6 +3,7 @@ import { hasGrace, type Rotation, type RotationCommit, viewOf } from "../changes
 import type { ActiveSession } from "../session/active_session.ts";
 import { createUnderNewId } from "./create.ts";
 import { isOutage, responseSent, sessionGone } from "../errors.ts";
+import { maySweep } from "../expiry.ts";
 import { chain, isPromise, type MaybePromise, settling } from "../maybe_promise.ts";
 import type { Metadata } from "../metadata.ts";
 import { changedMetadata } from "../metadata_changes.ts";
@@ -12,7 +13,7 @@ import { type Fields, METADATA_FIELD } from "../record_fields.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
 import { difference } from "../store_repository/record_write.ts";
 import { update } from "./update.ts";
-import { maySweep, newestOf } from "../admission.ts";
+import { newestOf } from "../admission.ts";
 import type { UnconfirmedRotation } from "../session/unconfirmed.ts";
 
 /**
@@ -25,21 +26,13 @@ export function rotate(
   commit: RotationCommit,
   op: Operation,
 ): MaybePromise<void> {
-  const end = (): void => {
-    active.rotating = active.successorId = undefined;
-  };
-  return settling(
-    () => {
-      const rotating = giveNewId(active, origin, commit, op);
-      if (isPromise(rotating)) active.rotating = rotating;
-      return rotating;
-    },
-    end,
-    (error) => {
-      end();
-      throw error;
-    },
-  );
+  const rotating = giveNewId(active, origin, commit, op);
+  if (!isPromise(rotating)) return undefined;
+  const done = (): void => void (active.rotating = undefined);
+  // This runs before the callers that await `rotating`.
+  rotating.then(done, done);
+  active.rotating = rotating;
+  return rotating;
 }
 
 function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit, op: Operation): MaybePromise<void> {
@@ -50,7 +43,7 @@ function giveNewId(active: ActiveSession, origin: Found, commit: RotationCommit,
     if (current.id !== origin.id) return follow(active, undefined, current, commit, op);
     return chain(viewOf(commit, new FieldsView(current.fields)), ({ fields }) =>
       settling(
-        () => createUnderNewId(active, rotatedContents(current, fields, commit, op), op, commit, current),
+        () => createUnderNewId(active, rotatedContents(current, fields, commit, op), op, current),
         (successor) => {
           active.successorId = successor.id;
           active.nextId = undefined;

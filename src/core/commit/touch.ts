@@ -26,7 +26,7 @@ export function isTouchDue(
   commit: SeenCommit = session.copy.pending,
 ): boolean {
   if (!current) return false;
-  const { policy, transport } = session;
+  const { policy } = session;
   if (commit.touches || current.needsStoring === true) return true;
   const { metadata, lastSeenAt } = current;
   const elapsed = policy.now() - lastSeenAt;
@@ -39,7 +39,12 @@ export function isTouchDue(
   // A shorter idle timeout could end the session at once. So a change of it also writes "last seen" in a request that
   // does not count as use.
   const changesIdle = changed.timeouts?.idle !== metadata.timeouts?.idle;
-  return changesIdle || transport === undefined || (!session.isUseIgnored && policy.countsAsUse(transport.request));
+  return changesIdle || countsAsUse(session);
+}
+
+/** Whether the request counts as use of the session. Without a request, the program uses the session. */
+export function countsAsUse({ policy, transport, isUseIgnored }: Omit<SeenSession, "copy">): boolean {
+  return transport === undefined || (isUseIgnored !== true && policy.countsAsUse(transport.request));
 }
 
 /** The `Max-Age` of the token, in seconds; null for as long as the client runs. */

@@ -1,7 +1,8 @@
 import { type Commit, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
-import { maySweep, newestOf } from "../admission.ts";
-import { isBusy, isOutage } from "../errors.ts";
+import { newestOf } from "../admission.ts";
+import { isBusy } from "../errors.ts";
+import { maySweep } from "../expiry.ts";
 import { FieldsView, sweep } from "../fields.ts";
 import { chain, type MaybePromise, recovering, settling } from "../maybe_promise.ts";
 import type { Contents, Found, Operation } from "../repository.ts";
@@ -96,7 +97,7 @@ export function update(
           return settleApplied(active, current, found, applied, op, attempts);
         },
         (error) => {
-          if (isOutage(error) && isChange) active.unconfirmed = { writeId: op.writeId, commit, current };
+          if (isChange) active.noteUnconfirmed(error, op, current);
           throw error;
         },
       );
@@ -116,7 +117,7 @@ async function updateAgain(
   await op.backOff();
   const newest = await newestOf(active, current, op).catch((error: unknown) => {
     // If the client of the store sent the write twice, the write may be done although the answer was "conflict".
-    if (isOutage(error)) active.unconfirmed = { writeId: op.writeId, commit, current };
+    active.noteUnconfirmed(error, op, current);
     throw error;
   });
   // The client of the store sent the write twice and returned the answer to the second one.

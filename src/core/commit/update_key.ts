@@ -21,10 +21,9 @@ export function updateKey(
   change: (value: unknown) => unknown,
 ): MaybePromise<unknown> {
   if (active.insideUpdate === key) throw nested(key);
-  const { values, copy } = active;
   const compute = watched(active, key, change);
-  values.detectChanges();
-  if (copy.base && !active.rotates) return commitAtOnce(active, key, compute);
+  active.values.detectChanges();
+  if (active.keepsId) return commitAtOnce(active, key, compute);
   return recordUpdate(active, key, compute);
 }
 
@@ -56,7 +55,7 @@ async function recordUpdate(
     if (copy.resets !== resets) throw sessionGone();
   };
   for (let attempt = 0; attempt < MAX_UPDATES; attempt++) {
-    if (copy.base && !active.rotates) return await commitAtOnce(active, key, compute);
+    if (active.keepsId) return await commitAtOnce(active, key, compute);
     if (!copy.base) active.assertMayBegin();
     const before = values.text(key);
     const computed = compute(before === undefined ? undefined : values.decode(before));
@@ -64,7 +63,7 @@ async function recordUpdate(
     assertAlive();
     values.detectChanges();
     // While the function was awaited, another call of this request may have written the key.
-    if (values.text(key) !== before || (copy.base && !active.rotates)) continue;
+    if (values.text(key) !== before || active.keepsId) continue;
     active.assertWritable();
     const text = values.encode(key, next);
     const outcome: Outcome = {};

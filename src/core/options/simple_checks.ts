@@ -6,7 +6,7 @@
 
 /** @param other A value that the option takes besides durations, for the message */
 export function assertDuration(name: string, value: unknown, other?: 0 | false | null): void {
-  if (typeof value === "number" && Number.isFinite(value) && value > 0) return;
+  if (typeof value === "number" && value > 0 && value < Infinity) return;
   if (other !== undefined && value === other) return;
   throw new RangeError(`${name} must be a positive number of seconds${other === undefined ? "" : `, or ${other}`}`);
 }

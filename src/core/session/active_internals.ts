@@ -1,12 +1,11 @@
 import { ActiveSession } from "./active_session.ts";
-import type { Codec } from "../codec.ts";
 import { newestOf } from "../admission.ts";
 import { begin } from "../commit/create.ts";
 import type { FieldsView } from "../fields.ts";
 import type { MaybePromise } from "../maybe_promise.ts";
 import type { JsonValue } from "../metadata.ts";
 import { beginOperation } from "../operation.ts";
-import type { Found, Operation, Repository } from "../repository.ts";
+import type { Found, Operation } from "../repository.ts";
 import type { FactsChange, SessionInternals } from "../session_internals.ts";
 import { commitComputed } from "../commit/update_key.ts";
 
@@ -14,22 +13,6 @@ import { commitComputed } from "../commit/update_key.ts";
 export class ActiveInternals extends ActiveSession implements SessionInternals {
   get found(): Found | null | undefined {
     return this.copy.base;
-  }
-
-  get isUnavailable(): boolean {
-    return this.unavailable !== undefined;
-  }
-
-  get codec(): Codec {
-    return this.policy.codec;
-  }
-
-  get repository(): Repository {
-    return this.policy.repository;
-  }
-
-  now(): number {
-    return this.policy.now();
   }
 
   operation(): MaybePromise<Operation> {
@@ -41,14 +24,14 @@ export class ActiveInternals extends ActiveSession implements SessionInternals {
   }
 
   get disclosedId(): string | undefined {
-    return this.isIdDisclosed ? (this.nextId ?? this.successorId ?? this.unconfirmedRotation?.successor.id) : undefined;
+    return this.isIdDisclosed ? (this.nextId ?? this.successorId) : undefined;
   }
 
   metadata(name: `+${string}`): JsonValue | undefined {
     const unanswered = [this.unconfirmedRotation, this.unconfirmed].flatMap(
       (write) => write?.commit.metadataChanges ?? [],
     );
-    return this.copy.metadata(this.now(), unanswered)[name];
+    return this.copy.metadata(this.policy.now(), unanswered)[name];
   }
 
   setMetadata(name: `+${string}`, value: JsonValue | null | FactsChange): void {

@@ -1,6 +1,6 @@
 import { EMPTY, isEmpty, type KeyChange } from "../changes.ts";
 import { CallQueue } from "./call_queue.ts";
-import { responseSent, type SessionError, sessionGone } from "../errors.ts";
+import { isOutage, responseSent, type SessionError, sessionGone } from "../errors.ts";
 import { notify, type RejectReason, type SessionHappening } from "../events.ts";
 import { Flash } from "../flash.ts";
 import { chain, isPromise, type MaybePromise, recovering } from "../maybe_promise.ts";
@@ -8,7 +8,6 @@ import type { Policy } from "../policy.ts";
 import type { Found, Operation } from "../repository.ts";
 import { RequestTransport } from "../request_transport.ts";
 import type { ClearSiteData } from "../session.ts";
-import { failure } from "../store_client.ts";
 import { isTouchDue } from "../commit/touch.ts";
 import type { UnconfirmedRotation, UnconfirmedWrite } from "./unconfirmed.ts";
 import { Values } from "../values.ts";
@@ -56,8 +55,6 @@ export class ActiveSession {
   rejected: RejectReason | null = null;
   /** Whether the presented token will never open a session again, so that its cookie can be cleared. */
   isDead = false;
-  /** Whether loading found no session, or `destroy` was called since. */
-  isNew = false;
   /** The failure of the store that is tolerated (`onStoreError: "anonymous"`): the request goes on without a session. */
   unavailable: SessionError | undefined;
 
@@ -78,8 +75,6 @@ export class ActiveSession {
   isRenewed = false;
   /** Whether the response was sent, so that nothing more reaches the client. */
   isSent = false;
-  /** Counts how often {@linkcode settle} was called, so that a commit that fails afterwards is known to be stored. */
-  settles = 0;
   /** The revision of the working copy that was refused. It is not tried again: the handler has got the error. */
   refusedRevision = -1;
 
@@ -98,7 +93,7 @@ export class ActiveSession {
   // The id that comes next.
   /** The id for the session that this request begins or regenerates; undefined until it is needed. */
   nextId: string | undefined;
-  /** The id under which a rotation that is under way has stored the session. */
+  /** The id under which a rotation has stored the session. Until the rotation is settled, the session may still have its old id. */
   successorId: string | undefined;
   /** The id that the session had before this request renewed it by age. */
   renewedId: string | undefined;
@@ -150,7 +145,6 @@ export class ActiveSession {
   storeIfLate(): void {
     if (!this.isSent) return;
     this.emit({ type: "late" });
-    // The failure was reported to `onEvent`.
     void recovering(
       () => this.save(),
       () => {},
@@ -183,14 +177,20 @@ export class ActiveSession {
     return chain(this.load(), () => this.exclusively(task));
   }
 
+  /** Whether `destroy`, or a step of an earlier commit, has left something that must be resolved or ended first. */
+  get hasRemains(): boolean {
+    return (this.orphan ?? this.unconfirmed ?? this.unconfirmedRotation ?? this.pendingDelete) !== undefined;
+  }
+
   /** Whether there is anything to store, even if only that the session was used. */
-  get needsStoring(): boolean {
-    const isRefused = this.copy.revision === this.refusedRevision;
+  get mustStore(): boolean {
+    const { copy, unconfirmed } = this;
+    if (this.unconfirmedRotation !== undefined) return true;
     // An `update` that failed is not stored again, so it does not matter whether its write was done.
-    const isUnconfirmed = this.unconfirmed !== undefined && !isEmpty(this.unconfirmed.commit);
-    if (this.unconfirmedRotation !== undefined || (isUnconfirmed && !isRefused)) return true;
-    if (this.copy.isPending || this.pendingDelete !== undefined || this.orphan !== undefined) return !isRefused;
-    return isTouchDue(this, this.copy.base);
+    const isUnconfirmed = unconfirmed !== undefined && !isEmpty(unconfirmed.commit);
+    if (copy.isPending || isUnconfirmed || this.pendingDelete !== undefined || this.orphan !== undefined)
+      return copy.revision !== this.refusedRevision;
+    return isTouchDue(this, copy.base);
   }
 
   /** Whether the session gets a new id in this request, or may have got one. After the response, it gets none. */
@@ -198,12 +198,21 @@ export class ActiveSession {
     return !this.isSent && (this.copy.pending.rotation !== undefined || this.unconfirmedRotation !== undefined);
   }
 
+  /** Whether the session exists and keeps its id, so that a change of one key can be stored alone. */
+  get keepsId(): boolean {
+    return Boolean(this.copy.base) && !this.rotates;
+  }
+
   /** Makes a state that was stored or found the base of this request. */
   settle(stored: Found): MaybePromise<void> {
-    this.settles++;
     // A rotation that is pending or got no answer still needs the id. The handler may have got it.
     if (!this.rotates) this.forgetNextId();
     return this.copy.setBase(stored, this.unconfirmed?.commit.changes);
+  }
+
+  /** Notes a write to `current`, or of a new session, if its error leaves open whether it was done. */
+  noteUnconfirmed(error: unknown, { writeId }: Operation, current: Found | null): void {
+    if (isOutage(error)) this.unconfirmed = { writeId, commit: EMPTY, current };
   }
 
   /** Gives up the session. A change that is recorded afterwards begins a new one. */
@@ -214,12 +223,10 @@ export class ActiveSession {
     // A session that may have been stored without an answer ends as well.
     this.orphan ??=
       this.unconfirmedRotation?.successor ?? (this.unconfirmed?.current === null ? this.nextId : undefined);
-    this.unconfirmed = this.unconfirmedRotation = this.renewedId = undefined;
+    // The retired session is not reinstated: it must end, and so must its successor.
+    this.unconfirmed = this.unconfirmedRotation = this.retired = this.renewedId = undefined;
     this.forgetNextId();
     this.isGone = this.isRenewed = false;
-    this.isNew = true;
-    // The retired session is not reinstated: it must end, and so must its successor.
-    this.retired = undefined;
     this.copy.reset();
     this.values.untrack();
     this.flash.reset();
@@ -240,7 +247,7 @@ export class ActiveSession {
 
   /** Forgets the id that was made for a new session or a rotation: it was used, or is not needed. */
   forgetNextId(): void {
-    this.nextId = undefined;
+    this.nextId = this.successorId = undefined;
     this.isIdDisclosed = false;
   }
 
@@ -259,8 +266,7 @@ export class ActiveSession {
     this.isIdDisclosed = true;
     // A new session is stored under this id, also if everything that was recorded for it is removed again.
     if (!base && this.copy.exists) this.copy.restore({ ...EMPTY, begins: true });
-    const successor = this.unconfirmedRotation?.successor;
-    return pending.rotation === undefined && successor !== undefined ? successor.id : this.createId();
+    return (pending.rotation ? undefined : this.unconfirmedRotation?.successor.id) ?? this.createId();
   }
 
   /**
@@ -270,10 +276,10 @@ export class ActiveSession {
    */
   assertWritable(): void {
     if (!this.isSent) return;
-    const { base } = this.copy;
-    const isInToken = this.policy.repository.tokenHoldsSession === true;
-    const isAbsent = base === null || (!base && (this.presented ?? this.transport?.readToken()) === null);
-    if (isAbsent || isInToken) throw responseSent(isAbsent ? "begin" : "change");
+    // A session that was not loaded is absent if there is no token.
+    const { base = this.presented ?? this.transport?.readToken() } = this.copy;
+    if (base === null || this.policy.repository.tokenHoldsSession === true)
+      throw responseSent(base === null ? "begin" : "change");
   }
 
   /** @throws {SessionError} `ERR_SESSION_GONE` if the client presented a recently retired id and did not prove who the user is */
@@ -282,10 +288,5 @@ export class ActiveSession {
     // After `destroy` the successor ends as well, so a new cookie cannot replace the cookie of a live session.
     const mayReplace = this.isAuthenticated || this.isEnded || this.pendingDelete !== undefined;
     if (this.rejected === "replaced" && !mayReplace) throw sessionGone();
-  }
-
-  /** Reports a failure of the store, with the time that it took if an operation has begun. */
-  emitFailure(during: "load" | "store", error: SessionError, op?: Operation): void {
-    (op ?? this).emit(failure(during, error));
   }
 }

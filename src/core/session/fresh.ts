@@ -26,5 +26,5 @@ export async function isFresh<Data extends object>(session: Session<Data>, secon
   assertDuration("isFresh: seconds", seconds);
   const internals = internalsOf(session);
   const { authenticatedAt } = await session.info();
-  return authenticatedAt !== null && internals.now() - authenticatedAt < seconds * 1000;
+  return authenticatedAt !== null && internals.policy.now() - authenticatedAt < seconds * 1000;
 }

@@ -6,7 +6,8 @@ import { isTouchDue } from "../commit/touch.ts";
 
 /** The times of a loaded session, with the changes that this request has recorded. */
 export function infoOf(active: ActiveSession): SessionInfo {
-  const { copy, policy, rejected, isNew } = active;
+  const { copy, policy, rejected } = active;
+  const isNew = copy.loaded === null;
   const ended = rejected === null ? null : publicReason(rejected);
   if (!copy.exists) return { isNew, createdAt: null, lastSeenAt: null, expiresAt: null, authenticatedAt: null, ended };
   const now = policy.now();

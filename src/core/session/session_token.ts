@@ -14,7 +14,7 @@ export async function tokenOf(active: ActiveSession): Promise<string | null> {
   const { repository } = policy;
   if (repository.tokenFor === undefined) {
     // The token holds the session, so it cannot be made before everything is stored.
-    if (!copy.base || active.rotates || active.rotating !== undefined) {
+    if (!active.keepsId || active.rotating !== undefined) {
       active.detectChanges();
       await active.save();
     }

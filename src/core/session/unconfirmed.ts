@@ -4,7 +4,7 @@ import type { Found } from "../repository.ts";
 /** A write that the store did not answer: it may or may not be stored. */
 export interface UnconfirmedWrite {
   readonly writeId: string;
-  /** The changes to record again if the write was not stored. */
+  /** The changes to record again if the write was not stored. The commit that has failed adds them. */
   readonly commit: Commit;
   /** The state that the write was meant to replace; null for a new session. */
   readonly current: Found | null;

@@ -1,5 +1,5 @@
 import { followedUntil } from "../expiry.ts";
-import { type Metadata, readMetadata } from "../metadata.ts";
+import { type Metadata, metadataOf } from "../metadata.ts";
 import { noteEnded } from "./ended_sessions.ts";
 import { NO_FIELDS } from "../record_fields.ts";
 import { isTombstone, writeOf } from "./record_write.ts";
@@ -52,9 +52,8 @@ export function leavesTombstones({ traits }: SessionStore): boolean {
 
 /** Ends the successor that a record names. Returns the metadata of the record; undefined if it cannot be read. */
 async function endSuccessor(key: string, record: StoredRecord | null, op: Operation): Promise<Metadata | undefined> {
-  const metadata = record === null ? "corrupt" : readMetadata(record, key);
-  if (typeof metadata === "string") return undefined;
-  const { successor } = metadata;
+  const metadata = metadataOf(record, key);
+  const successor = metadata?.successor;
   if (successor !== undefined && op.now < followedUntil(successor)) await endRecord(successor.key, undefined, op);
   return metadata;
 }

@@ -63,7 +63,7 @@ describe("a session from the inside", () => {
       expect([internals.presented, internals.rejected]).toEqual([undefined, null]);
       await internals.load();
       expect([internals.presented, internals.rejected]).toEqual([MADE_UP, "unknown"]);
-      expect([internals.found, internals.isUnavailable]).toEqual([null, false]);
+      expect([internals.found, internals.unavailable]).toEqual([null, undefined]);
       expect([internals.request, internals.runtimeArguments]).toEqual([request, [env]]);
       return new Response();
     });
@@ -75,7 +75,7 @@ describe("a session from the inside", () => {
     const session = new SessionManager({ store, onStoreError: "anonymous" }).open(MADE_UP);
     const internals = internalsOf(session);
     await internals.load();
-    expect(internals.isUnavailable).toBe(true);
+    expect(internals.unavailable?.code).toBe("ERR_STORE");
     expect(await codeOf(() => internals.update("n", () => 1))).toBe("ERR_STORE");
   });
 

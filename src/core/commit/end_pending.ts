@@ -2,16 +2,6 @@ import { mayBeLate } from "../admission.ts";
 import type { Found, Operation } from "../repository.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 
-/** Whether `destroy`, or a step of an earlier commit, has left something that must be resolved or ended first. */
-export function hasRemains(active: ActiveSession): boolean {
-  return (
-    active.orphan !== undefined ||
-    active.unconfirmed !== undefined ||
-    active.unconfirmedRotation !== undefined ||
-    active.pendingDelete !== undefined
-  );
-}
-
 /** Reasons of rejected tokens for which the store has no record to end, unless it is eventually consistent. */
 const WITHOUT_RECORD: ReadonlySet<string | null> = new Set(["malformed", "forged", "unknown"]);
 
