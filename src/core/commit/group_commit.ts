@@ -1,4 +1,4 @@
-import { type Commit, replay, viewOf } from "../changes.ts";
+import { type Commit, isEmpty, replay, viewOf } from "../changes.ts";
 import type { ActiveSession } from "../session/active_session.ts";
 import { hasCode, isOutage, storeTimedOut } from "../errors.ts";
 import { admit, alive, newestOf } from "../admission.ts";
@@ -151,8 +151,8 @@ async function storeJobs(batch: readonly Job[], { active, current }: Job, last: 
  * Whether a job that does not change `base` has nothing to store: it saw the same version, or has no changes.
  * Otherwise it may have seen a newer state.
  */
-function isNothing({ current, commit: { changes, timeouts } }: Job, base: Found): boolean {
-  return current.version === base.version || (changes.length === 0 && timeouts === undefined);
+function isNothing({ current, commit }: Job, base: Found): boolean {
+  return current.version === base.version || isEmpty({ ...commit, touches: false });
 }
 
 /** Whether the store or the session failed, so that each job of a batch would fail in the same way. */

@@ -144,6 +144,11 @@ describe("requests of one process that change one session at once", () => {
     const newer: readonly (readonly [(session: Session) => unknown, (session: Session) => unknown])[] = [
       [(session) => session.set("n", 7), (session) => session.set("n", 0)],
       [(session) => session.setTimeouts({ idle: 70 }), (session) => session.setTimeouts({ idle: 60 })],
+      // As a plugin does when a user signs in elsewhere and signs out here.
+      [
+        (session) => internalsOf(session).setMetadata("+user", "a"),
+        (session) => internalsOf(session).setMetadata("+user", null),
+      ],
     ];
     for (const [theirs, own] of newer) {
       const clock = fakeClock();
@@ -170,9 +175,10 @@ describe("requests of one process that change one session at once", () => {
       expect(answers).toEqual([undefined, undefined]);
       const { result } = await elsewhere(async (session) => {
         const { lastSeenAt, expiresAt } = await session.info();
-        return [await session.get("n"), Number(expiresAt) - Number(lastSeenAt)];
+        const idle = Number(expiresAt) - Number(lastSeenAt);
+        return [await session.get("n"), idle, internalsOf(session).metadata("+user")];
       });
-      expect(result).toEqual([0, 60_000]);
+      expect(result).toEqual([0, 60_000, undefined]);
     }
   });
 
