@@ -95,10 +95,7 @@ function finish(
     if (response === undefined || !mayBeNested(active, response)) return finishJoined(active, waitUntil);
     return joinNested(active, response).then(
       () => finishJoined(active, waitUntil),
-      async (error: unknown) => {
-        if (isOutage(error)) reportFailure(active, "load", error);
-        return await answer(active, await tolerate(active, error));
-      },
+      async (error: unknown) => await answer(active, await tolerate(active, error)),
     );
   });
 }

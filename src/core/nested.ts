@@ -3,11 +3,15 @@ import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
 import { type Change, EMPTY } from "./changes.ts";
 import { endPending } from "./commit/end_pending.ts";
+import { reporting } from "./commit/report.ts";
+import { isOutage } from "./errors.ts";
+import type { RejectReason } from "./events.ts";
 import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
+import { reportFailure } from "./store_client.ts";
 import { difference } from "./store_repository/record_write.ts";
 import type { WorkingCopy } from "./working_copy.ts";
 
@@ -41,10 +45,10 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     return;
   }
   if (token === copy.base?.token) return;
-  const op = await beginOperation(active);
+  const { pendingDelete } = active;
   // An id that the nested handler has renewed opens nothing, so only the store can tell which session `destroy` ends.
-  if (typeof active.pendingDelete === "string") await endPending(active, active.pendingDelete, op);
-  const found = await openAdmitted(active, token, op);
+  if (typeof pendingDelete === "string") await reporting(active, false, (op) => endPending(active, pendingDelete, op));
+  const found = await open(active, token);
   if (typeof found === "string") return;
   // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.
   if (isSameSession(found, active.destroyed)) {
@@ -55,6 +59,16 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   // The client gets the token of the nested response, so it would lose what this request has stored in its own token.
   if (policy.repository.tokenHoldsSession === true) copy.restore({ ...EMPTY, changes: [storedBy(copy)] });
   await copy.setBase(found, active.unconfirmed?.commit.changes);
+}
+
+/** Opens the token of a nested response, and reports a failure of the store. */
+async function open(active: ActiveSession, token: string): Promise<Found | RejectReason> {
+  try {
+    return await openAdmitted(active, token, await beginOperation(active));
+  } catch (error) {
+    if (isOutage(error)) reportFailure(active, "load", error);
+    throw error;
+  }
 }
 
 /** Drops the changes to a session that a nested handler has ended. No store knows that, and its token must not be written again. */

@@ -12,7 +12,7 @@ import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import { headerTransport } from "../../src/core/header_transport.ts";
 import { unstorageStore } from "../../src/stores/unstorage.ts";
-import { faultyStore } from "../../src/testing.ts";
+import { type FaultPlan, faultyStore } from "../../src/testing.ts";
 import { codeOf, cookieOf, counted, openStore, SHOP } from "../setup/sessions.ts";
 
 interface Data {
@@ -583,6 +583,37 @@ describe("a handler that answers with the response of another one", () => {
       expect(await all(inner)).toEqual({ inner: 1 });
     },
   );
+
+  test("reports once what failed: to end the session whose id that one has renewed, or to load the one that it has ended", async () => {
+    const store = faultyStore(memoryStore());
+    const events: SessionEvent[] = [];
+    const onEvent = (event: SessionEvent): void => void events.push(event);
+    const failures = async (
+      options: SessionOptions<Data>,
+      answer: (sessions: SessionManager<Data>, Cookie: string) => Promise<Response>,
+      use: (session: Session<Data>) => unknown,
+      faults: FaultPlan,
+    ): Promise<unknown[]> => {
+      const { sessions, inner } = await nested({ ...options, onEvent });
+      const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      const response = await answer(sessions, Cookie);
+      await use(session);
+      events.length = 0;
+      store.plan(faults);
+      expect(await codeOf(() => sessions.respond(session, response))).toBe("ERR_STORE");
+      return events.map((event) => (event.type === "failed" ? event.during : event.type));
+    };
+    const destroy = (session: Session<Data>): Promise<void> => session.destroy();
+    expect(await failures({ store }, login, destroy, { delete: ["rejects"] })).toEqual(["store"]);
+    const revocable = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"], revocation: store });
+    const logout = async (sessions: SessionManager<Data>, Cookie: string): Promise<Response> => {
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      await session.destroy();
+      return await sessions.respond(session, new Response());
+    };
+    expect(await failures({ store: revocable }, logout, set, { load: ["rejects"] })).toEqual(["load"]);
+  });
 
   test("rejects with the mistake of a plugin that judges the session of that one, which is no failure of the store", async () => {
     const events: string[] = [];
