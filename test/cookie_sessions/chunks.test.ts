@@ -36,9 +36,12 @@ describe("chunks", () => {
   });
 
   test("that are too few are refused with an error that names both sizes", () => {
-    const octets = "it has 8300 octets, browsers keep 4096 in each of 2 chunks";
+    const octets = "it has 8301 octets, browsers keep 4096 in each of 2 chunks";
     expect(() => chunked(2).write(new Headers(), "x".repeat(8299), context())).toThrow(octets);
     expect(() => chunked(1).write(new Headers(), "x".repeat(8299), context())).toThrow("browsers keep 4096; keep less");
+    // The name is `s`, and `=` counts as well.
+    expect(() => chunked(1).write(new Headers(), "x".repeat(4094), context())).not.toThrow();
+    expect(() => chunked(1).write(new Headers(), "x".repeat(4095), context())).toThrow("it has 4097 octets");
   });
 
   test("are read only behind the first one, and 16 at most", () => {
