@@ -1,7 +1,7 @@
 import { leavesTombstones } from "../core/store_repository/end_record.ts";
 import { hasCode, SessionError } from "../core/errors.ts";
 import type { RejectReason } from "../core/events.ts";
-import { SWEEP_MARGIN } from "../core/expiry.ts";
+import { maySweep } from "../core/expiry.ts";
 import type { MaybePromise } from "../core/maybe_promise.ts";
 import { operationWith } from "../core/operation_with.ts";
 import { METADATA_FIELD, NO_FIELDS } from "../core/record_fields.ts";
@@ -78,7 +78,7 @@ export function readYourWritesRepository(
     const read = async (): Promise<Found | RejectReason> =>
       isMissing ? await next.open(current.token, lenient) : ((await next.refresh(shown, lenient)) ?? "retired");
     const found = await find(read, current.token, op);
-    return typeof found === "string" || op.endsAt(found) + SWEEP_MARGIN <= op.now ? null : found;
+    return typeof found === "string" || maySweep(found, op) ? null : found;
   }
 
   /**
