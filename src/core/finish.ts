@@ -228,7 +228,12 @@ function responseHeaders(active: ActiveSession, isStored: boolean): MaybePromise
   writeToken?.(headers);
   if (active.isEnded && isStored && clearSiteData.length > 0)
     headers.set("Clear-Site-Data", clearSiteData.map((word) => `"${word}"`).join(", "));
-  const done = (): ResponseHeaders => (headers.keys().next().done ? transport.varyHeaders : headers);
+  const done = (): ResponseHeaders => {
+    if (headers.keys().next().done) return transport.varyHeaders;
+    // The headers of a plugin alone do not say that the response is private.
+    if (!headers.has("Cache-Control")) keepPrivate(headers, transport.varyHeaders);
+    return headers;
+  };
   if (!isExtended) return done();
   const extend = async (op: Operation): Promise<ResponseHeaders> => {
     for (const plugin of policy.plugins) await plugin.respond?.(headers, op);

@@ -15,6 +15,7 @@
  * - A `Set-Cookie` that is added replaces those of the same name that the handler set.
  * - `Cache-Control: no-store` also removes the headers that the handler set for particular caches, because those caches
  *   ignore `Cache-Control` (RFC 9213, 2.2).
+ * - `Cache-Control: private` is only a default: the handler's own `Cache-Control` stays.
  * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
 export function applyHeaders(response: Response, added: Headers): Response | null {
@@ -51,7 +52,14 @@ export function applyPrivacy(response: Response, varyOn: readonly string[]): Res
 /** Sets the headers for caches: the response is private to one client, and depends on these request headers. */
 export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
   for (const name of varyOn) addTo(headers, "Vary", name);
-  if (!headers.has("Cache-Control")) headers.set("Cache-Control", "private");
+  setDefault(headers, "Cache-Control", PRIVATE);
+}
+
+/** The `Cache-Control` of a response whose session was only used. */
+const PRIVATE = "private";
+
+function setDefault(headers: HeaderTarget, name: string, value: string): void {
+  if (!headers.has(name)) headers.set(name, value);
 }
 
 /** Whether a value is a response, of any implementation. */
@@ -78,6 +86,7 @@ export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
   for (const [name, value] of added) {
     if (name === "set-cookie") headers.append("Set-Cookie", value);
     else if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
+    else if (name === "cache-control" && value === PRIVATE) setDefault(headers, name, value);
     else if (name !== "access-control-expose-headers") headers.set(name, value);
     else if (headers.has("Access-Control-Allow-Origin")) addTo(headers, name, value);
   }

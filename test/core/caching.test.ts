@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryStore, type Session } from "../../mod.ts";
+import { memoryStore, type Plugin, type Session } from "../../mod.ts";
 import { visitor } from "../setup/sessions.ts";
 
 const MADE_UP = "a".repeat(32);
@@ -49,6 +49,28 @@ describe("what caches are told", () => {
     const { response } = await visitor({ header: "X-Id" })(get);
     expect(response.headers.get("Vary")?.split(/, */)).toEqual(["Cookie", "X-Id"]);
     expect(response.headers.get("Cache-Control")).toBe("private");
+  });
+
+  test("one to which a plugin adds headers gets Vary and private as well, unless the plugin or the handler says otherwise", async () => {
+    const plugin = (headers: Record<string, string>): Plugin => ({
+      name: "each",
+      respond: (added) => Object.entries(headers).forEach((each) => added.set(...each)),
+    });
+    const told = async (own: Record<string, string>, ofHandler: Record<string, string>): Promise<unknown> => {
+      const { response } = await visitor({ plugins: [plugin({ "X-Own": "1", ...own })] })(withHeaders(ofHandler));
+      return ["X-Own", "Cache-Control", "Vary"].map((name) => response.headers.get(name));
+    };
+    expect(await told({}, {})).toEqual(["1", "private", "Cookie"]);
+    expect(await told({}, { "Cache-Control": "max-age=5", "Vary": "Accept" })).toEqual([
+      "1",
+      "max-age=5",
+      "Accept, Cookie",
+    ]);
+    expect(await told({ "Cache-Control": "no-store" }, { "Cache-Control": "max-age=5" })).toEqual([
+      "1",
+      "no-store",
+      null,
+    ]);
   });
 
   test("one that was read under the id header varies on that", async () => {

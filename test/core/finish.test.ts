@@ -283,7 +283,11 @@ describe("what a plugin tells the client", () => {
     asked.length = 0;
     const read = start();
     await read.get("n");
-    expect(Object.fromEntries(await sessions.commit(read))).toEqual({ "x-job": "done" });
+    expect(Object.fromEntries(await sessions.commit(read))).toEqual({
+      "cache-control": "private",
+      "vary": "Cookie",
+      "x-job": "done",
+    });
     expect(Object.fromEntries(await sessions.commit(start()))).toEqual({});
     expect(asked).toEqual([read]);
     const opened = sessions.open((await read.id()) ?? "");

@@ -147,7 +147,9 @@ describe("applyHeaders()", () => {
       "x-a": "1",
     });
     const told = applied(new Response(null, { headers }), new Headers({ "Cache-Control": "private" }));
-    expect(Object.fromEntries(told.headers)).toEqual({ "cache-control": "private", "cdn-cache-control": "max-age=60" });
+    expect(Object.fromEntries(told.headers)).toEqual({ "cache-control": "public", "cdn-cache-control": "max-age=60" });
+    const again = applied(new Response(null, { headers }), new Headers({ "Cache-Control": "private, max-age=5" }));
+    expect(again.headers.get("Cache-Control")).toBe("private, max-age=5");
   });
 
   test("adds to Vary, each name once", () => {

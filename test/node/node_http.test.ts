@@ -73,6 +73,19 @@ describe.each(STORES)("nodeSession() on node:http with %s", (_name, open) => {
     expect(second.text).toBe(first.text);
   });
 
+  test("leaves the handler its Cache-Control when the session was only read", async () => {
+    const visit = await serve(
+      async (request, response) => {
+        await sessionOf(request).get("visits");
+        response.setHeader("Cache-Control", "max-age=5");
+        response.end();
+      },
+      { store: open() },
+    );
+    const { headers } = await visit("/");
+    expect([headers.get("Cache-Control"), headers.get("Vary")]).toEqual(["max-age=5", "Cookie"]);
+  });
+
   test("counts visits, keeps them at a login and forgets them at a logout", async () => {
     const visit = await serve(
       async (request, response) => {
