@@ -47,7 +47,7 @@ export interface MigratingStoreOptions {
  * ## Consistency
  * Compare-and-set if `to` has it: no update is lost and no ended session comes back, also in the request that moves it. Otherwise the last
  * write wins, as in `to` alone. Reads are strong if both stores are. If `from` is eventually consistent, a session that was written in the last minute before the program was replaced may be
- * moved in an older state.
+ * moved in an older state. If `to` is, a place may not find a session that another place has moved in the last minute.
  *
  * ## Limits
  * - Those of `to`. A session that is too large for `to` cannot be written until it holds less.

@@ -3,14 +3,22 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { memoryStore, SessionManager } from "../../mod.ts";
+import { memoryStore, type Session, SessionManager, withSession } from "../../mod.ts";
 import { isPromise } from "../../src/core/maybe_promise.ts";
 import type { RecordVersion, SessionStore, StoredRecord, Write } from "../../src/core/store.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
 import { tagged } from "../../src/stores/migrating/versions.ts";
-import { fakeClock, type FaultPlan, faultyStore, kvSimulator, type OpenStore, storeCases } from "../../src/testing.ts";
+import {
+  cookieJar,
+  fakeClock,
+  type FaultPlan,
+  faultyStore,
+  kvSimulator,
+  type OpenStore,
+  storeCases,
+} from "../../src/testing.ts";
 import { PATIENCE } from "../setup/sessions.ts";
 
 const KEY = "0123456789abcdef".repeat(4);
@@ -122,6 +130,30 @@ describe("migratingStore()", () => {
       expect(await countIn(to)).toBe(isChange ? 2 : 1);
       expect([...(await present(store)).fields.keys()]).toEqual(["=count"]);
     }
+  });
+
+  it("keeps the client's cookie where the new store does not show yet that a session was moved there", async () => {
+    const clock = fakeClock();
+    const [from, kv, jar] = [memoryStore(), kvSimulator({ now: clock.now, delay: 30 }), cookieJar({ now: clock.now })];
+    const visit = async (store: SessionStore, use: (session: Session) => unknown): Promise<unknown> => {
+      let answer: unknown;
+      const handler = withSession(
+        async (_request, session) => {
+          answer = await use(session);
+          return new Response();
+        },
+        { store, now: clock.now },
+      );
+      await jar.fetch(handler, "https://shop.example/");
+      return answer;
+    };
+    const at = (place: string): SessionStore =>
+      migratingStore(from, cloudflareKvStore(kv.at(place)), { now: clock.now });
+    await visit(from, (session) => session.set("user", "ada"));
+    await visit(at("Paris"), (session) => session.set("n", 1));
+    expect(await visit(at("Tokyo"), async (session) => (await session.info()).ended)).toBe("unknown");
+    clock.advance(60);
+    expect(await visit(at("Tokyo"), (session) => session.get("user"))).toBe("ada");
   });
 
   it("leaves nothing of its own in the new store when the session is written again", async () => {
