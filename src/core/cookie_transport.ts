@@ -99,7 +99,14 @@ export function cookieTransport(
       if (cookieFor(request, runtimeArguments).settings.previous.length === 0) return false;
       const { scope, previous } = formFor(request, runtimeArguments);
       const header = request.headers.get("Cookie");
-      return previous.some(({ name }) => name !== scope.name && readCookie(header, name).isPresent);
+      const own = readCookie(header, scope.name).value;
+      return previous.some(({ name }) => {
+        if (name === scope.name) return false;
+        const { isPresent, value } = readCookie(header, name);
+        // A copy of the token is harmless, and is expired with the next write. During a rollout, requests at once may reach servers for
+        // which either name is the previous one: if each of them expired the other's copy, the client would be left with none.
+        return isPresent && (value === null || value !== own);
+      });
     },
     presentedName(request, runtimeArguments) {
       const { previous, scope } = cookieFor(request, runtimeArguments).settings;

@@ -34,7 +34,7 @@ function find(active: ActiveSession, token: string): MaybePromise<void> {
           chain(admit(active, opened, op), (found) => {
             if (typeof found === "string") return reject(active, found, op);
             op.emit({ type: "loaded" });
-            if (active.transport?.isMoved === true || found.token !== token) active.isRenewed = true;
+            if (active.transport?.isStale === true || found.token !== token) active.isRenewed = true;
             noteFirstUse(active, found, token);
             return noteLoaded(active, found);
           }),

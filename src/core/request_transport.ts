@@ -53,14 +53,14 @@ export class RequestTransport {
     return this.#policy.transports.some((each) => each.isAmbiguous?.(this.request, this.#runtimeArguments) === true);
   }
 
-  /** Whether the client holds a token under a previous name. */
+  /** Whether the client holds another token under a previous name, so that its own must be written again. */
   get isStale(): boolean {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
   }
 
   /**
-   * Whether a stale token must be written again: it came under a previous name, or the transport lacks `expireStrays`
-   * or `presentedName`.
+   * Whether a stale token is the client's own: it came under a previous name, or the transport lacks `expireStrays` or
+   * `presentedName`. If it cannot be written again, it must not be expired.
    */
   get isMoved(): boolean {
     if (!this.isStale) return false;

@@ -49,9 +49,9 @@ export interface Transport {
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
   /**
-   * Whether the client holds a token under a previous name. If its own token came under that name, or this transport
-   * lacks `expireStrays` or `presentedName`, the token is written again even if nothing changed. Otherwise
-   * `expireStrays` is called.
+   * Whether the client holds a token under a previous name that differs from the one that `read` found. The token of a
+   * session that was found is then written again even if nothing changed, and `write` expires the stray ones. If
+   * no session was found, `expireStrays` is called, unless the token came under a previous name.
    */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**

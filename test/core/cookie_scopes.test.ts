@@ -223,6 +223,21 @@ describe("previous", () => {
     expect(of("__Host-session=; older=old")).toEqual([null, true, "__Host-session"]);
   });
 
+  test("expires a copy of the token under a previous name with the next write, and not before", () => {
+    const transport = cookieTransport({ previous: [{ name: "older" }] });
+    for (const cookie of ["__Host-session=id; older=id", "older=id; __Host-session=id"]) {
+      const request = requestWith(cookie);
+      expect([transport.read(request, []), transport.isStale?.(request, [])]).toEqual(["id", false]);
+      const headers = new Headers();
+      transport.write(headers, "id", context(request));
+      expect(headers.getSetCookie()).toEqual([
+        `older=; ${EXPIRED}; Path=/; Secure; HttpOnly; SameSite=Lax`,
+        expect.stringMatching(/^__Host-session=id; /),
+      ]);
+    }
+    expect(transport.isStale?.(requestWith("__Host-session=; older="), [])).toBe(true);
+  });
+
   test("leaves a session alone that comes under the name of today, where a previous cookie had that name as well", () => {
     const transport = cookieTransport({ name: "s", domain: "shop.example", previous: [{}, { path: "/app" }] });
     const request = requestWith("s=a");

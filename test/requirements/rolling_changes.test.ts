@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { Pool } from "pg";
 import { createClient } from "redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { SessionManager, type SessionOptions, type SessionStore } from "../../mod.ts";
+import { SessionManager, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
 import { encryption } from "../../src/encryption.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
@@ -19,7 +19,7 @@ import { type CookieJar, cookieJar, fakeClock, kvSimulator } from "../../src/tes
 import { userSessions } from "../../src/user_sessions.ts";
 import { type PostgresServer, startPostgres } from "../setup/postgres.ts";
 import { type RedisServer, startRedis } from "../setup/redis.ts";
-import { PATIENCE, visitor } from "../setup/sessions.ts";
+import { PATIENCE, SHOP, visitor } from "../setup/sessions.ts";
 
 interface Data {
   user?: string;
@@ -324,6 +324,56 @@ describe("another cookie while servers are replaced", () => {
 
   test("first a version that writes the old one and names the new one in `previous`", async () => {
     await new Rollout().roll(host, readsBoth, wide);
+  });
+
+  test.each<[string, Version, boolean]>([
+    ["ids", (store) => ({ store }), false],
+    ["signed ids", (store) => ({ store, ids: signedIds({ secrets: [NEW] }) }), false],
+    ["sessions in the cookie", () => ({ store: cookieSessions({ secrets: [NEW] }) }), true],
+  ])("requests at once on servers of both versions sign nobody out: %s", async (_name, of, isInCookie) => {
+    const rollout = new Rollout({ isInCookie });
+    const servers = [readsBoth, wide].map(
+      (version) => rollout.servers((store, client) => ({ ...version(store, client), ...of(store, client) }))[0],
+    );
+    const [before, after] = servers;
+    if (before === undefined || after === undefined) throw new Error("There are two");
+    const { jar } = await rollout.begin(before);
+    /** Two requests with the same cookies. Both sessions are loaded before one is stored, and the responses arrive in this order. */
+    const atOnce = async (...order: readonly Server[]): Promise<void> => {
+      const Cookie = jar.header(SHOP) ?? "";
+      let loaded = 0;
+      const both = Promise.withResolvers<void>();
+      const answers = order.map((server) =>
+        withSession<Data>(async (_request, session) => {
+          const user = await session.get("user");
+          if (++loaded === order.length) both.resolve();
+          await both.promise;
+          return new Response(user);
+        }, server)(new Request(SHOP, { headers: { Cookie } })),
+      );
+      for (const response of await Promise.all(answers)) {
+        expect(await response.text()).toBe("ada");
+        jar.store(SHOP, response);
+      }
+    };
+    // Each server renews the cookie under its own name, because the session was not used for a while.
+    rollout.clock.advance(10_000);
+    await atOnce(after, before);
+    expect(jar.cookies()).toHaveLength(2);
+    for (const order of [
+      [before, after],
+      [after, before],
+      [before, after],
+    ])
+      await atOnce(...order);
+    rollout.clock.advance(10_000);
+    await atOnce(before, after);
+    await atOnce(after, before);
+    await visitor<Data>(after, { jar })((session) => session.set("count", 2));
+    expect((await visitor<Data>(before, { jar })((session) => session.all())).result).toEqual({
+      user: "ada",
+      count: 2,
+    });
   });
 
   test("without that version, servers of before do not know the new cookie; all at once keeps everybody", async () => {
