@@ -513,6 +513,20 @@ describe("a handler that answers with the response of another one", () => {
     }
   });
 
+  test("begins a session with its changes if that one has destroyed a session that was not loaded here, and drops them if it was", async () => {
+    for (const isLoaded of [false, true]) {
+      const { sessions, inner, all } = await nested();
+      const headers = { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) };
+      const session = sessions.start(new Request(SHOP, { headers }));
+      if (isLoaded) await session.get("inner");
+      set(session);
+      const other = sessions.start(new Request(SHOP, { headers }));
+      await other.destroy();
+      const response = await sessions.respond(session, await sessions.respond(other, new Response()));
+      expect(await all(response)).toEqual(isLoaded ? {} : { outer: 1 });
+    }
+  });
+
   test("begins a session if that one has cleared a cookie that holds none any more", async () => {
     let now = 0;
     const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
