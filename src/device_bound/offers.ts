@@ -41,11 +41,10 @@ export class Offers {
     const known = this.#given.get(op);
     this.#given.delete(op);
     const facts = readFacts(metadata[FACTS]);
-    const isOffered = known === undefined && op.session !== undefined && this.#offered.has(op.session);
     // A new login needs a new key: an attacker may have planted the session together with its key.
     const isLogin = replaces === undefined || metadata.authenticatedAt !== replaces.metadata.authenticatedAt;
     const asks = isLogin || (!isBound(facts) && metadata.unconfirmed !== true);
-    if (asks && !isOffered && exchangeOf(op) !== null && this.#settings.mayOffer(op)) {
+    if (asks && exchangeOf(op) !== null && this.#settings.mayOffer(op)) {
       // With the same id, the browser replaces its old session. With the same secret, the old proof of requests under
       // way stays valid.
       const binding =

@@ -1,3 +1,4 @@
+import { calculateJwkThumbprint } from "jose";
 import { beforeEach, expect, test } from "vitest";
 import {
   memoryStore,
@@ -131,6 +132,35 @@ test("a session whose creation got no answer is found again in the same request,
   expect(await (await browser.fetch("/doubtful", { method: "POST" })).json()).toMatchObject({ user: "ada" });
   expect(browser.sessions.size).toBe(1);
   expect(await (await browser.fetch("/")).json()).toEqual({ user: "ada", ended: null });
+});
+
+test.each<[string, readonly string[]]>([
+  ["begins a session", []],
+  ["takes the place of a session with another key", ["/login"]],
+  ["takes the place of a session without a key", ["/count"]],
+])("a login that %s, and is stored only at the second attempt, asks for a new key", async (_, before) => {
+  for (const mode of ["offer", "require"] as const) {
+    const store = faultyStore(memoryStore());
+    const plugin = deviceBound({ mode });
+    const handler = withSession<Data>(
+      async (request, session) => {
+        if (request.url.endsWith("/count")) await session.update("n", (n = 0) => n + 1);
+        if (!request.url.endsWith("/login")) return new Response(await plugin.thumbprint(session));
+        await session.regenerate({ reauthenticated: true });
+        session.set("user", "ada");
+        await session.save().catch(() => session.save());
+        return new Response();
+      },
+      { store, now: clock, plugins: [plugin] },
+    );
+    const browser = new Browser(handler, await deviceKey(), clock);
+    for (const path of before) await browser.fetch(path, { method: "POST" });
+    browser.key = await deviceKey();
+    now += 1000;
+    store.plan({ save: ["rejects"] });
+    await browser.fetch("/login", { method: "POST" });
+    expect(await (await browser.fetch("/")).text()).toBe(await calculateJwkThumbprint(browser.key.jwk));
+  }
 });
 
 test("a session whose first id was in use is offered a key under the next one", async () => {
