@@ -3,13 +3,12 @@ import { urlOf } from "./address.ts";
 import { openAdmitted } from "./admission.ts";
 import { type Change, EMPTY } from "./changes.ts";
 import { endPending } from "./commit/end_pending.ts";
-import { reporting } from "./commit/report.ts";
-import { isOutage } from "./errors.ts";
-import type { RejectReason } from "./events.ts";
+import { isSessionError } from "./errors.ts";
 import type { FieldsView } from "./fields.ts";
 import { beginOperation } from "./operation.ts";
+import type { MaybePromise } from "./maybe_promise.ts";
 import { NO_FIELDS } from "./record_fields.ts";
-import type { Found } from "./repository.ts";
+import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
 import { reportFailure } from "./store_client.ts";
 import { difference } from "./store_repository/record_write.ts";
@@ -47,8 +46,8 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   if (token === copy.base?.token) return;
   const { pendingDelete } = active;
   // An id that the nested handler has renewed opens nothing, so only the store can tell which session `destroy` ends.
-  if (typeof pendingDelete === "string") await reporting(active, false, (op) => endPending(active, pendingDelete, op));
-  const found = await open(active, token);
+  if (typeof pendingDelete === "string") await reported(active, "store", (op) => endPending(active, pendingDelete, op));
+  const found = await reported(active, "load", (op) => openAdmitted(active, token, op));
   if (typeof found === "string") return;
   // After `destroy`, the data of the session must not come back, also if the nested response still brings its token.
   if (isSameSession(found, active.destroyed)) {
@@ -61,12 +60,16 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   await copy.setBase(found, active.unconfirmed?.commit.changes);
 }
 
-/** Opens the token of a nested response, and reports a failure of the store. */
-async function open(active: ActiveSession, token: string): Promise<Found | RejectReason> {
+/** Runs a step in an operation of its own, and reports a failure of the store. */
+async function reported<T>(
+  active: ActiveSession,
+  during: "load" | "store",
+  step: (op: Operation) => MaybePromise<T>,
+): Promise<T> {
   try {
-    return await openAdmitted(active, token, await beginOperation(active));
+    return await step(await beginOperation(active));
   } catch (error) {
-    if (isOutage(error)) reportFailure(active, "load", error);
+    if (isSessionError(error)) reportFailure(active, during, error);
     throw error;
   }
 }
