@@ -18,10 +18,7 @@ export class Offers {
   readonly #settings: DeviceBoundSettings;
   /** Sessions whose response asks the browser for a key. */
   readonly #offered: WeakSet<object> = new WeakSet();
-  /**
-   * The binding that a commit gives to the session that it creates, and the id of that session. A repeated attempt to
-   * store the session uses the same binding.
-   */
+  /** The binding that a commit gives to the session that it creates, and the id of that session. */
   readonly #given: WeakMap<Operation, { readonly id: string; readonly binding: Binding }> = new WeakMap();
 
   constructor(settings: DeviceBoundSettings) {
@@ -38,7 +35,7 @@ export class Offers {
     // A session that the store does not show has its facts already.
     if (replaces?.id === id) return contents;
     const { metadata } = contents;
-    const known = this.#given.get(op);
+    // A second attempt under the same id may give no binding.
     this.#given.delete(op);
     const facts = readFacts(metadata[FACTS]);
     // A new login needs a new key: an attacker may have planted the session together with its key.
@@ -47,8 +44,7 @@ export class Offers {
     if (asks && exchangeOf(op) !== null && this.#settings.mayOffer(op)) {
       // With the same id, the browser replaces its old session. With the same secret, the old proof of requests under
       // way stays valid.
-      const binding =
-        typeof facts === "object" ? { id: facts.id, secret: facts.secret } : (known?.binding ?? newBinding());
+      const binding = typeof facts === "object" ? { id: facts.id, secret: facts.secret } : newBinding();
       this.#given.set(op, { id, binding });
       if (op.session !== undefined) this.#offered.add(op.session);
       return withFacts(contents, binding);
