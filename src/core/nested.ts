@@ -60,7 +60,7 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
   await copy.setBase(found, active.unconfirmed?.commit.changes);
 }
 
-/** Runs a step in an operation of its own, and reports a failure of the store. */
+/** Runs a step in a new operation, and reports a failure of the store. */
 async function reported<T>(
   active: ActiveSession,
   during: "load" | "store",
