@@ -540,6 +540,27 @@ describe('limit with onLimit: "refuse"', () => {
     expect(await users.list(ADA)).toHaveLength(1);
   });
 
+  test.each(["refuse", "revoke-oldest"] as const)(
+    "bind() keeps the session of a password's change beside a login that came first, with %s",
+    async (onLimit) => {
+      let version = 1;
+      const { users, logIn } = devices({}, { credentialVersion: () => version, limit: 1, onLimit });
+      const laptop = await logIn();
+      await laptop(async (session) => {
+        await session.get("user");
+        version = 2;
+        await logIn();
+        await session.regenerate();
+        await users.bind(session, ADA);
+      });
+      expect(await userOn(laptop)).toBe(ADA);
+      expect(await users.list(ADA)).toHaveLength(2);
+      if (onLimit === "refuse") return expect(await codeOf(logIn)).toBe("ERR_SESSION_LIMIT");
+      await logIn();
+      expect(await users.list(ADA)).toHaveLength(1);
+    },
+  );
+
   type Use = (session: Session<UntypedData>, users: UserSessions) => unknown;
   test.each<[string, { isBound: boolean; overtakenAt: "load" | "save"; does: Use; other: Use }]>([
     [
