@@ -8,6 +8,7 @@ import { encryption } from "../../src/encryption.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
 import { signedIds } from "../../src/signed_ids.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
+import { cookieJar } from "../../src/testing/cookie_jar.ts";
 import { faultyStore } from "../../src/testing/faulty_store.ts";
 import { kvSimulator } from "../../src/testing/kv_simulator.ts";
 import { type UserSessions, userSessions } from "../../src/user_sessions.ts";
@@ -340,6 +341,22 @@ test.each(["/count", "/renew?grace=30", "/renew?grace=0", "/login"])(
     expect(await (await browser.fetch("/")).json()).toEqual(ALIVE);
   },
 );
+
+test("deviceBound() asks no second time for a key when a place of Workers KV writes a session that it does not show yet", async () => {
+  const kv = kvSimulator({ now: clock, delay: 60, writeInterval: 0 });
+  const at = (place: string): Handler =>
+    app({ store: cloudflareKvStore(kv.at(place)), plugins: [readYourWrites({ secrets: SECRETS })] });
+  // A browser that does not support the protocol.
+  const jar = cookieJar({ now: clock });
+  const asks = async (place: string, path: string): Promise<boolean> => {
+    const response = await jar.fetch(at(place), ORIGIN + path, { method: "POST" });
+    expect(response.status).toBe(200);
+    return response.headers.has("Secure-Session-Registration");
+  };
+  expect(await asks("Paris", "/login")).toBe(true);
+  now += 1000;
+  expect(await asks("Tokyo", "/count")).toBe(false);
+});
 
 test("deviceBound() ends nothing where Workers KV does not show a session yet", async () => {
   const kv = kvSimulator({ now: clock, delay: 60, writeInterval: 0 });
