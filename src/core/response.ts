@@ -15,7 +15,7 @@
  * - A `Set-Cookie` that is added replaces those of the same name that the handler set.
  * - `Cache-Control: no-store` also removes the headers that the handler set for particular caches, because those caches
  *   ignore `Cache-Control` (RFC 9213, 2.2).
- * - `Cache-Control: private` is only a default: the handler's own `Cache-Control` stays.
+ * - `Cache-Control: private` is only a default: the handler's own `Cache-Control` stays. `no-cache` alone becomes `no-cache, private`.
  * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
 export function applyHeaders(response: Response, added: Headers): Response | null {
@@ -52,15 +52,11 @@ export function applyPrivacy(response: Response, varyOn: readonly string[]): Res
 /** Sets the headers for caches: the response is private to one client, and depends on these request headers. */
 export function keepPrivate(headers: Headers, varyOn: readonly string[]): void {
   for (const name of varyOn) addTo(headers, "Vary", name);
-  setDefault(headers, "Cache-Control", PRIVATE);
+  if (!headers.has("Cache-Control")) headers.set("Cache-Control", PRIVATE);
 }
 
 /** The `Cache-Control` of a response whose session was only used. */
 const PRIVATE = "private";
-
-function setDefault(headers: HeaderTarget, name: string, value: string): void {
-  if (!headers.has(name)) headers.set(name, value);
-}
 
 /** Whether a value is a response, of any implementation. */
 export function isResponse(value: unknown): value is Response {
@@ -86,10 +82,18 @@ export function mergeHeaders(headers: HeaderTarget, added: Headers): void {
   for (const [name, value] of added) {
     if (name === "set-cookie") headers.append("Set-Cookie", value);
     else if (name === "vary") for (const item of value.split(",")) addTo(headers, name, item.trim());
-    else if (name === "cache-control" && value === PRIVATE) setDefault(headers, name, value);
+    else if (name === "cache-control" && value === PRIVATE) keepFromSharedCaches(headers);
     else if (name !== "access-control-expose-headers") headers.set(name, value);
     else if (headers.has("Access-Control-Allow-Origin")) addTo(headers, name, value);
   }
+}
+
+/** Makes a response private, unless its handler says how long caches may keep it. */
+function keepFromSharedCaches(headers: HeaderTarget): void {
+  const own = headers.get("Cache-Control");
+  if (own === null) headers.set("Cache-Control", PRIVATE);
+  // Some frameworks of Node set this for each response. Shared caches may keep such a response (RFC 9111, 5.2.2.4).
+  else if (own === "no-cache") headers.set("Cache-Control", `${own}, ${PRIVATE}`);
 }
 
 /** The headers that particular caches read in place of `Cache-Control`. */
