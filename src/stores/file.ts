@@ -51,6 +51,7 @@ export interface FileStoreOptions {
    * The failures that an acknowledged write survives.
    *
    * - `"power-loss"`, the default: a crash of the process or of the machine. Each write waits for the disk twice, a touch and a deletion once.
+   *   On Windows, a crash of the machine can undo the last writes.
    * - `"process"`: a crash of the process. Nothing waits for the disk. After a power failure, the sessions of the last seconds may be in an
    *   older state, ended sessions may be back, and damaged ones count as ended.
    */
