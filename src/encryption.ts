@@ -19,7 +19,7 @@ import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { RecordCodec } from "./core/record_codec.ts";
 import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./core/record_fields.ts";
-import { decrypt, encrypt } from "./crypto/aes_gcm.ts";
+import { aesKey, type AesKey, decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
 import { type Keys, keyring, optionalSecrets, type Secrets, withAny } from "./crypto/secrets.ts";
 
@@ -100,8 +100,8 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
 
 const WITHOUT_SECRETS: Keys<string> = [""];
 
-function keyOf(id: string, secret: string): MaybePromise<Uint8Array<ArrayBuffer>> {
-  return deriveKey("record", id, secret);
+function keyOf(id: string, secret: string): MaybePromise<AesKey> {
+  return chain(deriveKey("record", id, secret), aesKey);
 }
 
 function boundTo(key: string, metadata: string): string {

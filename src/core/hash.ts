@@ -17,7 +17,7 @@ export interface NodeCrypto {
 }
 
 /** A key of `node:crypto`. */
-interface NodeKey {
+export interface NodeKey {
   readonly type: string;
 }
 

@@ -1,5 +1,5 @@
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
-import { decrypt, encrypt } from "./aes_gcm.ts";
+import { aesKey, decrypt, encrypt } from "./aes_gcm.ts";
 import { deriveKey } from "./keys.ts";
 import { keyring, type Secrets, withAny } from "./secrets.ts";
 
@@ -18,7 +18,7 @@ export interface Sealer {
  * @throws {RangeError} If a secret has fewer than 32 bytes
  */
 export function sealerFor(purpose: string, secrets: Secrets): Sealer {
-  const keysOf = keyring(secrets, (secret) => deriveKey(purpose, secret));
+  const keysOf = keyring(secrets, (secret) => chain(deriveKey(purpose, secret), aesKey));
   return {
     seal: (text, context, runtimeArguments) =>
       chain(keysOf(runtimeArguments), ([current]) => encrypt(current, text, context)),

@@ -1,14 +1,15 @@
-import { createCipheriv, createDecipheriv, createSecretKey, hash, type KeyObject } from "node:crypto";
+import nodeCrypto, { createCipheriv, createDecipheriv, createSecretKey, hash, type KeyObject } from "node:crypto";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { decrypt, encrypt } from "../../src/crypto/aes_gcm.ts";
+import { aesKey, decrypt, encrypt } from "../../src/crypto/aes_gcm.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();
   vi.resetModules();
 });
 
-const KEY = new Uint8Array(32).map((_, at) => at * 5);
-const OTHER = new Uint8Array(32).fill(1);
+const BYTES = new Uint8Array(32).map((_, at) => at * 5);
+const KEY = aesKey(BYTES);
+const OTHER = aesKey(new Uint8Array(32).fill(1));
 const texts = ["", "text", "ü€", "\uFEFFtext", "ä".repeat(100_000)];
 
 type Making = [algorithm: "aes-256-gcm", key: KeyObject, nonce: Uint8Array];
@@ -74,7 +75,7 @@ describe("encrypt()", () => {
     const sealed = String(encrypt(KEY, "text ü", "data ö"));
     expect(sealed).toMatch(/^1[A-Za-z0-9_-]+$/);
     const bytes = (from: number, to?: number) => Buffer.from(sealed.slice(from, to), "base64url");
-    const decipher = createDecipheriv("aes-256-gcm", KEY, bytes(1, 17));
+    const decipher = createDecipheriv("aes-256-gcm", BYTES, bytes(1, 17));
     decipher.setAAD(Buffer.from("data ö")).setAuthTag(bytes(17, 39));
     expect(decipher.update(bytes(39), undefined, "utf8") + decipher.final("utf8")).toBe("text ü");
   });
@@ -91,7 +92,7 @@ describe("decrypt()", () => {
 
   test("decrypts what another implementation has encrypted", () => {
     const nonce = Buffer.alloc(12, 250);
-    const cipher = createCipheriv("aes-256-gcm", KEY, nonce).setAAD(Buffer.from("data"));
+    const cipher = createCipheriv("aes-256-gcm", BYTES, nonce).setAAD(Buffer.from("data"));
     const ciphertext = Buffer.concat([cipher.update("text"), cipher.final()]);
     const sealed = `1${nonce.toString("base64url")}${cipher.getAuthTag().toString("base64url")}${ciphertext.toString("base64url")}`;
     expect(decrypt(KEY, sealed, "data")).toBe("text");
@@ -122,7 +123,7 @@ describe("decrypt()", () => {
 
   test("gives null when the text has the mark of another format, or a character too many", async () => {
     const nonce = Buffer.from("1".repeat(16), "base64url");
-    const cipher = createCipheriv("aes-256-gcm", KEY, nonce).setAAD(Buffer.from("data"));
+    const cipher = createCipheriv("aes-256-gcm", BYTES, nonce).setAAD(Buffer.from("data"));
     const ciphertext = cipher.update("text", "utf8", "base64url") + cipher.final("base64url");
     const rest = nonce.toString("base64url") + cipher.getAuthTag().toString("base64url") + ciphertext;
     for (const open of [decrypt, (await freshWith(undefined)).decrypt]) {
@@ -160,7 +161,7 @@ describe("with WebCrypto", () => {
 
   test("imports a key once", async () => {
     const web = await freshWith(undefined);
-    const key = KEY.slice();
+    const key = aesKey(BYTES);
     const imports = vi.spyOn(crypto.subtle, "importKey");
     const sealed = await web.encrypt(key, "text", "");
     await web.decrypt(key, sealed, "");
@@ -194,6 +195,13 @@ describe("Node's ciphers", () => {
     expect(await fresh.decrypt(OTHER, sealed, "data")).toBeNull();
     expect(web).toHaveBeenCalledTimes(1);
     expect(decrypt(KEY, sealed, "data")).toBe("text");
+  });
+
+  test("get the key object of a key, which is made once", () => {
+    const key = aesKey(BYTES);
+    const made = vi.spyOn(nodeCrypto, "createSecretKey");
+    expect(decrypt(key, String(encrypt(key, "text", "")), "")).toBe("text");
+    expect(made).toHaveBeenCalledTimes(1);
   });
 
   test("are tried once, and WebCrypto is left alone where they do their work", async () => {
