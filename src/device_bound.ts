@@ -118,7 +118,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
       if (exchange === null || session === undefined) return undefined;
       const { found, rejected, presented } = internalsOf(session);
       // Who presents an old id without a proof gets no new one. The browser gets it with the answer to its proof.
-      if (found && proving.has(session) && !proved.has(session)) return headers.delete("Set-Cookie");
+      if (found && proving.has(session) && !proved.has(session)) return keepSessionCookie(headers, exchange);
       const facts = found ? readFacts(found.metadata[FACTS]) : undefined;
       if (typeof facts === "object")
         return offers.has(session)

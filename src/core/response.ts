@@ -99,7 +99,8 @@ function keepFromSharedCaches(headers: HeaderTarget): void {
 /** The headers that particular caches read in place of `Cache-Control`. */
 const TARGETED = /-cache-control$|^(?:surrogate-control|edge-control|x-accel-expires)$/;
 
-function cookieName(line: string): string {
+/** The name of the cookie in a line of `Set-Cookie`. */
+export function cookieName(line: string): string {
   return line.slice(0, line.indexOf("=")).trim();
 }
 

@@ -9,6 +9,7 @@ import { readCookies } from "../core/cookie_transport/cookie_header.ts";
 import { CLOCK_ERROR } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
+import { cookieName } from "../core/response.ts";
 import { type CookieTransport, isCookieTransport } from "../core/transport.ts";
 import type { Binding } from "./binding.ts";
 import type { SignaturesOf } from "./signatures.ts";
@@ -94,12 +95,17 @@ export function expireProof(headers: Headers, exchange: CookieExchange): void {
   write(headers, "", exchange, 0);
 }
 
-/** Removes the header that would make the browser drop the session cookie. */
+/**
+ * Removes what changes the session cookie from a response, so that the browser keeps the one that it has. That may be a
+ * cookie of a previous name, which is expired where the present one is written or expired.
+ */
 export function keepSessionCookie(headers: Headers, { transport, request, runtimeArguments }: CookieExchange): void {
-  const name = transport.cookieName(request, runtimeArguments);
-  const cookies = headers.getSetCookie().filter((line) => !line.startsWith(`${name}=`));
+  const clearing = new Headers();
+  transport.clear(clearing, { maxAge: 0, request, runtimeArguments });
+  const names = new Set(clearing.getSetCookie().map(cookieName));
+  const kept = headers.getSetCookie().filter((line) => !names.has(cookieName(line)));
   headers.delete("Set-Cookie");
-  for (const line of cookies) headers.append("Set-Cookie", line);
+  for (const line of kept) headers.append("Set-Cookie", line);
 }
 
 /** The attributes of the bound cookie, as the browser expects them: without `Max-Age` and `Expires`. */

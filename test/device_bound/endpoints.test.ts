@@ -1,5 +1,12 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { memoryStore, SessionManager, type SessionOptions, type SessionStore, withSession } from "../../mod.ts";
+import {
+  memoryStore,
+  type Plugin,
+  SessionManager,
+  type SessionOptions,
+  type SessionStore,
+  withSession,
+} from "../../mod.ts";
 import { isFinal } from "../../src/core/admission.ts";
 import type { Operation } from "../../src/core/repository.ts";
 import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
@@ -35,7 +42,7 @@ function app(options: SessionOptions<Data> = {}, bound: DeviceBoundOptions = {})
       const { ended } = await session.info();
       return Response.json({ user: await session.get("user"), ended });
     },
-    { now: clock, ...options, plugins: [plugin] },
+    { now: clock, ...options, plugins: [...(options.plugins ?? []), plugin] },
   );
 }
 
@@ -394,14 +401,15 @@ describe("a request to an endpoint", () => {
     await browser.register(offer);
     const [session] = browser.sessions.values();
     const id = session?.id ?? "";
-    const handler = app({ store, ...options });
+    const other: Plugin = { name: "other", respond: (headers) => headers.append("Set-Cookie", "other=1") };
+    const handler = app({ store, plugins: [other], ...options });
     const { Cookie } = cookieOf(browser);
     const stolen = { "Cookie": `__Host-session=${browser.cookie("__Host-session")}`, "Sec-Secure-Session-Id": id };
     now += 599_999;
     if (path !== "") await handler(new Request(`${ORIGIN}${path}`, { headers: { Cookie } }));
     for (const endpoint of ["start", "refresh"]) {
       const response = await handler(post(endpoint, stolen));
-      expect([response.status, response.headers.getSetCookie()]).toEqual([403, []]);
+      expect([response.status, response.headers.getSetCookie()]).toEqual([403, ["other=1"]]);
     }
     const proof = await sign(browser.key, { jti: browser.challenges.get(id) });
     const response = await handler(post("refresh", { ...stolen, "Secure-Session-Response": proof }));
@@ -409,6 +417,14 @@ describe("a request to an endpoint", () => {
     const name = options.cookie === undefined ? "__Host-session" : "__Host-now";
     expect(names).toEqual(expect.arrayContaining([name, `${name}-bound`]));
   });
+});
+
+test("a refresh that finds no session leaves the browser the cookie of a previous name, too", async () => {
+  const handler = app({ cookie: { name: "__Host-now", previous: [{ name: "__Host-session" }] } });
+  const Cookie = `__Host-session=${"x".repeat(32)}`;
+  const response = await handler(post("refresh", { Cookie, "Sec-Secure-Session-Id": "any" }));
+  expect(await response.json()).toMatchObject({ continue: false });
+  expect(response.headers.getSetCookie()).toEqual([]);
 });
 
 describe("isFinal()", () => {
