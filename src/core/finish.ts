@@ -268,13 +268,11 @@ function tokenWriter(
     return (headers) => transport.write(headers, base.token, maxAgeOf(active, base.metadata));
   }
   // A request that goes on although the store failed leaves the cookie alone, also that of a session that has ended.
-  if (!base && isStored && (active.isEnded || (active.isDead && active.unavailable === undefined)))
-    return (headers) => transport.clear(headers);
+  if (!base && isStored && active.isEnded) return (headers) => transport.clear(headers);
+  if (!base && isStored && active.isDead && active.unavailable === undefined)
+    return (headers) => transport.clearDead(headers);
   // The token itself is not sent again: the response of a login may have replaced it meanwhile.
-  // A token that came under a previous name and could not be moved is not expired: after an outage it opens its session again.
-  return active.rejected === "ambiguous" || (transport.isStale && !transport.isMoved)
-    ? (headers) => transport.expireStrays(headers)
-    : undefined;
+  return active.rejected === "ambiguous" ? (headers) => transport.expireStrays(headers) : undefined;
 }
 
 /**

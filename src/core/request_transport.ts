@@ -59,8 +59,8 @@ export class RequestTransport {
   }
 
   /**
-   * Whether a stale token is the client's own: it came under a previous name, or the transport lacks `expireStrays` or
-   * `presentedName`. If it cannot be written again, it must not be expired.
+   * Whether a stale token is the one that was read: it came under a previous name, or the transport lacks `expireStrays`
+   * or `presentedName`, so that it cannot be told.
    */
   get isMoved(): boolean {
     if (!this.isStale) return false;
@@ -98,6 +98,19 @@ export class RequestTransport {
   clear(headers: Headers): void {
     this.answerer.clear(headers, this.#context(0));
     this.#protect(headers);
+  }
+
+  /**
+   * Clears a token that opens no session. Another one that the client holds under a previous name stays, because it may open
+   * one: the next request presents it alone.
+   */
+  clearDead(headers: Headers): void {
+    const others = new Headers();
+    if (this.isStale && !this.isMoved) this.answerer.expireStrays?.(others, this.#context(0));
+    this.clear(headers);
+    const kept = headers.getSetCookie().filter((line) => !others.getSetCookie().includes(line));
+    headers.delete("Set-Cookie");
+    for (const line of kept) headers.append("Set-Cookie", line);
   }
 
   /** Expires stray tokens, and keeps the client's own. */

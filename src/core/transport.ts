@@ -44,14 +44,15 @@ export interface Transport {
    */
   isAmbiguous?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
-   * Expires the stray tokens of an ambiguous or stale request whose response writes and clears no token. It keeps the
-   * token that is where `write` puts it: the next request carries only that one.
+   * Expires the stray tokens of an ambiguous request whose response writes and clears no token. It keeps the token that
+   * is where `write` puts it: the next request carries only that one.
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
   /**
    * Whether the client holds a token under a previous name that differs from the one that `read` found. The token of a
    * session that was found is then written again even if nothing changed, and `write` expires the stray ones. If
-   * no session was found, `expireStrays` is called, unless the token came under a previous name.
+   * the token opens no session any more, the lines of `clear` that are not among those of `expireStrays` are sent: the
+   * other token may open a session.
    */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**

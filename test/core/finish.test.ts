@@ -487,6 +487,28 @@ test("a cookie of a previous name is expired when it is met, also where the sess
   expect(await read(`s=${id}`)).toEqual([]);
 });
 
+test("a session under a previous name outlives a dead token under the present one", async () => {
+  const cookie = { name: "s", previous: [{ name: "older" }] };
+  const { sessions, start } = await begun({ cookie });
+  const visit = async (Cookie: string, use: (session: Session) => unknown): Promise<unknown[]> => {
+    const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+    return [await use(session), (await sessions.commit(session)).getSetCookie().map((line) => line.split(";", 2))];
+  };
+  const expired = (name: string): string[] => [`${name}=`, " Max-Age=0"];
+  const older = `older=${await start().id()}`;
+  const dead = "a".repeat(32);
+  const read = (session: Session): unknown => session.get("n");
+  expect(await visit(`s=${dead}; ${older}`, read)).toEqual([undefined, [expired("s")]]);
+  // The browser presents the other cookie alone now.
+  expect(await visit(older, read)).toEqual([1, [expired("older"), expect.anything()]]);
+  // A dead token under the previous name is expired itself, and a logout expires both.
+  expect(await visit(`older=${dead}`, read)).toEqual([undefined, [expired("older"), expired("s")]]);
+  expect(await visit(`s=${dead}; ${older}`, (session) => session.destroy())).toEqual([
+    undefined,
+    [expired("older"), expired("s")],
+  ]);
+});
+
 test("a session that came under a previous name keeps that cookie where it cannot be moved yet", async () => {
   const store = faultyStore(memoryStore());
   const cookie = { name: "s", previous: [{ name: "older" }] };
