@@ -10,6 +10,7 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import type { Found, Operation } from "./repository.ts";
 import { RequestTransport } from "./request_transport.ts";
+import { setCookiesOf } from "./response.ts";
 import { reportFailure } from "./store_client.ts";
 import { difference } from "./store_repository/record_write.ts";
 import type { WorkingCopy } from "./working_copy.ts";
@@ -31,7 +32,7 @@ export async function joinNested(active: ActiveSession, response: Response): Pro
     const sent = responseHeader === undefined ? null : response.headers.get(responseHeader);
     if (sent !== null) headers.set(requestHeader, sent);
   }
-  const pairs = response.headers.getSetCookie().map((line) => line.split(";", 1)[0] ?? "");
+  const pairs = setCookiesOf(response.headers).map((line) => line.split(";", 1)[0] ?? "");
   // A line without a value expires a cookie, perhaps one of the same name in another scope.
   headers.set("Cookie", pairs.filter((pair) => pair.indexOf("=") < pair.length - 1).join("; "));
   const token = await new RequestTransport(
@@ -89,7 +90,7 @@ function isCleared(transport: RequestTransport, response: Response): boolean {
   const clearing = new Headers();
   transport.clear(clearing);
   const lines = clearing.getSetCookie();
-  const sent = response.headers.getSetCookie();
+  const sent = setCookiesOf(response.headers);
   // Any response may expire cookies of other scopes.
   return lines.length > 0 && lines.every((line) => sent.includes(line));
 }

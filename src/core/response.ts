@@ -164,15 +164,32 @@ function adopt({ body, status, statusText, headers }: Response): Response {
     statusText,
     headers: [...headers],
   });
-  if (typeof headers.getSetCookie === "function") {
-    copy.headers.delete("Set-Cookie");
-    for (const cookie of headers.getSetCookie()) copy.headers.append("Set-Cookie", cookie);
-  }
+  copy.headers.delete("Set-Cookie");
+  for (const cookie of setCookiesOf(headers)) copy.headers.append("Set-Cookie", cookie);
   return copy;
+}
+
+/**
+ * The lines of `Set-Cookie` of a response.
+ *
+ * @throws {TypeError} If the headers are of an implementation that cannot tell them apart
+ */
+export function setCookiesOf(headers: Headers): string[] {
+  if (typeof headers.getSetCookie === "function") return headers.getSetCookie();
+  if (headers.get("Set-Cookie") === null) return [];
+  throw unusable("its headers join several lines of Set-Cookie");
+}
+
+/** The error for a response of an implementation that lacks what a copy needs, such as that of node-fetch. */
+function unusable(reason: string): TypeError {
+  return new TypeError(
+    `Cannot add the session's headers to a Response of another implementation: ${reason}; return a Response of the runtime, made with new Response(body, { status, headers })`,
+  );
 }
 
 function ownStream(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
   if (isOfThisRealm(ReadableStream.prototype, "locked", body)) return body;
+  if (typeof body.getReader !== "function") throw unusable("its body is not a ReadableStream");
   const reader = body.getReader();
   return new ReadableStream({
     async pull(controller) {

@@ -1,5 +1,7 @@
+import { Readable } from "node:stream";
 import { Response as UndiciResponse } from "undici";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { memoryStore, withSession } from "../../mod.ts";
 import { applyHeaders, applyPrivacy, keepPrivate } from "../../src/core/response.ts";
 
 const COOKIE = "s=id; Path=/";
@@ -265,6 +267,28 @@ describe("a response of another implementation", () => {
     Object.defineProperty(response, "headers", { value: headers });
     const copy = applied(response, said());
     expect([copy.headers.get("X-A"), copy.headers.getSetCookie()]).toEqual(["1", ["a=1", "b=2", COOKIE]]);
+  });
+
+  test("is refused when its body is a stream of another kind, as that of node-fetch is", () => {
+    const { response } = foreign({}, null);
+    Object.defineProperty(response, "body", { value: Readable.from(["one"]) });
+    expect(() => applied(response, said())).toThrow(
+      new TypeError(
+        "Cannot add the session's headers to a Response of another implementation: its body is not a ReadableStream; " +
+          "return a Response of the runtime, made with new Response(body, { status, headers })",
+      ),
+    );
+  });
+
+  test("is refused when its cookies cannot be told apart", async () => {
+    const { response } = foreign({ headers: { "Set-Cookie": "a=1" } }, null);
+    Object.defineProperty(response.headers, "getSetCookie", { value: undefined });
+    const message = /its headers join several lines of Set-Cookie; return a Response of the runtime/;
+    expect(() => applied(response, said())).toThrow(message);
+    // The end of a request reads them as well, because they may come from a nested handler.
+    const store = memoryStore();
+    const handler = withSession((_request, session) => (session.set("n", 1), response), { store });
+    await expect(handler(new Request("https://shop.example/"))).rejects.toThrow(message);
   });
 
   test("throws what the constructor throws for a status that no response may have", () => {
