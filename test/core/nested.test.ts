@@ -53,6 +53,22 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toEqual({ inner: 1, outer: 1 });
   });
 
+  test("applies its clear() to the session which that one has begun or renewed, as its other changes", async () => {
+    const { sessions, inner, all } = await nested();
+    const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    for (const headers of [{}, { Cookie }]) {
+      const session = sessions.start(new Request(SHOP, { headers }));
+      session.clear();
+      set(session);
+      const other = sessions.start(new Request(SHOP, { headers }));
+      await other.regenerate();
+      other.set("more", 1);
+      expect(await all(await sessions.respond(session, await sessions.respond(other, new Response())))).toEqual({
+        outer: 1,
+      });
+    }
+  });
+
   test("adds what it has changed in place to the session which that one has begun", async () => {
     const sessions = new SessionManager<{ inner: number; list: number[] }>();
     const inner = sessions.start(new Request(SHOP));
