@@ -238,11 +238,13 @@ function rotatedContents(current: Found, fields: Fields, commit: RotationCommit,
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
   const { reauthenticated, untilUsed } = commit.rotation;
   const changed = changedMetadata(metadata, commit);
+  // A capability notices a login by its instant, so the instants of two logins in a row differ.
+  const rotatedAt = reauthenticated && metadata.authenticatedAt === now ? now + 1 : now;
   const rotated = {
     ...changed,
-    rotatedAt: now,
+    rotatedAt,
     unconfirmed: untilUsed ? (true as const) : undefined,
     usedAt: undefined,
   };
-  return reauthenticated ? { ...rotated, absoluteSince: now, authenticatedAt: now } : rotated;
+  return reauthenticated ? { ...rotated, absoluteSince: now, authenticatedAt: rotatedAt } : rotated;
 }
