@@ -4,7 +4,7 @@ import {
   type Difference,
   EXPIRING,
   type Fields,
-  type FLASH,
+  FLASH,
   hasNames,
   NO_CHANGES,
   RecordFields,
@@ -123,7 +123,8 @@ export class FieldsView {
   }
 }
 
-/** Removes data whose time to live has passed. */
+/** Removes data and flash values whose time to live has passed. */
 export function sweep(view: FieldsView, now: number): void {
-  for (const name of view.names(EXPIRING)) if (unexpired(view.get(name), now) === undefined) view.delete(name);
+  for (const sign of [EXPIRING, FLASH] as const)
+    for (const name of view.names(sign)) if (unexpired(view.get(name), now) === undefined) view.delete(name);
 }

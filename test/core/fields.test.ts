@@ -160,9 +160,11 @@ describe("FieldsView", () => {
   });
 });
 
-test("sweep() removes the data whose time has come, and nothing else", () => {
+test("sweep() removes the data and the flash values whose time has come, and nothing else", () => {
   const fields = [
-    ["~flash", "1 1"],
+    ["~past", "99 1"],
+    ["~future", "101 1"],
+    ["~no end", " 1"],
     ["%past", "99 1"],
     ["%now", "100 1"],
     ["%future", "101 1"],
@@ -175,6 +177,7 @@ test("sweep() removes the data whose time has come, and nothing else", () => {
     sweep(view, 100);
     expect(view.changed).toEqual(
       new Map([
+        ["~past", null],
         ["%past", null],
         ["%now", null],
         ["%damaged", null],

@@ -182,6 +182,16 @@ describe("flash", () => {
     expect((await visit((session) => session.get("notice"))).result).toBeUndefined();
   });
 
+  test("[55] flash() with a time to live leaves nothing in the record after that, if nobody has read it", async () => {
+    const clock = fakeClock();
+    const { store, records } = openStore();
+    const visit = visitor({ store, now: clock.now });
+    await visit((session) => session.flash("notice", "hello", { ttl: 60 }));
+    clock.advance(60);
+    await visit((session) => session.set("n", 1));
+    expect([...records.values()].map(({ fields }) => [...fields.keys()])).toEqual([["@", "=n"]]);
+  });
+
   test("[55] a prefetch sees a flash value and leaves it as it is, with its time to live, also if it keeps it", async () => {
     const clock = fakeClock();
     const { store, calls } = counted(memoryStore());
