@@ -42,38 +42,43 @@ export function inheriting<Options extends object>(copy: Options, options: objec
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(options));
 }
 
-/** Names of options in other libraries, or in `setTimeouts`, and the names of the same options here. */
-const ALIASES: Readonly<Record<string, string>> = {
-  secret: "ids",
-  secrets: "ids",
-  password: "ids",
-  ttl: "idleTimeout",
-  idle: "idleTimeout",
-  expires: "maxAge",
-  maxAge: "idleTimeout",
-  name: "cookie",
-  domain: "cookie",
-  path: "cookie",
-  sameSite: "cookie",
-  secure: "cookie",
-  httpOnly: "cookie",
-  observe: "onEvent",
-  logger: "onEvent",
-  clock: "now",
+/**
+ * Names of options in other libraries, or elsewhere in this one, and the names of the same options here. The first one
+ * that is known counts.
+ */
+const ALIASES: Readonly<Record<string, readonly string[]>> = {
+  secret: ["ids"],
+  secrets: ["ids"],
+  password: ["ids", "secrets"],
+  ttl: ["idleTimeout"],
+  idle: ["idleTimeout"],
+  expires: ["maxAge", "ttl"],
+  maxAge: ["idleTimeout", "ttl", "cookie"],
+  max: ["limit", "maxSessions"],
+  name: ["cookie"],
+  domain: ["cookie"],
+  path: ["cookie"],
+  sameSite: ["cookie"],
+  secure: ["cookie"],
+  httpOnly: ["cookie"],
+  observe: ["onEvent"],
+  logger: ["onEvent"],
+  clock: ["now"],
   // A store that was passed in place of the options.
-  traits: "store",
+  traits: ["store"],
 };
 
 /** The part of its letters from which a name is no misspelling of another one, but has another meaning. Chosen by trial. */
-const MANY_EDITS = 0.7;
+const MANY_EDITS = 0.65;
 
 /**
  * The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits;
  * undefined if each known name needs many.
  */
 function nearestTo(name: string, known: readonly string[]): string | undefined {
-  const alias = ALIASES[name];
-  if (alias !== undefined && known.includes(alias)) return alias;
+  const meant = Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined;
+  const alias = meant?.find((each) => known.includes(each));
+  if (alias !== undefined) return alias;
   const edits = (each: string): number =>
     distance(name.toLowerCase(), each.toLowerCase()) / Math.max(name.length, each.length);
   const nearest = known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));

@@ -1,5 +1,6 @@
 import type { SessionOptions } from "./options.ts";
 import { claimNames } from "./name_claims.ts";
+import { kindOf } from "./kind_of.ts";
 import { isPromise } from "./maybe_promise.ts";
 import { isResponse } from "./response.ts";
 import type { DefaultData, Session } from "./session.ts";
@@ -104,7 +105,7 @@ export function withSession<Data extends object, Rest extends unknown[]>(
 /** Refuses an answer that is neither a Response nor undefined, before anything is stored. */
 function assertAnswer(answer: unknown): void {
   if (answer === undefined || isResponse(answer)) return;
-  const kind =
-    answer === null ? "null" : typeof answer === "object" ? "an object that is no Response" : `a ${typeof answer}`;
-  throw new TypeError(`The handler of withSession must return a Response; it returned ${kind}, and nothing was stored`);
+  throw new TypeError(
+    `The handler of withSession must return a Response; it returned ${kindOf(answer)}, and nothing was stored`,
+  );
 }

@@ -60,8 +60,16 @@ describe("assertKnown()", () => {
     );
   });
 
-  test("knows what the age of a cookie is called elsewhere", () => {
-    expect(() => assertKnown({ expires: 1 }, ["maxAge", "path", "refresh"], "cookie")).toThrow("did you mean maxAge?");
+  test.each([
+    ["expires", ["maxAge", "path", "refresh"], "maxAge"],
+    ["expires", ["ttl"], "ttl"],
+    ["maxAge", ["ttl"], "ttl"],
+    ["maxAge", ["idle", "absolute", "cookie"], "cookie"],
+    ["password", ["secrets", "revocation", "chunks"], "secrets"],
+    ["max", ["limit", "onLimit", "credentialVersion", "indexes"], "limit"],
+    ["max", ["maxSessions"], "maxSessions"],
+  ])("knows what %s is called where the options are %j", (name, known, meant) => {
+    expect(() => assertKnown({ [name]: 1 }, known, "x")).toThrow(`did you mean ${meant}?`);
   });
 
   test.each(["name", "domain", "path", "sameSite", "secure", "httpOnly"])(

@@ -216,9 +216,9 @@ test("withSession() stores the session and passes undefined on when the handler 
 
 test.each<[unknown, string]>([
   [null, "null"],
-  [{}, "an object that is no Response"],
-  [{ status: 200 }, "an object that is no Response"],
-  [{ headers: new Headers() }, "an object that is no Response"],
+  [{}, "an object of another kind"],
+  [{ status: 200 }, "an object of another kind"],
+  [{ headers: new Headers() }, "an object of another kind"],
   ["Hello", "a string"],
   [7, "a number"],
   [false, "a boolean"],

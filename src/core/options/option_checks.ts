@@ -11,15 +11,17 @@ import { isId } from "../session_id.ts";
 import { assertDuration, oneOf } from "./simple_checks.ts";
 import { hasTraits } from "../store_answers.ts";
 
-export function assertMethods(name: string, value: unknown, methods: readonly string[]): void {
+/** @param example What a program can write there, for the message */
+export function assertMethods(name: string, value: unknown, methods: readonly string[], example?: string): void {
   const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
   if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
-  throw new TypeError(`${name} must be an object with ${methods.join(", ")}; it is ${kindOf(value)}`);
+  const hint = example === undefined ? "" : `, such as ${example}`;
+  throw new TypeError(`${name} must be an object with ${methods.join(", ")}${hint}; it is ${kindOf(value)}`);
 }
 
 /** @throws {TypeError} If a value is not a store, or has no traits */
 export function assertStore(name: string, value: unknown): void {
-  assertMethods(name, value, ["load", "save", "delete"]);
+  assertMethods(name, value, ["load", "save", "delete"], "redisStore(client)");
   if (hasTraits(value)) return;
   throw new TypeError(
     `${name} must have traits, such as { consistency: "strong", compareAndSet: true, maxBytes: Infinity }: see StoreTraits`,

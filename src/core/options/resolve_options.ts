@@ -42,10 +42,11 @@ const CHECKS: Readonly<Record<keyof SessionOptions, ((name: string, value: never
   touchInterval: (name, value) => assertDuration(name, value, 0),
   touch: assertFunction,
   rotateEvery: undefined,
-  ids: (name, value) => assertMethods(name, value, ["toToken", "toId"]),
-  encryption: (name, value) => assertMethods(name, value, ["seal", "open"]),
+  ids: (name, value) => assertMethods(name, value, ["toToken", "toId"], "signedIds({ secrets })"),
+  encryption: (name, value) => assertMethods(name, value, ["seal", "open"], "encryption()"),
   plugins: (_name, value) => assertPlugins(value),
-  schema: (name, value) => assertMethods(name, Object(value)["~standard"], ["validate"]),
+  schema: (name, value) =>
+    assertMethods(`${name}["~standard"]`, Object(value)["~standard"], ["validate"], "each schema of zod has"),
   codec: undefined,
   load: (name, value) => oneOf(name, value, ["lazy", "eager"]),
   persist: (name, value) => oneOf(name, value, ["before-response", "after-response"]),
@@ -66,8 +67,9 @@ const CHECKS: Readonly<Record<keyof SessionOptions, ((name: string, value: never
 export function resolveOptions<Data extends object, Rest extends unknown[]>(
   options: SessionOptions<Data, Rest>,
 ): Policy {
-  const unneeded = UNNEEDED.find((name) => Reflect.has(Object(options), name));
-  if (unneeded !== undefined) throw new TypeError(`with-session has no option "${unneeded}": leave it out`);
+  const unneeded = UNNEEDED.filter((name) => Reflect.has(Object(options), name));
+  if (unneeded.length > 0)
+    throw new TypeError(`with-session has no option ${unneeded.map((name) => `"${name}"`).join(" or ")}: leave it out`);
   assertKnown(options, Object.keys(CHECKS), "with-session");
   for (const [name, check] of Object.entries(CHECKS)) {
     const value: unknown = Reflect.get(options, name);

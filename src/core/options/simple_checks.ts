@@ -18,5 +18,6 @@ export function oneOf<const Word extends string>(
   words: readonly [Word, ...Word[]],
 ): Word {
   if (value === undefined || words.includes(value)) return value ?? words[0];
-  throw new TypeError(`${name} must be one of ${words.map((word) => `"${word}"`).join(", ")}`);
+  const choice = words.length === 1 ? "" : "one of ";
+  throw new TypeError(`${name} must be ${choice}${words.map((word) => `"${word}"`).join(", ")}`);
 }

@@ -125,6 +125,28 @@ describe("misuse", () => {
     },
   );
 
+  test("all options that are to be left out are named at once", () => {
+    const options = { saveUninitialized: true, resave: false } as object;
+    const message = 'with-session has no option "resave" or "saveUninitialized": leave it out';
+    expect(() => new SessionManager(options)).toThrow(new TypeError(message));
+  });
+
+  test("data in place of options are near to no option", () => {
+    expect(() => new SessionManager({ user: "ada" } as object)).toThrow('with-session has no option "user". It has');
+  });
+
+  test.each([
+    [{ store: new Map() }, "store must be an object with load, save, delete, such as redisStore(client); it is an"],
+    [{ ids: "secret" }, "ids must be an object with toToken, toId, such as signedIds({ secrets }); it is a string"],
+    [{ encryption: true }, "encryption must be an object with seal, open, such as encryption(); it is a boolean"],
+    [
+      { schema: {} },
+      'schema["~standard"] must be an object with validate, such as each schema of zod has; it is undef',
+    ],
+  ])("%j: the message says what the option takes", (options, message) => {
+    expect(() => new SessionManager(options as object)).toThrow(message);
+  });
+
   test("a handler that is none throws when it is wrapped", () => {
     expect(() => withSession(undefined as unknown as () => Response)).toThrow(TypeError);
   });
@@ -255,7 +277,7 @@ describe("resolveOptions()", () => {
     [{ persist: "never" }, 'persist must be one of "before-response", "after-response"'],
     [{ onStoreError: "ignore" }, 'onStoreError must be one of "throw", "anonymous"'],
     [{ rotateEvery: { seconds: 60, onReuse: "ban" } }, 'rotateEvery.onReuse must be one of "reject", "destroy"'],
-    [{ schema: { validate: () => {} } }, "schema must be an object with validate"],
+    [{ schema: { validate: () => {} } }, 'schema["~standard"] must be an object with validate'],
     [{ ids: { toToken: IDS.toToken } }, "ids must be an object with toToken, toId"],
     [{ ids: { toId: IDS.toId } }, "ids must be an object with toToken, toId"],
     [{ encryption: { seal: CIPHER.seal } }, "encryption must be an object with seal, open"],

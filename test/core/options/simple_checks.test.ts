@@ -28,4 +28,5 @@ test("oneOf() gives the chosen word, or the first one", () => {
     expect(() => oneOf<string>("load", value as string, ["lazy", "eager"])).toThrow(
       new TypeError('load must be one of "lazy", "eager"'),
     );
+  expect(() => oneOf<string>("scheme", "Basic", ["Bearer"])).toThrow(new TypeError('scheme must be "Bearer"'));
 });
