@@ -6,8 +6,8 @@ import type { SessionError } from "./errors.ts";
  * - `malformed`, `forged`: the token cannot be an id, or its signature is wrong.
  * - `unknown`: the store has no such session. It ended long ago, or never existed.
  * - `expired`: the idle or the absolute timeout of the session has passed.
- * - `retired`: the id was regenerated. In the first minute after that, the reason is `replaced`,
- *   and changes of the request are dropped.
+ * - `retired`: the id was regenerated. `replaced` is the same in the first minute after that, when changes of the request
+ *   are dropped; only plugins see it, because events and `info()` report `retired`.
  * - `revoked`, `credentials`: the session was ended from elsewhere, or the user's credentials have changed since.
  * - `schema`, `corrupt`, `misplaced`, `newer`: the record fails the schema, cannot be read, belongs to another
  *   key, or was written by a newer version.

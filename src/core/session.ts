@@ -1,3 +1,4 @@
+import type { RejectReason } from "./events.ts";
 import type { OwnTimeouts } from "./metadata.ts";
 
 /**
@@ -40,11 +41,10 @@ export interface SessionInfo {
   /** When the user last proved who they are: the last `regenerate({ reauthenticated: true })`. */
   readonly authenticatedAt: number | null;
   /**
-   * Why the client's token opens no session: `"expired"`, `"unknown"`, `"retired"`, `"revoked"`, `"credentials"` and
-   * the other reasons of `RejectReason`. Null if the token opens a session, or if the client presented none. A session
+   * Why the client's token opens no session. Null if the token opens one, or if the client presented none. A session
    * whose record the engine has swept is `"unknown"`.
    */
-  readonly ended: string | null;
+  readonly ended: RejectReason | null;
 }
 
 /** How {@linkcode Session.regenerate} renews the id. */
