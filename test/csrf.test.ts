@@ -261,8 +261,8 @@ describe("csrfToken()", () => {
   });
 
   test("and verifyCsrfToken() throw a TypeError for what is not a session", async () => {
-    expect(() => csrfToken({})).toThrow(TypeError);
-    await expect(verifyCsrfToken({}, "token")).rejects.toThrow(TypeError);
+    expect(() => csrfToken({} as Session)).toThrow(TypeError);
+    await expect(verifyCsrfToken({} as Session, "token")).rejects.toThrow(TypeError);
   });
 });
 

@@ -9,6 +9,7 @@ import {
   type MemoryStoreOptions,
   memoryStore,
   type OwnTimeouts,
+  type Plugin,
   type PreviousCookie,
   type RegenerateOptions,
   type Session,
@@ -29,7 +30,8 @@ import type { ExclusiveOptions } from "../src/exclusive.ts";
 import { session as middleware, type SessionEnv } from "../src/hono.ts";
 import type { RedisStoreOptions } from "../src/stores/redis.ts";
 import type { SqlStoreOptions } from "../src/stores/sqlite.ts";
-import type { UserSessionsOptions } from "../src/user_sessions.ts";
+import { csrfToken, verifyCsrfToken } from "../src/csrf.ts";
+import { userSessions, type UserSessionsOptions } from "../src/user_sessions.ts";
 import { cloudflareKvStore, type CloudflareKvNamespace } from "../src/stores/cloudflare_kv.ts";
 
 /** The compiler does the test. Running the file only shows that no line throws. */
@@ -122,6 +124,15 @@ async function wrongCalls(session: Session<ShopData>): Promise<void> {
   session.setTimeouts({ idleTimeout: 60 });
   // @ts-expect-error an id cannot be chosen
   await session.create("my-own-id");
+  const request = new Request("https://shop.example/");
+  // @ts-expect-error a request is no session
+  await csrfToken(request);
+  // @ts-expect-error the session comes first
+  await verifyCsrfToken(request, session);
+  // @ts-expect-error the session comes first
+  await userSessions().bind("user-1815", session);
+  // @ts-expect-error an id is no session
+  await userSessions().revokeAll("user-1815", { except: "id" });
 }
 
 function wrongOptions(): void {
@@ -148,6 +159,23 @@ function wrongOptions(): void {
   // @ts-expect-error there is no such code
   throw new SessionError("ERR_OTHER", "No");
 }
+
+/** Functions of a session take one with data of any type, and also one of two types. */
+async function functionsOf(session: Session<ShopData> | Session<ShopInterface>): Promise<void> {
+  await csrfToken(session);
+  await userSessions().bind(session, "user-1815");
+}
+
+test("a plugin that answers can use the session", () => {
+  const plugin: Plugin = {
+    name: "door",
+    async answer(_request, session) {
+      expectTypeOf(session.get("user")).resolves.toBeAny();
+      return (await session.has("user")) ? undefined : new Response("Sign in first\n", { status: 401 });
+    },
+  };
+  withSession(() => ok, { plugins: [plugin] });
+});
 
 describe("the data", () => {
   test("withSession() infers the data when there is a schema", () => {
@@ -244,6 +272,7 @@ describe("the data", () => {
   test("Session refuses wrong keys and values, and withSession() wrong options", () => {
     expectTypeOf(wrongCalls).toBeFunction();
     expectTypeOf(wrongOptions).toBeFunction();
+    expectTypeOf(functionsOf).toBeFunction();
   });
 });
 

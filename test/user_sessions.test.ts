@@ -281,7 +281,7 @@ describe("bind()", () => {
   test("bind() refuses a session of a manager that does not have the plugin, and what is no session", async () => {
     const { users, sessions } = devices();
     const stranger = new SessionManager().open("");
-    for (const session of [stranger, {}, new Request(SHOP)]) {
+    for (const session of [stranger, {}, new Request(SHOP)] as Session[]) {
       expect(() => users.bind(session, ADA)).toThrow(TypeError);
       expect(() => users.unbind(session)).toThrow(TypeError);
       expect(() => users.handle(session)).toThrow(TypeError);
