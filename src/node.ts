@@ -62,23 +62,23 @@ const webRequests = new WeakMap<NodeRequest, Request>();
  * import { createServer } from "node:http";
  * import { nodeSession } from "with-session/node";
  *
- * const withSession = nodeSession();
- * createServer((req, res) => withSession(req, res, () => handler(req, res))).listen(3000);
+ * const sessions = nodeSession();
+ * createServer((req, res) => sessions(req, res, () => handler(req, res))).listen(3000);
  * ```
  *
  * @example Fastify
  * ```ts ignore
- * const withSession = nodeSession();
- * app.addHook("onRequest", (request, reply, done) => withSession(request.raw, reply.raw, done));
+ * const sessions = nodeSession();
+ * app.addHook("onRequest", (request, reply, done) => sessions(request.raw, reply.raw, done));
  * ```
  *
  * @example Koa
  * ```ts ignore
- * const withSession = nodeSession();
+ * const sessions = nodeSession();
  * app.use(
  *   (ctx, next) =>
  *     new Promise((resolve) => {
- *       withSession(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error)));
+ *       sessions(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error)));
  *     }),
  * );
  * ```
