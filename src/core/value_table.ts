@@ -44,6 +44,11 @@ function nameOf(value: object): unknown {
   return constructor?.name;
 }
 
+/** The words for a class in an error message. An object that inherits from another one has the name `Object`. */
+function classWords(name: unknown): string {
+  return typeof name === "string" && name !== "Object" && /^\w+$/.test(name) ? `the class ${name}` : "a class";
+}
+
 /**
  * The table of a value, with each part once. A primitive stands for itself; a plain object or a list holds the numbers
  * of its parts; anything else is a list that begins with the name of its class.
@@ -104,7 +109,7 @@ export function toTable(root: unknown): unknown {
     const expected = name === "Object" ? 1 : isView && name !== "DataView" ? 3 : 2;
     if (name === "Promise") return refuse("it is a promise that was not awaited");
     if (prototypes !== expected || nameOf(value) !== name || !(isView || CLASS.test(name)))
-      return refuse("it is an instance of a class");
+      return refuse(`it is an instance of ${classWords(nameOf(value))}`);
     if (name === "Object") return objectOf(value);
     if (isView) {
       // Its keys are not listed, because there is one for each element.
