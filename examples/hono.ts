@@ -26,7 +26,7 @@ app.get("/", async (c) => {
 app.post("/login", async (c) => {
   const { user } = await c.req.parseBody();
   if (typeof user !== "string" || user === "") return c.text("Who is it?\n", 400);
-  await c.var.session.regenerate();
+  await c.var.session.regenerate({ reauthenticated: true });
   c.var.session.set("user", user);
   return c.redirect("/", 303);
 });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import cors from "../examples/cors.ts";
 import inThePage from "../examples/custom_transport.ts";
 import hono from "../examples/hono.ts";
@@ -37,6 +37,29 @@ describe("examples/hono.ts", () => {
     const logout = await hono.request(post("https://shop.example/logout", {}, { ...own, Cookie: cookie }));
     expect(logout.headers.getSetCookie()[0]).toMatch(/^__Host-session=; Max-Age=0/);
     expect(await (await hono.request(get("https://shop.example/", cookie))).text()).toBe("Visit 1 of somebody\n");
+  });
+
+  test("hono.ts keeps a user signed in for 30 days after the login, also when the session began before", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      let cookie = cookieOf(await hono.request("https://shop.example/"));
+      const visitDaily = async (days: number): Promise<string> => {
+        let page = "";
+        for (let day = 0; day < days; day++) {
+          vi.setSystemTime(Date.now() + 86_000_000);
+          page = await (await hono.request(get("https://shop.example/", cookie))).text();
+        }
+        return page;
+      };
+      await visitDaily(20);
+      cookie = cookieOf(
+        await hono.request(post("https://shop.example/login", { user: "Ada" }, { ...own, Cookie: cookie })),
+      );
+      expect(await visitDaily(20)).toBe("Visit 41 of Ada\n");
+      expect(await visitDaily(20)).toContain("of somebody");
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("hono.ts signs nobody in when the form is empty or from another site", async () => {

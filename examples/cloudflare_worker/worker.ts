@@ -39,7 +39,7 @@ async function login(request: Request, session: Session<Data>): Promise<Response
   const user = new URLSearchParams(await request.text()).get("user");
   if (!user) return new Response("Who is it?\n", { status: 400 });
   // The visits stay. An id that somebody saw before the login does not work after it.
-  await session.regenerate();
+  await session.regenerate({ reauthenticated: true });
   session.set("user", user);
   return new Response(null, { status: 303, headers: { Location: "/" } });
 }
