@@ -5,6 +5,7 @@
  * @module
  */
 import { type Session, withSession } from "with-session";
+import { crossOriginProtection } from "with-session/cross-origin";
 import { durableObjectStore, type SessionObjectNamespace } from "with-session/stores/durable-object";
 
 export { SessionObject } from "with-session/stores/durable-object";
@@ -19,21 +20,18 @@ interface Data {
   visits?: number;
 }
 
-export default {
-  fetch: withSession<Data, [env: Env]>(
-    async (request, session) => {
-      const { pathname, origin } = new URL(request.url);
-      if (request.method === "POST") {
-        // The form of another site must not sign a user in or out.
-        if (request.headers.get("Origin") !== origin) return new Response("Not from there.\n", { status: 403 });
-        return pathname === "/login" ? await login(request, session) : await logout(session);
-      }
-      const visits = await session.update("visits", (n = 0) => n + 1);
-      return new Response(`Visit ${visits} of ${await session.get("user", "somebody")}\n`);
-    },
-    { store: (env) => durableObjectStore(env.SESSIONS) },
-  ),
-};
+const handler = withSession<Data, [env: Env]>(
+  async (request, session) => {
+    if (request.method === "POST")
+      return new URL(request.url).pathname === "/login" ? await login(request, session) : await logout(session);
+    const visits = await session.update("visits", (n = 0) => n + 1);
+    return new Response(`Visit ${visits} of ${await session.get("user", "somebody")}\n`);
+  },
+  { store: (env) => durableObjectStore(env.SESSIONS) },
+);
+
+// The form of another site must not sign a user in or out.
+export default { fetch: crossOriginProtection(handler) };
 
 async function login(request: Request, session: Session<Data>): Promise<Response> {
   const user = new URLSearchParams(await request.text()).get("user");
