@@ -59,6 +59,17 @@ test("each block of TypeScript in the pages and the docstrings compiles as a use
   expect(output).toBe("");
 });
 
+test("each program that opens a client of node-redis or pg listens for its errors, which would end the process", async () => {
+  const programs = await documentedBlocks();
+  for (const file of await filesOf(["examples/*.ts", "examples/*/*.ts"]))
+    programs.push({ file, line: 1, code: await readFile(join(ROOT, file), "utf8") });
+  const opening = programs.filter(({ code }) => /\bfrom "redis"|\bnew Pool\(/.test(code));
+  expect(opening.length).toBeGreaterThan(5);
+  expect(opening.filter(({ code }) => !/\.on\("error"/.test(code)).map(({ file, line }) => `${file}:${line}`)).toEqual(
+    [],
+  );
+});
+
 describe.each([...pages])("%s", (file, page) => {
   test("its relative links lead to files and headings that are there", () => {
     expect(brokenLinks(file, page)).toEqual([]);

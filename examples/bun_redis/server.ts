@@ -43,9 +43,11 @@ function redirect(location: string): Response {
   return new Response(null, { status: 303, headers: { Location: location } });
 }
 
-const redis = await createClient({ url: process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379" }).connect();
+const url = process.env["REDIS_URL"] ?? "redis://127.0.0.1:6379";
+// Without a listener for errors, node-redis ends the process when the connection breaks.
+const store = redisStore(() => createClient({ url }).on("error", console.error).connect());
 Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.env["PORT"] ?? 3000),
-  fetch: withSession<Data>(handle, { store: redisStore(redis) }),
+  fetch: withSession<Data>(handle, { store }),
 });
