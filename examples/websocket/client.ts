@@ -35,6 +35,12 @@ await check("A connection without a session is refused", async () => {
   assert.match(String(error), /401/);
 });
 
+await check("A page of another origin is refused", async () => {
+  const headers = { Cookie: (await signedIn()).cookie(), Origin: "https://evil.example" };
+  const [error] = await once(new WebSocket(ORIGIN.replace("http", "ws"), { headers }), "error");
+  assert.match(String(error), /403/);
+});
+
 await check("Two connections and requests change one session, and nothing is lost", async () => {
   const own = await signedIn();
   const [one, two] = [await connect(own), await connect(own)];

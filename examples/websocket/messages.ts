@@ -1,4 +1,4 @@
-import type { SessionManager } from "with-session";
+import { SessionError, type SessionManager } from "with-session";
 
 export interface Data {
   likes?: number;
@@ -9,9 +9,16 @@ export interface Data {
 export async function answer(sessions: SessionManager<Data>, id: string, message: string): Promise<string | undefined> {
   // A message has no request, so the session is opened by its id, again for each message.
   const session = sessions.open(id);
-  if ((await session.id()) === null) return undefined;
-  if (message === "like") return `Likes ${await session.update("likes", (n = 0) => n + 1)}`;
-  return `You are ${await session.get("user", "nobody")}`;
+  try {
+    if ((await session.id()) === null) return undefined;
+    if (message === "like") return `Likes ${await session.update("likes", (n = 0) => n + 1)}`;
+    return `You are ${await session.get("user", "nobody")}`;
+  } catch (error) {
+    // Nobody awaits the listener of a message, so an error that it does not catch ends the process.
+    if (error instanceof SessionError && error.code === "ERR_SESSION_GONE") return undefined;
+    console.error(error);
+    return "Please try again";
+  }
 }
 
 /** The close code for a visitor who has signed out. Codes from 4000 to 4999 are for programs (RFC 6455, 7.4.2). */
