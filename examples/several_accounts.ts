@@ -8,6 +8,7 @@
  * @module
  */
 import { memoryStore, type Session, SessionManager, type SessionOptions, withSession } from "with-session";
+import { crossOriginProtection } from "with-session/cross-origin";
 import { signedIds } from "with-session/signed-ids";
 
 interface Data {
@@ -31,18 +32,17 @@ export function accounts(
   const handlers = managers.map((manager, account) =>
     withSession<Data>((request, session) => page(request, session, account), manager),
   );
-  return async (request) => {
+  return crossOriginProtection(async (request) => {
     const { pathname } = new URL(request.url);
     if (pathname === "/") return await list(request, managers);
     const account = Number(/^\/u\/(\d)\//.exec(pathname)?.[1] ?? MAX_ACCOUNTS);
     return (await handlers[account]?.(request)) ?? new Response("Not found\n", { status: 404 });
-  };
+  });
 }
 
 async function page(request: Request, session: Session<Data>, account: number): Promise<Response> {
   const home = new Response(null, { status: 303, headers: { Location: `/u/${account}/` } });
   if (request.method === "GET") return new Response(`Account ${account}: ${await session.get("user", "nobody")}\n`);
-  if (request.headers.get("Sec-Fetch-Site") !== "same-origin") return new Response("Not from there\n", { status: 403 });
   if (request.url.endsWith("/login")) {
     await session.regenerate({ reauthenticated: true });
     session.set("user", String((await request.formData()).get("user")));

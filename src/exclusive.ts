@@ -58,6 +58,7 @@ export interface ExclusiveOptions {
  *
  * async function exchange(tokens: Tokens | undefined): Promise<Tokens> {
  *   const response = await fetch("https://login.example/token", { method: "POST", body: `refresh_token=${tokens?.refresh}` });
+ *   if (!response.ok) throw new Error(`The identity provider answered ${response.status}`);
  *   return (await response.json()) as Tokens;
  * }
  *

@@ -16,10 +16,10 @@ declare module "fastify" {
 }
 
 const app = fastify();
-const withSession = nodeSession<Data>();
+const sessions = nodeSession<Data>();
 app.decorateRequest("session");
 app.addHook("onRequest", (request, reply, done) => {
-  withSession(request.raw, reply.raw, (error) => {
+  sessions(request.raw, reply.raw, (error) => {
     request.session = (request.raw as unknown as { session: Session<Data> }).session;
     done(error as Error | undefined);
   });

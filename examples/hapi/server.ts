@@ -14,13 +14,13 @@ const sessions = new SessionManager<Data>({
     if (event.type === "failed") console.error(event.during, event.error.code, event.detail);
   },
 });
-const withSession = nodeSession<Data>(sessions);
+const middleware = nodeSession<Data>(sessions);
 const sessionOf = ({ raw }: Request): Session<Data> => (raw.req as unknown as { session: Session<Data> }).session;
 
 const server = Hapi.server({ host: "127.0.0.1", port: Number(process.env["PORT"] ?? 3000) });
 server.ext(
   "onRequest",
-  ({ raw: { req, res } }, h) => new Promise((resolve) => withSession(req, res, () => resolve(h.continue))),
+  ({ raw: { req, res } }, h) => new Promise((resolve) => middleware(req, res, () => resolve(h.continue))),
 );
 server.route([
   {

@@ -11,12 +11,12 @@ interface Data {
 }
 
 const app = new Koa();
-const withSession = nodeSession<Data>();
+const sessions = nodeSession<Data>();
 app.use(
   (ctx, next) =>
     new Promise((resolve) => {
       // If the session cannot be stored, the error comes after the handler, and Koa answers it.
-      withSession(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error as Error)));
+      sessions(ctx.req, ctx.res, (error) => resolve(error === undefined ? next() : ctx.onerror(error as Error)));
     }),
 );
 

@@ -10,7 +10,7 @@ interface Data {
   message?: string;
 }
 
-const withSession = nodeSession<Data>();
+const sessions = nodeSession<Data>();
 
 async function handle(request: IncomingMessage & { session: Session<Data> }, response: ServerResponse): Promise<void> {
   const { session } = request;
@@ -52,7 +52,7 @@ async function handle(request: IncomingMessage & { session: Session<Data> }, res
 }
 
 const server = createServer((request, response) => {
-  withSession(request, response, async (error) => {
+  sessions(request, response, async (error) => {
     try {
       if (error === undefined) await handle(request as IncomingMessage & { session: Session<Data> }, response);
       else response.writeHead(500).end("Something went wrong\n");

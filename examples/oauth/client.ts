@@ -73,3 +73,10 @@ await check(
     assert.match(await (await own("/renew")).text(), /^Token /);
   },
 );
+
+await check("An outage of the provider loses no refresh token", async () => {
+  const own = await signedIn();
+  await own("/provider/outage");
+  assert.equal((await own("/renew")).status, 500);
+  assert.match(await (await own("/renew")).text(), /^Token /);
+});

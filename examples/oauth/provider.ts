@@ -19,6 +19,7 @@ export function provider(clientId: string): Provider {
   const codes = new Map<string, Grant>();
   const refreshTokens = new Set<string>();
   const accessTokens = new Set<string>();
+  let isDown = false;
 
   const tokens = (): Response => {
     const [access, refresh] = [randomUUID(), randomUUID()];
@@ -41,6 +42,14 @@ export function provider(clientId: string): Provider {
       if (pathname === "/userinfo") {
         const [, token = ""] = (request.headers.get("Authorization") ?? "").split(" ");
         return accessTokens.has(token) ? Response.json({ sub: "Ada" }) : new Response(null, { status: 401 });
+      }
+      if (pathname === "/outage") {
+        isDown = true;
+        return new Response("The next request for a token fails\n");
+      }
+      if (isDown) {
+        isDown = false;
+        return new Response(null, { status: 503 });
       }
       const form = new URLSearchParams(await request.text());
       if (form.get("client_id") !== clientId) return refusal();

@@ -82,7 +82,9 @@ async function exchange(fields: Record<string, string>): Promise<Tokens | undefi
   const response = await askProvider(
     new Request(`${origin}/token`, { method: "POST", body: new URLSearchParams({ client_id: CLIENT_ID, ...fields }) }),
   );
-  if (!response.ok) return undefined;
+  // The provider refuses the grant (RFC 6749, 5.2). After any other failure, the next attempt uses the same grant.
+  if (response.status === 400) return undefined;
+  if (!response.ok) throw new Error(`The provider answered ${response.status}`);
   const { access_token: access, refresh_token: refresh } = (await response.json()) as {
     access_token: string;
     refresh_token: string;

@@ -36,6 +36,19 @@ describe("examples/several_accounts.ts", () => {
     expect([list.headers.get("Vary"), list.headers.get("Cache-Control")]).toEqual(["Cookie", "private"]);
   });
 
+  test("a form of another site signs nobody in, and one of an old browser's own page does", async () => {
+    const { fetch } = open();
+    const post = async (headers: Record<string, string>): Promise<number> =>
+      (
+        await fetch(
+          new Request(`${MAIL}/u/0/login`, { method: "POST", headers, body: new URLSearchParams({ user: "eve" }) }),
+        )
+      ).status;
+    expect(await post({ "Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example" })).toBe(403);
+    expect(await post({ Origin: "https://evil.example" })).toBe(403);
+    expect(await post({ Origin: MAIL })).toBe(303);
+  });
+
   test("a logout of one account leaves the others", async () => {
     const { jar, send, text } = open();
     await send("/u/0/login", { user: "ada" });
