@@ -56,7 +56,8 @@ const server = createServer((request, response) => {
     try {
       if (error === undefined) await handle(request as IncomingMessage & { session: Session<Data> }, response);
       else response.writeHead(500).end("Something went wrong\n");
-    } catch {
+    } catch (thrown) {
+      console.error(thrown);
       response.destroy();
     }
   });
