@@ -10,6 +10,7 @@
  * @module
  */
 import { isFresh, type Session, SessionManager, type SessionOptions, withSession } from "with-session";
+import { crossOriginProtection } from "with-session/cross-origin";
 import { type UserSessions, userSessions } from "with-session/user-sessions";
 
 interface Data {
@@ -67,21 +68,19 @@ export function support(options: Pick<SessionOptions<Data>, "store" | "storeTime
     return done();
   }
 
-  const fetch = withSession<Data>(async (request, session) => {
+  const handler = withSession<Data>(async (request, session) => {
     const { pathname } = new URL(request.url);
     if (request.method === "GET") {
       const { user, actingFor } = await whoIs(session);
       return Response.json({ user: user ?? null, actingFor: actingFor ?? null });
     }
-    // The form of another site must not sign a user in or cause an action.
-    if (request.headers.get("Sec-Fetch-Site") !== "same-origin")
-      return new Response("Not from there\n", { status: 403 });
     if (pathname === "/login") return await login(session, await field(request, "user"));
     if (pathname === "/act") return await act(session, await field(request, "customer"));
     if (pathname === "/stop") return await stop(session);
     return await order(session);
   }, sessions);
-  return { fetch, users, log };
+  // The form of another site must not sign a user in or cause an action.
+  return { fetch: crossOriginProtection(handler), users, log };
 }
 
 async function whoIs(session: Session<Data>): Promise<{ user: string | undefined; actingFor: string | undefined }> {

@@ -72,9 +72,9 @@ describe("examples/impersonation.ts", () => {
     expect(await who()).toEqual({ user: null, actingFor: null });
   });
 
-  test("a form of another site is refused", async () => {
+  test("a form of another site is refused, and one of an old browser's own page is not", async () => {
     const { send, who } = open();
-    await send("/login", { user: "sue" });
+    await send("/login", { user: "sue" }, { Origin: SHOP });
     expect((await send("/act", { customer: "ada" }, { "Sec-Fetch-Site": "cross-site" })).status).toBe(403);
     expect(await who()).toEqual({ user: "sue", actingFor: null });
   });
