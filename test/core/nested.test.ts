@@ -407,7 +407,7 @@ describe("a handler that answers with the response of another one", () => {
   ])(
     "begins a new session after destroy(), also if that one has renewed the cookie of the old one%s",
     async (_, options) => {
-      const { sessions, inner, all } = await nested({ ...options, cookie: { refresh: "always" } });
+      const { sessions, inner, all, calls } = await nested({ ...options, cookie: { refresh: "always" } });
       const request = new Request(SHOP, { headers: { Cookie: cookieOf({ cookies: inner.headers.getSetCookie() }) } });
       const other = sessions.start(request.clone());
       other.set("more", 1);
@@ -417,6 +417,7 @@ describe("a handler that answers with the response of another one", () => {
       await session.destroy();
       set(session);
       expect(await all(await sessions.respond(session, renewed))).toEqual({ outer: 1 });
+      expect(calls.filter((call) => call === "delete")).toHaveLength(options.store === undefined ? 1 : 0);
     },
   );
 
@@ -557,25 +558,53 @@ describe("a handler that answers with the response of another one", () => {
     expect(await all(response)).toEqual({ outer: 1 });
   });
 
-  test("keeps its session if that one has only expired the cookie of another scope, where the cookie holds the session", async () => {
-    const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
-    const { sessions, inner, all } = await nested({ store });
+  test("stores its changes if that one clears the cookie of a session that has not ended", async () => {
+    const { sessions, inner, all } = await nested();
     const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+    const other = sessions.start(new Request(SHOP, { headers: { Cookie: Cookie.slice(0, -4) + "0000" } }));
+    await other.get("inner");
+    const cleared = await sessions.respond(other, new Response());
+    expect(cleared.headers.getSetCookie()).toEqual([expect.stringContaining("Max-Age=0")]);
     const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
     set(session);
-    const expired = "__Host-session=; Domain=shop.example; Max-Age=0; Path=/";
-    const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": expired } }));
-    expect(await all(response)).toEqual({ inner: 1, outer: 1 });
+    await sessions.respond(session, cleared);
+    expect(await all(inner)).toEqual({ inner: 1, outer: 1 });
   });
 
-  test("keeps its session beside a cookie of that one, where a transport that sets no cookie holds the session", async () => {
+  test.each<[string, SessionOptions<Data>]>([
+    ["another scope", {}],
+    ["a previous scope", { cookie: { name: "s", previous: [{ domain: "shop.example" }] } }],
+  ])(
+    "keeps its session if that one has only expired the cookie of %s, where the cookie holds the session",
+    async (_, options) => {
+      const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
+      const { sessions, inner, all } = await nested({ ...options, store });
+      const Cookie = cookieOf({ cookies: inner.headers.getSetCookie() });
+      const ended = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      await ended.destroy();
+      const [first = "", own] = (await sessions.commit(ended)).getSetCookie();
+      const expired = own === undefined ? `${first}; Domain=shop.example` : first;
+      expect(expired).toMatch(/=; Max-Age=0;.*; Domain=shop.example/);
+      const session = sessions.start(new Request(SHOP, { headers: { Cookie } }));
+      set(session);
+      const response = await sessions.respond(session, new Response(null, { headers: { "Set-Cookie": expired } }));
+      const line = response.headers.getSetCookie().at(-1) ?? "";
+      expect(await all(new Response(null, { headers: { "Set-Cookie": line } }))).toEqual({ inner: 1, outer: 1 });
+    },
+  );
+
+  const bareTransport: Transport = {
+    requestHeader: "X-Token",
+    read: (request) => request.headers.get("X-Token"),
+    write: (headers, token) => headers.set("X-Token", token),
+    clear: (headers) => headers.delete("X-Token"),
+  };
+
+  test.each<[string, Transport]>([
+    ["a transport that sets no cookie", bareTransport],
+    ["a header", headerTransport("X-Token")],
+  ])("keeps its session beside a cookie of that one, where %s holds the session", async (_, transport) => {
     const store = cookieSessions({ secrets: ["a secret for tests, 32 bytes long"] });
-    const transport: Transport = {
-      requestHeader: "X-Token",
-      read: (request) => request.headers.get("X-Token"),
-      write: (headers, token) => headers.set("X-Token", token),
-      clear: (headers) => headers.delete("X-Token"),
-    };
     const { sessions, inner } = await nested({ store, transports: [transport] });
     const start = ({ headers }: Response): Session<Data> =>
       sessions.start(new Request(SHOP, { headers: { "X-Token": headers.get("X-Token") ?? "" } }));
