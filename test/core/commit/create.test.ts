@@ -9,6 +9,7 @@ import {
   type SessionStore,
   type Transport,
 } from "../../../mod.ts";
+import { internalsOf } from "../../../src/core/session_internals.ts";
 import { cookieJar, type FaultPlan, faultyStore } from "../../../src/testing.ts";
 import { altered, codeOf, cookieOf, counted, failing, idIn, openStore, SHOP, visitor } from "../../setup/sessions.ts";
 
@@ -308,14 +309,15 @@ describe("create()", () => {
     expect([unknown.result, records.size]).toEqual([idIn(unknown.cookies), 2]);
   });
 
-  test("throws ERR_SESSION_GONE for a client that comes with a replaced id", async () => {
+  test("throws ERR_SESSION_GONE for a client that comes with a replaced id, and so does what a capability begins", async () => {
     const store = memoryStore();
     const old = { headers: { Cookie: cookieOf(await visitor({ store })((session) => session.set("a", 1))) } };
     await visitor({ store })((session) => session.regenerate(), old);
-    await visitor({ store })(
-      async (session) => expect(await codeOf(() => session.create())).toBe("ERR_SESSION_GONE"),
-      old,
-    );
+    for (const begin of [(session: Session) => session.create(), (session: Session) => internalsOf(session).begin()])
+      await visitor({ store })(
+        async (session) => expect(await codeOf(() => begin(session))).toBe("ERR_SESSION_GONE"),
+        old,
+      );
   });
 
   test.each([
