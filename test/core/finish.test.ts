@@ -366,7 +366,7 @@ describe("what a plugin tells the client", () => {
     expect(await start().get("n")).toBe(3);
   });
 
-  test("may be nothing: the response is private to the client all the same", async () => {
+  test("may be nothing: the response is private to the client all the same, and is not copied", async () => {
     const { asked, options } = teller({});
     const { sessions, start } = await begun(options);
     asked.length = 0;
@@ -374,6 +374,10 @@ describe("what a plugin tells the client", () => {
     await read.get("n");
     expect(Object.fromEntries(await sessions.commit(read))).toEqual({ "cache-control": "private", "vary": "Cookie" });
     expect(asked).toEqual([read]);
+    const again = start();
+    await again.get("n");
+    const response = new Response();
+    expect(await sessions.respond(again, response)).toBe(response);
   });
 
   test("comes in the order of the plugins", async () => {
@@ -528,6 +532,10 @@ test("a session that came under a previous name keeps that cookie where it canno
   const session = others.start(new Request(SHOP, { headers: { Cookie: `older=1${"A".repeat(60)}` } }));
   expect([await session.get("n"), (await session.info()).ended]).toEqual([undefined, "forged"]);
   expect((await others.commit(session)).getSetCookie()).toEqual([]);
+  // A forged token under the name of today stays as well, and the stray cookie beside it is expired.
+  const beside = others.start(new Request(SHOP, { headers: { Cookie: `s=1${"A".repeat(60)}; older=old` } }));
+  expect([await beside.get("n"), (await beside.info()).ended]).toEqual([undefined, "forged"]);
+  expect((await others.commit(beside)).getSetCookie()).toEqual([expect.stringMatching(/^older=; Max-Age=0;/)]);
 });
 
 describe("onStoreError: anonymous", () => {

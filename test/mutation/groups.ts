@@ -37,7 +37,7 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   core_finish: {
     files: ["src/core/finish.ts", "src/core/nested.ts", "src/core/commit/touch.ts"],
     tests: [
-      "test/core/**/{after_the_response,finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts",
+      "test/core/**/{after_the_response,caching,finish,manager_internals,nested,persist,recovery,session_manager,touch}.test.ts",
     ],
   },
   core_cookie_options: {
