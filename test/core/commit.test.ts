@@ -12,7 +12,7 @@ import {
 } from "../../mod.ts";
 import { SessionHandle } from "../../src/core/session/session_handle.ts";
 import { cookieJar, faultyStore } from "../../src/testing.ts";
-import { altered, codeOf, counted, gate, idIn, openStore, soon, visitor } from "../setup/sessions.ts";
+import { altered, codeOf, counted, gate, idIn, openStore, SHOP, soon, visitor } from "../setup/sessions.ts";
 
 describe("save()", () => {
   test("leaves nothing to be stored later when it fails after its request has failed", async () => {
@@ -370,6 +370,18 @@ describe("save() that fails", () => {
       expect(await codeOf(() => session.update("n", (n) => n))).toBe("ERR_SESSION_GONE");
     });
     expect(heard().filter((type) => type === "gone")).toHaveLength(1);
+  });
+
+  test("because the store cannot be opened is reported as any other", async () => {
+    const events: SessionEvent[] = [];
+    const sessions = new SessionManager({
+      store: () => Promise.reject(new Error("down")),
+      onEvent: (event) => events.push(event),
+    });
+    const session = sessions.start(new Request(SHOP));
+    session.set("n", 1);
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    expect(events).toMatchObject([{ type: "failed", during: "store", error: { code: "ERR_STORE" } }]);
   });
 
   test("because the session could not be loaded fails only if there is something to store", async () => {
