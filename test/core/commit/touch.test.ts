@@ -78,6 +78,12 @@ describe("isTouchDue()", () => {
     expect(isTouchDue(active({ touch }, { token: "id" }), seen(50_000))).toBe(true);
     expect(asked).toHaveLength(1);
   });
+
+  test("is false for a request that does not count as use for a capability", () => {
+    const ignored = active({});
+    ignored.isUseIgnored = true;
+    expect([ignored, active({})].map((each) => isTouchDue(each, seen(50_000)))).toEqual([false, true]);
+  });
 });
 
 test("isTouchDue() is true for a session that gets another idle timeout, whatever counts as use: it could end at once", () => {

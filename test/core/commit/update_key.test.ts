@@ -182,6 +182,29 @@ test("update() that was refused together with a new id is not stored when the ol
   expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1, seen: true });
 });
 
+test.each(["a change", "a change with a new id"])(
+  "update() on a session that gets a new id leaves what got no answer before it when it is refused: %s",
+  async (before) => {
+    const { store: inner } = openStore();
+    const faulty = faultyStore(inner);
+    const session = new SessionManager({ store: faulty }).open("");
+    session.set({ n: 0, other: 0 });
+    await session.save();
+    if (before === "a change with a new id") await session.regenerate();
+    session.set("other", 1);
+    faulty.plan({ save: before === "a change" ? "rejects" : ["none", "rejects", "rejects"], load: "rejects" });
+    expect(await codeOf(() => session.save())).toBe("ERR_STORE");
+    if (before === "a change") await session.regenerate();
+    faulty.plan({ save: "rejects", load: "rejects" });
+    expect(await codeOf(() => increment(session))).toBe("ERR_STORE");
+    expect([await session.get("n"), await session.get("other")]).toEqual([0, 1]);
+    faulty.plan({});
+    await session.save();
+    const renewed = new SessionManager({ store: inner }).open(String(await session.id()));
+    expect({ ...(await renewed.all()) }).toEqual({ n: 0, other: 1 });
+  },
+);
+
 test("update() that is refused does not bring back the old id while another one with an async function is stored", async () => {
   const { store: inner } = openStore();
   const faulty = faultyStore(inner);
