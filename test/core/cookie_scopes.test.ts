@@ -242,6 +242,7 @@ describe("previous", () => {
     const transport = cookieTransport({ name: "s", domain: "shop.example", previous: [{}, { path: "/app" }] });
     const request = requestWith("s=a");
     expect([transport.read(request, []), transport.isStale?.(request, [])]).toEqual(["a", false]);
+    expect(transport.isStale?.(requestWith("s="), [])).toBe(false);
   });
 
   test("is ambiguous when two cookies of a previous name differ", () => {

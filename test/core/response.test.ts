@@ -152,6 +152,9 @@ describe("applyHeaders()", () => {
     expect(Object.fromEntries(told.headers)).toEqual({ "cache-control": "public", "cdn-cache-control": "max-age=60" });
     const again = applied(new Response(null, { headers }), new Headers({ "Cache-Control": "private, max-age=5" }));
     expect(again.headers.get("Cache-Control")).toBe("private, max-age=5");
+    const revalidated = new Response(null, { headers: { "Cache-Control": "no-cache", "X-Level": "high" } });
+    const both = applied(revalidated, new Headers({ "Cache-Control": "private", "X-Level": "private" }));
+    expect([both.headers.get("Cache-Control"), both.headers.get("X-Level")]).toEqual(["no-cache, private", "private"]);
   });
 
   test("adds to Vary, each name once", () => {
