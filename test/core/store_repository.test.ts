@@ -462,13 +462,15 @@ describe("create() and update()", () => {
 });
 
 describe("retire()", () => {
-  test("answers conflict when the session was changed since, and leaves it alive", async () => {
+  test("answers conflict when the session was changed since, and leaves it alive, and when it has ended", async () => {
     const { created, op, open, repository, changed } = scene();
     const before = await created(0);
     await repository.update(before, changed(before), op());
     const successor = await created(1);
     expect(await repository.retire(before, successor, null, op())).toBe("conflict");
     expect(await open(before.token)).toBe(before.id);
+    await repository.end(before.token, op());
+    expect(await repository.retire(before, successor, null, op())).toBe("conflict");
   });
 
   test("reads nothing once the store has done it, for what is read may be late", async () => {

@@ -11,7 +11,7 @@ import {
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
 import type { JsonValue } from "../../src/core/metadata.ts";
 import { METADATA_FIELD } from "../../src/core/record_fields.ts";
-import type { Found, Operation } from "../../src/core/repository.ts";
+import type { Contents, Found, Operation, Repository } from "../../src/core/repository.ts";
 import { deviceBound, type DeviceBoundOptions } from "../../src/device_bound.ts";
 import { faultyStore } from "../../src/testing/faulty_store.ts";
 import { Browser, deviceKey, ORIGIN } from "./browser.ts";
@@ -425,6 +425,27 @@ test.each([
 ])("a session with facts that make no sense is let in by nothing: %j", async (facts) => {
   const { session, op } = found(facts);
   expect(await deviceBound().admit?.(session, op)).toBe("proof");
+});
+
+test("a second attempt to renew an id, with the key that another request has registered meanwhile, keeps that key", async () => {
+  const { session, op } = found({ exempt: true });
+  const stored: (JsonValue | undefined)[] = [];
+  const store = ({ metadata }: Contents): Found => {
+    stored.push(metadata["+device-bound"]);
+    return { ...session, metadata, id: "new" };
+  };
+  const next: Partial<Repository> = {
+    create: (_id, contents) => store(contents),
+    update: (_current, contents) => store(contents),
+  };
+  const repository = deviceBound().wrap?.(next as Repository);
+  await repository?.create("new", session, op, session);
+  const { jwk } = await deviceKey();
+  const bound = found({ id: "b", secret: "s", jwk: { ...jwk }, alg: "ES256", jkt: "t", proofs: 0, at: now }).session;
+  await repository?.create("new", bound, op, bound);
+  await repository?.update({ ...bound, id: "new" }, bound, op);
+  const facts = bound.metadata["+device-bound"];
+  expect(stored).toEqual([{ id: expect.any(String), secret: expect.any(String) }, facts, facts]);
 });
 
 test("a session that a newer program has written is not given up by the browser", async () => {
