@@ -4,38 +4,76 @@
  * between any two of them. The command prints the number of histories and of violations, each violated promise, and the first history with a
  * violation. `npm run torture -- 100 7` plays 100 histories of the seed 7.
  *
+ * `npm run torture -- --capabilities [programs]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
+ * with the first program that breaks a promise, made as short as possible.
+ *
  * @module
  */
 import fc from "fast-check";
+import { playProgram } from "./interleavings/capabilities/play.ts";
+import { programInWords, programs } from "./interleavings/capabilities/program.ts";
+import { violationsIn as violationsOfCapabilities } from "./interleavings/capabilities/verdict.ts";
 import { playHistory } from "./interleavings/history_play.ts";
 import { historyPrograms } from "./interleavings/history_program.ts";
 import { violationsIn } from "./interleavings/history_verdict.ts";
 
-const wanted = Number(process.argv[2] ?? 100_000);
-const seed = Number(process.argv[3] ?? Date.now() % 2 ** 31);
+const [, , ...given] = process.argv;
+const playsCapabilities = given[0] === "--capabilities";
+const [wanted = playsCapabilities ? 10_000 : 100_000, seed = Date.now() % 2 ** 31] = given
+  .slice(playsCapabilities ? 1 : 0)
+  .map(Number);
 const startedAt = performance.now();
 const violations: string[] = [];
 let played = 0;
 let requests = 0;
+const seconds = (): number => Math.round((performance.now() - startedAt) / 1000);
 
-const { errorInstance } = await fc.check(
-  fc.asyncProperty(historyPrograms, async (program) => {
-    const history = await playHistory(program);
-    played++;
-    requests += program.rounds.reduce((sum, round) => sum + round.requests.length, 0);
-    const found = violationsIn(history);
-    if (found.length > 0 && violations.length === 0) console.log(`${found.join("\n")}\n${JSON.stringify(program)}`);
-    violations.push(...found);
-    if (played % 10_000 === 0) console.log(`${played} histories, ${violations.length} violations`);
-  }),
-  { numRuns: wanted, seed, endOnFailure: true },
-);
+if (playsCapabilities) await tortureCapabilities();
+else await tortureHistories();
 
-// An error that a history throws counts as a violation, and ends the run.
-if (errorInstance !== null) violations.push(String(errorInstance));
-const seconds = Math.round((performance.now() - startedAt) / 1000);
-for (const violation of new Set(violations)) console.log(violation);
-console.log(
-  `${played} histories of ${requests} requests in ${seconds} s, seed ${seed}: ${violations.length} violations`,
-);
-process.exitCode = violations.length === 0 && played >= wanted ? 0 : 1;
+async function tortureHistories(): Promise<void> {
+  const { errorInstance } = await fc.check(
+    fc.asyncProperty(historyPrograms, async (program) => {
+      const history = await playHistory(program);
+      played++;
+      requests += program.rounds.reduce((sum, round) => sum + round.requests.length, 0);
+      const found = violationsIn(history);
+      if (found.length > 0 && violations.length === 0) console.log(`${found.join("\n")}\n${JSON.stringify(program)}`);
+      violations.push(...found);
+      if (played % 10_000 === 0) console.log(`${played} histories, ${violations.length} violations`);
+    }),
+    { numRuns: wanted, seed, endOnFailure: true },
+  );
+
+  // An error that a history throws counts as a violation, and ends the run.
+  if (errorInstance !== null) violations.push(String(errorInstance));
+  for (const violation of new Set(violations)) console.log(violation);
+  console.log(
+    `${played} histories of ${requests} requests in ${seconds()} s, seed ${seed}: ${violations.length} violations`,
+  );
+  process.exitCode = violations.length === 0 && played >= wanted ? 0 : 1;
+}
+
+async function tortureCapabilities(): Promise<void> {
+  const { counterexample, counterexamplePath, errorInstance, numRuns } = await fc.check(
+    fc.asyncProperty(programs, async (program) => {
+      const history = await playProgram(program);
+      played++;
+      requests += history.sent.length;
+      if (played % 1000 === 0) console.log(`${played} programs in ${seconds()} s`);
+      const found = violationsOfCapabilities(history);
+      if (found.length > 0) throw new Error(found.join("\n"));
+    }),
+    { numRuns: wanted, seed },
+  );
+  if (counterexample !== null) {
+    const [program] = counterexample;
+    const { trace } = await playProgram(program);
+    console.log(`${programInWords(program)}\n\n${trace.join("\n")}\n`);
+    console.log(errorInstance instanceof Error ? errorInstance.message : String(errorInstance));
+    console.log(`Its path is ${counterexamplePath}.\n${JSON.stringify(program)}`);
+  }
+  const result = counterexample === null ? "no violation" : `the program ${numRuns} breaks a promise`;
+  console.log(`${played} programs of ${requests} requests in ${seconds()} s, seed ${seed}: ${result}`);
+  process.exitCode = counterexample === null ? 0 : 1;
+}

@@ -127,6 +127,15 @@ const everything = fc.oneof(
 const decisionsWith = (fate: fc.Arbitrary<Fate>): fc.Arbitrary<Decision[]> =>
   fc.array(fc.record({ who: fc.nat(20), fate }), { minLength: 20, maxLength: 120, size: "max" });
 
+/** Decisions for a whole program: many programs without faults, some with few faults, and some with many. */
+export const decisions: fc.Arbitrary<Decision[]> = fc.oneof(
+  { weight: 1, arbitrary: decisionsWith(noFaults) },
+  { weight: 2, arbitrary: decisionsWith(late) },
+  { weight: 2, arbitrary: decisionsWith(fewFaults) },
+  { weight: 1, arbitrary: decisionsWith(crashes) },
+  { weight: 1, arbitrary: decisionsWith(everything) },
+);
+
 /** Random histories. */
 export const historyPrograms: fc.Arbitrary<HistoryProgram> = fc.record({
   clocks: fc.array(clockPlans, { minLength: SERVERS, maxLength: SERVERS }),
@@ -135,11 +144,5 @@ export const historyPrograms: fc.Arbitrary<HistoryProgram> = fc.record({
   seed: fc.nat(2 ** 31 - 1),
   isBound: fc.boolean(),
   rounds: fc.array(round, { minLength: 1, maxLength: 3 }),
-  decisions: fc.oneof(
-    { weight: 1, arbitrary: decisionsWith(noFaults) },
-    { weight: 2, arbitrary: decisionsWith(late) },
-    { weight: 2, arbitrary: decisionsWith(fewFaults) },
-    { weight: 1, arbitrary: decisionsWith(crashes) },
-    { weight: 1, arbitrary: decisionsWith(everything) },
-  ),
+  decisions,
 });

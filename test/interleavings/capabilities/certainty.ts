@@ -1,0 +1,93 @@
+import type { Deed, History, Sent, State } from "./history.ts";
+import { MAX_SKEW, type User } from "./program.ts";
+
+/** In milliseconds: how long a write may count as later than one after it, where the store is eventually consistent. */
+const DOUBT = (MAX_SKEW + 130) * 1000;
+
+/** A request and one thing that it did. */
+export interface Done<Each extends Deed = Deed> {
+  readonly by: Sent;
+  readonly deed: Each;
+}
+
+/** What all requests of a program did, and which of it a reader must see. */
+export class Certainty {
+  readonly history: History;
+  readonly isComparing: boolean;
+  /** Whether a client must see its own writes. */
+  readonly seesOwn: boolean;
+  readonly done: readonly Done[];
+
+  constructor(history: History) {
+    const { store, readYourWrites } = history.program.setting;
+    this.history = history;
+    this.isComparing = store === "comparing";
+    this.seesOwn = this.isComparing || readYourWrites;
+    this.done = history.sent.flatMap((by) => by.deeds.map((deed) => ({ by, deed })));
+  }
+
+  /** The requests that found a session. */
+  get readers(): { readonly reader: Sent; readonly found: State }[] {
+    return this.history.sent.flatMap((reader) => (reader.found ? [{ reader, found: reader.found }] : []));
+  }
+
+  all<Does extends Deed["does"]>(does: Does): Done<Deed & { does: Does }>[] {
+    return this.done.filter((each): each is Done<Deed & { does: Does }> => each.deed.does === does);
+  }
+
+  /** Whether a request must see what another one did. */
+  mustSee(reader: Sent, { by, deed }: Done): boolean {
+    if (deed.ackedAt === undefined) return false;
+    if (this.isComparing) return deed.ackedAt < reader.begunAt;
+    // docs/read-your-writes.md: "It helps the client that wrote." The client does not know what a request has stored that failed, or whose response
+    // was lost. Such a write counts as the later one for as long as the clocks differ and it is under way to other places.
+    const unclear = this.own(by).some(
+      (each) => !isClean(each) && each.begunTime > by.begunTime - DOUBT && each.begunAt < reader.begunAt,
+    );
+    return this.seesOwn && by.browser === reader.browser && by.heardAt < reader.begunAt && !unclear;
+  }
+
+  /** The requests of the same browser that present its cookies. */
+  own({ browser }: Sent): Sent[] {
+    return this.history.sent.filter((each) => each.browser === browser && each.presents === "cookies");
+  }
+
+  /** How a life began. */
+  beginningOf(life: number): Done<Deed & { does: "begin" }> | undefined {
+    return this.all("begin").find(({ deed }) => deed.life === life);
+  }
+
+  /** What was done to a life, and to earlier ones before it took over their contents. */
+  doneTo<Does extends "add" | "set">(does: Does, life: number): Done<Deed & { does: Does }>[] {
+    const beginning = this.beginningOf(life);
+    const own = this.all(does).filter(({ deed }) => (deed as { life: number }).life === life);
+    const before = beginning?.deed.keeps === true ? beginning.deed.before : null;
+    if (beginning === undefined || before === null) return own;
+    return [...this.doneTo(does, before).filter((each) => this.mustSee(beginning.by, each)), ...own];
+  }
+
+  /** The user's sessions that a server has answered with before an instant. */
+  livesOf(user: User, before: number): Set<number> {
+    const found = this.readers.filter(({ reader, found }) => found.user === user && reader.endedAt < before);
+    const begun = this.all("begin").filter(
+      ({ by, deed }) => deed.user === user && by.outcome === "answered" && !by.isRefused && by.endedAt < before,
+    );
+    return new Set([...found.map((each) => each.found.life), ...begun.map(({ deed }) => deed.life)]);
+  }
+}
+
+/** Whether a request was answered, and neither the store, the server nor the network failed. */
+export function isClean({ outcome, faults, heardAt }: Sent): boolean {
+  return outcome === "not sent" || (outcome === "answered" && faults === 0 && heardAt < Infinity);
+}
+
+/** Whether two requests were under way at the same time. */
+export function overlap(one: Sent, other: Sent): boolean {
+  return one !== other && one.begunAt <= lastOf(other) && other.begunAt <= lastOf(one);
+}
+
+/** When a browser or a server had last to do with a request. The command of a crashed server may arrive at any time. */
+export function lastOf({ heardAt, endedAt, outcome, faults }: Sent): number {
+  if (heardAt < Infinity) return heardAt;
+  return outcome === "crashed" || faults > 0 ? Infinity : endedAt;
+}

@@ -1,0 +1,256 @@
+import { withSession } from "../../../mod.ts";
+import { fakeClock } from "../../../src/testing.ts";
+import {
+  passTime,
+  type Process,
+  quiet,
+  seededRandom,
+  startProcess,
+  takeOverTime,
+  within,
+} from "../../setup/processes.ts";
+import type { Decision } from "../history_program.ts";
+import { type Fate, Stage } from "../stage.ts";
+import { Browser, toldBy } from "./browser.ts";
+import { Handling, ON_PURPOSE } from "./handler.ts";
+import type { Data, History, Listing, Sent } from "./history.ts";
+import { BROWSERS, type Program, type Round, SERVERS, type User, type Visit, visitInWords } from "./program.ts";
+import { Servers } from "./servers.ts";
+
+const HARMLESS: ReadonlySet<Fate> = new Set(["done", "done, answered later"]);
+const LAST: Decision = { who: 0, fate: "done" };
+
+/** Plays a program. Meanwhile it replaces the timers, `performance.now` and the random numbers of this process. */
+export async function playProgram(program: Program): Promise<History> {
+  const random = seededRandom(program.seed);
+  const giveBack = takeOverTime(random);
+  const { getRandomValues } = crypto;
+  // The handles and the nonces are the same in each play of a program.
+  crypto.getRandomValues = <T extends ArrayBufferView | null>(array: T): T => {
+    if (array instanceof Uint8Array) array.forEach((_, at) => (array[at] = Math.floor(random() * 256)));
+    return array;
+  };
+  try {
+    return await new Player(program).play();
+  } finally {
+    crypto.getRandomValues = getRandomValues;
+    giveBack();
+  }
+}
+
+/** The state of one program while it is played. */
+class Player {
+  readonly #program: Program;
+  readonly #clock = fakeClock(1_800_000_000_000);
+  readonly #network = startProcess();
+  readonly #stage: Stage;
+  readonly #servers: Servers;
+  readonly #browsers: readonly Browser[];
+  readonly #requests = new Map<Request, Sent>();
+  readonly #sent: Sent[] = [];
+  readonly #listings: Listing[] = [];
+  readonly #rounds: { at: number }[] = [];
+  readonly #complaints: string[] = [];
+  readonly #trace: string[] = [];
+  readonly #stuck: string[] = [];
+  #instants = 0;
+  #decisions = 0;
+  #calls = 0;
+  #faults = 0;
+
+  constructor(program: Program) {
+    this.#program = program;
+    const { now } = this.#clock;
+    this.#stage = new Stage({
+      onCrash: (process) => this.#servers.restart(process),
+      hear: (line) => this.#trace.push(`    ${line}`),
+    });
+    this.#servers = new Servers(program.setting, now, this.#stage, {
+      complain: (violation) => this.#complaints.push(violation),
+      hear: ({ request, type, ...event }) => {
+        const sent = request && this.#requests.get(request);
+        const reason = "reason" in event && event.reason !== undefined ? { reason: event.reason } : {};
+        sent?.events.push({ type, ...reason });
+        if (sent !== undefined && type !== "loaded")
+          this.#trace.push(`    ${sent.who} hears ${type} ${reason.reason ?? ""}`);
+      },
+    });
+    this.#browsers = Array.from({ length: BROWSERS }, (_, at) => new Browser(at, now));
+  }
+
+  async play(): Promise<History> {
+    const { rounds } = this.#program;
+    for (const [at, round] of rounds.entries()) {
+      await this.#round(round);
+      const servers = at === rounds.length - 1 ? Array.from({ length: SERVERS }, (_, server) => server) : [round.audit];
+      for (const server of servers) await this.#audit(server);
+    }
+    return {
+      program: this.#program,
+      sent: this.#sent,
+      listings: this.#listings,
+      rounds: this.#rounds,
+      complaints: this.#complaints,
+      stuck: this.#stuck,
+      trace: this.#trace,
+      calls: this.#calls,
+      faults: this.#faults,
+      crashes: this.#servers.crashes,
+    };
+  }
+
+  async #round({ later, meanwhile, visits }: Round): Promise<void> {
+    this.#clock.advance(later);
+    if (later > 0) this.#trace.push(`${later} s later`);
+    if (meanwhile > 0)
+      void this.#stage.call(this.#network, `${meanwhile} s pass`, () => this.#clock.advance(meanwhile));
+    await this.#meet(visits, () => this.#program.decisions[this.#decisions++] ?? LAST);
+  }
+
+  /** Each browser reads its session, and nothing fails. */
+  async #audit(server: number): Promise<void> {
+    const { setting } = this.#program;
+    for (const browser of this.#browsers.keys())
+      await this.#meet([{ browser, server, presents: "cookies", act: { does: "read" } }], () => LAST, true);
+    const at = this.#instant();
+    if (setting.store === "comparing" && setting.users !== null)
+      for (const user of ["ada", "eve"] satisfies User[])
+        this.#listings.push({ at, user, handles: await this.#servers.list(server, user) });
+    this.#rounds.push({ at });
+  }
+
+  /** Plays requests that meet, until all are answered. */
+  async #meet(visits: readonly Visit[], decide: () => Decision, isAudit = false): Promise<void> {
+    const queues = new Map<unknown, Promise<void>>();
+    const met = visits.map((visit) => {
+      const sent = this.#expect(visit, isAudit);
+      const each = { sent, process: undefined as Process | undefined, isOver: false };
+      // A browser of an eventually consistent store has one request under way: of two at once, such a store keeps one.
+      const queue = this.#program.setting.store === "eventual" ? visit.browser : sent;
+      const turn = (queues.get(queue) ?? Promise.resolve()).then(() => this.#send(each));
+      queues.set(
+        queue,
+        turn.finally(() => (each.isOver = true)),
+      );
+      return each;
+    });
+    for (;;) {
+      await quiet();
+      const { waiting } = this.#stage;
+      if (waiting.length === 0) {
+        const late = met.filter(({ isOver }) => !isOver);
+        if (late.length === 0) return;
+        // The requests wait for nothing but a time limit.
+        if (late.every(({ process }) => process === undefined || !passTime(process))) {
+          this.#stuck.push(...late.map(({ sent }) => sent.who));
+          return;
+        }
+        continue;
+      }
+      this.#clock.advance(0.001);
+      const { who, fate } = decide();
+      const next = waiting[who % waiting.length];
+      if (next === undefined) continue;
+      if (next.process === this.#network) {
+        // The network loses a request or a response.
+        await this.#stage.step(next, HARMLESS.has(fate) || next.label.endsWith("pass") ? "done" : "rejects");
+        continue;
+      }
+      this.#calls++;
+      const server = this.#servers.all.find(({ process }) => process === next.process);
+      if (!HARMLESS.has(fate)) {
+        this.#faults++;
+        if (server !== undefined) server.faults++;
+      }
+      await this.#stage.step(next, fate);
+    }
+  }
+
+  #expect(visit: Visit, isAudit: boolean): Sent {
+    const number = this.#sent.length + 1;
+    const sent: Sent = {
+      ...visit,
+      // Where the store is eventual, a thief without the cookie of readYourWrites may see anything.
+      presents: this.#program.setting.store === "eventual" ? "cookies" : visit.presents,
+      number,
+      who: `${number} (${visitInWords(visit)})`,
+      isAudit,
+      presented: null,
+      begunAt: Infinity,
+      endedAt: Infinity,
+      heardAt: Infinity,
+      begunTime: 0,
+      endedTime: 0,
+      outcome: "not sent",
+      isRefused: false,
+      faults: 0,
+      values: {},
+      events: [],
+      deeds: [],
+      told: null,
+      overtakes: false,
+    };
+    this.#sent.push(sent);
+    return sent;
+  }
+
+  async #send(met: { readonly sent: Sent; process: Process | undefined }): Promise<void> {
+    const { sent } = met;
+    const browser = this.#browsers[sent.browser];
+    if (browser === undefined) throw new Error("There is no such browser");
+    if (!(await this.#travels(`request ${sent.number}`))) return;
+    const { request, presented } = browser.request(sent.presents);
+    // There is no old copy as long as the browser has its first cookie.
+    if (sent.presents === "old copy" && presented === null) return;
+    this.#requests.set(request, sent);
+    Object.assign(sent, { presented, begunAt: this.#instant(), begunTime: this.#clock.now(), outcome: "under way" });
+    this.#trace.push(`${sent.who} presents ${presented?.slice(0, 6)}`);
+    await this.#serve(met, request);
+    if (sent.outcome !== "answered") return;
+    if (!(await this.#travels(`response ${sent.number}`))) return;
+    sent.heardAt = this.#instant();
+    if (sent.presents === "cookies" && sent.headers !== undefined)
+      sent.overtakes = browser.receive(sent.headers, presented);
+  }
+
+  async #serve(met: { readonly sent: Sent; process: Process | undefined }, request: Request): Promise<void> {
+    const { sent } = met;
+    const server = this.#servers.all[sent.server];
+    if (server === undefined) throw new Error("There is no such server");
+    const { process, sessions, died, faults } = server;
+    met.process = process;
+    const handling = new Handling(sent, this.#servers, () => this.#instant());
+    const handler = withSession<Data>((_request, session) => handling.handle(session), sessions);
+    try {
+      const response = await Promise.race([within(process, () => handler(request)), died]);
+      if (response === "crashed") sent.outcome = "crashed";
+      else {
+        Object.assign(sent, { outcome: "answered", told: toldBy(response.headers), headers: response.headers });
+        handling.acknowledge();
+      }
+    } catch (error) {
+      sent.error = error;
+      sent.outcome = error instanceof Error && error.message === ON_PURPOSE ? "failed on purpose" : "failed";
+    }
+    sent.faults = (this.#servers.all[sent.server]?.faults ?? 0) - faults;
+    Object.assign(sent, { endedAt: this.#instant(), endedTime: this.#clock.now() });
+    const failure = sent.outcome === "failed" ? ` (${String(sent.error)})` : "";
+    this.#trace.push(
+      `${sent.who} finds ${JSON.stringify(sent.found)}, is ${sent.outcome}${failure}, told ${sent.told?.slice(0, 6)}`,
+    );
+  }
+
+  /** Whether the network carries a message. */
+  async #travels(message: string): Promise<boolean> {
+    return await this.#stage
+      .call(this.#network, message, () => {})
+      .then(
+        () => true,
+        () => false,
+      );
+  }
+
+  #instant(): number {
+    return ++this.#instants;
+  }
+}

@@ -1,0 +1,223 @@
+import fc from "fast-check";
+import { type ClockPlan, clockPlans } from "../../setup/clocks.ts";
+import type { Sweeping } from "../../setup/recording_engine.ts";
+import { type Decision, decisions } from "../history_program.ts";
+
+/** The capabilities and the store of all servers. */
+export interface Setting {
+  /** One that compares and sets, or Workers KV, where each server reads and writes in a place of its own. */
+  readonly store: "comparing" | "eventual";
+  /** How the comparing store removes expired records. */
+  readonly sweeping: Sweeping;
+  readonly readYourWrites: boolean;
+  readonly users: UsersSetting | null;
+  readonly signedIds: boolean;
+  readonly encryption: boolean;
+  readonly rotateEvery: { readonly seconds: number; readonly onReuse: "reject" | "destroy" } | null;
+  /** How many plugins of a user there are. */
+  readonly ownPlugins: number;
+  /** Which order of the plugins. */
+  readonly order: number;
+  /** The clock of each server. */
+  readonly clocks: readonly ClockPlan[];
+  /** How many seconds a write and a deletion take to reach other places, where the store is eventual. */
+  readonly delay: number;
+  readonly deleteDelay: number;
+}
+
+/** The options of `userSessions`. */
+export interface UsersSetting {
+  readonly limit: number | null;
+  readonly onLimit: "revoke-oldest" | "refuse";
+  readonly hasVersions: boolean;
+  readonly hasIndex: boolean;
+}
+
+/** What the handler of one request does. */
+export type Act =
+  | { readonly does: "read" | "add" | "begin" | "log out" | "start over" | "leave the user" | "renew, save and fail" }
+  | { readonly does: "change the password" | "end all" | "end the others" | "end by the index" | "end by the handle" }
+  | { readonly does: "set"; readonly key: Key; readonly saves: boolean }
+  /** `grace` in seconds. */
+  | { readonly does: "renew"; readonly grace: number }
+  | {
+      readonly does: "log in";
+      readonly user: User;
+      readonly grace: number;
+      /** Whether the user keeps the contents of an anonymous session. */
+      readonly keeps: boolean;
+      readonly saves: boolean;
+    };
+
+export type Key = "left" | "right";
+export type User = "ada" | "eve";
+
+/** One request. */
+export interface Visit {
+  readonly browser: number;
+  readonly server: number;
+  /** The cookies of the browser; or only the session cookie, as the browser held it earlier and as a thief may have copied it. */
+  readonly presents: "cookies" | "old copy";
+  readonly act: Act;
+}
+
+/**
+ * Requests that meet, `later` true seconds after the requests before. `meanwhile` seconds pass while they are served. Afterwards each browser reads its
+ * session at the server `audit`.
+ */
+export interface Round {
+  readonly later: number;
+  readonly meanwhile: number;
+  readonly visits: readonly Visit[];
+  readonly audit: number;
+}
+
+/** A program: what browsers do on which servers, the order of events, and what fails. */
+export interface Program {
+  readonly setting: Setting;
+  /** Replaces the random numbers of the library. */
+  readonly seed: number;
+  readonly rounds: readonly Round[];
+  readonly decisions: readonly Decision[];
+}
+
+/** In seconds. The clocks of two servers may be 600 s apart. */
+export const IDLE = 3000;
+export const TOUCH = 300;
+export const MAX_SKEW = 600;
+
+export const SERVERS = 3;
+export const BROWSERS = 3;
+
+const readOrAdd: fc.Arbitrary<Act> = fc.record({ does: fc.constantFrom("read", "add", "add") });
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  { weight: 6, arbitrary: readOrAdd },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      does: fc.constant("set"),
+      key: fc.constantFrom<Key>("left", "right"),
+      saves: fc.boolean(),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      does: fc.constant("log in"),
+      user: fc.constantFrom<User>("ada", "ada", "eve"),
+      grace: fc.constantFrom(0, 0, 10),
+      keeps: fc.boolean(),
+      saves: fc.boolean(),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant("begin") }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant("renew"), grace: fc.constantFrom(0, 0, 10) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      does: fc.constantFrom("log out", "start over", "leave the user", "renew, save and fail"),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      does: fc.constantFrom(
+        "change the password",
+        "end all",
+        "end the others",
+        "end by the index",
+        "end by the handle",
+      ),
+    }),
+  },
+);
+
+const browser = fc.constantFrom(0, 0, 1, BROWSERS - 1);
+const server = fc.nat(SERVERS - 1);
+const later = fc.constantFrom(
+  0,
+  0,
+  1,
+  1,
+  11,
+  31,
+  61,
+  130,
+  310,
+  1_100,
+  IDLE - TOUCH - MAX_SKEW - 100,
+  IDLE + MAX_SKEW + 1,
+);
+
+const visit: fc.Arbitrary<Visit> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ browser, server, presents: fc.constant("cookies"), act }) },
+  { weight: 1, arbitrary: fc.record({ browser, server, presents: fc.constant("old copy"), act: readOrAdd }) },
+);
+
+const round: fc.Arbitrary<Round> = fc.record({
+  later,
+  meanwhile: fc.constantFrom(0, 0, 0, 0, 5, 61),
+  visits: fc.array(visit, { minLength: 1, maxLength: 4 }),
+  audit: server,
+});
+
+const setting: fc.Arbitrary<Setting> = fc.record({
+  store: fc.constantFrom("comparing", "eventual"),
+  sweeping: fc.constantFrom("instant", "time to live", "never"),
+  readYourWrites: fc.constantFrom(true, true, true, false),
+  users: fc.option(
+    fc.record({
+      limit: fc.constantFrom(null, 1, 2),
+      onLimit: fc.constantFrom("revoke-oldest", "refuse"),
+      hasVersions: fc.boolean(),
+      hasIndex: fc.boolean(),
+    }),
+    { freq: 5 },
+  ),
+  signedIds: fc.boolean(),
+  encryption: fc.boolean(),
+  rotateEvery: fc.option(
+    fc.record({ seconds: fc.constantFrom(120, 400), onReuse: fc.constantFrom("reject", "destroy") }),
+    { freq: 1 },
+  ),
+  ownPlugins: fc.constantFrom(0, 1, 1, 2),
+  order: fc.nat(23),
+  clocks: fc.array(clockPlans, { minLength: SERVERS, maxLength: SERVERS }),
+  delay: fc.constantFrom(0, 20, 60),
+  deleteDelay: fc.constantFrom(10, 60),
+});
+
+/** Random programs. In most of them one browser is logged in from the beginning. */
+export const programs: fc.Arbitrary<Program> = fc.record({
+  setting,
+  seed: fc.nat(2 ** 31 - 1),
+  rounds: fc
+    .tuple(fc.constantFrom([], [LOGIN()], [LOGIN()], [LOGIN()]), fc.array(round, { minLength: 1, maxLength: 5 }))
+    .map(([first, rounds]) => [...first, ...rounds]),
+  decisions,
+});
+
+function LOGIN(): Round {
+  const act: Act = { does: "log in", user: "ada", grace: 0, keeps: false, saves: false };
+  return { later: 0, meanwhile: 0, visits: [{ browser: 0, server: 0, presents: "cookies", act }], audit: 0 };
+}
+
+/** What a visit does, in words. */
+export function visitInWords({ browser, server, presents, act }: Visit): string {
+  const { does, ...how } = act;
+  const details = Object.entries(how).map(([name, value]) => (value === true ? name : `${name} ${value}`));
+  const what = [does, ...details.filter((each) => !each.endsWith("false"))].join(", ");
+  return `browser ${browser}${presents === "cookies" ? "" : "'s old copy"} at server ${server}: ${what}`;
+}
+
+/** A program as a list of steps. */
+export function programInWords({ setting, rounds }: Program): string {
+  const { clocks, ...capabilities } = setting;
+  const lines = [`setting: ${JSON.stringify(capabilities)}`, `clocks: ${JSON.stringify(clocks)}`];
+  for (const { later, meanwhile, visits, audit } of rounds) {
+    lines.push(`${later} s later${meanwhile > 0 ? `, while ${meanwhile} s pass` : ""}:`);
+    lines.push(...visits.map((each) => `  ${visitInWords(each)}`), `  each browser reads at server ${audit}`);
+  }
+  return lines.join("\n");
+}

@@ -1,0 +1,141 @@
+import { type Plugin, type SessionEvent, SessionManager, type SessionStore } from "../../../mod.ts";
+import { encryption } from "../../../src/encryption.ts";
+import { readYourWrites } from "../../../src/read_your_writes.ts";
+import { signedIds } from "../../../src/signed_ids.ts";
+import { cloudflareKvStore } from "../../../src/stores/cloudflare_kv.ts";
+import { kvSimulator } from "../../../src/testing.ts";
+import { type UserSessions, userSessions } from "../../../src/user_sessions.ts";
+import { RIGHT, serverClock } from "../../setup/clocks.ts";
+import { type Process, startProcess, within } from "../../setup/processes.ts";
+import { recordingEngine } from "../../setup/recording_engine.ts";
+import { type Stage, stagedStore } from "../stage.ts";
+import type { Data } from "./history.ts";
+import { ownPlugin } from "./own_plugin.ts";
+import { IDLE, type Setting, TOUCH, type User } from "./program.ts";
+
+const SECRETS = ["a secret of at least thirty-two bytes, number 1"];
+
+/** What a program keeps about a session in the list of its user. */
+export interface Metadata {
+  readonly sid: string;
+}
+
+/** One server process, and what it has made of the setting. */
+export interface Server {
+  readonly process: Process;
+  readonly sessions: SessionManager<Data>;
+  readonly users: UserSessions<Metadata> | null;
+  /** Resolves when the process crashes. */
+  readonly died: Promise<"crashed">;
+  readonly die: () => void;
+  faults: number;
+}
+
+/** What servers report. */
+export interface Reports {
+  readonly complain: (violation: string) => void;
+  readonly hear: (event: SessionEvent) => void;
+}
+
+/** The servers of one program, with the engine that they share, and the versions of the users' passwords. */
+export class Servers {
+  readonly #setting: Setting;
+  readonly #stage: Stage;
+  readonly #reports: Reports;
+  readonly #storeAt: (server: number) => SessionStore;
+  readonly #clocks: readonly (() => number)[];
+  readonly all: Server[];
+  readonly versions: Record<User, number> = { ada: 1, eve: 1 };
+  readonly hasIndex: boolean;
+  crashes = 0;
+
+  constructor(setting: Setting, now: () => number, stage: Stage, reports: Reports) {
+    this.#setting = setting;
+    this.hasIndex = setting.users?.hasIndex === true;
+    this.#stage = stage;
+    this.#reports = reports;
+    const { store, sweeping, delay, deleteDelay, clocks } = setting;
+    const engine = recordingEngine(now, sweeping);
+    const kv = kvSimulator({ now, delay, deleteDelay, writeInterval: 0 });
+    this.#storeAt =
+      store === "comparing" ? () => engine.store : (server) => cloudflareKvStore(kv.at(`place ${server}`));
+    this.#clocks = clocks.map((plan) => serverClock(now, plan));
+    this.all = clocks.map((_, at) => this.#start(at));
+  }
+
+  /** Another process takes the place of one that crashed. Its clock goes on. */
+  restart(process: Process): void {
+    this.crashes++;
+    const at = this.all.findIndex((each) => each.process === process);
+    const server = this.all[at];
+    if (server === undefined) return;
+    server.die();
+    this.all[at] = { ...this.#start(at), faults: server.faults + 1 };
+  }
+
+  /** The handles that a server lists for a user. The calls of the store do not wait. */
+  async list(at: number, user: User): Promise<string[]> {
+    const { users } = this.#manager(at, this.#storeAt(at));
+    return ((await users?.list(user)) ?? []).map(({ handle }) => handle);
+  }
+
+  #start(at: number): Server {
+    const process = startProcess();
+    const { promise: died, resolve } = Promise.withResolvers<"crashed">();
+    const store = stagedStore(this.#stage, process, this.#storeAt(at), `server ${at} `);
+    const manager = within(process, () => this.#manager(at, store));
+    return { process, ...manager, died, die: () => resolve("crashed"), faults: 0 };
+  }
+
+  #manager(at: number, store: SessionStore): Pick<Server, "sessions" | "users"> {
+    const { signedIds: signs, encryption: encrypts, rotateEvery } = this.#setting;
+    const users = this.#users();
+    const sessions = new SessionManager<Data>({
+      store,
+      now: this.#clocks[at] ?? serverClock(Date.now, RIGHT),
+      idleTimeout: IDLE,
+      touchInterval: TOUCH,
+      storeTimeout: 60,
+      plugins: this.#plugins(users),
+      onEvent: this.#reports.hear,
+      ...(signs ? { ids: signedIds({ secrets: SECRETS }) } : {}),
+      ...(encrypts ? { encryption: encryption({ secrets: SECRETS }) } : {}),
+      ...(rotateEvery === null ? {} : { rotateEvery }),
+    });
+    return { sessions, users };
+  }
+
+  #users(): UserSessions<Metadata> | null {
+    const { users } = this.#setting;
+    if (users === null) return null;
+    const { limit, onLimit, hasVersions, hasIndex } = users;
+    return userSessions<Metadata>({
+      ...(limit === null ? {} : { limit, onLimit }),
+      ...(hasVersions ? { credentialVersion: (user) => this.versions[user as User] } : {}),
+      ...(hasIndex ? { indexes: { sid: ({ sid }) => sid } } : {}),
+    });
+  }
+
+  #plugins(users: Plugin | null): Plugin[] {
+    const { readYourWrites: reads, ownPlugins, order } = this.#setting;
+    const plugins: Plugin[] = [];
+    if (users !== null) plugins.push(users);
+    if (reads) plugins.push(readYourWrites({ secrets: SECRETS }));
+    for (let own = 0; own < ownPlugins; own++) plugins.push(ownPlugin(ownName(own), this.#reports.complain));
+    return ordered(plugins, order);
+  }
+}
+
+/** The name of a user's plugin, and of the header that it adds to responses. */
+export function ownName(own: number): string {
+  return `own-${own}`;
+}
+
+/** One of all orders. */
+function ordered<T>(values: readonly T[], order: number): T[] {
+  const left = [...values];
+  const taken: T[] = [];
+  for (let rest = order; left.length > 0; rest = Math.floor(rest / (left.length + 1)))
+    taken.push(...left.splice(rest % left.length, 1));
+  return taken;
+}

@@ -1,0 +1,256 @@
+import { type Certainty, type Done, isClean, lastOf, overlap } from "./certainty.ts";
+import type { Deed, Sent } from "./history.ts";
+import { IDLE, MAX_SKEW, TOUCH, type User } from "./program.ts";
+
+/** The promises about how long a session lives, and who may end it. */
+export function* endings(certainty: Certainty): Generator<string> {
+  yield* ends(certainty);
+  yield* credentials(certainty);
+  yield* retiredIds(certainty);
+  yield* rotations(certainty);
+  yield* lifetimes(certainty);
+  yield* logins(certainty);
+  if (!certainty.isComparing) return;
+  yield* lists(certainty);
+  yield* handles(certainty);
+  yield* limits(certainty);
+}
+
+/** README.md: "A slow request cannot bring back a session that another request has ended." docs/user-sessions.md: `revoke`, `revokeAll`, `revokeBy`. */
+function* ends(certainty: Certainty): Generator<string> {
+  for (const { reader, found } of certainty.readers) {
+    for (const each of certainty.done) {
+      if (!certainty.mustSee(reader, each) || !doesEnd(certainty, each, found.life)) continue;
+      // docs/user-sessions.md: where the store does not compare, a list can lose an entry. A logout needs no list.
+      if (!certainty.isComparing && each.by.act.does !== "log out" && each.by.act.does !== "start over") continue;
+      yield `the request ${reader.who} finds the session ${found.life} after ${each.by.who} has ended it`;
+    }
+  }
+}
+
+/** Whether something ends a life for certain. */
+function doesEnd(certainty: Certainty, { deed }: Done, life: number): boolean {
+  switch (deed.does) {
+    case "end":
+      return deed.life === life;
+    case "end the handle":
+      return certainty.readers.some(({ reader, found }) => reader.handle === deed.handle && found.life === life);
+    case "end all":
+      return (
+        deed.spares !== life &&
+        certainty.livesOf(deed.user, deed.begunAt).has(life) &&
+        // "A login that is stored after `revokeAll` has read the list counts as a later one". So does a session that is bound again.
+        certainty.all("change the password").every((each) => each.deed.life !== life || lastOf(each.by) < deed.begunAt)
+      );
+    default:
+      return false;
+  }
+}
+
+/** docs/user-sessions.md: "A session with another version is rejected", also "when a list was lost, and on eventually consistent stores". */
+function* credentials(certainty: Certainty): Generator<string> {
+  const { users } = certainty.history.program.setting;
+  if (users?.hasVersions !== true) return;
+  for (const { reader, found } of certainty.readers) {
+    const bindings = [
+      certainty.beginningOf(found.life)?.by,
+      ...certainty.all("change the password").flatMap(({ by, deed }) => (deed.life === found.life ? [by] : [])),
+    ];
+    for (const { by, deed } of certainty.all("change the password")) {
+      if (deed.user !== found.user || deed.life === found.life || deed.begunAt > reader.begunAt) continue;
+      if (bindings.every((each) => each === undefined || lastOf(each) < deed.begunAt))
+        yield `the request ${reader.who} finds the session ${found.life} although ${by.who} has changed the password`;
+    }
+  }
+}
+
+/** docs/session.md: without `grace`, the old id of `regenerate` never leads to the session again. */
+function* retiredIds(certainty: Certainty): Generator<string> {
+  if (!certainty.isComparing) return;
+  for (const { by, deed } of certainty.all("renew")) {
+    if (deed.hasGrace || deed.ackedAt === undefined || by.outcome !== "answered" || by.presented === null) continue;
+    for (const { reader } of certainty.readers)
+      if (reader.presented === by.presented && reader.begunAt > deed.ackedAt)
+        yield `the request ${reader.who} opens a session with the id that ${by.who} has retired`;
+  }
+}
+
+/** docs/login.md: `rotateEvery` "renews the id with the first request that uses the session after" that time. "The old id works until a minute after the client first used the new one". */
+function* rotations(certainty: Certainty): Generator<string> {
+  const { rotateEvery } = certainty.history.program.setting;
+  if (rotateEvery === null) return;
+  const { sent } = certainty.history;
+  for (const teller of sent) {
+    const { told } = teller;
+    if (told === null || told === "over") continue;
+    const uses = sent.filter((each) => each.presented === told && each.found && isClean(each));
+    for (const use of uses) {
+      if (
+        use.begunTime > teller.endedTime + (rotateEvery.seconds + MAX_SKEW) * 1000 &&
+        (use.told === null || use.told === told)
+      )
+        yield `the request ${use.who} does not renew the id that ${teller.who} has told`;
+    }
+    const [first] = uses;
+    if (!certainty.isComparing || first === undefined || teller.deeds.some(({ does }) => does === "renew")) continue;
+    for (const each of sent) {
+      if (each.presented === null || each.presented !== teller.presented || !each.found) continue;
+      if (each.begunTime > first.endedTime + (60 + MAX_SKEW) * 1000)
+        yield `the request ${each.who} opens a session with the id that ${teller.who} has renewed`;
+    }
+  }
+}
+
+/** docs/options.md: a session ends when nobody has used it for `idleTimeout`, by any clock. */
+function* lifetimes(certainty: Certainty): Generator<string> {
+  for (const { reader, found } of certainty.readers) {
+    const uses = certainty.history.sent.filter(
+      (each) =>
+        each !== reader &&
+        each.begunAt < reader.endedAt &&
+        (each.found?.life === found.life ||
+          each.deeds.some((deed) => deed.does === "begin" && deed.life === found.life)),
+    );
+    const last = Math.max(...uses.map(({ begunTime, endedTime }) => Math.max(begunTime, endedTime)));
+    if (reader.begunTime - last > (IDLE + MAX_SKEW) * 1000)
+      yield `the request ${reader.who} finds the session ${found.life}, which nobody has used for ${(reader.begunTime - last) / 1000} s`;
+  }
+}
+
+/** README.md: "An outage is no logout." No browser loses a login without a reason. */
+function* logins(certainty: Certainty): Generator<string> {
+  for (const audit of certainty.history.sent) {
+    if (!audit.isAudit) continue;
+    const login = certainty
+      .all("begin")
+      .findLast(({ by }) => by.browser === audit.browser && by.begunAt < audit.begunAt);
+    if (login === undefined || !isKept(certainty, login, audit)) continue;
+    if (audit.found?.life !== login.deed.life)
+      yield `the request ${audit.who} does not find the session ${login.deed.life} that ${login.by.who} began`;
+  }
+}
+
+function isKept(
+  certainty: Certainty,
+  { by, deed: { life, user, ackedAt } }: Done<Deed & { does: "begin" }>,
+  audit: Sent,
+): boolean {
+  const { program, sent } = certainty.history;
+  const { users, rotateEvery } = program.setting;
+  if (!certainty.seesOwn || ackedAt === undefined || !isClean(by) || by.overtakes) return false;
+  const since = sent.filter((each) => each !== by && lastOf(each) > by.begunAt && each.begunAt < audit.begunAt);
+  const own = since.filter((each) => each.browser === by.browser);
+  for (const each of own) {
+    const changesIds = each.deeds.some(({ does }) => does !== "add" && does !== "set");
+    const isRenewal =
+      each.act.does === "renew" || each.act.does === "change the password" || isHarmlessFailure(certainty, each);
+    // A logout, another login, or a request whose response did not bring the new id.
+    if (changesIds && (!isRenewal || overlap(each, by) || own.some((other) => overlap(each, other)))) return false;
+    if (changesIds && !isClean(each) && !isHarmlessFailure(certainty, each)) return false;
+    // The older of two new ids arrived last.
+    if (each.overtakes) return false;
+    // docs/read-your-writes.md: a request that fails can leave the client with less.
+    if (!certainty.isComparing && !isClean(each)) return false;
+    // Somebody else used the session, or was taken for a thief.
+    if (each.presents === "old copy" && (each.found || rotateEvery?.onReuse === "destroy")) return false;
+    // SECURITY.md: if the clocks are more than a minute apart, `onReuse: "destroy"` can end the session of a client whose requests overlap.
+    if (rotateEvery?.onReuse === "destroy" && (overlap(each, by) || own.some((other) => overlap(each, other))))
+      return false;
+  }
+  const isEnded = since.some((each) =>
+    each.deeds.some(
+      (deed) =>
+        (deed.does === "end all" && deed.user === user && deed.spares !== life) ||
+        (deed.does === "end the handle" && user !== null) ||
+        (deed.does === "end" && deed.life === life) ||
+        (deed.does === "change the password" &&
+          deed.user === user &&
+          deed.life !== life &&
+          users?.hasVersions === true),
+    ),
+  );
+  // Of more logins than the limit, the oldest ends. A list of an eventually consistent store is not exact.
+  const limit = users?.onLimit === "revoke-oldest" ? (users.limit ?? Infinity) : Infinity;
+  const first = firstOfUser(certainty, life, user);
+  const others = sent.filter(
+    (each) =>
+      each.browser !== by.browser &&
+      lastOf(each) > first.begunAt &&
+      each.begunAt < audit.begunAt &&
+      each.deeds.some((deed) => deed.does === "begin" && deed.user === user),
+  );
+  const isPushedOut = others.length >= (certainty.isComparing ? limit : Math.min(limit, 1));
+  // After a failed request that has prolonged the session but not the cookie, the next one may not prolong the cookie either.
+  const told = own.findLast((each) => each.told !== null && isClean(each)) ?? by;
+  if (!own.every(isClean) && audit.begunTime - told.begunTime >= IDLE * 1000) return false;
+  const uses = [by, ...since.filter((each) => each.found?.life === life && isClean(each) && !isGone(each)), audit];
+  const hasPaused = uses.some(
+    ({ begunTime }, at) => begunTime - (uses[at - 1] ?? by).begunTime >= (IDLE - TOUCH - MAX_SKEW) * 1000,
+  );
+  return !isEnded && !(limit < Infinity && isPushedOut) && !hasPaused;
+}
+
+/** The login with which a session became one of its user. A later login of the same user leaves it in its place among the user's sessions. */
+function firstOfUser(certainty: Certainty, life: number, user: User | null): Sent | { readonly begunAt: number } {
+  const beginning = certainty.beginningOf(life);
+  if (beginning === undefined) return { begunAt: 0 };
+  const { before } = beginning.deed;
+  const isSame = before !== null && certainty.beginningOf(before)?.deed.user === user;
+  return isSame ? firstOfUser(certainty, before, user) : beginning.by;
+}
+
+/** A handler that fails on purpose loses nothing: the session is put back under the id that the client has. */
+function isHarmlessFailure({ isComparing }: Certainty, { outcome, faults }: Sent): boolean {
+  return isComparing && outcome === "failed on purpose" && faults === 0;
+}
+
+const isGone = ({ events }: Sent): boolean => events.some(({ type }) => type === "gone");
+
+/** docs/user-sessions.md: `list` shows the sessions of the user. */
+function* lists(certainty: Certainty): Generator<string> {
+  const { listings, rounds, sent } = certainty.history;
+  for (const { at, user, handles: listed } of listings) {
+    const since = rounds.findLast((each) => each.at < at)?.at ?? 0;
+    for (const { isAudit, begunAt, endedAt, found, handle } of sent) {
+      if (!isAudit || !found || handle === undefined || handle === null || begunAt < since || endedAt > at) continue;
+      if (found.user === user && !listed.includes(handle)) yield `the session ${found.life} of ${user} is not listed`;
+      if (found.user !== user && listed.includes(handle)) yield `the session ${found.life} is listed for ${user}`;
+    }
+  }
+}
+
+/** docs/user-sessions.md: a handle "stays the same when the id changes". A session of a user has one. */
+function* handles(certainty: Certainty): Generator<string> {
+  const known = new Map<number, string>();
+  for (const { reader, found } of certainty.readers) {
+    const { handle } = reader;
+    if (handle === undefined) continue;
+    if ((handle === null) !== (found.user === null))
+      yield `the handle of ${reader.who}, session ${found.life}, is ${handle}`;
+    if (handle === null) continue;
+    if ((known.get(found.life) ?? handle) !== handle) yield `the session ${found.life} has got another handle`;
+    known.set(found.life, handle);
+  }
+}
+
+/** docs/user-sessions.md: `limit` is how many sessions a user may have. */
+function* limits(certainty: Certainty): Generator<string> {
+  const { listings, program, sent } = certainty.history;
+  const limit = program.setting.users?.limit ?? null;
+  if (limit === null) return;
+  for (const { at, user, handles: listed } of listings) {
+    const changes = sent.filter(
+      ({ deeds, begunAt }) =>
+        begunAt < at &&
+        deeds.some((deed) => (deed.does === "begin" || deed.does === "change the password") && deed.user === user),
+    );
+    // A login that failed half-way may not have ended others. docs/user-sessions.md: nor a login while a password changes.
+    const isDoubtful = changes.some(
+      (each) =>
+        each.faults > 0 ||
+        each.outcome === "crashed" ||
+        (each.act.does === "change the password" && changes.some((other) => overlap(each, other))),
+    );
+    if (!isDoubtful && listed.length > limit) yield `${user} has ${listed.length} sessions, and the limit is ${limit}`;
+  }
+}
