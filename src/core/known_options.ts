@@ -42,47 +42,40 @@ export function inheriting<Options extends object>(copy: Options, options: objec
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(options));
 }
 
-/**
- * Names of options in other libraries, or elsewhere in this one, and the names of the same options here. The first one
- * that is known counts.
- */
-const ALIASES: Readonly<Record<string, readonly string[]>> = {
-  secret: ["ids"],
-  secrets: ["ids"],
-  password: ["ids", "secrets"],
-  ttl: ["idleTimeout"],
-  idle: ["idleTimeout"],
-  expires: ["maxAge", "ttl"],
-  maxAge: ["idleTimeout", "ttl", "cookie"],
-  max: ["limit", "maxSessions"],
-  name: ["cookie"],
-  domain: ["cookie"],
-  path: ["cookie"],
-  sameSite: ["cookie"],
-  secure: ["cookie"],
-  httpOnly: ["cookie"],
-  observe: ["onEvent"],
-  logger: ["onEvent"],
-  clock: ["now"],
-  // A store that was passed in place of the options.
-  traits: ["store"],
+/** What options are called in other libraries, or elsewhere in this one. The first option that is known counts. */
+const ALIASES: Readonly<Record<string, string>> = {
+  idleTimeout: "ttl idle duration lifetime expires maxAge",
+  maxAge: "expires",
+  ttl: "expires maxAge",
+  cookie: "maxAge name domain path sameSite secure httpOnly partitioned",
+  ids: "secret secrets password",
+  secrets: "password",
+  limit: "max",
+  rotateEvery: "rotation",
+  codec: "serializer",
+  onEvent: "log logger observe",
+  now: "clock",
+  // A store that was passed in place of the options has traits.
+  store: "driver adapter redis traits",
 };
 
-/** The part of its letters from which a name is no misspelling of another one, but has another meaning. Chosen by trial. */
-const MANY_EDITS = 0.65;
+/** The part of its letters beyond which a name is no misspelling of another one, but has another meaning. Chosen by trial. */
+const MOST_EDITS = 0.5;
 
 /**
  * The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits;
- * undefined if each known name needs many.
+ * undefined if that one needs too many, and does not begin with `name`, nor `name` with it.
  */
 function nearestTo(name: string, known: readonly string[]): string | undefined {
-  const meant = Object.hasOwn(ALIASES, name) ? ALIASES[name] : undefined;
-  const alias = meant?.find((each) => known.includes(each));
-  if (alias !== undefined) return alias;
+  const alias = Object.entries(ALIASES).find(
+    ([meant, names]) => known.includes(meant) && names.split(" ").includes(name),
+  );
+  if (alias !== undefined) return alias[0];
   const edits = (each: string): number =>
     distance(name.toLowerCase(), each.toLowerCase()) / Math.max(name.length, each.length);
   const nearest = known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));
-  return edits(nearest) < MANY_EDITS ? nearest : undefined;
+  const isBeginning = nearest.startsWith(name) || name.startsWith(nearest);
+  return edits(nearest) <= MOST_EDITS || isBeginning ? nearest : undefined;
 }
 
 /** The number of letters to insert, remove or exchange (Levenshtein). */

@@ -92,6 +92,10 @@ describe("assertKnown()", () => {
   test("goes by the whole name, and by how much of it is to be edited", () => {
     expect(() => assertKnown({ ab: 1 }, ["a", "abc"], "x")).toThrow("did you mean abc?");
     expect(() => assertKnown({ abc: 1 }, ["xyz", "abcdefgh"], "x")).toThrow("did you mean abcdefgh?");
+    expect(() => assertKnown({ abcdefgh: 1 }, ["xyz", "abc"], "x")).toThrow("did you mean abc?");
+    expect(() => assertKnown({ abcde: 1 }, ["xyz", "abxyz"], "x")).toThrow(
+      'x has no option "abcde". It has xyz, abxyz',
+    );
   });
 
   test("names the first of two that are as near", () => {

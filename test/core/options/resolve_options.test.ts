@@ -131,8 +131,29 @@ describe("misuse", () => {
     expect(() => new SessionManager(options)).toThrow(new TypeError(message));
   });
 
-  test("data in place of options are near to no option", () => {
-    expect(() => new SessionManager({ user: "ada" } as object)).toThrow('with-session has no option "user". It has');
+  test.each(["user", "session", "sessions", "sliding", "inactivity", "csrf", "gracePeriod", "data"])(
+    "%s is near to no option",
+    (name) => {
+      const message = `with-session has no option "${name}". It has`;
+      expect(() => new SessionManager({ [name]: 1 } as object)).toThrow(message);
+    },
+  );
+
+  test.each([
+    ["adapter", "store"],
+    ["redis", "store"],
+    ["storage", "store"],
+    ["serializer", "codec"],
+    ["partitioned", "cookie"],
+    ["duration", "idleTimeout"],
+    ["timeout", "idleTimeout"],
+    ["cookieOptions", "cookie"],
+    ["genid", "generateId"],
+    ["log", "onEvent"],
+    ["rotate", "rotateEvery"],
+    ["rotation", "rotateEvery"],
+  ])("%s is taken for %s", (name, meant) => {
+    expect(() => new SessionManager({ [name]: 1 } as object)).toThrow(`did you mean ${meant}?`);
   });
 
   test.each([
