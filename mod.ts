@@ -36,6 +36,7 @@ export { wrapRepository } from "./src/core/repository/repository_wrapper.ts";
 export type { RepositorySource } from "./src/core/repository/repository_source.ts";
 export type { Schema, SchemaIssue, SchemaResult } from "./src/core/schema.ts";
 export type {
+  AnySession,
   ClearSiteData,
   DefaultData,
   DestroyOptions,

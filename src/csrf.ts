@@ -21,7 +21,7 @@
  *
  * @module
  */
-import type { Session, UntypedData } from "./core/session.ts";
+import type { AnySession } from "./core/session.ts";
 import { internalsOf } from "./core/session_internals.ts";
 import { concat, fromBase64Url, toBase64Url } from "./core/base64url.ts";
 import { isEqual } from "./crypto/hmac.ts";
@@ -59,7 +59,7 @@ export interface CsrfRequest {
  * const handle = withSession(async (_request, session) => Response.json({ token: await csrfToken(session) }));
  * ```
  */
-export function csrfToken(session: Session<UntypedData>): Promise<string> {
+export function csrfToken(session: AnySession): Promise<string> {
   const internals = internalsOf(session);
   const make = async (): Promise<string> => {
     await internals.begin();
@@ -92,7 +92,7 @@ export function csrfToken(session: Session<UntypedData>): Promise<string> {
  * ```
  */
 export async function verifyCsrfToken(
-  session: Session<UntypedData>,
+  session: AnySession,
   presented: CsrfRequest | string | null | undefined,
 ): Promise<boolean> {
   const internals = internalsOf(session);

@@ -9,7 +9,7 @@ import { chain } from "./core/maybe_promise.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository/repository_wrapper.ts";
-import type { Session, UntypedData } from "./core/session.ts";
+import type { AnySession } from "./core/session.ts";
 import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
@@ -32,13 +32,13 @@ export interface DeviceBound extends Plugin {
    * @throws {TypeError} If `session` does not belong to a manager with this plugin
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
-  offer(session: Session<UntypedData>): Promise<void>;
+  offer(session: AnySession): Promise<void>;
   /**
    * The thumbprint of the key to which the session is bound (RFC 7638), or null.
    *
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
-  thumbprint(session: Session<UntypedData>): Promise<string | null>;
+  thumbprint(session: AnySession): Promise<string | null>;
 }
 
 /**

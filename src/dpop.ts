@@ -8,7 +8,7 @@ import { CLOCK_ERROR } from "./core/expiry.ts";
 import type { Plugin } from "./core/plugin.ts";
 import type { Contents, Found, Operation, Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository/repository_wrapper.ts";
-import type { Session, UntypedData } from "./core/session.ts";
+import type { AnySession } from "./core/session.ts";
 import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
 import { unverifiedClaims } from "./crypto/proof_jwt.ts";
 import { bindingToJson, FACTS, NAME, readBinding } from "./dpop/binding.ts";
@@ -33,19 +33,19 @@ export interface Dpop extends Plugin {
    *   base64url
    * @throws {SessionError} `ERR_RESPONSE_SENT`, `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
-  bind(session: Session<UntypedData>, thumbprint: string): Promise<void>;
+  bind(session: AnySession, thumbprint: string): Promise<void>;
   /**
    * The thumbprint of the key to which a session is bound, or null.
    *
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
-  thumbprint(session: Session<UntypedData>): Promise<string | null>;
+  thumbprint(session: AnySession): Promise<string | null>;
   /**
    * Why the session of a request was rejected with the reason `"proof"`, for a log; null if it was not.
    *
    * @throws {SessionError} `ERR_STORE`, `ERR_STORE_TIMEOUT`
    */
-  fault(session: Session<UntypedData>): Promise<DpopFault | null>;
+  fault(session: AnySession): Promise<DpopFault | null>;
 }
 
 /** SHA-256 in base64url. */

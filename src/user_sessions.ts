@@ -8,7 +8,7 @@ import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { Plugin, PluginHost } from "./core/plugin.ts";
 import type { Repository } from "./core/repository.ts";
-import type { Session, UntypedData } from "./core/session.ts";
+import type { AnySession } from "./core/session.ts";
 import { internalsWith, notAmongPlugins, type SessionInternals } from "./core/session_internals.ts";
 import { assertUserId, bind, decoded, handleOf, tokensOf, unbind } from "./user_sessions/binding.ts";
 import { factsOf, isKey, listOf, reveal, versionHash } from "./user_sessions/facts.ts";
@@ -52,7 +52,7 @@ export type BindArguments<Metadata> = undefined extends Metadata ? [metadata?: M
 /** Options of {@linkcode UserSessions.revokeAll}. */
 export interface RevokeAllOptions {
   /** A session that stays, such as the caller's own. @default None: all end */
-  readonly except?: Session<UntypedData> | undefined;
+  readonly except?: AnySession | undefined;
 }
 
 /** The sessions of users: a plugin, with the functions that a program calls. */
@@ -74,13 +74,13 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    *   `ERR_RESPONSE_SENT`, and the errors of loading the session. Storing the binding throws `ERR_SESSION_LIMIT` with
    *   `onLimit: "refuse"`
    */
-  bind(session: Session<UntypedData>, userId: string, ...metadata: BindArguments<Metadata>): Promise<void>;
+  bind(session: AnySession, userId: string, ...metadata: BindArguments<Metadata>): Promise<void>;
   /**
    * Unbinds a session from its user. The session continues, and is no longer listed.
    *
    * @throws {SessionError} `ERR_RESPONSE_SENT`, and the errors of loading the session
    */
-  unbind(session: Session<UntypedData>): Promise<void>;
+  unbind(session: AnySession): Promise<void>;
   /**
    * The live sessions of a user, last seen first.
    *
@@ -93,7 +93,7 @@ export interface UserSessions<Metadata = unknown> extends Plugin {
    * The handle of a session in `list`, so that a page can mark "this browser"; null if it is bound to no user. After
    * `bind`, it is the handle that the session has as soon as it is stored.
    */
-  handle(session: Session<UntypedData>): Promise<string | null>;
+  handle(session: AnySession): Promise<string | null>;
   /**
    * Ends one session, such as that of a lost telephone. If a client sent the handle, check first that it is in the list
    * of that client's user: a handle alone is enough to end its session.

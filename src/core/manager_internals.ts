@@ -1,6 +1,6 @@
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
-import type { Session, UntypedData } from "./session.ts";
+import type { AnySession, Session } from "./session.ts";
 
 /** The parts of a manager that wrappers and adapters use, also if another copy of this package made the manager. */
 export interface ManagerInternals<Data extends object = object> {
@@ -20,11 +20,7 @@ export interface ManagerInternals<Data extends object = object> {
    * if neither is needed.
    */
   readonly prepare:
-    | ((
-        request: Request,
-        session: Session<UntypedData>,
-        runtimeArguments: readonly unknown[],
-      ) => Promise<Response | undefined>)
+    | ((request: Request, session: AnySession, runtimeArguments: readonly unknown[]) => Promise<Response | undefined>)
     | undefined;
   /**
    * Stores a session at the end of its request. Answers the response with the session's

@@ -8,7 +8,7 @@ import type { Codec } from "./codec.ts";
 import type { RejectReason, SessionHappening } from "./events.ts";
 import type { MaybePromise } from "./maybe_promise.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
-import type { Session, UntypedData } from "./session.ts";
+import type { AnySession } from "./session.ts";
 import type { Transport } from "./transport.ts";
 
 /** The parts of its manager that a plugin may need. */
@@ -50,5 +50,5 @@ export interface Plugin {
   /** Adds headers to a response, after the session was stored. Called for each request whose session was used. */
   respond?(headers: Headers, op: Operation): MaybePromise<void>;
   /** Answers a request in place of the handler, such as one to the plugin's path; undefined lets the handler answer. Called for each request. */
-  answer?(request: Request, session: Session<UntypedData>, ...rest: unknown[]): MaybePromise<Response | undefined>;
+  answer?(request: Request, session: AnySession, ...rest: unknown[]): MaybePromise<Response | undefined>;
 }

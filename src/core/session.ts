@@ -235,3 +235,10 @@ export interface Session<Data extends object = DefaultData> {
    */
   setTimeouts(timeouts: OwnTimeouts): void;
 }
+
+/**
+ * A session with data of any type, for a function that needs none of its values. With `Session<UntypedData>`, TypeScript
+ * before 6 would refuse a session whose data have a required key.
+ */
+// oxlint-disable-next-line no-explicit-any -- see above
+export type AnySession = Session<any>;

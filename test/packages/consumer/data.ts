@@ -1,5 +1,6 @@
 import {
   memoryStore,
+  type Plugin,
   type Session,
   SessionError,
   SessionManager,
@@ -7,6 +8,7 @@ import {
   type SessionStore,
   withSession,
 } from "with-session";
+import { csrfToken, verifyCsrfToken } from "with-session/csrf";
 import { signedIds } from "with-session/signed-ids";
 import { userSessions } from "with-session/user-sessions";
 
@@ -64,3 +66,17 @@ export const sessions: SessionManager<Shop> = new SessionManager<Shop>(options);
 export function codeOf(error: unknown): string {
   return error instanceof SessionError && error.code === "ERR_STORE" ? error.code : "";
 }
+
+/** Functions of a session take one with data of any type, also one of two types. */
+export async function signIn(session: Session<Shop> | Session<{ visits: bigint }>, request: Request): Promise<string> {
+  if (!(await verifyCsrfToken(session, request))) return "";
+  await users.bind(session, "user-1815", { browser: "" });
+  await users.revokeAll("user-1815", { except: session });
+  return await csrfToken(session);
+}
+
+export const plugins: Plugin[] = [
+  { name: "plain", answer: (_request, session: object) => ("get" in session ? undefined : new Response()) },
+  { name: "typed", answer: async (_request, session: Session<Shop>) => new Response(await session.get("user")) },
+  { name: "inferred", answer: async (_request, session) => new Response(String(await session.get("user"))) },
+];
