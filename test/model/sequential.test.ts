@@ -315,4 +315,26 @@ describe("a client whose requests come one after the other", () => {
       {},
     );
   });
+
+  test("has its new id although the change that comes with it is refused, when the store has failed while it was renewed", async () => {
+    const steps: readonly Step[] = [
+      { call: "regenerate", grace: 30 },
+      { call: "save" },
+      { call: "set", key: "a", value: -1 },
+      { call: "update", isBad: false },
+    ];
+    const faults = [
+      { verb: "save", at: 1, kind: "rejects" },
+      { verb: "save", at: 2, kind: "rejects" },
+    ] as const;
+    const quietly = { throws: false, back: 0, pause: 0, faults: [] };
+    await play(
+      [
+        { ...quietly, steps: [{ call: "set", key: "a", value: 0 }] },
+        { ...quietly, steps, faults },
+        { ...quietly, steps: [], pause: 100 },
+      ],
+      {},
+    );
+  });
 });

@@ -301,9 +301,10 @@ function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults
   // If the creation of the session got no answer, the request still treats it as a session that begins.
   if (visit.base && visit.rotation === undefined && !visit.isInDoubt) {
     const { visits, value, isFine } = updatedAtOnce(visit, next);
-    if (!isFine) return isRefused ? [visit] : [];
-    // After a rotation without an answer, everything is stored.
+    // After a rotation without an answer, everything is stored, and all of it may be refused.
     const whole = visit.isUnconfirmed ? commit(recorded(visit, "n", next)) : undefined;
+    if (isRefused) return [...(isFine ? [] : [visit]), ...(whole?.code === "ERR_SCHEMA" ? refused(visit) : [])];
+    if (!isFine) return [];
     return is(value) ? [...visits, ...(whole !== undefined && whole.code === undefined ? [whole.visit] : [])] : [];
   }
   if (!visit.base && !mayBegin(visit)) return "code" in outcome && outcome.code === "ERR_SESSION_GONE" ? [visit] : [];
@@ -312,14 +313,16 @@ function updated(before: Visit, isBad: boolean, outcome: Outcome, faults: Faults
   if (visit.rotation === undefined) return is(value) ? [noted] : [];
   // A session that gets a new id is stored as a whole. An update that the schema rejects stores nothing.
   const { visit: after, code } = commit(noted);
-  if (code !== undefined)
-    return isRefused
-      ? [
-          { ...visit, isRefused: true },
-          { ...visit, isRefused: false },
-        ]
-      : [];
+  if (code !== undefined) return isRefused ? refused(visit) : [];
   return is(value) ? [after] : [];
+}
+
+/** The visit after the schema has refused an update together with other changes, which may be tried again or not. */
+function refused(visit: Visit): Visit[] {
+  return [
+    { ...visit, isRefused: true },
+    { ...visit, isRefused: false },
+  ];
 }
 
 /** An update on a session that exists: stores one key, or everything if a pending change affects all keys. */
