@@ -69,6 +69,8 @@ function patient(store: SessionStore): SessionStore {
         return await call();
       } catch (error) {
         if (attempt === 100 || !isBusy(error)) throw error;
+        // Without a pause, the other calls of a case can refuse each attempt.
+        await new Promise((resolve) => setTimeout(resolve, Math.min(attempt, 10)));
       }
     }
   };

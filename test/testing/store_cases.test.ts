@@ -290,6 +290,21 @@ it.each(cases)("storeCases() accept a store that refuses each call once, since i
   expect(store.attempts % 2).toBe(0);
 });
 
+it("storeCases() accept a store that stays busy until something else of the process has run", async () => {
+  const good = memoryStore();
+  let isFree = false;
+  const store: SessionStore = {
+    ...good,
+    load(key) {
+      if (!isFree) throw new StoreBusyError();
+      return good.load(key);
+    },
+  };
+  setTimeout(() => (isFree = true), 0);
+  await cases.find(({ name }) => name === "save() creates a record that load() finds")?.run(() => store);
+  expect(isFree).toBe(true);
+});
+
 it("storeCases() accept an engine that removes early what lives for a second only", async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
