@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { EMPTY } from "../../src/core/changes.ts";
 import type { ActiveSession } from "../../src/core/session/active_session.ts";
-import { CLOCK_SKEW, endOf, followedUntil, timeoutsOf } from "../../src/core/expiry.ts";
+import { CLOCK_SKEW, endOf, followedUntil, maySweep, sweptAt, timeoutsOf, touched } from "../../src/core/expiry.ts";
 import type { OwnTimeouts } from "../../src/core/metadata.ts";
+import type { Found, Operation } from "../../src/core/repository.ts";
 import { isTouchDue } from "../../src/core/commit/touch.ts";
 
 const timeouts = { idle: 100, absolute: 1000, touchInterval: 10 };
@@ -23,6 +24,27 @@ describe("endOf()", () => {
 
 test("CLOCK_SKEW is ten minutes: one clock may be five minutes behind, and another one five minutes ahead", () => {
   expect(CLOCK_SKEW).toBe(600_000);
+});
+
+describe("a session that was seen last at 50 000", () => {
+  const metadata = { createdAt: 0, absoluteSince: 0 };
+  const session: Found = { id: "id", token: "id", fields: new Map(), metadata, lastSeenAt: 50_000, version: 1 };
+  const at = (now: number): Operation =>
+    ({ now, endsAt: ({ lastSeenAt }) => lastSeenAt + 100_000 }) as Partial<Operation> as Operation;
+
+  test("may be swept ten minutes after its end, and not before", () => {
+    const end = sweptAt(session, at(0));
+    expect(end).toBe(150_000 + CLOCK_SKEW);
+    expect([end - 1, end].map((now) => maySweep(session, at(now)))).toEqual([false, true]);
+  });
+
+  test("was seen last when it is used, or when it was on a clock that is ahead", () => {
+    const { fields, lastSeenAt } = session;
+    expect([49_000, 51_000].map((now) => touched(session, now))).toEqual([
+      { fields, metadata, lastSeenAt },
+      { fields, metadata, lastSeenAt: 51_000 },
+    ]);
+  });
 });
 
 describe("timeoutsOf()", () => {

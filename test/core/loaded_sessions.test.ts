@@ -16,6 +16,16 @@ const MADE_UP = "a".repeat(32);
 const set = (session: Session): void => session.set("a", 1);
 const get = (session: Session): Promise<unknown> => session.get("a");
 
+test("A session whose store cannot be opened fails to load, which is reported as any other failure", async () => {
+  const events: SessionEvent[] = [];
+  const sessions = new SessionManager({
+    store: () => Promise.reject(new Error("down")),
+    onEvent: (event) => events.push(event),
+  });
+  expect(await codeOf(() => get(sessions.open(MADE_UP)))).toBe("ERR_STORE");
+  expect(events).toMatchObject([{ type: "failed", during: "load", error: { code: "ERR_STORE" } }]);
+});
+
 describe("a token that leads to no session", () => {
   /** A session that a plugin rejects with this reason. The core handles its own reasons in the same way. */
   const refused = async (reason: string, store: SessionStore = openStore().store) => {

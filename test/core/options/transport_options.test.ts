@@ -69,6 +69,11 @@ describe("transportPolicy()", () => {
     expect(transportPolicy({ transports: [own] }).transports).toEqual([own]);
   });
 
+  test("says so where no client could have a session", () => {
+    for (const ways of [{ cookie: false }, { transports: [] }] as const)
+      expect(() => transportPolicy(ways)).toThrow("Without a cookie, a header or a transport");
+  });
+
   test("gives the request headers that were read after each transport, for Vary", () => {
     expect(transportPolicy({ header: "X-Id" }).varyHeaders).toEqual([[], ["Cookie"], ["Cookie", "X-Id"]]);
     const transports = [own, { ...own, requestHeader: "X-One" }, { ...own, requestHeader: "X-Two" }];
