@@ -2,6 +2,8 @@
 export interface Group {
   readonly files: readonly string[];
   readonly tests: readonly string[];
+  /** Whether one of these tests replaces a module, which no other test must get. */
+  readonly replacesModules?: boolean;
 }
 
 /**
@@ -294,7 +296,8 @@ export const GROUPS: Readonly<Record<string, Group>> = {
   },
   stores_file: {
     files: ["src/stores/file.ts", "src/stores/file/*.ts"],
-    tests: ["test/stores/file{,_faults,_names,_power_loss}.test.ts"],
+    tests: ["test/stores/file{,_faults,_names,_power_loss,_windows}.test.ts"],
+    replacesModules: true,
   },
   stores_sql: {
     files: ["src/stores/sql/*.ts", "src/stores/sqlite.ts"],

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { isMainThread } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { RecordVersion, SessionStore, StoredRecord } from "../../src/core/store.ts";
 import { fileStore } from "../../src/stores/file.ts";
@@ -67,21 +68,25 @@ describe("fileStore()", () => {
     expect(await Promise.all(modes.map(modeOf))).toEqual(["700", "700", "700", "600"]);
   });
 
-  it("stays in its folder when the program changes the working directory, as a daemon does", async () => {
-    const before = process.cwd();
-    try {
-      process.chdir(root);
-      store = fileStore({ directory: "./relative" });
-      await create(KEY);
-      process.chdir(tmpdir());
-      expect(await store.load(KEY)).not.toBeNull();
-      await store.delete(KEY);
-      process.chdir(root);
-      expect(await store.load(KEY)).toBeNull();
-    } finally {
-      process.chdir(before);
-    }
-  });
+  // A worker thread, as `npm run mutation` uses, cannot change the working directory.
+  it.runIf(isMainThread)(
+    "stays in its folder when the program changes the working directory, as a daemon does",
+    async () => {
+      const before = process.cwd();
+      try {
+        process.chdir(root);
+        store = fileStore({ directory: "./relative" });
+        await create(KEY);
+        process.chdir(tmpdir());
+        expect(await store.load(KEY)).not.toBeNull();
+        await store.delete(KEY);
+        process.chdir(root);
+        expect(await store.load(KEY)).toBeNull();
+      } finally {
+        process.chdir(before);
+      }
+    },
+  );
 
   it("finds what another store on the same folder wrote, when a process starts anew", async () => {
     await create(KEY, { a: "1" });
