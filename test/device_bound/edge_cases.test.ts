@@ -2,6 +2,7 @@ import { calculateJwkThumbprint } from "jose";
 import { beforeEach, expect, test } from "vitest";
 import {
   memoryStore,
+  SessionError,
   SessionManager,
   type SessionOptions,
   type SessionStore,
@@ -314,6 +315,24 @@ test.each(["/dbsc/start", "/dbsc/refresh"])(
     }
   },
 );
+
+test("a registration throws what is no failure of the store, also if those are tolerated", async () => {
+  const inner = memoryStore();
+  let isFull = false;
+  const store: SessionStore = {
+    ...inner,
+    save(key, write) {
+      if (isFull) throw new SessionError("ERR_RECORD_TOO_LARGE", "Cannot store the session: it is too large");
+      return inner.save(key, write);
+    },
+  };
+  const browser = new Browser(app({ store, onStoreError: "anonymous" }), await deviceKey(), clock);
+  browser.isCapable = false;
+  const login = await browser.fetch("/login", { method: "POST" });
+  isFull = true;
+  const registering = browser.register(login.headers.get("Secure-Session-Registration") ?? "");
+  await expect(registering).rejects.toMatchObject({ code: "ERR_RECORD_TOO_LARGE" });
+});
 
 test("a registration whose answer was lost binds the session, which ends with the proof of the login", async () => {
   const handler = app();
