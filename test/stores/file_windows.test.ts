@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isBusy, isLocked } from "../../src/core/errors.ts";
 import type { RecordVersion, SessionStore } from "../../src/core/store.ts";
 import { fileStore } from "../../src/stores/file.ts";
+import { isInUse } from "../../src/stores/file/folders.ts";
 import { storeCases } from "../../src/testing.ts";
 
 // The store and this test call these functions.
@@ -64,6 +65,11 @@ describe.each(["power-loss", "process"] as const)('fileStore({ durability: "%s" 
 });
 
 describe("fileStore() on Windows", () => {
+  it("takes each of the codes for a file that is in use, and no other one", () => {
+    const errors = ["EPERM", "EACCES", "EBUSY", "ENOENT"].map((code) => Object.assign(new Error(code), { code }));
+    expect(errors.map(isInUse)).toEqual([true, true, true, false]);
+  });
+
   it("lets the core try again while somebody reads the file of a session", async () => {
     const version = await save(null);
     const [file = ""] = await readdir(join(directory, KEY, String(version)));
