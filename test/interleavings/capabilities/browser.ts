@@ -1,5 +1,6 @@
 import { type CookieJar, cookieJar } from "../../../src/testing.ts";
 import { BROWSER_HEADER } from "./own_plugin.ts";
+import type { Visit } from "./program.ts";
 
 export const SHOP = "https://shop.example/";
 const COOKIE = "__Host-session";
@@ -8,8 +9,8 @@ const COOKIE = "__Host-session";
 export class Browser {
   readonly #number: number;
   readonly #jar: CookieJar;
-  /** The session cookies that it held earlier, the latest last. */
-  readonly #earlier: string[] = [];
+  /** The session cookies that it has received. */
+  readonly #received: string[] = [];
 
   constructor(number: number, now: () => number) {
     this.#number = number;
@@ -21,13 +22,20 @@ export class Browser {
     return this.#jar.cookies().find(({ name }) => name === COOKIE)?.value ?? null;
   }
 
-  /** A request with its cookies, or with a copy of the session cookie before the one that it holds. */
-  request(presents: "cookies" | "old copy"): { request: Request; presented: string | null } {
-    const copy = this.#earlier.at(-1) ?? null;
-    const presented = presents === "cookies" ? this.cookie : copy;
-    const cookies = presents === "cookies" ? this.#jar.header(SHOP) : copy === null ? null : `${COOKIE}=${copy}`;
+  /** A request of this browser, or of somebody who has copied a session cookie. Null if there is nothing to copy. */
+  request({ presents, copy }: Visit, hasOthers: boolean): { request: Request; presented: string | null } | null {
     const request = new Request(SHOP, { method: "POST", headers: { [BROWSER_HEADER]: `${this.#number}` } });
-    if (cookies !== null) request.headers.set("Cookie", cookies);
+    const all = this.#jar.header(SHOP)?.split("; ") ?? [];
+    const others = all.filter((each) => !each.startsWith(`${COOKIE}=`));
+    let presented = this.cookie;
+    if (presents !== "cookies") {
+      const copied = this.#received[copy % this.#received.length];
+      if (copied === undefined) return null;
+      presented = presents === "copy" ? copied : copied.slice(0, -1) + (copied.endsWith("A") ? "B" : "A");
+    }
+    const cookies = presents === "cookies" || hasOthers ? others : [];
+    if (presented !== null) cookies.push(`${COOKIE}=${presented}`);
+    if (cookies.length > 0) request.headers.set("Cookie", cookies.join("; "));
     return { request, presented };
   }
 
@@ -36,7 +44,7 @@ export class Browser {
     const before = this.cookie;
     this.#jar.store(SHOP, { headers });
     if (this.cookie === before) return false;
-    if (before !== null) this.#earlier.push(before);
+    if (this.cookie !== null) this.#received.push(this.cookie);
     return before !== presented;
   }
 }

@@ -4,6 +4,8 @@ import { MAX_SKEW, type User } from "./program.ts";
 /** In milliseconds: how long a write may count as later than one after it, where the store is eventually consistent. */
 const DOUBT = (MAX_SKEW + 130) * 1000;
 
+const WRITES: ReadonlySet<string> = new Set(["created", "changed", "touched", "regenerated", "destroyed"]);
+
 /** A request and one thing that it did. */
 export interface Done<Each extends Deed = Deed> {
   readonly by: Sent;
@@ -39,12 +41,17 @@ export class Certainty {
   mustSee(reader: Sent, { by, deed }: Done): boolean {
     if (deed.ackedAt === undefined) return false;
     if (this.isComparing) return deed.ackedAt < reader.begunAt;
-    // docs/read-your-writes.md: "It helps the client that wrote." The client does not know what a request has stored that failed, or whose response
-    // was lost. Such a write counts as the later one for as long as the clocks differ and it is under way to other places.
-    const unclear = this.own(by).some(
-      (each) => !isClean(each) && each.begunTime > by.begunTime - DOUBT && each.begunAt < reader.begunAt,
+    // docs/read-your-writes.md: "It helps the client that wrote." The client does not know what a request has stored that failed, whose response was
+    // lost, or that somebody else sent. Such a write counts as the later one for as long as the clocks differ and it is under way to other places.
+    const isUnknown = (each: Sent): boolean =>
+      !isClean(each) || (each.presents !== "cookies" && each.events.some(({ type }) => WRITES.has(type)));
+    const all = this.history.sent.filter((each) => each.browser === by.browser);
+    const isUnclear = all.some(
+      (each) => isUnknown(each) && each.begunTime > by.begunTime - DOUBT && each.begunAt < reader.begunAt,
     );
-    return this.seesOwn && by.browser === reader.browser && by.heardAt < reader.begunAt && !unclear;
+    // Of requests at once, the client may be the only one that knows all changes, for two minutes.
+    const isKept = reader.begunTime < by.endedTime + 110_000 || !all.some((each) => overlap(each, by));
+    return this.seesOwn && by.browser === reader.browser && by.heardAt < reader.begunAt && !isUnclear && isKept;
   }
 
   /** The requests of the same browser that present its cookies. */
@@ -57,12 +64,21 @@ export class Certainty {
     return this.all("begin").find(({ deed }) => deed.life === life);
   }
 
+  /** A life, and the earlier lives of the same session. */
+  sessionOf(life: number): number[] {
+    const before = this.beginningOf(life)?.deed.before ?? null;
+    return before === null ? [life] : [life, ...this.sessionOf(before)];
+  }
+
   /** What was done to a life, and to earlier ones before it took over their contents. */
   doneTo<Does extends "add" | "set">(does: Does, life: number): Done<Deed & { does: Does }>[] {
     const beginning = this.beginningOf(life);
     const own = this.all(does).filter(({ deed }) => (deed as { life: number }).life === life);
     const before = beginning?.deed.keeps === true ? beginning.deed.before : null;
     if (beginning === undefined || before === null) return own;
+    // A login at the same time may have cleared the session.
+    const { by } = beginning;
+    if (this.all("begin").some((each) => each.by.browser === by.browser && overlap(each.by, by))) return own;
     return [...this.doneTo(does, before).filter((each) => this.mustSee(beginning.by, each)), ...own];
   }
 

@@ -42,7 +42,8 @@ export class Handling {
   /** Marks what the response acknowledges. If another request has ended the session, only an end counts: the event `gone` says that changes are dropped. */
   acknowledge(): void {
     const isGone = this.#sent.events.some(({ type }) => type === "gone");
-    for (const deed of this.#waiting) if (!isGone || deed.does === "end") deed.ackedAt = this.#instant();
+    for (const deed of this.#waiting)
+      if (!isGone || deed.does === "end" || deed.does === "end the old id") deed.ackedAt = this.#instant();
     this.#waiting = [];
   }
 
@@ -59,6 +60,10 @@ export class Handling {
   async #act(session: Session<Data>, state: State | null, act: Act): Promise<void> {
     const { number } = this.#sent;
     if (act.does === "log in") return await this.#logIn(session, state, act);
+    if (state === null && act.does === "log out") {
+      this.#noteUntilResponse({ does: "end the old id" });
+      return await session.destroy();
+    }
     if (state === null) return act.does === "begin" ? this.#begin(session, null, null, null) : undefined;
     const { life, user } = state;
     switch (act.does) {
@@ -97,17 +102,20 @@ export class Handling {
         this.#begin(session, null, state, state);
         return await this.#users?.unbind(session);
     }
-    if (user !== null) await this.#actAsUser(session, life, user, act);
+    if (user !== null) await this.#actAsUser(session, state, user, act);
   }
 
-  async #actAsUser(session: Session<Data>, life: number, user: User, { does }: Act): Promise<void> {
+  async #actAsUser(session: Session<Data>, state: State, user: User, { does }: Act): Promise<void> {
+    const { life } = state;
     const users = this.#users;
     if (users === null) return;
     if (does === "change the password") {
       this.#servers.versions[user]++;
-      this.#noteUntilResponse({ does, user, life });
+      this.#noteUntilResponse({ does, user, life: this.#sent.number });
+      this.#noteUntilResponse({ does: "renew", life, hasGrace: false });
       await session.regenerate({ reauthenticated: true });
-      return await users.bind(session, user, { sid: `${life}` });
+      this.#begin(session, user, state, state);
+      return await users.bind(session, user, { sid: `${this.#sent.number}` });
     }
     if (does === "end by the index") {
       if (!this.#servers.hasIndex) return;

@@ -12,7 +12,7 @@ export interface Data {
 
 /** What a session says about itself. */
 export interface State {
-  /** The number of the request that began this life: a login, a first visit, or the end of a login. Rotations keep it. */
+  /** The number of the request that began this life: a first visit, a login, a changed password, or the end of a login. New ids keep it. */
   readonly life: number;
   readonly user: User | null;
   readonly browser: number;
@@ -33,6 +33,8 @@ export type Deed = { readonly begunAt: number; ackedAt?: number } & (
       readonly keeps: boolean;
     }
   | { readonly does: "end"; readonly life: number }
+  /** A logout with an id that gives no session. */
+  | { readonly does: "end the old id" }
   | { readonly does: "end all"; readonly user: User; readonly spares: number | null }
   | { readonly does: "end the handle"; readonly handle: string }
   | { readonly does: "change the password"; readonly user: User; readonly life: number }

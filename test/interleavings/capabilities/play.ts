@@ -111,7 +111,7 @@ class Player {
   async #audit(server: number): Promise<void> {
     const { setting } = this.#program;
     for (const browser of this.#browsers.keys())
-      await this.#meet([{ browser, server, presents: "cookies", act: { does: "read" } }], () => LAST, true);
+      await this.#meet([{ browser, server, presents: "cookies", copy: 0, act: { does: "read" } }], () => LAST, true);
     const at = this.#instant();
     if (setting.store === "comparing" && setting.users !== null)
       for (const user of ["ada", "eve"] satisfies User[])
@@ -125,8 +125,7 @@ class Player {
     const met = visits.map((visit) => {
       const sent = this.#expect(visit, isAudit);
       const each = { sent, process: undefined as Process | undefined, isOver: false };
-      // A browser of an eventually consistent store has one request under way: of two at once, such a store keeps one.
-      const queue = this.#program.setting.store === "eventual" ? visit.browser : sent;
+      const queue = this.#isAlone(visit, visits) ? visit.browser : sent;
       const turn = (queues.get(queue) ?? Promise.resolve()).then(() => this.#send(each));
       queues.set(
         queue,
@@ -166,12 +165,25 @@ class Player {
     }
   }
 
+  /**
+   * Whether a request waits until the one before it of the same browser is answered. Where the store is eventually consistent, only requests meet that
+   * change different keys, and no id: of other requests at once, the store keeps one.
+   */
+  #isAlone({ browser }: Visit, visits: readonly Visit[]): boolean {
+    const { store, rotateEvery } = this.#program.setting;
+    const own = visits.filter((each) => each.browser === browser).map(({ act }) => act.does);
+    const mayMeet =
+      own.every((does) => ["read", "add", "set"].includes(does)) && own.indexOf("add") === own.lastIndexOf("add");
+    return store === "eventual" && !(mayMeet && rotateEvery === null);
+  }
+
   #expect(visit: Visit, isAudit: boolean): Sent {
     const number = this.#sent.length + 1;
+    const isEventual = this.#program.setting.store === "eventual";
     const sent: Sent = {
       ...visit,
-      // Where the store is eventual, a thief without the cookie of readYourWrites may see anything.
-      presents: this.#program.setting.store === "eventual" ? "cookies" : visit.presents,
+      // Where the store is eventual, a copy changes nothing, because its client keeps no cookie of readYourWrites.
+      act: isEventual && visit.presents !== "cookies" ? { does: "read" } : visit.act,
       number,
       who: `${number} (${visitInWords(visit)})`,
       isAudit,
@@ -199,9 +211,9 @@ class Player {
     const browser = this.#browsers[sent.browser];
     if (browser === undefined) throw new Error("There is no such browser");
     if (!(await this.#travels(`request ${sent.number}`))) return;
-    const { request, presented } = browser.request(sent.presents);
-    // There is no old copy as long as the browser has its first cookie.
-    if (sent.presents === "old copy" && presented === null) return;
+    const made = browser.request(sent, this.#program.setting.store === "eventual");
+    if (made === null) return;
+    const { request, presented } = made;
     this.#requests.set(request, sent);
     Object.assign(sent, { presented, begunAt: this.#instant(), begunTime: this.#clock.now(), outcome: "under way" });
     this.#trace.push(`${sent.who} presents ${presented?.slice(0, 6)}`);

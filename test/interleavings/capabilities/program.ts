@@ -56,8 +56,13 @@ export type User = "ada" | "eve";
 export interface Visit {
   readonly browser: number;
   readonly server: number;
-  /** The cookies of the browser; or only the session cookie, as the browser held it earlier and as a thief may have copied it. */
-  readonly presents: "cookies" | "old copy";
+  /**
+   * The cookies of the browser. Or a session cookie that the browser has held, or holds, as a thief may have copied it, or as a page may present it that was
+   * open before a login. Or such a copy with another last character.
+   */
+  readonly presents: "cookies" | "copy" | "forged copy";
+  /** Which of the session cookies is copied. */
+  readonly copy: number;
   readonly act: Act;
 }
 
@@ -135,24 +140,26 @@ const act: fc.Arbitrary<Act> = fc.oneof(
 
 const browser = fc.constantFrom(0, 0, 1, BROWSERS - 1);
 const server = fc.nat(SERVERS - 1);
-const later = fc.constantFrom(
-  0,
-  0,
-  1,
-  1,
-  11,
-  31,
-  61,
-  130,
-  310,
-  1_100,
-  IDLE - TOUCH - MAX_SKEW - 100,
-  IDLE + MAX_SKEW + 1,
+const later = fc.oneof(
+  { weight: 5, arbitrary: fc.constantFrom(0, 0, 1, 11, 61, 130) },
+  { weight: 4, arbitrary: fc.constantFrom(310, 700, 1_100, IDLE - TOUCH - MAX_SKEW - 100) },
+  { weight: 1, arbitrary: fc.constant(IDLE + MAX_SKEW + 1) },
 );
 
+const copy = fc.nat(5);
+const cookies = fc.constant<Visit["presents"]>("cookies");
 const visit: fc.Arbitrary<Visit> = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ browser, server, presents: fc.constant("cookies"), act }) },
-  { weight: 1, arbitrary: fc.record({ browser, server, presents: fc.constant("old copy"), act: readOrAdd }) },
+  { weight: 8, arbitrary: fc.record({ browser, server, presents: cookies, copy: fc.constant(0), act }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      browser,
+      server,
+      presents: fc.constantFrom<Visit["presents"]>("copy", "copy", "copy", "copy", "forged copy"),
+      copy,
+      act: fc.record({ does: fc.constantFrom("read", "read", "read", "add", "log out") }),
+    }),
+  },
 );
 
 const round: fc.Arbitrary<Round> = fc.record({
@@ -188,27 +195,40 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   deleteDelay: fc.constantFrom(10, 60),
 });
 
-/** Random programs. In most of them one browser is logged in from the beginning. */
+/** Logins at the same time, of browsers and users. */
+const beginning: fc.Arbitrary<Round[]> = fc
+  .constantFrom<readonly User[]>(
+    [],
+    ["ada"],
+    ["ada", "ada"],
+    ["ada", "ada"],
+    ["ada", "ada", "ada"],
+    ["ada", "eve", "ada"],
+  )
+  .map((users) => {
+    const visits = users.map((user, browser): Visit => {
+      const act: Act = { does: "log in", user, grace: 0, keeps: false, saves: false };
+      return { browser, server: 0, presents: "cookies", copy: 0, act };
+    });
+    return visits.length === 0 ? [] : [{ later: 0, meanwhile: 0, visits, audit: 0 }];
+  });
+
+/** Random programs. Most of them begin with logins. */
 export const programs: fc.Arbitrary<Program> = fc.record({
   setting,
   seed: fc.nat(2 ** 31 - 1),
   rounds: fc
-    .tuple(fc.constantFrom([], [LOGIN()], [LOGIN()], [LOGIN()]), fc.array(round, { minLength: 1, maxLength: 5 }))
+    .tuple(beginning, fc.array(round, { minLength: 1, maxLength: 6, size: "max" }))
     .map(([first, rounds]) => [...first, ...rounds]),
   decisions,
 });
 
-function LOGIN(): Round {
-  const act: Act = { does: "log in", user: "ada", grace: 0, keeps: false, saves: false };
-  return { later: 0, meanwhile: 0, visits: [{ browser: 0, server: 0, presents: "cookies", act }], audit: 0 };
-}
-
 /** What a visit does, in words. */
-export function visitInWords({ browser, server, presents, act }: Visit): string {
+export function visitInWords({ browser, server, presents, copy, act }: Visit): string {
   const { does, ...how } = act;
   const details = Object.entries(how).map(([name, value]) => (value === true ? name : `${name} ${value}`));
   const what = [does, ...details.filter((each) => !each.endsWith("false"))].join(", ");
-  return `browser ${browser}${presents === "cookies" ? "" : "'s old copy"} at server ${server}: ${what}`;
+  return `browser ${browser}${presents === "cookies" ? "" : `'s ${presents} ${copy}`} at server ${server}: ${what}`;
 }
 
 /** A program as a list of steps. */

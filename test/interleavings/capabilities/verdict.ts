@@ -24,6 +24,7 @@ function* everything(certainty: Certainty): Generator<string> {
   for (const who of stuck) yield `the request ${who} never ends`;
   yield* errors(certainty);
   yield* rejections(certainty);
+  yield* forgeries(certainty);
   yield* headers(certainty);
   yield* owners(certainty);
   yield* updates(certainty);
@@ -58,10 +59,9 @@ function mayFail(certainty: Certainty, each: Sent, code: string): boolean {
       return each.faults > 0 || store === "eventual" || sent.some((other) => overlap(each, other));
     case "ERR_SESSION_LIMIT": {
       const { act } = each;
-      if (act.does !== "log in" || users === null || users.limit === null || users.onLimit !== "refuse") return false;
-      const others = certainty
-        .all("begin")
-        .filter(({ by, deed }) => deed.user === act.user && by.begunAt < each.endedAt);
+      const user = act.does === "log in" ? act.user : act.does === "change the password" ? each.found?.user : undefined;
+      if (user === undefined || users === null || users.limit === null || users.onLimit !== "refuse") return false;
+      const others = certainty.all("begin").filter(({ by, deed }) => deed.user === user && by.begunAt < each.endedAt);
       return others.filter(({ by }) => by !== each).length >= users.limit;
     }
     default:
@@ -74,9 +74,21 @@ function* rejections({ history }: Certainty): Generator<string> {
   const { users } = history.program.setting;
   const never = new Set(["malformed", "forged", "corrupt", "misplaced", "newer", "schema", "ambiguous", "proof"]);
   if (users?.hasVersions !== true) never.add("credentials");
-  for (const { who, events } of history.sent) {
+  for (const { who, events, presents } of history.sent) {
+    if (presents === "forged copy") continue;
     for (const { type, reason = "" } of events)
       if (type === "ambiguous" || never.has(reason)) yield `the session of the request ${who} is rejected: ${reason}`;
+  }
+}
+
+/** docs/signed-ids.md: a token whose signature is wrong is rejected with the reason `forged`. Without signed ids, no session has such an id. */
+function* forgeries({ history }: Certainty): Generator<string> {
+  for (const { who, presents, found, outcome, events } of history.sent) {
+    if (presents !== "forged copy" || outcome !== "answered") continue;
+    if (found) yield `the request ${who} opens a session`;
+    const isForged = events.some(({ reason }) => reason === "forged");
+    if (isForged !== history.program.setting.signedIds)
+      yield `the request ${who} is ${isForged ? "" : "not "}rejected as forged`;
   }
 }
 

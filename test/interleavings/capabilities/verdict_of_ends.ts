@@ -7,7 +7,9 @@ export function* endings(certainty: Certainty): Generator<string> {
   yield* ends(certainty);
   yield* credentials(certainty);
   yield* retiredIds(certainty);
+  yield* logoutsWithOldIds(certainty);
   yield* rotations(certainty);
+  yield* reuses(certainty);
   yield* lifetimes(certainty);
   yield* logins(certainty);
   if (!certainty.isComparing) return;
@@ -37,10 +39,7 @@ function doesEnd(certainty: Certainty, { deed }: Done, life: number): boolean {
       return certainty.readers.some(({ reader, found }) => reader.handle === deed.handle && found.life === life);
     case "end all":
       return (
-        deed.spares !== life &&
-        certainty.livesOf(deed.user, deed.begunAt).has(life) &&
-        // "A login that is stored after `revokeAll` has read the list counts as a later one". So does a session that is bound again.
-        certainty.all("change the password").every((each) => each.deed.life !== life || lastOf(each.by) < deed.begunAt)
+        !certainty.sessionOf(life).includes(deed.spares ?? 0) && certainty.livesOf(deed.user, deed.begunAt).has(life)
       );
     default:
       return false;
@@ -52,26 +51,49 @@ function* credentials(certainty: Certainty): Generator<string> {
   const { users } = certainty.history.program.setting;
   if (users?.hasVersions !== true) return;
   for (const { reader, found } of certainty.readers) {
-    const bindings = [
-      certainty.beginningOf(found.life)?.by,
-      ...certainty.all("change the password").flatMap(({ by, deed }) => (deed.life === found.life ? [by] : [])),
-    ];
+    const binding = certainty.beginningOf(found.life)?.by;
     for (const { by, deed } of certainty.all("change the password")) {
       if (deed.user !== found.user || deed.life === found.life || deed.begunAt > reader.begunAt) continue;
-      if (bindings.every((each) => each === undefined || lastOf(each) < deed.begunAt))
+      if (binding !== undefined && lastOf(binding) < deed.begunAt)
         yield `the request ${reader.who} finds the session ${found.life} although ${by.who} has changed the password`;
     }
   }
 }
 
-/** docs/session.md: without `grace`, the old id of `regenerate` never leads to the session again. */
+/** docs/login.md: "`regenerate()` without `grace`: the old id never opens the session again." With a grace, it does so "until the grace ends". */
 function* retiredIds(certainty: Certainty): Generator<string> {
-  if (!certainty.isComparing) return;
-  for (const { by, deed } of certainty.all("renew")) {
-    if (deed.hasGrace || deed.ackedAt === undefined || by.outcome !== "answered" || by.presented === null) continue;
+  for (const each of certainty.all("renew")) {
+    const { by, deed } = each;
+    const { act } = by;
+    if (by.outcome !== "answered" || by.presented === null) continue;
+    const grace = deed.hasGrace && (act.does === "renew" || act.does === "log in") ? act.grace + MAX_SKEW : 0;
     for (const { reader } of certainty.readers)
-      if (reader.presented === by.presented && reader.begunAt > deed.ackedAt)
+      if (
+        reader.presented === by.presented &&
+        certainty.mustSee(reader, each) &&
+        (grace === 0 || reader.begunTime > by.endedTime + grace * 1000)
+      )
         yield `the request ${reader.who} opens a session with the id that ${by.who} has retired`;
+  }
+}
+
+/** docs/login.md: "A logout with the old id or the new one ends the session for both." That holds for ten more minutes by the clock of each server. */
+function* logoutsWithOldIds(certainty: Certainty): Generator<string> {
+  if (!certainty.isComparing) return;
+  for (const { by, deed } of certainty.all("end the old id")) {
+    const renewal = certainty
+      .all("renew")
+      .find(
+        (each) =>
+          each.by.presented === by.presented &&
+          each.by.outcome === "answered" &&
+          each.by.endedAt < by.begunAt &&
+          by.endedTime < each.by.endedTime + 590_000,
+      );
+    if (renewal === undefined || renewal.by.told === null || deed.ackedAt === undefined) continue;
+    for (const { reader } of certainty.readers)
+      if (reader.presented === renewal.by.told && reader.begunAt > deed.ackedAt)
+        yield `the request ${reader.who} finds the session that ${by.who} has ended with an old id`;
   }
 }
 
@@ -98,6 +120,21 @@ function* rotations(certainty: Certainty): Generator<string> {
       if (each.begunTime > first.endedTime + (60 + MAX_SKEW) * 1000)
         yield `the request ${each.who} opens a session with the id that ${teller.who} has renewed`;
     }
+  }
+}
+
+/** docs/login.md: "If the old id is presented after that minute", "the session ends for both" with `onReuse: "destroy"`. */
+function* reuses(certainty: Certainty): Generator<string> {
+  if (!certainty.isComparing || certainty.history.program.setting.rotateEvery?.onReuse !== "destroy") return;
+  for (const each of certainty.history.sent) {
+    if (each.outcome !== "answered" || each.faults > 0 || !each.events.some(({ reason }) => reason === "reuse"))
+      continue;
+    const owner = certainty.readers.findLast(
+      ({ reader }) => reader.presented === each.presented && reader.endedAt < each.begunAt,
+    );
+    for (const { reader, found } of certainty.readers)
+      if (found.life === owner?.found.life && reader.begunAt > each.endedAt)
+        yield `the request ${reader.who} finds the session ${found.life} after ${each.who} has used an old id again`;
   }
 }
 
@@ -130,6 +167,9 @@ function* logins(certainty: Certainty): Generator<string> {
   }
 }
 
+/** What can give the browser another id, or none. */
+const CHANGES_IDS: ReadonlySet<Deed["does"]> = new Set(["begin", "renew", "end"]);
+
 function isKept(
   certainty: Certainty,
   { by, deed: { life, user, ackedAt } }: Done<Deed & { does: "begin" }>,
@@ -141,9 +181,8 @@ function isKept(
   const since = sent.filter((each) => each !== by && lastOf(each) > by.begunAt && each.begunAt < audit.begunAt);
   const own = since.filter((each) => each.browser === by.browser);
   for (const each of own) {
-    const changesIds = each.deeds.some(({ does }) => does !== "add" && does !== "set");
-    const isRenewal =
-      each.act.does === "renew" || each.act.does === "change the password" || isHarmlessFailure(certainty, each);
+    const changesIds = each.deeds.some(({ does }) => CHANGES_IDS.has(does));
+    const isRenewal = each.act.does === "renew" || isHarmlessFailure(certainty, each);
     // A logout, another login, or a request whose response did not bring the new id.
     if (changesIds && (!isRenewal || overlap(each, by) || own.some((other) => overlap(each, other)))) return false;
     if (changesIds && !isClean(each) && !isHarmlessFailure(certainty, each)) return false;
@@ -151,8 +190,9 @@ function isKept(
     if (each.overtakes) return false;
     // docs/read-your-writes.md: a request that fails can leave the client with less.
     if (!certainty.isComparing && !isClean(each)) return false;
-    // Somebody else used the session, or was taken for a thief.
-    if (each.presents === "old copy" && (each.found || rotateEvery?.onReuse === "destroy")) return false;
+    // Somebody else has ended the session, got its new id, or was taken for a thief.
+    if (each.presents === "copy" && (each.told !== null || rotateEvery?.onReuse === "destroy")) return false;
+    if (each.deeds.some(({ does }) => does === "end the old id")) return false;
     // SECURITY.md: if the clocks are more than a minute apart, `onReuse: "destroy"` can end the session of a client whose requests overlap.
     if (rotateEvery?.onReuse === "destroy" && (overlap(each, by) || own.some((other) => overlap(each, other))))
       return false;
