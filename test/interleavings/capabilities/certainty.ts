@@ -1,8 +1,5 @@
 import type { Deed, History, Sent, State } from "./history.ts";
-import { MAX_SKEW, type User } from "./program.ts";
-
-/** In milliseconds: how long a write may count as later than one after it, where the store is eventually consistent. */
-const DOUBT = (MAX_SKEW + 130) * 1000;
+import { skewOf, type User } from "./program.ts";
 
 const WRITES: ReadonlySet<string> = new Set(["created", "changed", "touched", "regenerated", "destroyed"]);
 
@@ -16,6 +13,8 @@ export interface Done<Each extends Deed = Deed> {
 export class Certainty {
   readonly history: History;
   readonly isComparing: boolean;
+  /** How far the clocks of the servers can be apart, in seconds. */
+  readonly skew: number;
   /** Whether a client must see its own writes. */
   readonly seesOwn: boolean;
   readonly done: readonly Done[];
@@ -23,6 +22,7 @@ export class Certainty {
   constructor(history: History) {
     const { store, readYourWrites } = history.program.setting;
     this.history = history;
+    this.skew = skewOf(history.program.setting);
     this.isComparing = store === "comparing";
     this.seesOwn = this.isComparing || readYourWrites;
     this.done = history.sent.flatMap((by) => by.deeds.map((deed) => ({ by, deed })));
@@ -46,8 +46,9 @@ export class Certainty {
     const isUnknown = (each: Sent): boolean =>
       !isClean(each) || (each.presents !== "cookies" && each.events.some(({ type }) => WRITES.has(type)));
     const all = this.history.sent.filter((each) => each.browser === by.browser);
+    const doubt = (this.skew + 130) * 1000;
     const isUnclear = all.some(
-      (each) => isUnknown(each) && each.begunTime > by.begunTime - DOUBT && each.begunAt < reader.begunAt,
+      (each) => isUnknown(each) && each.begunTime > by.begunTime - doubt && each.begunAt < reader.begunAt,
     );
     // Of requests at once, the client may be the only one that knows all changes, for two minutes.
     const isKept = reader.begunTime < by.endedTime + 110_000 || !all.some((each) => overlap(each, by));

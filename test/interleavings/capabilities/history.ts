@@ -78,6 +78,8 @@ export interface Sent extends Visit {
 /** The users' lists after a round, as one server shows them. */
 export interface Listing {
   readonly at: number;
+  /** In epoch milliseconds. */
+  readonly time: number;
   readonly user: User;
   readonly handles: readonly string[];
 }

@@ -15,13 +15,13 @@ import { Browser, toldBy } from "./browser.ts";
 import { Handling, ON_PURPOSE } from "./handler.ts";
 import type { Data, History, Listing, Sent } from "./history.ts";
 import { BROWSERS, type Program, type Round, SERVERS, type User, type Visit, visitInWords } from "./program.ts";
-import { Servers } from "./servers.ts";
+import { type Breaking, type Reports, Servers } from "./servers.ts";
 
 const HARMLESS: ReadonlySet<Fate> = new Set(["done", "done, answered later"]);
 const LAST: Decision = { who: 0, fate: "done" };
 
 /** Plays a program. Meanwhile it replaces the timers, `performance.now` and the random numbers of this process. */
-export async function playProgram(program: Program): Promise<History> {
+export async function playProgram(program: Program, breaking: Breaking = {}): Promise<History> {
   const random = seededRandom(program.seed);
   const giveBack = takeOverTime(random);
   const { getRandomValues } = crypto;
@@ -31,7 +31,7 @@ export async function playProgram(program: Program): Promise<History> {
     return array;
   };
   try {
-    return await new Player(program).play();
+    return await new Player(program, breaking).play();
   } finally {
     crypto.getRandomValues = getRandomValues;
     giveBack();
@@ -58,14 +58,14 @@ class Player {
   #calls = 0;
   #faults = 0;
 
-  constructor(program: Program) {
+  constructor(program: Program, breaking: Breaking) {
     this.#program = program;
     const { now } = this.#clock;
     this.#stage = new Stage({
       onCrash: (process) => this.#servers.restart(process),
       hear: (line) => this.#trace.push(`    ${line}`),
     });
-    this.#servers = new Servers(program.setting, now, this.#stage, {
+    const reports: Reports = {
       complain: (violation) => this.#complaints.push(violation),
       hear: ({ request, type, ...event }) => {
         const sent = request && this.#requests.get(request);
@@ -74,7 +74,8 @@ class Player {
         if (sent !== undefined && type !== "loaded")
           this.#trace.push(`    ${sent.who} hears ${type} ${reason.reason ?? ""}`);
       },
-    });
+    };
+    this.#servers = new Servers(program.setting, now, this.#stage, reports, breaking);
     this.#browsers = Array.from({ length: BROWSERS }, (_, at) => new Browser(at, now));
   }
 
@@ -115,7 +116,7 @@ class Player {
     const at = this.#instant();
     if (setting.store === "comparing" && setting.users !== null)
       for (const user of ["ada", "eve"] satisfies User[])
-        this.#listings.push({ at, user, handles: await this.#servers.list(server, user) });
+        this.#listings.push({ at, time: this.#clock.now(), user, handles: await this.#servers.list(server, user) });
     this.#rounds.push({ at });
   }
 

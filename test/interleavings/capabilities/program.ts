@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type ClockPlan, clockPlans } from "../../setup/clocks.ts";
+import { type ClockPlan, clockPlans, MAX_CLOCK_ERROR, RIGHT } from "../../setup/clocks.ts";
 import type { Sweeping } from "../../setup/recording_engine.ts";
 import { type Decision, decisions } from "../history_program.ts";
 
@@ -89,7 +89,7 @@ export interface Program {
 /** In seconds. The clocks of two servers may be 600 s apart. */
 export const IDLE = 3000;
 export const TOUCH = 300;
-export const MAX_SKEW = 600;
+const MAX_SKEW = 2 * MAX_CLOCK_ERROR;
 
 export const SERVERS = 3;
 export const BROWSERS = 3;
@@ -143,7 +143,7 @@ const server = fc.nat(SERVERS - 1);
 const later = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom(0, 0, 1, 11, 61, 130) },
   { weight: 4, arbitrary: fc.constantFrom(310, 700, 1_100, IDLE - TOUCH - MAX_SKEW - 100) },
-  { weight: 1, arbitrary: fc.constant(IDLE + MAX_SKEW + 1) },
+  { weight: 1, arbitrary: fc.constantFrom(IDLE + 1, IDLE + MAX_SKEW + 1) },
 );
 
 const copy = fc.nat(5);
@@ -190,7 +190,10 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   ),
   ownPlugins: fc.constantFrom(0, 1, 1, 2),
   order: fc.nat(23),
-  clocks: fc.array(clockPlans, { minLength: SERVERS, maxLength: SERVERS }),
+  clocks: fc.oneof(
+    { weight: 1, arbitrary: fc.constant([RIGHT, RIGHT, RIGHT]) },
+    { weight: 2, arbitrary: fc.array(clockPlans, { minLength: SERVERS, maxLength: SERVERS }) },
+  ),
   delay: fc.constantFrom(0, 20, 60),
   deleteDelay: fc.constantFrom(10, 60),
 });
@@ -222,6 +225,13 @@ export const programs: fc.Arbitrary<Program> = fc.record({
     .map(([first, rounds]) => [...first, ...rounds]),
   decisions,
 });
+
+/** How far the clocks of a setting can be apart, in seconds. */
+export function skewOf({ clocks }: Setting): number {
+  if (clocks.some(({ drift, back }) => drift !== 0 || back !== null)) return MAX_SKEW;
+  const ahead = clocks.map((clock) => clock.ahead);
+  return Math.max(...ahead, 0) - Math.min(...ahead, 0);
+}
 
 /** What a visit does, in words. */
 export function visitInWords({ browser, server, presents, copy, act }: Visit): string {

@@ -37,11 +37,18 @@ export interface Reports {
   readonly hear: (event: SessionEvent) => void;
 }
 
+/** Parts that a test takes away or replaces, to prove that the verdict notices. The verdict does not know of it. */
+export interface Breaking {
+  readonly setting?: (setting: Setting) => Setting;
+  readonly plugin?: (plugin: Plugin) => Plugin;
+}
+
 /** The servers of one program, with the engine that they share, and the versions of the users' passwords. */
 export class Servers {
   readonly #setting: Setting;
   readonly #stage: Stage;
   readonly #reports: Reports;
+  readonly #breaking: Breaking;
   readonly #storeAt: (server: number) => SessionStore;
   readonly #clocks: readonly (() => number)[];
   readonly all: Server[];
@@ -49,8 +56,9 @@ export class Servers {
   readonly hasIndex: boolean;
   crashes = 0;
 
-  constructor(setting: Setting, now: () => number, stage: Stage, reports: Reports) {
-    this.#setting = setting;
+  constructor(setting: Setting, now: () => number, stage: Stage, reports: Reports, breaking: Breaking) {
+    this.#setting = breaking.setting?.(setting) ?? setting;
+    this.#breaking = breaking;
     this.hasIndex = setting.users?.hasIndex === true;
     this.#stage = stage;
     this.#reports = reports;
@@ -122,7 +130,8 @@ export class Servers {
     if (users !== null) plugins.push(users);
     if (reads) plugins.push(readYourWrites({ secrets: SECRETS }));
     for (let own = 0; own < ownPlugins; own++) plugins.push(ownPlugin(ownName(own), this.#reports.complain));
-    return ordered(plugins, order);
+    const { plugin: broken = (plugin) => plugin } = this.#breaking;
+    return ordered(plugins.map(broken), order);
   }
 }
 
