@@ -94,80 +94,69 @@ const MAX_SKEW = 2 * MAX_CLOCK_ERROR;
 export const SERVERS = 3;
 export const BROWSERS = 3;
 
-const readOrAdd: fc.Arbitrary<Act> = fc.record({ does: fc.constantFrom("read", "add", "add") });
+const simply = (does: Exclude<Act["does"], "set" | "renew" | "log in">): fc.Arbitrary<Act> => fc.constant({ does });
+const grace = fc.constantFrom(0, 0, 10);
 
-const act: fc.Arbitrary<Act> = fc.oneof(
-  { weight: 6, arbitrary: readOrAdd },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      does: fc.constant("set"),
-      key: fc.constantFrom<Key>("left", "right"),
-      saves: fc.boolean(),
-    }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      does: fc.constant("log in"),
-      user: fc.constantFrom<User>("ada", "ada", "eve"),
-      grace: fc.constantFrom(0, 0, 10),
-      keeps: fc.boolean(),
-      saves: fc.boolean(),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ does: fc.constant("begin") }) },
-  { weight: 1, arbitrary: fc.record({ does: fc.constant("renew"), grace: fc.constantFrom(0, 0, 10) }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      does: fc.constantFrom("log out", "start over", "leave the user", "renew, save and fail"),
-    }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      does: fc.constantFrom(
-        "change the password",
-        "end all",
-        "end the others",
-        "end by the index",
-        "end by the handle",
-      ),
-    }),
-  },
-);
+/** What handlers do, beside reading and adding. Each program chooses some of it, so that these meet more often. */
+const ACTS: readonly fc.Arbitrary<Act>[] = [
+  fc.record({ does: fc.constant("set"), key: fc.constantFrom<Key>("left", "right"), saves: fc.boolean() }),
+  fc.record({
+    does: fc.constant("log in"),
+    user: fc.constantFrom<User>("ada", "ada", "eve"),
+    grace,
+    keeps: fc.boolean(),
+    saves: fc.boolean(),
+  }),
+  fc.record({ does: fc.constant("renew"), grace }),
+  simply("begin"),
+  simply("log out"),
+  simply("start over"),
+  simply("leave the user"),
+  simply("renew, save and fail"),
+  simply("change the password"),
+  simply("end all"),
+  simply("end the others"),
+  simply("end by the index"),
+  simply("end by the handle"),
+];
 
-const browser = fc.constantFrom(0, 0, 1, BROWSERS - 1);
+/** In seconds. */
+const PAUSES = [0, 1, 11, 61, 130, 310, 700, 1_100, IDLE - TOUCH - MAX_SKEW - 100, IDLE + 1, IDLE + MAX_SKEW + 1];
+
 const server = fc.nat(SERVERS - 1);
-const later = fc.oneof(
-  { weight: 5, arbitrary: fc.constantFrom(0, 0, 1, 11, 61, 130) },
-  { weight: 4, arbitrary: fc.constantFrom(310, 700, 1_100, IDLE - TOUCH - MAX_SKEW - 100) },
-  { weight: 1, arbitrary: fc.constantFrom(IDLE + 1, IDLE + MAX_SKEW + 1) },
-);
 
-const copy = fc.nat(5);
-const cookies = fc.constant<Visit["presents"]>("cookies");
-const visit: fc.Arbitrary<Visit> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ browser, server, presents: cookies, copy: fc.constant(0), act }) },
-  {
-    weight: 2,
-    arbitrary: fc.record({
-      browser,
-      server,
-      presents: fc.constantFrom<Visit["presents"]>("copy", "copy", "copy", "copy", "forged copy"),
-      copy,
-      act: fc.record({ does: fc.constantFrom("read", "read", "read", "add", "log out") }),
-    }),
-  },
-);
+/** Rounds in which the same few things happen again and again. */
+const rounds: fc.Arbitrary<Round[]> = fc
+  .record({
+    acts: fc.subarray([...ACTS], { minLength: 1, maxLength: 5 }),
+    pauses: fc.subarray(PAUSES, { minLength: 2, maxLength: 4 }),
+    /** How many of ten requests present a copy. */
+    copies: fc.constantFrom(0, 1, 4),
+  })
+  .chain(({ acts, pauses, copies }) => {
+    const read = { weight: 2, arbitrary: fc.record({ does: fc.constantFrom<"read" | "add">("read", "add", "add") }) };
+    const act = fc.oneof(read, ...acts.map((arbitrary) => ({ weight: 2, arbitrary })));
+    const round = fc.record({
+      later: fc.constantFrom(0, ...pauses),
+      meanwhile: fc.constantFrom(0, 0, 0, 0, 5, 61),
+      visits: fc.array(visitOf(act, copies), { minLength: 1, maxLength: 4 }),
+      audit: server,
+    });
+    return fc.array(round, { minLength: 1, maxLength: 6, size: "max" });
+  });
 
-const round: fc.Arbitrary<Round> = fc.record({
-  later,
-  meanwhile: fc.constantFrom(0, 0, 0, 0, 5, 61),
-  visits: fc.array(visit, { minLength: 1, maxLength: 4 }),
-  audit: server,
-});
+function visitOf(act: fc.Arbitrary<Act>, copies: number): fc.Arbitrary<Visit> {
+  const browser = fc.constantFrom(0, 0, 1, BROWSERS - 1);
+  const own = { browser, server, presents: fc.constant<Visit["presents"]>("cookies"), copy: fc.constant(0), act };
+  const copied = {
+    browser,
+    server,
+    presents: fc.constantFrom<Visit["presents"]>("copy", "copy", "copy", "copy", "forged copy"),
+    copy: fc.nat(5),
+    act: fc.record({ does: fc.constantFrom<"read" | "add" | "log out">("read", "read", "read", "add", "log out") }),
+  };
+  return fc.oneof({ weight: 10 - copies, arbitrary: fc.record(own) }, { weight: copies, arbitrary: fc.record(copied) });
+}
 
 const setting: fc.Arbitrary<Setting> = fc.record({
   store: fc.constantFrom("comparing", "eventual"),
@@ -175,7 +164,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   readYourWrites: fc.constantFrom(true, true, true, false),
   users: fc.option(
     fc.record({
-      limit: fc.constantFrom(null, 1, 2),
+      limit: fc.constantFrom(null, null, 1, 2),
       onLimit: fc.constantFrom("revoke-oldest", "refuse"),
       hasVersions: fc.boolean(),
       hasIndex: fc.boolean(),
@@ -220,9 +209,7 @@ const beginning: fc.Arbitrary<Round[]> = fc
 export const programs: fc.Arbitrary<Program> = fc.record({
   setting,
   seed: fc.nat(2 ** 31 - 1),
-  rounds: fc
-    .tuple(beginning, fc.array(round, { minLength: 1, maxLength: 6, size: "max" }))
-    .map(([first, rounds]) => [...first, ...rounds]),
+  rounds: fc.tuple(beginning, rounds).map(([first, others]) => [...first, ...others]),
   decisions,
 });
 
