@@ -48,13 +48,15 @@ export class SessionTokens {
     const text = await this.#sealer.open(token, op.presentedName, op.runtimeArguments);
     if (text === null) return "forged";
     const space = text.indexOf(" ");
-    // No id has a dot. A token of an older program has no end.
-    const [id = "", end = LAST_INSTANT.toString(36)] = text.slice(0, space).split(".");
+    // No id has a dot.
+    const [id = "", end = ""] = text.slice(0, space).split(".");
     const { fields, lastSeenAt } = parseRecord(text.slice(space + 1));
     const metadata = readMetadata({ fields, lastSeenAt }, "");
     if (typeof metadata === "string") return metadata;
     const copyEndsAt = Number.parseInt(end, 36);
-    return isId(id) ? { id, token, version: token, fields, metadata, lastSeenAt, copyEndsAt } : "corrupt";
+    return isId(id) && copyEndsAt > 0
+      ? { id, token, version: token, fields, metadata, lastSeenAt, copyEndsAt }
+      : "corrupt";
   }
 
   /**

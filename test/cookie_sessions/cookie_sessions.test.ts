@@ -111,17 +111,18 @@ describe("cookieSessions()", () => {
     }
   });
 
-  test("does not take another sealed text of the same secrets for a session", async () => {
+  test("does not take another sealed text of the same secrets for a session, nor one that lacks the end", async () => {
     const head = metadataText({ createdAt: 1, absoluteSince: 1 }, "");
-    const text = `${createId()} ${serializeRecord({ fields: new Map([["@", head]]), lastSeenAt: 1 })}`;
+    const record = serializeRecord({ fields: new Map([["@", head]]), lastSeenAt: 1 });
     const events: SessionEvent[] = [];
     const options = sealed({ onEvent: (event) => events.push(event), now: () => 2 });
-    for (const [purpose, reason] of [
-      ["recent writes", "forged"],
-      ["cookie session", undefined],
+    for (const [purpose, end, reason] of [
+      ["recent writes", ".zz", "forged"],
+      ["cookie session", ".zz", undefined],
+      ["cookie session", "", "corrupt"],
     ] as const) {
       events.length = 0;
-      const token = await sealerFor(purpose, secrets).seal(text, "__Host-session", []);
+      const token = await sealerFor(purpose, secrets).seal(`${createId()}${end} ${record}`, "__Host-session", []);
       await withCopy(options, `__Host-session=${token}`)((session) => session.size());
       expect(events).toMatchObject([reason === undefined ? { type: "loaded" } : { type: "rejected", reason }]);
     }
