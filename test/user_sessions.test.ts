@@ -250,6 +250,19 @@ describe("bind()", () => {
     expect(await users.list(ADA)).toEqual([]);
   });
 
+  test("unbind() takes back the bind() of a session that begins, and opens no store where there is none", async () => {
+    let opened = 0;
+    const { store } = openStore();
+    const { users, browser } = devices({ store: () => (opened++, store) });
+    await browser()((session) => users.unbind(session));
+    expect(opened).toBe(0);
+    await browser()(async (session) => {
+      await users.bind(session, ADA);
+      await users.unbind(session);
+    });
+    expect(await users.list(ADA)).toEqual([]);
+  });
+
   test("handle() is the handle that list() will show, from bind() on, and null from unbind() on", async () => {
     const { users, browser } = devices();
     const phone = browser();
