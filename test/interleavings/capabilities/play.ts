@@ -83,7 +83,8 @@ class Player {
     const { rounds } = this.#program;
     for (const [at, round] of rounds.entries()) {
       await this.#round(round);
-      const servers = at === rounds.length - 1 ? Array.from({ length: SERVERS }, (_, server) => server) : [round.audit];
+      const last = Array.from({ length: SERVERS }, (_, server) => server);
+      const servers = at === rounds.length - 1 ? last : round.audit === null ? [] : [round.audit];
       for (const server of servers) await this.#audit(server);
     }
     return {

@@ -100,21 +100,26 @@ function* logoutsWithOldIds(certainty: Certainty): Generator<string> {
 /** docs/login.md: `rotateEvery` "renews the id with the first request that uses the session after" that time. "The old id works until a minute after the client first used the new one". */
 function* rotations(certainty: Certainty): Generator<string> {
   const { rotateEvery } = certainty.history.program.setting;
-  if (rotateEvery === null) return;
+  // Where the store is eventually consistent, a place may not show yet that the new id was used.
+  if (rotateEvery === null || !certainty.isComparing) return;
   const { sent } = certainty.history;
   for (const teller of sent) {
     const { told } = teller;
     if (told === null || told === "over") continue;
     const uses = sent.filter((each) => each.presented === told && each.found && isClean(each));
-    for (const use of uses) {
+    // The first use only ends the grace of the old id.
+    for (const use of uses.slice(1)) {
       if (
         use.begunTime > teller.endedTime + (rotateEvery.seconds + certainty.skew) * 1000 &&
-        (use.told === null || use.told === told)
+        (use.told === null || use.told === told) &&
+        ["read", "add", "set"].includes(use.act.does) &&
+        !sent.some((each) => overlap(each, use))
       )
         yield `the request ${use.who} does not renew the id that ${teller.who} has told`;
     }
     const [first] = uses;
-    if (!certainty.isComparing || first === undefined || teller.deeds.some(({ does }) => does === "renew")) continue;
+    if (first === undefined || told === teller.presented) continue;
+    if (teller.deeds.some(({ does }) => does === "renew")) continue;
     for (const each of sent) {
       if (each.presented === null || each.presented !== teller.presented || !each.found) continue;
       if (each.begunTime > first.endedTime + (60 + certainty.skew) * 1000)
