@@ -126,14 +126,28 @@ const PAUSES = [0, 1, 11, 61, 130, 310, 700, 1_100, IDLE - TOUCH - MAX_SKEW - 10
 
 const server = fc.nat(SERVERS - 1);
 
+/** What happens in a program, the pauses between its rounds, and how many of ten requests present a copy of a cookie. */
+interface Theme {
+  readonly acts: readonly fc.Arbitrary<Act>[];
+  readonly pauses: readonly number[];
+  readonly copies: number;
+}
+
+const anyTheme: fc.Arbitrary<Theme> = fc.record({
+  acts: fc.subarray([...ACTS], { minLength: 2, maxLength: 6 }),
+  pauses: fc.subarray(PAUSES, { minLength: 2, maxLength: 4 }),
+  copies: fc.constantFrom(0, 1, 3, 5),
+});
+/** Ids that are renewed by age, and copies of them that are used later. */
+const useOfCopies: fc.Arbitrary<Theme> = fc.record({
+  acts: fc.subarray([...ACTS], { maxLength: 1 }),
+  pauses: fc.subarray([61, 130, 310, 700], { minLength: 1 }),
+  copies: fc.constantFrom(2, 4),
+});
+
 /** Rounds in which the same few things happen again and again. */
 const rounds: fc.Arbitrary<Round[]> = fc
-  .record({
-    acts: fc.subarray([...ACTS], { minLength: 2, maxLength: 6 }),
-    pauses: fc.subarray(PAUSES, { minLength: 2, maxLength: 4 }),
-    /** How many of ten requests present a copy. */
-    copies: fc.constantFrom(0, 1, 3, 5),
-  })
+  .oneof({ weight: 3, arbitrary: anyTheme }, { weight: 1, arbitrary: useOfCopies })
   .chain(({ acts, pauses, copies }) => {
     const read = { weight: 2, arbitrary: fc.record({ does: fc.constantFrom<"read" | "add">("read", "add", "add") }) };
     const act = fc.oneof(read, ...acts.map((arbitrary) => ({ weight: 2, arbitrary })));
