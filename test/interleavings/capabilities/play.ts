@@ -18,6 +18,8 @@ import { BROWSERS, type Program, type Round, SERVERS, type User, type Visit, vis
 import { type Breaking, type Reports, Servers } from "./servers.ts";
 
 const HARMLESS: ReadonlySet<Fate> = new Set(["done", "done, answered later"]);
+/** The most steps that requests take which meet. */
+const MAX_STEPS = 3000;
 const LAST: Decision = { who: 0, fate: "done" };
 
 /** Plays a program. Meanwhile it replaces the timers, `performance.now` and the random numbers of this process. */
@@ -135,7 +137,7 @@ class Player {
       );
       return each;
     });
-    for (;;) {
+    for (let steps = 0; steps < MAX_STEPS; steps++) {
       await quiet();
       const { waiting } = this.#stage;
       if (waiting.length === 0) {
@@ -165,6 +167,7 @@ class Player {
       }
       await this.#stage.step(next, fate);
     }
+    this.#stuck.push(...met.filter(({ isOver }) => !isOver).map(({ sent }) => sent.who));
   }
 
   /**

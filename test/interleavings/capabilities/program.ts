@@ -113,6 +113,7 @@ const ACTS: readonly fc.Arbitrary<Act>[] = [
   simply("start over"),
   simply("leave the user"),
   simply("renew, save and fail"),
+  // Twice, because it matters only while the user has two sessions.
   simply("change the password"),
   simply("change the password"),
   simply("end all"),

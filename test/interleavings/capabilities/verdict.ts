@@ -1,8 +1,11 @@
 /**
- * What the requests of a program may see, with one function for each promise.
+ * What the requests of a program may see, with one function for each promise. `verdict_of_ends.ts` has those about ends: logouts, revocation, retired ids,
+ * rotation by age, idle timeouts, and logins that must stay. `verdict_of_users.ts` has those about credentials, lists, handles and limits. A request is judged only if its result is certain: not
+ * after a failed call that may or may not have been done, and not by a list where the store does not compare.
  *
- * Not judged: flash values, `setTimeouts`, `onStoreError: "anonymous"`, `persist: "after-response"`, `exclusive`, `csrfToken`, header clients, calls after
- * the response, and what clients that do not send the cookie of `readYourWrites` see where the store is eventually consistent.
+ * Not judged: `deviceBound`, `dpop`, `cookieSessions`, flash values, `setTimeouts`, `onStoreError: "anonymous"`, `persist: "after-response"`, `exclusive`,
+ * `csrfToken`, header clients, nested handlers, calls after the response, absolute timeouts, and what clients that do not send the cookie of
+ * `readYourWrites` see where the store is eventually consistent.
  *
  * @module
  */
@@ -12,6 +15,7 @@ import { HANDLERS_COOKIE } from "./handler.ts";
 import type { History, Sent } from "./history.ts";
 import { ownName } from "./servers.ts";
 import { endings } from "./verdict_of_ends.ts";
+import { ofUsers } from "./verdict_of_users.ts";
 
 /** The promises that a program broke, in words. */
 export function violationsIn(history: History): string[] {
@@ -32,6 +36,7 @@ function* everything(certainty: Certainty): Generator<string> {
   yield* values(certainty);
   yield* takenBack(certainty);
   yield* endings(certainty);
+  yield* ofUsers(certainty);
 }
 
 /** docs/errors.md: a request fails only if the store fails, if another request ends its session, or if the user has too many sessions. */
@@ -154,7 +159,7 @@ function* values(certainty: Certainty): Generator<string> {
   }
 }
 
-/** docs/session.md: if the handler throws after `regenerate` and `save`, no response tells the new id, and the session is put back. */
+/** docs/login.md: no response tells the new id if "the handler threw after `save()`. Without a grace, the old session is then put back." */
 function* takenBack({ history, isComparing }: Certainty): Generator<string> {
   for (const {
     who,
