@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Session } from "../../mod.ts";
 import { readYourWrites } from "../../src/read_your_writes.ts";
 import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import type { SimulatedNamespace } from "../../src/testing.ts";
@@ -6,6 +7,7 @@ import { userSessions } from "../../src/user_sessions.ts";
 import { openOldSession } from "./old_session.ts";
 import {
   answer,
+  type Data,
   everything,
   get,
   id,
@@ -254,6 +256,20 @@ describe("readYourWrites() after regenerate()", () => {
       plant(stranger, [pair]);
       expect(await visit(stranger, "Tokyo", everything)).toEqual({});
     }
+  });
+
+  test.each([
+    ["logs out", (session: Session<Data>) => session.destroy()],
+    ["renews the id again, without a grace,", (session: Session<Data>) => session.regenerate()],
+  ])("does not let the old id lead on when the client %s in another place", async (_what, end) => {
+    const world = await openOldSession({ simulated: { delay: 60 } });
+    const old = pairs(world.jar.header(SHOP));
+    await visit(world, "Paris", (session) => session.regenerate({ grace: 900 }));
+    // Every place shows the new id, and the cookie that says so is over.
+    world.clock.advance(130);
+    await visit(world, "Paris", end);
+    plant(world, [old[0]!]);
+    expect(await visit(world, "Tokyo", everything)).toEqual({});
   });
 
   test("puts the session back under its old id when the handler fails afterwards", async () => {
