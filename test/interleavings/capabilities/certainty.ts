@@ -43,13 +43,17 @@ export class Certainty {
     if (this.isComparing) return deed.ackedAt < reader.begunAt;
     // docs/read-your-writes.md: "It helps the client that wrote." The client does not know what a request has stored that failed, whose response was
     // lost, or that somebody else sent. Such a write counts as the later one for as long as the clocks differ and it is under way to other places.
-    const isUnknown = (each: Sent): boolean =>
-      !isClean(each) || (each.presents !== "cookies" && each.events.some(({ type }) => WRITES.has(type)));
+    const hasCopied = (each: Sent): boolean =>
+      each.presents !== "cookies" && each.events.some(({ type }) => WRITES.has(type));
+    const isUnknown = (each: Sent): boolean => !isClean(each) || hasCopied(each);
     const all = this.history.sent.filter((each) => each.browser === by.browser);
     const doubt = (this.skew + 130) * 1000;
     const isUnclear = all.some(
       (each) => isUnknown(each) && each.begunTime > by.begunTime - doubt && each.begunAt < reader.begunAt,
     );
+    // Such a write under an old id brings the old session back for good, if its place did not show the renewal yet.
+    if (reader.presents !== "cookies" && all.some((each) => hasCopied(each) && each.begunAt < reader.begunAt))
+      return false;
     // Of requests at once, the client may be the only one that knows all changes, for two minutes.
     const isKept = reader.begunTime < by.endedTime + 110_000 || !all.some((each) => overlap(each, by));
     return this.seesOwn && by.browser === reader.browser && by.heardAt < reader.begunAt && !isUnclear && isKept;

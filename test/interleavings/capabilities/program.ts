@@ -11,6 +11,8 @@ export interface Setting {
   readonly sweeping: Sweeping;
   readonly readYourWrites: boolean;
   readonly users: UsersSetting | null;
+  /** Whether `deviceBound` offers keys. The browsers have no DBSC, so their sessions must be as without it. */
+  readonly deviceBound: boolean;
   readonly signedIds: boolean;
   readonly encryption: boolean;
   readonly rotateEvery: { readonly seconds: number; readonly onReuse: "reject" | "destroy" } | null;
@@ -187,6 +189,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
     }),
     { freq: 5 },
   ),
+  deviceBound: fc.constantFrom(true, false, false),
   signedIds: fc.boolean(),
   encryption: fc.boolean(),
   rotateEvery: fc.option(

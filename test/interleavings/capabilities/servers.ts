@@ -1,4 +1,5 @@
 import { type Plugin, type SessionEvent, SessionManager, type SessionStore } from "../../../mod.ts";
+import { deviceBound } from "../../../src/device_bound.ts";
 import { encryption } from "../../../src/encryption.ts";
 import { readYourWrites } from "../../../src/read_your_writes.ts";
 import { signedIds } from "../../../src/signed_ids.ts";
@@ -125,9 +126,10 @@ export class Servers {
   }
 
   #plugins(users: Plugin | null): Plugin[] {
-    const { readYourWrites: reads, ownPlugins, order } = this.#setting;
+    const { readYourWrites: reads, deviceBound: binds, ownPlugins, order } = this.#setting;
     const plugins: Plugin[] = [];
     if (users !== null) plugins.push(users);
+    if (binds) plugins.push(deviceBound());
     if (reads) plugins.push(readYourWrites({ secrets: SECRETS }));
     for (let own = 0; own < ownPlugins; own++) plugins.push(ownPlugin(ownName(own), this.#reports.complain));
     const { plugin: broken = (plugin) => plugin } = this.#breaking;
