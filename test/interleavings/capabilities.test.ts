@@ -13,7 +13,7 @@ import { type Program, programInWords, programs, type Setting } from "./capabili
 import type { Breaking } from "./capabilities/servers.ts";
 import { violationsIn } from "./capabilities/verdict.ts";
 
-const RUNS = 200;
+const RUNS = 300;
 /** The seed with which the verdict notices each of the faults below. */
 const FIXED = 20_261_130;
 

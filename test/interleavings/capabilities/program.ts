@@ -150,7 +150,7 @@ const useOfCopies: fc.Arbitrary<Theme> = fc.record({
 
 /** Rounds in which the same few things happen again and again. */
 const rounds: fc.Arbitrary<Round[]> = fc
-  .oneof({ weight: 3, arbitrary: anyTheme }, { weight: 1, arbitrary: useOfCopies })
+  .oneof({ weight: 2, arbitrary: anyTheme }, { weight: 1, arbitrary: useOfCopies })
   .chain(({ acts, pauses, copies }) => {
     const read = { weight: 2, arbitrary: fc.record({ does: fc.constantFrom<"read" | "add">("read", "add", "add") }) };
     const act = fc.oneof(read, ...acts.map((arbitrary) => ({ weight: 2, arbitrary })));
@@ -182,7 +182,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   readYourWrites: fc.constantFrom(true, true, true, false),
   users: fc.option(
     fc.record({
-      limit: fc.constantFrom(null, null, 1, 2),
+      limit: fc.constantFrom(null, 1, 2),
       onLimit: fc.constantFrom("revoke-oldest", "refuse"),
       hasVersions: fc.constantFrom(true, true, false),
       hasIndex: fc.boolean(),
@@ -194,7 +194,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
   encryption: fc.boolean(),
   rotateEvery: fc.option(
     fc.record({ seconds: fc.constantFrom(120, 400), onReuse: fc.constantFrom("reject", "destroy") }),
-    { freq: 2 },
+    { freq: 3 },
   ),
   ownPlugins: fc.constantFrom(0, 1, 1, 2),
   order: fc.nat(23),
