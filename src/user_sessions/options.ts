@@ -19,7 +19,8 @@ export interface UserSessionsOptions<Metadata = unknown> {
    */
   readonly limit?: number | LimitFunction | undefined;
   /**
-   * Whether a session beyond the limit ends the oldest one, or is refused with `ERR_SESSION_LIMIT`.
+   * Whether a session beyond the limit ends the one that was bound to the user first, or is refused with
+   * `ERR_SESSION_LIMIT`.
    *
    * @default {"revoke-oldest"}
    */
