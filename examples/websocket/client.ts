@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { connect as open } from "node:net";
 import { WebSocket } from "ws";
 import { browser, check, ORIGIN } from "../check.ts";
 
@@ -39,6 +40,29 @@ await check("A page of another origin is refused", async () => {
   const headers = { Cookie: (await signedIn()).cookie(), Origin: "https://evil.example" };
   const [error] = await once(new WebSocket(ORIGIN.replace("http", "ws"), { headers }), "error");
   assert.match(String(error), /403/);
+});
+
+await check("A client that breaks the protocol ends only its own connection", async () => {
+  const own = await signedIn();
+  const { hostname, port } = new URL(ORIGIN);
+  // Without a session, the client resets the connection while the server refuses it.
+  for (const cookie of ["", own.cookie()]) {
+    const client = open(Number(port), hostname);
+    const closed = new Promise((resolve) => client.on("error", () => {}).on("close", resolve));
+    await once(client, "connect");
+    client.write(
+      `GET / HTTP/1.1\r\nHost: ${hostname}:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nCookie: ${cookie}\r\n\r\n`,
+    );
+    if (cookie === "") client.resetAndDestroy();
+    else {
+      await once(client, "data");
+      // A frame whose reserved bits are set (RFC 6455, 5.2).
+      client.end(Uint8Array.of(0xff, 0x80, 0, 0, 0, 0));
+    }
+    await closed;
+  }
+  assert.equal(await (await own("/likes")).text(), "Likes 0\n");
 });
 
 await check("Two connections and requests change one session, and nothing is lost", async () => {

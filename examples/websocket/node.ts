@@ -12,6 +12,8 @@ const server = createServer(getRequestListener(crossOriginProtection(withSession
 const sockets = new WebSocketServer({ noServer: true });
 
 server.on("upgrade", (incoming, connection, head) => {
+  // An error without a listener ends the process. A client causes one when it resets the connection.
+  connection.on("error", console.error);
   upgrade(incoming, connection, head).catch((error) => {
     console.error(error);
     connection.end("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n");
@@ -29,6 +31,8 @@ async function upgrade(incoming: IncomingMessage, connection: Duplex, head: Buff
   const id = await sessions.start(request).id();
   if (id === null) return void connection.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n");
   sockets.handleUpgrade(incoming, connection, head, (socket) => {
+    // Such as a frame that breaks the protocol. The connection is closed afterwards.
+    socket.on("error", console.error);
     socket.on("message", async (message) => {
       const text = await answer(sessions, id, String(message));
       if (text === undefined) socket.close(SIGNED_OUT);
