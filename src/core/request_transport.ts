@@ -1,5 +1,6 @@
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import type { Policy } from "./policy.ts";
+import { cookieName } from "./response.ts";
 import { closesUpgradedRequests } from "./runtime.ts";
 import type { TokenLifetime, Transport, WriteContext } from "./transport.ts";
 
@@ -108,9 +109,12 @@ export class RequestTransport {
     const others = new Headers();
     if (this.isStale && !this.isMoved) this.answerer.expireStrays?.(others, this.#context(0));
     this.clear(headers);
-    const kept = headers.getSetCookie().filter((line) => !others.getSetCookie().includes(line));
+    const lines = headers.getSetCookie();
+    const strays = others.getSetCookie();
+    // The dead token may be in a previous scope of the present name, so a name is expired in all scopes.
+    const dead = new Set(lines.filter((line) => !strays.includes(line)).map(cookieName));
     headers.delete("Set-Cookie");
-    for (const line of kept) headers.append("Set-Cookie", line);
+    for (const line of lines) if (dead.has(cookieName(line))) headers.append("Set-Cookie", line);
   }
 
   /** Expires stray tokens, and keeps the client's own. */

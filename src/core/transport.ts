@@ -51,8 +51,8 @@ export interface Transport {
   /**
    * Whether the client holds a token under a previous name that differs from the one that `read` found. The token of a
    * session that was found is then written again even if nothing changed, and `write` expires the stray ones. If
-   * the token opens no session any more, the lines of `clear` that are not among those of `expireStrays` are sent: the
-   * other token may open a session.
+   * the token opens no session any more, a cookie is left out of `clear` if `expireStrays` writes all its lines: it may
+   * hold the other token, which may open a session.
    */
   isStale?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**

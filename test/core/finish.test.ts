@@ -513,6 +513,19 @@ test("a session under a previous name outlives a dead token under the present on
   ]);
 });
 
+test("a dead token in a previous scope of the present name does not hide the session under a previous name", async () => {
+  const cookie = { name: "s", previous: [{ name: "s", path: "/shop" }, { name: "older" }] };
+  const { sessions, start } = await begun({ cookie });
+  const older = `older=${await start().id()}`;
+  const session = sessions.start(new Request(`${SHOP}shop/`, { headers: { Cookie: `s=${"a".repeat(32)}; ${older}` } }));
+  expect(await session.get("n")).toBeUndefined();
+  const lines = (await sessions.commit(session)).getSetCookie();
+  expect(lines.map((line) => [line.split("=", 1)[0], /Path=([^;]*)/.exec(line)?.[1]])).toEqual([
+    ["s", "/shop"],
+    ["s", "/"],
+  ]);
+});
+
 test("a session that came under a previous name keeps that cookie where it cannot be moved yet", async () => {
   const store = faultyStore(memoryStore());
   const cookie = { name: "s", previous: [{ name: "older" }] };
