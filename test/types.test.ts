@@ -5,6 +5,7 @@ import {
   type CookieOptions,
   type DestroyOptions,
   type HeaderOptions,
+  isFresh,
   type MaybePromise,
   type MemoryStoreOptions,
   memoryStore,
@@ -161,9 +162,10 @@ function wrongOptions(): void {
 }
 
 /** Functions of a session take one with data of any type, and also one of two types. */
-async function functionsOf(session: Session<ShopData> | Session<ShopInterface>): Promise<void> {
+async function functionsOf(session: Session<ShopData> | Session<{ visits: bigint }>): Promise<void> {
   await csrfToken(session);
   await userSessions().bind(session, "user-1815");
+  await isFresh(session, 300);
 }
 
 test("a plugin that answers can use the session", () => {

@@ -1,6 +1,6 @@
 import { assertDuration } from "../options/simple_checks.ts";
 import { internalsOf } from "../session_internals.ts";
-import type { Session } from "../session.ts";
+import type { AnySession } from "../session.ts";
 
 /**
  * Whether the user of a session proved who they are within the last `seconds`, for pages that ask for a recent login.
@@ -22,7 +22,7 @@ import type { Session } from "../session.ts";
  * );
  * ```
  */
-export async function isFresh<Data extends object>(session: Session<Data>, seconds: number): Promise<boolean> {
+export async function isFresh(session: AnySession, seconds: number): Promise<boolean> {
   assertDuration("isFresh: seconds", seconds);
   const internals = internalsOf(session);
   const { authenticatedAt } = await session.info();

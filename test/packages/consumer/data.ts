@@ -1,4 +1,5 @@
 import {
+  isFresh,
   memoryStore,
   type Plugin,
   type Session,
@@ -69,7 +70,7 @@ export function codeOf(error: unknown): string {
 
 /** Functions of a session take one with data of any type, also one of two types. */
 export async function signIn(session: Session<Shop> | Session<{ visits: bigint }>, request: Request): Promise<string> {
-  if (!(await verifyCsrfToken(session, request))) return "";
+  if (!(await verifyCsrfToken(session, request)) || !(await isFresh(session, 300))) return "";
   await users.bind(session, "user-1815", { browser: "" });
   await users.revokeAll("user-1815", { except: session });
   return await csrfToken(session);
