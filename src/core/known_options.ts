@@ -56,7 +56,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   onEvent: "log logger observe",
   now: "clock",
   // A store that was passed in place of the options has traits.
-  store: "driver adapter redis traits",
+  store: "driver adapter traits",
 };
 
 /** The part of its letters beyond which a name is no misspelling of another one, but has another meaning. Chosen by trial. */

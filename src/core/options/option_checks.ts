@@ -21,7 +21,7 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
 
 /** @throws {TypeError} If a value is not a store, or has no traits */
 export function assertStore(name: string, value: unknown): void {
-  assertMethods(name, value, ["load", "save", "delete"], "redisStore(client)");
+  assertMethods(name, value, ["load", "save", "delete"], "memoryStore()");
   if (hasTraits(value)) return;
   throw new TypeError(
     `${name} must have traits, such as { consistency: "strong", compareAndSet: true, maxBytes: Infinity }: see StoreTraits`,

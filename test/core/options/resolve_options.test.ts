@@ -141,7 +141,6 @@ describe("misuse", () => {
 
   test.each([
     ["adapter", "store"],
-    ["redis", "store"],
     ["storage", "store"],
     ["serializer", "codec"],
     ["partitioned", "cookie"],
@@ -157,7 +156,7 @@ describe("misuse", () => {
   });
 
   test.each([
-    [{ store: new Map() }, "store must be an object with load, save, delete, such as redisStore(client); it is an"],
+    [{ store: new Map() }, "store must be an object with load, save, delete, such as memoryStore(); it is an"],
     [{ ids: "secret" }, "ids must be an object with toToken, toId, such as signedIds({ secrets }); it is a string"],
     [{ encryption: true }, "encryption must be an object with seal, open, such as encryption(); it is a boolean"],
     [
