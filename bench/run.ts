@@ -110,19 +110,18 @@ async function main(): Promise<void> {
   if (!ok) throw new Error(`The package could not be built:\n${output}`);
   const asked = (Object.keys(parts) as PartName[]).filter((name) => words.includes(name));
   const names = asked.length > 0 ? asked : (Object.keys(parts) as PartName[]);
-  const measured: { [Name in PartName]?: unknown } = {};
+  const today = new Date().toISOString().slice(0, 10);
+  let results = { ...(isQuick ? {} : await readResults()), ...circumstances() } as Results;
   for (const name of names) {
     const begun = performance.now();
-    measured[name] = await parts[name]();
+    const measured = await parts[name]();
+    results = { ...results, dates: { ...results.dates, [name]: today }, [name]: measured };
     if (!isForMachines) console.error(`Measured ${name} in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+    // A failure of a later part must not lose what was measured.
+    if (!isQuick) await write(results);
   }
-  const kept: Partial<Results> = asked.length > 0 && !isQuick ? await readResults() : {};
-  const today = new Date().toISOString().slice(0, 10);
-  const dates = { ...kept.dates, ...Object.fromEntries(names.map((name) => [name, today])) };
-  const results = { ...kept, ...circumstances(), dates, ...measured } as Results;
   if (isForMachines) console.log(JSON.stringify(results, null, 2));
   else for (const table of Object.values(tablesOf(results))) console.log(`\n${table}`);
-  if (!isQuick) await write(results);
   // An open client of an engine could keep the process alive.
   process.exit(0);
 }
