@@ -44,7 +44,7 @@ export function cookieTransport(
     if (found.isPresent) return found;
     for (const [at, { name }] of previous.entries()) {
       const older = splitting.join(header, name);
-      if (older.isPresent) return { ...older, previousName: settings.previous[at]?.name };
+      if (older.isPresent) return { ...older, previousName: settings.previous[at]?.name, cookie: name };
     }
     return found;
   };
@@ -61,15 +61,18 @@ export function cookieTransport(
       headers.append("Set-Cookie", `${each}=${EXPIRED}${attributesOf(scope)}`);
   };
 
-  const expireStrays = (headers: Headers, form: Form, { request, runtimeArguments }: WriteContext): void => {
+  /** With `keepsRead`, the cookie of a previous name stays if the token was read from it. */
+  const expireStrays = (headers: Headers, form: Form, context: WriteContext, keepsRead = false): void => {
+    const { request, runtimeArguments } = context;
     const { scope, previous, isSecure } = form;
-    const { isAmbiguous } = presented(request, runtimeArguments);
+    const { isAmbiguous, cookie } = presented(request, runtimeArguments);
+    const kept = keepsRead && !isAmbiguous ? cookie : undefined;
     if (previous.length === 0 && !isAmbiguous) return;
     const header = request.headers.get("Cookie");
     const url = urlOf(request.url);
     const strays = previousStrays(scope, previous, url, (name) => readCookie(header, name).isPresent);
     if (isAmbiguous) strays.push(...guessedStrays(scope, url, isSecure));
-    for (const stray of distinct(scope, strays)) expire(headers, form, stray, request);
+    for (const stray of distinct(scope, strays)) if (stray.name !== kept) expire(headers, form, stray, request);
   };
 
   return {
@@ -93,7 +96,7 @@ export function cookieTransport(
     },
     isAmbiguous: (request, runtimeArguments) => presented(request, runtimeArguments).isAmbiguous,
     expireStrays: (headers, context) =>
-      expireStrays(headers, formFor(context.request, context.runtimeArguments), context),
+      expireStrays(headers, formFor(context.request, context.runtimeArguments), context, true),
     isStale(request, runtimeArguments) {
       // Every request that uses its session asks this, and few programs have renamed their cookie.
       if (cookieFor(request, runtimeArguments).settings.previous.length === 0) return false;
@@ -127,6 +130,8 @@ export function cookieTransport(
 interface Presented extends CookieValue {
   /** The name of the previous scope, with its prefix, if the token came in a cookie of that scope. */
   readonly previousName?: string | undefined;
+  /** The name of that cookie in the request, without a prefix on plain-http loopback. */
+  readonly cookie?: string;
 }
 
 /** One cookie for a token. */

@@ -59,17 +59,6 @@ export class RequestTransport {
     return this.#presenter?.isStale?.(this.request, this.#runtimeArguments) === true;
   }
 
-  /**
-   * Whether a stale token is the one that was read: it came under a previous name, or the transport lacks `expireStrays`
-   * or `presentedName`, so that it cannot be told.
-   */
-  get isMoved(): boolean {
-    if (!this.isStale) return false;
-    const { answerer } = this;
-    const isUnsaid = answerer.expireStrays === undefined || answerer.presentedName === undefined;
-    return isUnsaid || this.presentedName !== this.name;
-  }
-
   /** The name under which a token is written. */
   get name(): string {
     return this.answerer.name?.(this.request, this.#runtimeArguments) ?? this.#policy.name;
@@ -102,12 +91,12 @@ export class RequestTransport {
   }
 
   /**
-   * Clears a token that opens no session. Another one that the client holds under a previous name stays, because it may open
-   * one: the next request presents it alone.
+   * Clears a token that opens no session. Other ones that the client holds under previous names stay, because they may open
+   * one: the next request presents one of them.
    */
   clearDead(headers: Headers): void {
     const others = new Headers();
-    if (this.isStale && !this.isMoved) this.answerer.expireStrays?.(others, this.#context(0));
+    if (this.isStale) this.answerer.expireStrays?.(others, this.#context(0));
     this.clear(headers);
     const lines = headers.getSetCookie();
     const strays = others.getSetCookie();

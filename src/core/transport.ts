@@ -45,7 +45,7 @@ export interface Transport {
   isAmbiguous?(request: Request, runtimeArguments: readonly unknown[]): boolean;
   /**
    * Expires the stray tokens of an ambiguous request whose response writes and clears no token. It keeps the token that
-   * is where `write` puts it: the next request carries only that one.
+   * is where `write` puts it: the next request carries only that one. It also keeps a token that `read` found.
    */
   expireStrays?(headers: Headers, context: WriteContext): void;
   /**

@@ -513,6 +513,28 @@ test("a session under a previous name outlives a dead token under the present on
   ]);
 });
 
+test("a session under a previous name outlives a dead token under another previous name", async () => {
+  for (const [origin, prefix] of [
+    ["http://localhost/", ""],
+    [SHOP, "__Host-"],
+  ] as const) {
+    const previous = ["oldest", "older"].map((name) => ({ name: `__Host-${name}` }));
+    const { sessions, start } = await begun({ cookie: { name: "__Host-s", previous } });
+    const visit = async (Cookie: string): Promise<[unknown, string[]]> => {
+      const session = sessions.start(new Request(origin, { headers: { Cookie } }));
+      const value = await session.get("n");
+      return [value, (await sessions.commit(session)).getSetCookie().map((line) => line.slice(0, line.indexOf(" ")))];
+    };
+    const live = `${prefix}older=${await start().id()}`;
+    const expired = (name: string): string => `${prefix}${name}=;`;
+    expect(await visit(`${prefix}oldest=${"a".repeat(32)}; ${live}`)).toEqual([
+      undefined,
+      [expired("oldest"), expired("s")],
+    ]);
+    expect(await visit(live)).toEqual([1, [expired("older"), expect.stringMatching(`^${prefix}s=.{32};$`)]]);
+  }
+});
+
 test("a dead token in a previous scope of the present name does not hide the session under a previous name", async () => {
   const cookie = { name: "s", previous: [{ name: "s", path: "/shop" }, { name: "older" }] };
   const { sessions, start } = await begun({ cookie });

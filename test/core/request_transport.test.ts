@@ -317,23 +317,6 @@ describe("several transports", () => {
     expect(Object.fromEntries(headers)).toEqual({ "cache-control": "no-store", "x-bare": "id" });
   });
 
-  test("a stale token is written anew if it may have come under a previous name, or if the transport cannot expire what is stale", () => {
-    const stale = { ...bare("id"), isStale: () => true, name: () => "sid" };
-    const expireStrays = (): void => {};
-    for (const [transport, isMoved] of [
-      [{ ...stale, expireStrays, presentedName: () => "older" }, true],
-      [{ ...stale, expireStrays, presentedName: () => "sid" }, false],
-      [{ ...stale, expireStrays }, true],
-      [{ ...stale, presentedName: () => "sid" }, true],
-      [stale, true],
-      [{ ...stale, isStale: () => false }, false],
-    ] as const) {
-      const carried = carry(transport);
-      carried.readToken();
-      expect(carried.isMoved).toBe(isMoved);
-    }
-  });
-
   test("the first that the client asks for answers where none presented a token, or else the first of all", () => {
     const [no, yes, also, silent] = [bare(null, false), bare(null, true), bare(null, true), bare(null)];
     for (const [transports, expected] of [
