@@ -238,8 +238,10 @@ function rotatedContents(current: Found, fields: Fields, commit: RotationCommit,
 function rotatedMetadata(metadata: Metadata, commit: RotationCommit, now: number): Metadata {
   const { reauthenticated, untilUsed } = commit.rotation;
   const changed = changedMetadata(metadata, commit);
-  // A capability notices a login by its instant, so the instants of two logins in a row differ.
-  const rotatedAt = reauthenticated && metadata.authenticatedAt === now ? now + 1 : now;
+  // A capability notices a login by its instant, so the instants of logins in a row differ. A login from a server whose
+  // clock was far ahead is not followed.
+  const { authenticatedAt: last = -Infinity } = metadata;
+  const rotatedAt = reauthenticated && last >= now && last < now + 1000 ? last + 1 : now;
   const rotated = {
     ...changed,
     rotatedAt,

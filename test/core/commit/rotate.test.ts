@@ -68,6 +68,21 @@ describe("regenerate()", () => {
     expect((await visit((session) => session.info())).result).toMatchObject({ isNew: false, createdAt: begin });
   });
 
+  test("gives each login its own instant, also if several come in one millisecond", async () => {
+    const clock = fakeClock();
+    const visit = visitor({ now: clock.now });
+    await visit((session) => session.set("a", 1));
+    const login = async (): Promise<unknown> => {
+      await visit((session) => session.regenerate({ reauthenticated: true }));
+      return (await visit((session) => session.info())).result.authenticatedAt;
+    };
+    const now = clock.now();
+    expect([await login(), await login(), await login()]).toEqual([now, now + 1, now + 2]);
+    // The clock of another server may have been ahead.
+    clock.advance(-60);
+    expect(await login()).toBe(now - 60_000);
+  });
+
   test("puts the old id back when the handler's response cannot be copied, so that no client is told the new one", async () => {
     const { store, records } = openStore();
     const begun = await visitor({ store })((session) => session.set("user", "ada"));
