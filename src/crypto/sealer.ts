@@ -5,6 +5,8 @@ import { keyring, type Secrets, withAny } from "./secrets.ts";
 
 /** Encrypts and authenticates texts for one purpose. The first secret seals; each of them opens. */
 export interface Sealer {
+  /** Makes the keys, so that wrong secrets show before anything depends on them. */
+  prepare(runtimeArguments: readonly unknown[]): MaybePromise<unknown>;
   /** The sealed text, which is bound to `context`. */
   seal(text: string, context: string, runtimeArguments: readonly unknown[]): MaybePromise<string>;
   /** The text; null if it was sealed with another secret, for another purpose or for another context. */
@@ -20,6 +22,7 @@ export interface Sealer {
 export function sealerFor(purpose: string, secrets: Secrets): Sealer {
   const keysOf = keyring(secrets, (secret) => chain(deriveKey(purpose, secret), aesKey));
   return {
+    prepare: keysOf,
     seal: (text, context, runtimeArguments) =>
       chain(keysOf(runtimeArguments), ([current]) => encrypt(current, text, context)),
     open: (sealed, context, runtimeArguments) =>

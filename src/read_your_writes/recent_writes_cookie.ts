@@ -1,5 +1,6 @@
 import { writeBeside } from "../core/cookie_transport/cookie_beside.ts";
 import { readCookies } from "../core/cookie_transport/cookie_header.ts";
+import type { MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
 import { createWriteId } from "../core/session_id.ts";
 import type { CookieTransport } from "../core/transport.ts";
@@ -37,6 +38,8 @@ const MAX_COOKIES = 64;
 
 /** The recent writes of one request's client. */
 export interface RecentWritesCookie {
+  /** Makes the keys of the cookie, so that wrong secrets show before anything is stored. */
+  prepare(): MaybePromise<unknown>;
   /** Whether the response can still bring the client a write that is noted now. */
   canSend(): boolean;
   /** The writes that the client presented for a session, merged with those noted since. */
@@ -96,6 +99,8 @@ export function recentWritesCookie(
   }
 
   return {
+    prepare: () => sealer.prepare(runtimeArguments),
+
     canSend: () => !isSent,
 
     async of(subject) {

@@ -132,8 +132,10 @@ export function readYourWritesRepository(
     for (const name of changedNames(before?.fields ?? NO_FIELDS, contents.fields)) at.set(name, clock);
     if (before === undefined || clientMetadataText(before.metadata) !== clientMetadataText(contents.metadata))
       at.set(METADATA_FIELD, clock);
+    const cookie = cookieOf(op);
+    await cookie?.prepare();
     // A job has no response that could bring its write to a client.
-    const marks = { at, unsentAt: cookieOf(op)?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };
+    const marks = { at, unsentAt: cookie?.canSend() === true ? unsentAt : Math.max(unsentAt, clock) };
     const stored = await write({ ...contents, fields: withMarks(contents.fields, marks) });
     return stored === "conflict" ? stored : await written(stored, marks, clock, op, known?.shown);
   }

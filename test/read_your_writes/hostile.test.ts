@@ -261,7 +261,16 @@ describe("readYourWrites()", () => {
     );
     const response = await handle(new Request(SHOP), { SECRET: secrets[0]! });
     expect(response.headers.getSetCookie()).toHaveLength(2);
-    // @ts-expect-error The secret is undefined.
-    await expect(handle(new Request(SHOP), { SECRET: undefined })).rejects.toThrow(/secrets\[0\] is undefined/);
+  });
+
+  test("stores nothing if its secrets are wrong, because the response would not reach the client", async () => {
+    const { kv } = openWorld();
+    const handle = withSession<Data>((_request, session) => (session.set("a", 1), new Response()), {
+      store: cloudflareKvStore(kv.at("Paris")),
+      // @ts-expect-error The secret is undefined, as with an unset variable.
+      plugins: [readYourWrites({ secrets: () => [undefined] })],
+    });
+    await expect(handle(new Request(SHOP))).rejects.toThrow(/secrets\[0\] is undefined/);
+    expect((await kv.at("Paris").list()).keys).toEqual([]);
   });
 });

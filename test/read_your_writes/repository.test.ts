@@ -49,7 +49,11 @@ function openRequest(store: SessionStore = eventualStore(), presented: ReadonlyM
     emit: ({ type }) => void events.push(type),
     backOff: async () => {},
   };
-  const sealer = { seal: async (text: string) => btoa(text), open: async (text: string) => atob(text) };
+  const sealer = {
+    prepare: () => {},
+    seal: async (text: string) => btoa(text),
+    open: async (text: string) => atob(text),
+  };
   const own = recentWritesCookie(TRANSPORT, sealer, op, request);
   const inner = new StoreRepository({ ids: undefined, encryption: undefined, hasDefaultIds: true, endsOnReuse: false });
   const repository: Repository = readYourWritesRepository(inner, () => own);
