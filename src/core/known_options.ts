@@ -43,51 +43,50 @@ export function inheriting<Options extends object>(copy: Options, options: objec
 }
 
 /** What options are called in other libraries, or elsewhere in this one. The first option that is known counts. */
-const ALIASES: Readonly<Record<string, string>> = {
-  idleTimeout: "ttl idle duration lifetime expires maxAge",
-  maxAge: "expires",
-  ttl: "expires maxAge",
-  cookie: "maxAge name domain path sameSite secure httpOnly partitioned",
-  ids: "secret secrets password",
-  secrets: "password",
-  limit: "max",
-  rotateEvery: "rotation",
-  codec: "serializer",
-  onEvent: "log logger observe",
-  now: "clock",
+const ALIASES: Readonly<Record<string, RegExp>> = {
+  idleTimeout: /^(ttl|duration|lifetime|expires|maxAge)$/,
+  maxAge: /^expires$/,
+  ttl: /^(expires|maxAge)$/,
+  cookie: /^(maxAge|name|domain|path|sameSite|secure|httpOnly|partitioned)$/,
+  ids: /^(secrets?|password)$/,
+  secrets: /^password$/,
+  limit: /^max$/,
+  load: /^(eager|lazy)$/,
+  codec: /^serializer$/,
+  onEvent: /^(log|logger|observe)$/,
+  now: /^clock$/,
   // A store that was passed in place of the options has traits.
-  store: "driver adapter traits",
+  store: /^(driver|adapter|traits)$/,
 };
 
-/** The part of its letters beyond which a name is no misspelling of another one, but has another meaning. Chosen by trial. */
-const MOST_EDITS = 0.5;
+/** The part of its letters that a misspelt name shares with the known one. Chosen by trial. */
+const SHARED = 0.45;
 
 /**
- * The known name of an option that other libraries call `name`, or else the known name that needs the fewest edits;
- * undefined if that one needs too many, and does not begin with `name`, nor `name` with it.
+ * The known name of an option that other libraries call `name`, or else the known name that is most like it; undefined if
+ * that one is not like it either.
  */
 function nearestTo(name: string, known: readonly string[]): string | undefined {
-  const alias = Object.entries(ALIASES).find(
-    ([meant, names]) => known.includes(meant) && names.split(" ").includes(name),
-  );
+  const alias = Object.entries(ALIASES).find(([meant, names]) => known.includes(meant) && names.test(name));
   if (alias !== undefined) return alias[0];
-  const edits = (each: string): number =>
-    distance(name.toLowerCase(), each.toLowerCase()) / Math.max(name.length, each.length);
-  const nearest = known.reduce((nearest, each) => (edits(each) < edits(nearest) ? each : nearest));
-  const isBeginning = nearest.startsWith(name) || name.startsWith(nearest);
-  return edits(nearest) <= MOST_EDITS || isBeginning ? nearest : undefined;
+  let nearest: string | undefined;
+  let most = SHARED;
+  for (const each of known) {
+    const shared = sharedLetters(name.toLowerCase(), each.toLowerCase());
+    // A name that is the beginning or the end of another one is like it, however long that one is.
+    const isPart = shared === Math.min(name.length, each.length);
+    const part = shared / Math.max(name.length, each.length) + (isPart ? SHARED : 0);
+    if (part > most) [nearest, most] = [each, part];
+  }
+  return nearest;
 }
 
-/** The number of letters to insert, remove or exchange (Levenshtein). */
-function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++) {
-      const exchanged = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(exchanged, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
+/** How many letters two names share at the beginning and at the end. */
+function sharedLetters(one: string, other: string): number {
+  const least = Math.min(one.length, other.length);
+  let start = 0;
+  let end = 0;
+  while (start < least && one[start] === other[start]) start++;
+  while (start + end < least && one.at(-1 - end) === other.at(-1 - end)) end++;
+  return start + end;
 }

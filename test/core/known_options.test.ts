@@ -80,7 +80,7 @@ describe("assertKnown()", () => {
   );
 
   test("names no alias that is not known there", () => {
-    expect(() => assertKnown({ ttl: 1 }, ["domain", "title"], "cookie")).toThrow("did you mean title?");
+    expect(() => assertKnown({ maxAge: 1 }, ["domain", "maxPage"], "cookie")).toThrow("did you mean maxPage?");
   });
 
   test.each(["rolling", "toString", "__proto__", "user"])("names none for %s, which is near to none", (name) => {
@@ -89,7 +89,7 @@ describe("assertKnown()", () => {
     );
   });
 
-  test("goes by the whole name, and by how much of it is to be edited", () => {
+  test("goes by the beginning and the end of the whole name", () => {
     expect(() => assertKnown({ ab: 1 }, ["a", "abc"], "x")).toThrow("did you mean abc?");
     expect(() => assertKnown({ abc: 1 }, ["xyz", "abcdefgh"], "x")).toThrow("did you mean abcdefgh?");
     expect(() => assertKnown({ abcdefgh: 1 }, ["xyz", "abc"], "x")).toThrow("did you mean abc?");

@@ -131,7 +131,7 @@ describe("misuse", () => {
     expect(() => new SessionManager(options)).toThrow(new TypeError(message));
   });
 
-  test.each(["user", "session", "sessions", "sliding", "inactivity", "csrf", "gracePeriod", "data"])(
+  test.each(["user", "session", "sessions", "sliding", "inactivity", "csrf", "gracePeriod", "data", "hooks", "client"])(
     "%s is near to no option",
     (name) => {
       const message = `with-session has no option "${name}". It has`;
@@ -151,6 +151,8 @@ describe("misuse", () => {
     ["log", "onEvent"],
     ["rotate", "rotateEvery"],
     ["rotation", "rotateEvery"],
+    ["eager", "load"],
+    ["idelTimout", "idleTimeout"],
   ])("%s is taken for %s", (name, meant) => {
     expect(() => new SessionManager({ [name]: 1 } as object)).toThrow(`did you mean ${meant}?`);
   });
