@@ -39,7 +39,7 @@ function admitFrom(active: ActiveSession, found: Found, op: Operation, at: numbe
     if (!reason) return admitFrom(active, found, op, at + 1);
     if (typeof reason === "string") return reason;
     throw mistake(
-      `admit of the plugin ${JSON.stringify(plugin.name)} must return the reason to reject a session, or undefined; it returned ${kindOf(reason)}`,
+      `admit of the plugin ${JSON.stringify(plugin.name)} must return a reason or undefined; it returned ${kindOf(reason)}`,
     );
   });
 }

@@ -173,7 +173,7 @@ export function notSerializable(key: string, error: unknown): SessionError {
 export function ambiguousCookie(): SessionError {
   return new SessionError(
     "ERR_AMBIGUOUS_COOKIE",
-    "Cannot end the session: the request carries several different cookies of its name; the response expires the stray ones, so let the client try again",
+    "Cannot end the session: the request carries several cookies of its name; the response expires them, so let the client try again",
   );
 }
 
@@ -198,8 +198,5 @@ export function isMistake(error: unknown): error is TypeError {
  */
 export function validAnswer<T>(action: string, answer: T, isValid: (answer: unknown) => boolean): T {
   if (isValid(answer)) return answer;
-  throw new SessionError(
-    "ERR_STORE",
-    `Cannot ${action}: the store's answer has no meaning; see SessionStore for what it may be`,
-  );
+  throw new SessionError("ERR_STORE", `Cannot ${action}: the store gave an invalid answer: see SessionStore`);
 }

@@ -210,9 +210,7 @@ async function isRoutine(active: ActiveSession): Promise<boolean> {
 
 function assertClearable({ copy, clearSiteData }: ActiveSession): void {
   if (!clearSiteData.some((word) => word === "cookies" || word === "*") || !copy.exists) return;
-  throw new TypeError(
-    "Cannot begin a session in a response that clears cookies: the browser would remove the new cookie; leave out clearSiteData",
-  );
+  throw new TypeError("Cannot begin a session in a response that clears cookies: leave out clearSiteData");
 }
 
 /** The headers of the session that the response must carry. */

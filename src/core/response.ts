@@ -183,7 +183,7 @@ export function setCookiesOf(headers: Headers): string[] {
 /** The error for a response of an implementation that lacks what a copy needs, such as that of node-fetch. */
 function unusable(reason: string): TypeError {
   return new TypeError(
-    `Cannot add the session's headers to a Response of another implementation: ${reason}; return a Response of the runtime, made with new Response(body, { status, headers })`,
+    `Cannot add the session's headers to a Response of another implementation: ${reason}; return a Response of the runtime`,
   );
 }
 

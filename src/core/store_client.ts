@@ -183,7 +183,7 @@ export function cleanError(action: string, error: unknown): SessionError | TypeE
   const words = describe(error);
   const cleaned = new SessionError(
     "ERR_STORE",
-    `Cannot ${action}: the store failed${words === "" ? "" : ` (${words})`}; onEvent gets the engine's own error as the detail of the event "failed"`,
+    `Cannot ${action}: the store failed${words === "" ? "" : ` (${words})`}; the event "failed" has the engine's own error`,
     words === "" ? undefined : { cause: new Error(words) },
   );
   engineErrors.set(cleaned, error);

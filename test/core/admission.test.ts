@@ -65,7 +65,7 @@ describe("a session that is judged by plugins", () => {
   test.each([true, 7, {}])("is not let in by one that answers neither a reason nor nothing: %j", async (answer) => {
     const { plugins, asked } = doors(answer, undefined);
     await expect(judged(plugins)).rejects.toThrow(
-      'admit of the plugin "door 0" must return the reason to reject a session, or undefined; it returned ',
+      'admit of the plugin "door 0" must return a reason or undefined; it returned ',
     );
     expect(asked).toEqual([0]);
   });

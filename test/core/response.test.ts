@@ -278,7 +278,7 @@ describe("a response of another implementation", () => {
     expect(() => applied(response, said())).toThrow(
       new TypeError(
         "Cannot add the session's headers to a Response of another implementation: its body is not a ReadableStream; " +
-          "return a Response of the runtime, made with new Response(body, { status, headers })",
+          "return a Response of the runtime",
       ),
     );
   });

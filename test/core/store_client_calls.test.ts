@@ -372,7 +372,7 @@ describe("cleanError()", () => {
   ])("says nothing of %s", (_what, error) => {
     const cleaned = cleanError("load the session", error);
     expect(cleaned.cause).toBeUndefined();
-    expect(cleaned.message).toMatch(/^Cannot load the session: the store failed; onEvent/);
+    expect(cleaned.message).toMatch(/^Cannot load the session: the store failed; the event/);
     expect(Reflect.get(Object(reported("store", cleaned as SessionError)), "detail")).toBe(error);
   });
 });

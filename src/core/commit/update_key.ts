@@ -143,6 +143,6 @@ function committed(active: ActiveSession, key: string, compute: Compute): Comput
 function nested(key: string): TypeError {
   const call = `update(${JSON.stringify(key)})`;
   return new TypeError(
-    `Cannot update ${JSON.stringify(key)}: its function calls ${call} again; compute the new value from the one that it is given`,
+    `Cannot update ${JSON.stringify(key)}: its function calls ${call} again; use the value that it is given`,
   );
 }

@@ -23,9 +23,7 @@ export function assertMethods(name: string, value: unknown, methods: readonly st
 export function assertStore(name: string, value: unknown): void {
   assertMethods(name, value, ["load", "save", "delete"], "memoryStore()");
   if (hasTraits(value)) return;
-  throw new TypeError(
-    `${name} must have traits, such as { consistency: "strong", compareAndSet: true, maxBytes: Infinity }: see StoreTraits`,
-  );
+  throw new TypeError(`${name} must have valid traits: see StoreTraits`);
 }
 
 export function assertFunction(name: string, value: unknown): void {
@@ -84,7 +82,7 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
     const name = plugin?.name;
     if (typeof plugin !== "object" || typeof name !== "string" || name === "")
       throw new TypeError(
-        "Each plugin must be an object with a name, such as userSessions() returns; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
+        "Each plugin must be an object with a name; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
       );
     const steps = STEPS.map((step) => plugin[step]).filter((step) => step !== undefined);
     if (steps.length === 0 || steps.some((step) => typeof step !== "function"))

@@ -62,7 +62,7 @@ function isSession(value: unknown): boolean {
 function assertOpened(found: unknown): void {
   if (isRepositorySource(found))
     throw new TypeError(
-      "store must be cookieSessions() itself; it is a function that returns it. Give the secrets as a function instead: cookieSessions({ secrets: (env) => [env.SECRET] })",
+      "store must be cookieSessions() itself, not a function; its secrets can be one: cookieSessions({ secrets: (env) => [env.SECRET] })",
     );
   assertStore("What the function of the option store returns", found);
 }

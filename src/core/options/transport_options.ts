@@ -11,7 +11,7 @@ export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval:
   const { maxAge, refresh }: CookieOptions = Object(cookie);
   if (typeof maxAge !== "number" || maxAge >= touchInterval || refresh === "always") return;
   throw new RangeError(
-    `cookie.maxAge is ${maxAge} s, shorter than touchInterval, ${touchInterval} s: the cookie of a session in use would end; set touchInterval below it`,
+    `cookie.maxAge is ${maxAge} s, shorter than touchInterval, ${touchInterval} s: the cookie of a session in use would end`,
   );
 }
 
@@ -27,9 +27,7 @@ export function transportPolicy(
 ): Pick<Policy, "transports" | "varyHeaders" | "hasOwnTransports" | "name" | "headerName" | "claims"> {
   const hasOwnTransports = own !== undefined;
   if (hasOwnTransports && (cookie || header))
-    throw new TypeError(
-      "transports take the place of cookie and header: leave those out, or carry what they would in a transport",
-    );
+    throw new TypeError("transports take the place of cookie and header: leave those out");
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
   if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');

@@ -50,6 +50,6 @@ export function assertTimeouts(timeouts: OwnTimeouts): void {
   const others = { idle: undefined, absolute: false, cookie: null } as const;
   for (const name of ["idle", "absolute", "cookie"] as const) {
     const value = timeouts[name];
-    if (value !== undefined) assertDuration(`Cannot set timeouts: ${name}`, value, others[name]);
+    if (value !== undefined) assertDuration(`session.setTimeouts: ${name}`, value, others[name]);
   }
 }

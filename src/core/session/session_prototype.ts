@@ -21,9 +21,7 @@ function refuseIds(prototype: object, isProtected: (receiver: object) => boolean
     get: () => method as unknown,
     set(this: object, value: unknown) {
       if (typeof value !== "function" && isProtected(this))
-        throw new TypeError(
-          "session.id = … is refused: a session cannot be given an id; the option generateId makes it",
-        );
+        throw new TypeError("session.id = … is refused: the option generateId makes ids");
       Object.defineProperty(this, "id", { value, writable: true, enumerable: true, configurable: true });
     },
   });

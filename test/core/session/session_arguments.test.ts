@@ -63,7 +63,7 @@ describe("assertTimeouts()", () => {
     for (const value of [...NO_DURATION, ...(accepted[name] ?? [])]) {
       if (name === "cookie" && value === null) continue;
       expect(() => assertTimeouts({ [name]: value })).toThrow(
-        new RangeError(`Cannot set timeouts: ${name} must be a positive number of seconds${OTHERS[name]}`),
+        new RangeError(`session.setTimeouts: ${name} must be a positive number of seconds${OTHERS[name]}`),
       );
     }
   });

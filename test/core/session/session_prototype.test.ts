@@ -27,7 +27,7 @@ describe("a session", () => {
   test("[50] refuses an id that a program chooses, and has its own afterwards", async () => {
     const session = another();
     expect(() => Object.assign(session, { id: "a".repeat(32) })).toThrow(
-      new TypeError("session.id = … is refused: a session cannot be given an id; the option generateId makes it"),
+      new TypeError("session.id = … is refused: the option generateId makes ids"),
     );
     expect(await session.id()).toBeNull();
     const id = async (): Promise<string> => "replaced by a test";
