@@ -1,4 +1,5 @@
 import { fromTable, hasSymbols, isPlainObject, MAX_DEPTH, PROTO, prototypesOf, toTable } from "./value_table.ts";
+import { isObject } from "./kind_of.ts";
 
 /** How one value becomes a text, and back. Equal values must give equal texts. */
 export interface Codec {
@@ -61,10 +62,6 @@ function isTree(value: object, seen: Set<object>, level: number): boolean {
 
 function isPart(value: unknown, seen: Set<object>, level: number): boolean {
   return isOrdinary(value) || (isObject(value) && isTree(value, seen, level + 1));
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
 }
 
 function isOrdinary(value: unknown): boolean {

@@ -1,4 +1,5 @@
 import type { SessionError } from "./errors.ts";
+import { isObject } from "./kind_of.ts";
 
 /**
  * Why the token that a client presented was rejected.
@@ -114,7 +115,7 @@ export function notify(scope: EventScope, happening: SessionHappening, durationM
   if ("detail" in event) Object.defineProperty(event, "detail", { enumerable: false });
   try {
     const answer = onEvent(event);
-    if (typeof answer === "object" && answer !== null) Promise.resolve(answer).catch(() => {});
+    if (isObject(answer)) Promise.resolve(answer).catch(() => {});
   } catch {
     // See above.
   }

@@ -13,6 +13,7 @@ import { reportFailure } from "./store_client.ts";
 import type { LazySession } from "./session/lazy_session.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { isTouchDue, maxAgeOf } from "./commit/touch.ts";
+import { isObject } from "./kind_of.ts";
 
 /** Keeps the process alive until a promise settles. */
 export type WaitUntil = (promise: Promise<unknown>) => void;
@@ -133,8 +134,7 @@ export function waitUntilFor(
   if (response.status >= 300 && response.status < 400 && response.headers.has("Location")) return undefined;
   if (waitUntil !== undefined) return (promise) => waitUntil(promise, ...argumentsOf(rest));
   for (const each of rest) {
-    if (typeof each !== "object" || each === null || !("waitUntil" in each)) continue;
-    const { waitUntil: found } = each;
+    const found = isObject(each) ? each.waitUntil : undefined;
     if (typeof found === "function") return (promise) => found.call(each, promise);
   }
   return undefined;

@@ -40,10 +40,9 @@ export function recovering<T>(
   attempt: () => MaybePromise<T>,
   recover: (error: unknown) => MaybePromise<T>,
 ): MaybePromise<T> {
-  try {
-    const value = attempt();
-    return isPromise(value) ? Promise.resolve(value).catch(recover) : value;
-  } catch (error) {
-    return recover(error);
-  }
+  return settling(attempt, same, recover);
+}
+
+function same<T>(value: T): T {
+  return value;
 }

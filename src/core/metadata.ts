@@ -5,6 +5,7 @@
  */
 import { type Fields, METADATA_FIELD, type RecordFields, withChanges } from "./record_fields.ts";
 import type { SessionRecord } from "./store.ts";
+import { isObject } from "./kind_of.ts";
 
 /** A value that JSON can hold. */
 export type JsonValue =
@@ -155,52 +156,32 @@ function parse(text: string): Partial<Metadata> | null {
 /** Whether a value has only facts that the core can read. The facts of plugins are not checked. */
 function isOthers(value: unknown): value is Partial<Metadata> {
   if (!isObject(value)) return false;
-  const { authenticatedAt, rotatedAt, unconfirmed, usedAt, timeouts, successor } = value;
+  // A fact that is absent counts as valid.
+  const { authenticatedAt = 0, rotatedAt = 0, usedAt = 0, unconfirmed = true, timeouts = {}, successor } = value;
   return (
-    isNumberOrAbsent(authenticatedAt) &&
-    isNumberOrAbsent(rotatedAt) &&
-    isTrueOrAbsent(unconfirmed) &&
-    isNumberOrAbsent(usedAt) &&
-    (timeouts === undefined || areTimeouts(timeouts)) &&
+    [authenticatedAt, rotatedAt, usedAt].every(Number.isFinite) &&
+    unconfirmed === true &&
+    areTimeouts(timeouts) &&
     (successor === undefined || isSuccessor(successor))
   );
 }
 
 function areTimeouts(value: unknown): boolean {
   if (!isObject(value)) return false;
-  const { idle, absolute, cookie } = value;
-  return (
-    isNumberOrAbsent(idle) &&
-    (absolute === false || isNumberOrAbsent(absolute)) &&
-    (cookie === null || isNumberOrAbsent(cookie))
-  );
+  const { idle = 0, absolute = 0, cookie = 0 } = value;
+  // `absolute` may also be false, and `cookie` null.
+  return [idle, absolute === false ? 0 : absolute, cookie ?? 0].every(Number.isFinite);
 }
 
 function isSuccessor(value: unknown): boolean {
   if (!isObject(value)) return false;
-  const { key, retiredAt, grace, isFinal } = value;
-  return (
-    typeof key === "string" &&
-    Number.isFinite(retiredAt) &&
-    (grace === undefined || isGrace(grace)) &&
-    isTrueOrAbsent(isFinal)
-  );
+  const { key, retiredAt, grace, isFinal = true } = value;
+  const isPointer = typeof key === "string" && Number.isFinite(retiredAt) && isFinal === true;
+  return isPointer && (grace === undefined || isGrace(grace));
 }
 
 function isGrace(value: unknown): boolean {
-  return (
-    isObject(value) && typeof value.id === "string" && Number.isFinite(value.until) && isTrueOrAbsent(value.untilUsed)
-  );
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
-}
-
-function isNumberOrAbsent(value: unknown): boolean {
-  return value === undefined || Number.isFinite(value);
-}
-
-function isTrueOrAbsent(value: unknown): boolean {
-  return value === undefined || value === true;
+  if (!isObject(value)) return false;
+  const { id, until, untilUsed = true } = value;
+  return typeof id === "string" && Number.isFinite(until) && untilUsed === true;
 }

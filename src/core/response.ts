@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isObject } from "./kind_of.ts";
 
 /**
  * A copy of a response with the session's headers. Without such headers, the response itself. Null for a response that cannot
@@ -60,7 +61,7 @@ const PRIVATE = "private";
 
 /** Whether a value is a response, of any implementation. */
 export function isResponse(value: unknown): value is Response {
-  return typeof value === "object" && value !== null && "status" in value && "headers" in value;
+  return isObject(value) && "status" in value && "headers" in value;
 }
 
 /** The part of `Headers` that is needed to add to them. Adapters have headers of other kinds. */

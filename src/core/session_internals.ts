@@ -11,6 +11,7 @@ import type { MaybePromise } from "./maybe_promise.ts";
 import type { JsonValue, Metadata } from "./metadata.ts";
 import type { Policy } from "./policy.ts";
 import type { Found, Operation, Repository } from "./repository.ts";
+import { isObject } from "./kind_of.ts";
 
 /** A session from the inside. */
 export interface SessionInternals {
@@ -95,8 +96,7 @@ export const INTERNALS: unique symbol = Symbol.for("with-session.internals.1");
  * @throws {TypeError} If the value is not a session of this package
  */
 export function internalsOf(session: object): SessionInternals {
-  const internals: unknown =
-    typeof session === "object" && session !== null ? Reflect.get(session, INTERNALS) : undefined;
+  const internals: unknown = isObject(session) ? session[INTERNALS] : undefined;
   if (internals === undefined) throw new TypeError("Expected a Session of with-session");
   return internals as SessionInternals;
 }

@@ -20,6 +20,7 @@ import { loadToRead } from "./session/session_values.ts";
 import { cleanError } from "./store_client.ts";
 import { argumentsOf } from "./options/store_resolver.ts";
 import { notify } from "./events.ts";
+import { isObject } from "./kind_of.ts";
 
 /**
  * The sessions of one application, without a wrapper: for a WebSocket, a queue or a cron job, where there is no request, and for frameworks
@@ -233,7 +234,7 @@ export function requestIn(value: { readonly url?: unknown }): "req" | "request" 
 
 /** Whether a value is a manager, also one that another copy of this package made. */
 export function isManager<Data extends object>(value: object): value is SessionManager<Data> {
-  return typeof value === "object" && value !== null && MANAGER in value;
+  return isObject(value) && MANAGER in value;
 }
 
 /** The parts of a manager that wrappers and adapters use. */

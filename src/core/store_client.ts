@@ -4,6 +4,7 @@ import { isPromise, type MaybePromise } from "./maybe_promise.ts";
 import { inTime } from "./runtime.ts";
 import { ENDING, isDeletion, isRecordOrNull, isVersion, LOADING, STORING } from "./store_answers.ts";
 import type { RecordVersion, SessionStore, StoredRecord, StoreTraits, Write } from "./store.ts";
+import { isObject } from "./kind_of.ts";
 
 /**
  * The first wait before a retry, in milliseconds. The wait doubles with each retry, so that the retries reach beyond
@@ -199,7 +200,7 @@ const REPLY =
  */
 function describe(error: unknown): string {
   try {
-    if (typeof error !== "object" || error === null) return "";
+    if (!isObject(error)) return "";
     const code = "code" in error ? String(error.code) : "";
     const reply = "message" in error ? (REPLY.exec(String(error.message))?.[0] ?? "") : "";
     const words = [error.constructor.name, code, reply].filter((word) => /^\w{1,40}$/.test(word));

@@ -5,6 +5,7 @@
  * @module
  */
 import { fromBase64Url, toBase64Url } from "./base64url.ts";
+import { isObject } from "./kind_of.ts";
 
 /** A deeper value could be encoded where the stack has room, and then not be decoded where the stack has less. */
 export const MAX_DEPTH = 1000;
@@ -176,7 +177,7 @@ export function fromTable(given: unknown): unknown {
     if (typeof index !== "number" || !(index in table || -1 - index in SPECIAL)) throw damaged();
     if (index < 0) return SPECIAL[-1 - index];
     const part = table[index];
-    if (typeof part !== "object" || part === null) return part;
+    if (!isObject(part)) return part;
     if (index in made) return made[index];
     // A container is kept before it is filled, because its parts may refer to it.
     if (!Array.isArray(part)) return fill((made[index] = {}), part);

@@ -6,6 +6,7 @@ import { type Ending, fieldName, type FieldsView, keyOf, unexpired, withEnd } fr
 import { isPromise } from "./maybe_promise.ts";
 import { DATA, EXPIRING, FLASH } from "./record_fields.ts";
 import type { WorkingCopy } from "./working_copy.ts";
+import { isObject } from "./kind_of.ts";
 
 /** The parts of the session in this request that `Values` needs. */
 interface ValuesOwner {
@@ -48,7 +49,7 @@ export class Values {
       this.track(key, value, text);
       return value;
     }
-    if (typeof fallback === "object" && fallback !== null) this.track(key, fallback, this.encode(key, fallback));
+    if (isObject(fallback)) this.track(key, fallback, this.encode(key, fallback));
     return fallback;
   }
 
@@ -97,7 +98,7 @@ export class Values {
   }
 
   track(key: string, value: unknown, text: string): void {
-    if (typeof value === "object" && value !== null) (this.#tracked ??= new Map()).set(key, { value, text });
+    if (isObject(value)) (this.#tracked ??= new Map()).set(key, { value, text });
     else this.#tracked?.delete(key);
   }
 

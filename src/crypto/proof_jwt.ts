@@ -7,6 +7,7 @@
 import { calculateJwkThumbprint, compactVerify, importJWK } from "jose";
 import type { JsonValue } from "../core/metadata.ts";
 import { fromBase64Url } from "../core/base64url.ts";
+import { isObject } from "../core/kind_of.ts";
 
 /** Algorithms of signatures with a key pair, as JOSE names them (RFC 7518, 3.1; RFC 8037; RFC 9864). */
 export const PROOF_ALGORITHMS: readonly string[] = [
@@ -145,8 +146,4 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | null {
   } catch {
     return null;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
 }

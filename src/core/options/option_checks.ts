@@ -1,7 +1,7 @@
 import type { Codec } from "../codec.ts";
 import { mistake } from "../errors.ts";
 import type { TimeoutLimits } from "../expiry.ts";
-import { kindOf } from "../kind_of.ts";
+import { isObject, kindOf } from "../kind_of.ts";
 import { assertKnown } from "../known_options.ts";
 import { isPromise, type MaybePromise } from "../maybe_promise.ts";
 import type { SessionOptions } from "../options.ts";
@@ -13,8 +13,8 @@ import { hasTraits } from "../store_answers.ts";
 
 /** @param example What a program can write there, for the message */
 export function assertMethods(name: string, value: unknown, methods: readonly string[], example?: string): void {
-  const isObject = (typeof value === "object" && value !== null) || typeof value === "function";
-  if (isObject && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
+  const mayHave = isObject(value) || typeof value === "function";
+  if (mayHave && methods.every((method) => typeof Reflect.get(value, method) === "function")) return;
   const hint = example === undefined ? "" : `, such as ${example}`;
   throw new TypeError(`${name} must be an object with ${methods.join(", ")}${hint}; it is ${kindOf(value)}`);
 }

@@ -5,6 +5,7 @@ import { sharesPromises } from "../runtime.ts";
 import { INTERNALS } from "../session_internals.ts";
 import { cleanError } from "../store_client.ts";
 import type { SessionStore } from "../store.ts";
+import { isObject } from "../kind_of.ts";
 
 type StoreFunction = (...rest: never[]) => MaybePromise<SessionStore>;
 
@@ -56,7 +57,7 @@ export function argumentsOf(rest: readonly unknown[]): readonly unknown[] {
 }
 
 function isSession(value: unknown): boolean {
-  return typeof value === "object" && value !== null && INTERNALS in value;
+  return isObject(value) && INTERNALS in value;
 }
 
 function assertOpened(found: unknown): void {

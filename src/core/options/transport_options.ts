@@ -6,6 +6,7 @@ import { assertMethods } from "./option_checks.ts";
 import type { SessionOptions } from "../options.ts";
 import type { NameClaim, Policy } from "../policy.ts";
 import type { Transport } from "../transport.ts";
+import { isObject } from "../kind_of.ts";
 
 export function assertCookieAge(cookie: SessionOptions["cookie"], touchInterval: number): void {
   const { maxAge, refresh }: CookieOptions = Object(cookie);
@@ -29,7 +30,7 @@ export function transportPolicy(
   if (hasOwnTransports && (cookie || header))
     throw new TypeError("transports take the place of cookie and header: leave those out");
   if (hasOwnTransports && !Array.isArray(own)) throw new TypeError("transports must be a list");
-  if (header !== false && typeof header !== "string" && (typeof header !== "object" || header === null)) {
+  if (header !== false && typeof header !== "string" && !isObject(header)) {
     throw new TypeError('header must be a name such as "X-Session-Id", an object with a name, or false');
   }
   for (const each of own ?? []) assertMethods("transports", each, ["read", "write", "clear"]);

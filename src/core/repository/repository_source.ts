@@ -4,6 +4,7 @@ import type { RecordCodec } from "../record_codec.ts";
 import type { Repository } from "../repository.ts";
 import type { SessionStore } from "../store.ts";
 import type { TokenFormat } from "../token_format.ts";
+import { isObject } from "../kind_of.ts";
 
 /** A value of the option `store` that is not a store, but brings its own repository. `cookieSessions()` is one. */
 export interface RepositorySource {
@@ -40,5 +41,5 @@ export interface RepositorySettings {
 
 /** Whether a value of the option `store` brings its own repository. It is recognised by its shape. */
 export function isRepositorySource(value: unknown): value is RepositorySource {
-  return typeof value === "object" && value !== null && "repositorySource" in value && value.repositorySource === true;
+  return isObject(value) && value.repositorySource === true;
 }

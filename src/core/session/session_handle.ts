@@ -1,6 +1,6 @@
 import type { ActiveSession, SessionSource } from "./active_session.ts";
 import { ambiguousCookie, responseSent } from "../errors.ts";
-import { kindOf } from "../kind_of.ts";
+import { isObject, kindOf } from "../kind_of.ts";
 import { assertDuration } from "../options/simple_checks.ts";
 import { infoOf } from "./session_info.ts";
 import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
@@ -200,7 +200,7 @@ export class SessionHandle<Data extends object> implements Session<Data> {
 
   /** The state behind a session. A session that another copy of this package made belongs to a manager of that copy. */
   static lazyOf(session: object): LazySession {
-    if (typeof session === "object" && session !== null && #lazy in session) return session.#lazy;
+    if (isObject(session) && #lazy in session) return session.#lazy;
     throw new TypeError("Expected a Session that this SessionManager has made");
   }
 
