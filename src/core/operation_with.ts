@@ -1,21 +1,15 @@
 import type { Operation } from "./repository.ts";
 
 /**
- * The same operation with some parts replaced, for finding a session. It is not made by spreading, because an
- * operation may have getters and private state.
+ * The same operation with some parts replaced, for finding a session. Spreading alone would lose the getters and
+ * methods of an operation, which may need its private state.
  */
 export function operationWith(op: Operation, own: Partial<Operation>): Operation {
   return {
-    now: op.now,
-    store: op.store,
-    request: op.request,
-    runtimeArguments: op.runtimeArguments,
+    ...op,
     name: op.name,
     presentedName: op.presentedName,
-    isOwnToken: op.isOwnToken,
-    isKnown: op.isKnown,
     transport: op.transport,
-    session: op.session,
     writeId: op.writeId,
     endsAt: (contents) => op.endsAt(contents),
     emit: (event) => op.emit(event),
