@@ -105,20 +105,19 @@ const OPTIONS = [
  */
 export function resolveCookieOptions(options: CookieOptions): CookieSettings {
   assertKnown(options, OPTIONS, "cookie");
-  const { name = DEFAULT_NAME, path = "/", domain, sameSite = "Lax", secure = true } = options;
-  const { httpOnly = true, partitioned = false, maxAge, refresh, previous = [] } = options;
-  for (const [option, value] of Object.entries({ secure, httpOnly })) assertBoolean(option, value);
+  const { sameSite = "Lax", secure = true, httpOnly = true, maxAge, refresh, previous = [] } = options;
+  assertBoolean("secure", secure);
+  assertBoolean("httpOnly", httpOnly);
   oneOf("cookie.sameSite", sameSite, ["Lax", "Strict", "None"]);
   oneOf("cookie.refresh", refresh, ["changed", "always"]);
   if (maxAge !== undefined) assertDuration("cookie.maxAge", maxAge, null);
   if (!Array.isArray(previous)) refuse("previous is not a list");
-  const scope = { name, domain, path, partitioned };
-  assertScope(scope);
-  const prefix = PREFIX.exec(name)?.[0];
+  const scope = scopeOf(options, DEFAULT_NAME);
+  const prefix = PREFIX.exec(scope.name)?.[0];
   if (!secure && prefix !== undefined) refuse(`a name that begins with ${prefix} needs secure`);
   if (!httpOnly && /http-$/i.test(prefix ?? "")) refuse(`a name that begins with ${prefix} needs httpOnly`);
   if (!secure && sameSite === "None") refuse("SameSite=None needs secure");
-  if (!secure && partitioned) refuse("partitioned needs secure");
+  if (!secure && scope.partitioned) refuse("partitioned needs secure");
   return {
     scope,
     secure,
@@ -127,28 +126,27 @@ export function resolveCookieOptions(options: CookieOptions): CookieSettings {
     sameSite,
     maxAge,
     refresh,
-    previous: previous.map((each) => previousScope(each, name)),
+    previous: previous.map((each) => {
+      assertKnown(each, ["name", "domain", "path", "partitioned"], "cookie.previous");
+      return scopeOf(each, scope.name);
+    }),
   };
 }
 
-function previousScope(given: PreviousCookie, current: string): CookieScope {
-  assertKnown(given, ["name", "domain", "path", "partitioned"], "cookie.previous");
-  const { name = current, domain, path = "/", partitioned = false } = given;
-  const scope = { name, domain, path, partitioned };
-  assertScope(scope);
-  return scope;
-}
-
-function assertScope({ name, domain, path, partitioned }: CookieScope): void {
+/** The scope among options, checked. */
+function scopeOf(options: PreviousCookie, usualName: string): CookieScope {
+  const { name = usualName, domain, path = "/", partitioned = false } = options;
   assertBoolean("partitioned", partitioned);
   if (typeof name !== "string" || !isToken(withoutPrefix(name))) refuse("its name is not a token (RFC 9110, 5.6.2)");
   if (typeof path !== "string" || !/^\/[\x20-\x3a\x3c-\x7e]*$/.test(path))
     refuse("its path does not begin with / or has a character that no path may have");
   if (domain !== undefined && !(typeof domain === "string" && /^\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/.test(domain)))
     refuse("its domain is not a host name");
-  if (!isHostName(name)) return;
-  if (domain !== undefined) refuse("a name that begins with __Host- cannot have a domain: give it another name");
-  if (path !== "/") refuse("a name that begins with __Host- must have the path /: give it another name");
+  if (isHostName(name)) {
+    if (domain !== undefined) refuse("a name that begins with __Host- cannot have a domain: give it another name");
+    if (path !== "/") refuse("a name that begins with __Host- must have the path /: give it another name");
+  }
+  return { name, domain, path, partitioned };
 }
 
 function assertBoolean(option: string, value: unknown): void {

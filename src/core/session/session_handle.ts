@@ -101,14 +101,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
     key: Key,
     change: (value: Data[Key] | undefined) => Next | Promise<Next>,
   ): Promise<Next> {
-    if (typeof change !== "function")
-      return Promise.reject(new TypeError("session.update takes a key and a function of its value"));
-    return this.#call((active) =>
-      chain(active.load(), () => {
+    return this.#call((active) => {
+      if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
+      return chain(active.load(), () => {
         active.assertWritable();
         return updateKey(active, key, change as (value: unknown) => unknown) as MaybePromise<Next>;
-      }),
-    );
+      });
+    });
   }
 
   pull<Key extends KeyOf<Data>>(key: Key): Promise<Data[Key] | undefined> {
