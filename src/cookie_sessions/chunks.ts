@@ -26,7 +26,8 @@ export function splitting(chunks: number): CookieSplitting {
       for (let rest = token; rest !== "";) {
         if (values.size === chunks) {
           const limit = chunks === 1 ? "" : ` in each of ${chunks} chunks`;
-          throw cookieTooLarge(`${name}=`.length + token.length, limit);
+          const hint = `${limit}; keep less in the session, or raise chunks of cookieSessions()`;
+          throw cookieTooLarge(`${name}=`.length + token.length, hint);
         }
         const chunk = chunkName(name, values.size);
         // A program that measures the whole pair counts the `=` as well.

@@ -18,10 +18,10 @@ export function assertCookieFits(name: string, value: string): void {
   if (octets > MAX_OCTETS) throw cookieTooLarge(octets);
 }
 
-/** The error of a token for which the cookies have too little room. */
-export function cookieTooLarge(octets: number, limit = ""): SessionError {
+/** The error of a token for which the cookies have too little room; `hint` says what to do. */
+export function cookieTooLarge(octets: number, hint = ""): SessionError {
   return new SessionError(
     "ERR_COOKIE_TOO_LARGE",
-    `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${limit}; keep less in the session, or raise chunks of cookieSessions()`,
+    `Cannot send the cookie: it has ${octets} octets, browsers keep ${MAX_OCTETS}${hint}`,
   );
 }
