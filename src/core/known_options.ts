@@ -44,7 +44,7 @@ export function inheriting<Options extends object>(copy: Options, options: objec
 
 /** What options are called in other libraries, or elsewhere in this one. The first option that is known counts. */
 const ALIASES: Readonly<Record<string, RegExp>> = {
-  idleTimeout: /^(ttl|duration|lifetime|expires|maxAge)$/,
+  idleTimeout: /^(ttl|timeout|duration|lifetime|expires|maxAge)$/,
   maxAge: /^expires$/,
   ttl: /^(expires|maxAge)$/,
   cookie: /^(maxAge|name|domain|path|sameSite|secure|httpOnly|partitioned)$/,
@@ -73,9 +73,9 @@ function nearestTo(name: string, known: readonly string[]): string | undefined {
   let most = SHARED;
   for (const each of known) {
     const shared = sharedLetters(name.toLowerCase(), each.toLowerCase());
-    // A name that is the beginning or the end of another one is like it, however long that one is.
-    const isPart = shared === Math.min(name.length, each.length);
-    const part = shared / Math.max(name.length, each.length) + (isPart ? SHARED : 0);
+    // The beginning of a name is like the whole name, however long that is.
+    const isBeginning = each.startsWith(name) || name.startsWith(each);
+    const part = shared / Math.max(name.length, each.length) + (isBeginning ? SHARED : 0);
     if (part > most) [nearest, most] = [each, part];
   }
   return nearest;

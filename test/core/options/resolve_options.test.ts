@@ -131,13 +131,22 @@ describe("misuse", () => {
     expect(() => new SessionManager(options)).toThrow(new TypeError(message));
   });
 
-  test.each(["user", "session", "sessions", "sliding", "inactivity", "csrf", "gracePeriod", "data", "hooks", "client"])(
-    "%s is near to no option",
-    (name) => {
-      const message = `with-session has no option "${name}". It has`;
-      expect(() => new SessionManager({ [name]: 1 } as object)).toThrow(message);
-    },
-  );
+  test.each([
+    "user",
+    "session",
+    "sessions",
+    "sliding",
+    "inactivity",
+    "csrf",
+    "gracePeriod",
+    "data",
+    "hooks",
+    "client",
+    "customerIds",
+  ])("%s is near to no option", (name) => {
+    const message = `with-session has no option "${name}". It has`;
+    expect(() => new SessionManager({ [name]: 1 } as object)).toThrow(message);
+  });
 
   test.each([
     ["adapter", "store"],
