@@ -94,8 +94,14 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
     wrap: (next) =>
       wrapRepository(next, {
         create(id, contents, op, replaces) {
-          if (op.session !== undefined) admitted.add(op.session);
-          return next.create(id, offers.onCreate(id, contents, op, replaces), op, replaces);
+          const { session, runtimeArguments } = op;
+          if (session !== undefined) admitted.add(session);
+          const given = offers.onCreate(id, contents, op, replaces);
+          // The response needs the program's secrets. If they are wrong, that must show before anything is stored.
+          const needsSecrets = session !== undefined && offers.has(session);
+          return chain(needsSecrets ? settings.signaturesOf({ secret: "" }, runtimeArguments) : undefined, () =>
+            next.create(id, given, op, replaces),
+          );
         },
         update: (current, contents, op) => next.update(current, offers.onUpdate(current.id, contents, op), op),
         end(current, op) {

@@ -13,7 +13,10 @@ export interface Signatures {
 }
 
 /** Finds the signatures of a session. */
-export type SignaturesOf = (binding: Binding, runtimeArguments: readonly unknown[]) => MaybePromise<Signatures>;
+export type SignaturesOf = (
+  binding: Pick<Binding, "secret">,
+  runtimeArguments: readonly unknown[],
+) => MaybePromise<Signatures>;
 
 /** No text that is signed here is longer: they are numbers. */
 const MAX_TEXT_LENGTH = 20;

@@ -13,6 +13,7 @@ import { faultyStore } from "../../src/testing/faulty_store.ts";
 import { kvSimulator } from "../../src/testing/kv_simulator.ts";
 import { type UserSessions, userSessions } from "../../src/user_sessions.ts";
 import { HeaderClient } from "../dpop/client.ts";
+import { counted } from "../setup/sessions.ts";
 import { Browser, deviceKey, ORIGIN } from "./browser.ts";
 
 const SECRETS = ["a secret of thirty-two bytes or more"];
@@ -140,6 +141,14 @@ test("deviceBound({ secrets }) needs the secrets as well, the current one first,
   expect(await look({ secrets: async () => await Promise.resolve(SECRETS) })).toEqual(ALIVE);
   expect(await look({ secrets: [other] })).toEqual(REJECTED);
   expect(await look({})).toEqual(REJECTED);
+});
+
+test("deviceBound({ secrets }) stores nothing if they are wrong, because the response would not reach the client", async () => {
+  const { store, calls } = counted(memoryStore());
+  // @ts-expect-error The secret is undefined, as with an unset variable.
+  const handler = app({ store }, { secrets: () => [undefined] });
+  await expect(handler(new Request(`${ORIGIN}/login`))).rejects.toThrow(/secrets\[0\] is undefined/);
+  expect(calls).toEqual([]);
 });
 
 test("requests that are under way during a login with a grace stay in, and their answers do not undo it", async () => {
