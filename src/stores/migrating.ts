@@ -20,6 +20,7 @@ import {
   STORING,
 } from "../core/store_answers.ts";
 import type { SessionStore } from "../core/store.ts";
+import { isMarked, isMarker, unmarkedRecord } from "./migrating/marks.ts";
 import { movingStore } from "./migrating/moving_store.ts";
 
 /** Options of {@linkcode migratingStore}. */
@@ -98,13 +99,25 @@ export function migratingStore(
     );
   }
   if (typeof now !== "function") throw new TypeError("migratingStore: now must be a function");
-  const store = movingStore(withCheckedAnswers(from), withCheckedAnswers(to), now);
+  const store = movingStore(withoutMarks(withCheckedAnswers(from)), withCheckedAnswers(to), now);
   made.add(store);
   return store;
 }
 
 /** Stores that this function has made. As `to`, such a store would take the marker of the outer one for its own, and hide it. */
 const made: WeakSet<SessionStore> = new WeakSet();
+
+/** A store without the marks of an earlier migration to it, from which the program turned back. */
+function withoutMarks(store: SessionStore): SessionStore {
+  return {
+    ...store,
+    load: async (key, signal) => {
+      const found = await store.load(key, signal);
+      if (found === null || !isMarked(found)) return found;
+      return isMarker(found) ? null : { ...unmarkedRecord(found), version: found.version };
+    },
+  };
+}
 
 /**
  * A store whose answers are checked, because this store reads them. The time limit and the retries are those of the

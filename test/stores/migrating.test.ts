@@ -10,6 +10,7 @@ import { cloudflareKvStore } from "../../src/stores/cloudflare_kv.ts";
 import { fileStore } from "../../src/stores/file.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
 import { tagged } from "../../src/stores/migrating/versions.ts";
+import { userSessions } from "../../src/user_sessions.ts";
 import {
   cookieJar,
   fakeClock,
@@ -353,6 +354,34 @@ describe("migratingStore()", () => {
 });
 
 describe("SessionManager on migratingStore()", () => {
+  it("finds no mark of the earlier move in a session after the program has turned back", async () => {
+    const clock = fakeClock();
+    const options = { now: clock.now };
+    const [first, second] = [memoryStore(), memoryStore()];
+    const managed = (store: SessionStore) => {
+      const users = userSessions();
+      return { users, sessions: new SessionManager({ store, plugins: [users], ...options }) };
+    };
+    const before = managed(first);
+    const begin = async (name: string): Promise<string> => {
+      const session = before.sessions.start(new Request("https://shop.example/"));
+      session.set("n", 0);
+      await before.users.bind(session, name);
+      await session.save();
+      return (await session.id()) ?? "";
+    };
+    const [loggedOut, revoked, used] = [await begin("ada"), await begin("eve"), await begin("bob")];
+    const forth = managed(migratingStore(first, second, options));
+    await forth.sessions.open(loggedOut).destroy();
+    await forth.users.revokeAll("eve");
+    await forth.sessions.open(used).update("n", () => 1);
+
+    const { sessions: back } = managed(migratingStore(second, first, options));
+    expect((await back.open(loggedOut).info()).ended).toBe("unknown");
+    expect((await back.open(revoked).info()).ended).toBe("revoked");
+    expect(await back.open(used).get("n")).toBe(1);
+  });
+
   it("keeps everybody signed in, loses no update, and ends what is ended", async () => {
     const [from, to] = [inFiles(), inFiles()];
     const ids: string[] = [];
