@@ -4,32 +4,38 @@
  * between any two of them. The command prints the number of histories and of violations, each violated promise, and the first history with a
  * violation. `npm run torture -- 100 7` plays 100 histories of the seed 7.
  *
- * `npm run torture -- --capabilities [programs]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
- * with the first program that breaks a promise, made as short as possible.
+ * `npm run torture -- capabilities [programs] [seed]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
+ * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions.
  *
  * @module
  */
 import fc from "fast-check";
+import { movingPrograms } from "./interleavings/capabilities/moves.ts";
 import { playProgram } from "./interleavings/capabilities/play.ts";
-import { programInWords, programs } from "./interleavings/capabilities/program.ts";
+import { type Program, programInWords, programs } from "./interleavings/capabilities/program.ts";
 import { violationsIn as violationsOfCapabilities } from "./interleavings/capabilities/verdict.ts";
 import { playHistory } from "./interleavings/history_play.ts";
 import { historyPrograms } from "./interleavings/history_program.ts";
 import { violationsIn } from "./interleavings/history_verdict.ts";
 
 const [, , ...given] = process.argv;
-const playsCapabilities = given[0] === "--capabilities";
-const [wanted = playsCapabilities ? 10_000 : 100_000, seed = Date.now() % 2 ** 31] = given
-  .slice(playsCapabilities ? 1 : 0)
-  .map(Number);
+const PLAYERS: Readonly<Record<string, () => Promise<void>>> = {
+  histories: tortureHistories,
+  capabilities: () => tortureCapabilities(programs),
+  moving: () => tortureCapabilities(movingPrograms),
+};
+const name = given[0]?.replace(/^--/, "") ?? "";
+const player = PLAYERS[name];
+if (player !== undefined) given.shift();
+const play = player ?? tortureHistories;
+const [wanted = play === tortureHistories ? 100_000 : 10_000, seed = Date.now() % 2 ** 31] = given.map(Number);
 const startedAt = performance.now();
 const violations: string[] = [];
 let played = 0;
 let requests = 0;
 const seconds = (): number => Math.round((performance.now() - startedAt) / 1000);
 
-if (playsCapabilities) await tortureCapabilities();
-else await tortureHistories();
+await play();
 
 async function tortureHistories(): Promise<void> {
   const { errorInstance } = await fc.check(
@@ -54,9 +60,9 @@ async function tortureHistories(): Promise<void> {
   process.exitCode = violations.length === 0 && played >= wanted ? 0 : 1;
 }
 
-async function tortureCapabilities(): Promise<void> {
+async function tortureCapabilities(all: fc.Arbitrary<Program>): Promise<void> {
   const { counterexample, counterexamplePath, errorInstance, numRuns } = await fc.check(
-    fc.asyncProperty(programs, async (program) => {
+    fc.asyncProperty(all, async (program) => {
       const history = await playProgram(program);
       played++;
       requests += history.sent.length;

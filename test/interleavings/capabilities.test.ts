@@ -1,6 +1,6 @@
 /**
  * Several browsers and users, on several servers, with capabilities in combination. `capabilities/program.ts` says what a program can be,
- * and `capabilities/verdict.ts` which promises are judged. `npm run torture -- --capabilities` plays more programs.
+ * and `capabilities/verdict.ts` which promises are judged. `npm run torture -- capabilities` plays more programs.
  *
  * @module
  */

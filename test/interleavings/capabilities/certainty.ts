@@ -23,7 +23,7 @@ export class Certainty {
     const { store, readYourWrites } = history.program.setting;
     this.history = history;
     this.skew = skewOf(history.program.setting);
-    this.isComparing = store === "comparing";
+    this.isComparing = store !== "eventual";
     this.seesOwn = this.isComparing || readYourWrites;
     this.done = history.sent.flatMap((by) => by.deeds.map((deed) => ({ by, deed })));
   }
@@ -40,7 +40,7 @@ export class Certainty {
   /** Whether a request must see what another one did. */
   mustSee(reader: Sent, { by, deed }: Done): boolean {
     if (deed.ackedAt === undefined) return false;
-    if (this.isComparing) return deed.ackedAt < reader.begunAt;
+    if (this.isComparing) return deed.ackedAt < reader.begunAt && !this.mayReturn(reader, by);
     // docs/read-your-writes.md: "It helps the client that wrote." The client does not know what a request has stored that failed, whose response was
     // lost, or that somebody else sent. Such a write counts as the later one for as long as the clocks differ and it is under way to other places.
     const hasCopied = (each: Sent): boolean =>
@@ -57,6 +57,15 @@ export class Certainty {
     // Of requests at once, the client may be the only one that knows all changes, for two minutes.
     const isKept = reader.begunTime < by.endedTime + 110_000 || !all.some((each) => overlap(each, by));
     return this.seesOwn && by.browser === reader.browser && by.heardAt < reader.begunAt && !isUnclear && isKept;
+  }
+
+  /**
+   * Whether a request may find an older state than another one has left. The documentation of `migratingStore` has that: if a process crashed or an engine hung
+   * in the middle of a move, the older state "is found again", "about twenty minutes later". By the clocks, these are ten minutes or more.
+   */
+  mayReturn(reader: Sent, { endedTime }: Sent): boolean {
+    const { program, faults, crashes } = this.history;
+    return program.setting.store === "moving" && faults + crashes > 0 && reader.begunTime > endedTime + 590_000;
   }
 
   /** The requests of the same browser that present its cookies. */

@@ -15,7 +15,7 @@ import { Browser, toldBy } from "./browser.ts";
 import { Handling, ON_PURPOSE } from "./handler.ts";
 import type { Data, History, Listing, Sent } from "./history.ts";
 import { BROWSERS, type Program, type Round, SERVERS, type User, type Visit, visitInWords } from "./program.ts";
-import { type Breaking, type Reports, Servers } from "./servers.ts";
+import { type Breaking, engineName, type Reports, Servers } from "./servers.ts";
 
 const HARMLESS: ReadonlySet<Fate> = new Set(["done", "done, answered later"]);
 /** The most steps that requests take which meet. */
@@ -59,6 +59,8 @@ class Player {
   #decisions = 0;
   #calls = 0;
   #faults = 0;
+  /** The engine that is down. */
+  #down: number | null = null;
 
   constructor(program: Program, breaking: Breaking) {
     this.#program = program;
@@ -103,9 +105,11 @@ class Player {
     };
   }
 
-  async #round({ later, meanwhile, visits }: Round): Promise<void> {
+  async #round({ later, meanwhile, visits, phase, down }: Round): Promise<void> {
     this.#clock.advance(later);
     if (later > 0) this.#trace.push(`${later} s later`);
+    if (phase !== undefined) this.#servers.replaceAll(phase);
+    this.#down = down ?? null;
     if (meanwhile > 0)
       void this.#stage.call(this.#network, `${meanwhile} s pass`, () => this.#clock.advance(meanwhile));
     await this.#meet(visits, () => this.#program.decisions[this.#decisions++] ?? LAST);
@@ -113,11 +117,12 @@ class Player {
 
   /** Each browser reads its session, and nothing fails. */
   async #audit(server: number): Promise<void> {
+    this.#down = null;
     const { setting } = this.#program;
     for (const browser of this.#browsers.keys())
       await this.#meet([{ browser, server, presents: "cookies", copy: 0, act: { does: "read" } }], () => LAST, true);
     const at = this.#instant();
-    if (setting.store === "comparing" && setting.users !== null)
+    if (setting.store !== "eventual" && setting.users !== null)
       for (const user of ["ada", "eve"] satisfies User[])
         this.#listings.push({ at, time: this.#clock.now(), user, handles: await this.#servers.list(server, user) });
     this.#rounds.push({ at });
@@ -151,9 +156,11 @@ class Player {
         continue;
       }
       this.#clock.advance(0.001);
-      const { who, fate } = decide();
+      const { who, fate: decided } = decide();
       const next = waiting[who % waiting.length];
       if (next === undefined) continue;
+      const isDown = this.#down !== null && next.label.includes(engineName(this.#down)) && HARMLESS.has(decided);
+      const fate = isDown ? "rejects" : decided;
       if (next.process === this.#network) {
         // The network loses a request or a response.
         await this.#stage.step(next, HARMLESS.has(fate) || next.label.endsWith("pass") ? "done" : "rejects");

@@ -5,8 +5,11 @@ import { type Decision, decisions } from "../history_program.ts";
 
 /** The capabilities and the store of all servers. */
 export interface Setting {
-  /** One that compares and sets, or Workers KV, where each server reads and writes in a place of its own. */
-  readonly store: "comparing" | "eventual";
+  /**
+   * One that compares and sets, or Workers KV, where each server reads and writes in a place of its own. Or several comparing stores, between which
+   * `migratingStore` moves the sessions.
+   */
+  readonly store: "comparing" | "eventual" | "moving";
   /** How the comparing store removes expired records. */
   readonly sweeping: Sweeping;
   readonly readYourWrites: boolean;
@@ -77,7 +80,17 @@ export interface Round {
   readonly meanwhile: number;
   readonly visits: readonly Visit[];
   readonly audit: number | null;
+  /** Before the round, all servers are replaced by servers in this phase of a migration. */
+  readonly phase?: Phase;
+  /** Which engine of a migration rejects each call during the round. */
+  readonly down?: number;
 }
+
+/**
+ * The phases of a migration: the first engine alone; `migratingStore(first, second)`; back to the first one; on to the third one before the second move
+ * has ended; and the engine alone to which the sessions moved.
+ */
+export type Phase = "first" | "moving" | "back" | "on" | "end";
 
 /** A program: what browsers do on which servers, the order of events, and what fails. */
 export interface Program {
@@ -89,6 +102,7 @@ export interface Program {
 }
 
 /** In seconds. The clocks of two servers may be 600 s apart. */
+export const ABSOLUTE = 20_000;
 export const IDLE = 3000;
 export const TOUCH = 300;
 const MAX_SKEW = 2 * MAX_CLOCK_ERROR;
@@ -251,7 +265,9 @@ export function visitInWords({ browser, server, presents, copy, act }: Visit): s
 export function programInWords({ setting, rounds }: Program): string {
   const { clocks, ...capabilities } = setting;
   const lines = [`setting: ${JSON.stringify(capabilities)}`, `clocks: ${JSON.stringify(clocks)}`];
-  for (const { later, meanwhile, visits, audit } of rounds) {
+  for (const { later, meanwhile, visits, audit, phase, down } of rounds) {
+    if (phase !== undefined) lines.push(`all servers are replaced: ${phase}`);
+    if (down !== undefined) lines.push(`the engine ${down} is down:`);
     lines.push(`${later} s later${meanwhile > 0 ? `, while ${meanwhile} s pass` : ""}:`);
     lines.push(...visits.map((each) => `  ${visitInWords(each)}`));
     if (audit !== null) lines.push(`  each browser reads at server ${audit}`);

@@ -4,15 +4,17 @@ import { encryption } from "../../../src/encryption.ts";
 import { readYourWrites } from "../../../src/read_your_writes.ts";
 import { signedIds } from "../../../src/signed_ids.ts";
 import { cloudflareKvStore } from "../../../src/stores/cloudflare_kv.ts";
+import { migratingStore } from "../../../src/stores/migrating.ts";
 import { kvSimulator } from "../../../src/testing.ts";
 import { type UserSessions, userSessions } from "../../../src/user_sessions.ts";
 import { RIGHT, serverClock } from "../../setup/clocks.ts";
-import { type Process, startProcess, within } from "../../setup/processes.ts";
+import { kill, type Process, startProcess, within } from "../../setup/processes.ts";
 import { recordingEngine } from "../../setup/recording_engine.ts";
 import { type Stage, stagedStore } from "../stage.ts";
 import type { Data } from "./history.ts";
 import { ownPlugin } from "./own_plugin.ts";
-import { IDLE, type Setting, TOUCH, type User } from "./program.ts";
+import { movedStore } from "./moves.ts";
+import { ABSOLUTE, IDLE, type Phase, type Setting, TOUCH, type User } from "./program.ts";
 
 const SECRETS = ["a secret of at least thirty-two bytes, number 1"];
 
@@ -42,7 +44,11 @@ export interface Reports {
 export interface Breaking {
   readonly setting?: (setting: Setting) => Setting;
   readonly plugin?: (plugin: Plugin) => Plugin;
+  readonly move?: typeof migratingStore;
 }
+
+/** Makes an engine wait for the stage with each call. */
+type Staged = (engine: SessionStore, name: string) => SessionStore;
 
 /** The servers of one program, with the engine that they share, and the versions of the users' passwords. */
 export class Servers {
@@ -50,8 +56,9 @@ export class Servers {
   readonly #stage: Stage;
   readonly #reports: Reports;
   readonly #breaking: Breaking;
-  readonly #storeAt: (server: number) => SessionStore;
+  readonly #storeAt: (server: number, staged: Staged) => SessionStore;
   readonly #clocks: readonly (() => number)[];
+  #phases: readonly Phase[] = ["first"];
   readonly all: Server[];
   readonly versions: Record<User, number> = { ada: 1, eve: 1 };
   readonly hasIndex: boolean;
@@ -64,11 +71,21 @@ export class Servers {
     this.#stage = stage;
     this.#reports = reports;
     const { store, sweeping, delay, deleteDelay, clocks } = setting;
-    const engine = recordingEngine(now, sweeping);
-    const kv = kvSimulator({ now, delay, deleteDelay, writeInterval: 0 });
-    this.#storeAt =
-      store === "comparing" ? () => engine.store : (server) => cloudflareKvStore(kv.at(`place ${server}`));
     this.#clocks = clocks.map((plan) => serverClock(now, plan));
+    if (store === "eventual") {
+      const kv = kvSimulator({ now, delay, deleteDelay, writeInterval: 0 });
+      this.#storeAt = (server, staged) => staged(cloudflareKvStore(kv.at(`place ${server}`)), "");
+    } else if (store === "comparing") {
+      const engine = recordingEngine(now, sweeping);
+      this.#storeAt = (_server, staged) => staged(engine.store, "");
+    } else {
+      const engines = [0, 1, 2].map(() => recordingEngine(now, sweeping).store);
+      const { move = migratingStore } = breaking;
+      this.#storeAt = (server, staged) => {
+        const all = engines.map((engine, at) => staged(engine, engineName(at)));
+        return movedStore(all, this.#phases, (from, to) => move(from, to, { now: this.#clockOf(server) }));
+      };
+    }
     this.all = clocks.map((_, at) => this.#start(at));
   }
 
@@ -82,16 +99,34 @@ export class Servers {
     this.all[at] = { ...this.#start(at), faults: server.faults + 1 };
   }
 
+  /**
+   * All servers are stopped, and servers in another phase of a migration take their places. docs/deploying.md, of turning back: "If `from` had failed in the
+   * middle of a move, the older state that it kept counts again." So a program does not turn back after a failure.
+   */
+  replaceAll(phase: Phase): void {
+    if (phase === "back" && this.all.some(({ faults }) => faults > 0)) return;
+    this.#phases = [...this.#phases, phase];
+    for (const [at, { process, faults }] of this.all.entries()) {
+      kill(process);
+      this.all[at] = { ...this.#start(at), faults };
+    }
+  }
+
   /** The handles that a server lists for a user. The calls of the store do not wait. */
   async list(at: number, user: User): Promise<string[]> {
-    const { users } = this.#manager(at, this.#storeAt(at));
+    const { users } = this.#manager(
+      at,
+      this.#storeAt(at, (store) => store),
+    );
     return ((await users?.list(user)) ?? []).map(({ handle }) => handle);
   }
 
   #start(at: number): Server {
     const process = startProcess();
     const { promise: died, resolve } = Promise.withResolvers<"crashed">();
-    const store = stagedStore(this.#stage, process, this.#storeAt(at), `server ${at} `);
+    const store = this.#storeAt(at, (engine, name) =>
+      stagedStore(this.#stage, process, engine, `server ${at} ${name}`),
+    );
     const manager = within(process, () => this.#manager(at, store));
     return { process, ...manager, died, die: () => resolve("crashed"), faults: 0 };
   }
@@ -101,8 +136,9 @@ export class Servers {
     const users = this.#users();
     const sessions = new SessionManager<Data>({
       store,
-      now: this.#clocks[at] ?? serverClock(Date.now, RIGHT),
+      now: this.#clockOf(at),
       idleTimeout: IDLE,
+      absoluteTimeout: ABSOLUTE,
       touchInterval: TOUCH,
       storeTimeout: 60,
       plugins: this.#plugins(users),
@@ -112,6 +148,10 @@ export class Servers {
       ...(rotateEvery === null ? {} : { rotateEvery }),
     });
     return { sessions, users };
+  }
+
+  #clockOf(at: number): () => number {
+    return this.#clocks[at] ?? serverClock(Date.now, RIGHT);
   }
 
   #users(): UserSessions<Metadata> | null {
@@ -140,6 +180,11 @@ export class Servers {
 /** The name of a user's plugin, and of the header that it adds to responses. */
 export function ownName(own: number): string {
   return `own-${own}`;
+}
+
+/** The name of an engine of a migration, in the labels of its calls. */
+export function engineName(engine: number): string {
+  return `engine ${engine} `;
 }
 
 /** One of all orders. */

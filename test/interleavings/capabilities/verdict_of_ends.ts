@@ -47,6 +47,8 @@ function* retiredIds(certainty: Certainty): Generator<string> {
     const { by, deed } = each;
     const { act } = by;
     if (by.outcome !== "answered" || by.presented === null) continue;
+    // docs/login.md: of two requests, "the second one keeps the id that the first one has given". "The grace of the first one counts."
+    if (deed.hasGrace && !by.events.some(({ type }) => type === "regenerated")) continue;
     const grace = deed.hasGrace && (act.does === "renew" || act.does === "log in") ? act.grace + certainty.skew : 0;
     for (const { reader } of certainty.readers)
       if (
@@ -103,6 +105,7 @@ function* rotations(certainty: Certainty): Generator<string> {
     if (teller.deeds.some(({ does }) => does === "renew")) continue;
     for (const each of sent) {
       if (each.presented === null || each.presented !== teller.presented || !each.found) continue;
+      if (certainty.mayReturn(each, teller)) continue;
       if (each.begunTime > first.endedTime + (60 + certainty.skew) * 1000)
         yield `the request ${each.who} opens a session with the id that ${teller.who} has renewed`;
     }
