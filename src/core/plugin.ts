@@ -43,7 +43,10 @@ export interface Plugin {
    * @throws {TypeError} If the plugin cannot work with the options of the manager
    */
   attach?(host: PluginHost): void;
-  /** Wraps the repository; called once for a manager, before `attach`. The first plugin is the innermost. */
+  /**
+   * Wraps the repository; called once for a manager, before `attach`. The first plugin is the innermost. An optional member
+   * that the result leaves out is that of `next`.
+   */
   wrap?(next: Repository): Repository;
   /** Called on each load: returns a reason to reject the session that was found, or undefined to accept it. */
   admit?(found: Found, op: Operation): MaybePromise<RejectReason | undefined>;

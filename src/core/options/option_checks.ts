@@ -92,11 +92,24 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
   }
 }
 
-/** The repository that a plugin's `wrap` returned. Without this check, a plugin that forgets to return it would protect nothing. */
-export function checkedRepository({ name }: Plugin, repository: Repository): Repository {
-  const methods = ["open", "refresh", "create", "update", "retire", "end"];
-  assertMethods(`The repository that wrap of the plugin ${JSON.stringify(name)} returns`, repository, methods);
-  return repository;
+const METHODS = ["open", "refresh", "create", "update", "retire", "end"] as const;
+const OPTIONAL_MEMBERS = ["tokenHoldsSession", "tokenFor", "idOf", "reinstate"] as const;
+
+/**
+ * The repository that a plugin's `wrap` returned. Without this check, a plugin that forgets to return it would protect
+ * nothing. Optional members that it leaves out are those of `next`: most plugins do not know them, and the core does less
+ * without them. For example, it cannot put back an id that was retired in a request that failed.
+ */
+export function checkedRepository({ name }: Plugin, repository: Repository, next: Repository): Repository {
+  assertMethods(`The repository that wrap of the plugin ${JSON.stringify(name)} returns`, repository, METHODS);
+  if (OPTIONAL_MEMBERS.every((member) => member in repository || next[member] === undefined)) return repository;
+  const members = [...METHODS, ...OPTIONAL_MEMBERS].map((member) => {
+    const owner = member in repository ? repository : next;
+    const value = owner[member];
+    // A repository may be an instance of a class with private fields.
+    return [member, typeof value === "function" ? value.bind(owner) : value];
+  });
+  return Object.fromEntries(members) as Repository;
 }
 
 export function assertLimits(limits: TimeoutLimits, idleTimeout: number, absoluteTimeout: number | false): void {

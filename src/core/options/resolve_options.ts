@@ -95,7 +95,7 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
     : new StoreRepository({ ids, encryption, hasDefaultIds: generateId === undefined, endsOnReuse });
   return {
     repository: plugins.reduce(
-      (next, plugin) => (plugin.wrap ? checkedRepository(plugin, plugin.wrap(next)) : next),
+      (next, plugin) => (plugin.wrap ? checkedRepository(plugin, plugin.wrap(next), next) : next),
       own,
     ),
     plugins,

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import {
   memoryStore,
+  type Plugin,
   type Session,
   SessionError,
   type SessionEvent,
@@ -123,6 +124,32 @@ describe("regenerate()", () => {
       expect({ ...now.result }).toEqual({ basket: ["cake"] });
     },
   );
+
+  test("puts the old id back although a plugin wraps only the methods that each repository has", async () => {
+    const { store, records } = openStore();
+    const plugin: Plugin = {
+      name: "six",
+      wrap: (next) => ({
+        open: (token, op) => next.open(token, op),
+        refresh: (current, op) => next.refresh(current, op),
+        create: (id, contents, op, replaces) => next.create(id, contents, op, replaces),
+        update: (current, contents, op) => next.update(current, contents, op),
+        retire: (current, successor, graceUntil, op) => next.retire(current, successor, graceUntil, op),
+        end: (session, op) => next.end(session, op),
+      }),
+    };
+    const jar = cookieJar();
+    const visit = visitor({ store, plugins: [plugin] }, { jar });
+    await visit((session) => session.set("user", "ada"));
+    const failing = visit(async (session) => {
+      await session.regenerate();
+      await session.save();
+      throw new Error("The handler fails");
+    });
+    await expect(failing).rejects.toThrow("The handler fails");
+    expect((await visit((session) => session.get("user"))).result).toBe("ada");
+    expect(living(records)).toHaveLength(1);
+  });
 
   test("does nothing without a session", async () => {
     const { store, calls } = counted(memoryStore());

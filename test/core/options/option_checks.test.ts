@@ -117,10 +117,67 @@ test.each(["open", "refresh", "create", "update", "retire", "end"])(
       throw new Error("not called");
     };
     const repository = { open: call, refresh: call, create: call, update: call, retire: call, end: call };
-    expect(checkedRepository(plugin, repository)).toBe(repository);
-    expect(() => checkedRepository(plugin, { ...repository, [method]: undefined })).toThrow(TypeError);
+    expect(checkedRepository(plugin, repository, repository)).toBe(repository);
+    const incomplete = { ...repository, [method]: undefined };
+    expect(() => checkedRepository(plugin, incomplete, repository)).toThrow(TypeError);
   },
 );
+
+describe("checkedRepository() of a plugin that leaves out optional members", () => {
+  const plugin: Plugin = { name: "audit", admit: () => undefined };
+  /** A repository whose methods need their object, as those of a class with private fields do. */
+  class Named {
+    readonly #name: string;
+    constructor(name: string) {
+      this.#name = name;
+    }
+    open = method("open");
+    refresh = method("refresh");
+    create = method("create");
+    update = method("update");
+    retire = method("retire");
+    end = method("end");
+    name(verb: string): string {
+      return `${this.#name}.${verb}`;
+    }
+  }
+  class Whole extends Named {
+    readonly tokenHoldsSession = true;
+    tokenFor = method("tokenFor");
+    idOf = method("idOf");
+    reinstate = method("reinstate");
+  }
+  function method(verb: string) {
+    return function (this: Named): never {
+      return this.name(verb) as never;
+    };
+  }
+  const called = (repository: object): unknown[] =>
+    ["open", "end", "tokenFor", "idOf", "reinstate"].map((verb) => Reflect.get(repository, verb)?.());
+
+  test("takes those of the repository below", () => {
+    const checked = checkedRepository(plugin, new Named("own"), new Whole("next"));
+    expect(checked.tokenHoldsSession).toBe(true);
+    expect(called(checked)).toEqual(["own.open", "own.end", "next.tokenFor", "next.idOf", "next.reinstate"]);
+  });
+
+  test("keeps those that it has, also if it has them as undefined", () => {
+    const own = Object.assign(new Whole("own"), { idOf: undefined });
+    const { reinstate: _, ...less } = new Whole("own");
+    expect(checkedRepository(plugin, own as never, new Whole("next"))).toBe(own);
+    const checked = checkedRepository(
+      plugin,
+      Object.assign(new Named("own"), { ...less, idOf: undefined }) as never,
+      new Whole("next"),
+    );
+    expect(called(checked)).toEqual(["own.open", "own.end", "own.tokenFor", undefined, "next.reinstate"]);
+  });
+
+  test("has none that the repository below does not have", () => {
+    const own = new Named("own");
+    expect(checkedRepository(plugin, own, new Named("next"))).toBe(own);
+  });
+});
 
 test("rotationOf() takes seconds, alone or with what follows when an old id is used again", () => {
   expect([
