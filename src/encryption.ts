@@ -18,7 +18,7 @@
 import { assertKnown } from "./core/known_options.ts";
 import { chain, type MaybePromise } from "./core/maybe_promise.ts";
 import type { RecordCodec } from "./core/record_codec.ts";
-import { type Fields, METADATA_FIELD, SEALED_FIELD } from "./core/record_fields.ts";
+import { SEALED_FIELD } from "./core/record_fields.ts";
 import { aesKey, type AesKey, decrypt, encrypt } from "./crypto/aes_gcm.ts";
 import { deriveKey } from "./crypto/keys.ts";
 import { type Keys, keyring, optionalSecrets, type Secrets, withAny } from "./crypto/secrets.ts";
@@ -72,26 +72,22 @@ export function encryption(options: EncryptionOptions = {}): RecordCodec {
   const resolve = secrets === undefined ? () => WITHOUT_SECRETS : keyring(secrets, (secret) => secret);
 
   return {
-    seal(fields, id, key, { runtimeArguments }) {
-      const metadata = fields.get(METADATA_FIELD) ?? "";
-      const data = JSON.stringify([...fields].filter(([name]) => name !== METADATA_FIELD));
+    seal(fields, id, key, { runtimeArguments }, metadata) {
+      const data = JSON.stringify([...fields]);
       return chain(resolve(runtimeArguments), ([secret]) =>
         chain(keyOf(id, secret), (aesKey) =>
-          chain(encrypt(aesKey, data, boundTo(key, metadata)), (sealed) =>
-            besideMetadata(metadata, [[SEALED_FIELD, sealed]]),
-          ),
+          chain(encrypt(aesKey, data, boundTo(key, metadata)), (sealed) => new Map([[SEALED_FIELD, sealed]])),
         ),
       );
     },
-    open(fields, id, key, { runtimeArguments }) {
+    open(fields, id, key, { runtimeArguments }, metadata) {
       const sealed = fields.get(SEALED_FIELD);
       if (sealed === undefined) return acceptPlain ? fields : null;
-      const metadata = fields.get(METADATA_FIELD) ?? "";
       const bound = boundTo(key, metadata);
       return chain(resolve(runtimeArguments), (list) =>
         chain(
           withAny(list, (secret) => chain(keyOf(id, secret), (aesKey) => decrypt(aesKey, sealed, bound))),
-          (data) => (data === null ? null : besideMetadata(metadata, JSON.parse(data))),
+          (data) => (data === null ? null : new Map<string, string>(JSON.parse(data))),
         ),
       );
     },
@@ -106,8 +102,4 @@ function keyOf(id: string, secret: string): MaybePromise<AesKey> {
 
 function boundTo(key: string, metadata: string): string {
   return `${key} ${metadata}`;
-}
-
-function besideMetadata(metadata: string, entries: readonly (readonly [string, string])[]): Fields {
-  return new Map([[METADATA_FIELD, metadata], ...entries]);
 }

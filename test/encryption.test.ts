@@ -11,12 +11,13 @@ const OLDER = "an older secret of thirty-two bytes or more";
 const ID = "aB3_-aB3_-aB3_-aB3_-aB";
 const KEY = hash("sha256", ID);
 const op = (...runtimeArguments: unknown[]): Operation => ({ runtimeArguments }) as unknown as Operation;
+const METADATA = "1 aB3 1 1 1 name";
 const FIELDS = new Map([
-  ["@", '{"createdAt":1}'],
   ["=user", '{"name":"ä"}'],
   ["~note", '"flash"'],
 ]);
-const sealed = (options?: EncryptionOptions) => encryption(options).seal(FIELDS, ID, KEY, op()) as Map<string, string>;
+const sealed = (options?: EncryptionOptions) =>
+  encryption(options).seal(FIELDS, ID, KEY, op(), METADATA) as Map<string, string>;
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -27,18 +28,20 @@ describe("seal()", () => {
   test.each<[string, EncryptionOptions | undefined, string]>([
     ["the id alone", undefined, ""],
     ["the id and the current secret", { secrets: [SECRET, OLDER] }, SECRET],
-  ])("gives the metadata, and the rest in AES-256-GCM under a key of %s, bound to both", (_name, options, secret) => {
-    const fields = sealed(options);
-    expect([...fields.keys()]).toEqual(["@", "*"]);
-    expect(fields.get("@")).toBe(FIELDS.get("@"));
-    const text = fields.get("*") ?? "";
-    const bytes = (from: number, to?: number) => Buffer.from(text.slice(from, to), "base64url");
-    const key = hash("sha256", JSON.stringify(["with-session record", ID, secret]), "buffer");
-    const decipher = createDecipheriv("aes-256-gcm", key, bytes(1, 17));
-    decipher.setAAD(Buffer.from(`${KEY} {"createdAt":1}`)).setAuthTag(bytes(17, 39));
-    const data: unknown = JSON.parse(decipher.update(bytes(39), undefined, "utf8") + decipher.final("utf8"));
-    expect(data).toEqual([...FIELDS].slice(1));
-  });
+  ])(
+    "gives the fields in AES-256-GCM under a key of %s, bound to the store key and the metadata",
+    (_name, options, secret) => {
+      const fields = sealed(options);
+      expect([...fields.keys()]).toEqual(["*"]);
+      const text = fields.get("*") ?? "";
+      const bytes = (from: number, to?: number) => Buffer.from(text.slice(from, to), "base64url");
+      const key = hash("sha256", JSON.stringify(["with-session record", ID, secret]), "buffer");
+      const decipher = createDecipheriv("aes-256-gcm", key, bytes(1, 17));
+      decipher.setAAD(Buffer.from(`${KEY} ${METADATA}`)).setAuthTag(bytes(17, 39));
+      const data: unknown = JSON.parse(decipher.update(bytes(39), undefined, "utf8") + decipher.final("utf8"));
+      expect(data).toEqual([...FIELDS]);
+    },
+  );
 
   test("shows no data and no names of data", () => {
     expect(JSON.stringify([...sealed()])).not.toMatch(/user|note|flash|name/);
@@ -51,7 +54,7 @@ describe("open()", () => {
     (options) => {
       const codec = encryption(options);
       const by = options === undefined ? undefined : { secrets: [SECRET] };
-      expect(codec.open(sealed(by), ID, KEY, op())).toEqual(FIELDS);
+      expect(codec.open(sealed(by), ID, KEY, op(), METADATA)).toEqual(FIELDS);
     },
   );
 
@@ -59,8 +62,6 @@ describe("open()", () => {
   test.each<[string, EncryptionOptions | undefined, ReadonlyMap<string, string>, string, string]>([
     ["another id", undefined, sealed(), `${ID}A`, KEY],
     ["another store key", undefined, sealed(), ID, otherKey],
-    ["other metadata", undefined, new Map(sealed()).set("@", '{"createdAt":2}'), ID, KEY],
-    ["no metadata", undefined, new Map([["*", sealed().get("*") ?? ""]]), ID, KEY],
     ["another text", undefined, new Map(sealed()).set("*", "1AAAA"), ID, KEY],
     ["an empty text", undefined, new Map(sealed()).set("*", ""), ID, KEY],
     ["a plain record", undefined, FIELDS, ID, KEY],
@@ -69,11 +70,15 @@ describe("open()", () => {
     ["a secret where there was none", { secrets: [SECRET] }, sealed(), ID, KEY],
     ["another text, with acceptPlain", { acceptPlain: true }, new Map(sealed()).set("*", "1AAAA"), ID, KEY],
   ])("gives null for %s", (_name, options, fields, id, key) => {
-    expect(encryption(options).open(fields, id, key, op())).toBeNull();
+    expect(encryption(options).open(fields, id, key, op(), METADATA)).toBeNull();
+  });
+
+  test.each(["1 aB3 2 1 1 name", ""])("gives null for the metadata %j", (metadata) => {
+    expect(encryption().open(sealed(), ID, KEY, op(), metadata)).toBeNull();
   });
 
   test("accepts a plain record with acceptPlain", () => {
-    expect(encryption({ acceptPlain: true }).open(FIELDS, ID, KEY, op())).toBe(FIELDS);
+    expect(encryption({ acceptPlain: true }).open(FIELDS, ID, KEY, op(), METADATA)).toBe(FIELDS);
   });
 });
 
@@ -82,9 +87,9 @@ test("encryption() gives the same by WebCrypto, where Node's crypto is absent", 
   vi.spyOn(process, "getBuiltinModule").mockReturnValue(undefined as never);
   const fresh = await import("../src/encryption.ts");
   const web = fresh.encryption({ secrets: [OLDER, SECRET] });
-  expect(await web.open(sealed({ secrets: [SECRET] }), ID, KEY, op())).toEqual(FIELDS);
-  const fields = await web.seal(FIELDS, ID, KEY, op());
-  expect(encryption({ secrets: [OLDER] }).open(fields, ID, KEY, op())).toEqual(FIELDS);
+  expect(await web.open(sealed({ secrets: [SECRET] }), ID, KEY, op(), METADATA)).toEqual(FIELDS);
+  const fields = await web.seal(FIELDS, ID, KEY, op(), METADATA);
+  expect(encryption({ secrets: [OLDER] }).open(fields, ID, KEY, op(), METADATA)).toEqual(FIELDS);
 });
 
 test.each<[unknown, typeof TypeError | typeof RangeError, string]>([

@@ -5,7 +5,7 @@ import type { RejectReason } from "./events.ts";
 import { followedUntil, maySweep, sweptAt, touched } from "./expiry.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { type Metadata, metadataOf, readMetadata, type Successor, withMetadata } from "./metadata.ts";
-import { PLAIN, type RecordCodec } from "./record_codec.ts";
+import { openFields, type RecordCodec, sealFields } from "./record_codec.ts";
 import { NO_FIELDS } from "./record_fields.ts";
 import { isTombstone, type Stored, storedOf, writeOf } from "./store_repository/record_write.ts";
 import type { Contents, Found, Operation, Repository } from "./repository.ts";
@@ -31,13 +31,13 @@ interface StoreRepositoryOptions {
 /** Keeps sessions in a store. The client holds an id; the store has a record under the hash of the id. */
 export class StoreRepository implements Repository {
   readonly #ids: TokenFormat;
-  readonly #codec: RecordCodec;
+  readonly #codec: RecordCodec | undefined;
   readonly #isPossible: (id: string) => boolean;
   readonly #endsOnReuse: boolean;
 
   constructor({ ids, encryption, hasDefaultIds, endsOnReuse }: StoreRepositoryOptions) {
     this.#ids = ids ?? PLAIN_IDS;
-    this.#codec = encryption ?? PLAIN;
+    this.#codec = encryption;
     this.#isPossible = hasDefaultIds ? isDefaultId : isId;
     this.#endsOnReuse = endsOnReuse;
   }
@@ -101,7 +101,7 @@ export class StoreRepository implements Repository {
     const stored: Stored = { key, fields };
     // The codec is not needed: a retired record has no data.
     if (metadata.successor !== undefined) return { fields, metadata, lastSeenAt, id, token: "", version, stored };
-    return chain(this.#codec.open(fields, id, key, op), (opened) => {
+    return chain(openFields(this.#codec, fields, id, key, op), (opened) => {
       if (opened === null) return "corrupt";
       return chain(token ?? this.tokenFor(id, op), (made) => {
         return { fields: opened, metadata, lastSeenAt, id, token: made, version, stored };
@@ -155,7 +155,7 @@ export class StoreRepository implements Repository {
     const named = isTouch ? metadata : withWrite(metadata, op);
     const whole = isTouch ? fields : withMetadata(fields, named, key);
     const before = current === null ? NO_FIELDS : storedOf(current).fields;
-    const sealing = isTouch ? before : this.#codec.seal(whole, id, key, op);
+    const sealing = isTouch ? before : sealFields(this.#codec, whole, id, key, op);
     return chain(sealing, (sealed) => {
       const record = { fields: sealed, lastSeenAt };
       const write = writeOf(record, before, current?.version ?? null, sweptAt({ metadata: named, lastSeenAt }, op));

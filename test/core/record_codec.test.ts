@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { memoryStore, type SessionEvent } from "../../mod.ts";
+import { memoryStore, type RecordCodec, type SessionEvent } from "../../mod.ts";
 import { encryption } from "../../src/encryption.ts";
 import { cookieJar } from "../../src/testing.ts";
 import { visitor } from "../setup/sessions.ts";
@@ -23,4 +23,44 @@ test("a record without encryption is read as it is, and changed", async () => {
     await visit((session) => session.set("a", n));
     expect((await visit((session) => session.get("a"))).result).toBe(n);
   }
+});
+
+const reversed = (text: string): string => [...text].toReversed().join("");
+const eachReversed = (fields: ReadonlyMap<string, string>): Map<string, string> =>
+  new Map([...fields].map(([name, text]) => [name, `(${reversed(text)})`]));
+
+test.each<[string, RecordCodec]>([
+  [
+    "changes each field",
+    {
+      seal: eachReversed,
+      open: (fields) => new Map([...fields].map(([name, text]) => [name, reversed(text.slice(1, -1))])),
+    },
+  ],
+  [
+    "keeps all fields in one",
+    {
+      seal: async (fields) => new Map([["all", JSON.stringify([...fields])]]),
+      open: async (fields) => (fields.size === 1 ? new Map(JSON.parse(fields.get("all") ?? "[]")) : null),
+    },
+  ],
+])("a codec of a program that %s needs to know nothing of metadata", async (_name, codec) => {
+  const store = memoryStore();
+  const visit = visitor({ store, encryption: codec, rotateEvery: 60 });
+  await visit((session) => session.set({ n: 1, text: "two\nlines" }));
+  expect((await visit((session) => session.update("n", (n: unknown) => Number(n) + 1))).result).toBe(2);
+  await visit((session) => session.regenerate());
+  expect({ ...(await visit((session) => session.all())).result }).toEqual({ n: 2, text: "two\nlines" });
+});
+
+test("a codec can bind what it makes to the metadata", async () => {
+  const told: string[] = [];
+  const codec: RecordCodec = {
+    seal: (fields, _id, _key, _op, metadata) => (told.push(metadata), fields),
+    open: (fields, _id, _key, _op, metadata) => (told.push(metadata), fields),
+  };
+  const visit = visitor({ store: memoryStore(), encryption: codec });
+  await visit((session) => session.set("n", 1));
+  await visit((session) => session.get("n"));
+  expect(told).toEqual([expect.stringMatching(/^1 [0-9a-f]{16} /), told[0]]);
 });
