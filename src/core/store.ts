@@ -136,4 +136,10 @@ export interface SessionStore {
    * Removes the records whose `expiresAt` is before `now`, and returns how many. Only for engines that do not sweep by themselves.
    */
   prune?(now: number): Promise<number>;
+
+  /**
+   * Whether the client of the engine has closed for good, so that each call fails. If a function of the option `store` has
+   * returned this store, the next request calls it again. Only for clients that do not connect again by themselves.
+   */
+  isClosed?(): boolean;
 }

@@ -130,5 +130,6 @@ function withCheckedAnswers(store: SessionStore): SessionStore {
     save: async (key, write, signal) => validAnswer(STORING, await store.save(key, write, signal), isVersion),
     delete: async (key, expected, signal) => validAnswer(ENDING, await store.delete(key, expected, signal), isDeletion),
     ...(store.prune && { prune: store.prune.bind(store) }),
+    ...(store.isClosed && { isClosed: store.isClosed.bind(store) }),
   };
 }

@@ -35,6 +35,7 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * - Valkey GLIDE, with `readFrom: "primary"`, the default. It logs a warning when a server does not know a script or `IFEQ` yet.
  *
  * Or give it a function that opens one. It is called for the first session, and again when its client has closed for good.
+ * So is a function of the option `store` that returns this store with an open client.
  *
  * A client's `keyPrefix` comes before the store's `prefix`. In a cluster each session is one key, so any prefix will do.
  *
@@ -112,8 +113,8 @@ const MAX_BYTES = 512 * 1024 * 1024 - 8 * 1024;
  * ```
  */
 export function redisStore(client: RedisClientSource, options: RedisStoreOptions = {}): SessionStore {
-  const send = senderOf(client);
-  return recordStore("redisStore", options, {
+  const { send, isClosed } = senderOf(client);
+  const store = recordStore("redisStore", options, {
     name: "Redis",
     maxBytes: MAX_BYTES,
     send,
@@ -125,4 +126,5 @@ export function redisStore(client: RedisClientSource, options: RedisStoreOptions
         return command === "GET" ? "" : ["", ""];
       }),
   });
+  return { ...store, isClosed };
 }

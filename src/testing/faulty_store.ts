@@ -171,6 +171,7 @@ export function faultyStore(store: SessionStore, faults: FaultPlan = {}): Faulty
     },
 
     ...(store.prune && { prune: store.prune.bind(store) }),
+    ...(store.isClosed && { isClosed: store.isClosed.bind(store) }),
 
     plan(next) {
       plan = checkedPlan(next);

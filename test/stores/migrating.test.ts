@@ -296,6 +296,14 @@ describe("migratingStore()", () => {
     expect(migratingStore(kvStore(), kvStore()).prune).toBeUndefined();
   });
 
+  it("has closed for good when one of the stores has", () => {
+    const closing = (isClosed: boolean): SessionStore => ({ ...memoryStore(), isClosed: () => isClosed });
+    expect(migratingStore(closing(true), memoryStore()).isClosed?.()).toBe(true);
+    expect(migratingStore(memoryStore(), closing(true)).isClosed?.()).toBe(true);
+    expect(migratingStore(closing(false), closing(false)).isClosed?.()).toBe(false);
+    expect(migratingStore(memoryStore(), memoryStore()).isClosed).toBeUndefined();
+  });
+
   it("brings nothing back when a session that is in the oldest of three stores ends while it is moved", async () => {
     const [oldest, older, to] = [memoryStore(), memoryStore(), memoryStore()];
     const mover = migratingStore(migratingStore(oldest, older), to);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { SessionManager } from "../../mod.ts";
 import { type RedisClient, redisStore } from "../../src/stores/redis.ts";
 import { creation, key, later, now, present, saved } from "./redis_records.ts";
 
@@ -92,6 +93,26 @@ describe("a client that has closed for good", () => {
     await expect(Promise.resolve(store.load(key))).rejects.toThrow(/client is closed/);
     for (let i = 0; i < 3; i++) expect((await present(store)).version).toBe("v1");
     expect(opened).toBe(2);
+  });
+
+  test.each(Object.entries(closed))("makes the program's function open the store anew: %s", async (_name, open) => {
+    const client = { ...open(), isOpen: true, status: "ready", isClosed: false };
+    let opened = 0;
+    const sessions = new SessionManager({
+      store: async () => redisStore(++opened === 1 ? client : { sendCommand: async () => null }),
+    });
+    const read = () => sessions.open("a".repeat(32)).get("a");
+    await read();
+    await read();
+    expect(opened).toBe(1);
+    Object.assign(client, open());
+    expect(await Promise.all([read(), read(), read()])).toEqual([undefined, undefined, undefined]);
+    expect(opened).toBe(2);
+  });
+
+  test("opens nothing anew in a store that opens its clients itself", () => {
+    const store = redisStore(() => ({ sendCommand: async () => value, isOpen: false }));
+    expect(store.isClosed?.()).toBe(false);
   });
 
   test("is one of Bun's only if a command fails while it is not connected", async () => {

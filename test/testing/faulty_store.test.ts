@@ -19,6 +19,11 @@ async function valueOf(store: SessionStore, key: string = KEY): Promise<string |
 }
 
 describe("faultyStore()", () => {
+  it("has closed for good when the store has", () => {
+    expect(faultyStore({ ...memoryStore(), isClosed: () => true }).isClosed?.()).toBe(true);
+    expect(faultyStore(memoryStore()).isClosed).toBeUndefined();
+  });
+
   for (const { name, run } of storeCases()) {
     it(`without a plan: ${name}`, () => run(() => faultyStore(memoryStore())));
   }

@@ -19,7 +19,7 @@ interface OpenedStores {
 /**
  * Makes a function that opens the store, or returns the store that is already open. If the option `store` is a
  * function, it is called once if it takes no argument, and otherwise once for each distinct first argument, so that a
- * client is opened once. After a failure it is called again.
+ * client is opened once. It is called again after a failure, and when the client has closed for good.
  *
  * @returns A function of the runtime's arguments, without sessions: see {@linkcode argumentsOf}
  */
@@ -33,7 +33,7 @@ export function storeResolver(
     const key = store.length === 0 ? undefined : given[0];
     const opened = Object(key) === key ? byObject : byPrimitive;
     const known = opened.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined && (isPromise(known) || known.isClosed?.() !== true)) return known;
     const opening = recovering(
       () =>
         chain(store(...(given as never[])), (found) => {

@@ -104,6 +104,10 @@ export function movingStore(from: SessionStore, to: SessionStore, now: () => num
         return ((await from.prune?.(instant)) ?? 0) + ((await to.prune?.(instant)) ?? 0);
       },
     }),
+
+    ...((from.isClosed || to.isClosed) && {
+      isClosed: () => from.isClosed?.() === true || to.isClosed?.() === true,
+    }),
   };
 }
 

@@ -45,8 +45,15 @@ type AnyClient = { readonly [name in Lowercase<Command>]?: unknown } & {
   readonly isClosed?: unknown;
 };
 
+/** A way to send commands. */
+export interface Sender {
+  readonly send: Send;
+  /** Whether the client has closed for good, and no other one can be opened. */
+  isClosed(): boolean;
+}
+
 /** Sends through a client. A function is called for the first command, and again when its client has closed for good. */
-export function senderOf(source: RedisClientSource): Send {
+export function senderOf(source: RedisClientSource): Sender {
   const openClient = typeof source === "function" ? source : () => source;
   let client: AnyClient | undefined = typeof source === "function" ? undefined : assertClient(source);
   let opening: Promise<AnyClient> | undefined;
@@ -88,10 +95,13 @@ export function senderOf(source: RedisClientSource): Send {
     });
   }
 
-  return (...words) =>
-    client === undefined || isClosed(client)
-      ? (opening ??= open()).then((found) => sendThrough(found, ...words))
-      : sendThrough(client, ...words);
+  return {
+    send: (...words) =>
+      client === undefined || isClosed(client)
+        ? (opening ??= open()).then((found) => sendThrough(found, ...words))
+        : sendThrough(client, ...words),
+    isClosed: () => typeof source !== "function" && isClosed(source),
+  };
 }
 
 function call(

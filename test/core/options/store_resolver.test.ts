@@ -87,6 +87,30 @@ test("a function of no argument is called once, whatever the runtime passes", ()
   expect(calls).toBe(1);
 });
 
+test.each<[string, (open: () => SessionStore) => (env?: unknown) => SessionStore | Promise<SessionStore>]>([
+  ["of no argument", (open) => () => open()],
+  ["of an argument", (open) => (_env) => open()],
+  ["that is async", (open) => async () => open()],
+])("a function %s is called again when the client of its store has closed for good", async (_name, made) => {
+  const closed = new Set<SessionStore>();
+  let calls = 0;
+  const open = (): SessionStore => {
+    calls++;
+    const opened: SessionStore = { ...memoryStore(), isClosed: () => closed.has(opened) };
+    return opened;
+  };
+  const resolve = storeResolver(made(open) as never);
+  const [env] = [{}];
+  const first = await resolve([env]);
+  expect(await resolve([env])).toBe(first);
+  closed.add(first);
+  const [second, same] = await Promise.all([resolve([env]), resolve([env])]);
+  expect(second).not.toBe(first);
+  expect(same).toBe(second);
+  expect(await resolve([env])).toBe(second);
+  expect(calls).toBe(2);
+});
+
 test("argumentsOf() gives the very same list when it holds no session", () => {
   const given = ["env", null];
   expect(argumentsOf(given)).toBe(given);
