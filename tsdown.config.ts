@@ -17,7 +17,7 @@ const entry = Object.fromEntries(
 const groups = [
   {
     name: "records",
-    test: /src\/core\/(known_options|errors|record_(fields|text|size)|maybe_promise|base64url)\.ts$/,
+    test: /src\/core\/(known_options|errors|kind_of|record_(fields|text|size)|maybe_promise|base64url)\.ts$/,
     priority: 2,
   },
   { name: "core", test: /src\/core\/[^.]+\.ts$/, priority: 1 },

@@ -173,7 +173,7 @@ export function notSerializable(key: string, error: unknown): SessionError {
 export function ambiguousCookie(): SessionError {
   return new SessionError(
     "ERR_AMBIGUOUS_COOKIE",
-    "Cannot end the session: the request carries several cookies of its name; the response expires them, so let the client try again",
+    "Cannot end the session: the request carries several cookies of its name; the response expires the stray ones, so let the client try again",
   );
 }
 

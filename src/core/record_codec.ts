@@ -28,7 +28,8 @@ export function sealFields(
   const metadata = fields.get(METADATA_FIELD) ?? "";
   const data = withChanges(fields, NO_METADATA);
   return chain(codec.seal(data, id, key, op, metadata), (sealed) =>
-    withChanges(sealed, new Map([[METADATA_FIELD, metadata]])),
+    // The metadata stand first in the text, so that a lookup of them does not search the sealed fields.
+    new Map([[METADATA_FIELD, metadata], ...sealed]).set(METADATA_FIELD, metadata),
   );
 }
 
