@@ -7,8 +7,8 @@
 import { isObject } from "./kind_of.ts";
 
 /**
- * A copy of a response with the session's headers. Without such headers, the response itself. Null for a response that cannot
- * carry headers: an upgrade, or a network error, with immutable headers.
+ * A copy of a response with the session's headers. Null for a response that cannot carry headers: an upgrade, or a network
+ * error, with immutable headers.
  *
  * It is a copy for two reasons. Headers may be immutable (a redirect, a fetched response). And a handler may return one
  * object to two clients: writing to it would give one client's token to the other. The body is passed on, not read.
@@ -20,7 +20,6 @@ import { isObject } from "./kind_of.ts";
  * - `Access-Control-Expose-Headers` is extended only if the handler allows another origin.
  */
 export function applyHeaders(response: Response, added: Headers): Response | null {
-  if (added.keys().next().done) return response;
   const copy = copyOf(response);
   if (copy !== null) {
     mergeHeaders(copy.headers, added);
