@@ -43,9 +43,18 @@ export function isRegistrationChallenge(
   });
 }
 
-/** The challenge for the next proof of a session that has given a number of proofs. */
-export function refreshChallenge(signatures: Signatures, proofs: number): MaybePromise<string> {
-  return signatures.sign(REFRESH, proofs.toString(36));
+/**
+ * The challenge for the next proof of a session that has given a number of proofs. It belongs to one login, because each
+ * login counts anew, and a browser may register the same key again.
+ *
+ * @param login When the user signed in, as the session records it; undefined if it records none
+ */
+export function refreshChallenge(
+  signatures: Signatures,
+  proofs: number,
+  login: number | undefined,
+): MaybePromise<string> {
+  return signatures.sign(`${REFRESH} ${login}`, proofs.toString(36));
 }
 
 /** The state of a challenge: it is due, it is that of a proof a short while ago, or it is another one. */
@@ -60,9 +69,10 @@ export function judgeChallenge(
   signatures: Signatures,
   challenge: string,
   { proofs, provedAt }: { readonly proofs: number; readonly provedAt: number },
+  login: number | undefined,
   now: number,
 ): MaybePromise<{ readonly state: ChallengeState; readonly number: number }> {
-  return chain(signatures.verify(REFRESH, challenge), (text) => {
+  return chain(signatures.verify(`${REFRESH} ${login}`, challenge), (text) => {
     const number = text === null ? -1 : Number.parseInt(text, 36);
     if (number >= proofs) return { state: "due", number };
     const isRepeated = number === proofs - 1 && now - provedAt < TOLERANCE;

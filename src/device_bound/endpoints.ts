@@ -52,7 +52,7 @@ export async function register(request: Request, session: object, settings: Devi
     // proof that it got at login.
     await writeProof(headers, bound, exchange, op.now, signaturesOf, lifetime);
   }
-  writeChallenge(headers, await refreshChallenge(signatures, key.proofs), binding.id);
+  writeChallenge(headers, await refreshChallenge(signatures, key.proofs, authenticatedAt), binding.id);
   return new Response(sessionConfiguration(binding.id, exchange, scope), { headers });
 }
 
@@ -60,9 +60,10 @@ export async function register(request: Request, session: object, settings: Devi
 export async function refresh(request: Request, session: object, settings: DeviceBoundSettings): Promise<Response> {
   const id = readSessionId(request);
   const { internals, op, exchange, binding, isLate, mayBeStale } = await open(session);
-  // Just after a login, the browser may be registering its new key under the same id.
-  const mayRegister = mayBeStale || isUnderWay(internals.found?.metadata.rotatedAt ?? 0, op.now);
-  if (isLate || (binding !== null && binding.key === undefined && mayRegister)) return later();
+  const { authenticatedAt, rotatedAt = 0 } = internals.found?.metadata ?? {};
+  // Just after a login, the browser may be registering its new key under the same id, and a proof of its former key may be under way.
+  const isJustRenewed = isUnderWay(rotatedAt, op.now);
+  if (isLate || (binding !== null && binding.key === undefined && (mayBeStale || isJustRenewed))) return later();
   // This also ends a session of an earlier login that the browser still knows.
   if (exchange === null || binding?.id !== id || binding.key === undefined) return ended(id);
   const { key } = binding;
@@ -70,7 +71,7 @@ export async function refresh(request: Request, session: object, settings: Devic
   const signatures = await signaturesOf(binding, op.runtimeArguments);
   const headers = new Headers({ "Cache-Control": "no-store" });
   const challenge = async (proofs: number): Promise<void> =>
-    writeChallenge(headers, await refreshChallenge(signatures, proofs), id);
+    writeChallenge(headers, await refreshChallenge(signatures, proofs, authenticatedAt), id);
   const text = readProof(request);
   if (text === null) {
     await challenge(key.proofs);
@@ -78,9 +79,10 @@ export async function refresh(request: Request, session: object, settings: Devic
   }
   const rules = { type: PROOF_TYPE, algorithms: [key.algorithm], key: key.jwk };
   const proof = await verifyProofJwt(text, rules);
-  if (typeof proof === "string") return refused(proof);
+  if (typeof proof === "string") return isJustRenewed ? later() : refused(proof);
   const { jti } = proof.claims;
-  const { state, number } = await judgeChallenge(signatures, typeof jti === "string" ? jti : "", key, op.now);
+  const challenged = typeof jti === "string" ? jti : "";
+  const { state, number } = await judgeChallenge(signatures, challenged, key, authenticatedAt, op.now);
   if (state === "old") {
     await challenge(key.proofs);
     return new Response(null, { status: 403, headers });

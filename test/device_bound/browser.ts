@@ -51,6 +51,8 @@ export class Browser {
   /** The sessions that it knows, by their id. */
   readonly sessions: Map<string, KnownSession> = new Map();
   readonly challenges: Map<string, string> = new Map();
+  /** The key that was registered for each of them. */
+  readonly registered: Map<string, DeviceKey> = new Map();
   readonly requests: string[] = [];
   /** Whether it binds sessions at all. */
   isCapable = true;
@@ -94,19 +96,26 @@ export class Browser {
     return response;
   }
 
+  /** The key for a registration, or for a session that the browser knows. */
+  keyFor(_session: KnownSession | null): DeviceKey {
+    return this.key;
+  }
+
   async register(offer: string): Promise<Response> {
     const { path = "", challenge = "" } =
       /path="(?<path>[^"]*)";challenge="(?<challenge>[^"]*)"/.exec(offer)?.groups ?? {};
     this.signatures++;
-    const proof = await sign(this.key, { jti: challenge }, { carriesKey: true });
+    const key = this.keyFor(null);
+    const proof = await sign(key, { jti: challenge }, { carriesKey: true });
     const response = await this.send(path, { method: "POST", headers: { "Secure-Session-Response": proof } });
-    if (response.status === 200) this.#learn(path, JSON.parse(await response.clone().text()));
+    if (response.status === 200) this.#learn(path, JSON.parse(await response.clone().text()), key);
     return response;
   }
 
-  #learn(path: string, config: Record<string, unknown>): void {
+  #learn(path: string, config: Record<string, unknown>, key: DeviceKey): void {
     const [credential] = config["credentials"] as { name: string; attributes: string }[];
     const id = String(config["session_identifier"]);
+    this.registered.set(id, key);
     this.sessions.set(id, {
       id,
       refreshUrl: new URL(String(config["refresh_url"]), new URL(path, ORIGIN)).pathname,
@@ -124,7 +133,7 @@ export class Browser {
       const headers = new Headers({ "Sec-Secure-Session-Id": session.id });
       if (challenge !== undefined) {
         this.signatures++;
-        headers.set("Secure-Session-Response", await sign(this.key, { jti: challenge }));
+        headers.set("Secure-Session-Response", await sign(this.keyFor(session), { jti: challenge }));
       }
       const response = await this.send(session.refreshUrl, { method: "POST", headers });
       if (response.status >= 500) {

@@ -74,7 +74,9 @@ describe("isRegistrationChallenge()", () => {
   });
 
   test("refuses what is none, such as the challenge of a refresh", async () => {
-    expect(await isRegistrationChallenge(signatures, await refreshChallenge(signatures, 7), LOGIN, NOW)).toBe(false);
+    expect(await isRegistrationChallenge(signatures, await refreshChallenge(signatures, 7, LOGIN), LOGIN, NOW)).toBe(
+      false,
+    );
     expect(await isRegistrationChallenge(signatures, "", LOGIN, NOW)).toBe(false);
     expect(await isRegistrationChallenge(signatures, `${NOW.toString(36)}.AA`, LOGIN, NOW)).toBe(false);
   });
@@ -82,7 +84,7 @@ describe("isRegistrationChallenge()", () => {
 
 describe("judgeChallenge()", () => {
   const judge = async (number: number, key: { proofs: number; provedAt: number }, now = NOW) =>
-    await judgeChallenge(signatures, await refreshChallenge(signatures, number), key, now);
+    await judgeChallenge(signatures, await refreshChallenge(signatures, number, LOGIN), key, LOGIN, now);
 
   test("says which number is due, and that of the last proof is repeated for less than a minute", async () => {
     const key = { proofs: 36, provedAt: NOW };
@@ -93,10 +95,13 @@ describe("judgeChallenge()", () => {
     expect(await judge(34, key)).toMatchObject({ state: "old" });
   });
 
-  test("takes a challenge that nobody gave, or one for another purpose, for old, also before the first proof", async () => {
+  test("takes a challenge that nobody gave, one for another purpose, or one of another login, for old, also before the first proof", async () => {
     const key = { proofs: 0, provedAt: NOW };
     for (const challenge of ["", "0.AA", await registrationChallenge(signatures, LOGIN, NOW)])
-      expect(await judgeChallenge(signatures, challenge, key, NOW)).toMatchObject({ state: "old" });
+      expect(await judgeChallenge(signatures, challenge, key, LOGIN, NOW)).toMatchObject({ state: "old" });
     expect(await judge(0, key)).toEqual({ state: "due", number: 0 });
+    const challenge = await refreshChallenge(signatures, 0, LOGIN);
+    expect(await judgeChallenge(signatures, challenge, key, NOW, NOW)).toMatchObject({ state: "old" });
+    expect(await judgeChallenge(signatures, challenge, key, undefined, NOW)).toMatchObject({ state: "old" });
   });
 });

@@ -334,6 +334,46 @@ describe("a binding that another request changes meanwhile", () => {
     expect((await browser.register(login.headers.get("Secure-Session-Registration") ?? "")).status).toBe(200);
   });
 
+  test.each([0, 10])(
+    "is not ended for the browser by a proof of its former key that arrives after the next registration, with a grace of %s s",
+    async (grace) => {
+      const { browser, offer, other } = await two();
+      await browser.register(offer);
+      const [session] = browser.sessions.values();
+      const headers = { ...cookieOf(browser), "Sec-Secure-Session-Id": session?.id ?? "" };
+      const proof = await sign(browser.key, { jti: browser.challenges.get(session?.id ?? "") });
+      now += 1000;
+      const login = await browser.send(`/login?grace=${grace}`, { method: "POST" });
+      browser.key = await deviceKey();
+      await browser.register(login.headers.get("Secure-Session-Registration") ?? "");
+      const prove = async (): Promise<number> =>
+        (await other(post("refresh", { ...headers, "Secure-Session-Response": proof }))).status;
+      expect(await prove()).toBe(503);
+      Object.assign(headers, cookieOf(browser));
+      expect(await prove()).toBe(503);
+      now += 60_000;
+      expect(await prove()).toBe(403);
+    },
+  );
+
+  test("accepts no proof of before a login, also if the browser has registered the same key again", async () => {
+    const { browser, offer, other } = await two();
+    await browser.register(offer);
+    const [session] = browser.sessions.values();
+    const id = session?.id ?? "";
+    const proof = await sign(browser.key, { jti: browser.challenges.get(id) });
+    now += 1000;
+    const login = await browser.send("/login", { method: "POST" });
+    await browser.register(login.headers.get("Secure-Session-Registration") ?? "");
+    now += 61_000;
+    const headers = { ...cookieOf(browser), "Sec-Secure-Session-Id": id, "Secure-Session-Response": proof };
+    const late = await other(post("refresh", headers));
+    expect([late.status, late.headers.getSetCookie()]).toEqual([403, []]);
+    // The browser's own proof answers the challenge of this login.
+    expect(await browser.refresh(session!)).toBeUndefined();
+    expect(browser.sessions.size).toBe(1);
+  });
+
   test("counts no proof twice", async () => {
     const { scene, browser, offer, other } = await two();
     await browser.register(offer);
