@@ -5,7 +5,8 @@
  * violation. `npm run torture -- 100 7` plays 100 histories of the seed 7.
  *
  * `npm run torture -- capabilities [programs] [seed]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
- * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions.
+ * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions, and
+ * `npm run torture -- sealed` with sessions that `cookieSessions` seals in cookies.
  *
  * @module
  */
@@ -17,12 +18,16 @@ import { violationsIn as violationsOfCapabilities } from "./interleavings/capabi
 import { playHistory } from "./interleavings/history_play.ts";
 import { historyPrograms } from "./interleavings/history_program.ts";
 import { violationsIn } from "./interleavings/history_verdict.ts";
+import { playProgram as playSealed } from "./interleavings/sealed/play.ts";
+import { programInWords as sealedInWords, programs as sealedPrograms } from "./interleavings/sealed/program.ts";
+import { violationsIn as violationsOfSealed } from "./interleavings/sealed/verdict.ts";
 
 const [, , ...given] = process.argv;
 const PLAYERS: Readonly<Record<string, () => Promise<void>>> = {
   histories: tortureHistories,
   capabilities: () => tortureCapabilities(programs),
   moving: () => tortureCapabilities(movingPrograms),
+  sealed: tortureSealed,
 };
 const name = given[0]?.replace(/^--/, "") ?? "";
 const player = PLAYERS[name];
@@ -61,21 +66,39 @@ async function tortureHistories(): Promise<void> {
 }
 
 async function tortureCapabilities(all: fc.Arbitrary<Program>): Promise<void> {
+  await torturePrograms(all, { play: playProgram, judge: violationsOfCapabilities, inWords: programInWords });
+}
+
+async function tortureSealed(): Promise<void> {
+  await torturePrograms(sealedPrograms, { play: playSealed, judge: violationsOfSealed, inWords: sealedInWords });
+}
+
+/** How a program is played and judged. */
+interface Judged<Each, History> {
+  readonly play: (program: Each) => Promise<History>;
+  readonly judge: (history: History) => string[];
+  readonly inWords: (program: Each) => string;
+}
+
+async function torturePrograms<Each, History extends { sent: readonly unknown[]; trace: readonly string[] }>(
+  all: fc.Arbitrary<Each>,
+  { play: playOne, judge, inWords }: Judged<Each, History>,
+): Promise<void> {
   const { counterexample, counterexamplePath, errorInstance, numRuns } = await fc.check(
     fc.asyncProperty(all, async (program) => {
-      const history = await playProgram(program);
+      const history = await playOne(program);
       played++;
       requests += history.sent.length;
       if (played % 1000 === 0) console.log(`${played} programs in ${seconds()} s`);
-      const found = violationsOfCapabilities(history);
+      const found = judge(history);
       if (found.length > 0) throw new Error(found.join("\n"));
     }),
     { numRuns: wanted, seed, unbiased: true },
   );
   if (counterexample !== null) {
     const [program] = counterexample;
-    const { trace } = await playProgram(program);
-    console.log(`${programInWords(program)}\n\n${trace.join("\n")}\n`);
+    const { trace } = await playOne(program);
+    console.log(`${inWords(program)}\n\n${trace.join("\n")}\n`);
     console.log(errorInstance instanceof Error ? errorInstance.message : String(errorInstance));
     console.log(`Its path is ${counterexamplePath}.\n${JSON.stringify(program)}`);
   }
