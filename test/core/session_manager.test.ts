@@ -357,6 +357,18 @@ describe("a new id", () => {
   });
 });
 
+test.each(["; Domain=evil.example", "\r\nX: y", " ", "é"])(
+  "a token that its cookie cannot carry is a mistake, which tells no id: %j",
+  async (addition) => {
+    const sessions = new SessionManager({ ids: { toToken: (id) => id + addition, toId: String } });
+    const session = sessions.start(new Request("https://shop.example/"));
+    session.set("n", 1);
+    await expect(sessions.commit(session)).rejects.toThrow(
+      /^ids\.toToken must return printable ASCII .*; it returned another text$/,
+    );
+  },
+);
+
 describe("a plugin", () => {
   test("is told of its manager, once", () => {
     const hosts: PluginHost[] = [];

@@ -3,13 +3,14 @@ import { mistake } from "../errors.ts";
 import type { TimeoutLimits } from "../expiry.ts";
 import { isObject, kindOf } from "../kind_of.ts";
 import { assertKnown } from "../known_options.ts";
-import { isPromise, type MaybePromise } from "../maybe_promise.ts";
+import { chain, isPromise, type MaybePromise } from "../maybe_promise.ts";
 import type { SessionOptions } from "../options.ts";
 import type { Plugin } from "../plugin.ts";
 import type { Repository } from "../repository.ts";
 import { isId } from "../session_id.ts";
 import { assertDuration, oneOf } from "./simple_checks.ts";
 import { hasTraits } from "../store_answers.ts";
+import type { TokenFormat } from "../token_format.ts";
 
 /** @param example What a program can write there, for the message */
 export function assertMethods(name: string, value: unknown, methods: readonly string[], example?: string): void {
@@ -50,6 +51,28 @@ export function checkedCodec(codec: Codec): Codec {
       throw mistake(`codec.encode must return a text at once; it returned ${kindOf(text)}`);
     },
     decode: (text) => codec.decode(JSON.parse(text)),
+  };
+}
+
+/** Printable ASCII without a semicolon, which would end the cookie's value. Spaces at the ends are trimmed from it. */
+const TOKEN = /^(?! )[ -:<-~]+(?<! )$/;
+
+/**
+ * A program's token format, whose tokens are checked. Any other token could add attributes to its cookie, or would not come
+ * back as it was, so that its session would be lost.
+ */
+export function checkedIds(ids: TokenFormat): TokenFormat {
+  const checked = (token: unknown): string => {
+    if (typeof token === "string" && TOKEN.test(token)) return token;
+    // A header would refuse some of these tokens with a message that repeats them.
+    const returned = typeof token === "string" ? "another text" : kindOf(token);
+    throw mistake(
+      `ids.toToken must return printable ASCII without semicolons, and without spaces at the ends; it returned ${returned}`,
+    );
+  };
+  return {
+    toToken: (id, op) => chain(ids.toToken(id, op), checked),
+    toId: (token, op) => ids.toId(token, op),
   };
 }
 

@@ -19,6 +19,7 @@ import {
   checkedClock,
   checkedCodec,
   checkedId,
+  checkedIds,
   checkedRepository,
   checkedTouch,
   rotationOf,
@@ -92,7 +93,12 @@ export function resolveOptions<Data extends object, Rest extends unknown[]>(
   const clock = now === undefined ? () => Date.now() : checkedClock(now);
   const own = isSource
     ? store.createRepository({ ids, encryption, now: clock, rotates: rotateEvery !== undefined, endsOnReuse })
-    : new StoreRepository({ ids, encryption, hasDefaultIds: generateId === undefined, endsOnReuse });
+    : new StoreRepository({
+        ids: ids && checkedIds(ids),
+        encryption,
+        hasDefaultIds: generateId === undefined,
+        endsOnReuse,
+      });
   return {
     repository: plugins.reduce(
       (next, plugin) => (plugin.wrap ? checkedRepository(plugin, plugin.wrap(next), next) : next),

@@ -1,11 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type Plugin, SessionManager } from "../../../mod.ts";
+import { type Operation, type Plugin, SessionManager } from "../../../mod.ts";
 import {
   assertLimits,
   assertMethods,
   assertPlugins,
   checkedClock,
   checkedId,
+  checkedIds,
   checkedRepository,
   rotationOf,
 } from "../../../src/core/options/option_checks.ts";
@@ -107,6 +108,30 @@ test("assertLimits() accepts timeouts up to their limits, and refuses longer one
     expect(() => assertLimits({ absolute: value } as object, 60, 60)).toThrow(/^timeoutLimits.absolute must be/);
   }
   expect(() => assertLimits({ Idle: 60 } as object, 60, 60)).toThrow(TypeError);
+});
+
+describe("checkedIds()", () => {
+  const op = {} as Operation;
+
+  test("returns what the program's functions return, with or without a promise", async () => {
+    const characters = String.fromCharCode(...Array.from({ length: 95 }, (_, at) => 32 + at));
+    const token = `.${characters.replace(";", "")}`;
+    const ids = checkedIds({ toToken: () => token, toId: (text, given) => (given === op ? text : null) });
+    expect([ids.toToken("id", op), ids.toId("id", op)]).toEqual([token, "id"]);
+    const later = checkedIds({ toToken: async (id) => id, toId: async () => null });
+    expect(await Promise.all([later.toToken(token, op), later.toId("id", op)])).toEqual([token, null]);
+  });
+
+  const texts = [..."\t\r\n\0\u007f\u00a0;é😀"].map((each) => `secret${each}id`);
+  test.each([...texts, " secret", "secret ", "secret\n", "", " ", undefined, null, 7])(
+    "refuses %j, and does not repeat it",
+    async (token) => {
+      const refused = /^ids\.toToken must return (?!.*secret)/;
+      expect(() => checkedIds({ toToken: () => token as string, toId: String }).toToken("id", op)).toThrow(refused);
+      const later = checkedIds({ toToken: async () => token as string, toId: String });
+      await expect(later.toToken("id", op)).rejects.toThrow(refused);
+    },
+  );
 });
 
 test.each(["open", "refresh", "create", "update", "retire", "end"])(
