@@ -1,6 +1,7 @@
 import type { Codec } from "./codec.ts";
-import { SessionError } from "./errors.ts";
+import { mistake, SessionError } from "./errors.ts";
 import { fieldName, keyOf, splitEnd, withEnd } from "./fields.ts";
+import { kindOf } from "./kind_of.ts";
 import { chain, type MaybePromise, recovering } from "./maybe_promise.ts";
 import { DATA, EXPIRING, type Fields } from "./record_fields.ts";
 import type { Found } from "./repository.ts";
@@ -47,14 +48,24 @@ export function validateLoaded(schema: Schema<unknown>, codec: Codec, found: Fou
  * Checks data before they are stored.
  *
  * @throws {SessionError} `ERR_SCHEMA`, which names the paths and carries the schema's own messages. Some schemas quote the value in them
+ * @throws {TypeError} If the schema returns no object of values. The next request would find an empty session
  */
 export function validateChanges(schema: Schema<unknown>, codec: Codec, fields: Fields): MaybePromise<void> {
-  return chain(validate(schema, codec, fields), ({ issues }) => {
-    if (issues === undefined) return;
+  return chain(validate(schema, codec, fields), (result) => {
+    // A schema that a program has written itself may return anything.
+    const { issues, value }: { issues?: readonly SchemaIssue[]; value?: unknown } = Object(result);
+    if (issues === undefined && hasKeys(value)) return;
+    if (issues === undefined)
+      throw mistake(`The schema must return the data as the value, an object with their keys; it is ${kindOf(value)}`);
     const messages = (issues.length === 0 ? [{}] : issues.slice(0, MAX_ISSUES)).map(describeIssue);
     if (issues.length > MAX_ISSUES) messages.push(`and ${issues.length - MAX_ISSUES} more`);
     throw new SessionError("ERR_SCHEMA", `Cannot store the session: ${messages.join("; ")}`);
   });
+}
+
+/** Whether a value is an object with keys, and not a list, a `Map` or the like. */
+function hasKeys(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !(Symbol.iterator in value);
 }
 
 /** The most issues that an error message names. */

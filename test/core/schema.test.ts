@@ -29,6 +29,33 @@ describe("a schema", () => {
     expect(records.size).toBe(0);
   });
 
+  test.each<[unknown, string]>([
+    [true, "undefined"],
+    [undefined, "undefined"],
+    [{}, "undefined"],
+    [{ value: null }, "null"],
+    [{ value: 7 }, "a number"],
+    [{ value: ["Ada"] }, "a list"],
+    [{ value: new Map([["name", "Ada"]]) }, "an object of another kind"],
+  ])("that returns %j loses no data: that is a mistake, and nothing is stored", async (result, kind) => {
+    const { store, records } = openStore();
+    const own = { "~standard": { validate: () => result as { value: object } } };
+    const storing = visitor({ store, schema: own })((session) => session.set("name" as never, "Ada" as never));
+    await expect(storing).rejects.toThrow(
+      new TypeError(`The schema must return the data as the value, an object with their keys; it is ${kind}`),
+    );
+    expect(records.size).toBe(0);
+  });
+
+  test("may return an object of any class", async () => {
+    class Shop {
+      readonly name = "Ada";
+    }
+    const visit = visitor<object>({ schema: { "~standard": { validate: async () => ({ value: new Shop() }) } } });
+    await visit((session) => session.set("n" as never, 1 as never));
+    expect({ ...(await visit((session) => session.all())).result }).toEqual({ name: "Ada" });
+  });
+
   test("is not stored at the end of the request when save() has refused it and the handler has answered", async () => {
     const { store, records } = openStore();
     const visit = visitor({ store, schema });
