@@ -99,7 +99,7 @@ export function nodeSession<Data extends object = DefaultData>(
     const { session, isJoined } = manager.begin(webRequest, [request, response], true);
     // Other middlewares are used as `req.session.user = …`. Here that would be lost silently, so it throws.
     Object.preventExtensions(session);
-    Object.defineProperty(request, "session", { value: session, configurable: true, enumerable: true, writable: true });
+    setSession(request, session);
     // The first middleware of the request stores it.
     if (isJoined) return next?.();
     const fail = (error: unknown): void => {
@@ -130,6 +130,22 @@ export function nodeSession<Data extends object = DefaultData>(
     };
     go().catch(fail);
   };
+}
+
+/** Gives a request its session. Programs may replace it. */
+function setSession(request: object, session: object): void {
+  let current = session;
+  Object.defineProperty(request, "session", {
+    configurable: true,
+    enumerable: true,
+    get: () => current,
+    set(value: object) {
+      // With cookie-session this is the logout. Here the user would stay signed in.
+      if (value === null || value === undefined)
+        throw new TypeError(`req.session = ${String(value)} ends no session: write await req.session.destroy()`);
+      current = value;
+    },
+  });
 }
 
 function assertNodeMessages(request: unknown, response: unknown): void {

@@ -62,13 +62,23 @@ test("the session is a property of the request that programs can see, replace an
   nodeSession<Data>()(request, response, next);
   expect(told).toEqual([[undefined]]);
   const session = sessionOf(request);
-  expect(Object.getOwnPropertyDescriptor(request, "session")).toEqual({
-    value: session,
-    configurable: true,
-    enumerable: true,
-    writable: true,
-  });
   expect(Object.isExtensible(session)).toBe(false);
+  expect(Object.keys(request)).toContain("session");
+  const other = {};
+  Object.assign(request, { session: other });
+  expect(Reflect.get(request, "session")).toBe(other);
+  Object.defineProperty(request, "session", { value: session });
+  expect(sessionOf(request)).toBe(session);
+});
+
+test.each([null, undefined])("req.session = %s, the logout of other middlewares, is refused", async (value) => {
+  const { request, response } = exchange();
+  nodeSession()(request, response);
+  const session = Reflect.get(request, "session");
+  const assign = () => Object.assign(request, { session: value });
+  expect(assign).toThrow(`req.session = ${value} ends no session: write await req.session.destroy()`);
+  expect(assign).toThrow(TypeError);
+  expect(Reflect.get(request, "session")).toBe(session);
 });
 
 test("the middleware needs no next, not even where it was used before", async () => {
