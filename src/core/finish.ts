@@ -134,7 +134,9 @@ export function waitUntilFor(
   if (response.status >= 300 && response.status < 400 && response.headers.has("Location")) return undefined;
   if (waitUntil !== undefined) return (promise) => waitUntil(promise, ...argumentsOf(rest));
   for (const each of rest) {
-    const found = isObject(each) ? each.waitUntil : undefined;
+    // An environment may throw when a name is read that it does not have.
+    if (!isObject(each) || !("waitUntil" in each)) continue;
+    const { waitUntil: found } = each;
     if (typeof found === "function") return (promise) => found.call(each, promise);
   }
   return undefined;

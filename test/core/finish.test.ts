@@ -83,6 +83,21 @@ describe("waitUntilFor()", () => {
     expect(waitUntilFor(later(), new Response(), rest.slice(0, 6))).toBeUndefined();
   });
 
+  test("reads nothing of an argument that has none, such as an environment that throws for an unknown name", () => {
+    const strict = new Proxy<object>(
+      { PORT: "80" },
+      {
+        get(target, name) {
+          if (!(name in target)) throw new ReferenceError("unknown variable");
+          return Reflect.get(target, name) as unknown;
+        },
+      },
+    );
+    const ctx = context();
+    waitUntilFor(later(), new Response(), [strict, ctx])?.(promise);
+    expect(ctx.seen[0]).toBe(ctx);
+  });
+
   test("is that of the options, which gets what the runtime passed, without sessions of other wrappers", () => {
     const seen: unknown[] = [];
     const ctx = context();
