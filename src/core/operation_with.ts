@@ -1,15 +1,21 @@
 import type { Operation } from "./repository.ts";
 
 /**
- * The same operation with some parts replaced, for finding a session. Spreading alone would lose the getters and
- * methods of an operation, which may need its private state.
+ * The same operation with some parts replaced, for finding a session. It is not made by spreading, because an
+ * operation may have getters and private state, and one of a plugin may inherit its parts from another one.
  */
 export function operationWith(op: Operation, own: Partial<Operation>): Operation {
   return {
-    ...op,
+    now: op.now,
+    store: op.store,
+    request: op.request,
+    runtimeArguments: op.runtimeArguments,
     name: op.name,
     presentedName: op.presentedName,
+    isOwnToken: op.isOwnToken,
+    isKnown: op.isKnown,
     transport: op.transport,
+    session: op.session,
     writeId: op.writeId,
     endsAt: (contents) => op.endsAt(contents),
     emit: (event) => op.emit(event),

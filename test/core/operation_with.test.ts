@@ -51,6 +51,17 @@ test("forOwnToken() names a token of this server by the name under which it is w
   expect(asked).toEqual(["endsAt", { type: "stale" }, "backOff"]);
 });
 
+test("forOwnToken() keeps what an operation of a plugin inherits, or has as getters", () => {
+  const { op } = operation("older");
+  const names = ["now", "store", "request", "runtimeArguments", "session", "isOwnToken", "isKnown"] as const;
+  const known = { ...op, isKnown: true };
+  const getters = Object.fromEntries(names.map((name) => [name, { get: () => known[name] }]));
+  for (const given of [Object.create(known), Object.create(Object.create(op, getters))] as Operation[]) {
+    const own = forOwnToken(given);
+    for (const name of names) expect(own[name]).toBe(name === "isOwnToken" ? true : known[name]);
+  }
+});
+
 test("forKnownSession() moves the deadline to the instant at which a record may be swept", () => {
   const { op } = operation("older");
   const known = forKnownSession(op);
