@@ -52,6 +52,7 @@ const ALIASES: Readonly<Record<string, RegExp>> = {
   secrets: /^password$/,
   limit: /^max$/,
   load: /^(eager|lazy)$/,
+  touchInterval: /^touchAfter$/,
   codec: /^serializer$/,
   onEvent: /^(log|logger|observe)$/,
   now: /^clock$/,

@@ -68,6 +68,7 @@ describe("assertKnown()", () => {
     ["password", ["secrets", "revocation", "chunks"], "secrets"],
     ["max", ["limit", "onLimit", "credentialVersion", "indexes"], "limit"],
     ["max", ["maxSessions"], "maxSessions"],
+    ["touchAfter", ["touchInterval", "touch"], "touchInterval"],
   ])("knows what %s is called where the options are %j", (name, known, meant) => {
     expect(() => assertKnown({ [name]: 1 }, known, "x")).toThrow(`did you mean ${meant}?`);
   });
