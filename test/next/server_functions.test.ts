@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Session, type SessionOptions } from "../../mod.ts";
 import { cookieSessions } from "../../src/cookie_sessions.ts";
+import { deviceBound } from "../../src/device_bound.ts";
 import { type NextSession, nextSession } from "../../src/next.ts";
 import { memoryStore } from "../../src/stores/memory.ts";
 import { codeOf } from "../setup/sessions.ts";
@@ -519,4 +520,17 @@ describe("proxy()", () => {
       expect((await proxy(request())).headers.has("x-middleware-override-headers")).toBe(false);
     }
   });
+});
+
+test("deviceBound() binds a session whose login is a route, and none whose login is an action", async () => {
+  const sessions = application({ plugins: [deviceBound()] });
+  const serve = sessions.route(async (_request, session) => new Response(await login(session, "ada")));
+  const answered = await serve(new Request("https://shop.example/login", { method: "POST" }));
+  expect(answered.headers.get("Secure-Session-Registration")).toMatch(/path="\/dbsc\/start"/);
+  expect((await serve(new Request("https://shop.example/dbsc/start", { method: "POST" }))).status).toBe(403);
+  const browser = new Browser({ "host": "shop.example", "x-forwarded-proto": "https" });
+  await browser.visit(() => sessions.action(login)("ada"));
+  // Next.js takes cookies from an action, and no other headers.
+  expect(browser.set).toHaveLength(2);
+  expect(await browser.visit(userOf(sessions))).toBe("ada");
 });
