@@ -24,7 +24,8 @@ describe("readMetadata()", () => {
     ["a rotation that is not confirmed", { rotatedAt: 4, unconfirmed: true }],
     ["facts of a plugin", { "+users": { id: "ada", list: [1, null, "text with spaces"] } }],
     ["a successor", { successor: SUCCESSOR }],
-    ["a successor with a grace", { successor: { ...SUCCESSOR, grace: { id: "x", until: 9, untilUsed: true } } }],
+    ["a successor with a grace", { successor: { ...SUCCESSOR, grace: { id: "x", until: 9 } } }],
+    ["a grace until the first use", { successor: { ...SUCCESSOR, grace: { id: "x", until: 9, untilUsed: true } } }],
   ])("reads what metadataText() wrote when it has %s", (_name, more) => {
     const metadata = { ...METADATA, ...more };
     expect(readMetadata(record(metadataText(metadata, KEY)), KEY)).toMatchObject(metadata);
@@ -68,6 +69,7 @@ describe("readMetadata()", () => {
     ["has an age of the cookie of false", stored({ timeouts: { cookie: false } })],
     ["has an instant of login that is a text", stored({ authenticatedAt: "now" })],
     ["has an instant of rotation that is a text", stored({ rotatedAt: "now" })],
+    ["has an instant of first use that is a text", stored({ usedAt: "now" })],
     ["has a successor that is null", stored({ successor: null })],
     ["has a successor that is a text", stored({ successor: "x" })],
     ["has a successor without a key", stored({ successor: { retiredAt: 5 } })],
