@@ -62,7 +62,6 @@ describe("assertKnown()", () => {
 
   test.each([
     ["expires", ["maxAge", "path", "refresh"], "maxAge"],
-    ["expires", ["ttl"], "ttl"],
     ["maxAge", ["ttl"], "ttl"],
     ["maxAge", ["idle", "absolute", "cookie"], "cookie"],
     ["password", ["secrets", "revocation", "chunks"], "secrets"],
@@ -79,6 +78,25 @@ describe("assertKnown()", () => {
       expect(() => assertKnown({ [name]: 1 }, ["cookie", `${name}s`], "x")).toThrow("did you mean cookie?");
     },
   );
+
+  test.each([
+    ["ttl", "idleTimeout"],
+    ["expires", "maxAge"],
+    ["expires", "ttl"],
+    ["path", "cookie"],
+    ["password", "ids"],
+    ["password", "secrets"],
+    ["max", "limit"],
+    ["lazy", "load"],
+    ["serializer", "codec"],
+    ["log", "onEvent"],
+    ["clock", "now"],
+    ["driver", "store"],
+  ])("takes %s for %s only where it is the whole name", (name, meant) => {
+    expect(() => assertKnown({ [name]: 1 }, [meant], "x")).toThrow(`did you mean ${meant}?`);
+    for (const longer of [`x${name}`, `${name}x`])
+      expect(() => assertKnown({ [longer]: 1 }, [meant], "x")).toThrow(`no option "${longer}". It has ${meant}`);
+  });
 
   test("names no alias that is not known there", () => {
     expect(() => assertKnown({ maxAge: 1 }, ["domain", "maxPage"], "cookie")).toThrow("did you mean maxPage?");
@@ -97,6 +115,10 @@ describe("assertKnown()", () => {
     expect(() => assertKnown({ abcde: 1 }, ["xyz", "abxyz"], "x")).toThrow(
       'x has no option "abcde". It has xyz, abxyz',
     );
+  });
+
+  test("counts no letter twice", () => {
+    expect(() => assertKnown({ abc: 1 }, ["xabc", "abxbc"], "x")).toThrow("did you mean xabc?");
   });
 
   test("names the first of two that are as near", () => {
