@@ -255,6 +255,18 @@ describe("previous", () => {
     expect(headers.getSetCookie()[0]).toBe(`sid=; ${EXPIRED}; Path=/; Secure; HttpOnly; SameSite=Lax`);
   });
 
+  test.each([
+    [SHOP, "__Secure-", "; Secure"],
+    ["http://localhost/", "", ""],
+  ])("keeps the token that was read from a previous name on %s, and expires another one", (url, prefix, secure) => {
+    const transport = cookieTransport({ previous: [{ name: "__Secure-oldest" }, { name: "__Secure-older" }] });
+    const request = requestWith(`${prefix}older=b; ${prefix}oldest=a`, url);
+    expect(transport.read(request, [])).toBe("a");
+    const headers = new Headers();
+    transport.expireStrays?.(headers, context(request));
+    expect(headers.getSetCookie()).toEqual([`${prefix}older=; ${EXPIRED}; Path=/${secure}; HttpOnly; SameSite=Lax`]);
+  });
+
   test.each<[CookieOptions, string]>([
     [{ previous: [{ name: "a b" }] }, "not a token"],
     [{ previous: [{ domain: "shop.example" }] }, "cannot have a domain"],
