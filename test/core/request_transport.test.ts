@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
 import {
+  type CookieOptions,
   memoryStore,
   type Session,
   SessionManager,
@@ -360,6 +361,39 @@ describe("several transports", () => {
     carry(bare(null), one, two).expireStrays(headers);
     expect(two.calls).toEqual([["expireStrays", context(0)]]);
     expect(Object.fromEntries(headers)).toEqual({ "set-cookie": "Two=; Max-Age=0", "cache-control": "no-store" });
+  });
+});
+
+describe("clearDead()", () => {
+  const cookie: CookieOptions = { name: "s", previous: [{ name: "older" }, { name: "s", path: "/shop" }] };
+
+  test.each([
+    ["s=dead", ["s /shop", "s /"]],
+    ["s=dead; older=other", ["s /shop", "s /"]],
+    ["s=dead; older=dead", ["older /", "s /shop", "s /"]],
+    ["older=dead", ["older /", "s /"]],
+  ])("of the cookies %s, expires the dead token in all scopes of its name, and no other token", (Cookie, expired) => {
+    const request = new Request(`${SHOP}shop/`, { headers: { Cookie } });
+    const carried = new RequestTransport(resolveOptions({ cookie }), request, []);
+    expect(carried.readToken()).toBe("dead");
+    const headers = new Headers();
+    carried.clearDead(headers);
+    const scopes = headers.getSetCookie().map((line) => /^(\w+)=; Max-Age=0; .*Path=([^;]*)/.exec(line)?.slice(1));
+    expect(scopes.map((scope) => scope?.join(" "))).toEqual(expired);
+  });
+
+  test("leaves all to a transport that says that its token is stale, and cannot expire what strays", () => {
+    const own: Transport = {
+      read: () => "dead",
+      write: () => {},
+      clear: (headers) => headers.append("Set-Cookie", "own=; Max-Age=0"),
+      isStale: () => true,
+    };
+    const carried = new RequestTransport(resolveOptions({ transports: [own] }), new Request(SHOP), []);
+    carried.readToken();
+    const headers = new Headers();
+    carried.clearDead(headers);
+    expect(headers.getSetCookie()).toEqual(["own=; Max-Age=0"]);
   });
 });
 
