@@ -357,7 +357,7 @@ describe("a new id", () => {
   });
 });
 
-test.each(["; Domain=evil.example", "\r\nX: y", " ", "é"])(
+test.each(["; Domain=evil.example", "\r\nX: y", " ", '"', "é"])(
   "a token that its cookie cannot carry is a mistake, which tells no id: %j",
   async (addition) => {
     const sessions = new SessionManager({ ids: { toToken: (id) => id + addition, toId: String } });

@@ -54,8 +54,8 @@ export function checkedCodec(codec: Codec): Codec {
   };
 }
 
-/** Printable ASCII without a semicolon, which would end the cookie's value. Spaces at the ends are trimmed from it. */
-const TOKEN = /^(?! )[ -:<-~]+(?<! )$/;
+/** Printable ASCII without a semicolon, which would end the cookie's value. Spaces and quotes at the ends are removed from it. */
+const TOKEN = /^(?![ "])[ -:<-~]+(?<![ "])$/;
 
 /**
  * A program's token format, whose tokens are checked. Any other token could add attributes to its cookie, or would not come
@@ -67,7 +67,7 @@ export function checkedIds(ids: TokenFormat): TokenFormat {
     // A header would refuse some of these tokens with a message that repeats them.
     const returned = typeof token === "string" ? "another text" : kindOf(token);
     throw mistake(
-      `ids.toToken must return printable ASCII without semicolons, and without spaces at the ends; it returned ${returned}`,
+      `ids.toToken must return printable ASCII without semicolons, and without spaces or quotes at the ends; it returned ${returned}`,
     );
   };
   return {

@@ -123,7 +123,7 @@ describe("checkedIds()", () => {
   });
 
   const texts = [..."\t\r\n\0\u007f\u00a0;é😀"].map((each) => `secret${each}id`);
-  test.each([...texts, " secret", "secret ", "secret\n", "", " ", undefined, null, 7])(
+  test.each([...texts, " secret", "secret ", "secret\n", '"secret"', '"', "", " ", undefined, null, 7])(
     "refuses %j, and does not repeat it",
     async (token) => {
       const refused = /^ids\.toToken must return (?!.*secret)/;
