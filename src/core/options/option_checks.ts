@@ -105,7 +105,7 @@ export function assertPlugins(plugins: readonly Plugin[]): void {
     const name = plugin?.name;
     if (typeof plugin !== "object" || typeof name !== "string" || name === "")
       throw new TypeError(
-        "Each plugin must be an object with a name; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
+        "Each plugin must be an object with a name, such as userSessions() returns; signedIds(), encryption() and cookieSessions() belong to the options ids, encryption and store",
       );
     const steps = STEPS.map((step) => plugin[step]).filter((step) => step !== undefined);
     if (steps.length === 0 || steps.some((step) => typeof step !== "function"))

@@ -100,9 +100,13 @@ export class SessionHandle<Data extends object> implements Session<Data> {
   update<Key extends KeyOf<Data>, Next extends Data[Key] | undefined>(
     key: Key,
     change: (value: Data[Key] | undefined) => Next | Promise<Next>,
+    options?: undefined,
   ): Promise<Next> {
     return this.#call((active) => {
       if (typeof change !== "function") throw new TypeError("session.update takes a key and a function of its value");
+      // A `ttl`, as `set` takes it, would be lost silently.
+      if (options !== undefined)
+        throw new TypeError("session.update takes no options: a ttl that session.set has given is kept");
       return chain(active.load(), () => {
         active.assertWritable();
         return updateKey(active, key, change as (value: unknown) => unknown) as MaybePromise<Next>;

@@ -184,6 +184,18 @@ describe("writing", () => {
     });
   });
 
+  test("update() refuses options, whose ttl would be lost", async () => {
+    await visitor()(async (session) => {
+      const called = (options: unknown) =>
+        Reflect.apply(session.update, session, ["a", () => 1, options]) as Promise<unknown>;
+      await expect(called({ ttl: 60 })).rejects.toThrow(
+        new TypeError("session.update takes no options: a ttl that session.set has given is kept"),
+      );
+      expect(await session.size()).toBe(0);
+      expect(await called(undefined)).toBe(1);
+    });
+  });
+
   test("[46] delete() drops the keys that it gets, and those only", async () => {
     const visit = visitor();
     await visit((session) => session.set({ a: 1, b: 2, c: 3 }));
