@@ -6,7 +6,8 @@
  *
  * `npm run torture -- capabilities [programs] [seed]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
  * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions, and
- * `npm run torture -- sealed` with sessions that `cookieSessions` seals in cookies.
+ * `npm run torture -- sealed` with sessions that `cookieSessions` seals in cookies, and `npm run torture -- proofs` with `deviceBound`, `dpop` and CSRF tokens, and
+ * a thief who has no key.
  *
  * @module
  */
@@ -18,6 +19,9 @@ import { violationsIn as violationsOfCapabilities } from "./interleavings/capabi
 import { playHistory } from "./interleavings/history_play.ts";
 import { historyPrograms } from "./interleavings/history_program.ts";
 import { violationsIn } from "./interleavings/history_verdict.ts";
+import { playProgram as playProofs } from "./interleavings/proofs/play.ts";
+import { programInWords as proofsInWords, programs as proofPrograms } from "./interleavings/proofs/program.ts";
+import { violationsIn as violationsOfProofs } from "./interleavings/proofs/verdict.ts";
 import { playProgram as playSealed } from "./interleavings/sealed/play.ts";
 import { programInWords as sealedInWords, programs as sealedPrograms } from "./interleavings/sealed/program.ts";
 import { violationsIn as violationsOfSealed } from "./interleavings/sealed/verdict.ts";
@@ -28,6 +32,7 @@ const PLAYERS: Readonly<Record<string, () => Promise<void>>> = {
   capabilities: () => tortureCapabilities(programs),
   moving: () => tortureCapabilities(movingPrograms),
   sealed: tortureSealed,
+  proofs: tortureProofs,
 };
 const name = given[0]?.replace(/^--/, "") ?? "";
 const player = PLAYERS[name];
@@ -73,10 +78,14 @@ async function tortureSealed(): Promise<void> {
   await torturePrograms(sealedPrograms, { play: playSealed, judge: violationsOfSealed, inWords: sealedInWords });
 }
 
+async function tortureProofs(): Promise<void> {
+  await torturePrograms(proofPrograms, { play: playProofs, judge: violationsOfProofs, inWords: proofsInWords });
+}
+
 /** How a program is played and judged. */
 interface Judged<Each, History> {
   readonly play: (program: Each) => Promise<History>;
-  readonly judge: (history: History) => string[];
+  readonly judge: (history: History) => readonly string[];
   readonly inWords: (program: Each) => string;
 }
 

@@ -53,10 +53,15 @@ export function passTime(process: Process): boolean {
   return true;
 }
 
-/** Waits until the only work left waits for a store, for another request or for a time limit. */
-export async function quiet(): Promise<void> {
+/**
+ * Waits until the only work left waits for a store, for another request or for a time limit.
+ *
+ * @param isBusy Whether there is other work, such as that of WebCrypto in another thread
+ */
+export async function quiet(isBusy: () => boolean = () => false): Promise<void> {
   for (;;) {
     await new Promise((resolve) => setImmediate(resolve));
+    if (isBusy()) continue;
     if (pauses.size === 0) return;
     for (const timer of Array.from(pauses)) fire(timer);
   }

@@ -3,9 +3,11 @@
  * rotation by age, idle timeouts, and logins that must stay. `verdict_of_users.ts` has those about credentials, lists, handles and limits. A request is judged only if its result is certain: not
  * after a failed call that may or may not have been done, and not by a list where the store does not compare.
  *
- * Not judged: `deviceBound`, `dpop`, `cookieSessions`, flash values, `setTimeouts`, `onStoreError: "anonymous"`, `persist: "after-response"`, `exclusive`,
- * `csrfToken`, header clients, nested handlers, calls after the response, absolute timeouts, and what clients that do not send the cookie of
- * `readYourWrites` see where the store is eventually consistent.
+ * `../proofs` judges `deviceBound`, `dpop` and `csrfToken`, and `../exclusive.test.ts` judges `exclusive`.
+ *
+ * Not judged: `cookieSessions`, flash values, `setTimeouts`, `onStoreError: "anonymous"`, `persist: "after-response"`, header clients without `dpop`,
+ * nested handlers, calls after the response, absolute timeouts, and what clients that do not send the cookie of `readYourWrites` see where the store is
+ * eventually consistent.
  *
  * @module
  */

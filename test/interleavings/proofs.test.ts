@@ -1,0 +1,69 @@
+/**
+ * Two browsers with DBSC and a client with DPoP, on several servers, and a thief who sees all their requests and has no key. `proofs/program.ts` says
+ * what a program can be, and `proofs/verdict.ts` which promises are judged. `npm run torture -- proofs` plays more programs.
+ *
+ * @module
+ */
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { runsOf, SEED } from "../setup/random.ts";
+import { BROKEN } from "./proofs/broken.ts";
+import type { History } from "./proofs/history.ts";
+import { playProgram } from "./proofs/play.ts";
+import { type Program, programInWords, programs } from "./proofs/program.ts";
+import type { Breaking } from "./proofs/servers.ts";
+import { violationsIn } from "./proofs/verdict.ts";
+
+const RUNS = 100;
+/** The seed with which the verdict notices each of the faults below within a few programs. */
+const FIXED = 3;
+
+/** Otherwise many programs would be short, and most would choose the first of several possibilities. */
+const UNBIASED = { unbiased: true };
+
+const totals = { programs: 0, requests: 0, thefts: 0, audits: 0, calls: 0, faults: 0, crashes: 0 };
+
+afterAll(() => {
+  const { programs: played, requests, thefts, audits, calls, faults, crashes } = totals;
+  console.log(
+    `Seed ${SEED}: ${played} programs, ${requests} requests, ${thefts} of the thief with a session, ${audits} audits, ${calls} calls of the store, ${faults} of them failed, ${crashes} processes crashed`,
+  );
+});
+
+/** Plays a program, and throws if it broke a promise. */
+async function assertKept(program: Program, breaking: Breaking = {}): Promise<void> {
+  const history = await playProgram(program, breaking);
+  totals.programs++;
+  totals.requests += history.sent.length;
+  totals.thefts += history.sent.filter(({ owner, found }) => owner === null && found !== undefined).length;
+  totals.audits += history.audits.length;
+  totals.calls += history.calls;
+  totals.faults += history.faults;
+  totals.crashes += history.crashes;
+  const violations = violationsIn(history);
+  if (violations.length > 0)
+    throw new Error([...violations, "", programInWords(program), "", ...history.trace].join("\n"));
+}
+
+test("Whoever has no key gets in for as long as the documentation says and no longer, and no owner is locked out", async () => {
+  const property = fc.asyncProperty(programs, (program) => assertKept(program));
+  await fc.assert(property, { ...runsOf(RUNS), ...UNBIASED });
+});
+
+test("A program that is played twice gives the same history", async () => {
+  const all = fc.sample(programs, { seed: FIXED, numRuns: 5 });
+  for (const program of all) {
+    const [one, other] = [await playProgram(program), await playProgram(program)];
+    // The signatures and the names of proofs differ.
+    const facts = ({ sent }: History): unknown[] => sent.map(({ dbsc: _, dpop: __, ...each }) => each);
+    expect(facts(one)).toEqual(facts(other));
+  }
+});
+
+describe("The verdict notices", () => {
+  test.each(Object.entries(BROKEN))("%s", async (_what, breaking) => {
+    const property = fc.asyncProperty(programs, (program) => assertKept(program, breaking));
+    const { failed } = await fc.check(property, { seed: FIXED, numRuns: 500, endOnFailure: true, ...UNBIASED });
+    expect(failed).toBe(true);
+  });
+});
