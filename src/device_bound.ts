@@ -11,6 +11,7 @@ import type { Repository } from "./core/repository.ts";
 import { wrapRepository } from "./core/repository/repository_wrapper.ts";
 import type { AnySession } from "./core/session.ts";
 import { internalsOf, internalsWith, type SessionInternals } from "./core/session_internals.ts";
+import type { Transport } from "./core/transport.ts";
 import { isProven } from "./device_bound/admission.ts";
 import { FACTS, NAME, readFacts } from "./device_bound/binding.ts";
 import { exchangeOf, expireProof, keepSessionCookie, presentedProof } from "./device_bound/bound_cookie.ts";
@@ -81,15 +82,16 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
   const admitted = new WeakSet<object>();
   /** Sessions that were ended in their request. */
   const ended = new WeakSet<object>();
-  const repositories = new WeakSet<Repository>();
+  /** The repositories of the managers with this plugin, and how their tokens travel. */
+  const transports = new WeakMap<Repository, readonly Transport[]>();
 
-  const ownInternalsOf = (session: object): SessionInternals => internalsWith(session, "deviceBound", repositories);
+  const ownInternalsOf = (session: object): SessionInternals => internalsWith(session, "deviceBound", transports);
 
   return {
     name: NAME,
     attach(host) {
       assertHost(host);
-      repositories.add(host.repository);
+      transports.set(host.repository, host.transports);
     },
     wrap: (next) =>
       wrapRepository(next, {
@@ -146,7 +148,8 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
     },
     answer(request, session) {
       const endpoint = endpointOf(request, settings.scope.path);
-      if (endpoint === undefined) return answerWithoutProof(request, session);
+      if (endpoint === undefined)
+        return answerWithoutProof(request, session, transports.get(internalsOf(session).policy.repository) ?? []);
       if (request.method !== "POST") return new Response(null, { status: 405, headers: { Allow: "POST" } });
       proving.add(session);
       // A thief without a proof must not keep the session alive.

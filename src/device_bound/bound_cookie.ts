@@ -10,7 +10,7 @@ import { CLOCK_ERROR } from "../core/expiry.ts";
 import { chain, type MaybePromise } from "../core/maybe_promise.ts";
 import type { Operation } from "../core/repository.ts";
 import { cookieName } from "../core/response.ts";
-import { type CookieTransport, isCookieTransport } from "../core/transport.ts";
+import { type CookieTransport, isCookieTransport, type Transport } from "../core/transport.ts";
 import type { Binding } from "./binding.ts";
 import type { SignaturesOf } from "./signatures.ts";
 
@@ -56,9 +56,15 @@ export function presentedProof(exchange: CookieExchange): string | undefined {
   return readCookies(exchange.request.headers.get("Cookie"), boundCookieName(exchange)).get("");
 }
 
-/** Whether a request may carry a bound cookie of any name. */
-export function mayCarryProof(request: Request): boolean {
-  return request.headers.get("Cookie")?.includes(`${SUFFIX}=`) === true;
+/** Whether a request carries a bound cookie for one of these transports. Another program may have cookies whose names end alike. */
+export function carriesProof(
+  request: Request,
+  runtimeArguments: readonly unknown[],
+  transports: readonly Transport[],
+): boolean {
+  return transports
+    .filter(isCookieTransport)
+    .some((transport) => presentedProof({ transport, request, runtimeArguments }) !== undefined);
 }
 
 /** Sets the bound cookie, for a proof that was given now. */

@@ -5,7 +5,8 @@
  */
 import { urlOf } from "../core/address.ts";
 import { internalsOf } from "../core/session_internals.ts";
-import { mayCarryProof } from "./bound_cookie.ts";
+import type { Transport } from "../core/transport.ts";
+import { carriesProof } from "./bound_cookie.ts";
 import { isSkipped } from "./messages.ts";
 
 /** The reason for rejecting a bound session if its request shows no fresh proof. */
@@ -17,11 +18,18 @@ export const REASON = "proof";
  * - The user follows a link on another site: browsers do not refresh before a request that another site causes. The
  *   answer is a page that loads the address again, as a request of this site.
  * - The browser says that it could not refresh now: the answer is 503 with `Retry-After`.
+ *
+ * @param transports Those of the session's manager
  */
-export async function answerWithoutProof(request: Request, session: object): Promise<Response | undefined> {
+export async function answerWithoutProof(
+  request: Request,
+  session: object,
+  transports: readonly Transport[],
+): Promise<Response | undefined> {
   const skipped = isSkipped(request);
-  if (!skipped && !(comesFromOutside(request) && !mayCarryProof(request))) return undefined;
+  if (!skipped && !comesFromOutside(request)) return undefined;
   const internals = internalsOf(session);
+  if (!skipped && carriesProof(request, internals.runtimeArguments, transports)) return undefined;
   await internals.load();
   if (internals.rejected !== REASON) return undefined;
   return skipped ? comeAgain() : loadAgain(request);

@@ -391,6 +391,10 @@ test("deviceBound() answers a page that another site links to by loading it agai
     expect(await passed.json()).toEqual(REJECTED);
   }
   expect(await (await browser.fetch("/", { headers: navigation })).json()).toEqual(BOUND);
+  // A program on the same host, or on a sister host, may have a cookie of a similar name.
+  now += 400_000;
+  browser.jar.store(ORIGIN, new Response(null, { headers: { "Set-Cookie": "admin-bound=1; Path=/" } }));
+  expect((await browser.send("/", { headers: navigation })).headers.get("Refresh")).toBe("0;url=./");
   const nobody = new Browser((await signedIn()).handler, browser.key, clock);
   expect(await (await nobody.send("/", { headers: navigation })).json()).toEqual({ ended: null, key: false });
 });

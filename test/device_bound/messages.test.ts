@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { cookieTransport } from "../../src/core/cookie_transport.ts";
+import { headerTransport } from "../../src/core/header_transport.ts";
 import { factsToJson, isBound, newBinding, readFacts } from "../../src/device_bound/binding.ts";
 import {
   boundCookieAttributes,
   boundCookieName,
   type CookieExchange,
   keepSessionCookie,
-  mayCarryProof,
+  carriesProof,
   proofLifetime,
 } from "../../src/device_bound/bound_cookie.ts";
 import { assertCookie } from "../../src/device_bound/host.ts";
@@ -86,13 +87,18 @@ describe("the messages of the browser", () => {
     expect(readSessionId(request({}))).toBe("");
     expect(isSkipped(request({ "Secure-Session-Skipped": "" }))).toBe(true);
     expect(isSkipped(request({}))).toBe(false);
-    expect(mayCarryProof(request({ Cookie: "__Host-session-bound=x" }))).toBe(true);
-    expect(mayCarryProof(request({ Cookie: "__Host-session=x" }))).toBe(false);
-    expect(mayCarryProof(request({}))).toBe(false);
   });
 });
 
 describe("the bound cookie", () => {
+  test("is found under the name of the session cookie, and under no name that ends alike", () => {
+    const transports = [headerTransport("X-Session-Id"), cookieTransport({ name: "shop" })];
+    const isCarried = (Cookie: string): boolean => carriesProof(request({ Cookie }), [], transports);
+    expect(isCarried("a=b; shop-bound=x")).toBe(true);
+    expect(isCarried("shop=x; outward-bound=x; shop-bound-2=x")).toBe(false);
+    expect(carriesProof(request({}), [], transports)).toBe(false);
+  });
+
   test("has the name and the attributes of the session cookie, and a name with an end of its own", () => {
     expect(boundCookieName(exchange({ name: "shop" }))).toBe("shop-bound");
     const attributes = boundCookieAttributes(exchange({ name: "shop", path: "/app", sameSite: "Strict" }));
