@@ -32,12 +32,14 @@ export interface Known {
 export function knownFrom({ sent }: History): Known {
   const logins = new Map<number, Login>();
   const ids = new Map<string, Set<number>>();
+  /** The same, without the logins that happened at the same time as what told the id. */
+  const own = new Map<string, number[]>();
   const toldAt = new Map<string, number>();
   const seconds = new Map<string, number>();
   const nonces = new Map<string, number>();
   const loginOf = ({ id, found, begins, begunAt }: Sent): number | undefined => {
     if (begins !== undefined || found !== undefined || id === null) return begins?.login ?? found?.login;
-    return [...(ids.get(id) ?? [])].findLast((login) => (logins.get(login)?.endedAt ?? Infinity) < begunAt);
+    return own.get(id)?.findLast((login) => (logins.get(login)?.endedAt ?? Infinity) < begunAt);
   };
   for (const each of sent) {
     const { begins, owner, endedAt, endedClock, toldId, toldSecond, toldNonce } = each;
@@ -46,7 +48,10 @@ export function knownFrom({ sent }: History): Known {
     const login = loginOf(each);
     if (typeof toldId === "string") {
       const of = ids.get(toldId) ?? new Set();
-      if (login !== undefined) of.add(login);
+      if (login !== undefined) {
+        of.add(login);
+        own.set(toldId, [...(own.get(toldId) ?? []), login]);
+      }
       // The session may have become that of a login at the same time.
       for (const other of sent)
         if (other.begins !== undefined && overlap(each, other) && other.owner === owner) of.add(other.begins.login);
