@@ -301,6 +301,7 @@ describe("migratingStore()", () => {
     expect(migratingStore(closing(true), memoryStore()).isClosed?.()).toBe(true);
     expect(migratingStore(memoryStore(), closing(true)).isClosed?.()).toBe(true);
     expect(migratingStore(closing(false), closing(false)).isClosed?.()).toBe(false);
+    expect(migratingStore(closing(false), memoryStore()).isClosed?.()).toBe(false);
     expect(migratingStore(memoryStore(), memoryStore()).isClosed).toBeUndefined();
   });
 
