@@ -5,13 +5,14 @@
  * violation. `npm run torture -- 100 7` plays 100 histories of the seed 7.
  *
  * `npm run torture -- capabilities [programs] [seed]`: plays programs of several browsers and users with random capabilities, 10 000 by default. It ends
- * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions, and
- * `npm run torture -- sealed` with sessions that `cookieSessions` seals in cookies, and `npm run torture -- proofs` with `deviceBound`, `dpop` and CSRF tokens, and
- * a thief who has no key.
+ * with the first program that breaks a promise, made as short as possible. `npm run torture -- moving` does so while `migratingStore` moves the sessions,
+ * `npm run torture -- late` with changes that are stored after the response and with stores that are down, `npm run torture -- sealed` with sessions that
+ * `cookieSessions` seals in cookies, and `npm run torture -- proofs` with `deviceBound`, `dpop` and CSRF tokens, and a thief who has no key.
  *
  * @module
  */
 import fc from "fast-check";
+import { latePrograms } from "./interleavings/capabilities/late.ts";
 import { movingPrograms } from "./interleavings/capabilities/moves.ts";
 import { playProgram } from "./interleavings/capabilities/play.ts";
 import { type Program, programInWords, programs } from "./interleavings/capabilities/program.ts";
@@ -31,6 +32,7 @@ const PLAYERS: Readonly<Record<string, () => Promise<void>>> = {
   histories: tortureHistories,
   capabilities: () => tortureCapabilities(programs),
   moving: () => tortureCapabilities(movingPrograms),
+  late: () => tortureCapabilities(latePrograms),
   sealed: tortureSealed,
   proofs: tortureProofs,
 };

@@ -15,7 +15,7 @@ import { type Program, programInWords } from "./capabilities/program.ts";
 import type { Breaking } from "./capabilities/servers.ts";
 import { violationsIn } from "./capabilities/verdict.ts";
 
-const RUNS = 200;
+const RUNS = 120;
 /** The seed with which the verdict notices each of the faults below. */
 const FIXED = 3;
 /** Otherwise many programs would be short, and most would choose the first of several possibilities. */

@@ -117,7 +117,8 @@ export function overlap(one: Sent, other: Sent): boolean {
 }
 
 /** When a browser or a server had last to do with a request. The command of a crashed server may arrive at any time. */
-export function lastOf({ heardAt, endedAt, outcome, faults }: Sent): number {
+export function lastOf({ heardAt, storedAt, endedAt, outcome, faults }: Sent): number {
+  if (storedAt !== undefined) return Math.max(storedAt, heardAt < Infinity ? heardAt : endedAt);
   if (heardAt < Infinity) return heardAt;
   return outcome === "crashed" || faults > 0 ? Infinity : endedAt;
 }

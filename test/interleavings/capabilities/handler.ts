@@ -36,12 +36,19 @@ export class Handling {
       this.#waiting = [];
       return new Response(null, { status: 409 });
     }
-    return new Response("done", { headers: { "Set-Cookie": HANDLERS_COOKIE } });
+    const headers = { "Set-Cookie": HANDLERS_COOKIE };
+    if (this.#sent.redirects === true)
+      return new Response(null, { status: 303, headers: { ...headers, Location: "/" } });
+    return new Response("done", { headers });
   }
 
   /** Marks what the response acknowledges. If another request has ended the session, only an end counts: the event `gone` says that changes are dropped. */
   acknowledge(): void {
-    const isGone = this.#sent.events.some(({ type }) => type === "gone");
+    const { events } = this.#sent;
+    const isGone = events.some(({ type }) => type === "gone");
+    // docs/options.md, of `onStoreError: "anonymous"`: "its changes are dropped", "and `onEvent` gets `failed`". docs/streaming.md: "A failure after the
+    // response is only reported to `onEvent`."
+    if (events.some(({ type }) => type === "failed")) this.#waiting = [];
     for (const deed of this.#waiting)
       if (!isGone || deed.does === "end" || deed.does === "end the old id") deed.ackedAt = this.#instant();
     this.#waiting = [];

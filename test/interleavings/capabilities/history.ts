@@ -52,6 +52,8 @@ export interface Sent extends Visit {
   /** When the server had finished it, and when the browser received the response. Infinity if that did not happen. */
   endedAt: number;
   heardAt: number;
+  /** When the server had done what it does after the response, if there is something. Infinity if that did not happen. */
+  storedAt?: number;
   /** The true time at its beginning and at its end, in epoch milliseconds. */
   begunTime: number;
   endedTime: number;

@@ -60,7 +60,7 @@ class Player {
   #calls = 0;
   #faults = 0;
   /** The engine that is down. */
-  #down: number | null = null;
+  #down: { readonly engine: string; readonly isReadable: boolean } | null = null;
 
   constructor(program: Program, breaking: Breaking) {
     this.#program = program;
@@ -105,11 +105,11 @@ class Player {
     };
   }
 
-  async #round({ later, meanwhile, visits, phase, down }: Round): Promise<void> {
+  async #round({ later, meanwhile, visits, phase, down, isReadable = false }: Round): Promise<void> {
     this.#clock.advance(later);
     if (later > 0) this.#trace.push(`${later} s later`);
     if (phase !== undefined) this.#servers.replaceAll(phase);
-    this.#down = down ?? null;
+    this.#down = down === undefined ? null : { engine: engineName(down), isReadable };
     if (meanwhile > 0)
       void this.#stage.call(this.#network, `${meanwhile} s pass`, () => this.#clock.advance(meanwhile));
     await this.#meet(visits, () => this.#program.decisions[this.#decisions++] ?? LAST);
@@ -159,8 +159,7 @@ class Player {
       const { who, fate: decided } = decide();
       const next = waiting[who % waiting.length];
       if (next === undefined) continue;
-      const isDown = this.#down !== null && next.label.includes(engineName(this.#down)) && HARMLESS.has(decided);
-      const fate = isDown ? "rejects" : decided;
+      const fate = HARMLESS.has(decided) && this.#isDown(next.label) ? "rejects" : decided;
       if (next.process === this.#network) {
         // The network loses a request or a response.
         await this.#stage.step(next, HARMLESS.has(fate) || next.label.endsWith("pass") ? "done" : "rejects");
@@ -245,12 +244,16 @@ class Player {
     met.process = process;
     const handling = new Handling(sent, this.#servers, () => this.#instant());
     const handler = withSession<Data>((_request, session) => handling.handle(session), sessions);
+    const later: Promise<unknown>[] = [];
+    const context = { waitUntil: (promise: Promise<unknown>) => void later.push(promise) };
     try {
-      const response = await Promise.race([within(process, () => handler(request)), died]);
+      const response = await Promise.race([within(process, () => handler(request, context)), died]);
       if (response === "crashed") sent.outcome = "crashed";
       else {
         Object.assign(sent, { outcome: "answered", told: toldBy(response.headers), headers: response.headers });
-        handling.acknowledge();
+        if (later.length === 0) handling.acknowledge();
+        else
+          void this.#afterwards(sent, Promise.race([Promise.all(later), died]), faults, () => handling.acknowledge());
       }
     } catch (error) {
       sent.error = error;
@@ -262,6 +265,22 @@ class Player {
     this.#trace.push(
       `${sent.who} finds ${JSON.stringify(sent.found)}, is ${sent.outcome}${failure}, told ${sent.told?.slice(0, 6)}`,
     );
+  }
+
+  /** Whether the engine is down that a call goes to. */
+  #isDown(label: string): boolean {
+    const down = this.#down;
+    return down !== null && label.includes(down.engine) && !(down.isReadable && label.includes("load"));
+  }
+
+  /** Waits for what a server does after a response. */
+  async #afterwards(sent: Sent, work: Promise<unknown>, faults: number, acknowledge: () => void): Promise<void> {
+    sent.storedAt = Infinity;
+    const done = await work;
+    sent.faults = (this.#servers.all[sent.server]?.faults ?? 0) - faults;
+    if (done === "crashed") return;
+    sent.storedAt = this.#instant();
+    acknowledge();
   }
 
   /** Whether the network carries a message. */

@@ -19,6 +19,9 @@ export interface Setting {
   readonly signedIds: boolean;
   readonly encryption: boolean;
   readonly rotateEvery: { readonly seconds: number; readonly onReuse: "reject" | "destroy" } | null;
+  /** Missing for the default of the options `persist` and `onStoreError`. */
+  readonly persist?: "after-response";
+  readonly onStoreError?: "anonymous";
   /** How many plugins of a user there are. */
   readonly ownPlugins: number;
   /** Which order of the plugins. */
@@ -69,6 +72,8 @@ export interface Visit {
   /** Which of the session cookies is copied. */
   readonly copy: number;
   readonly act: Act;
+  /** Whether the handler answers with a redirect. */
+  readonly redirects?: boolean;
 }
 
 /**
@@ -82,8 +87,10 @@ export interface Round {
   readonly audit: number | null;
   /** Before the round, all servers are replaced by servers in this phase of a migration. */
   readonly phase?: Phase;
-  /** Which engine of a migration rejects each call during the round. */
+  /** Which engine rejects each call during the round. */
   readonly down?: number;
+  /** Whether the engine that is down answers loads, such as a replica. */
+  readonly isReadable?: boolean;
 }
 
 /**
@@ -265,9 +272,9 @@ export function visitInWords({ browser, server, presents, copy, act }: Visit): s
 export function programInWords({ setting, rounds }: Program): string {
   const { clocks, ...capabilities } = setting;
   const lines = [`setting: ${JSON.stringify(capabilities)}`, `clocks: ${JSON.stringify(clocks)}`];
-  for (const { later, meanwhile, visits, audit, phase, down } of rounds) {
+  for (const { later, meanwhile, visits, audit, phase, down, isReadable } of rounds) {
     if (phase !== undefined) lines.push(`all servers are replaced: ${phase}`);
-    if (down !== undefined) lines.push(`the engine ${down} is down:`);
+    if (down !== undefined) lines.push(`the engine ${down} is down${isReadable === true ? " for writes" : ""}:`);
     lines.push(`${later} s later${meanwhile > 0 ? `, while ${meanwhile} s pass` : ""}:`);
     lines.push(...visits.map((each) => `  ${visitInWords(each)}`));
     if (audit !== null) lines.push(`  each browser reads at server ${audit}`);

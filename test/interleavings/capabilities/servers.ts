@@ -45,6 +45,8 @@ export interface Breaking {
   readonly setting?: (setting: Setting) => Setting;
   readonly plugin?: (plugin: Plugin) => Plugin;
   readonly move?: typeof migratingStore;
+  /** One more plugin, between the core and all others. */
+  readonly wrap?: Plugin["wrap"];
 }
 
 /** Makes an engine wait for the stage with each call. */
@@ -77,7 +79,7 @@ export class Servers {
       this.#storeAt = (server, staged) => staged(cloudflareKvStore(kv.at(`place ${server}`)), "");
     } else if (store === "comparing") {
       const engine = recordingEngine(now, sweeping);
-      this.#storeAt = (_server, staged) => staged(engine.store, "");
+      this.#storeAt = (_server, staged) => staged(engine.store, engineName(0));
     } else {
       const engines = [0, 1, 2].map(() => recordingEngine(now, sweeping).store);
       const { move = migratingStore } = breaking;
@@ -132,7 +134,7 @@ export class Servers {
   }
 
   #manager(at: number, store: SessionStore): Pick<Server, "sessions" | "users"> {
-    const { signedIds: signs, encryption: encrypts, rotateEvery } = this.#setting;
+    const { signedIds: signs, encryption: encrypts, rotateEvery, persist, onStoreError } = this.#setting;
     const users = this.#users();
     const sessions = new SessionManager<Data>({
       store,
@@ -143,6 +145,8 @@ export class Servers {
       storeTimeout: 60,
       plugins: this.#plugins(users),
       onEvent: this.#reports.hear,
+      ...(persist === undefined ? {} : { persist }),
+      ...(onStoreError === undefined ? {} : { onStoreError }),
       ...(signs ? { ids: signedIds({ secrets: SECRETS }) } : {}),
       ...(encrypts ? { encryption: encryption({ secrets: SECRETS }) } : {}),
       ...(rotateEvery === null ? {} : { rotateEvery }),
@@ -172,8 +176,8 @@ export class Servers {
     if (binds) plugins.push(deviceBound());
     if (reads) plugins.push(readYourWrites({ secrets: SECRETS }));
     for (let own = 0; own < ownPlugins; own++) plugins.push(ownPlugin(ownName(own), this.#reports.complain));
-    const { plugin: broken = (plugin) => plugin } = this.#breaking;
-    return ordered(plugins.map(broken), order);
+    const { plugin: broken = (plugin) => plugin, wrap } = this.#breaking;
+    return [...ordered(plugins.map(broken), order), ...(wrap === undefined ? [] : [{ name: "broken", wrap }])];
   }
 }
 
@@ -182,7 +186,7 @@ export function ownName(own: number): string {
   return `own-${own}`;
 }
 
-/** The name of an engine of a migration, in the labels of its calls. */
+/** The name of an engine, in the labels of its calls. */
 export function engineName(engine: number): string {
   return `engine ${engine} `;
 }

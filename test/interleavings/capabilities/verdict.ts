@@ -1,13 +1,13 @@
 /**
  * What the requests of a program may see, with one function for each promise. `verdict_of_ends.ts` has those about ends: logouts, revocation, retired ids,
- * rotation by age, idle timeouts, and logins that must stay. `verdict_of_users.ts` has those about credentials, lists, handles and limits. A request is judged only if its result is certain: not
+ * rotation by age, idle timeouts, and logins that must stay. `verdict_of_users.ts` has those about credentials, lists, handles and limits, and
+ * `verdict_of_outages.ts` those of `onStoreError` and `persist`. A request is judged only if its result is certain: not
  * after a failed call that may or may not have been done, and not by a list where the store does not compare.
  *
- * `../proofs` judges `deviceBound`, `dpop` and `csrfToken`, and `../exclusive.test.ts` judges `exclusive`.
+ * `../sealed` judges `cookieSessions`, `../proofs` judges `deviceBound`, `dpop` and `csrfToken`, and `../exclusive.test.ts` judges `exclusive`.
  *
- * Not judged: `cookieSessions`, flash values, `setTimeouts`, `onStoreError: "anonymous"`, `persist: "after-response"`, header clients without `dpop`,
- * nested handlers, calls after the response, absolute timeouts, and what clients that do not send the cookie of `readYourWrites` see where the store is
- * eventually consistent.
+ * Not judged: flash values, `setTimeouts`, header clients without `dpop`, nested handlers, calls after the response, absolute timeouts, and what clients that
+ * do not send the cookie of `readYourWrites` see where the store is eventually consistent.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import { Certainty, isClean, lastOf, overlap } from "./certainty.ts";
 import { HANDLERS_COOKIE } from "./handler.ts";
 import type { History, Sent } from "./history.ts";
 import { ownName } from "./servers.ts";
+import { outages, promptness } from "./verdict_of_outages.ts";
 import { endings } from "./verdict_of_ends.ts";
 import { ofUsers } from "./verdict_of_users.ts";
 
@@ -37,6 +38,8 @@ function* everything(certainty: Certainty): Generator<string> {
   yield* repetitions(certainty);
   yield* values(certainty);
   yield* takenBack(certainty);
+  yield* outages(certainty);
+  yield* promptness(certainty);
   yield* endings(certainty);
   yield* ofUsers(certainty);
 }
