@@ -32,14 +32,20 @@ export function writeChallenge(headers: Headers, challenge: string, id: string):
   headers.append("Secure-Session-Challenge", `"${challenge}";id="${id}"`);
 }
 
-/** The proof of a registration or a refresh. */
+/** The proof of a registration or a refresh. The draft makes it a string in quotes, and Chromium 156 sends it without them. */
 export function readProof(request: Request): string | null {
-  return request.headers.get("Secure-Session-Response");
+  const field = request.headers.get("Secure-Session-Response");
+  return field === null ? null : textOf(field);
 }
 
 /** The browser's name for the session that it refreshes. */
 export function readSessionId(request: Request): string {
-  return (request.headers.get("Sec-Secure-Session-Id") ?? "").replaceAll('"', "");
+  return textOf(request.headers.get("Sec-Secure-Session-Id") ?? "");
+}
+
+/** The string of a structured field without its parameters (RFC 9651, 3.3.3), or a text that is not in quotes. */
+function textOf(field: string): string {
+  return /^"([^"\\]*)"/.exec(field)?.[1] ?? field;
 }
 
 /** Whether the browser says that it could not refresh now. */

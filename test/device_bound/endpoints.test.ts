@@ -271,6 +271,26 @@ describe("refresh", () => {
   });
 });
 
+test("proofs are also read as the draft writes them, in quotes, with parameters that are ignored", async () => {
+  const handler = app();
+  const { browser, offer } = await loggedIn(handler);
+  const [, challenge] = /challenge="([^"]*)"/.exec(offer) ?? [];
+  const send = async (path: string, proof: string, id = ""): Promise<Response> =>
+    await handler(
+      post(path, {
+        ...cookieOf(browser),
+        "Secure-Session-Response": `"${proof}";a=1`,
+        "Sec-Secure-Session-Id": `"${id}";a`,
+      }),
+    );
+  const registered = await send("start", await sign(browser.key, { jti: challenge }, { carriesKey: true }));
+  expect(registered.status).toBe(200);
+  const { session_identifier: id } = (await registered.json()) as { session_identifier: string };
+  const [, jti] = /"([^"]*)"/.exec(registered.headers.get("Secure-Session-Challenge") ?? "") ?? [];
+  const refreshed = await send("refresh", await sign(browser.key, { jti }), id);
+  expect([refreshed.status, refreshed.headers.getSetCookie().length]).toEqual([200, 1]);
+});
+
 describe("a binding that another request changes meanwhile", () => {
   /** A browser on one server, another server, and the store of both. */
   async function two(bound: DeviceBoundOptions = {}): Promise<{

@@ -82,8 +82,11 @@ describe("the messages to the browser", () => {
 describe("the messages of the browser", () => {
   test("are read, also when they are absent", () => {
     expect(readProof(request({ "Secure-Session-Response": "proof" }))).toBe("proof");
+    expect(readProof(request({ "Secure-Session-Response": '"a.b-c_.d";q="x"' }))).toBe("a.b-c_.d");
     expect(readProof(request({}))).toBeNull();
     expect(readSessionId(request({ "Sec-Secure-Session-Id": '"id"' }))).toBe("id");
+    expect(readSessionId(request({ "Sec-Secure-Session-Id": '"id"; q=1' }))).toBe("id");
+    expect(readSessionId(request({ "Sec-Secure-Session-Id": "id" }))).toBe("id");
     expect(readSessionId(request({}))).toBe("");
     expect(isSkipped(request({ "Secure-Session-Skipped": "" }))).toBe(true);
     expect(isSkipped(request({}))).toBe(false);
