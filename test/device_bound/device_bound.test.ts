@@ -395,6 +395,18 @@ test("deviceBound() answers a page that another site links to by loading it agai
   now += 400_000;
   browser.jar.store(ORIGIN, new Response(null, { headers: { "Set-Cookie": "admin-bound=1; Path=/" } }));
   expect((await browser.send("/", { headers: navigation })).headers.get("Refresh")).toBe("0;url=./");
+  // If the browser sends a second cookie that is not valid, it would send it again with the same page.
+  browser.jar.store(
+    ORIGIN,
+    new Response(null, { headers: { "Set-Cookie": "__Host-session-bound=x; Path=/; Secure" } }),
+  );
+  expect(await (await browser.send("/", { headers: navigation })).json()).toEqual(REJECTED);
+  browser.jar.store(
+    ORIGIN,
+    new Response(null, { headers: { "Set-Cookie": "__Host-session-bound=x; Path=/; Secure" } }),
+  );
+  const skipped = { ...navigation, "Secure-Session-Skipped": "unreachable" };
+  expect((await browser.send("/", { headers: skipped })).status).toBe(503);
   const nobody = new Browser((await signedIn()).handler, browser.key, clock);
   expect(await (await nobody.send("/", { headers: navigation })).json()).toEqual({ ended: null, key: false });
 });
