@@ -600,6 +600,16 @@ describe("onStoreError: anonymous", () => {
     expect((await sessions.commit(dead)).getSetCookie()).toEqual([]);
   });
 
+  test("leaves the cookie alone of a session that was ended, and after which no other one could be stored", async () => {
+    const store = faultyStore(openStore().store);
+    const { sessions, start } = await begun({ store, onStoreError });
+    const session = start();
+    await session.destroy();
+    session.set("n", 2);
+    store.plan({ save: "rejects" });
+    expect((await sessions.commit(session)).getSetCookie()).toEqual([]);
+  });
+
   test("goes on where the store cannot be opened", async () => {
     const sessions = new SessionManager({ store: () => Promise.reject(new Error("down")), onStoreError });
     const session = sessions.start(new Request(SHOP));
