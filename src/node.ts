@@ -134,16 +134,16 @@ export function nodeSession<Data extends object = DefaultData>(
 
 /** Gives a request its session. Programs may replace it. */
 function setSession(request: object, session: object): void {
-  let current = session;
   Object.defineProperty(request, "session", {
     configurable: true,
     enumerable: true,
-    get: () => current,
-    set(value: object) {
+    get: () => session,
+    set(this: object, value: unknown) {
       // With cookie-session this is the logout. Here the user would stay signed in.
       if (value === null || value === undefined)
         throw new TypeError(`req.session = ${String(value)} ends no session: write await req.session.destroy()`);
-      current = value;
+      // It may be an object that inherits from the request.
+      Object.defineProperty(this, "session", { value, configurable: true, enumerable: true, writable: true });
     },
   });
 }

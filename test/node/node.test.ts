@@ -81,6 +81,14 @@ test.each([null, undefined])("req.session = %s, the logout of other middlewares,
   expect(Reflect.get(request, "session")).toBe(session);
 });
 
+test("a session that is assigned to a copy that inherits from the request leaves that of the request", () => {
+  const { request, response } = exchange();
+  nodeSession()(request, response);
+  const session = Reflect.get(request, "session");
+  const copy = Object.assign(Object.create(request), { session: "own" });
+  expect([copy.session, Reflect.get(request, "session")]).toEqual(["own", session]);
+});
+
 test("the middleware needs no next, not even where it was used before", async () => {
   const { request, response } = exchange();
   const middleware = nodeSession<Data>();
