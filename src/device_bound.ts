@@ -148,8 +148,7 @@ export function deviceBound<Rest extends unknown[] = never[]>(options: DeviceBou
     },
     answer(request, session) {
       const endpoint = endpointOf(request, settings.scope.path);
-      if (endpoint === undefined)
-        return answerWithoutProof(request, session, transports.get(internalsOf(session).policy.repository) ?? []);
+      if (endpoint === undefined) return answerWithoutProof(request, session, transports);
       if (request.method !== "POST") return new Response(null, { status: 405, headers: { Allow: "POST" } });
       proving.add(session);
       // A thief without a proof must not keep the session alive.

@@ -5,6 +5,7 @@
  */
 import { urlOf } from "../core/address.ts";
 import { internalsOf } from "../core/session_internals.ts";
+import type { Repository } from "../core/repository.ts";
 import type { Transport } from "../core/transport.ts";
 import { carriesProof } from "./bound_cookie.ts";
 import { isSkipped } from "./messages.ts";
@@ -19,17 +20,19 @@ export const REASON = "proof";
  *   answer is a page that loads the address again, as a request of this site.
  * - The browser says that it could not refresh now: the answer is 503 with `Retry-After`.
  *
- * @param transports Those of the session's manager
+ * @param transports Those of the managers with the plugin, by their repositories
  */
 export async function answerWithoutProof(
   request: Request,
   session: object,
-  transports: readonly Transport[],
+  transports: WeakMap<Repository, readonly Transport[]>,
 ): Promise<Response | undefined> {
   const skipped = isSkipped(request);
   if (!skipped && !comesFromOutside(request)) return undefined;
+  // This counts as a use of the session, so it comes after the checks that most requests do not pass.
   const internals = internalsOf(session);
-  if (!skipped && carriesProof(request, internals.runtimeArguments, transports)) return undefined;
+  const { policy, runtimeArguments } = internals;
+  if (!skipped && carriesProof(request, runtimeArguments, transports.get(policy.repository) ?? [])) return undefined;
   await internals.load();
   if (internals.rejected !== REASON) return undefined;
   return skipped ? comeAgain() : loadAgain(request);

@@ -494,3 +494,15 @@ test("deviceBound() asks for no key on plain http, where browsers bind nothing",
   expect(response.headers.getSetCookie().map((line) => line.split("=")[0])).toEqual(["session", "session-bound"]);
   expect(response.headers.has("Secure-Session-Registration")).toBe(false);
 });
+
+test("a request that does not use its session opens no store, and its response stays as it is", async () => {
+  let opened = 0;
+  const handler = withSession(async () => new Response("home"), {
+    store: () => (opened++, memoryStore()),
+    plugins: [deviceBound()],
+  });
+  for (const Cookie of ["a=b", `__Host-session=${"a".repeat(32)}; __Host-session-bound=x`]) {
+    const response = await handler(new Request(ORIGIN, { headers: { Cookie, "Sec-Fetch-Site": "same-origin" } }));
+    expect([response.headers.get("Cache-Control"), response.headers.get("Vary"), opened]).toEqual([null, null, 0]);
+  }
+});
