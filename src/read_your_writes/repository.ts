@@ -69,10 +69,11 @@ export function readYourWritesRepository(
       return isRetired ? reasonOfRetired(at, op.now) : "revoked";
     }
     const found = await find(() => next.open(token, withoutExpiry(op)), token, op);
+    if (typeof found === "string") return found;
     // A retired id can lead to a session that has ended, or was retired as well, and whose end this place does not show.
-    if (typeof found !== "string" && found.token !== token && (await presentedOf(found, op)).tombstone !== undefined)
+    if (found.token !== token && (await presentedOf(found, op)).tombstone !== undefined)
       return await open(found.token, op);
-    return typeof found !== "string" && op.endsAt(found) <= op.now ? "expired" : found;
+    return op.endsAt(found) <= op.now ? "expired" : found;
   }
 
   async function refresh(current: Found, op: Operation): Promise<Found | null> {
