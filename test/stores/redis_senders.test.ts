@@ -115,6 +115,17 @@ describe("a client that has closed for good", () => {
     expect(store.isClosed?.()).toBe(false);
   });
 
+  test("does not make the program's function open the store anew if it is one of Bun's, which may connect again", async () => {
+    const store = redisStore({
+      connected: false,
+      send: async () => {
+        throw new Error("Connection closed");
+      },
+    } as RedisClient);
+    for (let i = 0; i < 2; i++) await expect(Promise.resolve(store.load(key))).rejects.toThrow();
+    expect(store.isClosed?.()).toBe(false);
+  });
+
   test("is one of Bun's only if a command fails while it is not connected", async () => {
     const clients = Array.from({ length: 2 }, () => ({ connected: true, isLost: false }));
     let opened = 0;

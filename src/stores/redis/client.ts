@@ -60,12 +60,7 @@ export function senderOf(source: RedisClientSource): Sender {
   let lost: AnyClient | undefined;
 
   function isClosed(client: AnyClient): boolean {
-    return (
-      client.isOpen === false ||
-      client.status === "end" ||
-      client.isClosed === true ||
-      (client === lost && client.connected === false)
-    );
+    return hasEnded(client) || (client === lost && client.connected === false);
   }
 
   async function open(): Promise<AnyClient> {
@@ -100,8 +95,13 @@ export function senderOf(source: RedisClientSource): Sender {
       client === undefined || isClosed(client)
         ? (opening ??= open()).then((found) => sendThrough(found, ...words))
         : sendThrough(client, ...words),
-    isClosed: () => typeof source !== "function" && isClosed(source),
+    isClosed: () => typeof source !== "function" && hasEnded(source),
   };
+}
+
+/** Whether a client says that it has closed for good. Bun's client does not say that. */
+function hasEnded(client: AnyClient): boolean {
+  return client.isOpen === false || client.status === "end" || client.isClosed === true;
 }
 
 function call(
