@@ -45,7 +45,7 @@ export function readSessionId(request: Request): string {
 
 /** The string of a structured field without its parameters (RFC 9651, 3.3.3), or a text that is not in quotes. */
 function textOf(field: string): string {
-  return /^"([^"\\]*)"/.exec(field)?.[1] ?? field;
+  return /^"([^"\\]*)" *(?:;.*)?$/.exec(field)?.[1] ?? field;
 }
 
 /** Whether the browser says that it could not refresh now. */

@@ -83,6 +83,8 @@ describe("the messages of the browser", () => {
   test("are read, also when they are absent", () => {
     expect(readProof(request({ "Secure-Session-Response": "proof" }))).toBe("proof");
     expect(readProof(request({ "Secure-Session-Response": '"a.b-c_.d";q="x"' }))).toBe("a.b-c_.d");
+    // Two headers arrive as one.
+    expect(readProof(request({ "Secure-Session-Response": '"a.b.c", "d.e.f"' }))).toBe('"a.b.c", "d.e.f"');
     expect(readProof(request({}))).toBeNull();
     expect(readSessionId(request({ "Sec-Secure-Session-Id": '"id"' }))).toBe("id");
     expect(readSessionId(request({ "Sec-Secure-Session-Id": '"id"; q=1' }))).toBe("id");
