@@ -231,7 +231,8 @@ describe("a response of another implementation", () => {
     expect(applied(response, said()).headers.getSetCookie()).toEqual([COOKIE]);
     const old = foreign({ headers: { "X-A": "1" } }, null).response;
     Object.defineProperty(old.headers, "getSetCookie", { value: undefined });
-    expect(Object.fromEntries(applied(old, said()).headers)).toMatchObject({ "x-a": "1", "set-cookie": COOKIE });
+    const { headers } = applied(old, said());
+    expect([headers.get("X-A"), headers.getSetCookie()]).toEqual(["1", [COOKIE]]);
   });
 
   test("is copied when it has no body at all, as a fetch of another library may make it", () => {
