@@ -151,6 +151,19 @@ test("deviceBound({ secrets }) stores nothing if they are wrong, because the res
   expect(calls).toEqual([]);
 });
 
+test("deviceBound({ secrets }) needs none in a job that renews an id, because no response depends on them", async () => {
+  const store = memoryStore();
+  const browser = await signedIn(app({ store }, { secrets: SECRETS }));
+  const secrets = (): never => {
+    throw new Error("A job has no secrets");
+  };
+  const jobs = new SessionManager<Data>({ store, now: clock, plugins: [deviceBound({ secrets })] });
+  const session = jobs.open(browser.cookie("__Host-session") ?? "");
+  await session.regenerate();
+  await session.save();
+  expect(await session.get("user")).toBe("ada");
+});
+
 test("requests that are under way during a login with a grace stay in, and their answers do not undo it", async () => {
   for (const offerOn of [undefined, (request: Request) => request.url.endsWith("/login")]) {
     const handler = app({}, { mode: "require", ...(offerOn && { offerOn }) });
