@@ -211,6 +211,11 @@ describe("encode() refuses", () => {
     ["an instance of a class that extends nothing", new NullBased(), "it is an instance of the class NullBased"],
     ["an object that inherits", Object.create({ inherited: 1 }), "it is an instance of a class"],
     ["an object that inherits from nothing known", Object.create(Object.create(null)), "it is an instance of a class"],
+    [
+      "an object whose class has a text for a name",
+      Object.create({ constructor: { name: "two words" } }),
+      "it is an instance of a class",
+    ],
     ["Node's Buffer", Buffer.from("a"), "it is an instance of the class Buffer"],
     ["an error", new Error("a"), "it is an instance of the class Error"],
     ["a promise", Promise.resolve(1), "it is a promise that was not awaited"],
