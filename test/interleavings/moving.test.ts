@@ -5,43 +5,26 @@
  * @module
  */
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SessionStore, Write } from "../../mod.ts";
 import { migratingStore } from "../../src/stores/migrating.ts";
-import { runsOf, SEED } from "../setup/random.ts";
+import { runsOf } from "../setup/random.ts";
 import { movingPrograms } from "./capabilities/moves.ts";
+import type { History } from "./capabilities/history.ts";
 import { playProgram } from "./capabilities/play.ts";
 import { type Program, programInWords } from "./capabilities/program.ts";
 import type { Breaking } from "./capabilities/servers.ts";
 import { violationsIn } from "./capabilities/verdict.ts";
+import { judged, UNBIASED } from "./judged.ts";
 
 const RUNS = 120;
 /** The seed with which the verdict notices each of the faults below. */
 const FIXED = 3;
-/** Otherwise many programs would be short, and most would choose the first of several possibilities. */
-const UNBIASED = { unbiased: true };
-
-const totals = { programs: 0, requests: 0, calls: 0, faults: 0, crashes: 0 };
-
-afterAll(() => {
-  const { programs, requests, calls, faults, crashes } = totals;
-  console.log(
-    `Seed ${SEED}: ${programs} programs, ${requests} requests, ${calls} calls of the stores, ${faults} of them failed, ${crashes} processes crashed`,
-  );
+const assertKept = judged<Program, Breaking, History>({
+  play: playProgram,
+  judge: violationsIn,
+  inWords: programInWords,
 });
-
-/** Plays a program, and throws if it broke a promise. */
-async function assertKept(program: Program, breaking: Breaking = {}): Promise<void> {
-  const history = await playProgram(program, breaking);
-  totals.programs++;
-  totals.requests += history.sent.length;
-  totals.calls += history.calls;
-  totals.faults += history.faults;
-  totals.crashes += history.crashes;
-  const violations = violationsIn(history);
-  if (violations.length > 0)
-    throw new Error([...violations, "", programInWords(program), "", ...history.trace].join("\n"));
-}
 
 test("Whatever meets and whatever fails while sessions move to another store and back, every promise is kept", async () => {
   const property = fc.asyncProperty(movingPrograms, (program) => assertKept(program));

@@ -5,45 +5,30 @@
  * @module
  */
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
-import { runsOf, SEED } from "../setup/random.ts";
+import { describe, expect, test } from "vitest";
+import { runsOf } from "../setup/random.ts";
 import { BROKEN } from "./proofs/broken.ts";
 import type { History } from "./proofs/history.ts";
 import { playProgram } from "./proofs/play.ts";
 import { type Program, programInWords, programs } from "./proofs/program.ts";
 import type { Breaking } from "./proofs/servers.ts";
 import { violationsIn } from "./proofs/verdict.ts";
+import { judged, UNBIASED } from "./judged.ts";
 
 const RUNS = 100;
 /** The seed with which the verdict notices each of the faults below within a few programs. */
 const FIXED = 3;
 
-/** Otherwise many programs would be short, and most would choose the first of several possibilities. */
-const UNBIASED = { unbiased: true };
-
-const totals = { programs: 0, requests: 0, thefts: 0, audits: 0, calls: 0, faults: 0, crashes: 0 };
-
-afterAll(() => {
-  const { programs: played, requests, thefts, audits, calls, faults, crashes } = totals;
-  console.log(
-    `Seed ${SEED}: ${played} programs, ${requests} requests, ${thefts} of the thief with a session, ${audits} audits, ${calls} calls of the store, ${faults} of them failed, ${crashes} processes crashed`,
-  );
+const assertKept = judged<Program, Breaking, History>({
+  play: playProgram,
+  judge: violationsIn,
+  inWords: programInWords,
+  count: ({ sent, audits }) => ({
+    "requests of the thief with a session": sent.filter(({ owner, found }) => owner === null && found !== undefined)
+      .length,
+    "audits": audits.length,
+  }),
 });
-
-/** Plays a program, and throws if it broke a promise. */
-async function assertKept(program: Program, breaking: Breaking = {}): Promise<void> {
-  const history = await playProgram(program, breaking);
-  totals.programs++;
-  totals.requests += history.sent.length;
-  totals.thefts += history.sent.filter(({ owner, found }) => owner === null && found !== undefined).length;
-  totals.audits += history.audits.length;
-  totals.calls += history.calls;
-  totals.faults += history.faults;
-  totals.crashes += history.crashes;
-  const violations = violationsIn(history);
-  if (violations.length > 0)
-    throw new Error([...violations, "", programInWords(program), "", ...history.trace].join("\n"));
-}
 
 test("Whoever has no key gets in for as long as the documentation says and no longer, and no owner is locked out", async () => {
   const property = fc.asyncProperty(programs, (program) => assertKept(program));

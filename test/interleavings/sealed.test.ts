@@ -5,41 +5,24 @@
  * @module
  */
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { SessionStore } from "../../mod.ts";
-import { runsOf, SEED } from "../setup/random.ts";
+import { runsOf } from "../setup/random.ts";
+import type { History } from "./sealed/history.ts";
 import { playProgram } from "./sealed/play.ts";
 import { IDLE, type Program, programInWords, programs } from "./sealed/program.ts";
 import type { Breaking } from "./sealed/servers.ts";
 import { violationsIn } from "./sealed/verdict.ts";
+import { judged, UNBIASED } from "./judged.ts";
 
 const RUNS = 300;
 /** The seed with which the verdict notices each of the faults below. */
 const FIXED = 7;
-/** Otherwise many programs would be short, and most would choose the first of several possibilities. */
-const UNBIASED = { unbiased: true };
-
-const totals = { programs: 0, requests: 0, calls: 0, faults: 0, crashes: 0 };
-
-afterAll(() => {
-  const { programs: played, requests, calls, faults, crashes } = totals;
-  console.log(
-    `Seed ${SEED}: ${played} programs, ${requests} requests, ${calls} calls of the revocation store, ${faults} of them failed, ${crashes} processes crashed`,
-  );
+const assertKept = judged<Program, Breaking, History>({
+  play: playProgram,
+  judge: violationsIn,
+  inWords: programInWords,
 });
-
-/** Plays a program, and throws if it broke a promise. */
-async function assertKept(program: Program, breaking: Breaking = {}): Promise<void> {
-  const history = await playProgram(program, breaking);
-  totals.programs++;
-  totals.requests += history.sent.length;
-  totals.calls += history.calls;
-  totals.faults += history.faults;
-  totals.crashes += history.crashes;
-  const violations = violationsIn(history);
-  if (violations.length > 0)
-    throw new Error([...violations, "", programInWords(program), "", ...history.trace].join("\n"));
-}
 
 test("Whatever browsers do at once with sealed sessions, whatever changes on the servers, and whatever fails, every promise is kept", async () => {
   const property = fc.asyncProperty(programs, (program) => assertKept(program));

@@ -118,6 +118,26 @@ export function takeOverTime(random: () => number): () => void {
   };
 }
 
+/**
+ * Plays something with timers, `performance.now` and random numbers that depend on a seed alone, those of `crypto` included: ids, handles and nonces are
+ * then the same each time.
+ */
+export async function playSeeded<T>(seed: number, play: () => Promise<T>): Promise<T> {
+  const random = seededRandom(seed);
+  const giveBack = takeOverTime(random);
+  const { getRandomValues } = crypto;
+  crypto.getRandomValues = <Given extends ArrayBufferView | null>(array: Given): Given => {
+    if (array instanceof Uint8Array) array.forEach((_, at) => (array[at] = Math.floor(random() * 256)));
+    return array;
+  };
+  try {
+    return await play();
+  } finally {
+    crypto.getRandomValues = getRandomValues;
+    giveBack();
+  }
+}
+
 function isTimer(value: unknown): value is Timer {
   return typeof value === "object" && value !== null && "isPause" in value;
 }

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { fakeClock } from "../../../src/testing.ts";
 import { Browser } from "../../device_bound/browser.ts";
-import { passTime, seededRandom, startProcess, takeOverTime, within } from "../../setup/processes.ts";
+import { passTime, playSeeded, startProcess, within } from "../../setup/processes.ts";
 import type { Decision } from "../history_program.ts";
 import { type Fate, Stage } from "../stage.ts";
 import type { Audit, History, Sent } from "./history.ts";
@@ -22,20 +22,11 @@ const LAST: Decision = { who: 0, fate: "done" };
 /** Plays a program. Meanwhile it replaces the timers, the random numbers and WebCrypto of this process. */
 export async function playProgram(program: Program, breaking: Breaking = {}): Promise<History> {
   const keys = await KEYS;
-  const random = seededRandom(program.seed);
-  const giveBack = takeOverTime(random);
   const watched = watchCrypto();
-  const { getRandomValues } = crypto;
-  crypto.getRandomValues = <T extends ArrayBufferView | null>(array: T): T => {
-    if (array instanceof Uint8Array) array.forEach((_, at) => (array[at] = Math.floor(random() * 256)));
-    return array;
-  };
   try {
-    return await new Player(program, breaking, watched, keys).play();
+    return await playSeeded(program.seed, () => new Player(program, breaking, watched, keys).play());
   } finally {
-    crypto.getRandomValues = getRandomValues;
     watched.giveBack();
-    giveBack();
   }
 }
 

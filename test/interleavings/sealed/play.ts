@@ -1,14 +1,6 @@
 import { withSession } from "../../../mod.ts";
 import { fakeClock } from "../../../src/testing.ts";
-import {
-  passTime,
-  type Process,
-  quiet,
-  seededRandom,
-  startProcess,
-  takeOverTime,
-  within,
-} from "../../setup/processes.ts";
+import { passTime, type Process, playSeeded, quiet, startProcess, within } from "../../setup/processes.ts";
 import type { Decision } from "../history_program.ts";
 import { type Fate, Stage } from "../stage.ts";
 import { Browser, toldBy } from "./browser.ts";
@@ -24,20 +16,7 @@ const LAST: Decision = { who: 0, fate: "done" };
 
 /** Plays a program. Meanwhile it replaces the timers, `performance.now` and the random numbers of this process. */
 export async function playProgram(program: Program, breaking: Breaking = {}): Promise<History> {
-  const random = seededRandom(program.seed);
-  const giveBack = takeOverTime(random);
-  const { getRandomValues } = crypto;
-  // The ids and the nonces are the same in each play of a program.
-  crypto.getRandomValues = <T extends ArrayBufferView | null>(array: T): T => {
-    if (array instanceof Uint8Array) array.forEach((_, at) => (array[at] = Math.floor(random() * 256)));
-    return array;
-  };
-  try {
-    return await new Player(program, breaking).play();
-  } finally {
-    crypto.getRandomValues = getRandomValues;
-    giveBack();
-  }
+  return await playSeeded(program.seed, () => new Player(program, breaking).play());
 }
 
 /** The state of one program while it is played. */
